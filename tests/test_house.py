@@ -229,7 +229,7 @@ def faults(line: str) -> list[str]:
 
 def test_a_command_that_does_not_exist_is_found() -> None:
     assert typed('try "iogate run x", `iogate api list` or iogate itself') == ["run x", "api list"]
-    assert faults("plan again") == ["iogate plan"]
+    assert faults("publish again") == ["iogate publish"]
     assert faults("api remove") == ["iogate api remove"]
     assert faults("apply --force") == ["iogate apply --force"]
     assert faults("debug --name N shop/buy") == []

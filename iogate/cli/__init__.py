@@ -11,6 +11,7 @@ Composes the layers below; holds no logic that another program would need.
     messages    phrases that messages share
     completion  completion by the shell
     documents   `validate`, `explain`, `debug`, `test`
+    plans       `plan`
     revisions   `apply`, `enable`, `disable`, `override`, `history`, `show`, `status`
     apis        `api`, `workflow`
     run         `run FILE`

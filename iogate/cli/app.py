@@ -18,6 +18,7 @@ import typer.main
 from iogate import __version__
 from iogate.cli.apis import api_commands, workflow_commands
 from iogate.cli.documents import debug_commands, document_commands
+from iogate.cli.plans import plan_command
 from iogate.cli.processes import doctor_command, process_commands, store_commands
 from iogate.cli.project import project_commands, secret_commands
 from iogate.cli.render import write_stderr, write_stdout
@@ -78,6 +79,7 @@ for module in (
     document_commands,
     secret_commands,
     debug_commands,
+    plan_command,
     revision_commands,
     history_commands,
     gate_commands,

@@ -96,7 +96,7 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
     http, message, outcome = 202, "", None
     mocks = scripted(case.mocks)
     try:
-        value = _input(api, sent, harness.root)
+        value = input_of(api, sent, harness.root)
     except HTTPError as refused:
         http, message = refused.response.status, refused.response.message
     else:
@@ -113,8 +113,11 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
     )
 
 
-def _input(api: Api, sent: Sent, root: Path) -> Any:
-    """Validate the request by the gateway's rules and return the run's input."""
+def input_of(api: Api, sent: Sent, root: Path) -> Any:
+    """Return the input that a request gives a run.
+
+    Raises HTTPError, with the response of the gateway, for a request that it refuses.
+    """
     if sent.verb not in api.verbs:
         raise HTTPError(not_allowed(sent.verb, ", ".join(api.verbs)))
     body = sent.body or b""

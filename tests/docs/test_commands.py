@@ -11,6 +11,7 @@ import typer.main
 
 from iogate import errors
 from iogate.cli.app import INTERRUPTED, app
+from iogate.cli.plans.plan_command import CHANGES
 from tests.docs.pages import DOCS, names, rows, sections
 
 PAGE = DOCS / "reference" / "commands.md"
@@ -71,7 +72,7 @@ def test_common_options_are_documented_once() -> None:
 def test_the_exit_codes_are_those_of_the_errors() -> None:
     told = {int(cells[0]) for cells in rows(sections(PAGE)["Exit codes"])}
     raised = {each.exit_code for each in subclasses(errors.IogateError)}
-    assert told == raised | {0, errors.IogateError.exit_code, INTERRUPTED}
+    assert told == raised | {0, errors.IogateError.exit_code, CHANGES, INTERRUPTED}
 
 
 def subclasses(root: type[errors.IogateError]) -> Iterator[type[errors.IogateError]]:

@@ -42,6 +42,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     override: Override | None
     queued: int
     running: int
+    own: bool = False
+    """Switch of `iogate enable`, which counts if git has no value."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +98,11 @@ class Gates:
         return {
             api: gate.override for api, gate in (await self.states()).items() if gate.override is not None
         }
+
+    async def deleted(self) -> frozenset[str]:
+        """Return the ids of deleted APIs, which start disabled if they return."""
+        members = await self._connection.call("SMEMBERS", keys.DELETED)
+        return frozenset(member.decode("utf-8", "replace") for member in members)
 
     async def states(self) -> dict[str, Gate]:
         """Return the gates of the live revision, by API; internal gates of schedules are left out."""
@@ -195,4 +202,5 @@ def _decode_gate(api: str, row: list[bytes], now_ms: int) -> Gate:
         override=override,
         queued=int(fields.get("inq", 0)) + int(fields.get("bl", 0)),
         running=int(fields.get("run", 0)),
+        own=fields.get("own") == "1",
     )

@@ -1,0 +1,159 @@
+"""`iogate plan`: difference between the files and the live revision, or another tree of git."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iogate.cli.plans.plan_text import plan_lines
+from iogate.cli.render import Output
+from iogate.cli.session import Session, command
+from iogate.errors import InvalidFiles, IogateError
+
+if TYPE_CHECKING:
+    from iogate.cli.documents.bundle import CheckResult
+    from iogate.reconcile.live_plan import LivePlan
+    from iogate.reconcile.plan import Plan
+    from iogate.settings import Settings
+
+PANEL = "Live"
+CHANGES = 2
+"""Exit code of changes, with `--exit-code`."""
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "plan", formats=(Output.MARKDOWN,), rich_help_panel=PANEL)(plan)
+
+
+async def plan(
+    session: Session,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", metavar="GITREF", help="Compare with this git revision instead of live; needs no store."
+        ),
+    ] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 if there are changes.")] = False,
+) -> None:
+    """Show the changes from the live revision to the files, and their meaning; change nothing.
+
+    Raises:
+        InvalidFiles: a document of the files, or of the git revision, has an error.
+        NotFound: there is no such git revision.
+    """
+    from iogate.cli.documents.bundle import compile_or_fail
+    from iogate.cli.plans.case_verdicts import case_reader
+
+    settings = session.settings()
+    if base is not None:
+        checked = compile_or_fail(settings, purpose="validate")
+        found = plan_against_tree(session, settings, checked, base)
+        _show(session, found, [f"compared with {base}"], {"base": {"ref": base}}, "iogate plan", None)
+    else:
+        checked = compile_or_fail(settings, purpose="apply")
+        assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
+        from iogate.reconcile.live_plan import against_live
+
+        async with session.store(settings) as store:
+            live_plan = await against_live(store, checked.bundle, case_reader(checked, Path.cwd()))
+            address = store.shown_url
+        found = live_plan.plan
+        show_live_plan(session, live_plan, settings, address)
+    if exit_code and found:
+        raise typer.Exit(CHANGES)
+
+
+def plan_against_tree(session: Session, settings: Settings, checked: CheckResult, reference: str) -> Plan:
+    """Return the plan from the tree of a git revision to compiled files, without a store.
+
+    Raises:
+        NotFound: there is no such git revision.
+        InvalidFiles: the documents of the git revision have errors.
+    """
+    from iogate.cli.documents.bundle import check_documents
+    from iogate.cli.plans.case_verdicts import case_reader
+    from iogate.cli.plans.git_tree import git_tree
+    from iogate.reconcile.facts import Facts
+    from iogate.reconcile.plan import Side, plan
+
+    assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
+    with git_tree(reference) as folder:
+        settings = _settings_there(folder, session, settings)
+        there = check_documents(settings, purpose="validate", root=folder, allow_unsupported=True)
+    if there.bundle is None:
+        first = next(each for each in there.problems if each.severity == "error")
+        raise InvalidFiles(
+            f"the files of {reference} are invalid: {first.path}:{first.line}: {first.message}",
+            code="IOG701",
+            hint="compare with a revision whose files `iogate validate` accepts",
+        )
+    cases = case_reader(checked, Path.cwd())(there.bundle.revision, checked.bundle.revision)
+    return plan(Side.of(there.bundle), Side.of(checked.bundle), Facts(cases=cases))
+
+
+def _settings_there(folder: Path, session: Session, settings: Settings) -> Settings:
+    """Return the settings of a folder, which matter for variables; `settings` if they are invalid."""
+    from iogate import settings as settings_module
+    from iogate.cli.settings_files import read_files
+    from iogate.settings import environments
+
+    with contextlib.chdir(folder), contextlib.suppress(IogateError):
+        files = read_files(session.environment or os.environ.get(environments.VARIABLE))
+        return settings_module.read(files.values, os.environ, place_of=files.place)
+    return settings
+
+
+def show_live_plan(session: Session, found: LivePlan, settings: Settings, address: str) -> None:
+    """Print a plan against the live revision in the format of the session."""
+    del settings
+    against = f"live revision {found.number}" if found.number else "an empty store"
+    head = {
+        "store": address,
+        "base": {"revision": found.number, "digest": found.before.digest} if found.number else None,
+        "wanted": {"digest": found.bundle.revision.digest},
+        "overrides": overrides_json(found),
+    }
+    _show(session, found.plan, [f"compared with {against} of {address}"], head, "iogate plan", found)
+
+
+def overrides_json(found: LivePlan) -> list[dict[str, Any]]:
+    """Return the overrides that an apply keeps, in JSON."""
+    from iogate.store.runs.presentation import rfc3339
+
+    return [
+        {
+            "api": api,
+            "enabled": gate.override.enabled,
+            "author": gate.override.author,
+            "reason": gate.override.reason,
+            "expiresAt": rfc3339(gate.override.expires_at_ms),
+        }
+        for api, gate in sorted(found.facts.gates.items())
+        if gate.override is not None
+    ]
+
+
+def _show(
+    session: Session,
+    found: Plan,
+    notes: list[str],
+    head: dict[str, Any],
+    title: str,
+    live_plan: LivePlan | None,
+) -> None:
+    from iogate.cli.plans.plan_markdown import plan_markdown
+    from iogate.cli.plans.plan_text import override_lines
+
+    gates = live_plan.facts.gates if live_plan is not None else {}
+    for note in notes:
+        session.screen.note(note, style="bright_black")
+    session.screen.data(
+        "plan",
+        {**head, **found.to_json()},
+        plan_lines(found, gates),
+        {Output.MARKDOWN: lambda: plan_markdown(found, title, [*notes, *override_lines(gates)])},
+    )

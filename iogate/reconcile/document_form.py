@@ -1,0 +1,116 @@
+"""Compiled APIs in the form of API documents: with the keys and the units that an author writes.
+
+Used by plan for its fields and by export for its files. Pure. Invariant: a document with this form compiles
+to the same API, also if it has every default written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, assert_never
+
+from iogate.auth.model import (
+    AnyAuth,
+    EnvSecret,
+    FileSecret,
+    Form,
+    HashedSecret,
+    NoAuth,
+    StoredAuth,
+    StoredSecret,
+    TokenAuth,
+    UserAuth,
+)
+from iogate.compiler.revision import Api
+from iogate.timing.durations import format_seconds
+
+_RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZES: Final = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+
+
+def api_form(api: Api) -> dict[str, Any]:
+    """Return the value of a method of an API document; keys without a value are left out."""
+    limits = api.limits
+    members: dict[str, Any] = {
+        "description": api.description or None,
+        "verbs": list(api.verbs),
+        "workflow": api.workflow,
+        "enabled": api.enabled,
+        "auth": auth_form(api.auth),
+        "input": _present({"from": api.input_from, "schema": api.input_schema}),
+        "limits": _present(
+            {
+                "body": size_text(limits.body),
+                "rate": None if limits.rate is None else rate_text(limits.rate),
+                "burst": limits.burst,
+                "queued": limits.queued,
+                "running": limits.running,
+            }
+        ),
+        "idempotency": {"header": api.idempotency.header, "ttl": format_seconds(api.idempotency.ttl_s)},
+        "timeout": None if api.timeout_s is None else format_seconds(api.timeout_s),
+        "retention": format_seconds(api.retention_s),
+        "protect": api.protect,
+        "tags": list(api.tags),
+        "metadata": api.metadata,
+    }
+    return _present(members)
+
+
+def auth_form(auth: StoredAuth) -> Any:
+    """Return the value of `auth`."""
+    if isinstance(auth, AnyAuth):
+        return {"any": [_form(form) for form in auth.any]}
+    return _form(auth)
+
+
+def _form(form: Form[StoredSecret]) -> Any:
+    match form:
+        case NoAuth():
+            return "none"
+        case TokenAuth(tokens=tokens):
+            if tokens.keys() == {"token"}:
+                return {"token": _secrets(tokens["token"])}
+            return {"tokens": {name: _secrets(given) for name, given in tokens.items()}}
+        case UserAuth(users=users):
+            return {"users": {name: _secrets(given) for name, given in users.items()}}
+        case _:
+            assert_never(form)
+
+
+def _secrets(given: Sequence[StoredSecret]) -> Any:
+    forms = [_secret(each) for each in given]
+    return forms[0] if len(forms) == 1 else forms
+
+
+def _secret(secret: StoredSecret) -> dict[str, str]:
+    match secret:
+        case EnvSecret(name=name):
+            return {"env": name}
+        case FileSecret(path=path):
+            return {"file": path}
+        case HashedSecret(value=value):
+            return {"hash": value}
+        case _:
+            assert_never(secret)
+
+
+def rate_text(rate: float) -> str:
+    """Return a rate as text that reads as the same number: `50/s`, `100/m`."""
+    for unit, seconds in _RATE_S.items():
+        for digits in (0, 1, 2, 3, 6):
+            text = f"{rate * seconds:.{digits}f}"
+            if digits:
+                text = text.rstrip("0").rstrip(".")
+            if float(text) / seconds == rate:
+                return f"{text}/{unit}"
+    return f"{rate:.6f}/s"
+
+
+def size_text(size: int) -> str | int:
+    """Return a size as text with the largest unit that divides it: `1MiB`; else the number of bytes."""
+    return next((f"{size // unit}{name}" for name, unit in _SIZES if size % unit == 0), size)
+
+
+def _present(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,0 +1,79 @@
+"""Plan of a bundle against the live revision of a store.
+
+Called by the commands that plan and apply. Invariant: only programs that differ are read from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from iogate.compiler.revision import Bundle, Revision
+from iogate.reconcile import facts as live_facts
+from iogate.reconcile.apply import live
+from iogate.reconcile.facts import CaseVerdicts, Facts
+from iogate.reconcile.plan import NOTHING, Plan, Side, plan, programs_to_compare
+from iogate.store.store import Store
+
+CaseReader = Callable[[Revision, Revision], Mapping[str, CaseVerdicts]]
+"""Returns how debug cases fare under the schemas of two revisions, by API."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivePlan:
+    """Plan with the revision that it starts from."""
+
+    number: int
+    """Number of the live revision; 0 if nothing was ever applied."""
+    before: Revision
+    """Content of the live revision; empty if nothing was ever applied."""
+    bundle: Bundle
+    facts: Facts
+    plan: Plan
+
+
+async def against_live(store: Store, bundle: Bundle, cases: CaseReader | None = None) -> LivePlan:
+    """Compare a bundle with the live revision.
+
+    Raises WrongStore or NotAuthentic for a live revision that cannot be read, StoreUnavailable.
+    """
+    found = await live(store)
+    number, before = found if found is not None else (0, NOTHING.revision)
+    facts = await live_facts.read(store, before, bundle.revision)
+    if cases is not None:
+        facts = replace(facts, cases=cases(before, bundle.revision))
+    old = Side(
+        revision=before,
+        programs=await load_programs(store, programs_to_compare(before, bundle.revision)),
+    )
+    return LivePlan(
+        number=number,
+        before=before,
+        bundle=bundle,
+        facts=facts,
+        plan=plan(old, Side.of(bundle), facts),
+    )
+
+
+async def load_programs(store: Store, digests: set[str]) -> dict[str, bytes]:
+    """Return programs by digest.
+
+    Raises NotFound for one that the store has lost, NotAuthentic for a forged one.
+    """
+    wanted = sorted(digests)
+    found = await asyncio.gather(*(store.revisions.program(digest) for digest in wanted))
+    return dict(zip(wanted, found, strict=True))
+
+
+def settled(found: LivePlan) -> Bundle:
+    """Return the bundle to publish: the live revision itself if the plan is empty.
+
+    Two revisions that behave the same may differ in the names of their files; publishing the live one again
+    signs it and makes no new revision.
+    """
+    if found.plan or not found.number:
+        return found.bundle
+    return msgspec.structs.replace(found.bundle, revision=found.before)

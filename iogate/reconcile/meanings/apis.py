@@ -1,0 +1,238 @@
+"""Meanings of the changes of one API.
+
+Called by plan. Pure. Invariant: every changed property has at least one meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from iogate.compiler.revision import Api
+from iogate.reconcile.document_form import rate_text, size_text
+from iogate.reconcile.facts import CaseVerdicts, Facts
+from iogate.reconcile.meanings import auth, schemas
+from iogate.reconcile.meanings.kinds import Meaning
+from iogate.store.revisions.gates import Gate
+from iogate.timing.durations import format_seconds
+
+_PROSE: Final = ("description", "tags", "metadata")
+"""Properties that only people read."""
+_HANDLED: Final = frozenset(
+    {
+        "id",
+        "description",
+        "verbs",
+        "workflow",
+        "program",
+        "enabled",
+        "auth",
+        "input_from",
+        "input_schema",
+        "limits",
+        "idempotency",
+        "timeout_s",
+        "retention_s",
+        "protect",
+        "tags",
+        "metadata",
+        "source",
+    }
+)
+
+
+def added(api: Api, facts: Facts) -> Iterator[Meaning]:
+    """Yield the meanings of a new API."""
+    verbs = " and ".join(api.verbs)
+    accepts = "enabled" if api.enabled else "disabled" if api.enabled is False else "disabled until enabled"
+    if api.id in facts.deleted:
+        text = "API was deleted before and returns disabled, until `iogate enable` enables it"
+        yield Meaning(kind="api.returns", text=text)
+    else:
+        yield Meaning(kind="api.added", text=f"API added: {verbs} /v1/api/{api.id}, {accepts}")
+
+
+def removed(api: Api, facts: Facts) -> Iterator[Meaning]:
+    """Yield the meanings of a deleted API."""
+    yield Meaning(kind="api.removed", text="API removed: callers get a 404")
+    if api.protect:
+        yield Meaning(kind="protect.removed", text="API is protected: the deletion is refused")
+    gate = facts.gates.get(api.id)
+    if gate is not None and gate.queued + gate.running:
+        count = gate.queued + gate.running
+        text = f"{_runs(count)} accepted and not ended; accepted runs continue"
+        yield Meaning(kind="runs.pinned", text=text)
+
+
+def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
+    """Yield the meanings of the differences between two forms of an API."""
+    for verb in after.verbs:
+        if verb not in before.verbs:
+            yield Meaning(kind="verb.added", text=f"{verb} added", pointer="/verbs")
+    for verb in before.verbs:
+        if verb not in after.verbs:
+            yield Meaning(kind="verb.removed", text=f"{verb} removed", pointer="/verbs")
+    found = list(auth.meanings(before.auth, after.auth))
+    yield from found
+    if before.auth != after.auth and not found:
+        yield Meaning(kind="api.changed", text="order of the forms of auth changed", pointer="/auth")
+    if before.workflow != after.workflow:
+        text = f"workflow changed ({before.workflow} → {after.workflow})"
+        yield Meaning(kind="target.changed", text=text, pointer="/workflow")
+    yield from _input(before, after, facts)
+    yield from _limits(before, after)
+    yield from _idempotency(before, after)
+    yield from _times(before, after, facts)
+    yield from _enabled(before, after, facts)
+    if before.protect != after.protect:
+        word = "added" if after.protect else "removed"
+        yield Meaning(kind=f"protect.{word}", text=f"protection {word}", pointer="/protect")
+    for name in _PROSE:
+        if getattr(before, name) != getattr(after, name):
+            yield Meaning(kind="api.changed", text=f"{name} changed", pointer=f"/{name}")
+    for name in before.__struct_fields__:
+        if name not in _HANDLED and getattr(before, name) != getattr(after, name):
+            yield Meaning(kind="api.changed", text=f"{name} changed", pointer=f"/{name}")
+
+
+def _input(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
+    if before.input_from != after.input_from:
+        text = f"input comes from the {after.input_from}, no longer from the {before.input_from}"
+        yield Meaning(kind="input.from", text=text, pointer="/input/from")
+    old, new = before.input_schema, after.input_schema
+    if old == new:
+        return
+    if old is not None and new is None:
+        text = "input schema removed: the gateway accepts every input"
+        yield Meaning(kind="input.unchecked", text=text, pointer="/input/schema")
+        return
+    yield input_meaning(schemas.compare(old, new), facts.cases.get(after.id), "/input/schema")
+
+
+def input_meaning(found: schemas.Comparison, cases: CaseVerdicts | None, pointer: str) -> Meaning:
+    """Return the meaning of a changed input schema, with the debug cases that now fail."""
+    direction = found.direction
+    if cases is not None and cases.failing:
+        direction = "narrowed"
+    if direction is None:
+        return Meaning(kind="input.widened", text="annotations of the input schema changed", pointer=pointer)
+    text = f"input schema {direction}"
+    detail = found.details()
+    if cases is not None and cases.failing:
+        text += f": {len(cases.failing)} of {cases.total} debug cases now fail"
+        text += f" ({detail})" if detail else ""
+    elif detail:
+        text += f": {detail}"
+    return Meaning(kind=f"input.{direction}", text=text, pointer=pointer)
+
+
+def _limits(before: Api, after: Api) -> Iterator[Meaning]:
+    shown: tuple[tuple[str, Callable[[Any], object]], ...] = (
+        ("body", size_text),
+        ("rate", rate_text),
+        ("burst", str),
+        ("queued", str),
+        ("running", str),
+    )
+    for name, form in shown:
+        old, new = getattr(before.limits, name), getattr(after.limits, name)
+        if old == new:
+            continue
+        pointer, label = f"/limits/{name}", f"limits.{name}"
+        if old is None:
+            yield Meaning(kind="limit.added", text=f"{label} added ({form(new)})", pointer=pointer)
+        elif new is None:
+            yield Meaning(kind="limit.removed", text=f"{label} removed (was {form(old)})", pointer=pointer)
+        else:
+            word = "lowered" if new < old else "raised"
+            yield Meaning(
+                kind=f"limit.{word}", text=f"{label} {word} ({form(old)} → {form(new)})", pointer=pointer
+            )
+
+
+def _idempotency(before: Api, after: Api) -> Iterator[Meaning]:
+    old, new = before.idempotency, after.idempotency
+    if old.header.lower() != new.header.lower():
+        text = f"idempotency header changed ({old.header} → {new.header}): the old header has no effect"
+        yield Meaning(kind="idempotency.header", text=text, pointer="/idempotency/header")
+    elif old.header != new.header:
+        text = f"letter case of the idempotency header changed ({old.header} → {new.header})"
+        yield Meaning(kind="api.changed", text=text, pointer="/idempotency/header")
+    if old.ttl_s != new.ttl_s:
+        word = "shortened" if new.ttl_s < old.ttl_s else "lengthened"
+        text = f"idempotency ttl {word} ({format_seconds(old.ttl_s)} → {format_seconds(new.ttl_s)})"
+        yield Meaning(kind=f"idempotency.{word}", text=text, pointer="/idempotency/ttl")
+
+
+def _times(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
+    if before.timeout_s != after.timeout_s:
+        yield timeout_meaning(before.timeout_s, after.timeout_s)
+    old_s, new_s = before.retention_s, after.retention_s
+    if old_s < new_s:
+        text = f"retention lengthened ({format_seconds(old_s)} → {format_seconds(new_s)}), of new runs"
+        yield Meaning(kind="retention.lengthened", text=text, pointer="/retention")
+    elif new_s < old_s:
+        text = f"retention shortened ({format_seconds(old_s)} → {format_seconds(new_s)}), of new runs"
+        aged = facts.aged.get(after.id)
+        if aged is not None and aged.number:
+            verb = "is" if aged.number == 1 else "are"
+            kept = "keeps its" if aged.number == 1 else "keep their"
+            text += f": {aged} finished {'run' if aged.number == 1 else 'runs'} {verb} older than that"
+            text += f" and {kept} {format_seconds(old_s)}"
+        yield Meaning(kind="retention.shortened", text=text, pointer="/retention")
+
+
+def timeout_meaning(old_s: float | None, new_s: float | None, pointer: str = "/timeout") -> Meaning:
+    """Return the meaning of a changed timeout of a run; None: no timeout."""
+    if new_s is None:
+        text = f"timeout removed (was {format_seconds(old_s or 0)}): a run may last indefinitely"
+        return Meaning(kind="timeout.lengthened", text=text, pointer=pointer)
+    if old_s is None:
+        text = f"timeout added ({format_seconds(new_s)})"
+        return Meaning(kind="timeout.shortened", text=text, pointer=pointer)
+    word = "shortened" if new_s < old_s else "lengthened"
+    text = f"timeout {word} ({format_seconds(old_s)} → {format_seconds(new_s)})"
+    return Meaning(kind=f"timeout.{word}", text=text, pointer=pointer)
+
+
+def _enabled(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
+    if before.enabled == after.enabled:
+        return
+    gate = facts.gates.get(after.id)
+    override = gate.override if gate is not None else None
+    if after.enabled is None:
+        yield _released(gate)
+        return
+    was = before.enabled if before.enabled is not None else (gate.enabled if gate is not None else None)
+    state = "enabled" if after.enabled else "disabled"
+    keeps = ""
+    if override is not None:
+        keeps = f"; an override keeps it {'enabled' if override.enabled else 'disabled'}"
+    if before.enabled is None:
+        taken = f"git takes over whether it is enabled: {state}"
+        if was == after.enabled:
+            yield Meaning(kind="enabled.git", text=f"{taken}, as it is now{keeps}", pointer="/enabled")
+            return
+        since = "" if was is None else f" (it is {'enabled' if was else 'disabled'} now)"
+        text = f"{taken}{since}{keeps}"
+    else:
+        text = f"{state} by git{keeps}"
+    kind = "enabled.on" if after.enabled else "enabled.off"
+    yield Meaning(kind=kind, text=text, pointer="/enabled")
+
+
+def _released(gate: Gate | None) -> Meaning:
+    """Return the meaning of an `enabled` that git no longer has, so that the switch of its own counts."""
+    text = "git no longer says whether it is enabled: `iogate enable` decides"
+    kind = "enabled.released"
+    if gate is not None:
+        stays = gate.override.enabled if gate.override is not None else gate.own
+        was, will = ("enabled" if each else "disabled" for each in (gate.enabled, stays))
+        text += f", and it {'stays' if was == will else 'becomes'} {will}"
+        if was != will:
+            kind = "enabled.on" if stays else "enabled.off"
+    return Meaning(kind=kind, text=text, pointer="/enabled")
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} {'run is' if count == 1 else 'runs are'}"

@@ -1,0 +1,110 @@
+"""Changes of who may call an API: weakened, strengthened, or another set of callers.
+
+Called by `apis`. Pure. Invariant: no text contains a secret or a hash; a secret is named by its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from iogate.auth.model import (
+    EnvSecret,
+    FileSecret,
+    HashedSecret,
+    NoAuth,
+    StoredAuth,
+    StoredSecret,
+    TokenAuth,
+    UserAuth,
+    alternatives,
+)
+from iogate.messages import quoted
+from iogate.reconcile.meanings.kinds import Meaning
+
+Callers = dict[tuple[str, str], tuple[StoredSecret, ...]]
+"""Form and name of each caller to its secrets."""
+
+_POINTER = "/auth"
+
+
+def meanings(before: StoredAuth, after: StoredAuth) -> Iterator[Meaning]:
+    """Yield the meanings of a change of `auth`."""
+    if before == after:
+        return
+    old, new = _forms(before), _forms(after)
+    if old != new:
+        text = f"({' or '.join(old)} → {' or '.join(new)})"
+        if "none" in new:
+            yield _meaning("auth.weakened", f"auth weakened {text}")
+        elif "none" in old:
+            yield _meaning("auth.strengthened", f"auth strengthened {text}")
+        elif set(old) < set(new):
+            yield _meaning("auth.weakened", f"auth weakened {text}")
+        elif set(new) < set(old):
+            yield _meaning("auth.strengthened", f"auth strengthened {text}")
+        else:
+            yield _meaning("auth.changed", f"auth changed {text}")
+        return
+    yield from _caller_meanings(_callers(before), _callers(after))
+
+
+def _caller_meanings(old: Callers, new: Callers) -> Iterator[Meaning]:
+    for form, name in sorted(new.keys() - old.keys()):
+        yield _meaning("caller.added", f"{_called(form)} {quoted(name)} added")
+    for form, name in sorted(old.keys() - new.keys()):
+        yield _meaning("caller.removed", f"{_called(form)} {quoted(name)} removed")
+    for form, name in sorted(old.keys() & new.keys()):
+        if old[form, name] != new[form, name]:
+            before, after = _sources(old[form, name]), _sources(new[form, name])
+            change = f"{before} → {after}" if before != after else f"{before}, another value"
+            yield _meaning("caller.secret", f"secret of {_called(form)} {quoted(name)} changed ({change})")
+
+
+def _meaning(kind: str, text: str) -> Meaning:
+    return Meaning(kind=kind, text=text, pointer=_POINTER)
+
+
+def _forms(auth: StoredAuth) -> list[str]:
+    """Return the accepted forms; once each, in a fixed order."""
+    return sorted(
+        {
+            "none" if isinstance(form, NoAuth) else "token" if isinstance(form, TokenAuth) else "user"
+            for form in alternatives(auth)
+        }
+    )
+
+
+def _callers(auth: StoredAuth) -> Callers:
+    found: Callers = {}
+    for form in alternatives(auth):
+        match form:
+            case NoAuth():
+                pass
+            case TokenAuth(tokens=tokens):
+                found |= {("token", name): secrets for name, secrets in tokens.items()}
+            case UserAuth(users=users):
+                found |= {("user", name): secrets for name, secrets in users.items()}
+            case _:
+                assert_never(form)
+    return found
+
+
+def _called(form: str) -> str:
+    return "caller" if form == "token" else "user"
+
+
+def _sources(secrets: tuple[StoredSecret, ...]) -> str:
+    """Return the sources of secrets: `env ORDERS_TOKEN`, `file secrets/a`, `hash`."""
+    texts = []
+    for secret in secrets:
+        match secret:
+            case EnvSecret(name=name):
+                texts.append(f"env {name}")
+            case FileSecret(path=path):
+                texts.append(f"file {path}")
+            case HashedSecret():
+                texts.append("hash")
+            case _:
+                assert_never(secret)
+    return " and ".join(texts)

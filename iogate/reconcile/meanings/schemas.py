@@ -1,0 +1,303 @@
+"""Narrowing and widening of a JSON Schema: whether it refuses values that it accepted, or accepts more.
+
+Called by `apis` and `workflows`. Pure. Invariant: a change is called narrowing or widening only if that
+follows from the keyword; a change that allows no conclusion is called neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from iogate import json_values
+from iogate.messages import printable, quoted, shorten
+
+Direction = Literal["narrowed", "widened", "changed"]
+
+_ANNOTATIONS: Final = frozenset(
+    {
+        "$comment",
+        "$id",
+        "$schema",
+        "default",
+        "deprecated",
+        "description",
+        "examples",
+        "readOnly",
+        "title",
+        "writeOnly",
+    }
+)
+_LOWER_BOUNDS: Final = (
+    "minimum",
+    "exclusiveMinimum",
+    "minLength",
+    "minItems",
+    "minProperties",
+    "minContains",
+)
+_UPPER_BOUNDS: Final = (
+    "maximum",
+    "exclusiveMaximum",
+    "maxLength",
+    "maxItems",
+    "maxProperties",
+    "maxContains",
+)
+_CONSTRAINTS: Final = ("const", "pattern", "format", "multipleOf", "contentEncoding", "contentMediaType")
+"""Keywords that refuse values, without an order of their own values."""
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "uniqueItems": False,
+    "additionalProperties": True,
+    "minLength": 0,
+    "minItems": 0,
+    "minProperties": 0,
+    "required": [],
+    "properties": {},
+    "items": True,
+}
+_TYPES: Final = frozenset({"null", "boolean", "object", "array", "number", "string"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaChange:
+    """Changed keyword of a schema."""
+
+    direction: Direction
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Result of a comparison of two schemas."""
+
+    changes: tuple[SchemaChange, ...]
+
+    @property
+    def direction(self) -> Direction | None:
+        """`narrowed` if any keyword refuses more; None if both schemas accept the same values."""
+        found = {change.direction for change in self.changes}
+        return next((each for each in ("narrowed", "changed", "widened") if each in found), None)
+
+    def details(self, most: int = 3) -> str:
+        """Return the first changes as text, those that give the direction first."""
+        chosen = sorted(self.changes, key=lambda change: change.direction != self.direction)
+        texts = list(dict.fromkeys(change.text for change in chosen))
+        more = f", and {len(texts) - most} more" if len(texts) > most else ""
+        return ", ".join(texts[:most]) + more
+
+
+def compare(before: Any, after: Any) -> Comparison:
+    """Compare two JSON Schemas; None accepts every value."""
+    return Comparison(changes=tuple(_compare(_whole(before), _whole(after), "")))
+
+
+def _whole(schema: Any) -> Mapping[str, Any]:
+    if schema is None or schema is True:
+        return {}
+    if schema is False:
+        return {"not": {}}
+    return schema if isinstance(schema, Mapping) else {}
+
+
+def _compare(old: Mapping[str, Any], new: Mapping[str, Any], at: str) -> Iterator[SchemaChange]:
+    names = [*new, *(name for name in old if name not in new)]
+    for name in names:
+        if name in _ANNOTATIONS:
+            continue
+        before, after = old.get(name, _DEFAULTS.get(name)), new.get(name, _DEFAULTS.get(name))
+        if json_values.is_same(before, after) and (name in _DEFAULTS or (name in old) == (name in new)):
+            continue
+        rule = _RULES.get(name)
+        if rule is None:
+            yield SchemaChange(direction="changed", text=f"{at}{printable(shorten(name, 40))} changed")
+        else:
+            yield from rule(_Keyword(name=name, before=before, after=after, at=at, schemas=(old, new)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keyword:
+    """Keyword whose value differs in two schemas."""
+
+    name: str
+    before: Any
+    after: Any
+    at: str
+    """Place of the schema, as the start of a text."""
+    schemas: tuple[Mapping[str, Any], Mapping[str, Any]]
+    """The old and the new schema."""
+
+
+_Rule = Callable[[_Keyword], Iterator[SchemaChange]]
+
+
+def _type(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    old, new = _types(before), _types(after)
+    text = f"{at}type {_shown(before)} → {_shown(after)}"
+    if new < old:
+        yield SchemaChange(direction="narrowed", text=text)
+    elif old < new:
+        yield SchemaChange(direction="widened", text=text)
+    elif old != new:
+        yield SchemaChange(direction="narrowed", text=text)
+        yield SchemaChange(direction="widened", text=text)
+
+
+def _types(value: Any) -> frozenset[str]:
+    if value is None:
+        return frozenset({*_TYPES, "integer"})
+    found = {value} if isinstance(value, str) else set(value)
+    return frozenset(found | ({"integer"} if "number" in found else set()))
+
+
+def _enum(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    if before is None:
+        yield SchemaChange(direction="narrowed", text=f"{at}only {_shown(after)} allowed")
+        return
+    if after is None:
+        yield SchemaChange(direction="widened", text=f"{at}no longer restricted to a list of values")
+        return
+    for value in before:
+        if not any(json_values.is_same(value, each) for each in after):
+            yield SchemaChange(direction="narrowed", text=f"{at}value {_shown(value)} not allowed any more")
+    for value in after:
+        if not any(json_values.is_same(value, each) for each in before):
+            yield SchemaChange(direction="widened", text=f"{at}value {_shown(value)} allowed")
+
+
+def _required(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    for each in after:
+        if each not in before:
+            yield SchemaChange(direction="narrowed", text=f"{at}{quoted(each)} required")
+    for each in before:
+        if each not in after:
+            yield SchemaChange(direction="widened", text=f"{at}{quoted(each)} optional")
+
+
+def _properties(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    was_closed = _is_closed(keyword.schemas[0])
+    closed = _is_closed(keyword.schemas[1])
+    for each, schema in after.items():
+        place = f"{at}{_step(each)}"
+        if each in before:
+            yield from _compare(_whole(before[each]), _whole(schema), place + ": ")
+        elif was_closed:
+            yield SchemaChange(direction="widened", text=f"{place} allowed")
+        elif _whole(schema).keys() - _ANNOTATIONS:
+            yield SchemaChange(direction="narrowed", text=f"{place} has a schema")
+    for each, schema in before.items():
+        if each not in after:
+            place = f"{at}{_step(each)}"
+            if closed:
+                yield SchemaChange(direction="narrowed", text=f"{place} not allowed any more")
+            elif _whole(schema).keys() - _ANNOTATIONS:
+                yield SchemaChange(direction="widened", text=f"{place} has no schema any more")
+
+
+def _is_closed(schema: Mapping[str, Any]) -> bool:
+    return schema.get("additionalProperties") is False
+
+
+def _additional(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    if after is False:
+        yield SchemaChange(direction="narrowed", text=f"{at}other properties not allowed any more")
+    elif before is False:
+        yield SchemaChange(direction="widened", text=f"{at}other properties allowed")
+    else:
+        yield from _compare(_whole(before), _whole(after), f"{at}other properties: ")
+
+
+def _items(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    if isinstance(before, list) or isinstance(after, list):  # of older drafts
+        yield SchemaChange(direction="changed", text=f"{at}items changed")
+    else:
+        yield from _compare(_whole(before), _whole(after), f"{at}items: ")
+
+
+def _lower(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    narrower = before is None or (after is not None and after > before)
+    yield _bound(before, after, f"{at}{keyword.name}", narrower=narrower)
+
+
+def _upper(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    narrower = before is None or (after is not None and after < before)
+    yield _bound(before, after, f"{at}{keyword.name}", narrower=narrower)
+
+
+def _bound(before: Any, after: Any, name: str, *, narrower: bool) -> SchemaChange:
+    text = f"{name} {_shown(before)} → {_shown(after)}"
+    return SchemaChange(direction="narrowed" if narrower else "widened", text=text)
+
+
+def _constraint(keyword: _Keyword) -> Iterator[SchemaChange]:
+    name, (old, new) = keyword.name, keyword.schemas
+    text = f"{keyword.at}{name} {_shown(keyword.before)} → {_shown(keyword.after)}"
+    direction: Direction = "narrowed" if name not in old else "widened" if name not in new else "changed"
+    yield SchemaChange(direction=direction, text=text)
+
+
+def _unique(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    direction: Direction = "narrowed" if after else "widened"
+    yield SchemaChange(direction=direction, text=f"{at}uniqueItems {_shown(before)} → {_shown(after)}")
+
+
+def _branches(keyword: _Keyword) -> Iterator[SchemaChange]:
+    """Compare the schemas of `allOf` and `anyOf`: only an alternative that is added or removed is certain."""
+    before, after, at = keyword.before, keyword.after, keyword.at
+    old, new = before or [], after or []
+    added = [each for each in new if not any(json_values.is_same(each, other) for other in old)]
+    removed = [each for each in old if not any(json_values.is_same(each, other) for other in new)]
+    if added and removed:
+        if len(added) == len(removed) == 1 and len(old) == len(new):
+            yield from _compare(_whole(removed[0]), _whole(added[0]), f"{at}{keyword.name}: ")
+        else:
+            yield SchemaChange(direction="changed", text=f"{at}{keyword.name} changed")
+        return
+    wider = bool(removed) if keyword.name == "allOf" else bool(added) and before is not None
+    if keyword.name == "anyOf" and after is None:
+        wider = True
+    direction: Direction = "widened" if wider else "narrowed"
+    yield SchemaChange(direction=direction, text=f"{at}{keyword.name} changed")
+
+
+def _definitions(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    for each in (before or {}).keys() & (after or {}).keys():
+        yield from _compare(_whole(before[each]), _whole(after[each]), f"{at}{printable(each)}: ")
+
+
+def _step(name: str) -> str:
+    return f"/{printable(shorten(name, 40))}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value of a schema as short text."""
+    return "none" if value is None else printable(shorten(json_values.to_json(value).strip('"'), 40))
+
+
+_RULES: Final[dict[str, _Rule]] = {
+    "type": _type,
+    "enum": _enum,
+    "required": _required,
+    "properties": _properties,
+    "additionalProperties": _additional,
+    "items": _items,
+    "uniqueItems": _unique,
+    "allOf": _branches,
+    "anyOf": _branches,
+    "$defs": _definitions,
+    "definitions": _definitions,
+    **dict.fromkeys(_LOWER_BOUNDS, _lower),
+    **dict.fromkeys(_UPPER_BOUNDS, _upper),
+    **dict.fromkeys(_CONSTRAINTS, _constraint),
+}

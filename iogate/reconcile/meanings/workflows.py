@@ -1,0 +1,228 @@
+"""Meanings of the changes of one workflow, task by task, and of its schedule.
+
+Called by plan. Pure. Invariants: a change has a meaning with the JSON Pointer of its place in the new
+document; parts that no run sees, and spellings that compile to the same program, are no change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Final
+
+from iogate import json_values
+from iogate.compiler import program
+from iogate.compiler.schedules import Schedule, moment_text
+from iogate.compiler.variables import KEY as RESOLVED
+from iogate.compiler.variables import MEMBER, embedded
+from iogate.expressions.language import Expression
+from iogate.json_pointer import Pointer, join
+from iogate.json_values import JsonObject
+from iogate.messages import quoted
+from iogate.reconcile.facts import Facts
+from iogate.reconcile.json_diff import ABSENT, JsonChange, changes
+from iogate.reconcile.meanings import schemas
+from iogate.reconcile.meanings.apis import input_meaning
+from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.shown_values import as_text, shown
+from iogate.store.revisions.schedules import Upcoming
+
+_EXECUTED: Final = frozenset({"do", "timeout", "input", "output", "evaluate", "use"})
+"""Parts of a definition whose meaning the compiled program holds."""
+_ENDPOINTS: Final = frozenset({"endpoint", "uri", "document"})
+
+
+def differences(before: JsonObject, after: JsonObject) -> list[JsonChange]:
+    """Return the changed places of a definition, without those that have no effect."""
+    found = [
+        change
+        for change in changes(before, after)
+        if change.path and change.path[0] not in (RESOLVED, "schedule")
+    ]
+    if any(change.path[0] in _EXECUTED for change in found) and _behave_equally(before, after):
+        found = [change for change in found if change.path[0] not in _EXECUTED]
+    if not found and _differ(_resolved(before), _resolved(after)):
+        found = [JsonChange(path=("do",), before=before.get("do"), after=after.get("do"))]
+    return [*found, *changes(embedded(before), embedded(after), ("vars",))]
+
+
+def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> Iterator[Meaning]:
+    """Yield the meanings of changed places of a definition."""
+    schema_done = False
+    for change in found:
+        match change.path:
+            case ("vars", *_):
+                yield _place_meaning("variable.changed", change)
+            case ("do",):
+                text = "a document that the workflow refers to changed"
+                yield Meaning(kind="task.changed", text=text, pointer="/do")
+            case ("do" | "use", *_) if _is_task(change.path):
+                yield _task_meaning(change)
+            case ("input", *_):
+                old, new = _schema(before, "input"), _schema(after, "input")
+                if "schema" in change.path or not json_values.is_same(old, new):
+                    if not schema_done:
+                        yield input_meaning(schemas.compare(old, new), None, "/input/schema")
+                    schema_done = True
+                else:
+                    yield _place_meaning("input.changed", change)
+            case ("output", *_):
+                yield _place_meaning("output.changed", change)
+            case ("use", "secrets", *_):
+                yield from _secrets(before, after)
+            case ("do" | "use" | "evaluate" | "timeout", *_):
+                yield _place_meaning(_kind_of_place(change.path), change)
+            case _:
+                yield _place_meaning("workflow.changed", change)
+
+
+def pinned(name: str, facts: Facts) -> Iterator[Meaning]:
+    """Yield how many runs of a workflow or an API continue with the definition that they started with."""
+    counts = {number: count for number, count in facts.in_flight.get(name, {}).items() if number > 0}
+    if not counts:
+        return
+    total = sum(count.number for count in counts.values())
+    prefix = "at least " if any(count.at_least for count in counts.values()) else ""
+    numbers = [str(number) for number in sorted(counts)]
+    noun = "revision" if len(numbers) == 1 else "revisions"
+    runs = "run in flight stays" if total == 1 else "runs in flight stay"
+    shown_numbers = " and ".join(numbers) if len(numbers) < 4 else f"{numbers[0]} to {numbers[-1]}"
+    text = f"{prefix}{total:,} {runs} pinned to {noun} {shown_numbers}"
+    yield Meaning(kind="runs.pinned", text=text)
+
+
+def schedule_added(schedule: Schedule, facts: Facts) -> Meaning:
+    """Return the meaning of a new schedule."""
+    text = f"schedule added ({schedule})"
+    if facts.now_ms is not None and not schedule.chained:
+        text += f": first tick at {moment_text(schedule.first_ms(facts.now_ms), schedule.zone)}"
+    return Meaning(kind="schedule.added", text=text, pointer="/schedule")
+
+
+def schedule_removed(before: Schedule, current: Upcoming | None) -> Meaning:
+    """Return the meaning of a schedule that ends."""
+    text = f"schedule removed ({before})"
+    return Meaning(kind="schedule.removed", text=text + _cancelled(before, current), pointer="/schedule")
+
+
+def schedule_changed(
+    before: Schedule, after: Schedule, current: Upcoming | None, facts: Facts
+) -> Iterator[Meaning]:
+    """Yield the meanings of another schedule of the same workflow."""
+    if before.phase != after.phase:
+        shown_change = f"({before} → {after})" if str(before) != str(after) else "(other events)"
+        text = f"schedule changed {shown_change}"
+        if facts.now_ms is not None and not after.chained:
+            moment = moment_text(after.first_ms(facts.now_ms), after.zone)
+            text += f": next tick moves to {moment}"
+            if current is not None and current.next_ms is not None:
+                text += f" from {moment_text(current.next_ms, after.zone)}"
+        yield Meaning(kind="schedule.changed", text=text + _cancelled(before, current), pointer="/schedule")
+    if before.missed != after.missed:
+        text = f"missed ticks: {before.missed} → {after.missed}"
+        yield Meaning(kind="schedule.changed", text=text, pointer="/document/metadata/iogate/missed")
+
+
+def _cancelled(before: Schedule, current: Upcoming | None) -> str:
+    if before.kind != "on":
+        return ""
+    run = f" {current.run}" if current is not None and current.run else ""
+    return f"; its standing run{run} is cancelled"
+
+
+def _task_meaning(change: JsonChange) -> Meaning:
+    name = quoted(str(change.path[-1]))
+    if change.was is not None:
+        if change.was[-1] != change.path[-1]:
+            text = f"task {name} renamed, was {quoted(str(change.was[-1]))}"
+            return Meaning(kind="task.renamed", text=text, pointer=change.pointer)
+        text = f"task {name} moved, was at {join(change.was)}"
+        return Meaning(kind="task.moved", text=text, pointer=change.pointer)
+    word = "added" if change.before is ABSENT else "removed"
+    return Meaning(
+        kind=f"task.{word}", text=f"task {name} {word} at {change.pointer}", pointer=change.pointer
+    )
+
+
+def _is_task(path: Pointer) -> bool:
+    """Tell whether a path ends with a list position and a name, as that of a task does."""
+    return len(path) >= 3 and isinstance(path[-2], int) and isinstance(path[-1], str) and path[-3] in _LISTS
+
+
+_LISTS: Final = frozenset({"do", "try", "before", "after", "branches", "foreach", "extensions", "functions"})
+"""Keys whose value is a list of tasks."""
+
+
+def _kind_of_place(path: Pointer) -> str:
+    return "endpoint.changed" if _ENDPOINTS & set(path[-2:]) else "task.changed"
+
+
+def _place_meaning(kind: str, change: JsonChange) -> Meaning:
+    place, mark = change.pointer, change.mark
+    if change.was is not None:
+        text = f"{place} moved from {join(change.was)}"
+    elif mark == "+":
+        text = f"{place} added ({as_text(shown(change.path, change.after))})"
+    elif mark == "-":
+        text = f"{place} removed (was {as_text(shown(change.path, change.before))})"
+    else:
+        old, new = shown(change.path, change.before), shown(change.path, change.after)
+        text = f"{place} changed ({as_text(old)} → {as_text(new)})"
+    return Meaning(kind=kind, text=text, pointer=place)
+
+
+def _secrets(before: JsonObject, after: JsonObject) -> Iterator[Meaning]:
+    old, new = (list((each.get("use") or {}).get("secrets") or ()) for each in (before, after))
+    for name in new:
+        if name not in old:
+            text = f"secret {quoted(name)} is needed: set it for the workers"
+            yield Meaning(kind="secret.added", text=text, pointer="/use/secrets")
+    for name in old:
+        if name not in new:
+            text = f"secret {quoted(name)} is not used any more"
+            yield Meaning(kind="secret.removed", text=text, pointer="/use/secrets")
+
+
+def _schema(definition: JsonObject, part: str) -> Any:
+    return ((definition.get(part) or {}).get("schema") or {}).get("document")
+
+
+def _resolved(definition: JsonObject) -> dict[str, Any]:
+    """Return the resolved references of a program, without variables."""
+    return {name: value for name, value in definition.get(RESOLVED, {}).items() if name != MEMBER}
+
+
+def _differ(before: Any, after: Any) -> bool:
+    return not json_values.is_same(before, after)
+
+
+def _behave_equally(before: JsonObject, after: JsonObject) -> bool:
+    """Tell whether two definitions compile to the same program, such as one with defaults written out.
+
+    An expression may read the definition itself; then every difference counts.
+    """
+    if any("definition" in json_values.to_json(each.get("do")) for each in (before, after)):
+        return False
+    return _same(program.load(before), program.load(after))
+
+
+def _same(first: Any, second: Any) -> bool:
+    if type(first) is not type(second):
+        return False
+    if is_dataclass(first):
+        return all(
+            _same(getattr(first, field.name), getattr(second, field.name))
+            for field in fields(first)
+            if field.name not in _WRITTEN
+        )
+    if isinstance(first, Expression):
+        return bool(first.text == second.text)
+    if isinstance(first, Mapping):
+        return first.keys() == second.keys() and all(_same(first[name], second[name]) for name in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(_same, first, second))
+    return bool(first == second)
+
+
+_WRITTEN: Final = frozenset({"definition", "location", "variables"})
+"""Fields of a program that hold the text of the author, or are compared separately."""

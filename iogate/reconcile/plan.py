@@ -1,0 +1,284 @@
+"""Plan: the differences between two revisions, field by field, with the meaning of each.
+
+Called by the commands that show or apply a difference. Pure over the two revisions, their programs and the
+facts about the live system. Invariant: an empty plan means that gateways and workers behave the same under
+both revisions; formatting, order of keys, defaults written out and names of files are no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from iogate.compiler.revision import Api, Bundle, Revision, resource_name
+from iogate.compiler.schedules import Schedule
+from iogate.reconcile.document_form import api_form
+from iogate.reconcile.facts import Facts
+from iogate.reconcile.json_diff import JsonChange, changes
+from iogate.reconcile.meanings import apis, workflows
+from iogate.reconcile.meanings.kinds import Meaning, Severity, rank
+from iogate.reconcile.shown_values import shown
+
+Type = Literal["api", "workflow", "schedule", "resource"]
+Action = Literal["add", "change", "delete"]
+
+TYPES: Final[tuple[Type, ...]] = ("api", "workflow", "schedule", "resource")
+_NOT_SHOWN: Final = frozenset({"source", "program", "id"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """Revision with the programs that the comparison needs: those that only one of the revisions has."""
+
+    revision: Revision
+    programs: Mapping[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Side:
+        """Return the side of a compiled bundle."""
+        return cls(revision=bundle.revision, programs=bundle.programs)
+
+
+NOTHING: Final = Side(revision=Revision(apis={}, workflows={}))
+"""Side of a store to which nothing was ever applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectChange:
+    """Change of one API, workflow, schedule or resource."""
+
+    action: Action
+    type: Type
+    id: str
+    meanings: tuple[Meaning, ...]
+    fields: tuple[JsonChange, ...] = ()
+    """Changed places of its document; empty if it is added or deleted as a whole."""
+    source: str = ""
+    """File that declares it."""
+    used_by: tuple[str, ...] = ()
+    """APIs that start a changed workflow."""
+
+    @property
+    def severity(self) -> Severity:
+        """The most severe one of its meanings."""
+        return min((meaning.severity for meaning in self.meanings), key=rank, default="neutral")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "action": self.action,
+            "type": self.type,
+            "id": self.id,
+            "severity": self.severity,
+            "source": self.source or None,
+            "meanings": [meaning.to_json() for meaning in self.meanings],
+            "fields": [
+                {
+                    "pointer": change.pointer,
+                    "before": shown(change.path, change.before),
+                    "after": shown(change.path, change.after),
+                }
+                for change in self.fields
+            ],
+            "usedBy": list(self.used_by),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All changes from one revision to another, the most severe first."""
+
+    changes: tuple[ObjectChange, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    def count(self, action: Action) -> int:
+        """Return the number of objects with this action."""
+        return sum(change.action == action for change in self.changes)
+
+    @property
+    def marked(self) -> dict[str, int]:
+        """Number of breaking and of weakening meanings."""
+        found = [meaning.severity for change in self.changes for meaning in change.meanings]
+        return {severity: found.count(severity) for severity in ("breaking", "weakening")}
+
+    def deleted(self, type_: Type) -> list[str]:
+        """Return the ids of the deleted objects of a type, sorted."""
+        return sorted(
+            change.id for change in self.changes if change.action == "delete" and change.type == type_
+        )
+
+    def summary(self) -> str:
+        """Return one line: `Plan: 2 to add, 1 to change, 1 to delete`."""
+        if not self.changes:
+            return "No changes: live is the same as the files"
+        counts = f"{self.count('add')} to add, {self.count('change')} to change"
+        line = f"Plan: {counts}, {self.count('delete')} to delete"
+        marks = [f"{number} {severity}" for severity, number in self.marked.items() if number]
+        return line + (f" ({', '.join(marks)})" if marks else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "summary": {
+                "add": self.count("add"),
+                "change": self.count("change"),
+                "delete": self.count("delete"),
+                **self.marked,
+            },
+            "changes": [change.to_json() for change in self.changes],
+        }
+
+
+def plan(before: Side | None, after: Side, facts: Facts) -> Plan:
+    """Return the changes from `before` (None: nothing was ever applied) to `after`."""
+    old = before or NOTHING
+    found = [
+        *_api_changes(old.revision, after.revision, facts),
+        *_workflow_changes(old, after, facts),
+        *_schedule_changes(old.revision, after.revision, facts),
+        *_resource_changes(old.revision, after.revision),
+    ]
+    ordered = sorted(found, key=lambda each: (rank(each.severity), TYPES.index(each.type), each.id))
+    return Plan(changes=tuple(ordered))
+
+
+def programs_to_compare(before: Revision, after: Revision) -> set[str]:
+    """Return the digests in `before` of the workflows whose program differs in `after`."""
+    return {
+        workflow.program
+        for name, workflow in before.workflows.items()
+        if name in after.workflows and after.workflows[name].program != workflow.program
+    }
+
+
+def _change(
+    action: Action,
+    type_: Type,
+    id_: str,
+    meanings: Iterator[Meaning] | list[Meaning],
+    *,
+    fields: tuple[JsonChange, ...] = (),
+    source: str = "",
+    used_by: tuple[str, ...] = (),
+) -> ObjectChange:
+    unique = list(dict.fromkeys(meanings))
+    return ObjectChange(
+        action=action,
+        type=type_,
+        id=id_,
+        meanings=tuple(sorted(unique, key=lambda meaning: rank(meaning.severity))),
+        fields=fields,
+        source=source,
+        used_by=used_by,
+    )
+
+
+def _api_changes(before: Revision, after: Revision, facts: Facts) -> Iterator[ObjectChange]:
+    for name in after.apis.keys() - before.apis.keys():
+        api = after.apis[name]
+        yield _change("add", "api", name, apis.added(api, facts), source=api.source)
+    for name in before.apis.keys() - after.apis.keys():
+        api = before.apis[name]
+        meanings = [*apis.removed(api, facts), *workflows.pinned(name, facts)]
+        yield _change("delete", "api", name, meanings, source=api.source)
+    for name in before.apis.keys() & after.apis.keys():
+        old, new = before.apis[name], after.apis[name]
+        if _plain(old) == _plain(new):
+            continue
+        meanings = list(apis.changed(old, new, facts))
+        if old.workflow != new.workflow:
+            meanings += workflows.pinned(name, facts)
+        fields = tuple(changes(api_form(old), api_form(new)))
+        yield _change("change", "api", name, meanings, fields=fields, source=new.source)
+
+
+def _plain(api: Api) -> Api:
+    """Return the API without what is compared elsewhere, or not at all."""
+    return msgspec.structs.replace(api, source="", program="")
+
+
+def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[ObjectChange]:
+    old, new = before.revision.workflows, after.revision.workflows
+    for name in new.keys() - old.keys():
+        meaning = Meaning(kind="workflow.added", text="workflow added")
+        yield _change("add", "workflow", name, [meaning], source=new[name].source)
+    for name in old.keys() - new.keys():
+        meanings = [
+            Meaning(kind="workflow.removed", text="workflow removed"),
+            *workflows.pinned(name, facts),
+        ]
+        yield _change("delete", "workflow", name, meanings, source=old[name].source)
+    users: dict[str, list[str]] = {}
+    for api in after.revision.apis.values():
+        users.setdefault(api.workflow, []).append(api.id)
+    for name in old.keys() & new.keys():
+        if old[name].program == new[name].program:
+            continue
+        definitions = (
+            msgspec.json.decode(before.programs[old[name].program]),
+            msgspec.json.decode(after.programs[new[name].program]),
+        )
+        found = workflows.differences(*definitions)
+        if found:
+            meanings = [*workflows.meanings(*definitions, found), *workflows.pinned(name, facts)]
+            yield _change(
+                "change",
+                "workflow",
+                name,
+                meanings,
+                fields=tuple(found),
+                source=new[name].source,
+                used_by=tuple(sorted(users.get(name, ()))),
+            )
+
+
+def _schedule_changes(before: Revision, after: Revision, facts: Facts) -> Iterator[ObjectChange]:
+    old, new = _schedules(before), _schedules(after)
+    sources = {name: after.workflows[full].source for name, (full, _) in after.scheduled.items()}
+    for name in new.keys() - old.keys():
+        meaning = workflows.schedule_added(new[name], facts)
+        yield _change("add", "schedule", name, [meaning], source=sources[name])
+    for name in old.keys() - new.keys():
+        meaning = workflows.schedule_removed(old[name], facts.upcoming.get(name))
+        yield _change("delete", "schedule", name, [meaning])
+    for name in old.keys() & new.keys():
+        if old[name] != new[name]:
+            found = workflows.schedule_changed(old[name], new[name], facts.upcoming.get(name), facts)
+            yield _change("change", "schedule", name, found, source=sources[name])
+
+
+def _schedules(revision: Revision) -> dict[str, Schedule]:
+    """Return the schedules by workflow, without programs except for `on`; workflows have these too."""
+    return {
+        name: schedule if schedule.kind == "on" else msgspec.structs.replace(schedule, program="")
+        for name, (_, schedule) in revision.scheduled.items()
+    }
+
+
+def _resource_changes(before: Revision, after: Revision) -> Iterator[ObjectChange]:
+    old, new = _resources(before), _resources(after)
+    for name in new.keys() - old.keys():
+        yield _change("add", "resource", name, [Meaning(kind="resource.added", text="file added")])
+    for name in old.keys() - new.keys():
+        meaning = Meaning(kind="resource.removed", text="file is not used any more")
+        yield _change("delete", "resource", name, [meaning])
+    for name in old.keys() & new.keys():
+        if old[name] != new[name]:
+            text = f"content changed ({_digests(old[name])} → {_digests(new[name])})"
+            yield _change("change", "resource", name, [Meaning(kind="resource.changed", text=text)])
+
+
+def _resources(revision: Revision) -> dict[str, frozenset[str]]:
+    """Return the digests of the contents by path or URL."""
+    found: dict[str, frozenset[str]] = {}
+    for uri, digest in revision.resources.items():
+        name = resource_name(uri) or uri
+        found[name] = found.get(name, frozenset()) | {digest}
+    return found
+
+
+def _digests(digests: frozenset[str]) -> str:
+    return ", ".join(sorted(digest[:8] for digest in digests))

@@ -1,0 +1,79 @@
+"""Values of documents as a plan shows them: short, and without anything that may be secret.
+
+Used by everything that shows a difference. Pure. Invariants: no hash and no value with the name of a secret
+is shown; a reference to a secret is shown, since it names only the place of the secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from iogate import json_values
+from iogate.compiler.revision import resource_digest, resource_name
+from iogate.json_pointer import Pointer
+from iogate.messages import printable, shorten
+from iogate.reconcile.json_diff import ABSENT
+from iogate.security.redaction_patterns import REDACTED, is_secret, redact_query, redact_text, redact_url
+
+MAX_TEXT: Final = 60
+"""Characters of a value in a line of text."""
+
+
+def shown(path: Pointer, value: Any) -> Any:
+    """Return the value at a path of a document, with `[redacted]` in place of what may be secret."""
+    if value is ABSENT:
+        return None
+    if path[:1] == ("auth",):
+        return _auth(path, value)
+    if path[:2] == ("use", "secrets"):  # names
+        return value
+    if any(isinstance(step, str) and is_secret(step) for step in path) and value not in (None, ""):
+        return REDACTED
+    return _redacted(value)
+
+
+def as_text(value: Any) -> str:
+    """Return a shown value as one short line."""
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else json_values.to_json(value)
+    return printable(shorten(" ".join(text.split()), MAX_TEXT))
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {
+                name: REDACTED if item not in (None, "") and is_secret(name) else _redacted(item)
+                for name, item in value.items()
+            }
+        case list() | tuple():
+            return [_redacted(item) for item in value]
+        case str():
+            return _text(value)
+        case _:
+            return value
+
+
+def _text(text: str) -> str:
+    digest = resource_digest(text)
+    if digest is not None:
+        return f"{resource_name(text)} ({digest[:8]})"
+    address, question, query = text.partition("?")
+    if question and "://" in address:
+        text = f"{address}?{redact_query(query)}"
+    return redact_text(redact_url(text))
+
+
+def _auth(path: Pointer, value: Any) -> Any:
+    """Return a part of `auth` without hashes."""
+    if "hash" in path[1:]:
+        return REDACTED
+    match value:
+        case Mapping():
+            return {name: _auth((*path, name), item) for name, item in value.items()}
+        case list() | tuple():
+            return [_auth(path, item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,19 @@
+"""The page of changes and the kinds of a plan say the same."""
+
+from __future__ import annotations
+
+from iogate.reconcile.meanings.kinds import KINDS, SEVERITIES
+from tests.docs.pages import DOCS, names, rows, sections
+
+PAGE = DOCS / "reference" / "changes.md"
+
+
+def test_the_table_has_each_kind_with_its_severity() -> None:
+    told = {names(cells[0])[0]: cells[1] for cells in rows(sections(PAGE)["Kinds"])}
+    assert told == KINDS
+    assert list(told) == list(KINDS), "in the same order"
+
+
+def test_the_severities_stand_in_their_order() -> None:
+    told = [names(cells[0])[0] for cells in rows(sections(PAGE)["Meanings of changes"])]
+    assert told == list(SEVERITIES)

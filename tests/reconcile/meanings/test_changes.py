@@ -1,0 +1,358 @@
+"""Seeded changes of documents: each is named for its meaning, with its severity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from iogate.compiler.compile import compile_documents
+from iogate.compiler.revision import Bundle
+from iogate.documents import load
+from iogate.functions import Registry
+from iogate.reconcile.facts import CaseVerdicts, Count, Facts
+from iogate.reconcile.meanings.kinds import KINDS
+from iogate.reconcile.plan import Plan, Side, plan
+from iogate.settings import Settings
+from iogate.store.revisions.gates import Gate, Override
+from iogate.store.revisions.schedules import Upcoming
+from tests.compiler.projects import write
+
+API = """\
+module: orders
+methods:
+  submit:
+    workflow: shop/order
+    verbs: [POST]
+    auth: {token: {env: TOKEN}}
+    input: {schema: {type: object, required: [sku], properties: {sku: {type: string, maxLength: 20}}}}
+    limits: {rate: 50/s, running: 20, body: 64KiB}
+    idempotency: {ttl: 24h}
+    timeout: 5m
+    retention: 7d
+    protect: true
+    tags: [billing]
+  other:
+    workflow: shop/second
+    auth: {tokens: {ada: {env: ADA}, bob: {env: BOB}}}
+    timeout: 1m
+"""
+ORDER = """\
+document: {dsl: '1.0.3', namespace: shop, name: order, version: 1.0.0, summary: Takes orders}
+use:
+  secrets: [pay]
+  retries: {often: {delay: {seconds: 1}, limit: {attempt: {count: 3}}}}
+timeout: {after: {minutes: 10}}
+do:
+  - check: {set: {ok: true}}
+  - price: {set: {total: 7}}
+  - charge:
+      try:
+        - send:
+            call: http
+            with: {method: post, endpoint: 'https://pay.example.com/charges', headers: {X-Mode: live}}
+      catch: {retry: often}
+output: {as: {done: true}}
+"""
+SECOND = """\
+document: {dsl: '1.0.3', namespace: shop, name: second, version: 1.0.0}
+input: {schema: {document: {type: object}}}
+do: [{run: {run: {script: {language: python, source: {endpoint: 'run.py'}}}}}]
+"""
+NIGHTLY = """\
+document: {dsl: '1.0.3', namespace: shop, name: nightly, version: 1.0.0}
+schedule: {every: {hours: 1}}
+do: [{clean: {set: {a: 1}}}]
+"""
+LISTENER = """\
+document: {dsl: '1.0.3', namespace: shop, name: listener, version: 1.0.0}
+schedule: {on: {one: {with: {type: shop.paid}}}}
+do: [{clean: {set: {a: 1}}}]
+"""
+FILES = {
+    "apis.d/orders.yaml": API,
+    "workflows.d/order.yaml": ORDER,
+    "workflows.d/second.yaml": SECOND,
+    "workflows.d/nightly.yaml": NIGHTLY,
+    "workflows.d/listener.yaml": LISTENER,
+    "workflows.d/run.py": "print(1)\n",
+}
+
+
+def compiled(root: Path, files: dict[str, str], variables: dict[str, str] | None = None) -> Bundle:
+    write(root, files)
+    settings = Settings(allow_run=("script", "shell"), vars=variables or {"region": "eu"})
+    result = compile_documents(load(root), settings, root=root, functions=Registry({}))
+    assert result.bundle is not None, result.errors
+    return result.bundle
+
+
+def changed(root: Path, edits: dict[str, tuple[str, str]], facts: Facts | None = None) -> Plan:
+    """Return the plan after replacing a text in each of some files; an empty text deletes the file."""
+    before = compiled(root / "before", FILES)
+    files = dict(FILES)
+    for path, (old, new) in edits.items():
+        if not old and not new:
+            del files[path]
+        else:
+            text = files.get(path, "")
+            assert old in text, f"{path} has no {old!r}"
+            files[path] = text.replace(old, new, 1) if old else new
+    return plan(Side.of(before), Side.of(compiled(root / "after", files)), facts or Facts())
+
+
+A, W, S, N, L = (path for path in FILES if path.endswith(".yaml"))
+Edit = dict[str, tuple[str, str]]
+SEEDED: list[tuple[str, Edit, str, str]] = [
+    ("none instead of a token", {A: ("{token: {env: TOKEN}}", "none")}, "auth.weakened",
+     "auth weakened (token → none)"),
+    ("a second form", {A: ("{token: {env: TOKEN}}",
+                           "{any: [{token: {env: TOKEN}}, {user: a, password: {env: P}}]}")},
+     "auth.weakened", "auth weakened (token → token or user)"),
+    ("a user instead of a token", {A: ("{token: {env: TOKEN}}", "{user: a, password: {env: P}}")},
+     "auth.changed", "auth changed (token → user)"),
+    ("another variable", {A: ("{env: TOKEN}", "{env: NEXT}")}, "caller.secret",
+     'secret of caller "token" changed (env TOKEN → env NEXT)'),
+    ("a rotation", {A: ("{token: {env: TOKEN}}", "{token: [{env: TOKEN}, {env: NEXT}]}")}, "caller.secret",
+     'secret of caller "token" changed (env TOKEN → env TOKEN and env NEXT)'),
+    ("another caller", {A: ("{ada: {env: ADA}, ", "{ada: {env: ADA}, eve: {env: EVE}, ")}, "caller.added",
+     'caller "eve" added'),
+    ("one caller less", {A: (", bob: {env: BOB}", "")}, "caller.removed", 'caller "bob" removed'),
+    ("GET as well", {A: ("verbs: [POST]", "verbs: [GET, POST]")}, "verb.added", "GET added"),
+    ("GET instead", {A: ("verbs: [POST]", "verbs: [GET]")}, "verb.removed", "POST removed"),
+    ("a required property", {A: ("required: [sku]", "required: [sku, qty]")}, "input.narrowed",
+     'input schema narrowed: "qty" required'),
+    ("an optional property", {A: ("required: [sku], ", "")}, "input.widened",
+     'input schema widened: "sku" optional'),
+    ("a shorter text", {A: ("maxLength: 20", "maxLength: 5")}, "input.narrowed",
+     "input schema narrowed: /sku: maxLength 20 → 5"),
+    ("another type", {A: ("sku: {type: string, maxLength: 20}", "sku: {type: integer}")}, "input.narrowed",
+     "input schema narrowed: /sku: type string → integer"),
+    ("closed objects", {A: ("{type: object, req", "{type: object, additionalProperties: false, req")},
+     "input.narrowed", "input schema narrowed: other properties not allowed any more"),
+    ("a schema of any", {A: ("input: {schema: {type: object, required: [sku], properties:"
+                             " {sku: {type: string, maxLength: 20}}}}", "description: x")},
+     "input.unchecked", "input schema removed: the gateway accepts every input"),
+    ("the schema of a workflow", {S: ("{type: object}", "{type: object, required: [x]}")}, "input.narrowed",
+     'input schema narrowed: "x" required'),
+    ("the whole request", {A: ("input: {", "input: {from: request, ")}, "input.from",
+     "input comes from the request, no longer from the body"),
+    ("a lower rate", {A: ("rate: 50/s", "rate: 10/s")}, "limit.lowered", "limits.rate lowered (50/s → 10/s)"),
+    ("a higher limit", {A: ("running: 20", "running: 40")}, "limit.raised",
+     "limits.running raised (20 → 40)"),
+    ("no rate", {A: ("rate: 50/s, ", "")}, "limit.removed", "limits.rate removed (was 50/s)"),
+    ("a new limit", {A: ("rate: 50/s", "rate: 50/s, burst: 9")}, "limit.added", "limits.burst added (9)"),
+    ("smaller bodies", {A: ("body: 64KiB", "body: 1KiB")}, "limit.lowered",
+     "limits.body lowered (64KiB → 1KiB)"),
+    ("a shorter timeout", {A: ("timeout: 5m", "timeout: 1m")}, "timeout.shortened",
+     "timeout shortened (5m → 1m)"),
+    ("a shorter retention", {A: ("retention: 7d", "retention: 1d")}, "retention.shortened",
+     "retention shortened (7d → 1d), of new runs"),
+    ("another header", {A: ("{ttl: 24h}", "{header: X-Key, ttl: 24h}")}, "idempotency.header",
+     "idempotency header changed (Idempotency-Key → X-Key): the old header has no effect"),
+    ("a shorter ttl", {A: ("ttl: 24h", "ttl: 1h")}, "idempotency.shortened",
+     "idempotency ttl shortened (1d → 1h)"),
+    ("no protection", {A: ("protect: true", "protect: false")}, "protect.removed", "protection removed"),
+    ("other tags", {A: ("[billing]", "[billing, new]")}, "api.changed", "tags changed"),
+    ("disabled by git", {A: ("    tags: [billing]", "    enabled: false")}, "enabled.off",
+     "git takes over whether it is enabled: disabled"),
+    ("another workflow", {A: ("workflow: shop/order", "workflow: shop/second")}, "target.changed",
+     "workflow changed (shop/order:1.0.0 → shop/second:1.0.0)"),
+    ("a new API", {A: ("  other:", "  third: {workflow: shop/order, auth: none, timeout: 1m}\n  other:")},
+     "api.added", "API added: POST /v1/api/orders/third, disabled until enabled"),
+    ("a deleted API", {A: (API[API.index("  other:"):], "")}, "api.removed",
+     "API removed: callers get a 404"),
+    ("another address", {W: ("pay.example.com", "pay.example.org")}, "endpoint.changed",
+     "/do/2/charge/try/0/send/with/endpoint changed "
+     "(https://pay.example.com/charges → https://pay.example.org/charges)"),
+    ("another method", {W: ("method: post", "method: put")}, "task.changed",
+     "/do/2/charge/try/0/send/with/method changed (post → put)"),
+    ("a new task", {W: ("  - price:", "  - audit: {set: {seen: true}}\n  - price:")}, "task.added",
+     'task "audit" added at /do/1/audit'),
+    ("a task less", {W: ("  - check: {set: {ok: true}}\n", "")}, "task.removed",
+     'task "check" removed at /do/0/check'),
+    ("a renamed task", {W: ("- check:", "- verify:")}, "task.renamed", 'task "verify" renamed, was "check"'),
+    ("tasks in another order", {W: ("  - check: {set: {ok: true}}\n  - price: {set: {total: 7}}\n",
+                                    "  - price: {set: {total: 7}}\n  - check: {set: {ok: true}}\n")},
+     "task.moved", "moved, was at /do/"),
+    ("more retries", {W: ("count: 3", "count: 9")}, "task.changed",
+     "/use/retries/often/limit/attempt/count changed (3 → 9)"),
+    ("another output", {W: ("{done: true}", "{done: false}")}, "output.changed",
+     "/output/as/done changed (true → false)"),
+    ("a new secret", {W: ("[pay]", "[pay, bank]")}, "secret.added",
+     'secret "bank" is needed: set it for the workers'),
+    ("another summary", {W: ("Takes orders", "Sells")}, "workflow.changed",
+     "/document/summary changed (Takes orders → Sells)"),
+    ("a timeout of the workflow", {W: ("{minutes: 10}", "{minutes: 2}")}, "task.changed",
+     "/timeout/after/minutes changed (10 → 2)"),
+    ("a deleted workflow", {N: ("", "")}, "workflow.removed", "workflow removed"),
+    ("a slower schedule", {N: ("{hours: 1}", "{hours: 2}")}, "schedule.changed",
+     "schedule changed (every 1h → every 2h)"),
+    ("other events", {L: ("shop.paid", "shop.sold")}, "schedule.changed",
+     "schedule changed (other events); its standing run is cancelled"),
+    ("no schedule", {L: ("schedule: {on: {one: {with: {type: shop.paid}}}}\n", "")}, "schedule.removed",
+     "schedule removed (on events); its standing run is cancelled"),
+    ("another script", {"workflows.d/run.py": ("print(1)", "print(2)")}, "resource.changed",
+     "content changed ("),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edits", "kind", "text"), [case[1:] for case in SEEDED], ids=[c[0] for c in SEEDED])
+def test_a_change_is_named_for_its_meaning(tmp_path: Path, edits: Edit, kind: str, text: str) -> None:
+    meanings = [meaning for change in changed(tmp_path, edits).changes for meaning in change.meanings]
+    assert any(each.kind == kind and text in each.text for each in meanings), meanings
+    assert {each.severity for each in meanings} <= {KINDS[kind], "caution", "neutral"}, "nothing worse"
+
+
+def test_there_are_at_least_forty_seeded_changes() -> None:
+    assert len(SEEDED) >= 40
+    assert len({(text, kind) for _, _, kind, text in SEEDED}) == len(SEEDED)
+
+
+PHANTOMS: dict[str, Edit] = {
+    "comments": {A: ("module: orders", "# a comment\nmodule: orders  # another")},
+    "order of keys": {S: ("language: python, source: {endpoint: 'run.py'}",
+                          "source: {endpoint: 'run.py'}, language: python")},
+    "a default of an API": {A: ("limits: {rate: 50/s,", "limits: {queued: 10000, rate: 50/s,")},
+    "a default verb": {A: ("    verbs: [POST]\n", "")},
+    "another unit": {A: ("retention: 7d", "retention: 168h")},
+    "a default of a task": {W: ("{set: {ok: true}}", "{set: {ok: true}, then: continue}")},
+    "debug cases": {A: ("    tags:", "    debug: [{name: a, body: {sku: x}}]\n    tags:")},
+    "quotes": {S: ("namespace: shop, name: second", "namespace: 'shop', name: \"second\"")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edits", PHANTOMS.values(), ids=PHANTOMS)
+def test_a_spelling_is_no_change(tmp_path: Path, edits: Edit) -> None:
+    found = changed(tmp_path, edits)
+    assert not found, found.to_json()
+    assert found.summary() == "No changes: live is the same as the files"
+
+
+def test_a_renamed_file_is_no_change(tmp_path: Path) -> None:
+    before = compiled(tmp_path / "before", FILES)
+    names = {path.replace("order", "renamed"): text for path, text in FILES.items()}
+    assert not plan(Side.of(before), Side.of(compiled(tmp_path / "after", names)), Facts())
+
+
+def test_a_default_counts_if_an_expression_reads_the_definition(tmp_path: Path) -> None:
+    reading = ORDER.replace("{total: 7}", "{total: '${ $workflow.definition.do | length }'}")
+    before = compiled(tmp_path / "a", {**FILES, W: reading})
+    after = compiled(
+        tmp_path / "b", {**FILES, W: reading.replace("{ok: true}}", "{ok: true}, then: continue}")}
+    )
+    assert [change.id for change in plan(Side.of(before), Side.of(after), Facts()).changes] == [
+        "shop/order:1.0.0"
+    ]
+
+
+def test_another_value_of_a_variable_is_told(tmp_path: Path) -> None:
+    reading = {**FILES, W: ORDER.replace("{total: 7}", "{total: '${ $runtime.vars.region }'}")}
+    before = compiled(tmp_path / "a", reading)
+    after = compiled(tmp_path / "b", reading, {"region": "us", "password": "unused"})
+    (change,) = plan(Side.of(before), Side.of(after), Facts()).changes
+    assert [(each.kind, each.text) for each in change.meanings] == [
+        ("variable.changed", "/vars/region changed (eu → us)")
+    ]
+
+
+def gate(*, enabled: bool = True, own: bool = False, override: Override | None = None) -> Gate:
+    return Gate(
+        api="orders/submit",
+        enabled=enabled,
+        digest="",
+        git=None,
+        override=override,
+        queued=1,
+        running=2,
+        own=own,
+    )
+
+
+def texts(found: Plan) -> list[str]:
+    return [meaning.text for change in found.changes for meaning in change.meanings]
+
+
+def test_facts_of_the_store_complete_the_meanings(tmp_path: Path) -> None:
+    facts = Facts(
+        now_ms=1_000_000,
+        in_flight={"shop/order:1.0.0": {41: Count(number=3)}, "orders/other": {0: Count(number=1)}},
+        aged={"orders/submit": Count(number=1204)},
+        upcoming={
+            "shop/listener": Upcoming(
+                workflow="shop/listener:1.0.0",
+                schedule=compiled(tmp_path / "x", FILES).revision.scheduled["shop/listener"][1],
+                next_ms=None,
+                run="77",
+            )
+        },
+        cases={"orders/submit": CaseVerdicts(total=5, failing=("a", "b"))},
+    )
+    edits = {
+        A: ("retention: 7d", "retention: 1d"),
+        W: ("method: post", "method: put"),
+        L: ("shop.paid", "shop.sold"),
+        N: ("{hours: 1}", "{hours: 2}"),
+    }
+    found = texts(changed(tmp_path, edits, facts))
+    assert "3 runs in flight stay pinned to revision 41" in found
+    aged = "retention shortened (7d → 1d), of new runs: 1,204 finished runs are older than that"
+    assert f"{aged} and keep their 7d" in found
+    assert any("its standing run 77 is cancelled" in each for each in found)
+    assert "schedule changed (every 1h → every 2h): next tick moves to 1970-01-01T02:16:40Z" in found
+    narrowed = texts(changed(tmp_path / "n", {A: ("maxLength: 20", "maxLength: 5")}, facts))
+    assert narrowed == [
+        "input schema narrowed: 2 of 5 debug cases now fail (/sku: maxLength 20 → 5)",
+    ]
+
+
+def test_runs_of_several_revisions_are_counted_together(tmp_path: Path) -> None:
+    counts = {
+        number: Count(number=amount, at_least=True) for number, amount in {7: 2, 8: 1, 12: 4, 13: 1}.items()
+    }
+    found = texts(
+        changed(tmp_path, {W: ("method: post", "method: put")}, Facts(in_flight={"shop/order:1.0.0": counts}))
+    )
+    assert "at least 8 runs in flight stay pinned to revisions 7 to 13" in found
+
+
+def test_whether_an_api_is_enabled_is_told_with_its_switch(tmp_path: Path) -> None:
+    edits = {A: ("    tags: [billing]", "    enabled: true")}
+    taken = "git takes over whether it is enabled: enabled"
+    on = {"orders/submit": gate(enabled=True)}
+    assert f"{taken}, as it is now" in texts(changed(tmp_path / "a", edits, Facts(gates=on)))
+    off = {"orders/submit": gate(enabled=False)}
+    assert f"{taken} (it is disabled now)" in texts(changed(tmp_path / "b", edits, Facts(gates=off)))
+    override = Override(enabled=False, author="ada", reason="", set_at_ms=0, expires_at_ms=9)
+    kept = {"orders/submit": gate(enabled=False, override=override)}
+    assert f"{taken} (it is disabled now); an override keeps it disabled" in texts(
+        changed(tmp_path / "c", edits, Facts(gates=kept))
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "kind", "end"),
+    [(False, "enabled.off", "becomes disabled"), (True, "enabled.released", "stays enabled")],
+)
+def test_an_api_that_git_gives_back_has_its_own_switch(
+    tmp_path: Path, *, own: bool, kind: str, end: str
+) -> None:
+    with_git = {**FILES, A: API.replace("    tags: [billing]", "    enabled: true")}
+    before = compiled(tmp_path / "a", with_git)
+    after = compiled(tmp_path / "b", {**FILES, A: API.replace("    tags: [billing]\n", "")})
+    facts = Facts(gates={"orders/submit": gate(own=own)})
+    (change,) = plan(Side.of(before), Side.of(after), facts).changes
+    assert [(each.kind, each.text.endswith(end)) for each in change.meanings] == [(kind, True)]
+
+
+def test_marked_changes_are_listed_first(tmp_path: Path) -> None:
+    found = changed(
+        tmp_path,
+        {
+            A: ("auth: {token: {env: TOKEN}}", "auth: none"),
+            W: ("Takes orders", "Sells"),
+            N: ("{hours: 1}", "{hours: 2}"),
+        },
+    )
+    assert [change.severity for change in found.changes] == ["weakening", "caution", "neutral"]
+    assert found.summary() == "Plan: 0 to add, 3 to change, 0 to delete (1 weakening)"
