@@ -3,7 +3,7 @@
     IogateError
     ├── InvalidFiles        3   invalid documents or settings
     ├── Refused             4   a safety check refused: prune, stale plan, protected, disabled
-    ├── NotTaken            5   committed, but a gateway has not loaded it yet
+    ├── NotTaken            5   committed, but a process has not loaded it yet
     ├── Unreachable         6   store or gateway is unreachable
     │   └── WrongStore      6   a store that must not be used: other version, unsafe settings
     ├── RunFailed           7   the awaited run faulted or was cancelled

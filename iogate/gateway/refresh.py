@@ -23,7 +23,8 @@ from iogate.errors import IogateError, WrongStore
 from iogate.gateway.calls import routes
 from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.store.connection.connection import CommandFailed
-from iogate.store.maintenance.presence import GATEWAY, UNSET, Process
+from iogate.store.maintenance.presence import GATEWAY, UNSET, Failure, Process, concerns_revision, failure
+from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.store import open_store
 from iogate.supervision import ticks
 
@@ -72,6 +73,8 @@ class Refresher:
         self._gates: dict[str, asyncio.Task[None]] = {}
         """Pending requests to the store for the gate of an API, by API id."""
         self._failed: str = ""
+        self._failure: Failure | None = None
+        """The newest revision, if it cannot be loaded."""
         self.tried = asyncio.Event()
         """Set after the first attempt to load the revision."""
         self._started_at_ms = int(time.time() * 1000)
@@ -83,6 +86,7 @@ class Refresher:
             try:
                 store = await self._connect()
                 async with asyncio.TaskGroup() as group:
+                    group.create_task(self._stay_connected(store))
                     group.create_task(self._watch(store))
                     group.create_task(self._announce_periodically(store))
                     group.create_task(self._reload_secrets())
@@ -148,14 +152,31 @@ class Refresher:
             if current is None:
                 self._lose(table)
             elif table is None or (table.number, table.digest) != current:
-                revision = await store.revisions.load(current[0])
-                table = self._build(*current, revision)
+                table = await self._load(store, *current)
                 await self._set_enabled(store, table)
                 state.table = table
+                self._failure = None
                 self._log_taken(table)
                 await self._announce(store)
             else:
                 await self._set_enabled(store, table)
+                if self._failure is not None:  # the loaded revision is live again
+                    self._failure = None
+                    await self._announce(store)
+
+    async def _load(self, store: Store, number: int, digest: str) -> routes.Table:
+        """Return the table of a revision; announce why it cannot be loaded.
+
+        Raises IogateError if that fails.
+        """
+        try:
+            return self._build(number, digest, await store.revisions.load(number))
+        except Exception as error:
+            failed = failure(number, error)
+            if concerns_revision(error) and failed != self._failure:
+                self._failure = failed
+                await self._announce(store)
+            raise
 
     def _lose(self, table: routes.Table | None) -> None:
         """Serve nothing while the store has no revision: an emptied store has neither gates nor runs."""
@@ -251,6 +272,10 @@ class Refresher:
                 with contextlib.suppress(*BROKEN):
                     await self.reload()
 
+    async def _stay_connected(self, store: Store) -> None:
+        async with store.presence.connected(GATEWAY, self.id):
+            await asyncio.Event().wait()
+
     async def _announce_periodically(self, store: Store) -> None:
         while True:
             await self._announce(store)
@@ -275,6 +300,8 @@ class Refresher:
                 host=socket.gethostname(),
                 started_at_ms=self._started_at_ms,
                 revision=table.number if table is not None else 0,
+                loaded={DEFAULT_PROJECT: table.number} if table is not None else {},
+                failed={DEFAULT_PROJECT: self._failure} if self._failure is not None else {},
                 detail={"url": self._state.public_url}
                 | {UNSET + name: "; ".join(lacks) for name, lacks in unset.items()},
             )

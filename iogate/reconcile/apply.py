@@ -1,6 +1,6 @@
-"""Apply of a bundle: compare, guard, publish, and wait until the running gateways have loaded it.
+"""Apply of a bundle: compare, guard, publish, and wait until the running processes have loaded it.
 
-    read live ──► difference ──► guard ──► publish if live is still the one read ──► wait for gateways
+    read live ──► difference ──► guard ──► publish if live is still the one read ──► wait for processes
         ▲                                        │ moved, and the caller named no revision
         └────────────────────────────────────────┘ at most ATTEMPTS times
 
@@ -10,15 +10,16 @@ never overwritten unchecked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from iogate.compiler.revision import Bundle, Revision
-from iogate.errors import NotTaken, Refused, WrongStore
+from iogate.errors import NotTaken, Refused
 from iogate.reconcile import guard
 from iogate.reconcile.diff import Difference, difference
+from iogate.store.revisions.convergence import Convergence
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
 from iogate.store.store import Store
@@ -39,6 +40,8 @@ class Applied:
     previous: int | None
     """The revision that was live before; None if there was none."""
     difference: Difference
+    convergence: Convergence | None = None
+    """State of the gateways and workers after the wait; None before it."""
 
     @property
     def changed(self) -> bool:
@@ -52,23 +55,32 @@ class Applied:
             "previous": self.previous,
             "changed": self.changed,
             **self.difference.to_json(),
+            "processes": None if self.convergence is None else self.convergence.to_json(),
         }
 
 
-class LateGateways(NotTaken):
-    """Error of a published revision that some gateways have not loaded in time; it stays live."""
+class NotConverged(NotTaken):
+    """Error of a published revision that some processes have not loaded in time; it stays live."""
 
-    def __init__(self, applied: Applied, gateways: tuple[str, ...], wait_s: float) -> None:
-        noun = "gateway" if len(gateways) == 1 else "gateways"
-        has = "has" if len(gateways) == 1 else "have"
+    def __init__(self, applied: Applied, convergence: Convergence) -> None:
         super().__init__(
-            f"revision {applied.number} is live, but {noun} {', '.join(gateways)} {has} not loaded it "
-            f"after {wait_s:g} s",
+            f"revision {applied.number} is live, but only {convergence.loaded} of {convergence.total} "
+            f"processes have loaded it after {convergence.took_s:.1f} s: {convergence.describe_late()}",
             code=LATE,
-            hint="a gateway loads it as soon as it reaches the store; see `iogate status`",
+            hint="a process loads it as soon as it can, and uses its last good revision until then; "
+            "`iogate status` shows them",
         )
         self.applied = applied
-        self.gateways = gateways
+        self.convergence = convergence
+
+    def rolled_back(self) -> NotTaken:
+        """Return the error of the same apply after its revision was replaced again."""
+        state = self.convergence
+        return NotTaken(
+            f"revision {self.applied.number} is no longer live: only {state.loaded} of {state.total} "
+            f"processes had loaded it after {state.took_s:.1f} s: {state.describe_late()}",
+            code=LATE,
+        )
 
 
 async def apply(
@@ -80,16 +92,41 @@ async def apply(
     wait_s: float = WAIT_S,
     origin: Origin | None = None,
 ) -> Applied:
-    """Make the bundle live and wait up to `wait_s` until every running gateway has loaded it.
+    """Make the bundle live and wait up to `wait_s` until every gateway and worker has loaded it.
 
     `origin` is stored with a new revision, together with a summary of its changes. With `expected`, only that
-    revision is replaced (0: there must be none). Raises Refused (guard, stale `expected`), LateGateways,
+    revision is replaced (0: there must be none). Raises Refused (guard, stale `expected`), NotConverged,
     StoreUnavailable.
     """
     applied = await _publish(store, bundle, expected=expected, allow_empty=allow_empty, origin=origin)
-    late = await store.revisions.wait_taken(applied.number, wait_s)
-    if late:
-        raise LateGateways(applied, tuple(late), wait_s)
+    return await _converge(store, applied, wait_s)
+
+
+async def undo(store: Store, applied: Applied, origin: Origin, *, wait_s: float = WAIT_S) -> Applied:
+    """Publish the content that an apply replaced again, as a revision of its own.
+
+    The guard is not asked: everything that this deletes was added by the same apply. Raises Conflict if
+    another revision is live by now, NotFound if the earlier one is not kept, NotConverged, StoreUnavailable.
+    """
+    assert applied.previous is not None, "the caller checks that there is a revision to return to"
+    bundle = await store.revisions.bundle(applied.previous)
+    now = await store.revisions.load(applied.number)
+    changes = difference(now, bundle.revision)
+    described = msgspec.structs.replace(
+        origin, action="rollback", restores=applied.previous, changes=changes.summary()
+    )
+    number = await store.revisions.publish(bundle, expected=applied.number, origin=described)
+    undone = Applied(
+        number=number, digest=bundle.revision.digest, previous=applied.number, difference=changes
+    )
+    return await _converge(store, undone, wait_s)
+
+
+async def _converge(store: Store, applied: Applied, wait_s: float) -> Applied:
+    convergence = await store.convergence.wait(applied.number, wait_s)
+    applied = replace(applied, convergence=convergence)
+    if convergence.late:
+        raise NotConverged(applied, convergence)
     return applied
 
 
@@ -101,15 +138,7 @@ async def live(store: Store) -> tuple[int, Revision] | None:
     found = await store.revisions.live()
     if found is None:
         return None
-    number, _ = found
-    try:
-        return number, await store.revisions.load(number)
-    except msgspec.ValidationError as error:
-        raise WrongStore(
-            f"revision {number} in the store was written by another release of iogate: {error}",
-            code="IOG634",
-            hint="use the release that wrote it, or a newer one",
-        ) from error
+    return found[0], await store.revisions.load(found[0])
 
 
 async def _publish(

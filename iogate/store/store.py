@@ -22,6 +22,7 @@ from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.checkup import Finding, findings
 from iogate.store.maintenance.drains import Drains
 from iogate.store.maintenance.presence import Presence
+from iogate.store.revisions.convergence import Convergences
 from iogate.store.revisions.gates import Gates
 from iogate.store.revisions.revisions import Revisions
 from iogate.store.revisions.schedules import Schedules
@@ -53,7 +54,8 @@ class Store:
         )
         self.outbox = Outbox(self._connection, self._pubsub)
         self.schedules = Schedules(self._connection, keyring, self.refusals)
-        self.presence = Presence(self._connection)
+        self.presence = Presence(self._connection, self._pubsub)
+        self.convergence = Convergences(self.presence)
         self.drains = Drains(self._connection)
 
     @property

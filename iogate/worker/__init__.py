@@ -14,4 +14,5 @@ May import the store, the engine and effects. Only the engine interprets workflo
     resource_limits   limits of the process and its children
     standard_streams  output of Python functions, redacted
     maintenance       presence, secret refresh and audits
+    revision_follower  acknowledges each live revision that the worker can execute
 """

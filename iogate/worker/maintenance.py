@@ -18,6 +18,7 @@ from iogate.store.maintenance.presence import WORKER, Process
 from iogate.store.store import Store
 from iogate.timing.backoff import with_jitter
 from iogate.timing.clock import epoch_ms
+from iogate.worker.revision_follower import RevisionFollower
 from iogate.worker.secrets.secret_store import SecretStore
 
 log = logging.getLogger(__name__)
@@ -40,19 +41,22 @@ class Maintenance:
         secrets: SecretStore,
         audits: bool,
         facts: Callable[[], dict[str, str]],
+        follower: RevisionFollower,
     ) -> None:
         self._store = store
         self._name = name
         self._secrets = secrets
         self._audits = audits
         self._facts = facts
+        self._follower = follower
         self._started_at_ms = epoch_ms()
         self._next_audit = 0.0
 
     async def run(self) -> None:
         """Run all tasks until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._every(ANNOUNCE_S, self._announce), name="announce")
+            tasks.create_task(self._every(ANNOUNCE_S, self.announce), name="announce")
+            tasks.create_task(self._follow(), name="revisions")
             tasks.create_task(self._every(SECRETS_S, self._refresh), name="secrets")
             if self._audits:
                 tasks.create_task(self._every(AUDIT_S, self._audit), name="audit")
@@ -67,7 +71,13 @@ class Maintenance:
                 log.exception("maintenance failed", extra={"action": "maintenance.failed"})
             await asyncio.sleep(with_jitter(period_s, 0.1))
 
-    async def _announce(self) -> None:
+    async def _follow(self) -> None:
+        """Load each new revision, and announce it at once."""
+        async with self._store.presence.connected(WORKER, self._name):
+            await self._follower.run(self.announce)
+
+    async def announce(self) -> None:
+        """Announce the worker with the revisions that it has loaded."""
         await self._store.refusals.flush()
         await self._store.presence.announce(
             Process(
@@ -76,6 +86,9 @@ class Maintenance:
                 pid=os.getpid(),
                 host=socket.gethostname(),
                 started_at_ms=self._started_at_ms,
+                revision=max(self._follower.loaded.values(), default=0),
+                loaded=dict(self._follower.loaded),
+                failed=dict(self._follower.failed),
                 detail={
                     **self._facts(),
                     "audits": str(self._audits).lower(),

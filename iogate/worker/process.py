@@ -32,6 +32,7 @@ from iogate.worker.events.sinks import read_sinks
 from iogate.worker.loop import Loop
 from iogate.worker.maintenance import Maintenance
 from iogate.worker.recording.modes import RecordModes
+from iogate.worker.revision_follower import RevisionFollower
 from iogate.worker.rq_worker import WorkflowWorker
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.executor import Executor
@@ -127,6 +128,7 @@ async def work(
                 secrets=secrets,
                 audits=not solitary,
                 facts=lambda: {"runs": str(len(loop.executor.runs))},
+                follower=RevisionFollower(store),
             )
             beside = [registration, asyncio.create_task(maintenance.run(), name="maintenance")]
             if not solitary:

@@ -39,7 +39,7 @@ async def taken(world: World, number: int) -> None:
         return number in [process.revision for process in await world.store.presence.list("gateway")]
 
     await until(announced)
-    assert await world.store.revisions.wait_taken(number, 5) == []
+    assert (await world.store.convergence.wait(number, 5)).late == ()
 
 
 async def test_a_new_revision_is_loaded_within_a_second_and_acknowledged(world: World) -> None:
@@ -114,11 +114,18 @@ async def test_the_last_good_revision_stays_live_if_a_new_one_is_invalid(
         await until(complained)
         assert world.live.table is not None
         assert world.live.table.number == 1
+        state = await world.store.convergence.wait(2, 10)
+        assert state.describe_late() == (
+            f"gateway {world.refresher.id} keeps revision 1: revision 2 cannot be used, 1 stays live: "
+            "\"no such type\" is not valid under any of the schemas listed in the 'anyOf' keyword"
+        )
         assert (await world.call("c/d")).status == 404
         assert (await world.call("a/b")).status in (202, 503)
         await publish(world.store, api("a/b"), api("c/d"))
         await taken(world, 3)
         assert (await world.call("c/d")).status == 202
+        (process,) = await world.store.presence.list("gateway")
+        assert (process.loaded, process.failed) == ({"default": 3}, {})
 
 
 async def test_an_emptied_store_is_an_outage_and_deletes_no_api(

@@ -1,14 +1,16 @@
-"""Apply: replaces only the checked revision, and waits for the gateways."""
+"""Apply: replaces only the checked revision, and waits for the processes."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from iogate.errors import NotTaken, Refused
-from iogate.reconcile.apply import ATTEMPTS, LateGateways, apply, live
+from iogate.reconcile.apply import ATTEMPTS, NotConverged, apply, live, undo
 from iogate.store.maintenance.presence import Process
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
@@ -54,11 +56,17 @@ async def test_apply_waits_until_running_gateways_have_loaded_it(store: Store) -
 async def test_a_late_gateway_is_named_and_the_revision_stays(store: Store) -> None:
     await gateway(store, 0, "slow")
     await gateway(store, 1, "fast")
-    with pytest.raises(LateGateways) as caught:
+    with pytest.raises(NotConverged) as caught:
         await apply(store, bundle(api()), wait_s=0.05)
-    assert caught.value.message == "revision 1 is live, but gateway slow has not loaded it after 0.05 s"
+    assert re.fullmatch(
+        r"revision 1 is live, but only 1 of 2 processes have loaded it after 0\.\d s: "
+        "gateway slow has not answered",
+        caught.value.message,
+    )
     assert caught.value.exit_code == NotTaken.exit_code == 5
-    assert caught.value.gateways == ("slow",)
+    assert caught.value.applied.to_json()["processes"]["late"] == [
+        {"kind": "gateway", "id": "slow", "revision": None, "reason": None}
+    ]
     assert await store.revisions.live() is not None
 
 
@@ -115,3 +123,21 @@ async def test_a_new_revision_has_its_origin_and_a_summary_of_its_changes(store:
     newest, first = await store.revisions.history()
     assert first.origin == Origin(author="ann", message="first", changes="1 API added; 1 workflow added")
     assert newest.origin == Origin(author="bob", changes="1 API added")
+
+
+async def test_an_apply_is_undone_as_a_revision_of_its_own(store: Store) -> None:
+    (program,) = bundle().programs
+    kept, other = api(program=program), api("a/b", program=program)
+    protected = msgspec.structs.replace(other, protect=True)
+    first = await apply(store, bundle(kept, protected), origin=Origin())
+    added = api("c/d", program=program, protect=True)
+    second = await apply(store, bundle(kept, other, added), origin=Origin())
+    undone = await undo(store, second, Origin(author="bob", message="why"))
+    assert (undone.number, undone.digest, undone.previous) == (3, first.digest, 2)
+    assert await store.revisions.live() == (3, first.digest)
+    assert await store.revisions.origin(3) == Origin(
+        author="bob", message="why", action="rollback", restores=1, changes="1 API changed, 1 removed"
+    )
+    await apply(store, bundle(kept, protected, api("e/f", program=program)))
+    with pytest.raises(Conflict, match="the live revision is 4, not 2"):
+        await undo(store, second, Origin())

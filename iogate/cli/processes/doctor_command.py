@@ -320,8 +320,11 @@ async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
 
 async def check_processes(store: Store) -> list[Finding]:
     """List the live gateways and workers, and the secrets that they lack."""
-    live, gateways, workers = await asyncio.gather(
-        store.revisions.live(), store.presence.list("gateway"), store.presence.list("worker")
+    from iogate.store.revisions.convergence import compare
+
+    live, observed = await asyncio.gather(store.revisions.live(), store.presence.observe())
+    gateways, workers = (
+        [each.process for each in observed if each.process.kind == kind] for kind in ("gateway", "worker")
     )
     found = [
         Finding(
@@ -335,13 +338,13 @@ async def check_processes(store: Store) -> list[Finding]:
     number = live[0] if live is not None else 0
     found += [
         Finding(
-            about="gateways",
+            about=f"{each.kind}s",
             verdict="warning",
-            message=f"{each.id} has revision {each.revision}, live is {number}",
+            message=f"{each.id} has revision {each.revision}, live is {number}"
+            + (f": {each.reason}" if each.reason else ""),
             hint="check its log: it keeps the last revision that it could load",
         )
-        for each in gateways
-        if each.revision != number
+        for each in compare(observed, number).late
     ]
     found += [
         Finding(

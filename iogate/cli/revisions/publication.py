@@ -16,7 +16,7 @@ from iogate.version import __version__
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
     from iogate.cli.render import Screen
-    from iogate.reconcile.apply import Applied
+    from iogate.reconcile.apply import Applied, NotConverged
     from iogate.settings import Settings
     from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
@@ -69,6 +69,36 @@ def summarize(applied: Applied) -> str:
     if not applied.changed:
         return f"revision {applied.number}: no changes"
     return f"revision {applied.number}: {applied.difference.summary()}"
+
+
+def describe_convergence(applied: Applied) -> str:
+    """Return how many processes have loaded the revision, and how long that took."""
+    state = applied.convergence
+    if state is None or not state.total:
+        return "no gateways or workers are running"
+    return f"{state} in {state.took_s:.1f} s" if not state.late else f"{state} after {state.took_s:.1f} s"
+
+
+async def roll_back(
+    store: Store, failed: NotConverged, settings: Settings, wait_s: float
+) -> tuple[str, int | None]:
+    """Publish the content before an apply again; return the outcome, and the number of the new revision."""
+    from iogate.reconcile.apply import NotConverged, undo
+
+    applied = failed.applied
+    if applied.previous is None or not applied.changed:
+        return "not rolled back: this apply has replaced no revision", None
+    late = ", ".join(f"{each.kind} {each.id}" for each in failed.convergence.late)
+    message = f"revision {applied.number} was not loaded by {late}"
+    origin = await asyncio.to_thread(read_origin, settings, message[:MESSAGE_CHARACTERS])
+    try:
+        undone = await undo(store, applied, origin, wait_s=wait_s)
+    except NotConverged as again:
+        undone = again.applied
+    except IogateError as error:
+        return f"not rolled back: {error.message}", None
+    text = f"rolled back: revision {undone.number} has the content of revision {applied.previous}"
+    return f"{text}; {describe_convergence(undone)}", undone.number
 
 
 async def watch(

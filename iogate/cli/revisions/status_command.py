@@ -27,20 +27,26 @@ def register(app: typer.Typer) -> None:
 
 async def status(session: Session) -> None:
     """Show the live revision, runs and queue, APIs, gateways and workers."""
+    from iogate.store.revisions.convergence import compare
+
     async with session.store(session.settings()) as store:
-        found, counts, queue, gates, gateways, workers = await asyncio.gather(
+        found, counts, queue, gates, observed = await asyncio.gather(
             store.revisions.live(),
             store.runs.counts(),
             store.runs.queue(),
             store.gates.states(),
-            store.presence.list("gateway"),
-            store.presence.list("worker"),
+            store.presence.observe(),
+        )
+        gateways, workers = (
+            [each.process for each in observed if each.process.kind == kind] for kind in ("gateway", "worker")
         )
         drained_s = await store.drains.left_s()
         schedules = await store.schedules.upcoming()
         refused = await store.refusals.counts()
         unset, started = await missing_secrets.by_live_workflow(store, workers)
         address = store.shown_url
+    state = compare(observed, found[0]) if found is not None else None
+    gone = {each.process.id for each in observed if each.connected is False}
     lacks = missing_secrets.by_api(gateways)
     apis = [
         {
@@ -71,8 +77,9 @@ async def status(session: Session) -> None:
             for name, texts in unset.items()
         ],
         "schedules": workflow_commands.schedules_json(schedules.values()),
-        "gateways": [_process_json(each) for each in gateways],
-        "workers": [_process_json(each) for each in workers],
+        "processes": None if state is None else {"total": state.total, "loaded": state.loaded},
+        "gateways": [_process_json(each, gone=each.id in gone) for each in gateways],
+        "workers": [_process_json(each, gone=each.id in gone) for each in workers],
     }
     session.screen.data("status", value, _text(value))
 
@@ -85,7 +92,7 @@ def describe_refusals(refused: Mapping[str, int]) -> str:
     )
 
 
-def _process_json(process: Process) -> dict[str, Any]:
+def _process_json(process: Process, *, gone: bool) -> dict[str, Any]:
     from iogate.store.maintenance.presence import SECRETS, UNSET
     from iogate.store.runs.presentation import rfc3339
 
@@ -100,6 +107,11 @@ def _process_json(process: Process) -> dict[str, Any]:
         "pid": process.pid,
         "startedAt": rfc3339(process.started_at_ms),
         "revision": process.revision,
+        "failed": [
+            {"project": project, "revision": failure.revision, "reason": failure.reason}
+            for project, failure in sorted(process.failed.items())
+        ],
+        "connected": not gone,
         **detail,
     }
 
@@ -107,9 +119,15 @@ def _process_json(process: Process) -> dict[str, Any]:
 def _text(value: dict[str, Any]) -> list[Table | str]:
     runs = ", ".join(f"{number} {name}" for name, number in value["runs"].items() if number)
     queue = value["queue"]
+    loaded = value["processes"]
     head = [
         f"store     {value['store']}",
         f"revision  {value['revision'] if value['revision'] is not None else 'none yet'}",
+        *(
+            [f"processes {loaded['loaded']}/{loaded['total']} on revision {value['revision']}"]
+            if loaded is not None and loaded["total"]
+            else []
+        ),
         f"runs      {runs or 'none'}",
         f"queue     {queue['depth']}"
         + (f", the oldest for {queue['oldestS']:.1f}s" if queue["depth"] else ""),
@@ -141,12 +159,29 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
     if value["schedules"]:
         parts += ["", workflow_commands.schedule_table(value["schedules"])]
     rows = [
-        (kind, each["id"], each["host"], each["pid"], each["startedAt"], each["revision"] or None)
+        (
+            kind,
+            each["id"],
+            each["host"],
+            each["pid"],
+            each["startedAt"],
+            each["revision"] or None,
+            _reason(each) or None,
+        )
         for kind in ("gateway", "worker")
         for each in value[f"{kind}s"]
     ]
     if rows:
-        parts += ["", Table(columns=("process", "id", "host", "pid", "started", "revision"), rows=rows)]
+        columns = ("process", "id", "host", "pid", "started", "revision", "reason")
+        shown = len(columns) if any(row[-1] for row in rows) else -1
+        parts += ["", Table(columns=columns[:shown], rows=[row[:shown] for row in rows])]
     else:
         parts += ["", 'no gateways or workers are running: start them with "iogate up"']
     return parts
+
+
+def _reason(process: dict[str, Any]) -> str:
+    """Return why a process does not use the newest revision."""
+    if not process["connected"]:
+        return "it has no connection to the store"
+    return "; ".join(f"revision {each['revision']}: {each['reason']}" for each in process["failed"])

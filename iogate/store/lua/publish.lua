@@ -4,10 +4,11 @@
 -- args: expected number, digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
 --   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept,
 --   MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms, queued], signature,
---   origin ('' none)
+--   origin ('' none), '1' for a rollback
 -- returns: {'ok', number} | {'conflict', live number}
 -- invariant: programs and contents are stored before; all gates of a revision change in one step, and wider limits
---   admit waiting runs; a deleted API that returns is disabled until it is enabled. A schedule with the same phase
+--   admit waiting runs; a deleted API that returns is disabled until it is enabled, unless a rollback brings it back, with its
+--   switch and its override. A schedule with the same phase
 --   keeps its next tick and its standing run.
 -- include: drained time index queue rq room states record inbox outbox journal outcome finish
 local live = redis.call('HMGET', $live, 'number', 'digest')
@@ -31,7 +32,7 @@ for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
   named[api] = true
   local was = redis.call('HMGET', key, 'own', 'override', 'until')
   local own, override, expires = was[1] or '0', was[2] or '', was[3] or ''
-  if redis.call('SREM', $deleted, api) == 1 then
+  if redis.call('SREM', $deleted, api) == 1 and ARGV[9] ~= '1' then
     own, override, expires = '0', git == '1' and '0' or '', ''
     redis.call('HSET', key, 'author', 'iogate', 'reason', 'it was deleted and came back', 'at', now_ms)
   end
@@ -41,7 +42,7 @@ for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
     if git == '' then own = override end
     if git == '' or git == override then override = '' end
   end
-  if expires == '' then redis.call('ZREM', $expiries, api) end
+  if expires == '' then redis.call('ZREM', $expiries, api) else redis.call('ZADD', $expiries, expires, api) end
   local base = git == '' and own or git
   redis.call('HSET', key, 'git', git, 'own', own, 'override', override, 'until', expires, 'base', base,
     'on', override == '' and base or override, 'digest', g[2], 'queued', g[4], 'interval', g[5], 'slack', g[6])
@@ -93,8 +94,8 @@ end
 
 for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
   if not named[api] then
-    redis.call('HDEL', $gate .. api, 'on', 'base', 'git', 'own', 'override', 'until', 'digest', 'rl', 'author',
-      'reason', 'at', 'tat', 'interval', 'slack', 'queued')
+    -- A rollback restores what is left: own, override, until, author, reason, at.
+    redis.call('HDEL', $gate .. api, 'on', 'base', 'git', 'digest', 'rl', 'tat', 'interval', 'slack', 'queued')
     redis.call('SREM', $gates, api)
     redis.call('ZREM', $expiries, api)
     redis.call('SADD', $deleted, api)

@@ -1,18 +1,25 @@
-"""Presence of gateways and workers, each with its loaded revision.
+"""Presence of gateways and workers, each with the revisions that it has loaded or could not load.
 
-Written by each process every few seconds, read by `apply`, `status` and `doctor`. Invariant: a process that
-stops announcing itself disappears after PROCESS_S.
+Written by each process every few seconds and after each change, read by `apply`, `status` and `doctor`.
+Invariants: a process that stops announcing itself disappears after PROCESS_S; each process subscribes to a
+channel of its own, so that the store knows at once that a crashed process is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, Literal
 
 import msgspec
 
+from iogate.errors import IogateError, Unreachable, WrongStore
+from iogate.messages import shorten
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
+from iogate.store.connection.failures import CommandFailed
+from iogate.store.connection.pubsub import PubSub
 
 Kind = Literal["gateway", "worker"]
 GATEWAY: Final = "gateway"
@@ -21,6 +28,29 @@ UNSET: Final = "unset:"
 """Prefix of a detail: reason why a gateway lacks a secret of an API, or a worker one of its settings."""
 SECRETS: Final = "secrets"
 """Detail of a worker: names of its secrets, one per line."""
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Revision that a process could not load, with the reason."""
+
+    revision: int
+    reason: str
+
+
+REASON_CHARACTERS: Final = 300
+
+
+def concerns_revision(error: BaseException) -> bool:
+    """Return whether an error is about a revision, and not about the connection to the store."""
+    if isinstance(error, WrongStore):
+        return not isinstance(error, CommandFailed)
+    return not isinstance(error, Unreachable | CommandFailed | TimeoutError)
+
+
+def failure(revision: int, error: BaseException) -> Failure:
+    """Return the failure of a process to load a revision; the reason is the first line of the error."""
+    text = str(error) if isinstance(error, IogateError) else f"{type(error).__name__}: {error}"
+    return Failure(revision=revision, reason=shorten((text.splitlines() or [""])[0], REASON_CHARACTERS))
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,8 +62,22 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     started_at_ms: int
     revision: int = 0
-    """The loaded revision; 0 if none yet."""
+    """The newest loaded revision; 0 if none yet."""
+    loaded: dict[str, int] | None = None
+    """Loaded revision of each project; None for a process of an earlier release."""
+    failed: dict[str, Failure] = {}
+    """Newer revision of a project that could not be loaded."""
     detail: dict[str, str] = {}
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """Announced process, as the store sees it now."""
+
+    process: Process
+    age_s: float
+    """Time since its last announcement."""
+    connected: bool | None
+    """Whether it has a connection to the store; None if that is unknown."""
 
 
 _decoder = msgspec.json.Decoder(Process)
@@ -42,8 +86,17 @@ _decoder = msgspec.json.Decoder(Process)
 class Presence:
     """Registry of running processes."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, pubsub: PubSub) -> None:
         self._connection = connection
+        self._pubsub = pubsub
+        self._may_count = True
+        """Whether the user of the store may count subscribers."""
+
+    @contextlib.asynccontextmanager
+    async def connected(self, kind: Kind, process_id: str) -> AsyncIterator[None]:
+        """Let other processes see that this one is connected, until the context ends."""
+        async with self._pubsub.listening(_key(kind, process_id), _ignore):
+            yield
 
     async def announce(self, process: Process) -> None:
         """Announce a process for the next PROCESS_S."""
@@ -73,6 +126,35 @@ class Presence:
         if gone:
             await self._connection.call("ZREM", keys.PROCESSES + kind, *gone)
         return sorted((process for process in processes.values() if process is not None), key=lambda p: p.id)
+
+    async def observe(self) -> Sequence[Observed]:
+        """Return all announced processes, gateways first, each with the state of its connection."""
+        processes = [*await self.list(GATEWAY), *await self.list(WORKER)]
+        if not processes:
+            return []
+        names = [_key(each.kind, each.id) for each in processes]
+        left = await self._connection.calls([("PTTL", name) for name in names])
+        counts = await self._subscribers(names)
+        return [
+            Observed(process=process, age_s=keys.PROCESS_S - ms / 1000, connected=counts.get(name))
+            for process, name, ms in zip(processes, names, left, strict=True)
+            if ms > 0
+        ]
+
+    async def _subscribers(self, channels: Sequence[str]) -> dict[str, bool]:
+        """Return whether each channel has a subscriber; nothing if the user may not ask."""
+        if not self._may_count:
+            return {}
+        try:
+            found = await self._connection.call("PUBSUB", "NUMSUB", *channels)
+        except CommandFailed:
+            self._may_count = False
+            return {}
+        return {name.decode(): count > 0 for name, count in zip(found[::2], found[1::2], strict=True)}
+
+
+def _ignore(_message: str) -> None:
+    """Listen to a channel only to be counted."""
 
 
 def _decoded(data: bytes | None) -> Process | None:

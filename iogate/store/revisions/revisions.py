@@ -21,12 +21,11 @@ import msgspec
 
 from iogate.compiler import revision as compiled
 from iogate.compiler.revision import Api, Bundle, Revision
-from iogate.errors import NotFound, Refused
+from iogate.errors import NotFound, Refused, WrongStore
 from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, time_ms
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.maintenance.presence import GATEWAY, Presence
 from iogate.store.revisions import origin as origins
 from iogate.store.revisions import schedules
 from iogate.store.revisions.origin import Origin, Published, signed_parts
@@ -96,6 +95,7 @@ class Revisions:
             _encoder.encode(schedules.publish_arguments(revision, now_ms)),
             signature,
             packed or b"",
+            "1" if origin is not None and origin.action == "rollback" else "",
         )
         if code == b"conflict":
             raise Conflict(number, expected)
@@ -158,7 +158,8 @@ class Revisions:
     async def load(self, number: int) -> Revision:
         """Return a revision.
 
-        Raises NotFound if it never existed or is no longer kept, NotAuthentic if it is forged.
+        Raises NotFound if it never existed or is no longer kept, NotAuthentic if it is forged, WrongStore if
+        another release wrote it.
         """
         data, packed, signature = await self._connection.call(
             "HMGET", f"{keys.REVISION}{number}", "data", "origin", "sig"
@@ -166,7 +167,14 @@ class Revisions:
         if data is None:
             raise await self._unknown(number)
         self._verify(number, data, packed, signature)
-        return compiled.decode(data)
+        try:
+            return compiled.decode(data)
+        except msgspec.ValidationError as error:
+            raise WrongStore(
+                f"revision {number} in the store was written by another release of iogate: {error}",
+                code="IOG634",
+                hint="use the release that wrote it, or a newer one",
+            ) from error
 
     async def bundle(self, number: int) -> Bundle:
         """Return a kept revision with its programs and contents, which can be published again.
@@ -322,14 +330,12 @@ class Revisions:
             raise NotAuthentic(f"content {digest[:12]}…", "its digest does not match")
         return data
 
-    async def wait_taken(self, number: int, timeout_s: float) -> list[str]:
-        """Wait until every gateway has loaded the revision; return the ids of those that have not."""
-        until = time.monotonic() + timeout_s
-        while True:
-            late = [p.id for p in await Presence(self._connection).list(GATEWAY) if p.revision < number]
-            if not late or time.monotonic() >= until:
-                return late
-            await asyncio.sleep(0.02)
+    async def missing(self, revision: Revision) -> list[str]:
+        """Return the digests of the programs and contents of a revision that the store does not have."""
+        names = sorted(keys.PROGRAM + digest for digest in revision.programs)
+        names += sorted({keys.CONTENT + digest for digest in revision.resources.values()})
+        found = await self._connection.calls([("EXISTS", name) for name in names]) if names else []
+        return [name.rpartition(":")[2] for name, exists in zip(names, found, strict=True) if not exists]
 
     async def _blob(self, prefix: str, digest: str, noun: str) -> bytes:
         data: bytes | None = await self._connection.call("GET", prefix + digest)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from iogate.errors import NotFound
 from iogate.store import keys
 from iogate.store.maintenance.presence import GATEWAY, Process
 from iogate.store.revisions.gates import Change
+from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
 from iogate.store.runs.intake import Accepted, Refusal
 from iogate.store.store import Store
@@ -151,17 +153,30 @@ async def test_an_override_ends_if_git_agrees_with_it(each_store: Store) -> None
     assert (gate.enabled, gate.override) == (False, None)
 
 
-async def test_apply_returns_the_gateways_without_its_revision(each_store: Store) -> None:
-    def process(name: str, revision: int) -> Process:
-        return Process(kind=GATEWAY, id=name, pid=1, host="h", started_at_ms=0, revision=revision)
-
-    await each_store.presence.announce(process("g1", 2))
-    await each_store.presence.announce(process("g2", 1))
-    assert await each_store.revisions.wait_taken(2, 0.05) == ["g2"]
-    waiting = asyncio.create_task(each_store.revisions.wait_taken(2, 5))
-    await each_store.presence.announce(process("g2", 2))
-    assert await waiting == []
+async def test_an_announced_process_leaves_or_expires(each_store: Store) -> None:
+    process = Process(kind=GATEWAY, id="g2", pid=1, host="h", started_at_ms=0)
+    await each_store.presence.announce(process)
+    await each_store.presence.announce(msgspec.structs.replace(process, id="g1"))
     await each_store.presence.leave(GATEWAY, "g1")
     assert [p.id for p in await each_store.presence.list(GATEWAY)] == ["g2"]
     await each_store.call("DEL", f"{keys.PROCESS}gateway:g2")
     assert await each_store.presence.list(GATEWAY) == []
+
+
+async def test_a_rollback_brings_a_deleted_api_back_with_its_switch_and_its_override(
+    each_store: Store,
+) -> None:
+    switched, overridden = api("by/command", enabled=None), api("by/git")
+    await publish(each_store, ORDERS, switched, overridden)
+    await each_store.gates.set_enabled([switched.id], True, author="ann")
+    await each_store.gates.set_enabled([overridden.id], False, author="ann", reason="incident 7", ttl_s=60)
+    before = await each_store.gates.states()
+    await publish(each_store, ORDERS)
+    assert (await each_store.gates.states()).keys() == {ORDERS.id}
+    back = Origin(action="rollback", restores=1)
+    await each_store.revisions.publish(bundle(ORDERS, switched, overridden), origin=back)
+    assert await each_store.gates.states() == before
+    assert await each_store.call("ZSCORE", keys.EXPIRIES, overridden.id) is not None
+    await publish(each_store, ORDERS)
+    await publish(each_store, ORDERS, switched, overridden)
+    assert not (await each_store.gates.states())[switched.id].enabled, "an apply brings it back disabled"

@@ -1,0 +1,103 @@
+"""Follower of the live revision in a worker, which acknowledges each revision that it can execute.
+
+Used by `maintenance`. A run brings its own program, so a revision that cannot be loaded affects only the
+acknowledgement, child workflows and schedules. Invariant: no error of the store ends the follower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from iogate.errors import NotFound, Unreachable
+from iogate.store.connection.connection import CommandFailed
+from iogate.store.maintenance.presence import Failure, concerns_revision, failure
+from iogate.store.revisions.origin import DEFAULT_PROJECT
+from iogate.store.store import Store
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 1.0
+NAMED = 3
+"""Number of missing programs that a message lists."""
+
+
+class RevisionFollower:
+    """Follower of the live revision."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.loaded: dict[str, int] = {}
+        """Newest revision of each project that was verified and has all its programs."""
+        self.failed: dict[str, Failure] = {}
+        """Live revision of a project that cannot be loaded."""
+
+    async def run(self, announce: Callable[[], Awaitable[None]]) -> None:
+        """Load each live revision, and call `announce` after each change, until cancelled."""
+        async for _ in self._store.gates.watch():
+            while True:
+                try:
+                    if await self._update():
+                        await announce()
+                except (Unreachable, CommandFailed) as error:
+                    log.debug("revisions: %s", error, extra={"action": "revision.postponed"})
+                except Exception:
+                    log.exception("cannot follow the live revision", extra={"action": "revision.failed"})
+                else:
+                    if not self.failed:
+                        break
+                await asyncio.sleep(AGAIN_S)
+
+    async def _update(self) -> bool:
+        """Load the live revision if it is new; return whether anything has changed."""
+        before = dict(self.loaded), dict(self.failed)
+        try:
+            live = await self._store.revisions.live()
+        except Exception as error:
+            if not concerns_revision(error):
+                raise
+            self._fail(DEFAULT_PROJECT, 0, error)
+            return before != (self.loaded, self.failed)
+        if live is None:
+            self.loaded.clear()
+            self.failed.clear()
+        elif self.loaded.get(DEFAULT_PROJECT) != live[0]:
+            await self._load(DEFAULT_PROJECT, live[0])
+        else:
+            self.failed.pop(DEFAULT_PROJECT, None)
+        return before != (self.loaded, self.failed)
+
+    async def _load(self, project: str, number: int) -> None:
+        try:
+            await self._verify(number)
+        except Exception as error:
+            if not concerns_revision(error):
+                raise
+            self._fail(project, number, error)
+            return
+        self.loaded[project] = number
+        self.failed.pop(project, None)
+
+    async def _verify(self, number: int) -> None:
+        """Check that a revision is authentic, and that the store has its programs and contents.
+
+        Raises NotFound, NotAuthentic or WrongStore if not.
+        """
+        revisions = self._store.revisions
+        missing = await revisions.missing(await revisions.load(number))
+        if missing:
+            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+            names = ", ".join(f"{each[:12]}…" for each in missing[:NAMED])
+            raise NotFound(f"revision {number} needs programs that the store does not have: {names}{more}")
+
+    def _fail(self, project: str, number: int, error: Exception) -> None:
+        failed = failure(number, error)
+        if failed != self.failed.get(project):
+            self.failed[project] = failed
+            log.warning(
+                "revision %d cannot be loaded: %s",
+                number,
+                failed.reason,
+                extra={"action": "revision.refused", "revision": number},
+            )
