@@ -94,7 +94,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     origins.check,
 )
 
-REFUSED = frozenset({processes.CODE, *(feature.code for feature in features.FEATURES)})
+REFUSED = frozenset({processes.CODE, processes.UNLISTED, *(feature.code for feature in features.FEATURES)})
 """Codes of what is valid and nevertheless refused; `validate --allow-unsupported` only warns."""
 
 
@@ -104,6 +104,8 @@ class Compiled:
     """None where a problem is an error."""
     problems: tuple[Problem, ...]
     """Those of reading and of compiling, in the order of files and lines."""
+    processes: tuple[processes.ProcessTask, ...] = ()
+    """Tasks of valid workflows that start processes, whether or not they are allowed."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -175,9 +177,9 @@ class _Compiler:
                 if api is not None:
                     apis[api.id] = api
         self.problems.extend(self._problems_of_placeholders(workflows))
-        problems = in_order(self.problems)
+        problems, started = in_order(self.problems), tuple(self.taken.processes)
         if any(problem.severity == "error" for problem in problems):
-            return Compiled(bundle=None, problems=problems)
+            return Compiled(bundle=None, problems=problems, processes=started)
         programs = {workflow.program: program for workflow, program in workflows.values()}
         revision = Revision(
             apis=apis,
@@ -193,6 +195,7 @@ class _Compiler:
                 contents=self.taken.contents,
             ),
             problems=problems,
+            processes=started,
         )
 
     def _problems_of_placeholders(self, workflows: Mapping[str, tuple[Workflow, bytes]]) -> list[Problem]:
@@ -209,8 +212,8 @@ class _Compiler:
                 definition = self._check(document)
                 # Of files alone: a document that is not compiled is no reason to ask the network.
                 local = Sources(self._read, None, needed=False)
-                origins = self.context.settings.function_origins
-                self.problems += collector.take(definition, local, collector.Taken(), self._judge, origins)[1]
+                taken = collector.Taken()
+                self.problems += collector.take(definition, local, taken, self._judge, self.context)[1]
         found, self.problems = self.problems, before
         return [problem for problem in found if problem.severity == "error" or problem.code in REFUSED]
 
@@ -228,7 +231,7 @@ class _Compiler:
                 self.sources,
                 self.taken,
                 self._judge,
-                self.context.settings.function_origins,
+                self.context,
             )
             self.problems.extend(problems)
             program = embed(schedules.without_cases(program), self.context.settings.vars)

@@ -84,6 +84,8 @@ class RunProcess:
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     returns: Literal["stdout", "stderr", "code", "all", "none"] = "stdout"
+    definition: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    """Member `run` of the task as the document has it, for permissions by digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,8 @@ class RunContainer:
     keep_s: float | None = None
     """Seconds that an ended container is kept if `cleanup` is eventually."""
     returns: Literal["stdout", "stderr", "code", "all", "none"] = "stdout"
+    definition: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    """As of `RunProcess`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

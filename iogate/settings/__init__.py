@@ -20,7 +20,7 @@ from iogate.settings.reader import (
     to_environment,
     variable,
 )
-from iogate.settings.table import NAMES, Runnable, Settings
+from iogate.settings.table import NAMES, Settings
 
 __all__ = [
     "FILE_NAME",
@@ -28,7 +28,6 @@ __all__ = [
     "NAMES",
     "UNKNOWN_SETTING",
     "WRONG_SETTING",
-    "Runnable",
     "Settings",
     "flag",
     "from_environment",

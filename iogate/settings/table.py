@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from iogate.errors import ERROR_FAMILIES
 from iogate.settings import redis_url as redis_urls
+from iogate.settings.permissions import ALLOW_RUN, AllowRun
 from iogate.settings.setting_types import (
     ENDPOINTS,
     HOST,
@@ -29,8 +30,6 @@ from iogate.settings.setting_types import (
 )
 from iogate.value_types.scalars import choice, duration, number, pattern, size, size_or_share, text
 from iogate.value_types.structures import ValueType, deferred, distinct, map_of
-
-Runnable = Literal["script", "shell", "container"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +133,8 @@ class Settings:
     vars: Mapping[str, Any] = _setting(
         VARS, "Values that expressions read as $runtime.vars.NAME.", make=dict, sensitive=True
     )
-    allow_run: tuple[Runnable, ...] = _setting(
-        distinct(choice("script", "shell", "container"), "a list of script, shell, container"),
-        "Kinds of processes that workflows may start.",
-        default=(),
+    allow_run: AllowRun = _setting(  # noqa: RUF009 - it returns a field
+        ALLOW_RUN, "Processes that workflows may start.", default=()
     )
     python: str | None = _setting(TEXT, "Interpreter for Python scripts.")
     process_environment: tuple[str, ...] = _setting(

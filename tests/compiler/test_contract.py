@@ -45,7 +45,7 @@ def problems(definition: Mapping[str, Any]) -> Iterator[Problem]:
     context = CheckContext(settings=Settings(allow_run=("script", "shell", "container")), purpose="apply")
     for check in WORKFLOW_CHECKS:
         yield from check(read, context)
-    yield from collector.take(read, Sources(absent), collector.Taken(), lambda _: ())[1]
+    yield from collector.take(read, Sources(absent), collector.Taken(), lambda _: (), context)[1]
 
 
 @needs_standard

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from iogate.compiler.checks.processes import process_digest
 from iogate.effects import EffectContext, Effects
 from iogate.engine.commands import RunProcess
 from iogate.errors import Unreachable
@@ -289,6 +290,7 @@ async def test_no_core_files_and_few_descriptors(effects: Effects) -> None:
 
 WORKER = f"""
 import asyncio, sys
+from iogate.compiler.checks.processes import process_digest
 from iogate.effects import EffectContext, Effects
 from iogate.engine.commands import Perform, RunProcess
 from iogate.settings import Settings
@@ -327,3 +329,17 @@ async def test_a_hundred_processes_at_once_leave_no_descriptor_behind(effects: E
     outputs = await asyncio.gather(*(do(effects, shell("cat", stdin=str(n))) for n in range(100)))
     assert [performed.output for performed in outputs] == [str(n) for n in range(100)]
     assert descriptors() == before
+
+
+async def test_a_worker_that_lists_digests_starts_nothing_else() -> None:
+    run = {"shell": {"command": "echo ${ .a }"}}
+    digest = process_digest(run)
+    assert digest is not None
+    async with Effects(settings=Settings(allow_run={"shell": (digest,), "script": True})) as effects:
+        assert (await do(effects, shell("echo listed", definition=run))).output == "listed\n"
+        other = {"shell": {"command": "echo ${ .a }", "arguments": ["x"]}}
+        for definition, shown in ((other, process_digest(other)), (None, "unknown digest")):
+            performed = await do(effects, shell("echo other", definition=definition))
+            expected = f'the setting "allow_run" of this worker does not list this shell: {shown}'
+            assert failure(performed) == ("configuration", 400, expected)
+        assert (await do(effects, python("print(1)"))).output == "1\n"

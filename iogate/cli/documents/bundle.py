@@ -14,6 +14,7 @@ from iogate.errors import InvalidFiles, NotFound, Refused
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
+    from iogate.compiler.checks.processes import ProcessTask
     from iogate.compiler.diagnostics import Purpose
     from iogate.compiler.resources.lock import Lock, Mode
     from iogate.compiler.revision import Bundle
@@ -36,13 +37,15 @@ class CheckResult:
     """Source of each file that a problem may refer to, by path."""
     lock: Lock
     """Lock with the digests of fetched documents."""
+    processes: tuple[ProcessTask, ...] = ()
+    """Tasks that start processes."""
 
     @property
     def errors(self) -> int:
         return sum(problem.severity == "error" for problem in self.problems)
 
 
-SETTINGS_CODES = frozenset({"IOG316", "IOG321", "IOG324", "IOG364", "IOG513", "IOG518", "IOG519"})
+SETTINGS_CODES = frozenset({"IOG316", "IOG321", "IOG324", "IOG364", "IOG368", "IOG513", "IOG518", "IOG519"})
 """Codes of problems that depend on settings; not reported if the settings cannot be read."""
 
 
@@ -54,13 +57,14 @@ def check_documents(
     root: Path | None = None,
     allow_unsupported: bool = False,
     mode: Mode = "add",
+    online: bool = False,
 ) -> CheckResult:
     """Read and compile the project, or only `paths`, which need not be a whole project.
 
     Without `settings`, which may be unreadable, checks that depend on them are skipped, including those of
     functions. `allow_unsupported` turns errors about unsupported and forbidden features into warnings; `mode`
-    defines which fetched documents are accepted. Raises NotFound for a path that does not exist, and
-    InvalidFiles for a lock file that cannot be read.
+    defines which fetched documents are accepted; `online` lets `validate` fetch documents, too. Raises
+    NotFound for a path that does not exist, and InvalidFiles for a lock file that cannot be read.
     """
     from iogate import declarations
     from iogate.cli.processes.tools import missing_tools
@@ -95,7 +99,7 @@ def check_documents(
         functions=functions,
         partial=paths is not None,
         # `validate` depends on the files only, wherever it runs: it does not use the network.
-        fetch=lock.guard(make_fetcher(known, root)) if purpose != "validate" else None,
+        fetch=lock.guard(make_fetcher(known, root)) if online or purpose != "validate" else None,
         allow_unsupported=allow_unsupported,
     )
     lacking = missing_tools(documents) if purpose == "validate" else ()
@@ -109,6 +113,7 @@ def check_documents(
         ),
         sources=documents.sources,
         lock=lock,
+        processes=compiled.processes,
     )
 
 

@@ -27,7 +27,7 @@ from iogate.cli.revisions import missing_secrets
 from iogate.cli.revisions.status_command import describe_refusals
 from iogate.cli.session import NO_STORE, Session, command
 from iogate.errors import InvalidFiles, IogateError, Unreachable
-from iogate.settings import LINK_KEY_FILE
+from iogate.settings import LINK_KEY_FILE, permissions
 from iogate.settings.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
             message=f"{soft} open files per process",
             hint=f"raise the limit with ulimit -n {MIN_OPEN_FILES}: each connection needs a file",
         )
-    if "script" in settings.allow_run and settings.python is not None and not shutil.which(settings.python):
+    scripts = permissions.allows_kind(settings.allow_run, "script")
+    if scripts and settings.python is not None and not shutil.which(settings.python):
         yield Finding(
             about="python",
             verdict="error",
@@ -130,7 +131,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
             hint="set python to an interpreter, or remove it to use that of the worker",
         )
     for kind, tool in (("script", tools.javascript()), ("container", tools.containers())):
-        if kind in settings.allow_run:
+        if permissions.allows_kind(settings.allow_run, kind):
             yield Finding(
                 about=tool.about,
                 # Scripts may all be in Python, but `container` in allow_run means that containers are used.
@@ -138,7 +139,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
                 message=f"{tool.path} {tool.purpose}" if tool.path else f"no program here {tool.purpose}",
                 hint="" if tool.path else tool.hint,
             )
-    allowed = ", ".join(settings.allow_run) or "nothing"
+    allowed = permissions.describe(settings.allow_run)
     yield Finding(about="allow_run", verdict="ok", message=f"workflows may start: {allowed}")
     if not is_loopback(settings.host):
         if settings.link_key is None:

@@ -19,7 +19,7 @@ from iogate.cli.project import templates
 from iogate.cli.render import prints_to_stderr
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound, Refused
-from iogate.settings import FILE_NAME, Settings
+from iogate.settings import FILE_NAME, Settings, permissions
 
 APIS = Path("apis.d")
 WORKFLOWS = Path("workflows.d")
@@ -88,7 +88,11 @@ def new_api(
     api_path = APIS / f"{module}.yaml"
     if script is not None:
         task, case = _script(script, workflow_path)
-        if "script" not in settings.allow_run:
+        if permissions.lists_digests(settings.allow_run, "script"):
+            session.screen.warn(
+                f'allow_run in {FILE_NAME} lists scripts by digest: "iogate digests" prints that of {script}'
+            )
+        elif not permissions.allows_kind(settings.allow_run, "script"):
             session.screen.warn(f'allow_run has no "script": add it in {FILE_NAME} before "iogate apply"')
     elif function is not None:
         task, case = _function(settings, function)

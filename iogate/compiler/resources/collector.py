@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -18,12 +18,12 @@ from typing import Any, Final
 
 from iogate import json_pointer
 from iogate.compiler import variables
-from iogate.compiler.checks import operations, origins, schemas
+from iogate.compiler.checks import operations, origins, processes, schemas
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.checks.functions import literals as check_literals
 from iogate.compiler.definition import Definition
 from iogate.compiler.definition import read as read_definition
-from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
+from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at
 from iogate.compiler.openapi import Unusable, find
 from iogate.compiler.reader.index import Located, Resource
 from iogate.compiler.references import References, join
@@ -39,12 +39,13 @@ from iogate.compiler.resources.sources import (
     plain_data,
 )
 from iogate.compiler.revision import resource_uri
-from iogate.compiler.tasks import Function, OpenApi, Task, Unresolved
+from iogate.compiler.tasks import Container, Function, OpenApi, Process, Task, Unresolved
 from iogate.documents.catalog_function import read_function
 from iogate.documents.problems import Problem
 from iogate.expressions.templates import plain_text
 from iogate.json_pointer import Pointer
 from iogate.json_values import JsonObject
+from iogate.settings.permissions import allowed_digests, lists_digests
 
 Judge = Callable[[Definition], Iterable[Problem]]
 """Every check of workflows, for the functions that are found."""
@@ -63,6 +64,7 @@ class Taken:
     """URI to digest."""
     contents: dict[str, bytes] = field(default_factory=dict)
     """Digest to content."""
+    processes: list[processes.ProcessTask] = field(default_factory=list)
 
     def keep(self, name: str, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
@@ -73,13 +75,13 @@ class Taken:
 
 
 def take(
-    definition: Definition, sources: Sources, taken: Taken, judge: Judge, trusted: Sequence[str] = ()
+    definition: Definition, sources: Sources, taken: Taken, judge: Judge, context: CheckContext
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the program with its references resolved, and the problems of those.
 
-    `trusted` are the URL prefixes of functions that may run processes and workflows.
+    The settings of the context say which functions may run processes and workflows, and which processes.
     """
-    collector = _Collector(definition, sources, taken, judge, trusted)
+    collector = _Collector(definition, sources, taken, judge, context)
     program = collector.visit(definition, origin_of(definition.document.path), None)
     return join(program, collector.references), collector.problems
 
@@ -88,9 +90,10 @@ class _Collector:
     """One workflow with all functions that it calls, and those that they call."""
 
     def __init__(
-        self, definition: Definition, sources: Sources, taken: Taken, judge: Judge, trusted: Sequence[str]
+        self, definition: Definition, sources: Sources, taken: Taken, judge: Judge, context: CheckContext
     ) -> None:
-        self.trusted = trusted
+        self.context = context
+        self.workflow = definition.program.name
         self.document = definition.document
         self.sources = sources
         self.taken = taken
@@ -114,7 +117,44 @@ class _Collector:
             elif isinstance(body, Unresolved | Function):
                 with self._reporting(document, caller, (*task.location, "call")):
                     self._function(document, caller, task, body, origin)
+            elif isinstance(body, Process | Container):
+                self._process(made, document, caller, task)
         return made
+
+    def _process(self, made: dict[str, Any], document: Document, caller: Pointer | None, task: Task) -> None:
+        """Note what a task starts, and report it if `allow_run` has other digests of its kind only."""
+        digest = processes.process_digest(json_pointer.value_at(made, (*task.location, "run")))
+        if digest is None:  # a script that could not be read, which is another problem
+            return
+        kind, allow_run = processes.kind_of(task), self.context.settings.allow_run
+        digests = allowed_digests(allow_run, kind)
+        allowed = digests is None or digest in digests
+        place = f"{document.path}:{document.at(task.location, key=True).line}"
+        noted = processes.ProcessTask(
+            kind=kind,
+            digest=digest,
+            workflow=self.workflow,
+            task=task.name,
+            place=place,
+            allowed=allowed,
+        )
+        self.taken.processes.append(noted)
+        if allowed or not lists_digests(allow_run, kind) or self.context.purpose == "run":
+            return
+        message, severity = processes.message(task, kind, digest), self.context.unsupported
+        # Of a function, the problem is reported where the workflow leads to it: the setting is the project's.
+        at = (*task.location, "run", kind) if caller is None else caller
+        self.problems.append(
+            problem_at(
+                self.document,
+                at,
+                processes.UNLISTED,
+                message if caller is None else f"{place}: {message}",
+                key=caller is None,
+                hint=processes.hint(kind),
+                severity=severity,
+            )
+        )
 
     @contextmanager
     def _reporting(self, document: Document, caller: Pointer | None, at: Pointer) -> Iterator[None]:
@@ -240,7 +280,9 @@ class _Collector:
         function = read_definition(read)
         for problem in (*self.judge(function), *_secrets(function), *_variables(function)):
             self._report(problem, at)
-        for problem in origins.running(function, place.url, self.trusted) if place.url else ():
+        for problem in (
+            origins.running(function, place.url, self.context.settings.function_origins) if place.url else ()
+        ):
             # Not as one in the function: the setting that permits it is the project's.
             self.problems.append(
                 problem_at(self.document, at, problem.code, problem.message, hint=problem.hint)

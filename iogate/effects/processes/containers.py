@@ -23,7 +23,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,13 +31,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from iogate.effects.processes import process, results
 from iogate.effects.processes.container_cleanup import KEEP_LABEL, ContainerCleanup
+from iogate.effects.processes.permission import require_allowed
 from iogate.effects.processes.results import configuration_error
 from iogate.effects.processes.workspace import ProcessFolders, Workspace
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
+from iogate.settings.permissions import allows_kind
 
 if TYPE_CHECKING:
     from iogate.engine.commands import RunContainer
+    from iogate.settings.permissions import AllowRun
 
 TOOLS: Final = ("docker", "podman")
 TO_INSTALL: Final = "install Docker or Podman where the worker's PATH finds its command"
@@ -78,11 +81,11 @@ class Containers:
         self,
         workspace: Workspace,
         *,
-        allow_run: Sequence[str],
+        allow_run: AllowRun,
         redactor: Callable[[], Redactor] = Redactor,
     ) -> None:
         self._workspace = workspace
-        self._allowed = "container" in allow_run
+        self._allow_run = allow_run
         self._redactor = redactor
         self._cleanup = ContainerCleanup(self._query)
         self._end_commands: set[subprocess.Popen[bytes]] = set()
@@ -90,7 +93,7 @@ class Containers:
 
     def start_cleanup(self) -> None:
         """Schedule the first removal of expired containers of earlier workers."""
-        if self._allowed and find_tool() is not None:
+        if allows_kind(self._allow_run, "container") and find_tool() is not None:
             self._cleanup.schedule()
 
     async def close(self) -> None:
@@ -106,8 +109,7 @@ class Containers:
 
         Raises WorkflowError, or CancelledError after the container was killed.
         """
-        if not self._allowed:
-            raise results.not_allowed_error("container")
+        require_allowed(self._allow_run, "container", run.definition)
         if find_tool() is None:
             raise configuration_error(f"nothing on this worker runs containers: {TO_INSTALL}")
         with self._workspace.process_folders(owned=False) as folders:

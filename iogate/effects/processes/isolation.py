@@ -17,7 +17,7 @@ from typing import Any, Final
 from iogate.effects.processes import process
 from iogate.effects.processes.workspace import ProcessFolders, Workspace
 from iogate.errors import Misused
-from iogate.settings import FILE_NAME, Settings
+from iogate.settings import FILE_NAME, Settings, permissions
 from iogate.timing import durations
 
 ROOT: Final = ".root"
@@ -88,7 +88,9 @@ class Isolation:
 
         Raises Misused if the system does not support it.
         """
-        if self._mode == "none" or not {"shell", "script"} & set(self._settings.allow_run):
+        if self._mode == "none" or not any(
+            permissions.allows_kind(self._settings.allow_run, kind) for kind in ("shell", "script")
+        ):
             return
         with workspace.process_folders() as folders:
             command = process.Command(

@@ -72,11 +72,6 @@ def configuration_error(detail: str) -> WorkflowError:
     return WorkflowError("configuration", title="Process cannot be run", detail=detail)
 
 
-def not_allowed_error(kind: str) -> WorkflowError:
-    """Return the error of a kind of process that `allow_run` does not list."""
-    return configuration_error(f'this worker runs no {kind}; add "{kind}" to its setting "allow_run"')
-
-
 def too_much_output_error(kind: str, fault: process.TooMuchOutput) -> WorkflowError:
     """Return the error of a process that exceeded the size of its output."""
     return WorkflowError("runtime", title="Process wrote too much", detail=f"the {kind} {fault}")

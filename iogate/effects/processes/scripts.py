@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.effects.processes import interpreters, process, results
 from iogate.effects.processes.isolation import Isolation
+from iogate.effects.processes.permission import require_allowed
 from iogate.effects.processes.results import configuration_error
 from iogate.effects.processes.workspace import ProcessFolders, Workspace
 from iogate.errors import WorkflowError
@@ -48,7 +49,7 @@ class Processes:
             str(Path(python).absolute()) if python and os.sep in python else python or sys.executable
         )
         self._workspace = workspace
-        self._allow_run = frozenset(settings.allow_run)
+        self._allow_run = settings.allow_run
         self._isolation = isolation
         self._redactor = redactor
         self._passed_on = settings.process_environment
@@ -79,8 +80,7 @@ class Processes:
 
         Raises WorkflowError, or CancelledError after the process and its children were killed.
         """
-        if run.kind not in self._allow_run:
-            raise results.not_allowed_error(run.kind)
+        require_allowed(self._allow_run, run.kind, run.definition)
         with self._workspace.process_folders() as folders:
             command = process.Command(
                 argv=await self._argv(run, folders.own, load),

@@ -117,6 +117,7 @@ def _process(body: Process, scope: Scope) -> RunProcess:
         arguments=tuple(scalar_text(value, f"argument {index}") for index, value in enumerate(arguments, 1)),
         environment={name: scalar_text(value, f"variable {name}") for name, value in environment.items()},
         returns=body.returns,
+        definition=None if scope.task is None else scope.task.definition["run"],
     )
 
 

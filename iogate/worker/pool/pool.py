@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from iogate.errors import Unreachable
-from iogate.settings import Settings, secret_variables, to_environment
+from iogate.settings import Settings, permissions, secret_variables, to_environment
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import WORKER
 from iogate.store.runs.leases import POISONED
@@ -124,7 +124,7 @@ class Pool:
         """Return the environment variables that the settings pass on to workers."""
         settings = self._settings
         named = (*settings.worker_environment, *settings.process_environment)
-        if "container" in settings.allow_run:
+        if permissions.allows_kind(settings.allow_run, "container"):
             # This import loads the HTTP client, which a supervisor does not need.
             from iogate.effects.processes import containers  # noqa: PLC0415 - see above
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from iogate.auth.model import NoAuth
+from iogate.compiler.checks.processes import process_digest
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of, resource_uri
 from iogate.compiler.variables import embed
 from iogate.store import keys
@@ -72,3 +73,51 @@ async def test_a_run_keeps_the_variables_of_its_revision(site: Site) -> None:
 
 async def is_waiting(site: Site, uid: str) -> bool:
     return (await site.view(uid)).status == "waiting"
+
+
+async def test_a_worker_executes_only_the_processes_that_it_lists(site: Site) -> None:
+    """The digest is the one that `apply` has computed, also of a function and of a stored script."""
+    script = b"print('stored', end='')"
+    digest = hashlib.sha256(script).hexdigest()
+    uri = resource_uri("scripts/a.py", digest)
+    listed = {"script": {"language": "python", "source": {"endpoint": uri}}}
+    shell = {"shell": {"command": "printf '%s' \"$1\"", "arguments": ["${ .a }"]}}
+    other = {"shell": {"command": "echo other"}}
+    ok = workflow(
+        "ok",
+        {"one": {"run": listed, "export": {"as": "${ . }"}}},
+        {"two": {"call": "f", "with": {"a": 1}}},
+        {"both": {"set": "${ [$context, .] }"}},
+        use={"functions": {"f": {"run": shell}}},
+    )
+    bad = workflow("bad", {"one": {"run": other}})
+    programs = {digest_of(each): canonical(each) for each in (ok, bad)}
+    apis = {
+        f"test/{name}": Api(
+            id=f"test/{name}",
+            workflow=f"test/{name}:1.0.0",
+            program=digest_of(each),
+            auth=NoAuth(),
+            enabled=True,
+        )
+        for name, each in (("ok", ok), ("bad", bad))
+    }
+    revision = Revision(
+        apis=apis,
+        workflows={api.workflow: Workflow(program=api.program) for api in apis.values()},
+        resources={uri: digest},
+    )
+    site.revision = await site.store.revisions.publish(
+        Bundle(revision=revision, programs=programs, contents={digest: script})
+    )
+    site.apis = apis
+    digests = [process_digest(run) for run in (listed, shell)]
+    await site.worker(allow_run={"script": [digests[0]], "shell": [digests[1]]})
+    good = await site.ended(await site.call("ok"))
+    assert (good.status, decoded(good.output)) == ("completed", ["stored", "1"]), good.error
+    refused = await site.ended(await site.call("bad"))
+    assert refused.status == "faulted"
+    assert decoded(refused.error)["detail"] == (
+        'task "one": the setting "allow_run" of this worker does not list this shell: '
+        f"{process_digest(other)}"
+    )
