@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,6 +106,8 @@ class Compiled:
     """Those of reading and of compiling, in the order of files and lines."""
     processes: tuple[processes.ProcessTask, ...] = ()
     """Tasks of valid workflows that start processes, whether or not they are allowed."""
+    definitions: Mapping[str, Definition] = field(default_factory=dict)
+    """Definitions of the valid workflows, by `namespace/name:version`."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -179,7 +181,7 @@ class _Compiler:
         self.problems.extend(self._problems_of_placeholders(workflows))
         problems, started = in_order(self.problems), tuple(self.taken.processes)
         if any(problem.severity == "error" for problem in problems):
-            return Compiled(bundle=None, problems=problems, processes=started)
+            return Compiled(bundle=None, problems=problems, processes=started, definitions=self.definitions)
         programs = {workflow.program: program for workflow, program in workflows.values()}
         revision = Revision(
             apis=apis,
@@ -196,6 +198,7 @@ class _Compiler:
             ),
             problems=problems,
             processes=started,
+            definitions=self.definitions,
         )
 
     def _problems_of_placeholders(self, workflows: Mapping[str, tuple[Workflow, bytes]]) -> list[Problem]:

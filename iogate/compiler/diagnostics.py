@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from iogate.documents.fixes import Fix
 from iogate.documents.problems import Problem, Severity
 from iogate.documents.yaml.source import Source, Span
 from iogate.functions import Registry
@@ -53,16 +54,26 @@ def problem_at(
     key: bool = False,
     hint: str = "",
     severity: Severity = "error",
+    fix: Fix | None = None,
 ) -> Problem:
     """Return a problem at the value of `pointer`, or at its key."""
     span = document.at(pointer, key=key)
-    return Problem.at(span, path=document.path, code=code, message=message, hint=hint, severity=severity)
+    return Problem.at(
+        span, path=document.path, code=code, message=message, hint=hint, severity=severity, fix=fix
+    )
 
 
 def warning_at(
-    document: Document, pointer: Pointer, code: str, message: str, *, key: bool = False, hint: str = ""
+    document: Document,
+    pointer: Pointer,
+    code: str,
+    message: str,
+    *,
+    key: bool = False,
+    hint: str = "",
+    fix: Fix | None = None,
 ) -> Problem:
-    return problem_at(document, pointer, code, message, key=key, hint=hint, severity="warning")
+    return problem_at(document, pointer, code, message, key=key, hint=hint, severity="warning", fix=fix)
 
 
 def mask_value(document: Document, pointer: Pointer) -> None:

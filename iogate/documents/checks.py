@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.auth.reader import literals
 from iogate.documents.dsl.workflow import Workflow
+from iogate.documents.fixes import RenameKey
 from iogate.documents.problems import Problem
 from iogate.messages import nearest, printable, quoted
 
@@ -69,7 +70,8 @@ def check_workflow(data: dict[str, Any], root: Node, path: str) -> Iterator[Prob
         if meant:
             message = f"the key {quoted(key)} has no meaning in a workflow"
             hint = f'did you mean "{meant}"?'
-            yield _problem("IOG503", message, root, path, (key,), hint=hint, severity="warning")
+            fix = RenameKey(pointer=(key,), name=meant)
+            yield _problem("IOG503", message, root, path, (key,), hint=hint, severity="warning", fix=fix)
 
 
 def _below(value: Any, *keys: str) -> Any:
@@ -111,7 +113,8 @@ def _problem(
     *,
     hint: str,
     severity: Severity = "error",
+    fix: RenameKey | None = None,
 ) -> Problem:
     # A method or a key without further place is what the problem is about: point at its name.
     span = root.place(pointer, key=code not in {"IOG109", "IOG501"})
-    return Problem.at(span, path=path, code=code, message=message, hint=hint, severity=severity)
+    return Problem.at(span, path=path, code=code, message=message, hint=hint, severity=severity, fix=fix)

@@ -23,7 +23,7 @@ from iogate.documents.yaml.reader import MAX_PROBLEMS, Reading, read_file, read_
 from iogate.messages import nearest, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from iogate.documents.validation_messages import Family
     from iogate.documents.yaml.nodes import Node
@@ -74,8 +74,13 @@ class Documents:
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-def load(root: Path, paths: Sequence[Path] | None = None) -> Documents:
-    """Read a project's two folders, or the files and folders given."""
+def load(
+    root: Path, paths: Sequence[Path] | None = None, edited: Mapping[str, str] | None = None
+) -> Documents:
+    """Read a project's two folders, or the files and folders given.
+
+    `edited` has texts to read instead of files, by the names of these files in problems.
+    """
     given = [root / folder for folder in FOLDERS if (root / folder).is_dir()] if paths is None else paths
     collected = _Collector(root)
     seen: set[Path] = set()
@@ -85,7 +90,8 @@ def load(root: Path, paths: Sequence[Path] | None = None) -> Documents:
             if real not in seen:
                 seen.add(real)
                 name = _name(file, root)
-                collected.add(read_file(file, name))
+                text = (edited or {}).get(name)
+                collected.add(read_file(file, name) if text is None else read_text(text, name))
     return collected.documents()
 
 

@@ -15,16 +15,17 @@ from iogate.messages import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from iogate.documents.fixes import Fix
     from iogate.documents.yaml.source import Source, Span
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "advice"]
 
 _WIDEST_SNIPPET = 160
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """An error or warning with its position. `line` and `column` count from 1; `hint` follows the caret."""
+    """A finding with its position. `line` and `column` count from 1; `hint` follows the caret."""
 
     severity: Severity = "error"
     code: str
@@ -34,10 +35,20 @@ class Problem:
     column: int
     length: int = 1
     hint: str = ""
+    fix: Fix | None = None
+    """Correction that `iogate lint --fix` can make."""
 
     @classmethod
     def at(
-        cls, span: Span, *, path: str, code: str, message: str, hint: str = "", severity: Severity = "error"
+        cls,
+        span: Span,
+        *,
+        path: str,
+        code: str,
+        message: str,
+        hint: str = "",
+        severity: Severity = "error",
+        fix: Fix | None = None,
     ) -> Problem:
         """Return a problem at `span` of the file `path`."""
         return cls(
@@ -49,6 +60,7 @@ class Problem:
             column=span.column,
             length=span.length,
             hint=hint,
+            fix=fix,
         )
 
     @property

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from iogate.documents import base_model
+from iogate.documents.fixes import RenameKey
 from iogate.documents.problems import Problem
 from iogate.messages import listed, nearest, quoted
 from iogate.value_types.faults import type_name
@@ -37,7 +38,8 @@ def to_problems(error: ValidationError, root: Node, path: str, family: Family) -
         pointer, on_key = _locate(item, root)
         code, message, hint, at, key = _describe(item, pointer, root, family)
         span = root.place(at, key=key or on_key)
-        yield Problem.at(span, path=path, code=f"IOG{_DIGIT[family]}{code:02}", message=message, hint=hint)
+        number = f"IOG{_DIGIT[family]}{code:02}"
+        yield Problem.at(span, path=path, code=number, message=message, hint=hint, fix=_fix(item, at))
 
 
 def locate_errors(error: ValidationError, root: Node) -> Iterator[Pointer]:
@@ -114,6 +116,14 @@ def _describe(item: Any, pointer: Pointer, root: Node, family: Family) -> _Descr
             return 6, f"{subject} is empty", "", pointer, False
         case _:
             return 3, f"{subject}: {item['msg']}", "", pointer, False
+
+
+def _fix(item: Any, pointer: Pointer) -> RenameKey | None:
+    """Return the correction of a misspelt key."""
+    context: dict[str, Any] = item.get("ctx", {})
+    if item["type"] != base_model.UNKNOWN or context["tip"] or not context["meant"]:
+        return None
+    return RenameKey(pointer=pointer, name=context["meant"])
 
 
 def _hint_for_unknown_key(context: dict[str, Any]) -> str:

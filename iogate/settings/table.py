@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from iogate.errors import ERROR_FAMILIES
 from iogate.settings import redis_url as redis_urls
+from iogate.settings.lint_rules import LINT
 from iogate.settings.permissions import ALLOW_RUN, AllowRun
 from iogate.settings.setting_types import (
     ENDPOINTS,
@@ -204,6 +205,7 @@ class Settings:
     error_types: str = _setting(
         choice(*ERROR_FAMILIES), "Family of URIs for errors of the standard.", default="open-workflow"
     )
+    lint: Mapping[str, str] = _setting(LINT, "Severities of lint rules.", make=dict)
     log_format: Literal["text", "json"] | None = _setting(choice("text", "json"), "Format of the log.")
     access_log: Literal["off", "errors", "all"] = _setting(
         choice("off", "errors", "all"), "Log records of the gateway for requests.", default="errors"

@@ -15,6 +15,7 @@ from iogate.errors import InvalidFiles, NotFound, Refused
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
     from iogate.compiler.checks.processes import ProcessTask
+    from iogate.compiler.definition import Definition
     from iogate.compiler.diagnostics import Purpose
     from iogate.compiler.resources.lock import Lock, Mode
     from iogate.compiler.revision import Bundle
@@ -35,6 +36,8 @@ class CheckResult:
     problems: tuple[Problem, ...]
     sources: Mapping[str, Source]
     """Source of each file that a problem may refer to, by path."""
+    definitions: Mapping[str, Definition]
+    """Definitions of the valid workflows, by `namespace/name:version`."""
     lock: Lock
     """Lock with the digests of fetched documents."""
     processes: tuple[ProcessTask, ...] = ()
@@ -58,19 +61,24 @@ def check_documents(
     allow_unsupported: bool = False,
     mode: Mode = "add",
     online: bool = False,
+    ignored: bool = False,
+    edited: Mapping[str, str] | None = None,
 ) -> CheckResult:
     """Read and compile the project, or only `paths`, which need not be a whole project.
 
     Without `settings`, which may be unreadable, checks that depend on them are skipped, including those of
     functions. `allow_unsupported` turns errors about unsupported and forbidden features into warnings; `mode`
-    defines which fetched documents are accepted; `online` lets `validate` fetch documents, too. Raises
-    NotFound for a path that does not exist, and InvalidFiles for a lock file that cannot be read.
+    defines which fetched documents are accepted; `online` lets `validate` fetch documents, too. `ignored`
+    includes the warnings that a comment or the setting `lint` removes; `edited` has texts to read instead of
+    files. Raises NotFound for a path that does not exist, and InvalidFiles for a lock file that cannot be
+    read.
     """
     from iogate import declarations
     from iogate.cli.processes.tools import missing_tools
     from iogate.compiler.compile import compile_documents
     from iogate.compiler.resources import lock as locks
     from iogate.documents import in_order, load
+    from iogate.documents.ignores import without_ignored
     from iogate.effects.document_fetcher import make_fetcher
     from iogate.functions import load as load_functions
     from iogate.settings import Settings
@@ -80,7 +88,7 @@ def check_documents(
         if not path.exists():
             raise NotFound(f"{path}: no such file or folder")
     lock = locks.load(root, mode)
-    documents = load(root, paths)
+    documents = load(root, paths, edited)
     functions: Registry | None
     if settings is None:
         functions = None
@@ -103,15 +111,17 @@ def check_documents(
         allow_unsupported=allow_unsupported,
     )
     lacking = missing_tools(documents) if purpose == "validate" else ()
+    problems = in_order(
+        problem
+        for problem in (*compiled.problems, *lacking)
+        if settings is not None or problem.code not in SETTINGS_CODES
+    )
     return CheckResult(
         documents=documents,
         bundle=compiled.bundle,
-        problems=in_order(
-            problem
-            for problem in (*compiled.problems, *lacking)
-            if settings is not None or problem.code not in SETTINGS_CODES
-        ),
+        problems=problems if ignored else without_ignored(problems, documents.sources, known.lint),
         sources=documents.sources,
+        definitions=compiled.definitions,
         lock=lock,
         processes=compiled.processes,
     )

@@ -15,6 +15,7 @@ from iogate.cli.documents.explanations import load_explanations
 from iogate.cli.documents.problems import problem_json, show_problems
 from iogate.cli.messages import counted
 from iogate.cli.render import Output, Table, console, is_colour_terminal, write_stdout
+from iogate.cli.reports.problems import FORMATS, ProblemReport, settings_problems
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound
 
@@ -24,7 +25,7 @@ Kind = Literal["api", "workflow", "settings"]
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "validate", rich_help_panel=PANEL)(validate)
+    command(app, "validate", formats=FORMATS, rich_help_panel=PANEL)(validate)
     command(app, "schema", rich_help_panel=PANEL)(schema)
     command(app, "explain", rich_help_panel=PANEL)(explain)
 
@@ -69,6 +70,14 @@ def validate(
                 "problems": [problem_json(each) for each in checked.problems],
                 "settings": [] if wrong is None else wrong.message.splitlines(),
             },
+            formats=ProblemReport(
+                command="validate",
+                files=tuple(checked.documents.sources),
+                problems=(
+                    *([] if wrong is None else settings_problems(wrong.message, wrong.code)),
+                    *checked.problems,
+                ),
+            ).formats(),
         )
     if not files and wrong is None:
         where = ", ".join(map(str, paths or ("apis.d", "workflows.d")))

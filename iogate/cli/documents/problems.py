@@ -27,7 +27,7 @@ def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], st
         text = Text(shown)
         first, _, _ = shown.partition("\n")
         text.stylize("bold", 0, len(first))
-        colour = "red" if problem.severity == "error" else "yellow"
+        colour = {"error": "red", "warning": "yellow"}.get(problem.severity, "cyan")
         text.highlight_regex(rf"{problem.severity} {problem.code}", style=f"bold {colour}")
         text.highlight_regex(r"(?m)^ +\| +\^+", style=colour)
         console(stream).print(text, soft_wrap=True)

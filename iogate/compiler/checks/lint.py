@@ -71,14 +71,18 @@ def _copied_secrets(definition: Definition) -> Iterator[Problem]:
             )
 
 
-def _literal_secrets(definition: Definition) -> Iterator[Problem]:
+def literal_secrets(definition: Definition) -> list[Pointer]:
+    """Return the places of literal secrets in authentication policies and headers."""
     places = [
         place
         for policy in definition.index.policies
         for place in _of_policy((*policy.pointer, policy.element.scheme), policy.element)
     ]
-    places += [place for task in definition.index.tasks for place in _of_headers(task)]
-    for pointer in places:
+    return places + [place for task in definition.index.tasks for place in _of_headers(task)]
+
+
+def _literal_secrets(definition: Definition) -> Iterator[Problem]:
+    for pointer in literal_secrets(definition):
         mask_value(definition.document, pointer)
         yield warning_at(
             definition.document,

@@ -14,6 +14,7 @@ from iogate import expressions as language
 from iogate.compiler.checks.expressions import literals
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, warning_at
+from iogate.documents.fixes import ReplaceText
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 from iogate.messages import quoted
@@ -50,6 +51,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
                 "IOG521",
                 f"{quoted(text)} is plain text here, and looks like an expression",
                 hint=f"if it is one, write ${{ {meant} }}",
+                fix=ReplaceText(pointer=pointer, text=f"${{ {meant} }}"),
             )
 
 

@@ -10,6 +10,7 @@ import jsonschema_rs
 from iogate import json_pointer
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
+from iogate.documents.fixes import RenameKey
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 from iogate.messages import listed, nearest, quoted
@@ -138,6 +139,7 @@ def _strangers(document: Document, pointer: Pointer, schema: object) -> Iterator
                     f"{quoted(key)} is no keyword of JSON Schema: it has no effect",
                     key=True,
                     hint=did_you_mean(near),
+                    fix=RenameKey(pointer=(*pointer, key), name=near),
                 )
         elif key in _MAPS and isinstance(value, Mapping):
             for name, member in value.items():

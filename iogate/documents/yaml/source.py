@@ -35,6 +35,7 @@ class Source:
     read: bool = False
     """The whole tree was read, so `masks` is complete."""
     _lines: list[str] | None = None
+    _starts: list[int] | None = None
 
     @property
     def lines(self) -> list[str]:
@@ -54,6 +55,12 @@ class Source:
                 end = stop or len(text)
                 text = text[:start] + "*" * (end - start) + text[end:]
         return text
+
+    def index_of(self, line: int, column: int) -> int:
+        """Return the index in the text of a position, which must exist."""
+        if self._starts is None:
+            self._starts = [0, *(found.end() for found in _BREAKS.finditer(self.text))]
+        return self._starts[line - 1] + column - 1
 
     def span_at(self, index: int) -> Span:
         """Return the position of a character of the text."""

@@ -1,0 +1,84 @@
+"""Problems in the formats of CI systems: GitHub annotations, SARIF, JUnit.
+
+Used by `iogate lint` and `iogate validate`. No report contains a line of a file, since it may hold a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iogate.cli.render import Output
+from iogate.cli.reports import github, junit, sarif
+
+if TYPE_CHECKING:
+    from iogate.documents.problems import Problem
+
+FORMATS = (Output.GITHUB, Output.SARIF, Output.JUNIT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemReport:
+    """Problems of one command."""
+
+    command: str
+    files: Sequence[str]
+    """Every file that was checked, also those without a problem."""
+    problems: Sequence[Problem]
+
+    def formats(self) -> Mapping[Output, Callable[[], str]]:
+        """Return the makers of all formats, for `Screen.data`."""
+        return {
+            Output.GITHUB: lambda: github.render(self.problems),
+            Output.SARIF: lambda: sarif.render(self.problems),
+            Output.JUNIT: self._junit,
+        }
+
+    def _junit(self) -> str:
+        """Return one suite: a case for each problem, and one for each file without a problem."""
+        with_problem = {problem.path for problem in self.problems}
+        cases = [
+            junit.TestCase(
+                name=f"{problem.code} at {problem.path}:{problem.line}:{problem.column}",
+                file=problem.path,
+                line=problem.line,
+                failures=[one_line(problem), *([problem.hint] if problem.hint else [])],
+                kind=problem.severity,
+            )
+            for problem in self.problems
+        ]
+        cases += [junit.TestCase(name=path, file=path) for path in self.files if path not in with_problem]
+        return junit.render(f"iogate {self.command}", [junit.TestSuite(name=self.command, cases=cases)])
+
+
+def one_line(problem: Problem) -> str:
+    """Return the problem as `path:line:column: severity code: message`."""
+    return (
+        f"{problem.path}:{problem.line}:{problem.column}: "
+        f"{problem.severity} {problem.code}: {problem.message}"
+    )
+
+
+def settings_problems(message: str, code: str) -> list[Problem]:
+    """Return the errors of settings as problems; each line of the message may begin with `FILE:LINE: `."""
+    import re
+
+    from iogate.documents.problems import Problem
+    from iogate.settings import FILE_NAME
+
+    found: list[Problem] = []
+    for line in message.splitlines():
+        placed = re.match(rf"{re.escape(FILE_NAME)}:(\d+)(?::(\d+))?: (.*)", line)
+        if placed is None and line.startswith(" ") and found:
+            continue  # source line and caret of a syntax error
+        found.append(
+            Problem(
+                code=code,
+                message=placed[3] if placed else line,
+                path=FILE_NAME,
+                line=int(placed[1]) if placed else 1,
+                column=int(placed[2] or 1) if placed else 1,
+            )
+        )
+    return found

@@ -1,0 +1,14 @@
+"""Rules of `iogate lint`, for what is valid and probably not intended, and the judgement of all findings.
+
+The rules here look at a whole project, or ask for a habit that not every project needs; the checks in
+`compiler.checks` find what is wrong in itself. A rule is a generator of problems and changes nothing.
+
+    project       the documents of a project, as rules see them
+    linter        all rules, severities by the settings, ignore comments
+    secrets       literal secrets in workflows and debug cases
+    exposure      APIs open to everyone at a public address, long retention, missing debug cases
+    side_effects  GET calls that change something
+    input_fields  reads of fields that the input schema lacks
+    schemas       the members that a JSON Schema describes
+    usage         workflows that nothing starts
+"""

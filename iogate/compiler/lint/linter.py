@@ -1,0 +1,108 @@
+"""All findings about a project, as the settings and the ignore comments of its files say.
+
+Called by `iogate lint`. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from iogate.compiler.lint import exposure, input_fields, secrets, side_effects, usage
+from iogate.compiler.lint.project import Project
+from iogate.documents.fixes import ReplaceComment
+from iogate.documents.ignores import Ignore, read_ignores
+from iogate.documents.problems import Problem, in_order
+from iogate.settings.lint_rules import LINT_RULES, OFF, UNUSED_IGNORE, Level
+
+_RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
+    secrets.check,
+    exposure.check,
+    side_effects.check,
+    input_fields.check,
+    usage.check,
+)
+_OF_THE_MACHINE: Final = frozenset({"IOG512"})
+"""Rules whose findings differ between machines, so that an ignore comment may be without effect here."""
+_OF_PROJECTS: Final = frozenset({"IOG510", "IOG511", "IOG530", "IOG531"})
+"""Rules that find less in a part of a project."""
+_OF_SETTINGS: Final = frozenset({"IOG513", "IOG518", "IOG519", "IOG526"})
+"""Rules that find less without settings."""
+
+
+def findings(project: Project) -> list[Problem]:
+    """Return the findings of the rules of this package."""
+    return [problem for check in _RULES for problem in check(project)]
+
+
+def judged(
+    project: Project, problems: Iterable[Problem], lint: Mapping[str, str], selected: Collection[str]
+) -> tuple[Problem, ...]:
+    """Return all findings with their severities: those of the compiler, of the rules, and about comments.
+
+    `selected` has the codes of the rules that count; errors always do.
+    """
+    sources = project.documents.sources
+    ignores = read_ignores(sources)
+    found = [*problems, *findings(project), *ignores.problems]
+    remaining, used = ignores.split(found, lint)
+    broken = {problem.path for problem in remaining if problem.code not in LINT_RULES}
+    evaluated = _evaluated(project, lint, selected)
+    unused = [
+        _unused(ignore, path, lint)
+        for path, each in ignores.valid.items()
+        if path not in broken
+        for ignore in each
+        if ignore not in used and ignore.code in evaluated
+    ]
+    remaining += ignores.split(unused, lint)[0]
+    return in_order(
+        _levelled(problem, lint)
+        for problem in remaining
+        if problem.code not in LINT_RULES or problem.code in selected
+    )
+
+
+def _levelled(problem: Problem, lint: Mapping[str, str]) -> Problem:
+    """Return the problem with the severity of its rule."""
+    level = lint.get(problem.code)
+    return (
+        problem if level is None or problem.severity == "error" else replace(problem, severity=_level(level))
+    )
+
+
+def _level(name: str) -> Level:
+    return "error" if name == "error" else "advice" if name == "advice" else "warning"
+
+
+def _evaluated(project: Project, lint: Mapping[str, str], selected: Collection[str]) -> set[str]:
+    """Return the rules that would have found everything there is to find."""
+    skipped = {*_OF_THE_MACHINE, UNUSED_IGNORE, *(code for code, level in lint.items() if level == OFF)}
+    skipped |= set() if project.complete else _OF_PROJECTS
+    skipped |= _OF_SETTINGS if project.settings is None else set()
+    return {*selected} - skipped
+
+
+def _unused(ignore: Ignore, path: str, lint: Mapping[str, str]) -> Problem:
+    if lint.get(ignore.code) == "error":
+        message = f"the settings make {ignore.code} an error, which no comment can ignore"
+        hint = "correct its cause, or change the setting lint"
+    else:
+        where = "the file" if ignore.whole_file else f"line {ignore.comment.applies_to[0]}"
+        message, hint = f"{ignore.code} finds nothing to ignore in {where}", "remove it"
+    return Problem.at(
+        ignore.span,
+        path=path,
+        code=UNUSED_IGNORE,
+        message=message,
+        hint=hint,
+        severity="warning",
+        fix=_removal(ignore),
+    )
+
+
+def _removal(ignore: Ignore) -> ReplaceComment:
+    """Return the comment without this code, or its removal if it has no other."""
+    comment = ignore.comment
+    return ReplaceComment(line=comment.line, column=comment.column, text=ignore.without())

@@ -1,0 +1,141 @@
+"""Application of fixes to the text of a YAML file, with comments and formatting kept.
+
+Called by `iogate lint --fix`. Invariant: the edited text reads as the old data with exactly these changes;
+a fix for which that is not so, such as one inside an anchor, is not made.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iogate import json_pointer
+from iogate.documents.fixes import Fix, RenameKey, ReplaceComment, ReplaceText
+from iogate.documents.yaml.reader import Reading, read_text
+from iogate.documents.yaml.source import Source, Span
+
+_MOST_FIXES = 200
+"""Fixes of one file at once; the caller repeats until there are no more."""
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Edit:
+    start: int
+    end: int
+    text: str
+
+
+def apply_fixes(text: str, path: str, fixes: Iterable[Fix]) -> tuple[str, tuple[Fix, ...]]:
+    """Return the text with as many of the fixes as possible, and these."""
+    wanted = tuple(dict.fromkeys(fixes))[:_MOST_FIXES]
+    together = _apply(text, path, wanted)
+    if together is not None:
+        return together, wanted
+    edited = text
+    made: tuple[Fix, ...] = ()
+    for fix in wanted:
+        trial = _apply(text, path, (*made, fix))
+        if trial is not None:
+            edited, made = trial, (*made, fix)
+    return edited, made
+
+
+def _apply(text: str, path: str, fixes: Sequence[Fix]) -> str | None:
+    """Return the text with all of the fixes; None if one of them cannot be made."""
+    reading = read_text(text, path)
+    if reading.root is None:
+        return None
+    try:
+        edits = [_edit(reading, fix) for fix in fixes]
+    except (LookupError, TypeError):  # the place does not exist
+        return None
+    expected = _copied(reading.data)
+    # Deeper keys first, so that the pointers of the others remain valid.
+    changes = sorted(
+        (fix for fix in fixes if not isinstance(fix, ReplaceComment)),
+        key=lambda fix: len(fix.pointer),
+        reverse=True,
+    )
+    if any(each is None for each in edits) or not all(_change(expected, fix) for fix in changes):
+        return None
+    edited, before = text, len(text) + 1
+    for edit in sorted(
+        (each for each in edits if each is not None), key=lambda each: each.start, reverse=True
+    ):
+        if edit.end > before:
+            return None
+        edited = edited[: edit.start] + edit.text + edited[edit.end :]
+        before = edit.start
+    again = read_text(edited, path)
+    return edited if again.data == expected and len(again.problems) <= len(reading.problems) else None
+
+
+def _edit(reading: Reading, fix: Fix) -> _Edit | None:
+    assert reading.root is not None
+    source = reading.source
+    match fix:
+        case RenameKey(pointer=pointer, name=name):
+            span = reading.root.place(pointer, key=True)
+            return _replacement(source, span, name, str(pointer[-1]))
+        case ReplaceText(pointer=pointer, text=text):
+            old = json_pointer.value_at(reading.data, pointer)
+            return _replacement(source, reading.root.place(pointer), text, old)
+        case ReplaceComment():
+            return _comment(source, fix)
+
+
+def _replacement(source: Source, span: Span, text: str, old: object) -> _Edit | None:
+    """Return the edit of a scalar that is on one line and reads as `old`."""
+    start = source.index_of(span.line, span.column)
+    written = source.text[start : start + span.length]
+    if not isinstance(old, str) or read_text(f"- {written}", source.path).data != [old]:
+        return None
+    if written.startswith('"'):
+        shown = json.dumps(text, ensure_ascii=False)
+    elif _PLAIN.fullmatch(text) and not written.startswith("'"):
+        shown = text
+    else:
+        shown = "'" + text.replace("'", "''") + "'"
+    return _Edit(start=start, end=start + span.length, text=shown)
+
+
+def _comment(source: Source, fix: ReplaceComment) -> _Edit:
+    start = source.index_of(fix.line, fix.column)
+    end = source.index_of(fix.line, len(source.lines[fix.line - 1]) + 1)
+    if fix.text:
+        return _Edit(start=start, end=end, text=fix.text)
+    before = source.lines[fix.line - 1][: fix.column - 1]
+    if before.strip():
+        return _Edit(start=start - len(before) + len(before.rstrip()), end=end, text="")
+    following = source.index_of(fix.line + 1, 1) if fix.line < len(source.lines) else end
+    return _Edit(start=start - len(before), end=following, text="")
+
+
+def _change(data: Any, fix: RenameKey | ReplaceText) -> bool:
+    """Make the change in the data; False if it has no such place, or the new key exists."""
+    *above, last = fix.pointer
+    holder = json_pointer.value_at(data, tuple(above))
+    if isinstance(fix, ReplaceText):
+        if not isinstance(holder, dict | list):
+            return False
+        holder[last] = fix.text  # type: ignore[index] # the last step fits the type of its holder
+        return True
+    if not isinstance(holder, dict) or last not in holder or fix.name in holder:
+        return False
+    holder[fix.name] = holder.pop(last)
+    return True
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy in which the values of aliases are copies of their own, too."""
+    match value:
+        case dict():
+            return {name: _copied(each) for name, each in value.items()}
+        case list():
+            return [_copied(each) for each in value]
+        case _:
+            return value

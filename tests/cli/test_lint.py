@@ -1,0 +1,255 @@
+"""`iogate lint`: severities, selection, corrections, and what `validate` shares with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+API = """\
+# the shop
+module: shop
+auth: none
+timeout: 1m
+methods:
+  order:
+    workflow: shop/fulfil # the steps
+"""
+WORKFLOW = """\
+document: {dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}
+do:
+  - note: {set: {text: .text, total: '.total'}} # plain
+"""
+BROKEN = """\
+module: shop
+auth: none
+methods:
+  order:
+    flow: shop/fulfil # the steps
+    time_out: 5m
+    limit: {rps: 5/s}
+"""
+
+
+@pytest.fixture
+def shop(cli: Cli) -> Cli:
+    cli.write("apis.d/shop.yaml", API)
+    cli.write("workflows.d/fulfil.yaml", WORKFLOW)
+    return cli
+
+
+def codes(cli: Cli, *arguments: str, code: int = 0) -> list[str]:
+    return [each["code"] for each in cli("lint", *arguments, "-o", "json", code=code).json["problems"]]
+
+
+def test_lint_reports_what_validate_does_and_more(shop: Cli) -> None:
+    validated = shop("validate", "-o", "json").json["problems"]
+    assert [each["code"] for each in validated] == ["IOG521", "IOG521"]
+    ran = shop("lint", "-o", "json")
+    assert [each["code"] for each in ran.json["problems"]] == ["IOG528", "IOG521", "IOG521"]
+    assert {name: ran.json[name] for name in ("schema", "ok", "files", "errors", "warnings", "advice")} == {
+        "schema": "iogate.lint/v1",
+        "ok": True,
+        "files": 2,
+        "errors": 0,
+        "warnings": 2,
+        "advice": 1,
+    }
+    assert [each["fixable"] for each in ran.json["problems"]] == [False, True, True]
+    assert ran.err == "2 files: 0 errors, 2 warnings, 1 advice; --fix can correct 2\n"
+
+
+def test_text_shows_each_finding_with_its_line(shop: Cli) -> None:
+    assert shop("lint").out.startswith(
+        "apis.d/shop.yaml:6:3: advice IOG528: shop/order has no debug case, so no test notices if a change"
+        " breaks it\n"
+        "  6 |   order:\n"
+        '    |   ^^^^^ add one under "debug"; "iogate test" runs it\n'
+    )
+
+
+def test_warnings_fail_only_if_strict(shop: Cli) -> None:
+    shop("lint")
+    ran = shop("lint", "--strict", code=3)
+    assert ran.err.splitlines()[-2:] == [
+        "iogate: lint failed: 0 errors, 2 warnings",
+        '  run "iogate explain CODE" for details',
+    ]
+    shop("lint", "--strict", "--ignore", "IOG521")
+
+
+def test_rules_are_selected_and_ignored_by_code_or_its_beginning(shop: Cli) -> None:
+    assert codes(shop, "--select", "IOG528") == ["IOG528"]
+    assert codes(shop, "--select", "iog521,IOG53") == ["IOG521", "IOG521"]
+    assert codes(shop, "--select", "IOG5", "--ignore", "IOG52") == []
+    assert codes(shop, "--ignore", "IOG521", "--ignore", "IOG528") == []
+    ran = shop("lint", "--select", "IOG303", code=64)
+    assert ran.err.splitlines() == [
+        'iogate: --select IOG303: no lint rule has this code; did you mean "IOG530"?',
+        '  list the codes with "iogate explain"; errors cannot be selected or ignored',
+    ]
+
+
+def test_errors_are_reported_whatever_is_selected(shop: Cli) -> None:
+    shop.write("apis.d/shop.yaml", API.replace("shop/fulfil", "shop/other"))
+    assert codes(shop, "--select", "IOG529", code=3) == ["IOG303"]
+
+
+def test_settings_change_severities(shop: Cli) -> None:
+    shop.write("iogate.yaml", "lint: {IOG521: error, IOG528: off}\n")
+    ran = shop("lint", "-o", "json", code=3)
+    assert [(each["code"], each["severity"]) for each in ran.json["problems"]] == [("IOG521", "error")] * 2
+    # `validate` says whether it can be applied: it can.
+    assert shop("validate", "-o", "json").json["warnings"] == 2
+    shop.write("iogate.yaml", "lint: {IOG521: advice}\n")
+    shop("lint", "--strict")
+    shop.write("iogate.yaml", "lint: {IOG521: off}\n")
+    assert shop("validate", "-o", "json").json["warnings"] == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("{IOG303: off}", "lint: expected each name to be the code of a lint rule, such as IOG504"),
+        ("{IOG521: no}", 'lint.IOG521: expected one of off, advice, warning, error, got "no"'),
+        ("off", 'lint: expected a map of rule to off, advice, warning or error, got "off"'),
+    ],
+)
+def test_a_wrong_setting_is_an_error_of_its_place(value: str, message: str, shop: Cli) -> None:
+    shop.write("iogate.yaml", f"lint: {value}\n")
+    ran = shop("lint", code=3)
+    assert f"iogate.yaml:1:1: error IOG191: {message}\n" in ran.out
+    assert "IOG521" in ran.out  # the documents are checked all the same
+
+
+def test_a_comment_ignores_in_lint_and_in_validate(shop: Cli) -> None:
+    shop.write("workflows.d/fulfil.yaml", WORKFLOW.replace("# plain", "# iogate: ignore IOG521 plain text"))
+    assert codes(shop) == ["IOG528"]
+    assert shop("validate", "-o", "json").json["problems"] == []
+    assert shop("test", "--help").err == ""
+    shop.write(
+        "workflows.d/fulfil.yaml", WORKFLOW.replace(".t", "t").replace("# plain", "# iogate: ignore IOG521")
+    )
+    assert codes(shop) == ["IOG528", "IOG523"]
+
+
+def test_a_comment_for_a_rule_that_was_not_checked_is_not_unused(shop: Cli) -> None:
+    name = "{dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}"
+    head = f"document: # head\n  {name} # iogate: ignore IOG531"
+    shop.write("workflows.d/fulfil.yaml", head + "\ndo: [{a: {set: {b: 1}}}]\n")
+    assert codes(shop, "--ignore", "IOG528") == ["IOG523"]
+    assert codes(shop, "workflows.d/fulfil.yaml") == []  # other files may use the workflow
+    assert codes(shop, "--ignore", "IOG528,IOG531") == []
+    shop.write("apis.d/shop.yaml", "module: shop\n")
+    assert codes(shop, code=3) == ["IOG102"]
+
+
+def test_fix_wraps_expressions_and_keeps_everything_else(shop: Cli) -> None:
+    ran = shop("lint", "--fix", "--ignore", "IOG528")
+    assert ran.err == (
+        "made 2 corrections in workflows.d/fulfil.yaml\n2 files: 0 errors, 0 warnings, 0 advice\n"
+    )
+    expected = WORKFLOW.replace(".text", "'${ .text }'").replace("'.total'", "'${ .total }'")
+    assert (shop.root / "workflows.d/fulfil.yaml").read_text() == expected
+    assert (shop.root / "apis.d/shop.yaml").read_text() == API
+    again = shop("lint", "--fix", "-o", "json").json
+    assert again["fixed"] == {}
+    assert (shop.root / "workflows.d/fulfil.yaml").read_text() == expected
+
+
+def test_fix_corrects_misspelt_keys_with_one_known_correction(shop: Cli) -> None:
+    shop.write("apis.d/shop.yaml", BROKEN)
+    ran = shop("lint", "--fix", "--select", "IOG529")
+    assert ran.err.startswith("made 4 corrections in apis.d/shop.yaml\n")
+    assert (shop.root / "apis.d/shop.yaml").read_text() == BROKEN.replace("flow:", "workflow:").replace(
+        "time_out", "timeout"
+    ).replace("limit: {rps", "limits: {rate")
+
+
+def test_a_correction_that_reveals_another_error_is_not_made(shop: Cli) -> None:
+    text = API.replace("timeout: 1m", "timeuot: never")
+    shop.write("apis.d/shop.yaml", text)
+    before = shop("lint", "-o", "json", code=3).json["problems"]
+    assert before[0]["fixable"]
+    ran = shop("lint", "--fix", "-o", "json", code=3)
+    assert (shop.root / "apis.d/shop.yaml").read_text() in (text, text.replace("timeuot", "timeout"))
+    assert ran.json["errors"] <= sum(each["severity"] == "error" for each in before)
+
+
+def test_fix_removes_ignore_comments_without_effect(shop: Cli) -> None:
+    shop.write(
+        "workflows.d/fulfil.yaml",
+        "# iogate: ignore-file IOG504\n"
+        "document: {dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}\n"
+        "do:\n"
+        "  # iogate: ignore IOG507\n"
+        "  - note: {set: {text: .text}} # iogate: ignore IOG504, IOG521 the text, IOG507\n"
+        "  - more: {set: {text: a}} # iogate: ignore IOG521\n",
+    )
+    shop("lint", "--fix")
+    assert (shop.root / "workflows.d/fulfil.yaml").read_text() == (
+        "document: {dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}\n"
+        "do:\n"
+        "  - note: {set: {text: .text}} # iogate: ignore IOG521 the text, IOG507\n"
+        "  - more: {set: {text: a}}\n"
+    )
+
+
+def test_diff_shows_the_corrections_and_changes_nothing(shop: Cli) -> None:
+    ran = shop("lint", "--diff", code=3)
+    assert ran.out.splitlines() == [
+        "--- workflows.d/fulfil.yaml",
+        "+++ workflows.d/fulfil.yaml",
+        "@@ -1,3 +1,3 @@",
+        " document: {dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}",
+        " do:",
+        "-  - note: {set: {text: .text, total: '.total'}} # plain",
+        "+  - note: {set: {text: '${ .text }', total: '${ .total }'}} # plain",
+    ]
+    assert ran.err.startswith("iogate: 2 corrections in 1 file")
+    assert (shop.root / "workflows.d/fulfil.yaml").read_text() == WORKFLOW
+    assert shop("lint", "--diff", "--ignore", "IOG521").err == "2 files: nothing to correct\n"
+    assert shop("lint", "--diff", "-o", "sarif", code=64).err == "iogate: --diff has no format sarif\n"
+
+
+def test_fix_keeps_line_ends_the_byte_order_mark_and_the_mode(shop: Cli) -> None:
+    file = shop.root / "workflows.d/fulfil.yaml"
+    file.write_bytes(b"\xef\xbb\xbf" + WORKFLOW.replace("\n", "\r\n").encode())
+    file.chmod(0o600)
+    shop("lint", "--fix")
+    raw = file.read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbfdocument")
+    assert raw.count(b"\r\n") == raw.count(b"\n") == 3
+    assert b"'${ .text }'" in raw
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_fix_of_a_linked_file_writes_its_target(shop: Cli, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere.yaml"
+    target.write_text(WORKFLOW)
+    file = shop.root / "workflows.d/fulfil.yaml"
+    file.unlink()
+    file.symlink_to(target)
+    shop("lint", "--fix")
+    assert file.is_symlink()
+    assert "'${ .text }'" in target.read_text()
+
+
+def test_nothing_to_check_is_said(cli: Cli) -> None:
+    assert "warning: nothing to check: no files found in apis.d, workflows.d" in cli("lint").err
+    assert cli("lint", "nowhere", code=8).err.startswith("iogate: nowhere: no such file or folder")
+
+
+def test_a_new_project_has_no_findings(cli: Cli) -> None:
+    cli("init")
+    cli("new", "api", "tools/report", "--script", "report.py")
+    assert cli("lint", "--strict").out == ""
+
+
+def test_the_samples_have_no_findings(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    import iogate
+
+    monkeypatch.chdir(Path(iogate.__file__).parents[1])
+    assert codes(cli, "--ignore", "IOG512") == []
