@@ -10,7 +10,7 @@ Composes the layers below; holds no logic that another program would need.
     console     Rich, with control characters escaped
     messages    phrases that messages share
     completion  completion by the shell
-    documents   `validate`, `lint`, `explain`, `debug`, `test`
+    documents   `validate`, `lint`, `fmt`, `explain`, `debug`, `test`
     plans       `plan`
     revisions   `apply`, `enable`, `disable`, `override`, `history`, `show`, `status`
     apis        `api`, `workflow`

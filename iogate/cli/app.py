@@ -17,7 +17,13 @@ import typer.main
 
 from iogate import __version__
 from iogate.cli.apis import api_commands, workflow_commands
-from iogate.cli.documents import debug_commands, digests_command, document_commands, lint_command
+from iogate.cli.documents import (
+    debug_commands,
+    digests_command,
+    document_commands,
+    format_command,
+    lint_command,
+)
 from iogate.cli.plans import plan_command
 from iogate.cli.processes import doctor_command, process_commands, store_commands
 from iogate.cli.project import project_commands, secret_commands
@@ -79,6 +85,7 @@ for module in (
     document_commands,
     digests_command,
     lint_command,
+    format_command,
     secret_commands,
     debug_commands,
     plan_command,

@@ -5,6 +5,7 @@
     api/ dsl/                    models of API documents and of workflows
     base_model field_types       base class of the models, types of their fields
     validation_messages          messages of validation errors
+    formatter/                   canonical form of documents, with their comments
     placeholders                 replacements for invalid documents, for checks only
     checks                       checks of one document that models cannot make
     problems                     a problem and its rendering with source line and caret

@@ -85,11 +85,11 @@ def load(
     collected = _Collector(root)
     seen: set[Path] = set()
     for path in given:
-        for file in _files(path, collected.add_unreadable_folder):
+        for file in find_files(path, collected.add_unreadable_folder):
             real = file.resolve()
             if real not in seen:
                 seen.add(real)
-                name = _name(file, root)
+                name = name_in_project(file, root)
                 text = (edited or {}).get(name)
                 collected.add(read_file(file, name) if text is None else read_text(text, name))
     return collected.documents()
@@ -102,7 +102,7 @@ def load_text(text: str, path: str = "document.yaml") -> Documents:
     return collected.documents()
 
 
-def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
+def find_files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     """Yield the YAML files of a folder and its subfolders, without hidden ones, or the file itself."""
     if not path.is_dir():
         yield path
@@ -117,7 +117,7 @@ def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
                 yield file
 
 
-def _name(file: Path, root: Path) -> str:
+def name_in_project(file: Path, root: Path) -> str:
     """Return the name of the file in problems: its path within the project."""
     # Absolute and not resolved: a link keeps its own name.
     absolute, top = file.absolute(), root.absolute()
@@ -136,6 +136,19 @@ def detect_family(data: Any) -> Family | None:
     if "do" in data:
         return "workflow"
     return None
+
+
+def unknown_family(reading: Reading, root: Node) -> Problem:
+    """Return the problem of a file that is no document."""
+    message = "neither an API nor a workflow"
+    hint = 'an API has "module" and "methods", a workflow "document" and "do"'
+    span, data = root.span, reading.data
+    if isinstance(data, dict) and data:
+        message += f": it starts with {quoted(next(iter(data)))}"
+        key, meant = _nearest_key(data)
+        if key is not None:
+            span, hint = root.place((key,), key=True), f'did you mean "{meant}"?'
+    return Problem.at(span, path=reading.source.path, code="IOG135", message=message, hint=hint)
 
 
 def _nearest_key(data: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -167,28 +180,15 @@ class _Collector:
 
     def add_unreadable_folder(self, error: OSError) -> None:
         """Add the problem of a folder that cannot be listed."""
-        name = _name(Path(str(error.filename)), self._root)
+        name = name_in_project(Path(str(error.filename)), self._root)
         message = f"cannot read the folder: {error.strerror or type(error).__name__}"
         self._problems.append(Problem(code="IOG134", message=message, path=name, line=1, column=1))
 
     def _validate(self, reading: Reading, root: Node) -> Iterable[Problem]:
         """Add the document, or its placeholder if it is invalid; return its problems."""
-        path, data = reading.source.path, reading.data
-        family = detect_family(data)
+        family = detect_family(reading.data)
         if family is None:
-            message = "neither an API nor a workflow"
-            hint = 'an API has "module" and "methods", a workflow "document" and "do"'
-            span = root.span
-            if isinstance(data, dict) and data:
-                message += f": it starts with {quoted(next(iter(data)))}"
-                key, meant = _nearest_key(data)
-                if key is not None:
-                    span, hint = root.place((key,), key=True), f'did you mean "{meant}"?'
-            return [
-                Problem(
-                    code="IOG135", message=message, path=path, line=span.line, column=span.column, hint=hint
-                )
-            ]
+            return [unknown_family(reading, root)]
         if family == "api":
             return self._api(reading, root)
         return self._workflow(reading, root)

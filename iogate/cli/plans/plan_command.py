@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PANEL = "Live"
 CHANGES = 2
-"""Exit code of changes, with `--exit-code`."""
+"""Exit code of changes: `plan --exit-code`, `fmt --check`, `fmt --diff`."""
 
 
 def register(app: typer.Typer) -> None:

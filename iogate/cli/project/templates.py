@@ -6,6 +6,7 @@ Templates are plain text with inserted values; the results are validated like an
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from textwrap import indent
 from typing import Any
@@ -43,14 +44,14 @@ methods:
 
 HELLO_WORKFLOW = f"""\
 document:
-  dsl: '{DSL}'
+  dsl: {DSL}
   namespace: hello
   name: greet
   version: 1.0.0
 do:
   - greet:
       set:
-        greeting: '${{ "Hello, " + (.name // "world") + "!" }}'
+        greeting: ${{ "Hello, " + (.name // "world") + "!" }}
 """
 
 
@@ -78,7 +79,7 @@ def workflow(namespace: str, name: str, task: str) -> str:
     """Return the document of a workflow with one task."""
     return f"""\
 document:
-  dsl: '{DSL}'
+  dsl: {DSL}
   namespace: {namespace}
   name: {name}
   version: 1.0.0
@@ -119,7 +120,7 @@ def script_task(endpoint: str) -> tuple[str, str]:
     run:
       script:
         language: python
-        source: {{endpoint: {json.dumps(endpoint)}}}
+        source: {{endpoint: {_text(endpoint)}}}
         stdin: ${{ tojson }}           # the input, as JSON
     output:
       as: ${{ . as $text | try fromjson catch $text }}   # what it prints: JSON, else text
@@ -192,6 +193,11 @@ def _plain_case(body: Mapping[str, Any] | None = None) -> str:
   body: {json.dumps(body or {})}
   expect: {{http: 202, status: completed}}
 """
+
+
+def _text(text: str) -> str:
+    """Return a text for a value in braces, in quotes if it needs them."""
+    return text if re.fullmatch(r"[A-Za-z./][\w./-]*", text, re.ASCII) else json.dumps(text)
 
 
 def _variable(module: str) -> str:

@@ -123,8 +123,8 @@ def _refused(name: str, code: str, message: str) -> Reading:
     return Reading(source=Source(path=name, text=""), problems=[problem])
 
 
-def _plain(text: str) -> str:
-    """The text for the parser: JSON may write a character as two escapes, which YAML does not know."""
+def join_surrogates(text: str) -> str:
+    """Return the text for the parser: JSON may write a character as two escapes, which YAML does not know."""
     if not text.lstrip().startswith("{"):
         return text
     return _PAIR.sub(lambda pair: pair[1] + json.loads(f'"{pair[2]}"'), text)
@@ -136,7 +136,9 @@ class _Composer:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._source = reading.source
-        self._events: Iterator[yaml.Event] = iter(yaml.parse(_plain(reading.source.text), Loader=_Loader))
+        self._events: Iterator[yaml.Event] = iter(
+            yaml.parse(join_surrogates(reading.source.text), Loader=_Loader)
+        )
         self._anchors: dict[str, Node | None] = {}
         self._count = 0
 

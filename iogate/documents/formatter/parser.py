@@ -1,0 +1,232 @@
+"""Text to a syntax tree with every comment, from the events of libyaml.
+
+Called by `canonical` with text that the reader has accepted: one document, bounded in size and depth, its
+root a mapping, its keys texts. A comment on a line of its own belongs to the next entry at its depth, or, if
+it is indented like the entries above it, to the end of those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import yaml
+
+from iogate.documents.formatter.lexer import BLOCK_HEADER, LINE_BREAK, LOADER, Lexer
+from iogate.documents.formatter.syntax import Alias, Collection, Document, Entry, Scalar, Style, Value
+
+_CORE = "tag:yaml.org,2002:"
+
+
+def parse(text: str) -> Document:
+    """Return the syntax tree of a text that the reader has accepted."""
+    return _Parser(text).document()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._lexer = Lexer(text)
+        self._next = 0
+        """Number of the next comment that has no place yet."""
+        self._at = 0
+        """End of the last dash, key or value."""
+        self._events: Iterator[Any] = iter(yaml.parse(text, Loader=LOADER))
+
+    def document(self) -> Document:
+        start = next(event for event in self._events if isinstance(event, yaml.DocumentStartEvent))
+        head: list[str] = []
+        if start.explicit:
+            assert start.end_mark is not None
+            head = self._above_marker(start.end_mark.index)
+        root, opening = self._collection(next(self._events), parent=-1)
+        head += [text.strip() for text in opening]
+        if root.entries:
+            first = root.entries[0]
+            head, first.before = head + first.before, []
+        root.end += self._own_lines(len(self._text) + 1)
+        return Document(head=head, root=root)
+
+    def _above_marker(self, stop: int) -> list[str]:
+        """Return directives and comments above `---`, and the marker."""
+        parts = list(self._lexer.directives)
+        while self._is_before(stop):
+            index = self._lexer.comments[self._next].index
+            parts += [(index, text) for text in self._take()]
+        return [text for _, text in sorted(parts, key=lambda part: part[0])] + ["---"]
+
+    # Comments.
+
+    def _is_before(self, stop: int, deeper_than: int = -1) -> bool:
+        """Tell whether the next comment is before an index, and indented more than a column."""
+        comments = self._lexer.comments
+        if self._next >= len(comments):
+            return False
+        return comments[self._next].index < stop and comments[self._next].column > deeper_than
+
+    def _take(self) -> list[str]:
+        """Take the next comment, after an empty text if it has an empty line above."""
+        comment = self._lexer.comments[self._next]
+        self._next += 1
+        empty = comment.own_line and self._lexer.empty_above(comment.line)
+        return ["", comment.text] if empty else [comment.text]
+
+    def _own_lines(self, stop: int, deeper_than: int = -1) -> list[str]:
+        """Take all comments before an index that are indented more than a column."""
+        taken: list[str] = []
+        while self._is_before(stop, deeper_than):
+            taken += self._take()
+        return taken
+
+    def _trailing(self, stop: int) -> str:
+        """Take the next comment if it is behind something on its line; otherwise return an empty text.
+
+        It keeps its distance, except for the space that is always there: comments of several lines may align.
+        """
+        if self._is_before(stop) and not (comment := self._lexer.comments[self._next]).own_line:
+            self._next += 1
+            return " " * (comment.gap - 1) + comment.text
+        return ""
+
+    # Values.
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
+        assert event.end_mark is not None
+        stop = event.end_mark.index
+        raw = self._text[self._lexer.bodies.get(stop, stop) : stop]
+        style = cast("Style", event.style or "")
+        scalar = Scalar(value=event.value, style=style, raw=raw, properties=_properties(event))
+        if style in {"|", ">"}:
+            header = BLOCK_HEADER.match(raw)
+            assert header is not None, "a block scalar starts with its indicator"
+            chomping = header[2].strip("0123456789")
+            if event.value and not event.value.endswith("\n"):
+                chomping = "-"  # at the end of a file without a line break
+            scalar.raw = header[1] + chomping
+            scalar.lines = _content(raw, event.value, keep=chomping == "+")
+        self._at = max(self._at, stop)
+        return scalar
+
+    def _node(self, event: Any, parent: int) -> tuple[Value, list[str]]:
+        """Return the value that starts with `event`, and the comments behind its properties."""
+        if isinstance(event, yaml.AliasEvent):
+            assert event.end_mark is not None
+            assert event.anchor is not None
+            self._at = event.end_mark.index
+            return Alias(name=event.anchor), []
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event), []
+        return self._collection(event, parent)
+
+    def _collection(self, event: Any, parent: int) -> tuple[Collection, list[str]]:
+        made = Collection(
+            mapping=isinstance(event, yaml.MappingStartEvent),
+            flow=bool(event.flow_style),
+            properties=_properties(event),
+        )
+        if made.flow:
+            self._flow(made)
+            return made, []
+        return made, self._block(made, parent)
+
+    def _block(self, made: Collection, parent: int) -> list[str]:
+        """Read the entries of a block; return the comments that are behind its anchor or tag."""
+        opening: list[str] = []
+        column = parent + 1
+        for event in self._events:
+            if isinstance(event, yaml.CollectionEndEvent):
+                assert event.start_mark is not None
+                # A list may be indented like its key; a comment there is about the next key.
+                made.end = self._own_lines(event.start_mark.index, max(column - 1, parent))
+                break
+            start, line, column = self._start(event, made)
+            if not made.entries and (text := self._trailing(start)):
+                opening.append(text)
+            before = self._own_lines(start)
+            if self._lexer.empty_above(line):
+                before.append("")
+            made.entries.append(self._entry(event, made, before, column))
+        return opening
+
+    def _start(self, event: Any, made: Collection) -> tuple[int, int, int]:
+        """Return index, line and column of the dash or key of the entry with this first event."""
+        mark = self._lexer.next_mark(self._at)
+        if mark is not None and (not made.mapping or mark[0] < event.start_mark.index):
+            if not made.mapping:
+                self._at = mark[0] + 1
+            return mark
+        return event.start_mark.index, event.start_mark.line, event.start_mark.column
+
+    def _entry(self, event: Any, made: Collection, before: list[str], column: int) -> Entry:
+        key: Scalar | Alias | None = None
+        if made.mapping:
+            key = cast("Scalar | Alias", self._node(event, column)[0])
+            event = next(self._events)
+        behind = self._trailing(event.start_mark.index)
+        within = self._own_lines(event.start_mark.index)
+        value, opening = self._node(event, column)
+        entry = Entry(key=key, value=value, before=before, behind=behind)
+        if isinstance(value, Scalar) and value.style in {"|", ">"}:
+            opening = [text] if (text := self._trailing(self._at)) else []
+        for text in opening:
+            if entry.behind:
+                entry.before.append(text.strip())
+            else:
+                entry.behind = text
+        if isinstance(value, Collection) and not value.flow:
+            value.entries[0].before = within + value.entries[0].before
+            return entry
+        entry.within = [text for text in within if text]
+        entry.after = self._trailing(self._lexer.next_token(self._at))
+        if isinstance(value, Scalar) and not value.raw:
+            own = self._own_lines(self._lexer.next_token(self._at), column)
+            entry.within += [text for text in own if text]
+        return entry
+
+    def _flow(self, made: Collection) -> None:
+        for event in self._events:
+            if made.entries and (text := self._trailing(event.start_mark.index)):
+                last = made.entries[-1]
+                last.before += [last.after] if last.after else []
+                last.after = text.strip()
+            comments = [text for text in self._own_lines(event.start_mark.index) if text]
+            if isinstance(event, yaml.CollectionEndEvent):
+                made.end = comments
+                assert event.end_mark is not None
+                self._at = max(self._at, event.end_mark.index)
+                return
+            key: Scalar | Alias | None = None
+            if made.mapping:
+                key = cast("Scalar | Alias", self._node(event, -1)[0])
+                event = next(self._events)  # noqa: PLW2901 — the value of the key
+                comments += [text for text in self._own_lines(event.start_mark.index) if text]
+            made.entries.append(Entry(key=key, value=self._node(event, -1)[0], before=comments))
+
+
+def _properties(event: Any) -> str:
+    parts = []
+    if event.anchor:
+        parts.append("&" + event.anchor)
+    if event.tag:
+        parts.append("!!" + event.tag.removeprefix(_CORE) if event.tag.startswith(_CORE) else event.tag)
+    return " ".join(parts)
+
+
+def _content(raw: str, value: str, *, keep: bool) -> list[str]:
+    """Return the lines of a block scalar without their indentation; none if they are only spaces."""
+    lines = LINE_BREAK.split(raw)[1:]
+    if lines and not lines[-1]:
+        lines.pop()
+    first = next((line for line in lines if line.strip(" ")), None)
+    shown = next((line for line in value.split("\n") if line.strip(" ")), None)
+    if first is None or shown is None or any(char in raw for char in "\x85\u2028\u2029"):
+        return []
+    indent = _spaces(first) - _spaces(shown)
+    lines = [line[indent:] for line in lines]
+    while lines and not keep and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _spaces(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
