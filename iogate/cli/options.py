@@ -123,6 +123,22 @@ def parse_seconds(text: str | None, option: str) -> float | None:
     return duration.milliseconds / 1000
 
 
+def parse_rate(text: str | None, option: str) -> float | None:
+    """Parse a rate such as 50/s or 100/m into a number per second; None stays None.
+
+    Raises:
+        Misused: the text is not a rate above zero.
+    """
+    from iogate.documents import field_types
+
+    if text is None:
+        return None
+    rate = field_types.parse_rate(text)
+    if rate is None:
+        raise Misused(f"{option} {text}: expected {field_types.RATE_FORMS}")
+    return rate
+
+
 def _parse_seconds_ago(text: str, option: str) -> float:
     """Parse how many seconds ago a moment was; zero is now.
 

@@ -36,6 +36,8 @@ STYLES: Mapping[str, str] = {
     "error": "red",
     "cancelled": "yellow",
     "disabled": "yellow",
+    "held": "magenta",
+    "disabled, held": "yellow",
     "warning": "yellow",
     "running": "cyan",
     "waiting": "blue",

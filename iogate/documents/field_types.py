@@ -20,7 +20,7 @@ _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
 _INTERVAL: Final = interval()
 _SIZE: Final = size()
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
+RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
 
 
 def _whole(value: Any) -> Any:
@@ -81,13 +81,18 @@ TextMap = Annotated[dict[str, Text], IsMapping]
 TextList = Annotated[list[Text], IsList]
 
 
+def parse_rate(text: str) -> float | None:
+    """Return how often a second a rate such as 50/s, 100/m or 1000/h is; None for any other text."""
+    found = _RATE.fullmatch(text)
+    return float(found[1]) / _RATE_S[found[2]] or None if found else None
+
+
 def _rate(value: Any) -> float:
     if not isinstance(value, str):
-        raise type_error(_RATE_FORMS, value)
-    found = _RATE.fullmatch(value)
-    rate = float(found[1]) / _RATE_S[found[2]] if found else 0.0
-    if rate <= 0:
-        raise field_error(FORMAT, expected=_RATE_FORMS, got=value)
+        raise type_error(RATE_FORMS, value)
+    rate = parse_rate(value)
+    if rate is None:
+        raise field_error(FORMAT, expected=RATE_FORMS, got=value)
     return rate
 
 

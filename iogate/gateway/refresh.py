@@ -211,7 +211,10 @@ class Refresher:
     @staticmethod
     async def _set_enabled(store: Store, table: routes.Table) -> None:
         states = await store.gates.states()
-        table.enable(name for name, gate in states.items() if gate.enabled)
+        table.enable(
+            (name for name, gate in states.items() if gate.enabled),
+            (name for name, gate in states.items() if gate.held or gate.release_per_s is not None),
+        )
         mismatches = {name: why for name, gate in states.items() if (why := _mismatch(gate, table))}
         # Gates may belong to a newer revision.
         if mismatches and await store.revisions.live() == (table.number, table.digest):

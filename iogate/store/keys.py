@@ -43,6 +43,7 @@ loads them, so that both languages share one definition.
     iogate:gates               set     ids of all APIs with a gate                    as the gates
     iogate:deleted             set     ids of deleted APIs                            until they return
     iogate:expiries            zset    API by the end of its override                 until published
+    iogate:releases            zset    API by the time when it releases held runs     until released
     iogate:drained             string  author and times of a drain                    as requested
     iogate:full                string  set while memory is over the watermark         FULL_S
     iogate:live                hash    live revision: number, digest; change counter  permanent
@@ -86,6 +87,10 @@ SET_BACK_MOST_MS: Final = 30 * 86_400_000
 """Beyond this, another program has written the time."""
 QUEUED_IN_RQ: Final = 64
 """Maximum number of runs of one API in the RQ queue; the others wait in its backlog."""
+HELD_MS: Final = 9_000_000_000_000_000
+"""Time in the gate of an API that releases held runs by a command only."""
+RELEASE_MS: Final = 250
+"""Interval between attempts to release held runs of an API without room in the RQ queue."""
 COMMIT_BYTES: Final = 64 * 1024**2
 """Maximum size of user data in one commit, because a commit blocks the server, and one that takes longer than
 the timeout would be repeated endlessly."""
@@ -184,6 +189,7 @@ GATE: Final = "iogate:gate:"
 GATES: Final = "iogate:gates"
 DELETED: Final = "iogate:deleted"
 EXPIRIES: Final = "iogate:expiries"
+RELEASES: Final = "iogate:releases"
 FULL: Final = "iogate:full"
 DRAINED: Final = "iogate:drained"
 LIVE: Final = "iogate:live"

@@ -210,7 +210,8 @@ def test_regular_work_needs_no_other_permissions(guarded: Server, tmp_path: Path
         asleep = place.buy("sleep")
         for arguments in (
             ("disable", "shop/buy"),
-            ("enable", "shop/buy"),
+            ("disable", "shop/buy", "--hold"),
+            ("enable", "shop/buy", "--rate", "50/s"),
             ("runs", "retry", failed),
             ("runs", "suspend", asleep),
             ("runs", "resume", asleep),

@@ -31,6 +31,7 @@ ACTIONS = (
     "accept", "accept", "accept", "take", "take", "alone", "end", "end", "fault", "park", "keep", "queue",
     "expire", "recover", "release", "cancel", "empty", "audit", "limits", "repeat",
     "listen", "event", "event", "child", "child", "disown", "suspend", "resume", "retry",
+    "hold", "hold", "disable", "enable", "rate", "clear",
 )  # fmt: skip
 
 operations = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7)), min_size=20, max_size=70)
@@ -57,8 +58,13 @@ class World:
                 uid = getattr(outcome, "uid", None)
                 self.uids += [uid] if uid else []
             case "take" | "alone":
+                closed = await self.on_hold()
                 taken = await leases.take(worker, n, solitary=action == "alone")
                 self.held += [(worker, claim) for claim in taken.claims]
+                for claim in taken.claims:
+                    assert claim.api not in closed or claim.token > 1 or claim.depth, (
+                        "a new run of an API on hold"
+                    )
             case "end" | "fault" | "park" | "keep" | "queue" | "repeat" | "listen" | "child" | "disown" if (
                 self.held
             ):
@@ -85,8 +91,24 @@ class World:
                 await self.repair()
             case "limits":
                 await publish(self.store, *(APIS if n % 2 else WIDER))
+            case "hold" | "disable" | "enable" | "rate":
+                await self.store.gates.set_enabled(
+                    [APIS[n % 2].id],
+                    action in ("enable", "rate"),
+                    author="model",
+                    hold=action == "hold",
+                    rate=50.0 if action == "rate" else None,
+                    ttl_s=0.01 if n > 5 else None,
+                )
+            case "clear":
+                await self.store.gates.clear_overrides([APIS[n % 2].id])
             case _:
                 pass
+
+    async def on_hold(self) -> set[str]:
+        """APIs without a limit in time whose new runs must not start."""
+        gates = (await self.store.gates.states()).values()
+        return {gate.api for gate in gates if gate.override and gate.held and not gate.override.expires_at_ms}
 
     async def digest(self, n: int) -> str:
         digest: bytes = await self.store.call("HGET", keys.GATE + APIS[n % 2].id, "digest")
@@ -160,6 +182,7 @@ class World:
         assert places == {}, "a run that nobody accepted"
         await self.check_links()
         await self.check_reports()
+        await self.check_holds()
         assert {k: v for k, v in (await self.store.runs.counts()).items() if v} == dict(statuses)
         for each in APIS:
             gate = dict(zip(*[iter(await call("HGETALL", keys.GATE + each.id))] * 2, strict=True))
@@ -168,6 +191,18 @@ class World:
             assert int(gate.get(b"bl", 0)) == loads[each.id, "backlog"] + loads[each.id, "woken"]
             limit = int(gate.get(b"rl", 10_000))
             assert loads[each.id, "lease"] <= max(limit, 4), "running"
+
+    async def check_holds(self) -> None:
+        """Check that no new run on hold is in the queue, and that every release will be continued."""
+        call = self.store.call
+        closed = await self.on_hold()
+        for uid in await call("LRANGE", keys.RQ_QUEUE, 0, -1):
+            api_id, token, depth = await call("HMGET", keys.RUN + uid.decode(), "api", "tok", "dep")
+            assert token or depth or api_id.decode() not in closed
+        for each in APIS:
+            hold = await call("HGET", keys.GATE + each.id, "hold")
+            due = await call("ZSCORE", keys.RELEASES, each.id)
+            assert (due is not None) == (hold is not None and float(hold.split()[0]) < keys.HELD_MS)
 
     async def check_links(self) -> None:
         """Check that the keys of a run live as long as the run."""
@@ -223,8 +258,12 @@ async def live(url: str, steps: list[tuple[str, int]]) -> None:
 
 
 async def finish(world: World) -> None:
-    """Let workers bring every run to its end."""
+    """Let workers bring every run to its end: first those on hold are released, and start."""
     await world.repair()
+    await world.store.gates.set_enabled([each.id for each in APIS], True, author="model")
+    for each in APIS:
+        assert await world.store.call("HGET", keys.GATE + each.id, "hold") is None
+    await world.check()
     for uid in world.uids:
         await world.store.runs.cancel(uid, "over")
     for name in ("w0", "w1", "w2"):

@@ -13,6 +13,7 @@ import typer
 
 from iogate.cli import completion
 from iogate.cli.apis import credentials
+from iogate.cli.apis.gate_display import gate_json, state_text, switch_json, with_overrides
 from iogate.cli.messages import did_you_mean
 from iogate.cli.options import HeaderOption, InputOption, parse_pair, parse_seconds, read_input
 from iogate.cli.render import Table
@@ -50,27 +51,26 @@ async def list_(session: Session) -> None:
         number, revision = await live_revision(store)
         gates = await store.gates.states()
     rows = [api_json(api, gates.get(api.id)) for _, api in sorted(revision.apis.items())]
+    columns, cells = with_overrides(
+        ("api", "verbs", "auth", "state", "workflow", "queued", "running"),
+        [
+            (
+                row["api"],
+                ", ".join(row["verbs"]),
+                row["auth"],
+                state_text(row),
+                row["workflow"],
+                row["queued"],
+                row["running"],
+            )
+            for row in rows
+        ],
+        [row["override"] for row in rows],
+    )
     session.screen.data(
         "api.list",
         {"revision": number, "apis": rows},
-        [
-            Table(
-                columns=("api", "verbs", "auth", "state", "workflow", "queued", "running"),
-                rows=[
-                    (
-                        row["api"],
-                        ", ".join(row["verbs"]),
-                        row["auth"],
-                        "enabled" if row["enabled"] else "disabled",
-                        row["workflow"],
-                        row["queued"],
-                        row["running"],
-                    )
-                    for row in rows
-                ],
-                numbers=frozenset({"queued", "running"}),
-            )
-        ],
+        [Table(columns=columns, rows=cells, numbers=frozenset({"queued", "running"}))],
     )
 
 
@@ -81,7 +81,14 @@ async def show(session: Session, api: ApiArgument) -> None:
         number, revision = await live_revision(store)
         gates = await store.gates.states()
     known = find_api(revision, api)
-    value = {"revision": number, **api_json(known, gates.get(api)), **api_details_json(known)}
+    gate = gates.get(api)
+    value = {
+        "revision": number,
+        **api_json(known, gate),
+        "enabledInGit": gate.git if gate is not None else None,
+        "switched": None if gate is None or gate.switched is None else switch_json(gate.switched),
+        **api_details_json(known),
+    }
     lines = [
         f"{name:<12} {each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)}"
         for name, each in value.items()
@@ -284,10 +291,8 @@ def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
         "verbs": list(api.verbs),
         "path": f"/v1/api/{api.id}/async",
         "auth": credentials.describe(api.auth),
-        "enabled": gate.enabled if gate is not None else False,
+        **gate_json(gate),
         "workflow": api.workflow,
-        "queued": gate.queued if gate is not None else 0,
-        "running": gate.running if gate is not None else 0,
         "description": api.description,
         "tags": list(api.tags),
     }

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from iogate.cli.apis import workflow_commands
+from iogate.cli.apis.gate_display import gate_json, state_text, with_overrides
+from iogate.cli.messages import counted
 from iogate.cli.render import Table
 from iogate.cli.revisions import missing_secrets
 from iogate.cli.session import Session, command
@@ -44,6 +46,7 @@ async def status(session: Session) -> None:
         schedules = await store.schedules.upcoming()
         refused = await store.refusals.counts()
         unset, started = await missing_secrets.by_live_workflow(store, workers)
+        left = await store.gates.held_of_deleted()
         address = store.shown_url
     state = compare(observed, found[0]) if found is not None else None
     gone = {each.process.id for each in observed if each.connected is False}
@@ -51,9 +54,7 @@ async def status(session: Session) -> None:
     apis = [
         {
             "api": gate.api,
-            "enabled": gate.enabled,
-            "queued": gate.queued,
-            "running": gate.running,
+            **gate_json(gate),
             "overridden": gate.override is not None,
             "unset": [*lacks.get(gate.api, []), *unset.get(started.get(gate.api, ""), [])],
         }
@@ -68,6 +69,7 @@ async def status(session: Session) -> None:
         "queue": {"depth": queue.depth, "oldestS": round(queue.oldest_s, 3)},
         "refused": refused,
         "apis": apis,
+        "heldOfDeleted": [{"api": api, "held": number} for api, number in left.items()],
         "workflows": [
             {
                 "workflow": name,
@@ -136,22 +138,21 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
         head.insert(1, f"drained   for another {drained_s:.0f}s: iogate store resume opens it")
     if value["refused"]:
         head.append(f"refused   {describe_refusals(value['refused'])}: not signed with the key, see the logs")
+    head += [
+        f"on hold   {counted(each['held'], 'run')} of the deleted {each['api']}: iogate enable releases them"
+        for each in value["heldOfDeleted"]
+    ]
     parts: list[Table | str] = ["\n".join(head)]
     if value["apis"]:
-        table = Table(
-            columns=("api", "state", "queued", "running", "lacks"),
-            rows=[
-                (
-                    api["api"],
-                    "enabled" if api["enabled"] else "disabled",
-                    api["queued"],
-                    api["running"],
-                    "; ".join(api["unset"]) or None,
-                )
+        columns, rows = with_overrides(
+            ("api", "state", "queued", "running", "lacks"),
+            [
+                (api["api"], state_text(api), api["queued"], api["running"], "; ".join(api["unset"]) or None)
                 for api in value["apis"]
             ],
-            numbers=frozenset({"queued", "running"}),
+            [api["override"] for api in value["apis"]],
         )
+        table = Table(columns=columns, rows=rows, numbers=frozenset({"queued", "running"}))
         parts += ["", table]
     alone = [(each["workflow"], "; ".join(each["unset"])) for each in value["workflows"] if not each["apis"]]
     if alone:

@@ -25,8 +25,8 @@ from iogate.cli.runs.bulk import Selection, change_runs, require_known_api
 from iogate.cli.runs.run_display import format_entry, is_recorded, run_details, run_table
 from iogate.cli.runs.run_outcome import (
     find_run,
-    is_limited,
     raise_for_outcome,
+    reasons_to_wait,
     run_json,
     wait_for_end,
 )
@@ -92,7 +92,9 @@ async def list_(
         )
         if not listing.runs:
             await require_known_api(store, api)
-    runs = [list_item(each) for each in listing.runs]
+        waits = any(each.state == "backlog" for each in listing.runs)
+        holding = await store.gates.holding() if waits else ()
+    runs = [list_item(each, holding) for each in listing.runs]
     back_to = rfc3339(listing.looked_back_to_ms)
     if back_to is not None and len(runs) < limit:
         session.screen.note(f"searched back to {back_to} only; add --until {back_to} to search further back")
@@ -115,7 +117,7 @@ async def show(session: Session, uid: UidArgument, data: DataOption = False) -> 
     async with session.store(session.settings()) as store:
         view = await find_run(store, uid)
         children = await store.runs.children(uid)
-        run = run_json(view, limited=await is_limited(store, view), children=children)
+        run = run_json(view, **await reasons_to_wait(store, view), children=children)
         text = run_details(run)
         if data:
             recorded = [each for each in await _journal(store, uid) if is_recorded(each)]

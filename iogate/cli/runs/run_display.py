@@ -44,7 +44,7 @@ def run_table(runs: Sequence[Run]) -> Table:
     """Return a table with a row per run; the columns `parent` and `error` only if a run has them."""
     columns = ["uid", "api", "workflow", "status", "created", "took"]
     rows: list[list[Any]] = [
-        [each["uid"], each["api"], each["workflow"], each["status"], each["createdAt"], format_duration(each)]
+        [each["uid"], each["api"], each["workflow"], _status(each), each["createdAt"], format_duration(each)]
         for each in runs
     ]
     for name, cells in (
@@ -56,6 +56,10 @@ def run_table(runs: Sequence[Run]) -> Table:
             for row, cell in zip(rows, cells, strict=True):
                 row.append(cell)
     return Table(columns=tuple(columns), rows=rows)
+
+
+def _status(run: Run) -> str:
+    return f"{run['status']} (held)" if run.get("held") else str(run["status"])
 
 
 def _message(error: Run | None) -> str | None:

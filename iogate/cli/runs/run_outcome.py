@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from iogate.cli.runs.run_display import LiveDisplay
 from iogate.cli.session import Session
@@ -46,7 +46,7 @@ async def wait_for_end(session: Session, store: Store, uid: str, timeout_s: floa
     with LiveDisplay(session.screen) as watching:
         while view.status not in ENDED:
             if watching.active:
-                watching.show(run_json(view, limited=await is_limited(store, view)))
+                watching.show(run_json(view, **await reasons_to_wait(store, view)))
             pause_s = DISPLAY_POLL_S if watching.active else MAX_WAIT_S
             if deadline is not None:
                 left_s = deadline - time.monotonic()
@@ -80,13 +80,23 @@ def raise_for_outcome(run: dict[str, Any], limit: str | None, *, output: bool = 
             raise StillRunning(f"run {run['uid']} is still {still} after {limit}{unit}")
 
 
-async def is_limited(store: Store, view: RunView) -> bool:
-    """Tell whether a queued run waits for the limit `running` of its API, not for a worker."""
+class Reasons(TypedDict):
+    """Arguments of `run_json`: why a run is not in the queue."""
+
+    limited: bool
+    held: bool
+
+
+async def reasons_to_wait(store: Store, view: RunView) -> Reasons:
+    """Tell whether a run waits for the limit `running` of its API, or on hold, and not for a worker."""
     if view.state not in {"backlog", "woken"}:
-        return False
+        return {"limited": False, "held": False}
     live = await store.revisions.live()
     api = (await store.revisions.load(live[0])).apis.get(view.api) if live is not None else None
-    return api is not None and api.limits.running is not None
+    return {
+        "limited": api is not None and api.limits.running is not None,
+        "held": view.state == "backlog" and view.api in await store.gates.holding(),
+    }
 
 
 def end_phrase(status_: str) -> str:
@@ -97,14 +107,16 @@ def already_ended(uid: str, status_: str) -> Refused:
     return Refused(f"run {uid} has ended already: it {end_phrase(status_)}")
 
 
-def run_json(view: RunView, *, limited: bool = False, children: Sequence[str] = ()) -> dict[str, Any]:
+def run_json(
+    view: RunView, *, limited: bool = False, held: bool = False, children: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return a run as HTTP shows it, with its parent, its children and the output of a failed process."""
     import msgspec
 
     from iogate.store.runs import presentation
 
     decoded: dict[str, Any] = msgspec.json.decode(
-        msgspec.json.encode(presentation.describe(view, limited=limited, operator=True))
+        msgspec.json.encode(presentation.describe(view, limited=limited, held=held, operator=True))
     )
     return decoded | {"parent": view.parent, "children": list(children)}
 

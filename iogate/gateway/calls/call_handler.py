@@ -192,7 +192,8 @@ class CallHandler:
         return await self._store(request, admitted), admitted
 
     async def _accepted(self, request: Request, admitted: Admitted, accepted: Accepted) -> Response:
-        uid, api, sync = accepted.uid, admitted.route.api, admitted.sync
+        uid, api = accepted.uid, admitted.route.api
+        sync = admitted.sync and not accepted.held  # a run on hold would not end in time
         links, preferred = self._state.links, request.headers.get(b"prefer", b"")
         expires_s = self._state.clock.now_ms() / 1000 + api.retention_s + (api.timeout_s or 0.0)
         applied = []

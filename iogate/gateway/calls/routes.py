@@ -68,6 +68,7 @@ class Route:
         "counts",
         "digest",
         "enabled",
+        "held",
         "idempotency_header",
         "options",
         "schema",
@@ -80,6 +81,8 @@ class Route:
         self.api = api
         self.digest = api.digest
         self.enabled = False
+        self.held = False
+        """Whether new runs are on hold, or are released gradually, as of the last read of the gates."""
         self.authenticator = Authenticator(api.auth, root=root, hashing=hashing)
         self.schema = None if api.input_schema in (None, True) else Schema(api.input_schema)
         self.verbs = frozenset(api.verbs)
@@ -123,11 +126,12 @@ class Table:
             self.paths[path + b"/async"] = (route, False)
             self.paths[path + b"/sync"] = (route, True)
 
-    def enable(self, enabled: Iterable[str]) -> None:
-        """Set the enabled APIs, as read from the store."""
-        names = frozenset(enabled)
+    def enable(self, enabled: Iterable[str], held: Iterable[str] = ()) -> None:
+        """Set the enabled APIs and those with a hold, as read from the store."""
+        names, holding = frozenset(enabled), frozenset(held)
         for name, route in self.routes.items():
             route.enabled = name in names
+            route.held = name in holding
 
     @property
     def unset(self) -> dict[str, tuple[str, ...]]:

@@ -80,7 +80,11 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
         if run.input:
             shown = await state.validation.redacted(run.input, access.request)
         return to_litestar(
-            json_response(presentation.describe(run, limited=_limited(state, run), shown_input=shown))
+            json_response(
+                presentation.describe(
+                    run, limited=_limited(state, run), held=_held(state, run), shown_input=shown
+                )
+            )
         )
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
@@ -195,6 +199,11 @@ def _check_origin(state: GatewayState, request: Request, signature: str | None) 
 def _limited(state: GatewayState, run: RunView) -> bool:
     started_by = state.table.routes.get(run.api) if state.table is not None else None
     return started_by is not None and started_by.api.limits.running is not None
+
+
+def _held(state: GatewayState, run: RunView) -> bool:
+    started_by = state.table.routes.get(run.api) if state.table is not None else None
+    return started_by is not None and started_by.held
 
 
 async def _wait(state: GatewayState, uid: str, limit_s: float) -> RunView | None:

@@ -207,7 +207,9 @@ def _enabled(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     state = "enabled" if after.enabled else "disabled"
     keeps = ""
     if override is not None:
-        keeps = f"; an override keeps it {'enabled' if override.enabled else 'disabled'}"
+        keeps = f"; an override keeps it {override.state}"
+    elif before.enabled is None and after.enabled and gate is not None and gate.switched and not gate.enabled:
+        keeps = f"; it stays disabled, because {gate.switched.author} has disabled it"
     if before.enabled is None:
         taken = f"git takes over whether it is enabled: {state}"
         if was == after.enabled:
@@ -222,16 +224,11 @@ def _enabled(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
 
 
 def _released(gate: Gate | None) -> Meaning:
-    """Return the meaning of an `enabled` that git no longer has, so that the switch of its own counts."""
+    """Return the meaning of an `enabled` that git no longer has: the switch stays as it is."""
     text = "git no longer says whether it is enabled: `iogate enable` decides"
-    kind = "enabled.released"
     if gate is not None:
-        stays = gate.override.enabled if gate.override is not None else gate.own
-        was, will = ("enabled" if each else "disabled" for each in (gate.enabled, stays))
-        text += f", and it {'stays' if was == will else 'becomes'} {will}"
-        if was != will:
-            kind = "enabled.on" if stays else "enabled.off"
-    return Meaning(kind=kind, text=text, pointer="/enabled")
+        text += f", and it stays {gate.state}"
+    return Meaning(kind="enabled.released", text=text, pointer="/enabled")
 
 
 def _runs(count: int) -> str:

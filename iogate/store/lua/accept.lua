@@ -1,7 +1,7 @@
 -- Validates a call and stores its run, or returns the reason for the refusal.
 -- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog
 -- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint
--- returns: {'ok'|'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate'|'drained', ms}
+-- returns: {'ok', uid}, with 1 for a run on hold | {'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate'|'drained', ms}
 -- invariant: idempotent. `facts` holds the nonce of the gateway, so that its own run is distinguished from that of
 --   another gateway with the same uid.
 -- include: time queue room
@@ -45,7 +45,8 @@ if own then return {'ok', uid} end
 if seen and redis.call('EXISTS', $drained) == 1 then return {'drained', redis.call('PTTL', $drained)} end
 -- Without a gate, an API is not disabled but deleted, with its revision or with the whole store.
 if not g[4] then return {'stale'} end
-if on ~= '1' then return {'disabled'} end
+local held = on == '2'
+if on ~= '1' and not held then return {'disabled'} end
 if g[4] ~= digest then return {'stale'} end
 
 -- GCRA: `tat` is the time of the next call at an even rate; `slack` is how far it may be ahead.
@@ -66,7 +67,7 @@ if load.inq + load.bl >= tonumber(g[8]) then return {'queue_full'} end
 if seen and redis.call('EXISTS', $full) == 1 then return {'memory'} end
 if own == false then return {'taken'} end
 
-local queued = load.bl == 0 and may_queue(load)
+local queued = load.bl == 0 and not held and may_queue(load)
 redis.call('HSET', $run .. uid, 'api', api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', retention,
   'st', 'pending', 'pl', queued and 'queue' or 'backlog')
 redis.call('ZADD', $index .. 'pending', now_ms, uid)
@@ -82,4 +83,5 @@ if tat then redis.call('HSET', $gate .. api, 'tat', string.format('%.3f', tat)) 
 if idempotency ~= '' then
   redis.call('SET', idempotency, uid .. ' ' .. fingerprint, 'PX', ARGV[8])
 end
+if held then return {'ok', uid, 1} end
 return {'ok', uid}

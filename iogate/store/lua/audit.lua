@@ -26,6 +26,10 @@ local function restore_state(uid, r)
     if holds($rq_queue, uid, r) then
       if redis.call('EXISTS', $rq_job .. uid) == 1 then return false end
       rq_job(uid)
+    elseif r.token == 0 and r.depth == 0 and is_held(load_of(r.api)) then
+      local load = load_of(r.api)
+      load.inq = math.max(0, load.inq - 1)
+      put_back(uid, r.api, load)
     else
       rq_enqueue(uid)
     end

@@ -2,15 +2,15 @@
 -- keys: live, revision, revisions, gates, gate of each API, deleted, expiries, schedules, ticks, chains;
 --   all keys of standing runs
 -- args: expected number, digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
---   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept,
---   MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms, queued], signature,
---   origin ('' none), '1' for a rollback
+--   '0', '1'), queued, GCRA interval ms or '', slack ms, running or '', 1 to clear an override],
+--   how many revisions are kept, MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms,
+--   queued], signature, origin ('' none), '1' for a rollback
 -- returns: {'ok', number} | {'conflict', live number}
 -- invariant: programs and contents are stored before; all gates of a revision change in one step, and wider limits
---   admit waiting runs; a deleted API that returns is disabled until it is enabled, unless a rollback brings it back, with its
---   switch and its override. A schedule with the same phase
---   keeps its next tick and its standing run.
--- include: drained time index queue rq room states record inbox outbox journal outcome finish
+--   admit waiting runs; a deleted API that returns is disabled until it is enabled, unless a rollback brings it
+--   back, with its switch and its override; its runs on hold stay so. A schedule with the same phase keeps its next
+--   tick and its standing run.
+-- include: drained time index queue rq room states switch record inbox outbox journal outcome finish
 local live = redis.call('HMGET', $live, 'number', 'digest')
 local number = tonumber(live[1]) or 0
 if live[2] == ARGV[2] then return {'ok', number} end
@@ -30,19 +30,7 @@ for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
   local api, git = g[1], g[3]
   local key = $gate .. api
   named[api] = true
-  local was = redis.call('HMGET', key, 'own', 'override', 'until')
-  local own, override, expires = was[1] or '0', was[2] or '', was[3] or ''
-  if redis.call('SREM', $deleted, api) == 1 and ARGV[9] ~= '1' then
-    own, override, expires = '0', git == '1' and '0' or '', ''
-    redis.call('HSET', key, 'author', 'iogate', 'reason', 'it was deleted and came back', 'at', now_ms)
-  end
-  if expires ~= '' and now_ms >= tonumber(expires) then override, expires = '', '' end
-  if override ~= '' and expires == '' then
-    -- An override that equals the value in git, or without a value in git, is none any more.
-    if git == '' then own = override end
-    if git == '' or git == override then override = '' end
-  end
-  if expires == '' then redis.call('ZREM', $expiries, api) else redis.call('ZADD', $expiries, expires, api) end
+  local own, override, expires = switch_of(api, git, g[8] == 1, ARGV[9] == '1')
   local base = git == '' and own or git
   redis.call('HSET', key, 'git', git, 'own', own, 'override', override, 'until', expires, 'base', base,
     'on', override == '' and base or override, 'digest', g[2], 'queued', g[4], 'interval', g[5], 'slack', g[6])
@@ -94,7 +82,7 @@ end
 
 for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
   if not named[api] then
-    -- A rollback restores what is left: own, override, until, author, reason, at.
+    -- A rollback restores what is left: own, by, override, until, author, reason, at, hold.
     redis.call('HDEL', $gate .. api, 'on', 'base', 'git', 'digest', 'rl', 'tat', 'interval', 'slack', 'queued')
     redis.call('SREM', $gates, api)
     redis.call('ZREM', $expiries, api)

@@ -1,5 +1,5 @@
 -- Recounts the load of each API, and removes expired entries of RQ's registries.
--- keys: gates, deleted, gate of each API, RQ queue, leases, backlog, woken, RQ's registries
+-- keys: gates, deleted, gate of each API, releases, RQ queue, leases, backlog, woken, RQ's registries
 -- args: none
 -- returns: number of APIs with wrong counts
 -- invariant: one step, so that no change in between is lost.
@@ -28,6 +28,7 @@ for _, set in ipairs({$gates, $deleted}) do
     local bl = redis.call('LLEN', $backlog .. api) + redis.call('LLEN', $woken .. api)
     if load.inq ~= truth.inq or load.run ~= truth.run or load.bl ~= bl then wrong = wrong + 1 end
     load.inq, load.run, load.bl = truth.inq, truth.run, bl
+    if load.from and load.from < $held_ms then redis.call('ZADD', $releases, 'NX', load.from, api) end
     if set == $deleted and truth.inq + truth.run + bl == 0 then
       redis.call('DEL', $gate .. api)
       loads[api] = nil

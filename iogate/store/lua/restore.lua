@@ -1,9 +1,9 @@
 -- Ends overrides, so that the values in git apply.
--- keys: gate of each API, expiries, live
+-- keys: gate of each API, expiries, releases, live; RQ queue and job, run, backlog, woken
 -- args: api…
 -- returns: number of removed overrides
--- invariant: an API without a value in git keeps its own switch.
--- include: time
+-- invariant: an API without a value in git keeps its own switch. A hold ends with its override.
+-- include: time queue rq room states
 local count = 0
 for _, api in ipairs(ARGV) do
   local g = redis.call('HMGET', $gate .. api, 'override', 'base')
@@ -12,9 +12,12 @@ for _, api in ipairs(ARGV) do
     redis.call('ZREM', $expiries, api)
     redis.call('HSET', $gate .. api, 'override', '', 'until', '', 'on', g[2])
     redis.call('HDEL', $gate .. api, 'author', 'reason', 'at')
+    if is_held(load_of(api)) then end_hold(api, load_of(api)) end
   end
 end
 if count > 0 then
+  save_loads()
+  ring()
   redis.call('HINCRBY', $live, 'changes', 1)
   redis.call('PUBLISH', $change_channel, 'gates')
 end

@@ -1,5 +1,5 @@
--- Wakes due timers, ends expired leases, then leases runs to a worker.
--- keys: clock, idle workers, timers, leases, RQ queue, suspects; per run: run, frames, values,
+-- Wakes due timers, ends expired leases, releases held runs, then leases runs to a worker.
+-- keys: clock, idle workers, timers, leases, releases, RQ queue, suspects; per run: run, frames, values,
 --   RQ's job and execution; gates, outboxes
 -- args: worker, limit, lease ms, '1' if solitary, id of this take, error and RQ text of a poisoned run
 -- returns: {now ms, suspended, suspects, {queue entry without a run…}, claim…}; a claim is {uid, token, seq,
@@ -55,6 +55,18 @@ for _, uid in ipairs(due($leases, silent and -1 or 256)) do
   else
     pcall(end_lost_lease, uid, poison, exc, false)
   end
+end
+
+-- Releases runs of APIs with a hold that ends, or by its rate.
+local function release_held(api)
+  if redis.call('HEXISTS', $gate .. api, 'hold') == 1 then
+    promote(api, load_of(api))
+  else
+    redis.call('ZREM', $releases, api)
+  end
+end
+for _, api in ipairs(due($releases, 64)) do
+  if not pcall(release_held, api) then redis.call('ZREM', $releases, api) end
 end
 
 local claims, taken, bytes, unknown_entries = {}, {}, 0, {}
@@ -116,9 +128,14 @@ local function take(uid)
   local r = record(uid)
   if r and r.state == 'queue' then
     local load = load_of(r.api)
+    local is_new = r.token == 0 and r.depth == 0
     load.inq = math.max(0, load.inq - 1)
-    if load.run < load.limit then
+    if is_new and is_held(load) then
+      put_back(uid, r.api, load)
+    elseif load.run < load.limit then
       lease(uid, r)
+    elseif is_new then
+      put_back(uid, r.api, load)
     else
       load.bl = load.bl + 1
       redis.call('LPUSH', $woken .. r.api, uid)

@@ -2,7 +2,9 @@
 
 Written by `enable` and `disable`, watched by gateways. Invariants: the accept script reads the gate itself,
 so a switch is effective when the command returns; an unreadable gate counts as disabled, with an empty
-digest.
+digest. The scripts know four switches:
+
+    0 disabled    1 enabled    2 on hold: accepts, starts no new run    3 disabled while its runs are on hold
 """
 
 from __future__ import annotations
@@ -19,16 +21,53 @@ from iogate.store.connection.connection import CommandFailed, Connection, StoreU
 from iogate.store.connection.pubsub import Doorbell, PubSub
 
 POLL_S = 1.0
+HELD = 2
+_ACCEPTING = (b"1", b"2")
+_HOLDING = ("2", "3")
+_STATES = {"0": "disabled", "1": "enabled", "2": "held", "3": "disabled, held"}
+
+_switched = msgspec.msgpack.Decoder(list[tuple[str, str, str, int, int]])
 
 
 class Override(msgspec.Struct, frozen=True, kw_only=True):
-    """Switch of an API that differs from git, or that expires."""
+    """Switch that has precedence over the value in git.
+
+    It is a hold, or has an end, or differs from git; one that disables may also agree with git.
+    """
 
     enabled: bool
     author: str
     reason: str
     set_at_ms: int
     expires_at_ms: int | None
+    held: bool = False
+    """Whether new runs are on hold."""
+
+    @property
+    def state(self) -> str:
+        """State for people: see `state_of`."""
+        return state_of(enabled=self.enabled, held=self.held)
+
+
+class Switch(msgspec.Struct, frozen=True, kw_only=True):
+    """Last switch of an API without a value in git: who set it, and why."""
+
+    author: str
+    reason: str
+    set_at_ms: int
+
+
+class Switched(msgspec.Struct, frozen=True, kw_only=True):
+    """Change of one API by `set_enabled`."""
+
+    api: str
+    before: str
+    """State before: see `state_of`; "deleted" for an API of which only runs on hold are left."""
+    after: str
+    held_before: int
+    """Number of runs that were on hold, or not released yet."""
+    held: int
+    """Number of runs that are on hold, or not released yet."""
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +81,17 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     override: Override | None
     queued: int
     running: int
-    own: bool = False
-    """Switch of `iogate enable`, which counts if git has no value."""
+    held: bool = False
+    """Whether new runs do not start until `enable`, or until the override expires."""
+    release_per_s: float | None = None
+    """Rate at which `enable --rate` releases the runs that were on hold; None if it does not."""
+    switched: Switch | None = None
+    """Who set the switch of an API that git leaves to `iogate enable`; None if nobody has."""
+
+    @property
+    def state(self) -> str:
+        """State for people: see `state_of`."""
+        return state_of(enabled=self.enabled, held=self.held)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,27 +119,73 @@ class Gates:
         author: str,
         reason: str = "",
         ttl_s: float | None = None,
-    ) -> None:
-        """Enable or disable all of these APIs.
+        hold: bool = False,
+        rate: float | None = None,
+        expected: int | None = None,
+    ) -> list[Switched] | None:
+        """Enable or disable all of these APIs in one step, and return the changes.
 
-        Raises NotFound if one is unknown; none is switched then.
+        `hold`: accept calls, but start no new run. `rate`: number of runs on hold to release per second;
+        None: all at once. `expected`: value of `changes()`; with another one, change nothing and return None.
+        Raises NotFound if an API is unknown; none is switched then.
         """
         if not apis:
-            return
-        ttl = "" if ttl_s is None else max(1, int(ttl_s * 1000))
-        unknown = await self._connection.run("enable", int(enabled), author, reason, ttl, *apis)
-        if unknown:
-            names = ", ".join(name.decode() for name in unknown)
-            raise NotFound(
-                f"no such API in the live revision: {names}",
-                code="IOG616",
-                hint="`iogate api list` shows them",
+            return []
+        reply, *rest = await self._connection.run(
+            "enable",
+            HELD if hold else int(enabled),
+            author,
+            reason,
+            "" if ttl_s is None else max(1, int(ttl_s * 1000)),
+            "" if rate is None else repr(1000 / rate),
+            "" if expected is None else expected,
+            *apis,
+        )
+        match reply:
+            case b"moved":
+                return None
+            case b"unknown":
+                names = ", ".join(name.decode() for name in rest)
+                raise NotFound(
+                    f"no such API in the live revision: {names}",
+                    code="IOG616",
+                    hint="`iogate api list` shows them",
+                )
+        return [
+            Switched(
+                api=api,
+                before=_STATES.get(before, "deleted"),
+                after=_STATES.get(after, "deleted"),
+                held_before=held_before,
+                held=held,
             )
+            for api, before, after, held_before, held in _switched.decode(rest[0])
+        ]
 
     async def clear_overrides(self, apis: Sequence[str]) -> None:
         """Restore the switches that git defines."""
         if apis:
             await self._connection.run("restore", *apis)
+
+    async def changes(self) -> int:
+        """Return the counter of changes of revision or gates, for `set_enabled`."""
+        return _count(await self._connection.call("HGET", keys.LIVE, "changes"))
+
+    async def holding(self) -> frozenset[str]:
+        """Return the APIs whose new runs are on hold or are released gradually, deleted ones too."""
+        return frozenset(await self._holding(keys.GATES)) | frozenset(await self._holding(keys.DELETED))
+
+    async def held_of_deleted(self) -> dict[str, int]:
+        """Return the number of runs on hold of each deleted API; `set_enabled` releases them."""
+        apis = await self._holding(keys.DELETED)
+        sizes = await self._connection.calls([("LLEN", keys.BACKLOG + api) for api in apis])
+        return {api: size for api, size in zip(apis, sizes, strict=True) if size}
+
+    async def _holding(self, key: str) -> list[str]:
+        members = await self._connection.call("SMEMBERS", key)
+        apis = sorted(name.decode("utf-8", "replace") for name in members)
+        holds = await self._connection.calls([("HGET", keys.GATE + api, "hold") for api in apis])
+        return [api for api, hold in zip(apis, holds, strict=True) if hold is not None]
 
     async def overrides(self) -> dict[str, Override]:
         """Return the current overrides, by API."""
@@ -134,7 +228,7 @@ class Gates:
         on, until, base = (value or b"" for value in row)
         if until and not _is_time(until):
             return False
-        return (base if until and time_ms(clock) >= int(until) else on) == b"1"
+        return (base if until and time_ms(clock) >= int(until) else on) in _ACCEPTING
 
     async def watch(self) -> AsyncGenerator[Change, None]:
         """Yield the current version, then each change within POLL_S, also across lost connections."""
@@ -162,6 +256,11 @@ class Gates:
         return Change(revision=_count(number), changes=_count(changes), expired=expired)
 
 
+def state_of(*, enabled: bool, held: bool) -> str:
+    """Return `enabled`, `held`, `disabled`, or `disabled, held`: refuses calls, and its runs are on hold."""
+    return ("held" if enabled else "disabled, held") if held else "enabled" if enabled else "disabled"
+
+
 def _count(text: bytes | None) -> int:
     """Return a number of the live record; -1 for an invalid value."""
     if text is None:
@@ -180,6 +279,13 @@ def _gate(api: str, row: list[bytes] | None, now_ms: int) -> Gate:
         return Gate(api=api, enabled=False, digest="", git=None, override=None, queued=0, running=0)
 
 
+def _switch(by: str) -> Switch:
+    """Decode the field `by`, which `switch.lua` writes. Raises ValueError for another text."""
+    head, _, reason = by.partition("\n")
+    at, _, author = head.partition(" ")
+    return Switch(author=author, reason=reason, set_at_ms=int(at))
+
+
 def _decode_gate(api: str, row: list[bytes], now_ms: int) -> Gate:
     """Decode a gate. Raises KeyError or ValueError for one that iogate did not write."""
     fields = {name: value.decode() for name, value in pairs(row).items()}
@@ -188,19 +294,23 @@ def _decode_gate(api: str, row: list[bytes], now_ms: int) -> Gate:
     override = None
     if fields.get("override") and not expired:
         override = Override(
-            enabled=fields["override"] == "1",
+            enabled=fields["override"].encode() in _ACCEPTING,
             author=fields.get("author", ""),
             reason=fields.get("reason", ""),
             set_at_ms=int(fields.get("at", 0)),
             expires_at_ms=expires,
+            held=fields["override"] in _HOLDING,
         )
+    every_ms = float(fields["hold"].partition(" ")[2]) if "hold" in fields else 0.0
     return Gate(
         api=api,
-        enabled=fields["base" if expired else "on"] == "1",
+        enabled=fields["base" if expired else "on"].encode() in _ACCEPTING,
         digest=fields["digest"],
         git=None if fields["git"] == "" else fields["git"] == "1",
         override=override,
         queued=int(fields.get("inq", 0)) + int(fields.get("bl", 0)),
         running=int(fields.get("run", 0)),
-        own=fields.get("own") == "1",
+        held=override is not None and override.held,
+        switched=_switch(fields["by"]) if "by" in fields else None,
+        release_per_s=round(1000 / every_ms, 6) if every_ms > 0 else None,
     )

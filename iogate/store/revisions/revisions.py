@@ -66,20 +66,32 @@ class Revisions:
         self._refusals = refusals
 
     async def publish(
-        self, bundle: Bundle, expected: int | None = None, *, origin: Origin | None = None
+        self,
+        bundle: Bundle,
+        expected: int | None = None,
+        *,
+        origin: Origin | None = None,
+        clear_overrides: bool = False,
     ) -> int:
         """Make a bundle live and return its revision number, which is unchanged if the digest is the same.
 
+        `clear_overrides`: end the overrides of its APIs in the same step, so that the values in git apply.
         Raises Conflict if the live revision is not `expected` (0: none yet; None: any), Misused if there is
         no key to sign it.
         """
         while expected is None:
             live = await self.live()
             with contextlib.suppress(Conflict):
-                return await self._publish(bundle, 0 if live is None else live[0], origin)
-        return await self._publish(bundle, expected, origin)
+                return await self._publish(bundle, 0 if live is None else live[0], origin, clear_overrides)
+        return await self._publish(bundle, expected, origin, clear_overrides)
 
-    async def _publish(self, bundle: Bundle, expected: int, origin: Origin | None) -> int:
+    async def _publish(
+        self,
+        bundle: Bundle,
+        expected: int,
+        origin: Origin | None,
+        clear_overrides: bool,  # noqa: FBT001 -- as it is given
+    ) -> int:
         revision = bundle.revision
         data = compiled.encode(revision)
         packed = None if origin is None else origins.encode(origin)
@@ -90,7 +102,7 @@ class Revisions:
             expected,
             revision.digest,
             data,
-            _encoder.encode([_gate(api) for api in revision.apis.values()]),
+            _encoder.encode([(*_gate(api), int(clear_overrides)) for api in revision.apis.values()]),
             keys.REVISIONS_KEPT,
             _encoder.encode(schedules.publish_arguments(revision, now_ms)),
             signature,
@@ -101,6 +113,8 @@ class Revisions:
             raise Conflict(number, expected)
         if number == expected:
             await self._sign_again(number, data)
+            if clear_overrides and revision.apis:
+                await self._connection.run("restore", *revision.apis)
         return int(number)
 
     async def _store_blobs(self, bundle: Bundle) -> int:

@@ -69,6 +69,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
     uid: str
     replayed: bool = False
+    held: bool = False
+    """Whether the run does not start, because its API is on hold."""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,7 +257,7 @@ class Intake:
             return
         code = reply[0]
         if code == b"ok":
-            self._set(pending, Accepted(uid=reply[1].decode()))
+            self._set(pending, Accepted(uid=reply[1].decode(), held=len(reply) > 2))
         elif code == b"replayed":
             self._set(pending, Accepted(uid=reply[1].decode(), replayed=True))
         elif code == b"taken":

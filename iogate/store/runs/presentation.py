@@ -8,6 +8,7 @@ output of processes, targets of the setting `endpoints` and excerpts of response
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -69,12 +70,17 @@ def redacted(stored: bytes) -> bytes:
 
 
 def describe(
-    run: RunView, *, limited: bool, shown_input: bytes | None = None, operator: bool = False
+    run: RunView,
+    *,
+    limited: bool,
+    held: bool = False,
+    shown_input: bytes | None = None,
+    operator: bool = False,
 ) -> dict[str, Any]:
     """Return a run with its data.
 
-    `limited`: its API has a limit of running runs. `shown_input`: the input if it is redacted already, which
-    takes a second for a large one. `operator`: see `error`.
+    `limited`: its API has a limit of running runs. `held`: new runs of its API are on hold. `operator`: see
+    `error`. `shown_input`: the input if it is redacted already, which takes a second for a large one.
     """
     if shown_input is None and run.input:
         shown_input = redacted(run.input)
@@ -82,14 +88,21 @@ def describe(
         "input": raw_json(shown_input),
         "output": raw_json(run.output),
         "error": error(run, operator=operator),
-        "waitingFor": _waiting_for(run, limited=limited),
+        "waitingFor": _waiting_for(run, limited=limited, held=held),
         "tasks": [_task(row) for row in run.tasks],
     }
 
 
-def list_item(run: Summary) -> dict[str, Any]:
-    """Return a run for the lists of the command line: `summarize`, with its parent and its error."""
-    return summarize(run) | {"parent": run.parent, "error": error(run, operator=True)}
+def list_item(run: Summary, holding: Collection[str] = ()) -> dict[str, Any]:
+    """Return a run for the lists of the command line: `summarize`, with its parent and its error.
+
+    `holding`: APIs whose new runs are on hold.
+    """
+    return summarize(run) | {
+        "held": run.state == "backlog" and run.api in holding,
+        "parent": run.parent,
+        "error": error(run, operator=True),
+    }
 
 
 def error(run: Summary | RunView, *, operator: bool = False) -> dict[str, Any] | None:
@@ -154,10 +167,11 @@ def _for_callers(problem: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _waiting_for(run: RunView, *, limited: bool) -> dict[str, Any] | None:
+def _waiting_for(run: RunView, *, limited: bool, held: bool) -> dict[str, Any] | None:
     if run.state in ("queue", "backlog", "woken", "suspect"):
-        held = limited and run.state in ("backlog", "woken")
-        return {"kind": "limit" if held else "queue", "task": None, "until": None}
+        behind = limited and run.state in ("backlog", "woken")
+        kind = "hold" if held and run.state == "backlog" else "limit" if behind else "queue"
+        return {"kind": kind, "task": None, "until": None}
     if not run.waiting_for:
         return None
     found = msgspec.json.decode(run.waiting_for)

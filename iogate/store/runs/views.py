@@ -78,6 +78,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     started_at_ms: int | None
     ended_at_ms: int | None
+    state: str = "end"
+    """State, as in RunView."""
     parent: str | None = None
     """Uid of the parent, as in RunView."""
     error: bytes | None = None
@@ -141,18 +143,19 @@ def unpack_parked(packed: bytes) -> Parked:
     )
 
 
-LISTED = ("st", "api", "f", "att", "crt", "sta", "par")
-"""Fields of a live run for its summary."""
+LISTED = ("st", "api", "f", "pl", "att", "crt", "sta", "par")
+"""Fields of a live run for its summary; the first four always exist."""
 
 
 def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
-    """Decode the values of the fields LISTED; the first three always exist."""
-    status, api, packed, attempt, created, started, parent = (field or b"" for field in fields)
+    """Decode the values of the fields LISTED; in order."""
+    status, api, packed, state, attempt, created, started, parent = (field or b"" for field in fields)
     facts = _facts.decode(packed)
     return Summary(
         uid=uid,
         status=status.decode(),
         api=api.decode(),
+        state=state.decode(),
         workflow=facts.workflow,
         revision=facts.revision,
         caller=facts.caller,

@@ -14,7 +14,7 @@ from iogate.reconcile.facts import CaseVerdicts, Count, Facts
 from iogate.reconcile.meanings.kinds import KINDS
 from iogate.reconcile.plan import Plan, Side, plan
 from iogate.settings import Settings
-from iogate.store.revisions.gates import Gate, Override
+from iogate.store.revisions.gates import Gate, Override, Switch
 from iogate.store.revisions.schedules import Upcoming
 from tests.compiler.projects import write
 
@@ -256,7 +256,7 @@ def test_another_value_of_a_variable_is_told(tmp_path: Path) -> None:
     ]
 
 
-def gate(*, enabled: bool = True, own: bool = False, override: Override | None = None) -> Gate:
+def gate(*, enabled: bool = True, switched: Switch | None = None, override: Override | None = None) -> Gate:
     return Gate(
         api="orders/submit",
         enabled=enabled,
@@ -265,7 +265,7 @@ def gate(*, enabled: bool = True, own: bool = False, override: Override | None =
         override=override,
         queued=1,
         running=2,
-        own=own,
+        switched=switched,
     )
 
 
@@ -330,19 +330,26 @@ def test_whether_an_api_is_enabled_is_told_with_its_switch(tmp_path: Path) -> No
     )
 
 
-@pytest.mark.parametrize(
-    ("own", "kind", "end"),
-    [(False, "enabled.off", "becomes disabled"), (True, "enabled.released", "stays enabled")],
-)
-def test_an_api_that_git_gives_back_has_its_own_switch(
-    tmp_path: Path, *, own: bool, kind: str, end: str
-) -> None:
+def test_an_api_that_a_person_has_disabled_stays_disabled_when_git_takes_over(tmp_path: Path) -> None:
+    by = Switch(author="ada", reason="", set_at_ms=0)
+    facts = Facts(gates={"orders/submit": gate(enabled=False, switched=by)})
+    found = texts(changed(tmp_path, {A: ("    tags: [billing]", "    enabled: true")}, facts))
+    assert (
+        "git takes over whether it is enabled: enabled (it is disabled now); "
+        "it stays disabled, because ada has disabled it" in found
+    )
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_api_that_git_gives_back_stays_as_it_is(tmp_path: Path, *, enabled: bool) -> None:
     with_git = {**FILES, A: API.replace("    tags: [billing]", "    enabled: true")}
     before = compiled(tmp_path / "a", with_git)
     after = compiled(tmp_path / "b", {**FILES, A: API.replace("    tags: [billing]\n", "")})
-    facts = Facts(gates={"orders/submit": gate(own=own)})
+    facts = Facts(gates={"orders/submit": gate(enabled=enabled)})
     (change,) = plan(Side.of(before), Side.of(after), facts).changes
-    assert [(each.kind, each.text.endswith(end)) for each in change.meanings] == [(kind, True)]
+    assert [(each.kind, each.text.partition("decides, and ")[2]) for each in change.meanings] == [
+        ("enabled.released", f"it stays {'enabled' if enabled else 'disabled'}")
+    ]
 
 
 def test_marked_changes_are_listed_first(tmp_path: Path) -> None:

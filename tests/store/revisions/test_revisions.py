@@ -140,19 +140,6 @@ async def test_a_watcher_is_notified_of_the_end_of_an_override(each_store: Store
     await watch.aclose()
 
 
-async def test_an_override_ends_if_git_agrees_with_it(each_store: Store) -> None:
-    await publish(each_store)
-    await each_store.gates.set_enabled([ORDERS.id], False, author="me")
-    await publish(each_store, api(enabled=False))
-    assert await each_store.gates.overrides() == {}
-    await publish(each_store)
-    assert (await each_store.gates.states())[ORDERS.id].enabled
-    await each_store.gates.set_enabled([ORDERS.id], False, author="me")
-    await publish(each_store, api(enabled=None))
-    gate = (await each_store.gates.states())[ORDERS.id]
-    assert (gate.enabled, gate.override) == (False, None)
-
-
 async def test_an_announced_process_leaves_or_expires(each_store: Store) -> None:
     process = Process(kind=GATEWAY, id="g2", pid=1, host="h", started_at_ms=0)
     await each_store.presence.announce(process)

@@ -1,4 +1,5 @@
--- Child runs. They belong to the API of their parent and are queued like new calls.
+-- Child runs. They belong to the API of their parent and are queued like new calls. A hold does not apply to them,
+-- since their parent has started: they are then queued like woken runs.
 -- Returns whether another run has the uid of one of these children; a seal of facts is valid for one uid only.
 local function uids_are_taken(children)
   local drawn = {}
@@ -35,8 +36,9 @@ local function start_child(parent, r, scheduled, uid, frame, facts, input, await
     redis.call('HINCRBY', $families, family, 1)
   end
   local queued = load.bl == 0 and may_queue(load)
+  local state = queued and 'queue' or load.from and 'woken' or 'backlog'
   redis.call('HSET', $run .. uid, 'api', r.api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', r.retention,
-    'st', 'pending', 'pl', queued and 'queue' or 'backlog', 'dep', r.depth + 1)
+    'st', 'pending', 'pl', state, 'dep', r.depth + 1)
   index(uid, now_ms, nil, 'pending')
   if awaits == 1 then
     redis.call('HSET', $run .. uid, 'par', parent, 'pfr', frame)
@@ -49,7 +51,7 @@ local function start_child(parent, r, scheduled, uid, frame, facts, input, await
     rq_enqueue(uid)
   else
     load.bl = load.bl + 1
-    redis.call('RPUSH', $backlog .. r.api, uid)
+    redis.call('RPUSH', (load.from and $woken or $backlog) .. r.api, uid)
   end
   return true
 end

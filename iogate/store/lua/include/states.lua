@@ -1,5 +1,5 @@
 -- States of a live run. A run that waits for a worker is in the RQ queue if its API has fewer than $queued_in_rq
--- there and `running` allows it, else in the API's woken or backlog list.
+-- there, and `running` and a hold allow it, else in the API's woken or backlog list.
 --
 --     accept -> backlog -> queue -> lease -> end
 --                 woken --^  ^        |--> timer --> queue or woken
@@ -8,34 +8,96 @@
 --
 -- The load of an API (inq: in the RQ queue, run: leased, bl: in its two lists) is read once per script and
 -- written back by save_loads.
+--
+-- A hold keeps new runs in the backlog: those that no worker has leased yet, except children, which belong to a run
+-- that has started. The field `hold` of the gate is 'FROM EVERY': no run leaves the backlog before FROM, and then
+-- one every EVERY ms; with 0 the hold ends at FROM, otherwise once the backlog is empty.
 local loads = {}
 
 local function load_of(api)
   local load = loads[api]
   if not load then
-    local v = redis.call('HMGET', $gate .. api, 'inq', 'run', 'bl', 'rl')
+    local v = redis.call('HMGET', $gate .. api, 'inq', 'run', 'bl', 'rl', 'hold')
     load = {inq = tonumber(v[1]) or 0, run = tonumber(v[2]) or 0, bl = tonumber(v[3]) or 0,
       limit = tonumber(v[4]) or math.huge}
+    if v[5] then
+      local from, every = string.match(v[5], '^([%d.]+) ([%d.]+)$')
+      load.from, load.every = tonumber(from), tonumber(every)
+    end
     loads[api] = load
   end
   return load
 end
 
+-- Returns whether no new run of the API may start now.
+local function is_held(load)
+  return load.every == 0 and now_ms < load.from
+end
+
+local function set_hold(api, load, from, every)
+  load.from, load.every = from, every
+  redis.call('HSET', $gate .. api, 'hold', string.format('%.3f %.6f', from, every))
+  if from < $held_ms then redis.call('ZADD', $releases, from, api) else redis.call('ZREM', $releases, api) end
+end
+
+local function end_hold(api, load)
+  load.from, load.every = nil, nil
+  redis.call('HDEL', $gate .. api, 'hold')
+  redis.call('ZREM', $releases, api)
+end
+
+-- Returns how many runs may leave the backlog now. After a pause, the runs of one second at most are released at
+-- once.
+local function released(api, load)
+  if not load.from then return math.huge end
+  if load.every == 0 then
+    if now_ms < load.from then return 0 end
+    end_hold(api, load)
+    return math.huge
+  end
+  local most = math.max(1, math.floor(1000 / load.every))
+  load.from = math.max(load.from, now_ms - (most - 1) * load.every)
+  return math.floor((now_ms - load.from) / load.every) + 1
+end
+
 -- Moves runs from the API's lists into the RQ queue while there is room.
 local function promote(api, load)
+  local left = released(api, load)
   while load.bl > 0 and may_queue(load) do
-    local uid = redis.call('LPOP', $woken .. api) or redis.call('LPOP', $backlog .. api)
-    if not uid then
-      load.bl = 0
-      return
+    local uid, is_new = redis.call('LPOP', $woken .. api), false
+    if not uid and left > 0 then
+      uid, is_new = redis.call('LPOP', $backlog .. api), true
+      if not uid then load.bl = 0 end
     end
+    if not uid then break end
     load.bl = load.bl - 1
     if redis.call('EXISTS', $run .. uid) == 1 then
       load.inq = load.inq + 1
       redis.call('HSET', $run .. uid, 'pl', 'queue')
       rq_enqueue(uid)
+      if is_new and load.from then
+        left = left - 1
+        load.from = load.from + load.every
+      end
     end
   end
+  if load.every and load.every > 0 then
+    if load.bl == 0 then
+      end_hold(api, load)
+    else
+      set_hold(api, load, load.from, load.every)
+      -- Without room in the queue, the script that makes room continues.
+      if load.from <= now_ms then redis.call('ZADD', $releases, now_ms + $release_ms, api) end
+    end
+  end
+end
+
+-- Puts a new run back at the head of the backlog.
+local function put_back(uid, api, load)
+  load.bl = load.bl + 1
+  redis.call('LPUSH', $backlog .. api, uid)
+  redis.call('HSET', $run .. uid, 'pl', 'backlog')
+  redis.call('DEL', $rq_job .. uid)
 end
 
 -- Queues a parked run, such as one with a due timer: behind the API's other woken runs, ahead of its backlog. A
