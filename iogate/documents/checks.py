@@ -47,16 +47,6 @@ def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
             )
         yield from _literal_secrets(method, at, root, path)
         yield from _repeated_cases(method.get("debug"), (*at, "debug"), root, path)
-        if "timeout" not in data and "timeout" not in method:
-            yield _problem(
-                "IOG502",
-                f"runs of {route} have no timeout",
-                root,
-                path,
-                at,
-                hint="add one, such as timeout: 5m",
-                severity="warning",
-            )
 
 
 def check_workflow(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:

@@ -49,7 +49,8 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 def _shell(definition: Definition) -> Iterator[Problem]:
     for found in expressions(definition):
-        if found.pointer[-2:] == ("shell", "command"):
+        # The command of a container is a text for its shell.
+        if found.pointer[-2:] in (("shell", "command"), ("container", "command")):
             yield warning_at(
                 definition.document,
                 found.pointer,

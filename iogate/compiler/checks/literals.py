@@ -1,7 +1,7 @@
 """Check of plain text that looks like an expression without its `${ }`.
 
-A guess, and so a warning: it is made only where an expression may stand, of text that is a path or a
-variable from its first character to its last, and that jq compiles.
+A guess, and so a warning: it is made only where an expression may stand, of text that jq compiles and that is
+a path, a variable, or several parts of which one reads the input.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, warning_at
 from iogate.documents.fixes import ReplaceText
 from iogate.documents.problems import Problem
+from iogate.expressions.reads import reads
 from iogate.json_pointer import Pointer
 from iogate.messages import quoted
 
@@ -24,6 +25,10 @@ _PATH: Final = re.compile(
 )
 _VARIABLE: Final = re.compile(r"\$(?P<name>[A-Za-z_]\w*)(?:[.\[|\s].*)?", re.DOTALL)
 _TEMPLATE: Final = re.compile(r"\{\{-?\s*(?P<inner>[.$][^{}]*?)\s*-?\}\}")
+_COMPOUND: Final = re.compile(r"""["(\[{]|if\s|(?P<call>[a-z_]\w*)\(""")
+"""Beginning of an expression of several parts: few texts that begin like this compile as jq."""
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_MEMBER: Final = re.compile(r"\.[A-Za-z_]")
 _ENDINGS: Final = re.compile(
     r"bak|bin|bz2|cfg|conf|css|csv|db|docx?|env|gif|git\w*|gz|html?|ini|jpe?g|jsx?|json\w*|log|lua|md|mp[34]"
     r"|parquet|pdf|pem|png|pptx?|py|rs|sh|sql|svg|tar|tgz|tmp|toml|tsx?|tsv|txt|wav|webp|xlsx?|xml|xz|ya?ml|zip|zst",
@@ -64,9 +69,21 @@ def _meant(pointer: Pointer, text: str, variables: frozenset[str]) -> str | None
     elif path := _PATH.fullmatch(text):
         if path["more"] is None and _ENDINGS.fullmatch(text[1:]):
             return None
+    elif _COMPOUND.match(text):
+        return text if language.compiles(text) and _reads_data(text, variables) else None
     elif (variable := _VARIABLE.fullmatch(text)) is None or variable["name"] not in variables:
         return None
     return text if language.compiles(text) else None
+
+
+def _reads_data(text: str, variables: frozenset[str]) -> bool:
+    """Tell whether an expression reads a member of its input, also within the arguments of a function."""
+    named = bool(_MEMBER.search(_STRING.sub("", text)))  # `{id}` is a URI template
+    found = [each for each in reads(text) if each.steps and not _ENDINGS.fullmatch(str(each.steps[-1]))]
+    if any(each.variable is None or each.variable in variables for each in found):
+        return named or text.startswith('"')
+    call = _COMPOUND.match(text)
+    return named and call is not None and call["call"] is not None
 
 
 def _is_of_filter(pointer: Pointer) -> bool:
