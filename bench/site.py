@@ -137,13 +137,18 @@ class Site:
         return [self._python, "-m", "iogate", "-C", str(self.checkout / "bench" / "project"), *arguments]
 
     def apply(self) -> None:
-        subprocess.run(
-            self.iogate("apply"),
-            env={**os.environ, **self.environment},
-            cwd=self.checkout,
-            check=True,
-            capture_output=True,
-        )
+        environment = {**os.environ, **self.environment}
+        for options in (("--yes",), ()):  # an earlier release does not know the option
+            ran = subprocess.run(
+                self.iogate("apply", *options),
+                check=False,
+                env=environment,
+                cwd=self.checkout,
+                capture_output=True,
+            )
+            if not ran.returncode:
+                return
+        ran.check_returncode()
 
     @contextlib.contextmanager
     def gateway(self) -> Iterator[int]:

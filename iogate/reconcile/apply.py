@@ -19,6 +19,7 @@ from iogate.compiler.revision import Bundle, Revision
 from iogate.errors import NotTaken, Refused
 from iogate.reconcile import guard
 from iogate.reconcile.diff import Difference, difference
+from iogate.reconcile.guard import NOTHING_ALLOWED, Allowed
 from iogate.store.revisions.convergence import Convergence
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
@@ -88,7 +89,7 @@ async def apply(
     bundle: Bundle,
     *,
     expected: int | None = None,
-    allow_empty: bool = False,
+    allowed: Allowed = NOTHING_ALLOWED,
     wait_s: float = WAIT_S,
     origin: Origin | None = None,
 ) -> Applied:
@@ -98,7 +99,7 @@ async def apply(
     revision is replaced (0: there must be none). Raises Refused (guard, stale `expected`), NotConverged,
     StoreUnavailable.
     """
-    applied = await _publish(store, bundle, expected=expected, allow_empty=allow_empty, origin=origin)
+    applied = await _publish(store, bundle, expected=expected, allowed=allowed, origin=origin)
     return await _converge(store, applied, wait_s)
 
 
@@ -142,7 +143,7 @@ async def live(store: Store) -> tuple[int, Revision] | None:
 
 
 async def _publish(
-    store: Store, bundle: Bundle, *, expected: int | None, allow_empty: bool, origin: Origin | None
+    store: Store, bundle: Bundle, *, expected: int | None, allowed: Allowed, origin: Origin | None
 ) -> Applied:
     conflict: Conflict | None = None
     for _ in range(ATTEMPTS):
@@ -150,7 +151,7 @@ async def _publish(
         number, revision = before if before is not None else (0, None)
         if expected is not None and number != expected:
             raise Conflict(number, expected)
-        guard.check(revision, bundle.revision, allow_empty=allow_empty)
+        guard.check(revision, bundle.revision, allowed)
         changes = difference(revision, bundle.revision)
         described = None if origin is None else msgspec.structs.replace(origin, changes=changes.summary())
         try:

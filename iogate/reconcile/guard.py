@@ -1,23 +1,86 @@
-"""Guard of an apply against the deletion of protected APIs, or of all APIs. Pure."""
+"""Guard of a publish against deletions that nobody has asked for. Pure.
+
+Invariants: a protected API is never deleted; no other API and no workflow is deleted without its permission.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 from iogate.compiler.revision import Revision
 from iogate.errors import Refused
+from iogate.messages import shorten
 
 PROTECTED = "IOG630"
 EMPTY = "IOG631"
+PRUNE = "IOG708"
+MANY = "IOG709"
+_NAMED: Final = 5
+"""Ids that a message names."""
 
 
-def check(before: Revision | None, after: Revision, *, allow_empty: bool) -> None:
-    """Check that `after` deletes no protected API, and not all APIs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """Deletions that the caller permits."""
+
+    prune: bool = False
+    """APIs and workflows may be deleted."""
+    empty: bool = False
+    """All APIs, or all workflows, may be deleted."""
+    max_deletes: int | None = None
+    """Largest number of deleted APIs and workflows together; None: a quarter of each."""
+
+
+NOTHING_ALLOWED: Final = Allowed()
+FOLDER: Final = Allowed(prune=True, max_deletes=2**31)
+"""Permissions of `iogate up`, for which the folder is the truth: everything except to delete all."""
+
+
+def deletions(before: Revision, after: Revision) -> tuple[list[str], list[str]]:
+    """Return the ids of deleted APIs and workflows, sorted.
+
+    A version of a workflow that a new version of it replaces is not deleted.
+    """
+    apis = sorted(before.apis.keys() - after.apis.keys())
+    new = {name.partition(":")[0] for name in after.workflows.keys() - before.workflows.keys()}
+    gone = before.workflows.keys() - after.workflows.keys()
+    return apis, sorted(name for name in gone if name.partition(":")[0] not in new)
+
+
+def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:
+    """Check that `after` deletes nothing beyond what is allowed.
 
     Raises Refused if it does.
     """
     if before is None:
         return
-    gone = sorted(before.apis.keys() - after.apis.keys())
-    protected = [identity for identity in gone if before.apis[identity].protect]
+    apis, workflows = deletions(before, after)
+    _check_protected(before, apis)
+    for gone, left, known, one, many in (
+        (apis, after.apis, before.apis, "API", "APIs"),
+        (workflows, after.workflows, before.workflows, "workflow", "workflows"),
+    ):
+        if gone and not left and not allowed.empty:
+            count = f"the only {one}" if len(known) == 1 else f"all {len(known)} {many}"
+            raise Refused(
+                f"this would delete {count}: the files contain none",
+                code=EMPTY,
+                hint="check that this is the right folder; to delete them all, pass --allow-empty",
+            )
+    if not (apis or workflows):
+        return
+    if not allowed.prune:
+        raise Refused(
+            f"this would delete {_listed(apis, workflows)}",
+            code=PRUNE,
+            hint="pass --prune to delete, or --keep-orphans to keep what the files lack",
+        )
+    _check_number(before, after, apis, workflows, allowed)
+
+
+def _check_protected(before: Revision, apis: list[str]) -> None:
+    protected = [identity for identity in apis if before.apis[identity].protect]
     if protected:
         one = len(protected) == 1
         raise Refused(
@@ -25,10 +88,40 @@ def check(before: Revision | None, after: Revision, *, allow_empty: bool) -> Non
             code=PROTECTED,
             hint="restore the file; or write protect: false, apply that, and then delete it",
         )
-    if gone and not after.apis and not allow_empty:
-        count = "the only API" if len(gone) == 1 else f"all {len(gone)} APIs"
-        raise Refused(
-            f"this would delete {count}: the files contain none",
-            code=EMPTY,
-            hint="check that this is the right folder; to delete them all, pass --allow-empty",
-        )
+
+
+def _check_number(
+    before: Revision, after: Revision, apis: list[str], workflows: list[str], allowed: Allowed
+) -> None:
+    count = len(apis) + len(workflows)
+    if allowed.max_deletes is not None:
+        if count > allowed.max_deletes:
+            raise Refused(
+                f"this would delete {_listed(apis, workflows)}, more than {allowed.max_deletes}",
+                code=MANY,
+                hint=f"check that these are the right files; then pass --max-deletes {count}",
+            )
+        return
+    for gone, left, known, many in (
+        (apis, after.apis, before.apis, "APIs"),
+        (workflows, after.workflows, before.workflows, "workflows"),
+    ):
+        emptied = allowed.empty and not left
+        if len(gone) * 4 > len(known) and not emptied:
+            raise Refused(
+                f"this would delete {len(gone)} of {len(known)} {many}, more than a quarter: "
+                f"{_listed(apis, workflows)}",
+                code=MANY,
+                hint=f"check that these are the right files; then pass --max-deletes {count}",
+            )
+
+
+def _listed(apis: list[str], workflows: list[str]) -> str:
+    """Return the deleted objects as text: `2 APIs (a/b, a/c) and 1 workflow (s/w:1.0.0)`."""
+    parts = []
+    for gone, one, many in ((apis, "API", "APIs"), (workflows, "workflow", "workflows")):
+        if gone:
+            names = ", ".join(shorten(name, 80) for name in gone[:_NAMED])
+            more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
+            parts.append(f"{len(gone)} {one if len(gone) == 1 else many} ({names}{more})")
+    return " and ".join(parts)

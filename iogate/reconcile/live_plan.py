@@ -16,6 +16,7 @@ from iogate.reconcile import facts as live_facts
 from iogate.reconcile.apply import live
 from iogate.reconcile.facts import CaseVerdicts, Facts
 from iogate.reconcile.plan import NOTHING, Plan, Side, plan, programs_to_compare
+from iogate.reconcile.wanted import EVERYTHING, Scope, wanted
 from iogate.store.store import Store
 
 CaseReader = Callable[[Revision, Revision], Mapping[str, CaseVerdicts]]
@@ -31,17 +32,24 @@ class LivePlan:
     before: Revision
     """Content of the live revision; empty if nothing was ever applied."""
     bundle: Bundle
+    """Revision to publish, with the programs of the files."""
+    files: str
+    """Digest of the compiled files, of which `bundle` may be a part."""
     facts: Facts
     plan: Plan
 
 
-async def against_live(store: Store, bundle: Bundle, cases: CaseReader | None = None) -> LivePlan:
-    """Compare a bundle with the live revision.
+async def against_live(
+    store: Store, files: Bundle, cases: CaseReader | None = None, scope: Scope = EVERYTHING
+) -> LivePlan:
+    """Compare compiled files, or a part of them, with the live revision.
 
-    Raises WrongStore or NotAuthentic for a live revision that cannot be read, StoreUnavailable.
+    Raises NotFound or Refused as `wanted` does, WrongStore or NotAuthentic for a live revision that cannot be
+    read, StoreUnavailable.
     """
     found = await live(store)
     number, before = found if found is not None else (0, NOTHING.revision)
+    bundle = wanted(before, files, scope)
     facts = await live_facts.read(store, before, bundle.revision)
     if cases is not None:
         facts = replace(facts, cases=cases(before, bundle.revision))
@@ -53,6 +61,7 @@ async def against_live(store: Store, bundle: Bundle, cases: CaseReader | None = 
         number=number,
         before=before,
         bundle=bundle,
+        files=files.revision.digest,
         facts=facts,
         plan=plan(old, Side.of(bundle), facts),
     )

@@ -52,6 +52,7 @@ loads them, so that both languages share one definition.
     iogate:program:DIGEST      string  JSON of a definition, optionally signed        while needed; audit
     iogate:content:DIGEST      string  content of a resource                          while needed; audit
     iogate:blobs               zset    keys of programs and contents by last publish  as these
+    iogate:identity            string  random name of the store                       permanent
     iogate:format              string  format number of the store                     permanent
     iogate:keys                hash    public names of the link keys in use           permanent
     iogate:refused             hash    kind of object to number of refused ones       permanent
@@ -199,6 +200,7 @@ PROGRAM: Final = "iogate:program:"
 CONTENT: Final = "iogate:content:"
 BLOBS: Final = "iogate:blobs"
 FORMAT: Final = "iogate:format"
+IDENTITY: Final = "iogate:identity"
 KEYS: Final = "iogate:keys"
 REFUSED: Final = "iogate:refused"
 PROCESS: Final = "iogate:process:"

@@ -11,6 +11,7 @@ from typing import Any
 
 from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.security.redaction_patterns import redact_url
+from iogate.store import keys
 from iogate.store.connection.connection import Connection, StoreUnavailable, time_ms
 from iogate.store.connection.endpoint import Endpoint
 from iogate.store.connection.memory import Memory
@@ -101,6 +102,11 @@ class Store:
         Raises StoreUnavailable if they take too long.
         """
         await self._connection.confirm()
+
+    async def identity(self) -> str:
+        """Return the random name of the store, which its first publish sets; empty before."""
+        name: bytes | None = await self._connection.call("GET", keys.IDENTITY)
+        return "" if name is None else name.decode("utf-8", "replace")
 
     async def now_ms(self) -> int:
         """Return the time of the store, the common clock of all processes."""

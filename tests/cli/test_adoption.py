@@ -273,7 +273,7 @@ def test_adopt_of_an_external_store(
         await opened.close()
 
     asyncio.run(older())
-    refused = cli("apply", code=None)
+    refused = cli("apply", "--yes", code=None)
     assert "[IOG672]" in refused.err
     run(("ZADD", f"{keys.PROCESSES}worker", 9_999_999_999_999, "w1"))
     process = {"kind": "worker", "id": "w1", "pid": 1, "host": "h", "started_at_ms": 0, "revision": 0}
@@ -287,6 +287,6 @@ def test_adopt_of_an_external_store(
     assert "[IOG674]" in again.err
     first = run(("HKEYS", keys.KEYS))[0]
     (cli.root / ".iogate/link_key").write_text("n" * 43 + "\n")
-    assert "[IOG670]" in cli("apply", code=None).err
+    assert "[IOG670]" in cli("apply", "--yes", code=None).err
     assert cli("store", "adopt", "--trust-all", "-o", "json").json["revisions"] == 1
     assert run(("HKEYS", keys.KEYS))[0] == [Keyring(("n" * 43,)).ids[0].encode()] != first

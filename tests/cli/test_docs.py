@@ -117,7 +117,7 @@ def test_a_backup_can_be_opened_as_the_page_says(cli: Cli, monkeypatch: pytest.M
     cli("init")
     original = start_embedded(cli.root / ".iogate")
     try:
-        cli("apply")
+        cli("apply", "--yes")
         subprocess.run(["sh", "-ec", back_up], check=True)
     finally:
         original.stop()

@@ -153,7 +153,7 @@ def applied(cli: Cli, host: Host, redis_url: str, monkeypatch: pytest.MonkeyPatc
     """A project that was applied once."""
     monkeypatch.setenv("IOGATE_REDIS_URL", redis_url)
     asyncio.run(_empty(redis_url))
-    cli("apply")
+    cli("apply", "--yes")
     return cli
 
 
@@ -176,7 +176,7 @@ def test_the_first_apply_writes_the_digest_of_everything_fetched(applied: Cli, h
         FUNCTION: digest("set: {n: '${ .n * 2 }'}"),
     }
     before = (applied.root / "iogate.lock").stat().st_mtime_ns
-    assert "iogate.lock" not in applied("apply").err
+    assert "iogate.lock" not in applied("apply", "--yes").err
     assert (applied.root / "iogate.lock").stat().st_mtime_ns == before
 
 
@@ -184,7 +184,7 @@ def test_a_document_that_changed_is_refused_until_the_change_is_accepted(applied
     host.pages["/catalog/functions/double/1.0.0/function.yaml"] = OTHER
     before = locked(applied)
     old, new = before[FUNCTION], digest(OTHER)
-    ran = applied("apply", code=3)
+    ran = applied("apply", "--yes", code=3)
     assert (
         f"workflows.d/ask.yaml:13:20: error IOG325: {FUNCTION} has changed: iogate.lock has {old}, "
         f"what is there now has {new}"
@@ -193,25 +193,25 @@ def test_a_document_that_changed_is_refused_until_the_change_is_accepted(applied
     assert locked(applied) == before
     for command in (["run", "workflows.d/ask.yaml", "--input", '{"q": "what"}'], ["test"]):
         assert "IOG325" in applied(*command, code=3).err
-    assert f"iogate.lock: changed {FUNCTION}" in applied("apply", "--update-lock").err
+    assert f"iogate.lock: changed {FUNCTION}" in applied("apply", "--yes", "--update-lock").err
     assert locked(applied)[FUNCTION] == new
-    assert applied("apply", "-o", "json").json["changed"] is False
+    assert applied("apply", "--yes", "-o", "json").json["changed"] is False
 
 
 def test_an_unused_document_is_removed_from_the_lock(applied: Cli) -> None:
     head = WORKFLOW.partition("use:")[0]
     applied.write("workflows.d/ask.yaml", f"{head}do: [{{one: {{set: {{n: 1}}}}}}]\n")
-    assert f"iogate.lock: removed {FUNCTION}" in applied("apply").err
+    assert f"iogate.lock: removed {FUNCTION}" in applied("apply", "--yes").err
     assert not (applied.root / "iogate.lock").exists()
 
 
 def test_a_pipeline_takes_nothing_that_has_no_entry(applied: Cli) -> None:
-    applied("apply", "--locked")
+    applied("apply", "--yes", "--locked")
     (applied.root / "iogate.lock").unlink()
-    ran = applied("apply", "--locked", code=3)
+    ran = applied("apply", "--yes", "--locked", code=3)
     assert f"error IOG327: {FUNCTION} has no entry in iogate.lock; what is there now has sha256:" in ran.err
     assert not (applied.root / "iogate.lock").exists()
-    ran = applied("apply", "--locked", "--update-lock", code=64)
+    ran = applied("apply", "--yes", "--locked", "--update-lock", code=64)
     assert "--update-lock and --locked cannot be combined" in ran.err
 
 

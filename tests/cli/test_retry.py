@@ -243,19 +243,19 @@ def test_a_retry_uses_the_live_definition(place: Place, live: Cli, site: Site) -
         file.write_text(
             before.replace("/charge,", "/pay,").replace("- reserve", "- look: {set: '${ . }'}\n  - reserve")
         )
-        live("apply")
+        live("apply", "--yes")
         live("runs", "retry", uid, "--on", "current")
         run = live("runs", "wait", uid, "-o", "json").json
         assert run["output"] == {"done": 6}
         assert (len(site.calls("/reserve")), len(site.calls("/pay"))) == (1, 1)
         assert retries(live, uid) == [{"attempt": 2, "by": author(), "revision": run["revision"]}]
         file.write_text(before.replace("- charge", "- pay"))
-        live("apply")
+        live("apply", "--yes")
         ran = live("runs", "retry", other, "--on", "current", code=4)
         assert 'the run does not fit shop/order:1.0.0: it has no task "charge" in /do/1/both/do' in ran.err
     finally:
         file.write_text(before)
-        live("apply")
+        live("apply", "--yes")
     site.down = set()
     live("runs", "retry", other)
     live("runs", "wait", other)
@@ -274,11 +274,11 @@ def test_a_function_is_called_with_the_current_arguments_if_it_did_nothing_yet(
     try:
         for first, output in (("", {"n": 2}), ("{note: {set: '${ . }'}}, ", {"n": 1})):
             file.write_text(new.replace("FIRST", first))
-            live("apply")
+            live("apply", "--yes")
             uid = faulted(place, live, site)
             site.down = set()
             file.write_text(new.replace("FIRST", first).replace("total: 1", "total: 2"))
-            live("apply")
+            live("apply", "--yes")
             ran = live("runs", "retry", uid, "--on", "current")
             said = (
                 f"{uid}: the function that /do/0/a calls resumes in the middle, with its original "
@@ -288,7 +288,7 @@ def test_a_function_is_called_with_the_current_arguments_if_it_did_nothing_yet(
             assert live("runs", "wait", uid, "-o", "json").json["output"] == output
     finally:
         file.write_text(before)
-        live("apply")
+        live("apply", "--yes")
 
 
 def test_the_help_describes_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,20 +38,29 @@ def project(cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 
 def test_an_apply_reports_added_and_removed_schedules(project: Cli) -> None:
-    ran = project("apply")
-    assert ran.out == "revision 1: 1 workflow added; 1 schedule added\n  + schedule of shop/report\n"
+    out = project("apply", "--yes").out
+    assert (
+        "+ schedule shop/report  (workflows.d/report.yaml)\n    caution    schedule added (cron 0 6 * * *)"
+        in out
+    )
+    assert "\nrevision 1: 1 workflow added; 1 schedule added\n" in out
     project.write("workflows.d/report.yaml", REPORT % "schedule: {every: PT5M}")
-    found = project("apply", "-o", "json").json
+    found = project("apply", "--yes", "-o", "json").json
     (changed,) = found["schedules"]["changed"]
     assert changed["id"] == "shop/report"
     assert {"name": "kind", "before": "cron", "after": "every"} in changed["fields"]
+    (planned,) = found["plan"]["changes"]
+    assert planned["meanings"][0]["text"].startswith(
+        "schedule changed (cron 0 6 * * * → every 5m): next tick moves to"
+    )
     project.write("workflows.d/report.yaml", REPORT % "")
-    ran = project("apply")
-    assert ran.out == "revision 3: 1 workflow changed; 1 schedule removed\n  - schedule of shop/report\n"
+    out = project("apply", "--yes").out
+    assert "- schedule shop/report\n    caution    schedule removed (every 5m)\n" in out
+    assert "\nrevision 3: 1 workflow changed; 1 schedule removed\n" in out
 
 
 def test_lists_show_the_next_tick(project: Cli, redis_url: str) -> None:
-    project("apply")
+    project("apply", "--yes")
     asyncio.run(_prepare(redis_url, "ZADD", keys.TICKS, "1900000000000", "schedule:shop/report"))
     (row,) = project("workflow", "list", "-o", "json").json["workflows"]
     assert row["schedule"] == {
@@ -73,7 +82,7 @@ def test_lists_show_the_next_tick(project: Cli, redis_url: str) -> None:
 @pytest.mark.parametrize("schedule", ["{after: PT5M}", "{on: {one: {with: {type: a}}}}"])
 def test_a_schedule_without_a_clock_is_due_at_the_apply(project: Cli, schedule: str) -> None:
     project.write("workflows.d/report.yaml", REPORT % f"schedule: {schedule}")
-    project("apply")
+    project("apply", "--yes")
     (row,) = project("workflow", "list", "-o", "json").json["workflows"]
     assert row["schedule"]["nextAt"] is not None
     assert ("when events arrive" in project("workflow", "list").out) == ("on" in schedule)
@@ -81,7 +90,7 @@ def test_a_schedule_without_a_clock_is_due_at_the_apply(project: Cli, schedule: 
 
 def test_a_schedule_that_cannot_be_kept_is_refused_with_its_place(project: Cli) -> None:
     project.write("workflows.d/report.yaml", REPORT % "schedule: {cron: '61 * * * *'}")
-    ran = project("apply", code=3)
+    ran = project("apply", "--yes", code=3)
     assert 'workflows.d/report.yaml:3:18: error IOG330: "61" is not a valid minute' in ran.err
 
 

@@ -24,7 +24,7 @@ def test_a_drain_closes_the_store_and_resume_opens_it(cli: Cli) -> None:
     with pair() as (primary, replica):
         in_step(primary)
         cli.write("iogate.yaml", f"redis_url: {primary.url}\n")
-        cli("apply")
+        cli("apply", "--yes")
         ran = cli("store", "drain", "--for", "5m")
         assert ran.err.startswith(f"store: {primary.url}\n")
         assert f"127.0.0.1:{replica.port} has all data, offset " in ran.out
@@ -65,7 +65,7 @@ def test_replicated_needs_a_store_with_replicas(cli: Cli) -> None:
         cli.write("iogate.yaml", f"durability: replicated\nredis_url: {own.url}\n")
         ran = cli("doctor", code=6)
         assert "durability is replicated with 1 replicas, and 0 are connected: calls get a 503" in ran.out
-        ran = cli("apply", code=6)
+        ran = cli("apply", "--yes", code=6)
         assert "0 of 1 replicas confirmed the write, which a failover now could lose [IOG652]" in ran.err
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from iogate.errors import NotTaken, Refused
 from iogate.reconcile.apply import ATTEMPTS, NotConverged, apply, live, undo
+from iogate.reconcile.guard import FOLDER
 from iogate.store.maintenance.presence import Process
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
@@ -76,12 +77,12 @@ async def test_a_stale_expectation_is_refused_and_nothing_changes(store: Store) 
         with pytest.raises(Conflict, match=f"the live revision is 1, not {expected}") as caught:
             await apply(store, bundle(api("a/b")), expected=expected)
         assert caught.value.exit_code == 4
-    assert (await apply(store, bundle(api("a/b")), expected=1)).number == 2
+    assert (await apply(store, bundle(api("a/b")), expected=1, allowed=FOLDER)).number == 2
 
 
 async def test_concurrent_applies_each_replace_the_revision_they_read(store: Store) -> None:
     """Every revision's previous one is the one before it: none was overwritten unseen."""
-    applied = await asyncio.gather(*(apply(store, bundle(api(f"a/m{n}"))) for n in range(4)))
+    applied = await asyncio.gather(*(apply(store, bundle(api(f"a/m{n}")), allowed=FOLDER) for n in range(4)))
     assert sorted((one.previous or 0, one.number) for one in applied) == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
@@ -99,7 +100,7 @@ async def test_the_guard_checks_the_revision_that_is_replaced(
 
     monkeypatch.setattr(store.revisions, "publish", race)
     with pytest.raises(Refused, match="a/protected is protected and would be deleted"):
-        await apply(store, bundle(api("a/c")))
+        await apply(store, bundle(api("a/c")), allowed=FOLDER)
 
 
 async def test_apply_fails_after_repeated_conflicts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,7 @@ def test_apply_with_a_pair_needs_no_link_key_and_generates_none(cli: Cli, redis_
     cli.write("publisher", pair["private"] + "\n")
     cli.write("iogate.yaml", f"redis_url: {redis_url}\npublish_key: {{file: publisher}}\n")
     asyncio.run(empty(redis_url))
-    cli("apply")
+    cli("apply", "--yes")
     assert not (cli.root / ".iogate/link_key").exists()
     data, origin, signature = asyncio.run(stored(redis_url))
     assert signature.startswith("ed25519:")
@@ -169,7 +169,7 @@ def test_apply_with_a_pair_needs_no_link_key_and_generates_none(cli: Cli, redis_
     assert ring.revision_fault(signature, *signed_parts(b"1", data, origin)) is None
     # Where publishers are set, nothing is published that they refuse.
     cli.write("iogate.yaml", f"redis_url: {redis_url}\npublishers: ['{pair['public']}']\n")
-    ran = cli("apply", code=64)
+    ran = cli("apply", "--yes", code=64)
     assert "publishers are set, and publish_key is not set" in ran.err
     assert "[IOG675]" in ran.err
 
@@ -197,14 +197,16 @@ def test_the_command_line_reports_an_invalid_key_without_showing_it(
     cli.write("workflows.d/noop.yaml", WORKFLOW)
     cli.write("iogate.yaml", "redis_url: redis://127.0.0.1:1\npublish_key: {env: PUBLISHER_KEY}\n")
     monkeypatch.setenv("PUBLISHER_KEY", "hunter2-of-the-publisher")
-    ran = cli("apply", code=64)
+    ran = cli("apply", "--yes", code=64)
     assert "publish_key: expected a key of the form ed25519-private:…" in ran.err
     assert "[IOG675]" in ran.err
     assert "hunter2" not in ran.err + ran.out
     monkeypatch.delenv("PUBLISHER_KEY")
-    assert "PUBLISHER_KEY" in cli("apply", code=None).err
+    assert "PUBLISHER_KEY" in cli("apply", "--yes", code=None).err
     cli.write("iogate.yaml", "publishers: [ed25519:short]\n")
-    assert "expected a list of public keys, each ed25519: and 43 characters" in cli("apply", code=3).err
+    assert (
+        "expected a list of public keys, each ed25519: and 43 characters" in cli("apply", "--yes", code=3).err
+    )
 
 
 async def empty(url: str) -> None:

@@ -95,10 +95,11 @@ READ_ONLY = {
     "gateway": {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM, keys.CONTENT, keys.BLOBS, keys.SCHEDULES,
         keys.GATES, keys.DELETED, keys.EXPIRIES, keys.DRAINED, keys.UPKEEP, keys.TAKEN, keys.MATCHER,
-        keys.CLOCK_AHEAD, keys.OPERATION, keys.FORMAT,
+        keys.CLOCK_AHEAD, keys.OPERATION, keys.FORMAT, keys.IDENTITY,
     },
     "worker": {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.OPERATION, keys.FORMAT,
+        keys.IDENTITY,
     },
 }  # fmt: skip
 
@@ -191,7 +192,7 @@ def test_regular_work_needs_no_other_permissions(guarded: Server, tmp_path: Path
     (tmp_path / "iogate.yaml").write_text("events: {auth: none}\n")
     guarded.ask("ACL", "LOG", "RESET")
     cli, reader, port = url(guarded, "cli"), url(guarded, "reader"), free_port()
-    applied = iogate(tmp_path, cli, "apply")
+    applied = iogate(tmp_path, cli, "apply", "--yes")
     assert applied.returncode == 0, applied.stderr
     with (
         running(tmp_path, "serve", url(guarded, "gateway"), port) as gateway,

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli.plans.deletion_options import OrphansOption, SelectOption
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.render import Output
 from iogate.cli.session import Session, command
-from iogate.errors import InvalidFiles, IogateError
+from iogate.errors import InvalidFiles, IogateError, Misused
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
     from iogate.reconcile.live_plan import LivePlan
     from iogate.reconcile.plan import Plan
+    from iogate.reconcile.wanted import Scope
     from iogate.settings import Settings
 
 PANEL = "Live"
@@ -37,21 +39,32 @@ async def plan(
             "--base", metavar="GITREF", help="Compare with this git revision instead of live; needs no store."
         ),
     ] = None,
+    select: SelectOption = "",
+    keep_orphans: OrphansOption = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Save the plan for `iogate apply FILE`.")
+    ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 if there are changes.")] = False,
 ) -> None:
     """Show the changes from the live revision to the files, and their meaning; change nothing.
 
     Raises:
         InvalidFiles: a document of the files, or of the git revision, has an error.
-        NotFound: there is no such git revision.
+        NotFound: there is no such git revision, tag or module.
+        Misused: the options cannot be combined.
     """
     from iogate.cli.documents.bundle import compile_or_fail
+    from iogate.cli.plans import plan_files
     from iogate.cli.plans.case_verdicts import case_reader
+    from iogate.reconcile.wanted import Scope
 
+    if out is not None and base is not None:
+        raise Misused("--out needs a plan against live; it cannot be combined with --base")
+    scope = Scope(select=select, keep_orphans=keep_orphans)
     settings = session.settings()
     if base is not None:
         checked = compile_or_fail(settings, purpose="validate")
-        found = plan_against_tree(session, settings, checked, base)
+        found = plan_against_tree(session, settings, checked, base, scope)
         _show(session, found, [f"compared with {base}"], {"base": {"ref": base}}, "iogate plan", None)
     else:
         checked = compile_or_fail(settings, purpose="apply")
@@ -59,15 +72,21 @@ async def plan(
         from iogate.reconcile.live_plan import against_live
 
         async with session.store(settings) as store:
-            live_plan = await against_live(store, checked.bundle, case_reader(checked, Path.cwd()))
+            live_plan = await against_live(store, checked.bundle, case_reader(checked, Path.cwd()), scope)
+            if out is not None:
+                await plan_files.write(out, store, settings, live_plan, scope)
             address = store.shown_url
         found = live_plan.plan
-        show_live_plan(session, live_plan, settings, address)
+        show_live_plan(session, live_plan, address)
+        if out is not None:
+            session.screen.note(f"saved the plan: iogate apply {out}")
     if exit_code and found:
         raise typer.Exit(CHANGES)
 
 
-def plan_against_tree(session: Session, settings: Settings, checked: CheckResult, reference: str) -> Plan:
+def plan_against_tree(
+    session: Session, settings: Settings, checked: CheckResult, reference: str, scope: Scope
+) -> Plan:
     """Return the plan from the tree of a git revision to compiled files, without a store.
 
     Raises:
@@ -79,6 +98,7 @@ def plan_against_tree(session: Session, settings: Settings, checked: CheckResult
     from iogate.cli.plans.git_tree import git_tree
     from iogate.reconcile.facts import Facts
     from iogate.reconcile.plan import Side, plan
+    from iogate.reconcile.wanted import wanted
 
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
     with git_tree(reference) as folder:
@@ -91,8 +111,9 @@ def plan_against_tree(session: Session, settings: Settings, checked: CheckResult
             code="IOG701",
             hint="compare with a revision whose files `iogate validate` accepts",
         )
-    cases = case_reader(checked, Path.cwd())(there.bundle.revision, checked.bundle.revision)
-    return plan(Side.of(there.bundle), Side.of(checked.bundle), Facts(cases=cases))
+    bundle = wanted(there.bundle.revision, checked.bundle, scope)
+    cases = case_reader(checked, Path.cwd())(there.bundle.revision, bundle.revision)
+    return plan(Side.of(there.bundle), Side.of(bundle), Facts(cases=cases))
 
 
 def _settings_there(folder: Path, session: Session, settings: Settings) -> Settings:
@@ -107,9 +128,8 @@ def _settings_there(folder: Path, session: Session, settings: Settings) -> Setti
     return settings
 
 
-def show_live_plan(session: Session, found: LivePlan, settings: Settings, address: str) -> None:
+def show_live_plan(session: Session, found: LivePlan, address: str) -> None:
     """Print a plan against the live revision in the format of the session."""
-    del settings
     against = f"live revision {found.number}" if found.number else "an empty store"
     head = {
         "store": address,

@@ -236,14 +236,14 @@ class _Parent:
 
     async def _apply(self, store: Store) -> int | None:
         """Publish the files before the first call; return the number of the live revision."""
-        from iogate.cli.revisions.publication import publish, read_origin, summarize
+        from iogate.cli.revisions.publication import publish_folder, read_origin, summarize
         from iogate.reconcile.apply import NotConverged
 
         if (checked := self.checked) is not None:
             origin = await asyncio.to_thread(read_origin, self.settings)
             try:
                 applied = await retry_until_available(
-                    lambda: publish(store, checked, origin=origin, wait_s=0)
+                    lambda: publish_folder(store, checked, origin=origin, wait_s=0)
                 )
             except NotConverged as late:
                 applied = late.applied  # gateways of other machines, or of a parent that was killed just now

@@ -1,4 +1,4 @@
-"""Publication of the project's files as the live revision, for `apply`, `up` and `up --watch`."""
+"""Publication of the project's files as the live revision, for `up` and `up --watch`; parts for `apply`."""
 
 from __future__ import annotations
 
@@ -29,19 +29,18 @@ MAX_FILES = 20_000
 Stamp = frozenset[tuple[str, int, int]]
 
 
-async def publish(
-    store: Store,
-    checked: CheckResult,
-    *,
-    origin: Origin,
-    allow_empty: bool = False,
-    wait_s: float = 5.0,
+async def publish_folder(
+    store: Store, checked: CheckResult, *, origin: Origin, wait_s: float = 5.0
 ) -> Applied:
-    """Publish compiled documents as the live revision; raise as `iogate.reconcile.apply.apply` does."""
+    """Publish compiled documents for `up`, which deletes what the folder lacks without asking.
+
+    Raises as `iogate.reconcile.apply.apply` does.
+    """
     from iogate.reconcile.apply import apply
+    from iogate.reconcile.guard import FOLDER
 
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
-    return await apply(store, checked.bundle, allow_empty=allow_empty, wait_s=wait_s, origin=origin)
+    return await apply(store, checked.bundle, allowed=FOLDER, wait_s=wait_s, origin=origin)
 
 
 def read_origin(settings: Settings, message: str = "") -> Origin:
@@ -122,7 +121,7 @@ async def watch(
             checked = await asyncio.to_thread(compile_or_fail, settings, purpose="apply")
             save_lock(screen, checked)
             origin = await asyncio.to_thread(read_origin, settings)
-            applied = await publish(store, checked, origin=origin)
+            applied = await publish_folder(store, checked, origin=origin)
         except IogateError as error:
             screen.warn(f"{error.message}; the live revision is unchanged")
             continue

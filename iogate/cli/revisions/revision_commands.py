@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iogate.cli.options import parse_seconds
+from iogate.cli.plans.deletion_options import (
+    EmptyOption,
+    MaxDeletesOption,
+    OrphansOption,
+    PruneOption,
+    SelectOption,
+    YesOption,
+)
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
-    from iogate.reconcile.diff import Changes
+    from iogate.cli.documents.bundle import CheckResult
+    from iogate.reconcile.live_plan import LivePlan
+    from iogate.reconcile.wanted import Scope
+    from iogate.settings import Settings
+    from iogate.store.store import Store
 
 PANEL = "Live"
 
@@ -22,8 +35,18 @@ def register(app: typer.Typer) -> None:
 
 async def apply(
     session: Session,
-    allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Allow an apply that deletes every API.")
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Plan of `iogate plan --out FILE`.", show_default=False),
+    ] = None,
+    yes: YesOption = False,
+    prune: PruneOption = False,
+    keep_orphans: OrphansOption = False,
+    allow_empty: EmptyOption = False,
+    max_deletes: MaxDeletesOption = None,
+    select: SelectOption = "",
+    require_clean: Annotated[
+        bool, typer.Option("--require-clean", help="Refuse files that differ from the git commit.")
     ] = False,
     wait: Annotated[
         str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for gateways and workers.")
@@ -46,64 +69,69 @@ async def apply(
         typer.Option("--locked", help="Refuse fetched documents without an entry in iogate.lock."),
     ] = False,
 ) -> None:
-    """Publish apis.d and workflows.d as the live revision; running processes load it at once.
+    """Show the plan, ask, and publish apis.d and workflows.d as the live revision.
 
     Raises:
-        Misused, InvalidFiles: options or files are wrong.
+        Misused, InvalidFiles: options or files are wrong, or there is no terminal to ask on.
+        Refused: the plan deletes more than the options allow, or it is not confirmed.
         NotConverged: the revision is live, but not every process has loaded it in time.
     """
     from iogate.cli.documents.bundle import compile_or_fail, save_lock
-    from iogate.cli.revisions.publication import (
-        describe_convergence,
-        publish,
-        read_origin,
-        roll_back,
-        summarize,
-    )
-    from iogate.reconcile.apply import NotConverged
+    from iogate.cli.plans import plan_files
+    from iogate.cli.plans.confirmation import confirm
+    from iogate.cli.plans.plan_text import plan_lines
+    from iogate.cli.revisions.publication import read_origin
+    from iogate.reconcile import guard
+    from iogate.reconcile.guard import Allowed
+    from iogate.reconcile.wanted import Scope
 
     settings = session.settings()
     wait_s = parse_seconds(wait, "--wait")
     if update_lock and locked:
         raise Misused("--update-lock and --locked cannot be combined")
+    if prune and keep_orphans:
+        raise Misused("--prune and --keep-orphans cannot be combined")
+    saved = None if file is None else plan_files.read(file)
+    if saved is not None and (select or keep_orphans):
+        raise Misused(f"{file} already says what is selected, and whether orphans are kept")
+    scope = Scope(select=select, keep_orphans=keep_orphans) if saved is None else saved.scope
+    allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes)
     origin = read_origin(settings, message)
+    if require_clean:
+        plan_files.check_clean(origin)
     checked = compile_or_fail(
         settings, purpose="apply", mode="update" if update_lock else "frozen" if locked else "add"
     )
     if not locked:
         save_lock(session.screen, checked)
     async with session.store(settings, changes=True, publishes=True) as store:
-        late: NotConverged | None = None
-        try:
-            applied = await publish(
-                store, checked, origin=origin, allow_empty=allow_empty, wait_s=wait_s or 0
-            )
-        except NotConverged as error:
-            late, applied = error, error.applied
-        rolled_back: int | None = None
-        undone = ""
-        if late is not None and rollback_on_failure:
-            undone, rolled_back = await roll_back(store, late, settings, wait_s or 0)
-        gates = await store.gates.states()
-    part = applied.difference.apis
-    marks = [*_change_marks(part), *_change_marks(applied.difference.schedules, "schedule of ")]
-    session.screen.data(
-        "apply",
-        {**applied.to_json(), "rolledBack": rolled_back},
-        [summarize(applied), *(f"  {mark} {api}" for mark, api in marks), describe_convergence(applied)],
-    )
-    closed = [api for api in part.added if api in gates and not gates[api].enabled]
-    if closed:
-        session.screen.note(f"not enabled yet: iogate enable {' '.join(closed)}")
-    if undone:
-        session.screen.warn(undone)
-    if late is not None:
-        raise late if rolled_back is None else late.rolled_back()
+        found = await _plan(store, settings, checked, scope, file)
+        guard.check(found.before, found.bundle.revision, allowed)
+        if found.plan:
+            lines = plan_lines(found.plan, found.facts.gates)
+            confirm(session.screen, [*lines, ""], "Apply?", yes=yes or saved is not None)
+        how = plan_files.Publication(
+            schema="apply",
+            allowed=allowed,
+            origin=origin,
+            wait_s=wait_s or 0,
+            rollback_on_failure=rollback_on_failure,
+        )
+        await plan_files.publish(session, store, settings, found, how)
 
 
-def _change_marks(part: Changes, of: str = "") -> list[tuple[str, str]]:
-    return [
-        *(("+", of + each) for each in part.added),
-        *(("~", of + change.id) for change in part.changed),
-        *(("-", of + each) for each in part.removed),
-    ]
+async def _plan(
+    store: Store, settings: Settings, checked: CheckResult, scope: Scope, file: Path | None
+) -> LivePlan:
+    """Return the plan of the files, after a comparison with the saved plan in `file`."""
+    from iogate.cli.plans import plan_files
+    from iogate.cli.plans.case_verdicts import case_reader
+    from iogate.reconcile.live_plan import against_live
+
+    assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
+    if file is not None:
+        await plan_files.check_live(store, settings, plan_files.read(file))
+    found = await against_live(store, checked.bundle, case_reader(checked, Path.cwd()), scope)
+    if file is not None:
+        plan_files.check_files(plan_files.read(file), found)
+    return found

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import secrets
 import time
 from typing import Any
 
@@ -139,6 +140,7 @@ class Revisions:
             if stored is None or _split_program(stored)[1] != data
         ]
         commands += [("SET", keys.CONTENT + digest, data) for digest, data in bundle.contents.items()]
+        commands.append(("SET", keys.IDENTITY, secrets.token_hex(8), "NX"))
         *_, clock = await self._connection.calls([*commands, ("TIME",)])
         return time_ms(clock)
 

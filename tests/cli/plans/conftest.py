@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -13,17 +14,24 @@ from tests.cli.conftest import Cli
 from tests.cli.place import write_project
 
 
-async def _empty(url: str) -> None:
+async def _call(url: str, *command: str) -> Any:
     # Without a key: the project generates its own, and an earlier test may have used the store with another.
     store = await open_store(url)
-    await store.call("FLUSHALL")
-    await store.close()
+    try:
+        return await store.call(*command)
+    finally:
+        await store.close()
+
+
+def raw(url: str, *command: str) -> Any:
+    """Send one command to the store of a test."""
+    return asyncio.run(_call(url, *command))
 
 
 @pytest.fixture
 def project(cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """The project of `write_project`, on an empty store."""
-    asyncio.run(_empty(redis_url))
+    raw(redis_url, "FLUSHALL")
     monkeypatch.setenv("IOGATE_REDIS_URL", redis_url)
     write_project(cli.root)
     return cli

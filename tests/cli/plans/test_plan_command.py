@@ -25,7 +25,7 @@ def test_a_plan_shows_all_changes_and_changes_nothing(project: Cli) -> None:
     assert project("status", "-o", "json").json["revision"] is None
     project("plan", "--exit-code", code=2)
 
-    project("apply")
+    project("apply", "--yes")
     assert project("plan", "--exit-code").out == "No changes: live is the same as the files\n"
     project.write("apis.d/shop.yaml", OPENED.replace("  lacking:", "  needing:"))
     ran = project("plan")
@@ -43,7 +43,7 @@ def test_a_plan_shows_all_changes_and_changes_nothing(project: Cli) -> None:
 
 
 def test_the_plan_in_json_names_each_field(project: Cli) -> None:
-    project("apply")
+    project("apply", "--yes")
     project.write("apis.d/shop.yaml", OPENED)
     found = project("plan", "-o", "json").json
     assert found["schema"] == "iogate.plan/v1"
@@ -63,7 +63,7 @@ def test_the_plan_in_json_names_each_field(project: Cli) -> None:
 
 
 def test_debug_cases_show_what_a_narrower_schema_breaks(project: Cli) -> None:
-    project("apply")
+    project("apply", "--yes")
     schema = "input: {schema: {type: object, properties: {sku: {maxLength: 2}}}}"
     project.write(
         "apis.d/shop.yaml", API.replace("    verbs: [GET, POST]\n", f"    verbs: [GET, POST]\n    {schema}\n")
@@ -74,7 +74,7 @@ def test_debug_cases_show_what_a_narrower_schema_breaks(project: Cli) -> None:
 
 
 def test_an_override_is_shown_and_is_no_change(project: Cli) -> None:
-    project("apply")
+    project("apply", "--yes")
     project("disable", "shop/buy", "--reason", "incident 12")
     ran = project("plan", "--exit-code")
     assert re.search(r"^! override shop/buy: disabled by \S+: incident 12$", ran.out, re.MULTILINE)
@@ -90,7 +90,7 @@ def test_a_plan_never_shows_a_hash_or_a_value_that_may_be_secret(project: Cli) -
         " headers: {Authorization: 'Bearer %s', X-Trace: '%s'}}}}]\n"
     )
     project.write("workflows.d/buy.yaml", workflow % ("canary-1", "canary-2", "canary-3", "token=canary-4"))
-    project("apply")
+    project("apply", "--yes")
     other = workflow % ("canary-5", "canary-6", "canary-7", "token=canary-8")
     project.write("workflows.d/buy.yaml", other)
     project.write("apis.d/shop.yaml", API.replace(digest, digest[::-1]).replace("guarded", "canaryless"))
@@ -167,7 +167,7 @@ def test_invalid_files_have_no_plan(project: Cli) -> None:
 
 
 def test_the_comment_lists_marked_changes_and_hides_the_rest(project: Cli) -> None:
-    project("apply")
+    project("apply", "--yes")
     project.write("apis.d/shop.yaml", OPENED.replace("module: shop", "module: shop\ndescription: a"))
     out = project("plan", "-o", "markdown").out
     assert out.startswith("### iogate plan\n\n**Plan: 0 to add, 1 to change, 0 to delete (1 weakening)**\n")

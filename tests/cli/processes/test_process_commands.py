@@ -134,7 +134,7 @@ def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
     write_project(cli.root)
     embedded = start_embedded(cli.root / ".iogate")
     try:
-        cli("apply")
+        cli("apply", "--yes")
     finally:
         embedded.stop()
     (cli.root / "apis.d/shop.yaml").unlink()
@@ -158,7 +158,7 @@ def test_serve_and_worker_share_the_store_of_the_folder(cli: Cli, monkeypatch: p
 
     with started(cli.root, "serve", "--port", port) as serving:
         until(lambda: find_embedded(data_dir))
-        cli("apply")
+        cli("apply", "--yes")
         until(lambda: there("gateways"))
         with started(cli.root, "worker") as working:
             until(lambda: there("workers"))
@@ -176,22 +176,28 @@ def test_apply_reports_changes_and_disabled_apis(cli: Cli) -> None:
     write_project(cli.root)
     embedded = start_embedded(cli.root / ".iogate", appendfsync="everysec")
     try:
-        first = cli("apply")
-        assert first.out.startswith("revision 1: 8 APIs added; 5 workflows added\n  + shop/buy\n")
+        first = cli("apply", "--yes")
+        assert first.out.startswith("+ api shop/buy  (apis.d/shop.yaml)\n")
+        assert (
+            "\nPlan: 13 to add, 0 to change, 0 to delete\n\nrevision 1: 8 APIs added; 5 workflows added\n"
+            in first.out
+        )
         assert first.err.splitlines()[-1] == "not enabled yet: iogate enable shop/hashed"
         assert "store: unix://" in first.err
-        assert cli("apply").out == "revision 1: no changes\n"
+        assert cli("apply").out.startswith("revision 1: no changes\n")
         cli.write("apis.d/shop.yaml", API.replace("  buy:", "  purchase:"))
-        changed = cli("apply", "-o", "json").json
+        assert "[IOG708]" in cli("apply", "--yes", code=4).err
+        changed = cli("apply", "--yes", "--prune", "-o", "json").json
+        assert changed["plan"]["summary"]["delete"] == 1
         assert changed["schema"] == "iogate.apply/v1"
         assert (changed["revision"], changed["previous"], changed["changed"]) == (2, 1, True)
         assert changed["apis"]["added"] == ["shop/purchase"]
         assert changed["apis"]["removed"] == ["shop/buy"]
         (cli.root / "apis.d/shop.yaml").unlink()
-        assert "--allow-empty" in cli("apply", code=4).err
-        assert "3 removed" not in cli("apply", "--allow-empty").out
+        assert "--allow-empty" in cli("apply", "--yes", code=4).err
+        assert "3 removed" not in cli("apply", "--yes", "--prune", "--allow-empty").out
         cli.write("apis.d/shop.yaml", API)
-        assert "shop/buy" in cli("apply").err  # it was deleted, so it comes back disabled
+        assert "shop/buy" in cli("apply", "--yes").err  # it was deleted, so it comes back disabled
     finally:
         embedded.stop()
 

@@ -67,14 +67,14 @@ def announced(redis_url: str) -> Iterator[Callable[..., None]]:
 def test_an_apply_prints_how_many_processes_have_loaded_it(
     project: Cli, announced: Callable[..., None]
 ) -> None:
-    assert project("apply").out.splitlines()[-1] == "no gateways or workers are running"
+    assert project("apply", "--yes").out.splitlines()[-1] == "no gateways or workers are running"
     announced("gateway", "g1", 9)
     announced("worker", "w1", 9)
     project.write("apis.d/test.yaml", API.replace("true", "false"))
-    ran = project("apply", "-o", "json").json
+    ran = project("apply", "--yes", "-o", "json").json
     assert (ran["revision"], ran["processes"]["loaded"], ran["processes"]["total"]) == (2, 2, 2)
     assert ran["rolledBack"] is None
-    assert project("apply").out.splitlines()[-1].startswith("2/2 on revision 2 in 0.")
+    assert project("apply", "--yes").out.splitlines()[-1].startswith("2/2 on revision 2 in 0.")
     status = project("status").out
     assert "processes 2/2 on revision 2\n" in status
     assert "REASON" not in status
@@ -83,12 +83,12 @@ def test_an_apply_prints_how_many_processes_have_loaded_it(
 def test_an_apply_names_each_late_process_with_its_reason(
     project: Cli, announced: Callable[..., None]
 ) -> None:
-    project("apply")
+    project("apply", "--yes")
     announced("gateway", "g1", 1, "revision 2 cannot be used")
     announced("worker", "w1", 1)
     announced("worker", "w2", 9)
     project.write("apis.d/test.yaml", API.replace("true", "false"))
-    ran = project("apply", "--wait", "1s", code=5)
+    ran = project("apply", "--yes", "--wait", "1s", code=5)
     assert ran.out.splitlines()[-1].startswith("1/3 on revision 2 after 1.")
     text = ran.err[ran.err.index("iogate: ") :]
     assert text.startswith("iogate: revision 2 is live, but only 1 of 3 processes have loaded it after 1.")
@@ -108,11 +108,11 @@ def test_an_apply_names_each_late_process_with_its_reason(
 def test_an_apply_that_is_not_loaded_can_be_rolled_back(
     project: Cli, announced: Callable[..., None], redis_url: str
 ) -> None:
-    project("apply")
+    project("apply", "--yes")
     digest = project("show", "-o", "json").json["digest"]
     announced("worker", "w1", 1, "its key is another one")
     project.write("apis.d/test.yaml", API.replace("true", "false"))
-    ran = project("apply", "--wait", "2s", "--rollback-on-failure", "-m", "new", code=5)
+    ran = project("apply", "--yes", "--wait", "2s", "--rollback-on-failure", "-m", "new", code=5)
     assert "warning: rolled back: revision 3 has the content of revision 1; 0/1 on revision 3" in ran.err
     assert "iogate: revision 2 is no longer live: only 0 of 1 processes had loaded it after" in ran.err
     newest, new, _ = project("history", "-o", "json").json["revisions"]
@@ -124,6 +124,6 @@ def test_an_apply_that_is_not_loaded_can_be_rolled_back(
 
 def test_the_first_apply_cannot_be_rolled_back(project: Cli, announced: Callable[..., None]) -> None:
     announced("worker", "w1", 0, "why", 1)
-    ran = project("apply", "--wait", "1s", "--rollback-on-failure", code=5)
+    ran = project("apply", "--yes", "--wait", "1s", "--rollback-on-failure", code=5)
     assert "warning: not rolled back: this apply has replaced no revision" in ran.err
     assert project("history", "-o", "json").json["revisions"][0]["live"]

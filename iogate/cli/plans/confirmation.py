@@ -1,0 +1,41 @@
+"""Confirmation of a plan: a question on a terminal, `--yes` elsewhere.
+
+Used by the commands that publish. Invariant: without a terminal and without `--yes`, nothing is changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from iogate.cli.render import Output, Screen, write_stderr
+from iogate.errors import Misused, Refused
+
+UNCONFIRMED = "IOG702"
+
+
+def confirm(screen: Screen, lines: Sequence[str], question: str, *, yes: bool) -> None:
+    """Show a plan and ask whether to continue.
+
+    With machine output the plan goes to stderr, because the result goes to stdout.
+
+    Raises:
+        Misused: there is no terminal, and `yes` is false.
+        Refused: the answer is no.
+    """
+    if screen.output is Output.TEXT:
+        screen.show("\n".join(lines))
+    elif not yes:
+        write_stderr("\n".join(lines))
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Misused(
+            "this changes the live revision, and there is no terminal to confirm it",
+            code=UNCONFIRMED,
+            hint="review the plan, and add --yes",
+        )
+    if not typer.confirm(question, default=False, err=True):
+        raise Refused("not confirmed: nothing was changed", code=UNCONFIRMED)

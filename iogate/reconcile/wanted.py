@@ -1,0 +1,162 @@
+"""Revision that a publish is to make live: the files, restricted to a selection, or with orphans kept.
+
+Called by plan and apply. Pure. Invariants: the result is consistent, as a compiled project is: one program
+per workflow, one schedule per name of a workflow; everything outside of the selection stays as it is live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from iogate.compiler import program
+from iogate.compiler.revision import Api, Bundle, Revision, Workflow
+from iogate.compiler.tasks import Child
+from iogate.compiler.workflows import precedence
+from iogate.errors import NotFound, Refused
+from iogate.messages import nearest
+
+SHARED = "IOG710"
+NOT_SELECTED = "IOG711"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Part of the files that is compared and published."""
+
+    select: str = ""
+    """Tag or module of APIs; empty: everything."""
+    keep_orphans: bool = False
+    """What the files lack stays live."""
+
+
+EVERYTHING = Scope()
+
+
+def wanted(live: Revision, bundle: Bundle, scope: Scope) -> Bundle:
+    """Return the bundle to publish over a live revision.
+
+    Raises NotFound if nothing has the selected tag or module, Refused if the selection shares a changed
+    workflow with an API that is not selected.
+    """
+    revision = bundle.revision
+    if scope.select:
+        revision = _selected(live, bundle, scope)
+    elif scope.keep_orphans:
+        revision = _joined(live, revision, live.apis.keys(), live.workflows.keys())
+    else:
+        return bundle
+    return msgspec.structs.replace(bundle, revision=revision)
+
+
+def _joined(live: Revision, new: Revision, apis: Iterable[str], workflows: Iterable[str]) -> Revision:
+    """Return a revision with these APIs and workflows of `live` where `new` has none of the same name."""
+    kept = {name: live.workflows[name] for name in workflows if name not in new.workflows}
+    named = {name.partition(":")[0] for name in new.workflows}
+    # A name has one schedule: that of its newest version in the files.
+    kept = {
+        name: msgspec.structs.replace(workflow, schedule=None)
+        if name.partition(":")[0] in named
+        else workflow
+        for name, workflow in kept.items()
+    }
+    orphans = {name: live.apis[name] for name in apis if name not in new.apis}
+    return Revision(
+        apis=_sorted({**orphans, **new.apis}),
+        workflows=_sorted({**kept, **new.workflows}),
+        resources=_sorted({**live.resources, **new.resources} if kept or orphans else new.resources),
+    )
+
+
+def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
+    """Return the live revision with the selected APIs, and the workflows that they reach, of the files."""
+    new = bundle.revision
+    chosen = {name for name, api in [*live.apis.items(), *new.apis.items()] if is_selected(api, scope.select)}
+    if not chosen:
+        known = {each for api in [*live.apis.values(), *new.apis.values()] for each in labels(api)}
+        near = nearest(scope.select, known)
+        raise NotFound(
+            f"no API has the tag or module {scope.select}" + (f'; did you mean "{near}"?' if near else ""),
+            code=NOT_SELECTED,
+            hint="--select takes a tag, or a module, of APIs in the files or live",
+        )
+    taken = _reached([api for name, api in new.apis.items() if name in chosen], bundle)
+    changed = {
+        name
+        for name in taken
+        if name in live.workflows and live.workflows[name].program != new.workflows[name].program
+    }
+    for name, api in sorted(live.apis.items()):
+        if name not in chosen and api.workflow in changed:
+            raise Refused(
+                f"the selection changes workflow {api.workflow}, which {name} starts too, and {name} is not "
+                "selected",
+                code=SHARED,
+                hint="select both, apply everything, or give the changed workflow another version",
+            )
+    part = Revision(
+        apis={name: api for name, api in new.apis.items() if name in chosen},
+        workflows={name: new.workflows[name] for name in taken},
+        resources=new.resources,
+    )
+    gone = set() if scope.keep_orphans else chosen - new.apis.keys()
+    joined = _joined(live, part, live.apis.keys() - gone, live.workflows.keys())
+    used = {
+        **live.resources,
+        **{uri: digest for uri, digest in new.resources.items() if _names(bundle, taken, uri)},
+    }
+    return msgspec.structs.replace(joined, resources=_sorted(used))
+
+
+def is_selected(api: Api, select: str) -> bool:
+    """Tell whether an API has a tag or belongs to a module."""
+    return select in labels(api)
+
+
+def labels(api: Api) -> set[str]:
+    """Return the module and the tags of an API."""
+    return {api.id.partition("/")[0], *api.tags}
+
+
+def _reached(apis: Iterable[Api], bundle: Bundle) -> set[str]:
+    """Return the workflows that APIs start, and those that these run."""
+    workflows = bundle.revision.workflows
+    found: set[str] = set()
+    open_ = [api.workflow for api in apis]
+    while open_:
+        name = open_.pop()
+        if name in found or name not in workflows:
+            continue
+        found.add(name)
+        data = bundle.programs[workflows[name].program]
+        if b'"workflow"' not in data:
+            continue
+        open_ += [
+            _resolved(task.body.reference, workflows)
+            for task in program.load(msgspec.json.decode(data)).tasks.values()
+            if isinstance(task.body, Child)
+        ]
+    return found
+
+
+def _resolved(reference: str, workflows: Mapping[str, Workflow]) -> str:
+    name, _, version = reference.partition(":")
+    if version:
+        return reference
+    versions = [each.partition(":")[2] for each in workflows if each.partition(":")[0] == name]
+    return f"{name}:{max(versions, key=precedence)}" if versions else reference
+
+
+def _names(bundle: Bundle, workflows: Iterable[str], uri: str) -> bool:
+    """Tell whether one of the workflows names a resource."""
+    encoded = uri.encode()
+    return any(encoded in bundle.programs[bundle.revision.workflows[name].program] for name in workflows)
+
+
+def _sorted(members: Mapping[str, _T]) -> dict[str, _T]:
+    return dict(sorted(members.items()))
