@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from iogate.documents import base_model
-from iogate.documents.fixes import RenameKey
+from iogate.documents.fixes import Fix, RenameKey, ReplaceText
 from iogate.documents.problems import Problem
 from iogate.messages import listed, nearest, quoted
 from iogate.value_types.faults import type_name
@@ -118,9 +118,12 @@ def _describe(item: Any, pointer: Pointer, root: Node, family: Family) -> _Descr
             return 3, f"{subject}: {item['msg']}", "", pointer, False
 
 
-def _fix(item: Any, pointer: Pointer) -> RenameKey | None:
-    """Return the correction of a misspelt key."""
+def _fix(item: Any, pointer: Pointer) -> Fix | None:
+    """Return the correction of a misspelt key, or of a misspelt word out of a few."""
     context: dict[str, Any] = item.get("ctx", {})
+    if item["type"] == "literal_error" and isinstance(item["input"], str):
+        word = nearest(item["input"], _CHOICE.findall(context["expected"]))
+        return ReplaceText(pointer=pointer, text=word) if word else None
     if item["type"] != base_model.UNKNOWN or context["tip"] or not context["meant"]:
         return None
     return RenameKey(pointer=pointer, name=context["meant"])

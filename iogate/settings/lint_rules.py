@@ -7,6 +7,7 @@ an error can be neither ignored nor weakened.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
 from iogate.value_types.faults import wrong_form
@@ -42,8 +43,15 @@ def _read_rule(value: Any) -> str:
     return str(value)
 
 
-LINT: Final = map_of(
-    ValueType(read=_read_rule, form="text", schema=lambda: {"enum": sorted(LINT_RULES)}),
-    _SEVERITY,
-    "a map of rule to off, advice, warning or error",
+LINT: Final = replace(
+    map_of(
+        ValueType(read=_read_rule, form="text", schema=lambda: {"enum": sorted(LINT_RULES)}),
+        _SEVERITY,
+        "a map of rule to off, advice, warning or error",
+    ),
+    schema=lambda: {
+        "type": "object",
+        "propertyNames": {"enum": sorted(LINT_RULES)},
+        "additionalProperties": _SEVERITY.schema(),
+    },
 )

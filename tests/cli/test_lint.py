@@ -30,6 +30,7 @@ methods:
     flow: shop/fulfil # the steps
     time_out: 5m
     limit: {rps: 5/s}
+    verbs: [post, "Get"]
 """
 
 
@@ -162,10 +163,10 @@ def test_fix_wraps_expressions_and_keeps_everything_else(shop: Cli) -> None:
 def test_fix_corrects_misspelt_keys_with_one_known_correction(shop: Cli) -> None:
     shop.write("apis.d/shop.yaml", BROKEN)
     ran = shop("lint", "--fix", "--select", "IOG529")
-    assert ran.err.startswith("made 4 corrections in apis.d/shop.yaml\n")
+    assert ran.err.startswith("made 6 corrections in apis.d/shop.yaml\n")
     assert (shop.root / "apis.d/shop.yaml").read_text() == BROKEN.replace("flow:", "workflow:").replace(
         "time_out", "timeout"
-    ).replace("limit: {rps", "limits: {rate")
+    ).replace("limit: {rps", "limits: {rate").replace('post, "Get"', 'POST, "GET"')
 
 
 def test_a_correction_that_reveals_another_error_is_not_made(shop: Cli) -> None:
@@ -212,6 +213,28 @@ def test_diff_shows_the_corrections_and_changes_nothing(shop: Cli) -> None:
     assert (shop.root / "workflows.d/fulfil.yaml").read_text() == WORKFLOW
     assert shop("lint", "--diff", "--ignore", "IOG521").err == "2 files: nothing to correct\n"
     assert shop("lint", "--diff", "-o", "sarif", code=64).err == "iogate: --diff has no format sarif\n"
+
+
+def test_no_output_shows_a_secret(shop: Cli) -> None:
+    secret = "canary-4711"
+    shop.write(
+        "apis.d/shop.yaml", API.replace("auth: none", f"auth: {{token: {secret}}} # iogate: ignore IOG504")
+    )
+    shop.write(
+        "workflows.d/fulfil.yaml",
+        WORKFLOW + f"  - send: {{set: {{password: {secret}}}}} # postgres://a:{secret}@db.example.com\n",
+    )
+    for arguments in (
+        ("lint",),
+        ("lint", "--diff"),
+        ("lint", "--diff", "-o", "json"),
+        ("lint", "-o", "yaml"),
+    ):
+        ran = shop(*arguments, code=None)
+        assert secret not in ran.out + ran.err, arguments
+        assert "IOG501" in ran.out or "***" in ran.out
+    for output in ("json", "github", "sarif", "junit"):
+        assert secret not in shop("lint", "-o", output).out
 
 
 def test_fix_keeps_line_ends_the_byte_order_mark_and_the_mode(shop: Cli) -> None:

@@ -29,6 +29,7 @@ from iogate.errors import InvalidFiles, Misused, Refused
 if TYPE_CHECKING:
     from iogate.documents.fixes import Fix
     from iogate.documents.problems import Problem
+    from iogate.documents.yaml.source import Source
     from iogate.settings import Settings
 
 _MOST_PASSES = 10
@@ -159,23 +160,19 @@ class _Linted:
 
     checked: CheckResult
     problems: tuple[Problem, ...]
-    before: Mapping[str, str] = field(default_factory=dict)
-    """Texts of the corrected files as they are on the disk, by path."""
+    before: Mapping[str, Source] = field(default_factory=dict)
+    """Sources of the corrected files as they are on the disk, by path."""
     edited: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, list[Fix]] = field(default_factory=dict)
 
     def diffs(self) -> dict[str, str]:
-        """Return a unified diff for each corrected file."""
+        """Return a unified diff for each corrected file, with secrets masked."""
+        after = self.checked.sources
         return {
-            path: "".join(
-                difflib.unified_diff(
-                    self.before[path].splitlines(keepends=True),
-                    text.splitlines(keepends=True),
-                    path,
-                    path,
-                )
-            ).rstrip("\n")
-            for path, text in self.edited.items()
+            path: "\n".join(
+                difflib.unified_diff(_shown(self.before[path]), _shown(after[path]), path, path, lineterm="")
+            )
+            for path in self.edited
         }
 
     def write(self) -> None:
@@ -191,7 +188,7 @@ class _Linted:
             try:
                 raw = file.read_bytes()
                 mark = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
-                if raw[len(mark) :] != self.before[path].encode():
+                if raw[len(mark) :] != self.before[path].text.encode():
                     raise Refused(f"{path} has changed while it was checked", hint="run the command again")
                 mode = file.stat().st_mode
                 write_atomically(file, mark + text.encode())
@@ -209,7 +206,7 @@ def _lint(
     linted = _once(settings, paths, selected, {})
     if not corrects:
         return linted
-    original = {path: source.text for path, source in linted.checked.sources.items()}
+    original = linted.checked.sources
     edited: dict[str, str] = {}
     made: dict[str, list[Fix]] = {}
     refused: set[tuple[str, Fix]] = set()
@@ -221,7 +218,7 @@ def _lint(
         trial = dict(edited)
         done: dict[str, tuple[Fix, ...]] = {}
         for path, fixes in wanted.items():
-            text, applied = apply_fixes(trial.get(path, original[path]), path, fixes)
+            text, applied = apply_fixes(trial.get(path, original[path].text), path, fixes)
             refused.update((path, each) for each in fixes if each not in applied)
             if applied:
                 trial[path], done[path] = text, applied
@@ -243,6 +240,12 @@ def _lint(
         edited=edited,
         made=made,
     )
+
+
+def _shown(source: Source) -> list[str]:
+    """Return the lines of a file with literal secrets masked, without the empty one behind the last break."""
+    lines = [source.line(number) or "" for number in range(1, len(source.lines) + 1)]
+    return lines[:-1] if lines and not lines[-1] else lines
 
 
 def _once(

@@ -30,7 +30,7 @@ _SHAPES: Final = (
     ("a Stripe key", r"\b[rs]k_live_[A-Za-z0-9]{16,}\b"),
     ("a Google API key", r"\bAIza[0-9A-Za-z_-]{35}"),
     ("a private key", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
-    ("a signed JWT", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{16,}"),
+    ("a signed JWT", r"\beyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{16,2000}"),
     ("a password in a URL", r"(?<=://)[^\s/:@{}$<>\"']+:(?P<secret>[^\s/:@{}$<>\"'*]+)(?=@[A-Za-z0-9])"),
 )
 _SHAPE: Final = re.compile("|".join(f"(?P<s{at}>{pattern})" for at, (_, pattern) in enumerate(_SHAPES)))
