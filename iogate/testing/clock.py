@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 import math
@@ -72,6 +73,19 @@ class VirtualClock:
         timer = VirtualTimer(due_ms, lambda: callback(*arguments))
         heapq.heappush(self._timers, (due_ms, next(self._numbers), timer))
         return timer
+
+    def skip_to(self, now_ms: int) -> None:
+        """Advance to a time without the callbacks that are due then; the next advance makes them."""
+        self._clock.move_to(now_ms)
+
+    async def sleep(self, delay_s: float) -> None:
+        """Wait until the clock was moved to the end of the delay or beyond."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self.call_later(delay_s, over.set_result, None)
+        try:
+            await over
+        finally:
+            timer.cancel()
 
     @property
     def due_ms(self) -> int | None:

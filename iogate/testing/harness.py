@@ -29,13 +29,16 @@ from iogate.effects.document_fetcher import make_fetcher
 from iogate.errors import InvalidFiles, NotFound, StillRunning
 from iogate.settings import Settings
 from iogate.store.runs.intake import AcceptRequest
-from iogate.testing.clock import FakeClock
+from iogate.testing.clock import FakeClock, VirtualClock
 from iogate.testing.memory_store import MemoryRevisions
+from iogate.testing.mocks import Family, MockedChildren, MockedEffects
 from iogate.testing.outcome import Arrival, Mocks, Outcome
 from iogate.testing.simulation import Simulation
 from iogate.testing.surroundings import GivenSecrets
+from iogate.worker.events.sinks import Sinks
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.codec import encode_data
+from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs
 
 NO_INPUT: Any = {}
@@ -110,14 +113,20 @@ class Harness:
         async with Effects(
             settings=self.settings, resources=self._loaded.resource, functions=self.functions
         ) as effects:
+            family = Family(mocks=mocks or {}, failure=asyncio.get_running_loop().create_future())
+            virtual, secrets = VirtualClock(clock or FakeClock()), self.given_secrets()
             simulation = Simulation(
-                programs=self._loaded,
-                children=self._children,
-                effects=effects,
-                mocks=mocks or {},
-                clock=clock or FakeClock(),
-                offline=offline,
-                secrets=self.given_secrets(),
+                effects=MockedEffects(
+                    effects,
+                    family,
+                    offline=offline,
+                    pointer=lambda uid, frame: simulation.pointer(uid, frame),  # noqa: PLW0108 - it follows
+                ),
+                children=MockedChildren(self._children, family),
+                family=family,
+                clock=virtual,
+                secrets=secrets,
+                loader=Loader(self._loaded, secrets, Sinks(), virtual, modes=None, record_progress=None),
             )
             try:
                 async with asyncio.timeout(limit_s):

@@ -288,7 +288,7 @@ class MemoryRuns:
             del parent.children[frame]
             output = msgspec.Raw(record.output or b"null")
             error = msgspec.Raw(record.error or b"null")
-            self._post(parent, frame, "child", _encode({"status": status, "output": output, "error": error}))
+            self.post(parent, frame, "child", _encode({"status": status, "output": output, "error": error}))
 
     def cancel(self, uid: str, reason: str) -> str:
         """Request the end of a run; one that never started ends here."""
@@ -308,7 +308,8 @@ class MemoryRuns:
             self.wake(record)
         return "asked"
 
-    def _post(self, record: Record, frame: int, kind: Literal["event", "child"], data: bytes) -> None:
+    def post(self, record: Record, frame: int, kind: Literal["event", "child"], data: bytes) -> None:
+        """Put a message into the inbox of a run."""
         record.posted += 1
         record.inbox.append(Message(number=record.posted, frame=frame, kind=kind, data=data))
         if record.state == "timer":
@@ -338,7 +339,7 @@ class MemoryRuns:
         for known, event in self.events:
             if known == number:
                 wanted.since = number
-                self._post(record, frame, "event", event)
+                self.post(record, frame, "event", event)
 
 
 def _within_limit(kept: Sequence[bytes], entries: Sequence[bytes]) -> list[bytes]:

@@ -41,6 +41,13 @@ class MemoryStore:
         self.events = MemoryEvents(state)
         self.revisions = MemoryRevisions()
         self._intake = MemoryIntake(state)
+        self._state = state
+
+    def end_child(self, uid: str, frame: int, result: bytes) -> None:
+        """Send the result of a child that has no record to the run that waits for it."""
+        record = self._state.records.get(uid)
+        if record is not None and record.ended_ms is None:
+            self._state.post(record, frame, "child", result)
 
     def intake(self) -> MemoryIntake:
         """Return the intake of calls."""

@@ -49,6 +49,8 @@ class Family:
     """Per run the references of the tasks that led to it, outermost first."""
     children: dict[str, list[str]] = field(default_factory=dict)
     """Per run the runs that it started, in their order."""
+    calls: dict[str, list[Called]] = field(default_factory=dict)
+    """Per run the effects that it has waited for, in the order of their ends."""
 
     def mock(self, uid: str, reference: str, *pointers: str) -> Any:
         """Find a mock for one turn of a loop, for the task, or for the call of the function it is in."""
@@ -93,8 +95,6 @@ class MockedEffects:
         self._family = family
         self._offline = offline
         self._pointer = pointer
-        self.calls: dict[str, list[Called]] = {}
-        """Per run the effects that it has waited for, in the order of their ends."""
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
         """Return the result of a mock, or perform the effect."""
@@ -105,7 +105,7 @@ class MockedEffects:
         performed = answer or await self._effects.perform(perform, run=run)
         if perform.await_result:
             called = Called(perform=perform, performed=performed, mocked=mock)
-            self.calls.setdefault(run.uid, []).append(called)
+            self._family.calls.setdefault(run.uid, []).append(called)
         return performed
 
     def _answer(self, perform: Perform, uid: str) -> tuple[bool, Performed | None]:

@@ -1,8 +1,8 @@
 """Simulation of a worker for one test: the executor of production, a store in memory, virtual time.
 
-Used by `harness`. It takes the place of the worker's loop and of its event matcher. Invariant: the clock
-advances only if no run can proceed and no effect is under way that a run waits for; such an effect takes its
-real time, and what is due meanwhile happens meanwhile.
+Used by `harness` and `behaviour`. It takes the place of the worker's loop and of its event matcher.
+Invariant: the clock advances only if no run can proceed and no effect is under way that a run waits for; such
+an effect takes its real time, and what is due meanwhile happens meanwhile.
 """
 
 from __future__ import annotations
@@ -13,23 +13,20 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from iogate.effects import Effects
 from iogate.engine.commands import Note
 from iogate.engine.state.run_state import WaitingFor
 from iogate.store.runs.intake import AcceptRequest
-from iogate.testing.clock import FakeClock, VirtualClock
+from iogate.testing.clock import VirtualClock
 from iogate.testing.memory_runs import Record
 from iogate.testing.memory_store import MemoryStore
-from iogate.testing.mocks import Family, MockedChildren, MockedEffects
-from iogate.testing.outcome import Arrival, Mocks, Outcome
+from iogate.testing.mocks import Family
+from iogate.testing.outcome import Arrival, Outcome
 from iogate.testing.surroundings import envelope_of
 from iogate.worker.events.matcher import match_next
-from iogate.worker.events.sinks import Sinks
-from iogate.worker.ports import Children, Secrets
+from iogate.worker.ports import Children, Effects, Secrets
 from iogate.worker.runs.codec import decode, encode
 from iogate.worker.runs.executor import Executor
 from iogate.worker.runs.loader import Loader
-from iogate.worker.runs.programs import Programs
 
 WORKER = "test"
 TAKEN = 50
@@ -42,28 +39,28 @@ class Simulation:
     def __init__(
         self,
         *,
-        programs: Programs,
-        children: Children,
         effects: Effects,
-        mocks: Mocks,
-        clock: FakeClock,
-        offline: bool,
+        children: Children,
+        family: Family,
+        clock: VirtualClock,
         secrets: Secrets,
+        loader: Loader,
+        real_time: bool = True,
     ) -> None:
-        self._given_clock = clock
-        self._clock = VirtualClock(clock)
-        self._began_ms = clock.now_ms
+        """Without `real_time`, effects take the time of the clock, and none of them is waited for."""
+        self._clock = clock
+        self._began_ms = clock.now_ms()
+        self._real_time = real_time
         self._coming: deque[tuple[float | None, bytes]] = deque()
-        self._family = Family(mocks=mocks, failure=asyncio.get_running_loop().create_future())
+        self._family = family
         self._store = MemoryStore(self._clock.now_ms)
-        self._effects = MockedEffects(effects, self._family, offline=offline, pointer=self._pointer)
         self._executor = Executor(
             leases=self._store.leases,
-            effects=self._effects,
+            effects=effects,
             clock=self._clock,
             secrets=secrets,
-            loader=Loader(programs, secrets, Sinks(), self._clock, modes=None, record_progress=None),
-            children=MockedChildren(children, self._family),
+            loader=loader,
+            children=children,
             released=lambda: None,
         )
 
@@ -81,6 +78,8 @@ class Simulation:
                 root = self._store.records[request.uid]
                 while await self._settle() and root.ended_ms is None and await self._time_passes():
                     pass
+            if not self._real_time:
+                await asyncio.sleep(0)  # effects that no task awaits begin after the last commit
             return self._outcome(root)
         finally:
             self._settling.cancel()
@@ -97,7 +96,11 @@ class Simulation:
             arrival = each if isinstance(each, Arrival) else Arrival(event=each)
             yield arrival.after_s, encode(envelope_of(arrival.event, index, self._began_ms))
 
-    def _pointer(self, uid: str, frame: int) -> str | None:
+    def end_child(self, uid: str, frame: int, result: bytes) -> None:
+        """Send the result of a child that is not executed to its parent, as JSON."""
+        self._store.end_child(uid, frame, result)
+
+    def pointer(self, uid: str, frame: int) -> str | None:
         """Return the static pointer of a frame, None if the run has left it."""
         run = self._executor.runs.get(uid)
         found = None if run is None else run.state.frames.get(frame)
@@ -111,6 +114,12 @@ class Simulation:
             await self._proceed()
             under_way = [task for run in self._executor.runs.values() for task in run.effects.values()]
             if not under_way:
+                return True
+            if not self._real_time:
+                # Effects that were started last begin here.
+                await asyncio.sleep(0)
+                if self._executor.busy or self._family.failure.done():
+                    continue
                 return True
             next_ms = min((ms for ms in (self._due_ms(), self._arrival_ms) if ms is not None), default=None)
             # A real effect may end after a time that is due before.
@@ -164,7 +173,7 @@ class Simulation:
             # Delivered before the timers of the same time.
             await self._publish_next()
             await self._match()
-            self._given_clock.move_to(arrival_ms)
+            self._clock.skip_to(arrival_ms)
             return True
         if due_ms is None:
             return False
@@ -204,7 +213,7 @@ class Simulation:
             output=None if record.output is None else decode(record.output),
             error=None if record.error is None else decode(record.error),
             notes=tuple(_notes(record)),
-            calls=tuple(self._effects.calls.get(record.uid, ())),
+            calls=tuple(self._family.calls.get(record.uid, ())),
             waiting_for=None if waiting is None or record.ended_ms is not None else WaitingFor(**waiting),
             elapsed_s=(ended_ms - record.started_ms) / 1000,
             workflow=record.workflow,

@@ -245,7 +245,7 @@ class FrameTree:
         The last part of the key counts the branch's definite answers: it stays while an effect is under way,
         also after a crash, and differs when `then` leads to the same task again.
         """
-        reference = _path(self._frames, scope) + task.pointer[len(scope.pointer) :]
+        reference = scope_reference(self._frames, scope) + task.pointer[len(scope.pointer) :]
         numbers = [*self._attempts(scope), self.context_owner(scope).calls]
         return reference, uid + reference + "".join(f"/{number}" for number in numbers)
 
@@ -262,10 +262,10 @@ class FrameTree:
 def reference_of(frames: Mapping[int, Frame], frame: Frame) -> str:
     """Return the pointer of the task of a frame with the index of each iteration around it."""
     scope = _parent(frames, frame)
-    return _path(frames, scope) + frame.pointer[len(scope.pointer) :]
+    return scope_reference(frames, scope) + frame.pointer[len(scope.pointer) :]
 
 
-def _path(frames: Mapping[int, Frame], scope: Frame) -> str:
+def scope_reference(frames: Mapping[int, Frame], scope: Frame) -> str:
     """Return the pointer of a scope with the index of each iteration around it: `/do/0/loop/for/3/do`."""
     parts: list[str] = []
     while (task := _parent(frames, scope)).parent is not None:

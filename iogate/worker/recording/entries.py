@@ -6,13 +6,11 @@ over RESULT_BYTES is left out, and its size is kept.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 import msgspec
 
-from iogate.compiler.revision import canonical
 from iogate.store import keys
 
 RESULT_BYTES: Final = 64 * 1024
@@ -28,8 +26,6 @@ class RecordedTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Pointer of the task with the index of each loop around it."""
     began: int = 0
     at: int = 0
-    request: str = ""
-    """Digest of the redacted request."""
     output: Any = None
     error: dict[str, Any] | None = None
     raised: bool = False
@@ -68,8 +64,3 @@ def decode_all(stored: Iterable[bytes]) -> tuple[RecordedTask, ...]:
 
 _FULL: Final = RecordedTask(kind="full")
 _MARK: Final = keys.RECORDED_FULL.encode()
-
-
-def request_digest(redacted: Mapping[str, Any]) -> str:
-    """Return the digest of a redacted request, by which a replay recognises it."""
-    return hashlib.sha256(canonical(redacted)).hexdigest()[:32]

@@ -18,7 +18,7 @@ from iogate.engine.commands import Arrived, ChildEnded, EngineEvent, Note, Perfo
 from iogate.engine.errors import RaisedError
 from iogate.engine.state.frame_tree import reference_of
 from iogate.engine.state.run_state import State
-from iogate.worker.recording.entries import RecordedTask, encode, request_digest
+from iogate.worker.recording.entries import RecordedTask, encode
 from iogate.worker.recording.requests import describe, redact_data, redact_request, shown
 from iogate.worker.secrets.redaction import Redaction
 
@@ -49,7 +49,6 @@ def record_effect(
                     reference=perform.reference,
                     began=began_ms,
                     at=at_ms,
-                    request=request_digest(request),
                     output=kept if error is None else None,
                     error=None if error is None else kept,
                     raised=isinstance(performed.error, RaisedError),

@@ -1,0 +1,197 @@
+"""Comparison of two replays of a run: findings, each at a task.
+
+Called by `replays`. Pure. Invariants: equal replays have no findings; a finding contains no data of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from iogate.json_values import is_same
+from iogate.testing.behaviour.answers import Asked, EarlierAnswers
+from iogate.testing.behaviour.divergence import Divergence
+from iogate.testing.behaviour.places import Places, common_places, place_of
+from iogate.testing.behaviour.player import Played
+
+FindingKind = Literal[
+    "branch", "fault", "recovery", "request", "unrecorded", "missing", "order", "wait", "stuck", "output"
+]
+
+_PARTS: Final = {
+    # member of a request: its name for people
+    "call": "function",
+    "run": "kind of process",
+    "method": "method",
+    "url": "URL",
+    "query": "query",
+    "headers": "headers",
+    "authentication": "authentication",
+    "body": "body",
+    "operation": "operation",
+    "document": "document",
+    "parameters": "parameters",
+    "arguments": "arguments",
+    "language": "language",
+    "code": "code",
+    "source": "script",
+    "stdin": "standard input",
+    "environment": "environment",
+    "image": "image",
+    "command": "command",
+    "ports": "ports",
+    "volumes": "volumes",
+    "workflow": "workflow",
+    "input": "input",
+    "emit": "event",
+}
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Finding:
+    """Difference in behaviour, at a task."""
+
+    kind: FindingKind
+    pointer: str
+    """In the new definition; in the old one if only that has the task."""
+    before: str = ""
+    """Pointer of the task in the old definition, if it differs."""
+    detail: str = ""
+    """Part of a request, type of an error."""
+
+
+def compare(
+    old: Played, new: Played, before: Places, after: Places, answers: EarlierAnswers
+) -> tuple[Finding, ...]:
+    """Return the findings of a run; `answers` are those that the new definition got."""
+    return tuple(dict.fromkeys(_Comparison(old, new, before, after, answers).findings()))
+
+
+class _Comparison:
+    def __init__(
+        self, old: Played, new: Played, before: Places, after: Places, answers: EarlierAnswers
+    ) -> None:
+        self._old, self._new = old, new
+        self._before, self._after = before, after
+        self._answers = answers
+        self._common = common_places(before, after)
+        alike = old.status == new.status and (
+            new.status != "faulted" or self._fails_alike(old.error, new.error)
+        )
+        self._divergence = Divergence(old, new, before, after, alike=alike)
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what differs: branches, then requests, then ends."""
+        branch = self._divergence.branch()
+        if branch is not None:
+            yield self._at(branch, "branch")
+        yield from self._requests()
+        if self._new.stopped_at is not None:
+            yield self._at(self._new.stopped_at.pointer, "unrecorded")
+        ends = tuple(self._ends())
+        if (
+            branch is None
+            and self._new.stopped_at is None
+            and not any(each.kind != "recovery" for each in ends)
+        ):
+            yield from self._missing()
+            yield from self._order()
+        if branch is None:
+            yield from self._waits()
+        yield from ends
+        completed = self._old.status == self._new.status == "completed"
+        if branch is None and completed and not is_same(self._old.output, self._new.output):
+            yield self._at(self._divergence.data(), "output")
+
+    def _at(self, pointer: str, kind: FindingKind, *, before: str = "", detail: str = "") -> Finding:
+        """Return a finding at a pointer of the new definition, or of the old one."""
+        place = place_of(pointer)
+        known = before or self._before.pointer(place) or ""
+        return Finding(kind=kind, pointer=pointer, before="" if known == pointer else known, detail=detail)
+
+    def _requests(self) -> Iterator[Finding]:
+        for asked in self._new.asked:
+            was = asked.matched
+            if was is None:
+                yield self._at(asked.pointer, "unrecorded")
+            elif not is_same(was.request, asked.request):
+                for part in _different_parts(was.request, asked.request):
+                    yield self._at(asked.pointer, "request", before=was.pointer, detail=part)
+
+    def _missing(self) -> Iterator[Finding]:
+        for asked in self._answers.left:
+            pointer = self._after.pointer(place_of(asked.pointer))
+            yield self._at(pointer or asked.pointer, "missing")
+
+    def _order(self) -> Iterator[Finding]:
+        """Yield the first request that is made earlier or later than before among those of its list."""
+        order = {id(asked): number for number, asked in enumerate(self._old.asked)}
+        latest: dict[str, int] = {}
+        for asked in self._new.asked:
+            if asked.matched is None:
+                continue
+            scope = _list_of(asked)
+            number = order[id(asked.matched)]
+            if number < latest.get(scope, -1):
+                yield self._at(asked.pointer, "order", before=asked.matched.pointer)
+                return
+            latest[scope] = number
+
+    def _waits(self) -> Iterator[Finding]:
+        old, new = _delays(self._old), _delays(self._new)
+        for pointer, delays in new.items():
+            place = place_of(pointer)
+            was = old.get(self._before.pointer(place) or "", [])
+            if place in self._common and any(a != b for a, b in zip(was, delays, strict=False)):
+                yield self._at(pointer, "wait")
+
+    def _ends(self) -> Iterator[Finding]:
+        old, new = self._old, self._new
+        match new.status:
+            case "faulted":
+                pointer = str(new.error.get("instance") or "/")
+                if old.status != "faulted" or not self._fails_alike(old.error, new.error):
+                    yield self._at(pointer, "fault", detail=_error_name(new.error))
+            case "waiting" if old.status != "waiting":
+                yield self._at(new.waits_at or "/", "stuck")
+            case "completed" if old.status == "faulted":
+                pointer = str(old.error.get("instance") or "/")
+                yield self._at(self._after.pointer(place_of(pointer)) or pointer, "recovery")
+            case _:
+                pass
+
+    def _fails_alike(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+        place = place_of(str(new.get("instance") or "/"))
+        if place_of(str(old.get("instance") or "/")) != place and place in self._common:
+            return False
+        task = self._after.tasks.get(place)
+        members = (
+            ("type", "status", "title", "detail")
+            if task is not None and task.kind == "raise"
+            else ("type", "status")
+        )
+        return all(old.get(name) == new.get(name) for name in members)
+
+
+def _different_parts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    names = [name for name in _PARTS if not is_same(old.get(name), new.get(name))]
+    return [_PARTS[name] for name in names] or ["content"]
+
+
+def _list_of(asked: Asked) -> str:
+    return asked.place.rpartition("/")[0]
+
+
+def _delays(played: Played) -> dict[str, list[int]]:
+    delays: dict[str, list[int]] = {}
+    for note in played.notes:
+        due_ms = note.detail.get("due_ms") if note.detail else None
+        if isinstance(due_ms, int) and note.kind in ("task.waiting", "task.retried"):
+            delays.setdefault(note.reference, []).append(due_ms - note.at_ms)
+    return delays
+
+
+def _error_name(error: Mapping[str, Any]) -> str:
+    """Return the last part of the type of an error."""
+    return str(error.get("type") or "runtime").rstrip("/").rpartition("/")[2]
