@@ -13,7 +13,7 @@ from iogate.cli import app, render
 from iogate.cli.render import Table
 from tests.cli.conftest import Cli
 
-LATER = ("fmt", "drift", "diff", "rollback", "export")
+LATER = ("drift", "diff", "rollback", "export")
 
 
 def test_version_goes_to_stdout(cli: Cli) -> None:

@@ -164,14 +164,14 @@ def test_validate_shows_each_problem_at_its_position(cli: Cli) -> None:
     text = (cli.root / "apis.d/hello.yaml").read_text().replace("verbs:", "methods:")
     cli.write("apis.d/hello.yaml", text)
     ran = cli("validate", code=3)
-    assert 'apis.d/hello.yaml:7:5: error IOG101: unknown key "methods"' in ran.out
-    assert '  7 |     methods: [GET, POST]\n    |     ^^^^^^^ did you mean "verbs"?\n' in ran.out
+    assert 'apis.d/hello.yaml:8:5: error IOG101: unknown key "methods"' in ran.out
+    assert '  8 |     methods: [GET, POST]\n    |     ^^^^^^^ did you mean "verbs"?\n' in ran.out
     assert ran.err.splitlines()[-2:] == [
         "iogate: validation failed: 1 error",
         '  run "iogate explain CODE" for details',
     ]
     (problem,) = cli("validate", "-o", "json", code=3).json["problems"]
-    assert (problem["path"], problem["line"], problem["column"]) == ("apis.d/hello.yaml", 7, 5)
+    assert (problem["path"], problem["line"], problem["column"]) == ("apis.d/hello.yaml", 8, 5)
 
 
 REFUSED = {

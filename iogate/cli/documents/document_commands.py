@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -13,15 +13,14 @@ from iogate.cli import completion
 from iogate.cli.documents.bundle import check_documents
 from iogate.cli.documents.explanations import load_explanations
 from iogate.cli.documents.problems import problem_json, show_problems
+from iogate.cli.documents.schema_files import FOLDER, KINDS, Kind, packaged_schema, write_schemas
 from iogate.cli.messages import counted
 from iogate.cli.render import Output, Table, console, is_colour_terminal, write_stdout
 from iogate.cli.reports.problems import FORMATS, ProblemReport, settings_problems
 from iogate.cli.session import Session, command
-from iogate.errors import InvalidFiles, NotFound
+from iogate.errors import InvalidFiles, Misused, NotFound
 
 PANEL = "Documents"
-
-Kind = Literal["api", "workflow", "settings"]
 
 
 def register(app: typer.Typer) -> None:
@@ -101,19 +100,39 @@ def validate(
 
 def schema(
     session: Session,
-    kind: Annotated[Kind, typer.Argument(help="Kind of document.")],
+    kind: Annotated[
+        Kind | None, typer.Argument(help="Kind of document; without it, all with --write.")
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the schema as a file into this folder, for editors."),
+    ] = None,
 ) -> None:
-    """Print the JSON Schema of a kind of document, for editors."""
-    from iogate import documents, settings
+    """Print the JSON Schema of a kind of document, for editors, or write the schemas as files.
 
-    value = settings.schema() if kind == "settings" else documents.schema(kind)
+    Raises:
+        Misused: there is neither a kind nor a folder.
+        Refused: a file cannot be written.
+    """
+    if write is not None:
+        kinds = KINDS if kind is None else (kind,)
+        written = write_schemas(write, kinds)
+        session.screen.data(
+            "schema", {"written": [str(path) for path in written]}, [f"wrote {path}" for path in written]
+        )
+        if not written:
+            session.screen.note(f"the schemas in {write} are up to date")
+        return
+    if kind is None:
+        raise Misused(f"give a kind of document: {', '.join(KINDS)}; or --write {FOLDER}, which writes all")
+    text = packaged_schema(kind)
     if session.screen.output is Output.YAML:
         from iogate.cli.render import to_yaml
 
-        write_stdout(to_yaml(value), end="")
+        write_stdout(to_yaml(json.loads(text)), end="")
     else:
         # Without the `schema` envelope of other commands: editors read this file directly.
-        write_stdout(json.dumps(value, indent=2, ensure_ascii=False))
+        write_stdout(text, end="")
 
 
 def explain(

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from iogate.cli.documents.schema_files import Kind, schema_comment, write_schemas
 from iogate.cli.project import templates
 from iogate.cli.render import prints_to_stderr
 from iogate.cli.session import Session, command
@@ -34,12 +35,15 @@ def register(app: typer.Typer) -> None:
 
 def init(session: Session) -> None:
     """Create a first project in this folder; existing files are kept."""
-    files = {
-        Path(FILE_NAME): templates.SETTINGS,
-        APIS / "hello.yaml": templates.HELLO_API,
-        WORKFLOWS / "hello.yaml": templates.HELLO_WORKFLOW,
+    files: dict[Path, tuple[Kind, str]] = {
+        Path(FILE_NAME): ("settings", templates.SETTINGS),
+        APIS / "hello.yaml": ("api", templates.HELLO_API),
+        WORKFLOWS / "hello.yaml": ("workflow", templates.HELLO_WORKFLOW),
     }
-    created = [path for path, text in files.items() if _create(path, text)]
+    created = [
+        path for path, (kind, text) in files.items() if _create(path, schema_comment(path, kind) + text)
+    ]
+    write_schemas()
     ignore = Path(".gitignore")
     ignored = ignore.read_text(encoding="utf-8") if ignore.is_file() else ""
     if ".iogate/" not in ignored.splitlines():
@@ -107,11 +111,11 @@ def new_api(
     reference = f"{namespace}/{name}"
     before = api_path.read_text(encoding="utf-8") if api_path.exists() else None
     if before is None:
-        text = templates.api(module, method, reference, case=case)
+        text = schema_comment(api_path, "api") + templates.api(module, method, reference, case=case)
     else:
         block = templates.method_block(method, reference, case=case)
         text = _with_method(api_path, before, method, block)
-    _create(workflow_path, templates.workflow(namespace, name, task))
+    _create_workflow(workflow_path, namespace, name, task)
     created = [workflow_path]
     if script is not None and _create(script, templates.SCRIPT):
         created.append(script)
@@ -148,7 +152,7 @@ def new_workflow(
     path = WORKFLOWS / namespace / f"{name}.yaml"
     _require_new(namespace, name)
     task, _ = templates.set_task()
-    if not _create(path, templates.workflow(namespace, name, task)):
+    if not _create_workflow(path, namespace, name, task):
         raise Refused(f"{path} exists already", hint="delete it, or choose another name")
     session.screen.data("new.workflow", {"workflow": workflow, "files": [str(path)]}, [f"created {path}"])
 
@@ -196,6 +200,12 @@ def _create(path: Path, text: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def _create_workflow(path: Path, namespace: str, name: str, task: str) -> bool:
+    """Create the file of a workflow, and the schema that it names for editors."""
+    write_schemas()
+    return _create(path, schema_comment(path, "workflow") + templates.workflow(namespace, name, task))
 
 
 def _script(script: Path, workflow_path: Path) -> tuple[str, str]:

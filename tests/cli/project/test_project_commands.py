@@ -66,7 +66,7 @@ def test_new_api_from_a_script_names_the_setting_that_it_needs(cli: Cli) -> None
         'warning: allow_run has no "script": add it in iogate.yaml before "iogate apply"\n'
     )
     text = (cli.root / "workflows.d/reports/daily.yaml").read_text()
-    assert 'source: {endpoint: "../../scripts/report.py"}' in text
+    assert "source: {endpoint: ../../scripts/report.py}" in text
 
 
 def test_new_api_from_a_function_passes_its_parameters(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
