@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iogate.store.store import Store
-from tests.faults import canaries, commit_points, hostile_bodies
+from tests.faults import canaries, commit_points, disables, hostile_bodies
 from tests.faults.chaos import report, session_of_kills
 from tests.faults.crash import crash
 from tests.gateway.driver import opened
@@ -42,6 +42,17 @@ async def test_crash_of_everything_delays_the_runs_that_were_at_work_and_poisons
     """Twice in the middle of the same calls; `python -m tests.faults.crash` does it with 300 calls of 8 s."""
     seen = await crash(tmp_path / "site", calls=20, delay_s=1.5, crashes=2)
     assert seen["ends"] == {"completed, attempt 1": 20}, seen
+
+
+@pytest.mark.timeout(120)
+async def test_no_call_is_accepted_after_disable_has_returned_not_by_a_stopped_gateway_either(
+    tmp_path: Path,
+) -> None:
+    """Four times; `python -m tests.faults.disables` does it 200 times."""
+    seen = await disables.campaign(tmp_path / "site", rounds=4, gateways=2)
+    assert (seen.late_calls, seen.late_runs) == (0, 0), seen.to_json()
+    assert seen.accepted, seen.to_json()
+    assert seen.stopped[403], "no call was under way in the stopped gateway"
 
 
 async def test_hostile_bodies_hold_neither_the_loop_nor_memory(store: Store) -> None:
