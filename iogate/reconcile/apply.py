@@ -92,14 +92,17 @@ async def apply(
     allowed: Allowed = NOTHING_ALLOWED,
     wait_s: float = WAIT_S,
     origin: Origin | None = None,
+    clear_overrides: bool = False,
 ) -> Applied:
     """Make the bundle live and wait up to `wait_s` until every gateway and worker has loaded it.
 
     `origin` is stored with a new revision, together with a summary of its changes. With `expected`, only that
-    revision is replaced (0: there must be none). Raises Refused (guard, stale `expected`), NotConverged,
-    StoreUnavailable.
+    revision is replaced (0: there must be none). `clear_overrides` ends the overrides of its APIs in the same
+    step. Raises Refused (guard, stale `expected`), NotConverged, StoreUnavailable.
     """
-    applied = await _publish(store, bundle, expected=expected, allowed=allowed, origin=origin)
+    applied = await _publish(
+        store, bundle, expected=expected, allowed=allowed, origin=origin, clear_overrides=clear_overrides
+    )
     return await _converge(store, applied, wait_s)
 
 
@@ -143,7 +146,13 @@ async def live(store: Store) -> tuple[int, Revision] | None:
 
 
 async def _publish(
-    store: Store, bundle: Bundle, *, expected: int | None, allowed: Allowed, origin: Origin | None
+    store: Store,
+    bundle: Bundle,
+    *,
+    expected: int | None,
+    allowed: Allowed,
+    origin: Origin | None,
+    clear_overrides: bool,
 ) -> Applied:
     conflict: Conflict | None = None
     for _ in range(ATTEMPTS):
@@ -155,7 +164,9 @@ async def _publish(
         changes = difference(revision, bundle.revision)
         described = None if origin is None else msgspec.structs.replace(origin, changes=changes.summary())
         try:
-            published = await store.revisions.publish(bundle, expected=number, origin=described)
+            published = await store.revisions.publish(
+                bundle, expected=number, origin=described, clear_overrides=clear_overrides
+            )
         except Conflict as error:
             conflict = error
             continue

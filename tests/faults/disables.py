@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -161,7 +162,8 @@ async def _round(site: Site, store: Store, callers: Callers, seen: Seen, number:
         returned_s, returned_ms = time.monotonic(), await store.now_ms()
         assert code == 0, "the command failed"
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # the supervisor has replaced it
+            os.kill(pid, signal.SIGCONT)
     await callers.until(2 * callers.number, 403, sent_after_s=returned_s)
     seen.rounds += 1
     seen.slowest_s = max(seen.slowest_s, returned_s - began)

@@ -139,6 +139,8 @@ class Publication:
     """Longest time to wait for gateways and workers."""
     rollback_on_failure: bool = False
     """Whether the content before is published again if a process cannot load it."""
+    clear_overrides: bool = False
+    """Whether the overrides of the APIs end in the same step."""
 
 
 async def publish(
@@ -163,6 +165,7 @@ async def publish(
             allowed=how.allowed,
             wait_s=how.wait_s,
             origin=how.origin,
+            clear_overrides=how.clear_overrides,
         )
     except NotConverged as error:
         late, applied = error, error.applied

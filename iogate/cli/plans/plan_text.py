@@ -17,10 +17,13 @@ _LABELS: Final = {"breaking": "BREAKING", "weakening": "WEAKENING", "caution": "
 _WIDTH: Final = max(map(len, _LABELS.values()))
 
 
-def plan_lines(plan: Plan, gates: Mapping[str, Gate] | None = None) -> list[str]:
-    """Return the lines of a plan: its objects, the overrides that stay, and the summary."""
+def plan_lines(
+    plan: Plan, gates: Mapping[str, Gate] | None = None, *, clear_overrides: bool = False
+) -> list[str]:
+    """Return the lines of a plan: its objects, the overrides that stay or are cleared, and the summary."""
     lines = [line for change in plan.changes for line in _change_lines(change)]
-    lines += override_lines(gates or {})
+    mark = "-" if clear_overrides else "!"
+    lines += [f"{mark}{line.removeprefix('!')}" for line in override_lines(gates or {})]
     if lines:
         lines.append("")
     return [*lines, plan.summary()]
@@ -48,7 +51,6 @@ def override_line(gate: Gate) -> str:
 
     override = gate.override
     assert override is not None, "the caller has checked it"
-    state = "enabled" if override.enabled else "disabled"
     reason = f": {override.reason}" if override.reason else ""
     until = f", until {rfc3339(override.expires_at_ms)}" if override.expires_at_ms else ""
-    return f"! override {gate.api}: {state} by {override.author}{until}{reason}"
+    return f"! override {gate.api}: {override.state} by {override.author}{until}{reason}"

@@ -45,6 +45,10 @@ async def apply(
     allow_empty: EmptyOption = False,
     max_deletes: MaxDeletesOption = None,
     select: SelectOption = "",
+    clear_overrides: Annotated[
+        bool,
+        typer.Option("--clear-overrides", help="End all overrides, so that `enabled` in the files applies."),
+    ] = False,
     require_clean: Annotated[
         bool, typer.Option("--require-clean", help="Refuse files that differ from the git commit.")
     ] = False,
@@ -94,6 +98,11 @@ async def apply(
     saved = None if file is None else plan_files.read(file)
     if saved is not None and (select or keep_orphans):
         raise Misused(f"{file} already says what is selected, and whether orphans are kept")
+    if clear_overrides and (select or (saved is not None and saved.scope.select)):
+        raise Misused(
+            "--clear-overrides and --select cannot be combined",
+            hint='clear those of some APIs with "iogate override clear"',
+        )
     scope = Scope(select=select, keep_orphans=keep_orphans) if saved is None else saved.scope
     allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes)
     origin = read_origin(settings, message)
@@ -107,8 +116,9 @@ async def apply(
     async with session.store(settings, changes=True, publishes=True) as store:
         found = await _plan(store, settings, checked, scope, file)
         guard.check(found.before, found.bundle.revision, allowed)
-        if found.plan:
-            lines = plan_lines(found.plan, found.facts.gates)
+        overridden = any(gate.override is not None for gate in found.facts.gates.values())
+        if found.plan or (clear_overrides and overridden):
+            lines = plan_lines(found.plan, found.facts.gates, clear_overrides=clear_overrides)
             confirm(session.screen, [*lines, ""], "Apply?", yes=yes or saved is not None)
         how = plan_files.Publication(
             schema="apply",
@@ -116,6 +126,7 @@ async def apply(
             origin=origin,
             wait_s=wait_s or 0,
             rollback_on_failure=rollback_on_failure,
+            clear_overrides=clear_overrides,
         )
         await plan_files.publish(session, store, settings, found, how)
 
