@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import os
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from iogate.cli import app
+from iogate.documents import read_text
 from tests.cli.conftest import Cli
 
 API = """\
@@ -196,6 +205,67 @@ def test_fix_removes_ignore_comments_without_effect(shop: Cli) -> None:
         "  - note: {set: {text: .text}} # iogate: ignore IOG521 the text, IOG507\n"
         "  - more: {set: {text: a}}\n"
     )
+
+
+PARTS = st.lists(
+    st.sampled_from(
+        [
+            "  # iogate: ignore IOG504 gone\n",
+            "  # just a comment\n",
+            "  - a{n}: {{set: {{x: 1}}}} # iogate: ignore IOG521, IOG506 why\n",
+            "  - b{n}: {{set: {{x: .x, y: '.y', z: \".z\"}}}}\n",
+            "  - c{n}:\n      set:\n        # above\n        x: $context.x # behind\n",
+            "  - d{n}: {{set: {{x: .x}}}} # iogate: ignore IOG521 text\n",
+            "  - e{n}:\n      set: &x{n} {{x: .x}}\n  - f{n}: {{set: *x{n}}}\n",
+            "  - g{n}: {{set: {{x: |\n      .x\n      }}}}\n",
+        ]
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(PARTS)
+@settings(deadline=None)
+def test_fix_twice_is_fix_once_and_only_expressions_change_the_result(parts: list[str]) -> None:
+    head = (
+        "document: {dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}\ndo:\n  - z: {set: {z: 1}}\n"
+    )
+    text = head + "".join(part.format(n=number) for number, part in enumerate(parts))
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "workflows.d/w.yaml")
+        file.parent.mkdir()
+        file.write_text(text)
+        before = read_text(text, "w.yaml")
+
+        def fix() -> str:
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                app.run(["-C", folder, "-q", "lint", "--fix"])
+            return file.read_text()
+
+        here = Path.cwd()
+        try:
+            once = fix()
+            assert fix() == once
+        finally:
+            os.chdir(here)
+    after = read_text(once, "w.yaml")
+    assert unwrapped(after.data) == unwrapped(before.data)
+    kept = [line for line in text.splitlines() if "just a comment" in line or "# above" in line]
+    assert [line for line in once.splitlines() if "just a comment" in line or "# above" in line] == kept
+
+
+def unwrapped(value: Any) -> Any:
+    """Return the value without the `${ }` around its texts."""
+    match value:
+        case dict():
+            return {name: unwrapped(each) for name, each in value.items()}
+        case list():
+            return [unwrapped(each) for each in value]
+        case str() if value.startswith("${ "):
+            return value[3:-2]
+        case _:
+            return value
 
 
 def test_diff_shows_the_corrections_and_changes_nothing(shop: Cli) -> None:

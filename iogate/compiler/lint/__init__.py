@@ -6,7 +6,8 @@ The rules here look at a whole project, or ask for a habit that not every projec
     project       the documents of a project, as rules see them
     linter        all rules, severities by the settings, ignore comments
     secrets       literal secrets in workflows and debug cases
-    exposure      APIs open to everyone at a public address, long retention, missing debug cases
+    exposure      APIs open to everyone at a public address, long retention
+    debug_cases   APIs and schedules without a debug case
     side_effects  GET calls that change something
     input_fields  reads of fields that the input schema lacks
     schemas       the members that a JSON Schema describes

@@ -1,4 +1,4 @@
-"""Rules about API documents: open to everyone (IOG526), no debug case (IOG528), long retention (IOG529)."""
+"""Rules about APIs: open to everyone (IOG526), long retention (IOG529)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ LONG_RETENTION_S: Final = 90 * 86_400
 
 
 def check(project: Project) -> Iterator[Problem]:
-    """Report what each API of the project should not have."""
+    """Report APIs that are open to everyone or keep their runs for long."""
     address = None if project.settings is None else _public_address(project.settings)
     for api in project.apis:
         if address is not None:
             yield from _open(api, address)
-        yield from _untested(api)
         yield from _kept(api)
 
 
@@ -45,20 +44,6 @@ def _open(api: Api, address: str) -> Iterator[Problem]:
         "IOG526",
         f"everyone can call {api.id}: it needs no authentication, and the gateway is public ({address})",
         hint="ask for a token, auth: {token: {env: NAME}}, or ignore this with the reason",
-    )
-
-
-def _untested(api: Api) -> Iterator[Problem]:
-    if api.method.debug:
-        return
-    yield problem_at(
-        api.document,
-        ("methods", api.name),
-        "IOG528",
-        f"{api.id} has no debug case, so no test notices if a change breaks it",
-        key=True,
-        hint='add one under "debug"; "iogate test" runs it',
-        severity="advice",
     )
 
 
