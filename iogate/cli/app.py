@@ -24,7 +24,7 @@ from iogate.cli.documents import (
     format_command,
     lint_command,
 )
-from iogate.cli.plans import plan_command
+from iogate.cli.plans import diff_command, plan_command, rollback_command
 from iogate.cli.processes import doctor_command, process_commands, store_commands
 from iogate.cli.project import project_commands, secret_commands
 from iogate.cli.render import write_stderr, write_stdout
@@ -89,6 +89,8 @@ for module in (
     secret_commands,
     debug_commands,
     plan_command,
+    diff_command,
+    rollback_command,
     revision_commands,
     history_commands,
     gate_commands,

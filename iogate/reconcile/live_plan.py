@@ -40,9 +40,16 @@ class LivePlan:
 
 
 async def against_live(
-    store: Store, files: Bundle, cases: CaseReader | None = None, scope: Scope = EVERYTHING
+    store: Store,
+    files: Bundle,
+    cases: CaseReader | None = None,
+    scope: Scope = EVERYTHING,
+    *,
+    restores: bool = False,
 ) -> LivePlan:
     """Compare compiled files, or a part of them, with the live revision.
+
+    `restores`: the files are an earlier revision, whose deleted APIs return with their switches.
 
     Raises NotFound or Refused as `wanted` does, WrongStore or NotAuthentic for a live revision that cannot be
     read, StoreUnavailable.
@@ -51,6 +58,8 @@ async def against_live(
     number, before = found if found is not None else (0, NOTHING.revision)
     bundle = wanted(before, files, scope)
     facts = await live_facts.read(store, before, bundle.revision)
+    if restores:
+        facts = replace(facts, deleted=frozenset())
     if cases is not None:
         facts = replace(facts, cases=cases(before, bundle.revision))
     old = Side(

@@ -116,9 +116,18 @@ class Plan:
         if not self.changes:
             return "No changes: live is the same as the files"
         counts = f"{self.count('add')} to add, {self.count('change')} to change"
-        line = f"Plan: {counts}, {self.count('delete')} to delete"
+        return f"Plan: {counts}, {self.count('delete')} to delete{self._marks()}"
+
+    def past_summary(self) -> str:
+        """Return one line about two revisions: `2 added, 1 changed, 1 deleted`."""
+        if not self.changes:
+            return "No differences"
+        counts = f"{self.count('add')} added, {self.count('change')} changed"
+        return f"{counts}, {self.count('delete')} deleted{self._marks()}"
+
+    def _marks(self) -> str:
         marks = [f"{number} {severity}" for severity, number in self.marked.items() if number]
-        return line + (f" ({', '.join(marks)})" if marks else "")
+        return f" ({', '.join(marks)})" if marks else ""
 
     def to_json(self) -> dict[str, Any]:
         return {

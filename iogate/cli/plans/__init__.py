@@ -1,1 +1,1 @@
-"""`iogate plan` and other commands that show a difference between files, revisions and the live state."""
+"""`iogate plan`, `diff`, `rollback`: commands that show a difference of files, revisions and live."""

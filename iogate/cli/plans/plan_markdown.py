@@ -27,9 +27,9 @@ _SPECIAL: Final = re.compile(r"([\\`*_\[\]~$|]|:(?=//)|(?<=www)\.)", re.IGNORECA
 _LABELS: Final = {"breaking": "🔴 **breaking**", "weakening": "🟠 **weakening**", "caution": "caution"}
 
 
-def plan_markdown(plan: Plan, title: str, notes: list[str]) -> str:
+def plan_markdown(plan: Plan, title: str, notes: list[str], summary: str = "") -> str:
     """Return the comment: a summary, the marked changes, and all changes in a part that can be opened."""
-    parts = [f"### {escape(title)}", "", f"**{escape(plan.summary())}**", ""]
+    parts = [f"### {escape(title)}", "", f"**{escape(summary or plan.summary())}**", ""]
     marked = [
         f"- {_LABELS[meaning.severity]} {escape(change.id)}: {escape(meaning.text)}"
         for change in plan.changes

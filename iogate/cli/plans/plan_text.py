@@ -18,7 +18,11 @@ _WIDTH: Final = max(map(len, _LABELS.values()))
 
 
 def plan_lines(
-    plan: Plan, gates: Mapping[str, Gate] | None = None, *, clear_overrides: bool = False
+    plan: Plan,
+    gates: Mapping[str, Gate] | None = None,
+    *,
+    clear_overrides: bool = False,
+    summary: str = "",
 ) -> list[str]:
     """Return the lines of a plan: its objects, the overrides that stay or are cleared, and the summary."""
     lines = [line for change in plan.changes for line in _change_lines(change)]
@@ -26,7 +30,7 @@ def plan_lines(
     lines += [f"{mark}{line.removeprefix('!')}" for line in override_lines(gates or {})]
     if lines:
         lines.append("")
-    return [*lines, plan.summary()]
+    return [*lines, summary or plan.summary()]
 
 
 def _change_lines(change: ObjectChange) -> Iterator[str]:

@@ -1,0 +1,109 @@
+"""`iogate diff`: differences between two revisions, the live one and the files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iogate.cli import completion
+from iogate.cli.plans.plan_command import CHANGES
+from iogate.cli.plans.plan_text import plan_lines
+from iogate.cli.render import Output
+from iogate.cli.session import Session, command
+from iogate.errors import Misused, NotFound
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Bundle
+    from iogate.settings import Settings
+    from iogate.store.store import Store
+
+PANEL = "Live"
+LIVE = "live"
+FILES = "files"
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "diff", formats=(Output.MARKDOWN,), rich_help_panel=PANEL)(diff)
+
+
+async def diff(
+    session: Session,
+    before: Annotated[
+        str, typer.Argument(metavar="A", help="Revision, live or files.", autocompletion=completion.revisions)
+    ],
+    after: Annotated[
+        str,
+        typer.Argument(metavar="[B]", help="The same; default: live.", autocompletion=completion.revisions),
+    ] = LIVE,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 2 if there are differences.")
+    ] = False,
+) -> None:
+    """Show the differences between two revisions, and their meaning.
+
+    Raises:
+        NotFound: there is no such revision.
+        InvalidFiles: the files have errors.
+        Misused: a name is not a revision.
+    """
+    from iogate.cli.plans.plan_markdown import plan_markdown
+    from iogate.reconcile.facts import Facts
+    from iogate.reconcile.plan import Side, plan
+
+    settings = session.settings()
+    for name in (before, after):
+        _check_name(name)
+    async with session.store(settings) as store:
+        first, old = await _side(session, store, settings, before)
+        second, new = await _side(session, store, settings, after)
+    found = plan(Side.of(old), Side.of(new), Facts())
+    note = f"from {_called(before, first)} to {_called(after, second)}"
+    session.screen.note(note, style="bright_black")
+    summary = found.past_summary()
+    session.screen.data(
+        "diff",
+        {
+            "from": {"revision": first, "digest": old.revision.digest},
+            "to": {"revision": second, "digest": new.revision.digest},
+            **found.to_json(),
+        },
+        plan_lines(found, summary=summary),
+        {Output.MARKDOWN: lambda: plan_markdown(found, "iogate diff", [note], summary)},
+    )
+    if exit_code and found:
+        raise typer.Exit(CHANGES)
+
+
+def _check_name(name: str) -> None:
+    if name not in {LIVE, FILES} and not (name.isascii() and name.isdigit() and len(name) < 16):
+        raise Misused(f"{name}: expected the number of a revision, {LIVE} or {FILES}")
+
+
+def _called(name: str, number: int | None) -> str:
+    if number is None:
+        return "the files"
+    return f"live revision {number}" if name == LIVE else f"revision {number}"
+
+
+async def _side(session: Session, store: Store, settings: Settings, name: str) -> tuple[int | None, Bundle]:
+    """Return the number of a revision, None for the files, and its content.
+
+    Raises:
+        NotFound: the store does not keep the revision.
+    """
+    from iogate.cli.documents.bundle import compile_or_fail
+
+    del session
+    if name == FILES:
+        checked = compile_or_fail(settings, purpose="apply")
+        assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
+        return None, checked.bundle
+    if name == LIVE:
+        live = await store.revisions.live()
+        if live is None:
+            raise NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
+        number = live[0]
+    else:
+        number = int(name)
+    return number, await store.revisions.bundle(number)

@@ -1,0 +1,116 @@
+"""`iogate rollback`: publication of the content of an earlier revision, as a new one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from iogate.cli import completion
+from iogate.cli.options import parse_seconds
+from iogate.cli.plans.deletion_options import EmptyOption, MaxDeletesOption, PruneOption, YesOption
+from iogate.cli.session import Session, command
+from iogate.errors import NotFound
+
+if TYPE_CHECKING:
+    from iogate.settings import Settings
+    from iogate.store.revisions.origin import Origin
+    from iogate.store.store import Store
+
+PANEL = "Live"
+NONE_EARLIER = "IOG712"
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "rollback", rich_help_panel=PANEL)(rollback)
+
+
+async def rollback(
+    session: Session,
+    revision: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[N]",
+            min=1,
+            help="Revision to restore; default: the one before the live one.",
+            autocompletion=completion.revisions,
+            show_default=False,
+        ),
+    ] = None,
+    yes: YesOption = False,
+    prune: PruneOption = False,
+    allow_empty: EmptyOption = False,
+    max_deletes: MaxDeletesOption = None,
+    wait: Annotated[
+        str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for gateways and workers.")
+    ] = "5s",
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="TEXT", help="Note for the history of revisions.")
+    ] = "",
+) -> None:
+    """Show the plan, ask, and publish the content of an earlier revision as a new one.
+
+    Raises:
+        NotFound: the store does not keep the revision, or there is no earlier one.
+        Misused: there is no terminal to ask on.
+        Refused: the plan deletes more than the options allow, or it is not confirmed.
+        NotConverged: the revision is live, but not every process has loaded it in time.
+    """
+    from iogate.cli.plans import plan_files
+    from iogate.cli.plans.confirmation import confirm
+    from iogate.cli.plans.plan_text import plan_lines
+    from iogate.reconcile import guard
+    from iogate.reconcile.guard import Allowed
+    from iogate.reconcile.live_plan import against_live
+
+    settings = session.settings()
+    wait_s = parse_seconds(wait, "--wait")
+    allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes)
+    async with session.store(settings, changes=True, publishes=True) as store:
+        number = revision if revision is not None else await _previous(store)
+        bundle = await store.revisions.bundle(number)
+        found = await against_live(store, bundle, restores=True)
+        guard.check(found.before, found.bundle.revision, allowed)
+        if found.plan:
+            session.screen.note(f"restores revision {number} over live revision {found.number}")
+            lines = plan_lines(found.plan, found.facts.gates)
+            confirm(session.screen, [*lines, ""], f"Roll back to revision {number}?", yes=yes)
+        how = plan_files.Publication(
+            schema="rollback",
+            allowed=allowed,
+            origin=await _origin(store, settings, number, message),
+            wait_s=wait_s or 0,
+        )
+        await plan_files.publish(session, store, settings, found, how)
+
+
+async def _previous(store: Store) -> int:
+    """Return the number of the revision before the live one.
+
+    Raises:
+        NotFound: there is none, or the store does not keep it.
+    """
+    live = await store.revisions.live()
+    earlier = [entry.number for entry in await store.revisions.history() if live and entry.number < live[0]]
+    if not earlier:
+        raise NotFound(
+            "there is no earlier revision to restore",
+            code=NONE_EARLIER,
+            hint="`iogate history` lists the revisions that the store keeps",
+        )
+    return max(earlier)
+
+
+async def _origin(store: Store, settings: Settings, number: int, message: str) -> Origin:
+    """Return the origin of the rollback: its author, and the commit of the restored revision."""
+    from iogate.cli.revisions.publication import read_origin
+
+    restored = await store.revisions.origin(number)
+    return msgspec.structs.replace(
+        read_origin(settings, message),
+        commit=restored.commit if restored is not None else "",
+        dirty=restored.dirty if restored is not None else False,
+        action="rollback",
+        restores=number,
+    )
