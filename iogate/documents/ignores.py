@@ -16,7 +16,7 @@ from iogate.documents.problems import Problem, in_order
 from iogate.documents.yaml.comments import Comment, comments
 from iogate.documents.yaml.source import Source, Span
 from iogate.messages import nearest, quoted
-from iogate.settings.lint_rules import INVALID_IGNORE, LINT_RULES, OFF
+from iogate.settings.lint_rules import INVALID_IGNORE, LINT_RULES, OFF, PARTLY_WARNINGS
 
 _WANTED: Final = re.compile(r"#+\s*iogate\s*:", re.IGNORECASE)
 _DIRECTIVE: Final = re.compile(
@@ -73,7 +73,7 @@ class Ignores:
         used: set[Ignore] = set()
         for problem in problems:
             level = lint.get(problem.code, problem.severity)
-            if problem.severity == "error" or problem.code not in LINT_RULES or level == "error":
+            if problem.severity == "error" or level == "error":
                 shown.append(problem)
             elif level != OFF:
                 covering = [each for each in self.valid.get(problem.path, ()) if each.covers(problem)]
@@ -130,7 +130,7 @@ def _read(comment: Comment, source: Source) -> Iterator[Ignore | Problem]:
         yield _invalid(source, whole, '"ignore-file" must be before the first key of the file', hint)
         return
     for code, span in codes:
-        if code not in LINT_RULES:
+        if code not in LINT_RULES and code not in PARTLY_WARNINGS:
             yield _unknown(source, code, span)
         else:
             yield Ignore(comment=comment, code=code, whole_file=word == "ignore-file", span=span)
@@ -147,7 +147,9 @@ def _codes(text: str, comment: Comment, start: int) -> Iterator[tuple[str, Span]
 
 def _unknown(source: Source, code: str, span: Span) -> Problem:
     if re.fullmatch(r"IOG[1-46]\d\d", code):
-        return _invalid(source, span, f"{code} is an error, which no comment can ignore", "correct its cause")
+        return _invalid(
+            source, span, f"{code} prevents an apply, so no comment can ignore it", "correct its cause"
+        )
     digits = "IOG" + code[len("IOG") :].replace("O", "0")
     meant = digits if digits in LINT_RULES else nearest(code, LINT_RULES)
     hint = f'did you mean "{meant}"?' if meant else 'list the codes with "iogate explain"'

@@ -34,6 +34,9 @@ LINT_RULES: Final[Mapping[str, Level]] = {
 }
 """Severity of each rule, unless the settings change it."""
 
+PARTLY_WARNINGS: Final = frozenset({"IOG315", "IOG318", "IOG321"})
+"""Codes of errors that are warnings in some cases; a comment can ignore these cases."""
+
 _SEVERITY: Final = choice(OFF, "advice", "warning", "error")
 
 

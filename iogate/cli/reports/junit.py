@@ -28,6 +28,8 @@ class TestCase:
     failures: Sequence[str] = ()
     kind: str = "failure"
     """Type of the failure."""
+    advice: str = ""
+    """Text of a case that neither passed nor failed; JUnit calls it skipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,12 @@ def _case_lines(case: TestCase, suite: str) -> list[str]:
     if case.line is not None:
         place["line"] = str(case.line)
     head = _attributes(name=case.name, classname=suite, time=_seconds(case.took_s), **place)
+    if case.advice:
+        return [
+            f"    <testcase{head}>",
+            f"      <skipped{_attributes(message=case.advice)}/>",
+            "    </testcase>",
+        ]
     if not case.failures:
         return [f"    <testcase{head}/>"]
     text = "\n".join(case.failures)
@@ -71,7 +79,7 @@ def _counts(cases: Sequence[TestCase]) -> dict[str, str]:
         "tests": str(len(cases)),
         "failures": str(sum(bool(case.failures) for case in cases)),
         "errors": "0",
-        "skipped": "0",
+        "skipped": str(sum(bool(case.advice) for case in cases)),
         "time": _seconds(sum(case.took_s for case in cases)),
     }
 

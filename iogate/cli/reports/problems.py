@@ -43,13 +43,18 @@ class ProblemReport:
                 name=f"{problem.code} at {problem.path}:{problem.line}:{problem.column}",
                 file=problem.path,
                 line=problem.line,
-                failures=[one_line(problem), *([problem.hint] if problem.hint else [])],
+                failures=_texts(problem) if problem.severity != "advice" else (),
+                advice=one_line(problem) if problem.severity == "advice" else "",
                 kind=problem.severity,
             )
             for problem in self.problems
         ]
         cases += [junit.TestCase(name=path, file=path) for path in self.files if path not in with_problem]
         return junit.render(f"iogate {self.command}", [junit.TestSuite(name=self.command, cases=cases)])
+
+
+def _texts(problem: Problem) -> list[str]:
+    return [one_line(problem), *([problem.hint] if problem.hint else [])]
 
 
 def one_line(problem: Problem) -> str:
@@ -61,7 +66,7 @@ def one_line(problem: Problem) -> str:
 
 
 def settings_problems(message: str, code: str) -> list[Problem]:
-    """Return the errors of settings as problems; each line of the message may begin with `FILE:LINE: `."""
+    """Return the errors of settings as problems; a line of the message may begin with `FILE:LINE: `."""
     import re
 
     from iogate.documents.problems import Problem
@@ -69,16 +74,16 @@ def settings_problems(message: str, code: str) -> list[Problem]:
 
     found: list[Problem] = []
     for line in message.splitlines():
-        placed = re.match(rf"{re.escape(FILE_NAME)}:(\d+)(?::(\d+))?: (.*)", line)
+        placed = re.match(r"(iogate(?:\.[\w.-]+)?\.yaml):(\d+)(?::(\d+))?: (.*)", line)
         if placed is None and line.startswith(" ") and found:
             continue  # source line and caret of a syntax error
         found.append(
             Problem(
                 code=code,
-                message=placed[3] if placed else line,
-                path=FILE_NAME,
-                line=int(placed[1]) if placed else 1,
-                column=int(placed[2] or 1) if placed else 1,
+                message=placed[4] if placed else line,
+                path=placed[1] if placed else FILE_NAME,
+                line=int(placed[2]) if placed else 1,
+                column=int(placed[3] or 1) if placed else 1,
             )
         )
     return found

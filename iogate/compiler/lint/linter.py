@@ -14,7 +14,7 @@ from iogate.compiler.lint.project import Project
 from iogate.documents.fixes import ReplaceComment
 from iogate.documents.ignores import Ignore, read_ignores
 from iogate.documents.problems import Problem, in_order
-from iogate.settings.lint_rules import LINT_RULES, OFF, UNUSED_IGNORE, Level
+from iogate.settings.lint_rules import LINT_RULES, OFF, PARTLY_WARNINGS, UNUSED_IGNORE, Level
 
 _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
     secrets.check,
@@ -48,7 +48,7 @@ def judged(
     ignores = read_ignores(sources)
     found = [*problems, *findings(project), *ignores.problems]
     remaining, used = ignores.split(found, lint)
-    broken = {problem.path for problem in remaining if problem.code not in LINT_RULES}
+    broken = {each.path for each in remaining if each.severity == "error" and each.code not in LINT_RULES}
     evaluated = _evaluated(project, lint, selected)
     unused = [
         _unused(ignore, path, lint)
@@ -82,7 +82,8 @@ def _evaluated(project: Project, lint: Mapping[str, str], selected: Collection[s
     skipped = {*_OF_THE_MACHINE, UNUSED_IGNORE, *(code for code, level in lint.items() if level == OFF)}
     skipped |= set() if project.complete else _OF_PROJECTS
     skipped |= _OF_SETTINGS if project.settings is None else set()
-    return {*selected} - skipped
+    partly = set() if project.settings is None else PARTLY_WARNINGS
+    return {*selected, *partly} - skipped
 
 
 def _unused(ignore: Ignore, path: str, lint: Mapping[str, str]) -> Problem:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iogate.cli.reports import github, sarif
+from iogate.cli.reports.problems import settings_problems
 from iogate.documents.problems import Problem
 from tests.cli.conftest import Cli
 
@@ -207,8 +208,11 @@ def test_sarif_of_a_file_elsewhere_has_its_whole_uri(tmp_path: Path) -> None:
 def test_junit_has_a_failed_case_per_problem_and_a_passed_one_per_good_file(project: Cli) -> None:
     root = ET.fromstring(project("lint", "-o", "junit", code=3).out)
     (suite,) = root
-    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("lint", "5", "4")
-    assert [case.get("name") for case in suite if case.find("failure") is None] == ["workflows.d/fine.yaml"]
+    counts = [suite.get(name) for name in ("name", "tests", "failures", "skipped")]
+    assert counts == ["lint", "5", "3", "1"]
+    assert [case.get("name") for case in suite if len(case) == 0] == ["workflows.d/fine.yaml"]
+    (advice,) = [case[0] for case in suite if case.find("skipped") is not None]
+    assert str(advice.get("message")).startswith("apis.d/kept.yaml:7:16: advice IOG529: runs of audit/order")
     failure = suite[0].find("failure")
     assert failure is not None
     assert failure.get("type") == "error"
@@ -239,3 +243,11 @@ def test_errors_of_settings_are_in_the_reports(command: str, cli: Cli) -> None:
     levels = {each["level"] for each in cli(command, "-o", "sarif", code=3).json["runs"][0]["results"]}
     assert "error" in levels
     assert 'file="iogate.yaml" line="2"' in cli(command, "-o", "junit", code=3).out
+
+
+def test_errors_of_settings_keep_the_file_and_line_that_they_name() -> None:
+    message = "iogate.staging.yaml:3: port: expected a number\nIOGATE_PORT: expected a number"
+    assert [(each.path, each.line, each.message) for each in settings_problems(message, "IOG191")] == [
+        ("iogate.staging.yaml", 3, "port: expected a number"),
+        ("iogate.yaml", 1, "IOGATE_PORT: expected a number"),
+    ]
