@@ -46,6 +46,23 @@ async def test_timers_and_leases_continue(each_store: Store) -> None:
     assert [verdict.applied for verdict in verdicts] == [True, True]
 
 
+async def test_an_override_ends_on_time(each_store: Store) -> None:
+    """A gateway that reads the gate and the script that accepts agree on the time."""
+    await publish(each_store)
+    await set_back(each_store)
+    await each_store.leases.take("w", 0)
+    await each_store.gates.set_enabled(["orders/submit"], False, author="ada", ttl_s=0.05)
+    intake = each_store.intake()
+    assert not await each_store.gates.is_enabled("orders/submit")
+
+    async def over() -> bool:
+        return await each_store.gates.is_enabled("orders/submit")
+
+    await until(over)
+    assert (await each_store.gates.states())["orders/submit"].enabled
+    assert isinstance(await intake.accept(request(intake)), Accepted)
+
+
 async def test_the_rate_limiter_admits_the_next_call(each_store: Store) -> None:
     """Also if no worker takes anything, so that the change of the clock is not detected."""
     limited = api(limits=Limits(rate=10.0, burst=1))

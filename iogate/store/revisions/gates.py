@@ -26,6 +26,9 @@ _ACCEPTING = (b"1", b"2")
 _HOLDING = ("2", "3")
 _STATES = {"0": "disabled", "1": "enabled", "2": "held", "3": "disabled, held"}
 
+_CLOCK = (("TIME",), ("MGET", keys.CLOCK_AHEAD))
+"""Commands for the time of the scripts, which set the end of an override; MGET accepts a key of any type."""
+
 _switched = msgspec.msgpack.Decoder(list[tuple[str, str, str, int, int]])
 
 
@@ -200,10 +203,10 @@ class Gates:
 
     async def states(self) -> dict[str, Gate]:
         """Return the gates of the live revision, by API; internal gates of schedules are left out."""
-        apis, clock = await self._connection.calls([("SMEMBERS", keys.GATES), ("TIME",)])
+        apis, *clock = await self._connection.calls([("SMEMBERS", keys.GATES), *_CLOCK])
         decoded = (api.decode("utf-8", "replace") for api in apis)
         names = sorted(name for name in decoded if not name.startswith(PREFIX))
-        now_ms = time_ms(clock)
+        now_ms = _now_ms(*clock)
         rows = zip(names, await self._rows(names), strict=True)
         # A gate without fields was removed between the two commands.
         return {name: _gate(name, row, now_ms) for name, row in rows if row != []}
@@ -222,13 +225,13 @@ class Gates:
 
     async def is_enabled(self, api: str) -> bool:
         """Return whether one API is enabled; an API without a gate is not."""
-        row, clock = await self._connection.calls(
-            [("HMGET", keys.GATE + api, "on", "until", "base"), ("TIME",)]
+        row, *clock = await self._connection.calls(
+            [("HMGET", keys.GATE + api, "on", "until", "base"), *_CLOCK]
         )
         on, until, base = (value or b"" for value in row)
         if until and not _is_time(until):
             return False
-        return (base if until and time_ms(clock) >= int(until) else on) in _ACCEPTING
+        return (base if until and _now_ms(*clock) >= int(until) else on) in _ACCEPTING
 
     async def watch(self) -> AsyncGenerator[Change, None]:
         """Yield the current version, then each change within POLL_S, also across lost connections."""
@@ -244,14 +247,14 @@ class Gates:
                 await bell.wait(POLL_S)
 
     async def _change(self) -> Change:
-        (number, changes), clock, ends = await self._connection.calls(
+        (number, changes), ends, *clock = await self._connection.calls(
             [
                 ("HMGET", keys.LIVE, "number", "changes"),
-                ("TIME",),
                 ("ZRANGE", keys.EXPIRIES, 0, -1, "WITHSCORES"),
+                *_CLOCK,
             ]
         )
-        now_ms = time_ms(clock)
+        now_ms = _now_ms(*clock)
         expired = sum(float(end) <= now_ms for end in ends[1::2])
         return Change(revision=_count(number), changes=_count(changes), expired=expired)
 
@@ -259,6 +262,12 @@ class Gates:
 def state_of(*, enabled: bool, held: bool) -> str:
     """Return `enabled`, `held`, `disabled`, or `disabled, held`: refuses calls, and its runs are on hold."""
     return ("held" if enabled else "disabled, held") if held else "enabled" if enabled else "disabled"
+
+
+def _now_ms(clock: Sequence[bytes], ahead: Sequence[bytes | None]) -> int:
+    """Return the time of the store from the replies to _CLOCK, as `time.lua` does."""
+    (text,) = ahead
+    return time_ms(clock) + (int(text) if text and len(text) < 12 and text.isdigit() else 0)
 
 
 def _count(text: bytes | None) -> int:
