@@ -42,6 +42,18 @@ class LiteralSecret(msgspec.Struct, frozen=True, kw_only=True, tag="literal"):
 StoredSecret: TypeAlias = EnvSecret | FileSecret | HashedSecret
 Secret: TypeAlias = StoredSecret | LiteralSecret
 
+
+def source_of(secret: StoredSecret) -> str:
+    """Return the source of a secret on the machine, `env NAME` or `file PATH`; empty for a hash."""
+    match secret:
+        case EnvSecret(name=name):
+            return f"env {name}"
+        case FileSecret(path=path):
+            return f"file {path}"
+        case _:
+            return ""
+
+
 S_co = TypeVar("S_co", covariant=True)
 
 

@@ -23,6 +23,7 @@ from iogate.errors import IogateError, WrongStore
 from iogate.gateway.calls import routes
 from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.store.connection.connection import CommandFailed
+from iogate.store.maintenance.fingerprints import Fingerprints
 from iogate.store.maintenance.presence import GATEWAY, UNSET, Failure, Process, concerns_revision, failure
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.store import open_store
@@ -67,6 +68,8 @@ class Refresher:
     ) -> None:
         self._state = state
         self._keyring = keyring
+        self._fingerprints = Fingerprints(keyring)
+        state.fingerprint = keyring.fingerprint
         self._find_store = find_store
         self._replicas = replicas
         self._reading: asyncio.Task[None] | None = None
@@ -200,6 +203,7 @@ class Refresher:
                 before=state.table,
                 root=state.root,
                 hashing=state.hashing,
+                fingerprint=state.fingerprint,
             )
         except ValueError as error:
             # Revisions of this release's compiler always build; another release may have compiled this one.
@@ -256,7 +260,8 @@ class Refresher:
             table = self._state.table
             if table is None:
                 continue
-            for route in await asyncio.to_thread(_changed, list(table.routes.values())):
+            changed = await asyncio.to_thread(_changed, list(table.routes.values()))
+            for route in changed:
                 before, route.authenticator = route.authenticator, route.authenticator.renewed()
                 if (route.authenticator.unset, route.authenticator.spare) != (before.unset, before.spare):
                     _log_secrets(route)
@@ -266,6 +271,9 @@ class Refresher:
                         route.api.id,
                         extra={"action": "api.secrets", "api": route.api.id},
                     )
+            if changed and (store := self._state.store) is not None:
+                with contextlib.suppress(*BROKEN):
+                    await self._announce(store)  # otherwise the next announcement has them
 
     async def _recover_revision(self) -> None:
         """Load the revision of a store that was emptied and refilled between two reads of its changes."""
@@ -307,6 +315,10 @@ class Refresher:
                 failed={DEFAULT_PROJECT: self._failure} if self._failure is not None else {},
                 detail={"url": self._state.public_url}
                 | {UNSET + name: "; ".join(lacks) for name, lacks in unset.items()},
+                fingerprints=self._fingerprints.update(
+                    {**(table.fingerprints if table is not None else {}), **self._state.sender_fingerprints()}
+                ),
+                fingerprint_key=self._fingerprints.key,
             )
         )
 

@@ -6,12 +6,13 @@ Written by `refresh` and `process`, read by every route. Each reference is repla
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from iogate.errors import Unreachable
+from iogate.gateway.authentication.authenticator import Fingerprint, no_fingerprint
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.hosts import Hosts
@@ -64,6 +65,10 @@ class GatewayState:
     counts: dict[str, Counts] = field(default_factory=dict)
     senders: StoredAuth | None = None
     """Credentials that may send events; None: the path is closed."""
+    sender_fingerprints: Callable[[], Mapping[str, str]] = dict
+    """Returns the fingerprints of the secrets of event senders, by their source."""
+    fingerprint: Fingerprint = no_fingerprint
+    """Makes the fingerprints of secrets of this process."""
     events: EventCounts = field(default_factory=EventCounts)
     shared: SharedMetrics | None = None
     """Counts of the other processes on this port; None if there is only one process."""

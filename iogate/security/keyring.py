@@ -90,6 +90,7 @@ class Keyring:
         self._macs: dict[Purpose, tuple[Mac, ...]] = {
             purpose: tuple(Mac(derive(key, purpose)) for key in keys) for purpose in PURPOSES
         }
+        self._fingerprints = Mac(derive(keys[0], "fingerprint")) if keys else None
         self.ids: tuple[str, ...] = tuple(derive(key, "id", 6).hex() for key in keys)
         """Public name of each key, which reveals nothing about the key."""
         self._private = None if publish_key is None else _private(publish_key)
@@ -119,6 +120,17 @@ class Keyring:
     def signs_programs(self) -> bool:
         """True with `publish_key`."""
         return self._private is not None
+
+    def fingerprint(self, source: str, secret: str) -> str | None:
+        """Return a text that is equal for equal secrets of one source; None without a key.
+
+        It is an HMAC, cut to 32 bits: without the key, nobody can test a guess, and even with it, many
+        guesses fit.
+        """
+        if self._fingerprints is None:
+            return None
+        message = _message([source.encode("utf-8", "surrogatepass"), secret.encode("utf-8", "surrogatepass")])
+        return self._fingerprints.digest(message)[:4].hex()
 
     def sign(self, purpose: Purpose, *parts: bytes) -> bytes:
         """Return the seal of `parts`: SEAL_CHARACTERS characters of unpadded base64.

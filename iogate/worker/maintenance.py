@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
+from iogate.store.maintenance.fingerprints import Fingerprints
 from iogate.store.maintenance.presence import WORKER, Process
 from iogate.store.store import Store
 from iogate.timing.backoff import with_jitter
@@ -49,6 +50,7 @@ class Maintenance:
         self._audits = audits
         self._facts = facts
         self._follower = follower
+        self._fingerprints = Fingerprints(store.keyring)
         self._started_at_ms = epoch_ms()
         self._next_audit = 0.0
 
@@ -94,6 +96,8 @@ class Maintenance:
                     "audits": str(self._audits).lower(),
                     **self._secrets.announced(),
                 },
+                fingerprints=self._fingerprints.update(self._secrets.fingerprints),
+                fingerprint_key=self._fingerprints.key,
             )
         )
 
@@ -118,7 +122,11 @@ class Maintenance:
             )
 
     async def _refresh(self) -> None:
+        """Resolve the secrets again, and announce a new value at once."""
+        before = self._secrets.fingerprints
         self._secrets.refresh()
+        if self._secrets.fingerprints != before:
+            await self.announce()
 
     async def leave(self) -> None:
         """Remove the presence of the worker, if the store can be reached."""

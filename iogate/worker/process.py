@@ -82,7 +82,7 @@ async def work(
     if store is None:
         ticking.cancel()
         return
-    secrets = SecretStore(settings, root, once=registry.once())
+    secrets = SecretStore(settings, root, once=registry.once(), keyring=ring)
     programs = Programs(store.revisions)
     sinks = read_sinks(settings)
     clock = StoreClock()

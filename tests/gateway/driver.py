@@ -193,9 +193,17 @@ class World:
 
 
 @asynccontextmanager
-async def opened(store: Store, *, loopback: bool = True, root: Path | None = None) -> AsyncIterator[World]:
+async def opened(
+    store: Store, *, loopback: bool = True, root: Path | None = None, senders: StoredAuth | None = None
+) -> AsyncIterator[World]:
     """A gateway in this process on the given store; nothing refreshes it but `reload`."""
-    live = GatewayState(links=Links(LINK_KEY), loopback=loopback, public_url="http://gateway.test", root=root)
+    live = GatewayState(
+        links=Links(LINK_KEY),
+        loopback=loopback,
+        public_url="http://gateway.test",
+        root=root,
+        senders=senders,
+    )
     live.store, live.intake = store, store.intake()
     refresher = Refresher(live, lambda: store.url, RING)
     application = app.build(live, CallHandler(live, refresher, UidSource()))

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from iogate.auth.model import EnvSecret, FileSecret, TokenAuth
+from iogate.auth.model import EnvSecret, FileSecret, StoredAuth, TokenAuth
 from iogate.gateway.refresh import Refresher
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import Presence, Process
 from iogate.store.store import Store
 from tests.gateway.driver import TOKEN, World, api, opened, publish, until
+from tests.keys import RING
 
 WITHIN_S = 2.5
 """A second, and what a busy machine adds."""
@@ -220,6 +221,37 @@ async def test_a_rotated_secret_file_is_read_without_a_restart(store: Store, tmp
 
         await until(rotated)
         assert (await world.call("a/b", token="old")).status == 401
+
+
+async def test_a_fingerprint_of_each_secret_is_announced_and_changes_with_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORDERS_TOKEN", "from the environment")
+    (tmp_path / "token").write_text("old\n")
+    auth: StoredAuth = TokenAuth(
+        tokens={"a": (FileSecret(path="token"),), "b": (EnvSecret(name="ORDERS_TOKEN"),)}
+    )
+    await publish(store, api("a/b", auth), api("c/d", TOKEN))
+    senders: StoredAuth = TokenAuth(tokens={"shop": (EnvSecret(name="SHOP_TOKEN"),)})
+    monkeypatch.setenv("SHOP_TOKEN", "of a sender")
+    async with opened(store, root=tmp_path, senders=senders) as world, running(world):
+        await taken(world, 1)
+        (before,) = await store.presence.list("gateway")
+        assert before.fingerprint_key == RING.ids[0]
+        assert {name: each.value for name, each in before.fingerprints.items()} == {
+            "file token": RING.fingerprint("file token", "old"),
+            "env ORDERS_TOKEN": RING.fingerprint("env ORDERS_TOKEN", "from the environment"),
+            "env SHOP_TOKEN": RING.fingerprint("env SHOP_TOKEN", "of a sender"),
+        }
+        (tmp_path / "token").write_text("new\n")
+
+        async def rotated() -> bool:
+            (process,) = await store.presence.list("gateway")
+            return process.fingerprints["file token"].value == RING.fingerprint("file token", "new")
+
+        await until(rotated)
+        (after,) = await store.presence.list("gateway")
+        assert after.fingerprints["env SHOP_TOKEN"] == before.fingerprints["env SHOP_TOKEN"]
 
 
 async def test_routes_that_did_not_change_stay_as_they_are(world: World) -> None:

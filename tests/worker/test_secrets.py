@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iogate.cli.revisions import secret_values
 from iogate.engine.errors import RaisedError
 from iogate.errors import WorkflowError
 from iogate.settings import Settings
 from iogate.worker.secrets.redaction import Redaction
 from iogate.worker.secrets.secret_store import SecretStore
-from tests.worker.site import decoded, workflow
+from tests.worker.site import decoded, until, workflow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,3 +146,21 @@ async def test_recorded_tasks_are_kept_without_secrets(site: Site, monkeypatch: 
     ]
     assert shown["input"]["environment"] == {"DB_TOKEN": "[redacted]", "PART": "a"}
     assert shown["output"] == "id-7 a [redacted]\n"
+
+
+async def test_workers_with_different_values_are_told_apart(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable is read when a process starts: after a rotation, `status` shows who needs a restart."""
+    for number, value in enumerate(("old", "new")):
+        monkeypatch.setenv("TEST_KEY", value)
+        await site.worker(secrets={"key": {"env": "TEST_KEY"}})
+
+        async def announced(count: int = number + 1) -> bool:
+            return len(await site.store.presence.list("worker")) == count
+
+        await until(announced)
+    processes = await site.store.presence.list("worker")
+    (found,) = secret_values.compare(processes, {"env TEST_KEY": ["workflows key"]})
+    assert [value.processes for value in found.values] == [("test-2",), ("test-1",)]
+    assert found.describe() == "1 of 2 processes have the new value"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from iogate.cli.apis import workflow_commands
 from iogate.cli.apis.gate_display import gate_json, state_text, with_overrides
 from iogate.cli.messages import counted
 from iogate.cli.render import Table
-from iogate.cli.revisions import missing_secrets
+from iogate.cli.revisions import missing_secrets, secret_values
 from iogate.cli.session import Session, command
 
 if TYPE_CHECKING:
@@ -27,11 +27,17 @@ def register(app: typer.Typer) -> None:
     command(app, "status", rich_help_panel=PANEL)(status)
 
 
-async def status(session: Session) -> None:
+async def status(
+    session: Session,
+    secrets: Annotated[
+        bool, typer.Option("--secrets", help="Show keyed fingerprints of all secrets, per process.")
+    ] = False,
+) -> None:
     """Show the live revision, runs and queue, APIs, gateways and workers."""
     from iogate.store.revisions.convergence import compare
 
-    async with session.store(session.settings()) as store:
+    settings = session.settings()
+    async with session.store(settings) as store:
         found, counts, queue, gates, observed = await asyncio.gather(
             store.revisions.live(),
             store.runs.counts(),
@@ -47,10 +53,12 @@ async def status(session: Session) -> None:
         refused = await store.refusals.counts()
         unset, started = await missing_secrets.by_live_workflow(store, workers)
         left = await store.gates.held_of_deleted()
+        users = await secret_values.users_of_live(store, found, settings)
         address = store.shown_url
     state = compare(observed, found[0]) if found is not None else None
     gone = {each.process.id for each in observed if each.connected is False}
     lacks = missing_secrets.by_api(gateways)
+    known = secret_values.compare([each for each in (*gateways, *workers) if each.id not in gone], users)
     apis = [
         {
             "api": gate.api,
@@ -79,11 +87,13 @@ async def status(session: Session) -> None:
             for name, texts in unset.items()
         ],
         "schedules": workflow_commands.schedules_json(schedules.values()),
+        "secrets": secret_values.to_json(known),
         "processes": None if state is None else {"total": state.total, "loaded": state.loaded},
         "gateways": [_process_json(each, gone=each.id in gone) for each in gateways],
         "workers": [_process_json(each, gone=each.id in gone) for each in workers],
     }
-    session.screen.data("status", value, _text(value))
+    shown = secret_values.tables(known, every=secrets)
+    session.screen.data("status", value, [*_text(value), *(part for table in shown for part in ("", table))])
 
 
 def describe_refusals(refused: Mapping[str, int]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
@@ -20,6 +20,7 @@ from iogate.auth.model import (
     TokenAuth,
     UserAuth,
     alternatives,
+    source_of,
 )
 from iogate.gateway.http.responses import UNCONFIGURED, ErrorResponse, HTTPError, invalid, too_many
 from iogate.security import secrets
@@ -42,6 +43,15 @@ _CREDENTIALS = frozenset({b"authorization", b"token", b"user", b"password"})
 
 _Version: TypeAlias = tuple[int, int, int] | None
 """Inode, size and time of change of a file; None if there is none."""
+
+
+Fingerprint: TypeAlias = Callable[[str, str], str | None]
+"""Returns the keyed fingerprint of a secret, of its source and text; None without a key."""
+
+
+def no_fingerprint(_source: str, _text: str) -> str | None:
+    """Make no fingerprints, outside a gateway."""
+    return None
 
 
 class MissingCredentials(HTTPError):
@@ -78,12 +88,22 @@ def read_credentials(request: Request) -> Credentials:
 class Authenticator:
     """Checks the credentials of requests to one API."""
 
-    def __init__(self, auth: StoredAuth, *, root: Path | None = None, hashing: Hashing | None = None) -> None:
+    def __init__(
+        self,
+        auth: StoredAuth,
+        *,
+        root: Path | None = None,
+        hashing: Hashing | None = None,
+        fingerprint: Fingerprint = no_fingerprint,
+    ) -> None:
         self.unset: tuple[str, ...] = ()
         """Messages about missing secrets, of callers that have no other secret on this machine."""
         self.spare: tuple[str, ...] = ()
         """Messages about missing secrets, of callers that have another secret on this machine."""
+        self.fingerprints: dict[str, str] = {}
+        """Fingerprint of each secret in a variable or file, by its source."""
         self._auth, self._root, self._hashing = auth, root, hashing
+        self._fingerprint = fingerprint
         self._files: dict[Path, _Version] = {}
         self.opens_to_all = False
         self._token: Verifier | None = None
@@ -134,7 +154,9 @@ class Authenticator:
                     path = Path(secret.path) if root is None else root / secret.path
                     self._files[path] = _version(path)
                 try:
-                    accepted.append(_resolve(secret, root))
+                    text = _resolve(secret, root)
+                    accepted.append(text)
+                    self._note_fingerprint(secret, text)
                 except secrets.Unset as unset:
                     missing += (unset.message,)
             if accepted:
@@ -143,13 +165,21 @@ class Authenticator:
             else:
                 self.unset += missing
 
+    def _note_fingerprint(self, secret: StoredSecret, text: str) -> None:
+        source = source_of(secret)
+        found = self._fingerprint(source, text) if source else None
+        if found is not None:
+            self.fingerprints[source] = found
+
     def has_changed(self) -> bool:
         """Tell whether a secret file was replaced, written, created or removed; calls stat on each file."""
         return any(_version(path) != version for path, version in self._files.items())
 
     def renewed(self) -> Authenticator:
         """Return a new authenticator of the same API with its secrets read again."""
-        return Authenticator(self._auth, root=self._root, hashing=self._hashing)
+        return Authenticator(
+            self._auth, root=self._root, hashing=self._hashing, fingerprint=self._fingerprint
+        )
 
     def authenticate_now(self, request: Request) -> str | None:
         """Return the caller of a request whose only credential is the header `token`, else None.

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iogate.gateway.authentication.authenticator import Authenticator
+from iogate.gateway.authentication.authenticator import Authenticator, Fingerprint, no_fingerprint
 from iogate.gateway.http.responses import Response, not_allowed, too_many
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation.schema import Schema
@@ -76,14 +76,20 @@ class Route:
     )
 
     def __init__(
-        self, api: Api, *, counts: Counts, root: Path | None = None, hashing: Hashing | None = None
+        self,
+        api: Api,
+        *,
+        counts: Counts,
+        root: Path | None = None,
+        hashing: Hashing | None = None,
+        fingerprint: Fingerprint = no_fingerprint,
     ) -> None:
         self.api = api
         self.digest = api.digest
         self.enabled = False
         self.held = False
         """Whether new runs are on hold, or are released gradually, as of the last read of the gates."""
-        self.authenticator = Authenticator(api.auth, root=root, hashing=hashing)
+        self.authenticator = Authenticator(api.auth, root=root, hashing=hashing, fingerprint=fingerprint)
         self.schema = None if api.input_schema in (None, True) else Schema(api.input_schema)
         self.verbs = frozenset(api.verbs)
         self.allow = ", ".join(api.verbs)
@@ -142,6 +148,14 @@ class Table:
             if route.authenticator.unset
         }
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each secret of the APIs, by its source."""
+        found: dict[str, str] = {}
+        for route in self.routes.values():
+            found |= route.authenticator.fingerprints
+        return found
+
 
 def build(
     number: int,
@@ -152,6 +166,7 @@ def build(
     before: Table | None,
     root: Path | None = None,
     hashing: Hashing | None = None,
+    fingerprint: Fingerprint = no_fingerprint,
 ) -> Table:
     """Build the table of a revision; unchanged APIs keep their routes, with rate and cached credentials.
 
@@ -164,5 +179,5 @@ def build(
             routes.append(old)
         else:
             counted = counts.setdefault(name, Counts())
-            routes.append(Route(api, counts=counted, root=root, hashing=hashing))
+            routes.append(Route(api, counts=counted, root=root, hashing=hashing, fingerprint=fingerprint))
     return Table(number, digest, revision, routes)

@@ -25,7 +25,7 @@ from iogate.gateway.validation import call_input
 from iogate.store.connection.connection import StoreFull
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from litestar.types import Send
 
@@ -59,6 +59,7 @@ class EventIntake:
         self._lacks: tuple[str, ...] = ()
         self._authenticator = self._make()
         self._looked_s = time.monotonic()
+        state.sender_fingerprints = self._fingerprints
 
     def respond(self, request: Request, send: Send) -> Awaitable[None]:
         """Handle one request."""
@@ -104,7 +105,12 @@ class EventIntake:
         authenticator = (
             None
             if senders is None
-            else Authenticator(senders, root=self._state.root, hashing=self._state.hashing)
+            else Authenticator(
+                senders,
+                root=self._state.root,
+                hashing=self._state.hashing,
+                fingerprint=self._state.fingerprint,
+            )
         )
         lacks = () if authenticator is None else authenticator.unset
         if lacks != self._lacks:
@@ -125,6 +131,10 @@ class EventIntake:
             if self._authenticator.has_changed():
                 self._authenticator = self._make()
         return self._authenticator
+
+    def _fingerprints(self) -> Mapping[str, str]:
+        authenticator = self._ready()
+        return {} if authenticator is None else authenticator.fingerprints
 
     async def _store(self, events: list[bytes], sender: str) -> int:
         store = self._state.store

@@ -53,6 +53,13 @@ def failure(revision: int, error: BaseException) -> Failure:
     return Failure(revision=revision, reason=shorten((text.splitlines() or [""])[0], REASON_CHARACTERS))
 
 
+class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
+    """Keyed fingerprint of a secret, and when the process resolved this value."""
+
+    value: str
+    since_ms: int
+
+
 class Process(msgspec.Struct, frozen=True, kw_only=True):
     """Announcement of a gateway or worker."""
 
@@ -68,6 +75,10 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, Failure] = {}
     """Newer revision of a project that could not be loaded."""
     detail: dict[str, str] = {}
+    fingerprints: dict[str, Fingerprint] = {}
+    """Of each secret in use, by its source: `env NAME` or `file PATH`."""
+    fingerprint_key: str = ""
+    """Public name of the key of the fingerprints."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):

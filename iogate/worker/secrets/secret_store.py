@@ -16,6 +16,7 @@ import msgspec
 
 from iogate import logs
 from iogate.engine.scope import Environment
+from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.security.redaction import disguises
 from iogate.security.secrets import Unset, resolve
 from iogate.settings import Settings
@@ -30,8 +31,18 @@ log = logging.getLogger(__name__)
 class SecretStore:
     """Resolved secrets and sink headers; `refresh` reads the sources again after a rotation."""
 
-    def __init__(self, settings: Settings, root: Path, *, once: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        root: Path,
+        *,
+        once: frozenset[str] = frozenset(),
+        keyring: Keyring = NO_KEYS,
+    ) -> None:
         self._once = once
+        self._keyring = keyring
+        self.fingerprints: dict[str, str] = {}
+        """Fingerprint of each resolved secret, by its source."""
         self.error_types = settings.error_types
         self._sources: Mapping[str, Mapping[str, str]] = settings.secrets
         self._root = root
@@ -51,6 +62,7 @@ class SecretStore:
         texts: list[Any] = list(self._own)
         faults: dict[str, str] = {}
         unset: dict[str, str] = {}
+        self.fingerprints = {}
         for name, source in self._sources.items():
             label = f"secret {name}"
             text = self._text(label, source, "workflows that use it fail with an authorization error", faults)
@@ -106,7 +118,7 @@ class SecretStore:
         """Return the text of a secret; if it is missing, log that once and return None."""
         ((kind, value),) = source.items()
         try:
-            return resolve("env" if kind == "env" else "file", value, root=self._root)
+            text = resolve("env" if kind == "env" else "file", value, root=self._root)
         except Unset as unset:
             faults[label] = unset.message
             if self._faults.get(label) != unset.message:
@@ -118,6 +130,10 @@ class SecretStore:
                     extra={"action": "secret.unset", "secret": label},
                 )
             return None
+        fingerprint = self._keyring.fingerprint(f"{kind} {value}", text)
+        if fingerprint is not None:
+            self.fingerprints[f"{kind} {value}"] = fingerprint
+        return text
 
     def environment(self, names: tuple[str, ...]) -> Environment:
         """Return the engine environment for workflows that declare these secrets."""

@@ -1,0 +1,197 @@
+"""Values of secrets in gateways and workers, compared by their keyed fingerprints.
+
+Used by `status_command`. A secret is named by its source on a machine, `env NAME` or `file PATH`. The value
+that appeared last, over all processes, is the new one. Invariant: only fingerprints are read, never a secret.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from iogate.cli.render import Table
+from iogate.errors import IogateError
+
+if TYPE_CHECKING:
+    from iogate.auth.model import StoredAuth
+    from iogate.compiler.revision import Revision
+    from iogate.settings import Settings
+    from iogate.store.maintenance.presence import Process
+    from iogate.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One value of a secret, and the processes that have it."""
+
+    fingerprint: str
+    since_ms: int
+    """When the first of the processes resolved it."""
+    processes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretValues:
+    """All values of a secret in the running processes, the newest first."""
+
+    source: str
+    used_by: tuple[str, ...]
+    values: tuple[Value, ...]
+    other_key: tuple[str, ...]
+    """Processes whose `link_key` is another one: their values cannot be compared."""
+
+    @property
+    def differs(self) -> bool:
+        return len(self.values) > 1
+
+    def describe(self) -> str:
+        """Return how many processes have the new value."""
+        total = sum(len(value.processes) for value in self.values)
+        new = self.values[0]
+        state = "the new value" if self.differs else "the same value"
+        text = f"{len(new.processes)} of {total} processes have {state}"
+        if self.other_key:
+            text += f"; {len(self.other_key)} with another link_key cannot be compared"
+        return text
+
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """Processes that have an older value."""
+        return tuple(name for value in self.values[1:] for name in value.processes)
+
+
+def compare(processes: Sequence[Process], users: Mapping[str, Sequence[str]]) -> list[SecretValues]:
+    """Return the values of each announced secret, by source; `users` are those of each source."""
+    keys = Counter(each.fingerprint_key for each in processes if each.fingerprints)
+    if not keys:
+        return []
+    key = max(sorted(keys), key=lambda each: keys[each])
+    sources = sorted({source for each in processes for source in each.fingerprints})
+    return [_of_source(source, key, processes, tuple(users.get(source, ()))) for source in sources]
+
+
+def _of_source(source: str, key: str, processes: Sequence[Process], used_by: tuple[str, ...]) -> SecretValues:
+    holders: dict[str, list[Process]] = {}
+    others = []
+    for process in processes:
+        if source not in process.fingerprints:
+            continue
+        if process.fingerprint_key == key:
+            holders.setdefault(process.fingerprints[source].value, []).append(process)
+        else:
+            others.append(process.id)
+    values = [
+        Value(
+            fingerprint=fingerprint,
+            since_ms=min(each.fingerprints[source].since_ms for each in having),
+            processes=tuple(each.id for each in having),
+        )
+        for fingerprint, having in holders.items()
+    ]
+    values.sort(key=lambda value: (-value.since_ms, value.fingerprint))
+    return SecretValues(source=source, used_by=used_by, values=tuple(values), other_key=tuple(others))
+
+
+async def users_of_live(
+    store: Store, live: tuple[int, str] | None, settings: Settings
+) -> dict[str, list[str]]:
+    """Return `users_of` for the live revision; without its APIs, if it cannot be read."""
+    revision = None
+    if live is not None:
+        with suppress(IogateError):
+            revision = await store.revisions.load(live[0])
+    return users_of(revision, settings)
+
+
+def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[str]]:
+    """Return who uses each source of a secret: APIs, event senders, workflows and sinks."""
+    from iogate.settings.events import senders
+
+    found: dict[str, list[str]] = {}
+    for api in revision.apis.values() if revision is not None else ():
+        for source, role in _of_auth(api.auth):
+            found.setdefault(source, []).append(f"{api.id} {role}")
+    accepted = senders(settings.events)
+    for source, role in () if accepted is None else _of_auth(accepted):
+        found.setdefault(source, []).append(f"events {role}")
+    for name, reference in settings.secrets.items():
+        found.setdefault(_written(reference), []).append(f"workflows {name}")
+    for sink, given in (settings.events.get("sinks") or {}).items():
+        for name, value in (given.get("headers") or {}).items():
+            if isinstance(value, Mapping):
+                found.setdefault(_written(value), []).append(f"sink {sink} {name}")
+    return {source: sorted(set(names)) for source, names in found.items()}
+
+
+def _of_auth(auth: StoredAuth) -> Iterator[tuple[str, str]]:
+    """Yield the source and the role of each secret: `token`, `token of CALLER` or `password of USER`."""
+    from iogate.auth.model import TokenAuth, UserAuth, alternatives, source_of
+
+    for form in alternatives(auth):
+        match form:
+            case TokenAuth(tokens=tokens):
+                named = {
+                    "token" if name == "token" else f"token of {name}": each for name, each in tokens.items()
+                }
+            case UserAuth(users=users):
+                named = {f"password of {name}": each for name, each in users.items()}
+            case _:
+                continue
+        for role, secrets in named.items():
+            yield from ((source, role) for secret in secrets if (source := source_of(secret)))
+
+
+def _written(reference: Mapping[str, str]) -> str:
+    ((kind, value),) = reference.items()
+    return f"{kind} {value}"
+
+
+def tables(found: Sequence[SecretValues], *, every: bool) -> list[Table]:
+    """Return a table of the secrets whose values differ; `every`: and one of all fingerprints."""
+    made = []
+    differing = [(_name(each), each.describe(), ", ".join(each.behind)) for each in found if each.differs]
+    if differing:
+        made.append(Table(columns=("secret", "values", "not yet"), rows=differing))
+    if every and found:
+        from iogate.store.runs.presentation import rfc3339
+
+        rows = [
+            (_name(each), process, value.fingerprint, rfc3339(value.since_ms))
+            for each in found
+            for value in each.values
+            for process in value.processes
+        ]
+        rows += [
+            (_name(each), process, "another link_key", None) for each in found for process in each.other_key
+        ]
+        made.append(Table(columns=("secret", "process", "fingerprint", "since"), rows=rows))
+    return made
+
+
+def _name(found: SecretValues) -> str:
+    return f"{', '.join(found.used_by)} ({found.source})" if found.used_by else found.source
+
+
+def to_json(found: Iterable[SecretValues]) -> list[dict[str, Any]]:
+    """Return the values as JSON, the newest value first."""
+    from iogate.store.runs.presentation import rfc3339
+
+    return [
+        {
+            "source": each.source,
+            "usedBy": list(each.used_by),
+            "values": [
+                {
+                    "fingerprint": value.fingerprint,
+                    "since": rfc3339(value.since_ms),
+                    "processes": list(value.processes),
+                }
+                for value in each.values
+            ],
+            "otherKey": list(each.other_key),
+        }
+        for each in found
+    ]
