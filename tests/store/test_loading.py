@@ -59,8 +59,8 @@ async def test_an_aborted_start_ends_the_loading_server_without_damage(
 ) -> None:
     caplog.set_level(logging.INFO)
     options = server._options
-    # It loads for over four seconds: that it is given up comes first, however busy the machine is.
-    monkeypatch.setattr(server, "_options", lambda *given: [*options(*given), "--key-load-delay", "200"])
+    # It loads for over eight seconds: that it is given up comes first, however busy the machine is.
+    monkeypatch.setattr(server, "_options", lambda *given: [*options(*given), "--key-load-delay", "400"])
     aborted = threading.Event()
     starting = asyncio.create_task(asyncio.to_thread(start_embedded, slow, aborted=aborted))
     async with asyncio.timeout(20):
@@ -69,7 +69,7 @@ async def test_an_aborted_start_ends_the_loading_server_without_damage(
             await asyncio.sleep(0.01)
     aborted.set()
     with pytest.raises(StartAborted):
-        await asyncio.wait_for(starting, 10)
+        await asyncio.wait_for(starting, 20)
     monkeypatch.undo()
     again = await asyncio.to_thread(start_embedded, slow)
     assert not again.adopted
