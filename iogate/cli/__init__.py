@@ -13,6 +13,7 @@ Composes the layers below; holds no logic that another program would need.
     documents   `validate`, `lint`, `fmt`, `explain`, `debug`, `test`
     plans       `plan`, `diff`, `rollback`
     revisions   `apply`, `enable`, `disable`, `override`, `history`, `show`, `status`
+    pull        `watch`
     apis        `api`, `workflow`
     run         `run FILE`
     runs        `runs`

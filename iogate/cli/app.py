@@ -27,6 +27,7 @@ from iogate.cli.documents import (
 from iogate.cli.plans import diff_command, plan_command, rollback_command
 from iogate.cli.processes import doctor_command, process_commands, store_commands
 from iogate.cli.project import project_commands, secret_commands
+from iogate.cli.pull import watch_command
 from iogate.cli.render import write_stderr, write_stdout
 from iogate.cli.revisions import gate_commands, history_commands, revision_commands, status_command
 from iogate.cli.run import run_command
@@ -93,6 +94,7 @@ for module in (
     rollback_command,
     revision_commands,
     history_commands,
+    watch_command,
     gate_commands,
     api_commands,
     workflow_commands,

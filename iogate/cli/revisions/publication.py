@@ -43,12 +43,15 @@ async def publish_folder(
     return await apply(store, checked.bundle, allowed=FOLDER, wait_s=wait_s, origin=origin)
 
 
-def read_origin(settings: Settings, message: str = "") -> Origin:
+def read_origin(settings: Settings, message: str = "", commit: str = "") -> Origin:
     """Return the origin of a revision of the current folder: author, commit and release.
+
+    With `commit`, git is not asked.
 
     Raises Misused for a message that is too long.
     """
     from iogate.cli.revisions import git_state
+    from iogate.cli.revisions.git_state import GitState
     from iogate.cli.session import author
     from iogate.store.revisions.origin import Origin
 
@@ -57,7 +60,7 @@ def read_origin(settings: Settings, message: str = "") -> Origin:
             f"--message: expected at most {MESSAGE_CHARACTERS} characters, got {len(message)}",
             hint="put the rest into the commit",
         )
-    git = git_state.read(Path.cwd(), settings.data_dir)
+    git = GitState(commit=commit) if commit else git_state.read(Path.cwd(), settings.data_dir)
     return Origin(
         author=author(), commit=git.commit, dirty=git.dirty, message=message.strip(), version=__version__
     )

@@ -49,6 +49,13 @@ async def apply(
         bool,
         typer.Option("--clear-overrides", help="End all overrides, so that `enabled` in the files applies."),
     ] = False,
+    expect: Annotated[
+        int | None,
+        typer.Option("--expect", metavar="N", help="Replace only this revision; 0: only if there is none."),
+    ] = None,
+    commit: Annotated[
+        str, typer.Option("--commit", metavar="SHA", help="Commit of files that are not in a clone.")
+    ] = "",
     require_clean: Annotated[
         bool, typer.Option("--require-clean", help="Refuse files that differ from the git commit.")
     ] = False,
@@ -78,6 +85,7 @@ async def apply(
     Raises:
         Misused, InvalidFiles: options or files are wrong, or there is no terminal to ask on.
         Refused: the plan deletes more than the options allow, or it is not confirmed.
+        Conflict: another revision than that of `--expect` is live.
         NotConverged: the revision is live, but not every process has loaded it in time.
     """
     from iogate.cli.documents.bundle import compile_or_fail, save_lock
@@ -88,6 +96,7 @@ async def apply(
     from iogate.reconcile import guard
     from iogate.reconcile.guard import Allowed
     from iogate.reconcile.wanted import Scope
+    from iogate.store.revisions.revisions import Conflict
 
     settings = session.settings()
     wait_s = parse_seconds(wait, "--wait")
@@ -105,7 +114,7 @@ async def apply(
         )
     scope = Scope(select=select, keep_orphans=keep_orphans) if saved is None else saved.scope
     allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes)
-    origin = read_origin(settings, message)
+    origin = read_origin(settings, message, commit)
     if require_clean:
         plan_files.check_clean(origin)
     checked = compile_or_fail(
@@ -115,6 +124,8 @@ async def apply(
         save_lock(session.screen, checked)
     async with session.store(settings, changes=True, publishes=True) as store:
         found = await _plan(store, settings, checked, scope, file)
+        if expect is not None and found.number != expect:
+            raise Conflict(found.number, expect)
         guard.check(found.before, found.bundle.revision, allowed)
         overridden = any(gate.override is not None for gate in found.facts.gates.values())
         if found.plan or (clear_overrides and overridden):

@@ -1,0 +1,197 @@
+"""Watcher of a project: applies each new version of its files, once.
+
+    look ──▶ new? ──▶ older than what is live, or rolled back? ──▶ `iogate apply` ──▶ look …
+                                │ skipped                            │ failed: reported
+                                ▼                                    ▼
+                             handled                   handled; retried only if the store
+                                                       or the repository is out of reach
+
+Used by `watch_command`. Each version is applied by a process of its own, because a project may contain Python
+modules, and this process would keep those of the version before. Invariants: a version replaces only the
+revision that it was compared with, so that of several watchers none puts an older commit in place of a newer
+one; an invalid version changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from iogate.cli.pull.sources import Source
+from iogate.errors import IogateError, Unreachable
+
+if TYPE_CHECKING:
+    from iogate.store.revisions.origin import Published
+    from iogate.store.store import Store
+
+log = logging.getLogger(__name__)
+
+NOT_EVERYWHERE: Final = 5
+UNREACHABLE: Final = 6
+"""Exit codes of `iogate apply`, as in docs/reference/commands.md."""
+STALE: Final = "IOG613"
+"""Error of an apply after another revision went live: the version is compared again."""
+ATTEMPTS: Final = 5
+ERROR_CHARACTERS: Final = 4_000
+
+
+@dataclass(kw_only=True)
+class ProjectWatcher:
+    """Watcher of one source for one store."""
+
+    source: Source
+    open_store: Callable[[], AbstractAsyncContextManager[Store]]
+    options: Sequence[str]
+    """Options of `iogate apply`."""
+    environment: Mapping[str, str]
+    """Variables of `iogate apply`, which name the store."""
+    _handled: str | None = None
+    _reported: str = ""
+    _failed: str | None = field(default=None, init=False)
+
+    async def run(self, interval_s: float) -> None:
+        """Look for a new version every `interval_s` until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(interval_s)
+
+    async def look(self) -> bool:
+        """Apply the newest version if it is new; return whether the newest version is live.
+
+        Raises nothing for a source or a store that is out of reach: it is logged, once, and tried again.
+        """
+        try:
+            version = await asyncio.to_thread(self.source.newest)
+            if version != self._handled:
+                self._failed = await self._apply(version)
+                self._handled = version
+        except (Unreachable, TimeoutError) as error:
+            self._report(
+                error.message if isinstance(error, IogateError) else "the store did not respond in time"
+            )
+            return False
+        self._reported = ""
+        return self._failed is None
+
+    async def _apply(self, version: str) -> str | None:
+        """Apply a version; return the reason why it is not live, None if it is.
+
+        Raises Unreachable if it must be tried again.
+        """
+        for _ in range(ATTEMPTS):
+            async with self.open_store() as store:
+                history = await store.revisions.history()
+            if (reason := self._reason_to_skip(version, history)) is not None:
+                log.warning("%s", reason, extra={"action": "watch.skipped", "version": version})
+                return reason
+            expected = history[0].number if history else 0
+            with self.source.files(version) as folder:
+                done = await self._command(folder, "--expect", str(expected), *self.source.describe(version))
+            if STALE not in done.error:
+                return self._conclude(version, done)
+        raise Unreachable(f"the live revision changed {ATTEMPTS} times while {version[:12]} was applied")
+
+    def _reason_to_skip(self, version: str, history: Sequence[Published]) -> str | None:
+        """Return why a version is not to be applied, None if it is."""
+        live = history[0].origin if history else None
+        if live is None:
+            return None
+        if live.commit and self.source.is_older(version, live.commit):
+            return f"commit {version[:12]} is older than the live one, {live.commit[:12]}: not applied"
+        if live.action == "rollback" and live.commit != version and _published(version, history):
+            return (
+                f"commit {version[:12]} was rolled back by {live.author} in revision {history[0].number}: "
+                "not applied again; a new commit is"
+            )
+        return None
+
+    def _conclude(self, version: str, done: Done) -> str | None:
+        """Log the result of an apply; return the reason why the version is not live.
+
+        Raises Unreachable if it must be tried again.
+        """
+        if done.code == UNREACHABLE:
+            raise Unreachable(done.error)
+        if done.code not in {0, NOT_EVERYWHERE}:
+            log.error(
+                "%s of %s is not applied; it is tried again after the next change:\n%s",
+                version[:12], self.source.shown, done.error,
+                extra={"action": "watch.failed", "version": version, "exit": done.code},
+            )  # fmt: skip
+            return done.error
+        number = done.value.get("revision")
+        if done.value.get("changed"):
+            log.info(
+                "revision %s is live, from %s",
+                number,
+                version[:12],
+                extra={"action": "watch.applied", "version": version, "revision": number},
+            )
+        if done.code == NOT_EVERYWHERE:
+            log.warning(
+                "%s", done.error, extra={"action": "watch.late", "version": version, "revision": number}
+            )
+        return None
+
+    async def _command(self, folder: Path, *arguments: str) -> Done:
+        """Run `iogate apply` in a folder; it ends before this coroutine, also if that is cancelled."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "iogate", "apply", "-q", "-o", "json", "--yes",
+            *self.options, *arguments,
+            cwd=folder,
+            env={**os.environ, **self.environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            output, errors = await process.communicate()
+        except asyncio.CancelledError:
+            # An apply that is killed leaves the old or the new revision, never a mix of both.
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        assert process.returncode is not None
+        return Done(
+            code=process.returncode,
+            error=errors.decode("utf-8", "replace").strip()[-ERROR_CHARACTERS:],
+            output=output,
+        )
+
+    def _report(self, text: str) -> None:
+        """Log an error once, not at each attempt."""
+        if text != self._reported:
+            self._reported = text
+            log.warning("%s; trying again", text, extra={"action": "watch.unreachable"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Result of an `iogate apply`."""
+
+    code: int
+    error: str
+    output: bytes
+
+    @property
+    def value(self) -> Mapping[str, object]:
+        """The JSON of its result; empty if it has none."""
+        try:
+            found = json.loads(self.output)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def _published(version: str, history: Sequence[Published]) -> bool:
+    return any(each.origin is not None and each.origin.commit == version for each in history)

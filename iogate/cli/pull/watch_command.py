@@ -1,0 +1,103 @@
+"""`iogate watch`: the pull mode of GitOps, for a folder or a branch of a git repository."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iogate.cli.options import parse_seconds
+from iogate.cli.session import Session, command
+from iogate.errors import Misused, NotTaken
+
+if TYPE_CHECKING:
+    from iogate.cli.pull.project_watcher import ProjectWatcher
+
+PANEL = "Live"
+FOLDER_S = 1.0
+GIT_S = 30.0
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "watch", rich_help_panel=PANEL)(watch)
+
+
+async def watch(
+    session: Session,
+    git: Annotated[
+        str | None,
+        typer.Option("--git", metavar="URL|DIR", help="Watch this git repository, not the current folder."),
+    ] = None,
+    ref: Annotated[
+        str, typer.Option("--ref", metavar="REF", help="Branch or tag of the repository.")
+    ] = "main",
+    path: Annotated[
+        str, typer.Option("--path", metavar="DIR", help="Folder of the project in the repository.")
+    ] = "",
+    interval: Annotated[
+        str | None,
+        typer.Option("--interval", metavar="TIME", help="Time between two looks: 30s, for a folder 1s."),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once, and fail if the newest version is not live.")
+    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete what the files no longer contain.")] = False,
+    max_deletes: Annotated[
+        int | None,
+        typer.Option("--max-deletes", metavar="N", help="Delete at most so many APIs and workflows at once."),
+    ] = None,
+    wait: Annotated[
+        str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for gateways and workers.")
+    ] = "5s",
+) -> None:
+    """Apply the project after each change, until stopped: of the current folder, or of a git branch.
+
+    Raises:
+        Misused: options are wrong, or git is missing.
+        NotTaken: with `--once`, the newest version is not live.
+    """
+    from iogate import logs
+    from iogate.cli.pull.project_watcher import ProjectWatcher
+    from iogate.cli.pull.sources import FolderSource, Source, git_source
+    from iogate.cli.revisions.publication import stamp
+
+    if git is None and (path or ref != "main"):
+        raise Misused("--ref and --path need --git")
+    interval_s = parse_seconds(interval, "--interval") or (FOLDER_S if git is None else GIT_S)
+    settings = session.settings()
+    logs.set_up(settings.log_format)
+    source: Source
+    if git is None:
+        source = FolderSource(folder=Path.cwd(), stamp=stamp)
+    else:
+        source = git_source(git, ref, path, settings.data_dir)
+    store = {"IOGATE_DATA_DIR": str(settings.data_dir.absolute())}
+    if settings.redis_url is not None:
+        store["IOGATE_REDIS_URL"] = settings.redis_url
+    watcher = ProjectWatcher(
+        source=source,
+        open_store=lambda: session.store(settings),
+        options=[
+            *(["--prune"] if prune else ()),
+            *(["--max-deletes", str(max_deletes)] if max_deletes is not None else ()),
+            *("--wait", wait),
+        ],
+        environment=store,
+    )
+    if once:
+        if not await watcher.look():
+            raise NotTaken(f"the newest version of {source.shown} is not live")
+        return
+    session.screen.note(f"watching {source.shown}")
+    await _until_signal(watcher, interval_s)
+
+
+async def _until_signal(watcher: ProjectWatcher, interval_s: float) -> None:
+    working = asyncio.create_task(watcher.run(interval_s), name="watch")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await working

@@ -1,0 +1,115 @@
+"""Mirror of a git repository: commits, files, and the messages when it cannot be read."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from iogate.cli.pull.git_mirror import GitMirror, mirror_folder
+from iogate.errors import Unreachable
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com", *arguments],
+        cwd=folder, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+def commit(folder: Path, **files: str) -> str:
+    for name, text in files.items():
+        path = folder / name.replace("__d__", ".d/").replace("__yaml", ".yaml").replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    git(folder, "add", "-A")
+    git(folder, "commit", "--quiet", "--message", "a change")
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    return folder
+
+
+def mirror(tmp_path: Path, source: str, ref: str = "main", path: str = "") -> GitMirror:
+    return GitMirror(source=source, ref=ref, folder=mirror_folder(tmp_path / "data", source), path=path)
+
+
+def test_each_fetch_gives_the_newest_commit_and_its_files(repository: Path, tmp_path: Path) -> None:
+    first = commit(repository, one="1")
+    watched = mirror(tmp_path, str(repository))
+    assert watched.fetch() == first
+    second = commit(repository, one="2", deep__two="3")
+    assert watched.fetch() == second
+    with watched.files(second) as folder:
+        assert (folder / "one").read_text() == "2"
+        assert (folder / "deep/two").read_text() == "3"
+    assert not folder.exists()
+    with watched.files(first) as folder:
+        assert sorted(each.name for each in folder.iterdir()) == ["one"]
+
+
+def test_rewritten_branch_is_followed(repository: Path, tmp_path: Path) -> None:
+    watched = mirror(tmp_path, str(repository))
+    first = commit(repository, one="1")
+    second = commit(repository, one="2")
+    assert watched.fetch() == second
+    git(repository, "reset", "--quiet", "--hard", first)
+    third = commit(repository, one="3")
+    assert watched.fetch() == third
+    assert watched.is_ancestor(first, third)
+    assert not watched.is_ancestor(second, third)
+    assert not watched.is_ancestor("0" * 40, third)
+
+
+def test_a_folder_of_the_repository_can_be_the_project(repository: Path, tmp_path: Path) -> None:
+    watched = mirror(tmp_path, str(repository), path="deploy/gateway")
+    head = commit(repository, README="x", deploy__gateway__api="1")
+    assert watched.fetch() == head
+    with watched.files(head) as folder:
+        assert [each.name for each in folder.iterdir()] == ["api"]
+
+
+def test_links_and_hooks_of_the_repository_have_no_effect(repository: Path, tmp_path: Path) -> None:
+    (repository / "link").symlink_to("/etc/passwd")
+    head = commit(repository, one="1")
+    watched = mirror(tmp_path, str(repository))
+    watched.fetch()
+    with watched.files(head) as folder:
+        assert [each.name for each in folder.iterdir()] == ["one"]
+
+
+def test_unknown_ref_is_named_with_the_repository(repository: Path, tmp_path: Path) -> None:
+    commit(repository, one="1")
+    with pytest.raises(Unreachable) as caught:
+        mirror(tmp_path, str(repository), "release").fetch()
+    assert (
+        caught.value.message
+        == f"cannot read release of {repository}: fatal: couldn't find remote ref release"
+    )
+    assert caught.value.hint is not None
+    assert "check the URL, the name of the branch" in caught.value.hint
+
+
+def test_unreadable_repository_shows_no_token(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable) as caught:
+        mirror(tmp_path, "https://x-access-token:ghp_secret@127.0.0.1:1/shop.git").fetch()
+    assert caught.value.message.startswith("cannot read main of https://[redacted]@127.0.0.1:1/shop.git: ")
+    assert "ghp_secret" not in caught.value.message
+
+
+def test_failed_fetch_keeps_the_last_commit(repository: Path, tmp_path: Path) -> None:
+    head = commit(repository, one="1")
+    watched = mirror(tmp_path, str(repository))
+    watched.fetch()
+    repository.rename(tmp_path / "elsewhere")
+    with pytest.raises(Unreachable):
+        watched.fetch()
+    with watched.files(head) as folder:
+        assert (folder / "one").read_text() == "1"

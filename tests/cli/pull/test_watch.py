@@ -1,0 +1,211 @@
+"""`iogate watch`: a branch or a folder is followed; what is invalid, older or rolled back is not applied."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iogate.store.embedded.server import EmbeddedServer, temporary_server
+from tests import fork_server
+from tests.cli.place import until
+from tests.cli.pull.test_git_mirror import commit, git
+from tests.keys import LINK_KEY
+
+API = """\
+module: shop
+auth: none
+timeout: 1m
+methods:
+  buy: {{workflow: shop/buy, enabled: true, description: "{text}"}}
+"""
+WORKFLOW = """\
+document: {dsl: '1.0.3', namespace: shop, name: buy, version: 1.0.0}
+do:
+  - buy: {set: {bought: true}}
+"""
+
+
+@dataclass
+class World:
+    """A store, and a repository with a project."""
+
+    server: EmbeddedServer
+    repository: Path
+    home: Path
+    """Folder in which the commands run; it has no project."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
+        return own | {
+            "IOGATE_REDIS_URL": self.server.url,
+            "IOGATE_LINK_KEY": LINK_KEY,
+            "IOGATE_LOG_FORMAT": "json",
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+        }
+
+    def run(self, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return fork_server.run("iogate", *arguments, folder=folder or self.home, environment=self.environment)
+
+    def once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run("watch", "--git", str(self.repository), "--once", *arguments)
+
+    def change(self, text: str) -> str:
+        return commit(
+            self.repository, apis__d__shop__yaml=API.format(text=text), workflows__d__buy__yaml=WORKFLOW
+        )
+
+    def history(self) -> list[dict[str, Any]]:
+        revisions: list[dict[str, Any]] = json.loads(self.run("history", "-o", "json").stdout)["revisions"]
+        return revisions
+
+    @contextmanager
+    def watching(self, *arguments: str) -> Iterator[fork_server.Process]:
+        with (self.home / "watch.log").open("ab") as log:
+            process = fork_server.start(
+                "iogate", "watch", "--git", str(self.repository), "--interval", "200ms", *arguments,
+                environment=self.environment, folder=self.home, stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, self.log
+
+    @property
+    def log(self) -> str:
+        return (self.home / "watch.log").read_text()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    repository, home = tmp_path / "repository", tmp_path / "home"
+    repository.mkdir()
+    home.mkdir()
+    git(repository, "init", "--quiet", "--initial-branch", "main")
+    with temporary_server() as server:
+        yield World(server, repository, home)
+
+
+def actions(log: str) -> list[str]:
+    records = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return [record["action"] for record in records if record.get("action", "").startswith("watch.")]
+
+
+def test_each_commit_becomes_a_revision_with_its_origin(world: World) -> None:
+    first = world.change("one")
+    with world.watching():
+        until(lambda: "watch.applied" in world.log)
+        second = world.change("two")
+        until(lambda: world.log.count("watch.applied") == 2)
+    newest, older = world.history()
+    assert (newest["commit"], older["commit"]) == (second, first)
+    assert (newest["dirty"], newest["message"]) == (False, "a change")
+
+
+def test_a_commit_that_is_invalid_changes_nothing_and_is_reported_once(world: World) -> None:
+    world.change("one")
+    with world.watching():
+        until(lambda: "watch.applied" in world.log)
+        commit(world.repository, apis__d__shop__yaml="module: shop\nmethods: {buy: {workflow: none/none}}\n")
+        until(lambda: "watch.failed" in world.log)
+        third = world.change("three")
+        until(lambda: world.log.count("watch.applied") == 2)
+    assert actions(world.log) == ["watch.applied", "watch.failed", "watch.applied"]
+    failed = next(json.loads(line) for line in world.log.splitlines() if "watch.failed" in line)
+    assert failed["exit"] == 3
+    assert "apis.d/shop.yaml" in failed["message"]
+    assert "is not applied; it is tried again after the next change" in failed["message"]
+    assert world.history()[0]["commit"] == third
+
+
+def test_two_watchers_apply_each_commit_once(world: World) -> None:
+    world.change("one")
+    with world.watching(), world.watching():
+        until(world.history)
+        commits = [world.change(str(number)) for number in range(3)]
+        until(lambda: world.history()[0]["commit"] == commits[-1])
+    published = [each["commit"] for each in world.history()]
+    assert len(published) == len(set(published)), world.log
+
+
+def test_a_watcher_that_is_behind_does_not_undo_a_newer_commit(world: World) -> None:
+    old = world.change("one")
+    git(world.repository, "branch", "behind")
+    new = world.change("two")
+    assert world.once().returncode == 0
+    behind = world.once("--ref", "behind")
+    assert behind.returncode == 5
+    assert f"commit {old[:12]} is older than the live one, {new[:12]}: not applied" in behind.stderr
+    assert f"iogate: the newest version of behind of {world.repository} is not live" in behind.stderr
+    assert world.history()[0]["commit"] == new
+
+
+def test_a_store_out_of_reach_is_tried_again(world: World) -> None:
+    world.change("one")
+    os.kill(world.server.pid, signal.SIGSTOP)
+    try:
+        with world.watching():
+            until(lambda: "watch.unreachable" in world.log)
+            os.kill(world.server.pid, signal.SIGCONT)
+            until(lambda: "watch.applied" in world.log)
+    finally:
+        os.kill(world.server.pid, signal.SIGCONT)
+
+
+def test_a_deletion_needs_prune(world: World) -> None:
+    world.change("one")
+    assert world.once().returncode == 0
+    more = {"apis__d__more__yaml": API.format(text="x").replace("module: shop", "module: more")}
+    commit(world.repository, **more)
+    assert world.once().returncode == 0
+    (world.repository / "apis.d/more.yaml").unlink()
+    commit(world.repository)
+    refused = world.once()
+    assert refused.returncode == 5
+    assert "more/buy" in refused.stderr
+    assert world.once("--prune", "--max-deletes", "1").returncode == 0
+
+
+def test_unreadable_repository_is_named(world: World) -> None:
+    gone = world.run("watch", "--git", "/nowhere/at/all", "--once")
+    assert gone.returncode == 5
+    assert "cannot read main of /nowhere/at/all: " in gone.stderr
+
+
+def test_ref_without_a_repository_is_misuse(world: World) -> None:
+    assert (
+        world.run("watch", "--ref", "release")
+        .stderr.strip()
+        .startswith("iogate: --ref and --path need --git")
+    )
+
+
+def test_a_folder_is_followed_without_git(world: World, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "apis.d").mkdir(parents=True)
+    (project / "workflows.d").mkdir()
+    (project / "workflows.d/buy.yaml").write_text(WORKFLOW)
+    (project / "apis.d/shop.yaml").write_text(API.format(text="one"))
+    with (world.home / "watch.log").open("ab") as log:
+        process = fork_server.start(
+            "iogate", "watch", "--interval", "200ms",
+            environment=world.environment, folder=project, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        until(lambda: "watch.applied" in world.log)
+        (project / "apis.d/shop.yaml").write_text(API.format(text="two"))
+        until(lambda: world.log.count("watch.applied") == 2)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, world.log
