@@ -65,8 +65,10 @@ def reads(text: str) -> tuple[Read, ...]:
     if re.search(r"\bdef\b", text):
         return ()
     bound = {name for part in _UNBOUND.findall(text) for name in _NAME.findall(part)}
-    found = _Scanner(text).scan()
-    return tuple(each for each in found if each.variable not in bound)
+    try:
+        return tuple(each for each in _Scanner(text).scan() if each.variable not in bound)
+    except RecursionError:  # strings within strings within strings
+        return ()
 
 
 @dataclass(slots=True)

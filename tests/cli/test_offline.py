@@ -231,6 +231,8 @@ def test_explain_lists_codes_and_explains_one(cli: Cli) -> None:
     codes = {each["code"]: each["title"] for each in cli("explain", "-o", "json").json["codes"]}
     assert "IOG101" in codes
     assert list(codes) == sorted(codes)
+    severities = {each["code"]: each["severity"] for each in cli("explain", "-o", "json").json["codes"]}
+    assert [severities[each] for each in ("IOG101", "IOG504", "IOG528")] == ["error", "warning", "advice"]
     told = cli("explain", "iog101", "-o", "json").json
     assert told["title"] == codes["IOG101"]
     assert len(told["text"]) > 40

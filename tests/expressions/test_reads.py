@@ -105,6 +105,12 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
     assert all(isinstance(each, Read) for each in reads(text))
 
 
+def test_a_deeply_nested_expression_ends() -> None:
+    depth = 5_000
+    assert reads("(" * depth + ".a" + ")" * depth) == (Read(variable=None, steps=("a",), optional=False),)
+    assert reads('"\\(' * depth + ".a" + ')"' * depth) == ()
+
+
 def test_a_read_is_what_the_expression_evaluates() -> None:
     """The value at each path is part of the result of an expression that only collects them."""
     text = '[.a.b, "\\(.c)", {d}, .e[1]]'

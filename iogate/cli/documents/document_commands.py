@@ -147,12 +147,16 @@ def explain(
     Raises:
         NotFound: there is no such code.
     """
+    from iogate.settings.lint_rules import LINT_RULES
+
     sections = load_explanations()
     if code is None:
+        rows = [(each, LINT_RULES.get(each, "error"), title) for each, (title, _) in sections.items()]
+        columns = ("code", "severity", "title")
         session.screen.data(
             "explain",
-            {"codes": [{"code": each, "title": title} for each, (title, _) in sections.items()]},
-            [Table(columns=("code", "title"), rows=[(each, title) for each, (title, _) in sections.items()])],
+            {"codes": [dict(zip(columns, row, strict=True)) for row in rows]},
+            [Table(columns=columns, rows=rows)],
         )
         return
     wanted = code.upper()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from iogate.expressions.reads import EACH
@@ -23,6 +24,8 @@ _OPEN: Final = (
     "propertyNames",
 )
 _DEPTH: Final = 12
+_MOST_PARTS: Final = 500
+"""Schemas that are combined at one place; references in alternatives multiply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +43,8 @@ def absent_member(schema: Any, steps: tuple[str | int, ...]) -> Absent | None:
     """Return the first member of a path that the schema lacks; None if there may be all of them."""
     node = schema
     for index, step in enumerate(steps):
-        parts = list(_parts(node, schema, _DEPTH))
-        if not parts or any(each is None for each in parts):
+        parts = list(islice(_parts(node, schema, _DEPTH), _MOST_PARTS))
+        if len(parts) == _MOST_PARTS or any(each is None for each in parts):
             return None
         plain = [each for each in parts if each is not None]
         if step == EACH:
