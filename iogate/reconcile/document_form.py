@@ -50,6 +50,7 @@ def api_form(api: Api) -> dict[str, Any]:
         "idempotency": {"header": api.idempotency.header, "ttl": format_seconds(api.idempotency.ttl_s)},
         "timeout": None if api.timeout_s is None else format_seconds(api.timeout_s),
         "retention": format_seconds(api.retention_s),
+        "record": api.records,
         "protect": api.protect,
         "tags": list(api.tags),
         "metadata": api.metadata,

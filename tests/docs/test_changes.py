@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iogate.reconcile.meanings.kinds import KINDS, SEVERITIES
+from iogate.testing.behaviour import answers, comparison, replays
 from tests.docs.pages import DOCS, names, rows, sections
 
 PAGE = DOCS / "reference" / "changes.md"
@@ -17,3 +18,15 @@ def test_the_table_has_each_kind_with_its_severity() -> None:
 def test_the_severities_stand_in_their_order() -> None:
     told = [names(cells[0])[0] for cells in rows(sections(PAGE)["Meanings of changes"])]
     assert told == list(SEVERITIES)
+
+
+def test_the_tables_of_replays_have_each_finding_and_each_reason() -> None:
+    told = [name for cells in rows(sections(PAGE)["Replays"]) for name in names(cells[0])]
+    reasons = [
+        value
+        for module in (answers, replays)
+        for name, value in vars(module).items()
+        if name.isupper() and not name.startswith("_") and isinstance(value, str)
+    ]
+    assert told[: len(comparison.KINDS)] == list(comparison.KINDS)
+    assert sorted(told[len(comparison.KINDS) :]) == sorted(reasons)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli.options import parse_seconds
 from iogate.cli.plans.deletion_options import OrphansOption, SelectOption
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.render import Output
@@ -17,10 +18,12 @@ from iogate.errors import InvalidFiles, IogateError, Misused
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
+    from iogate.cli.plans.replay_report import Replays
     from iogate.reconcile.live_plan import LivePlan
     from iogate.reconcile.plan import Plan
     from iogate.reconcile.wanted import Scope
     from iogate.settings import Settings
+    from iogate.store.store import Store
 
 PANEL = "Live"
 CHANGES = 2
@@ -45,6 +48,19 @@ async def plan(
         Path | None, typer.Option("--out", metavar="FILE", help="Save the plan for `iogate apply FILE`.")
     ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 if there are changes.")] = False,
+    replay: Annotated[
+        int | None,
+        typer.Option(
+            "--replay",
+            metavar="N",
+            help="Replay the last N runs of each changed workflow with both definitions, without effects.",
+            min=1,
+            max=1_000,
+        ),
+    ] = None,
+    replay_limit: Annotated[
+        str, typer.Option("--replay-limit", metavar="TIME", help="Longest time of all replays.")
+    ] = "60s",
 ) -> None:
     """Show the changes from the live revision to the files, and their meaning; change nothing.
 
@@ -60,6 +76,9 @@ async def plan(
 
     if out is not None and base is not None:
         raise Misused("--out needs a plan against live; it cannot be combined with --base")
+    if replay is not None and base is not None:
+        raise Misused("--replay needs the runs of the store; it cannot be combined with --base")
+    limit_s = parse_seconds(replay_limit, "--replay-limit")
     scope = Scope(select=select, keep_orphans=keep_orphans)
     settings = session.settings()
     if base is not None:
@@ -75,9 +94,13 @@ async def plan(
             live_plan = await against_live(store, checked.bundle, case_reader(checked, Path.cwd()), scope)
             if out is not None:
                 await plan_files.write(out, store, settings, live_plan, scope)
+            replays = None
+            if replay is not None:
+                session.screen.note(f"replaying up to {replay:,} runs of each changed workflow …")
+                replays = await replay_live(store, live_plan, replay, limit_s)
             address = store.shown_url
         found = live_plan.plan
-        show_live_plan(session, live_plan, address)
+        show_live_plan(session, live_plan, address, replays)
         if out is not None:
             session.screen.note(f"saved the plan: iogate apply {out}")
     if exit_code and found:
@@ -128,7 +151,19 @@ def _settings_there(folder: Path, session: Session, settings: Settings) -> Setti
     return settings
 
 
-def show_live_plan(session: Session, found: LivePlan, address: str) -> None:
+async def replay_live(store: Store, found: LivePlan, count: int, limit_s: float | None) -> Replays:
+    """Replay the last runs of the workflows that a plan changes."""
+    from iogate.cli.plans.replay_report import Replays
+    from iogate.testing.behaviour.replays import LIMIT_S, replay_changes
+
+    before = found.before if found.number else None
+    results = await replay_changes(
+        store.runs, store.revisions, before, found.bundle, count=count, limit_s=limit_s or LIMIT_S
+    )
+    return Replays(count=count, workflows=results)
+
+
+def show_live_plan(session: Session, found: LivePlan, address: str, replays: Replays | None = None) -> None:
     """Print a plan against the live revision in the format of the session."""
     against = f"live revision {found.number}" if found.number else "an empty store"
     head = {
@@ -137,7 +172,10 @@ def show_live_plan(session: Session, found: LivePlan, address: str) -> None:
         "wanted": {"digest": found.bundle.revision.digest},
         "overrides": overrides_json(found),
     }
-    _show(session, found.plan, [f"compared with {against} of {address}"], head, "iogate plan", found)
+    if replays is not None:
+        head["replay"] = replays.to_json()
+    notes = [f"compared with {against} of {address}"]
+    _show(session, found.plan, notes, head, "iogate plan", found, replays)
 
 
 def overrides_json(found: LivePlan) -> list[dict[str, Any]]:
@@ -164,6 +202,7 @@ def _show(
     head: dict[str, Any],
     title: str,
     live_plan: LivePlan | None,
+    replays: Replays | None = None,
 ) -> None:
     from iogate.cli.plans.plan_markdown import plan_markdown
     from iogate.cli.plans.plan_text import override_lines
@@ -174,6 +213,11 @@ def _show(
     session.screen.data(
         "plan",
         {**head, **found.to_json()},
-        plan_lines(found, gates),
-        {Output.MARKDOWN: lambda: plan_markdown(found, title, [*notes, *override_lines(gates)])},
+        [*plan_lines(found, gates), *([] if replays is None else ["", *replays.lines()])],
+        {
+            Output.MARKDOWN: lambda: (
+                plan_markdown(found, title, [*notes, *override_lines(gates)])
+                + ("" if replays is None else replays.markdown())
+            )
+        },
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from iogate.compiler.revision import Api
+from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import rate_text, size_text
 from iogate.reconcile.facts import CaseVerdicts, Facts
 from iogate.reconcile.meanings import auth, schemas
@@ -18,6 +18,8 @@ from iogate.timing.durations import format_seconds
 
 _PROSE: Final = ("description", "tags", "metadata")
 """Properties that only people read."""
+_RECORDS: Final[tuple[Record, ...]] = ("none", "errors", "all")
+"""Values of `record`, the one that keeps least first."""
 _HANDLED: Final = frozenset(
     {
         "id",
@@ -33,6 +35,7 @@ _HANDLED: Final = frozenset(
         "idempotency",
         "timeout_s",
         "retention_s",
+        "record",
         "protect",
         "tags",
         "metadata",
@@ -180,6 +183,11 @@ def _times(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
             text += f": {aged} finished {'run' if aged.number == 1 else 'runs'} {verb} older than that"
             text += f" and {kept} {format_seconds(old_s)}"
         yield Meaning(kind="retention.shortened", text=text, pointer="/retention")
+    old, new = before.records, after.records
+    if old != new:
+        word = "extended" if _RECORDS.index(new) > _RECORDS.index(old) else "reduced"
+        text = f"recording {word} ({old} → {new}), of new runs"
+        yield Meaning(kind=f"record.{word}", text=text, pointer="/record")
 
 
 def timeout_meaning(old_s: float | None, new_s: float | None, pointer: str = "/timeout") -> Meaning:

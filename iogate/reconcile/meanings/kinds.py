@@ -40,6 +40,8 @@ KINDS: Final[dict[str, Severity]] = {
     "timeout.lengthened": "neutral",
     "retention.shortened": "caution",
     "retention.lengthened": "neutral",
+    "record.extended": "caution",
+    "record.reduced": "neutral",
     "idempotency.header": "breaking",
     "idempotency.shortened": "caution",
     "idempotency.lengthened": "neutral",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from iogate.json_values import is_same
 from iogate.testing.behaviour.answers import Asked, EarlierAnswers
@@ -46,6 +46,10 @@ _PARTS: Final = {
     "input": "input",
     "emit": "event",
 }
+
+
+KINDS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
+"""Kinds of findings, the ones to look at first in front."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

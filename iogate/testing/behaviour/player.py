@@ -39,7 +39,8 @@ from iogate.worker.runs.programs import Programs
 from iogate.worker.runs.run import Run
 from iogate.worker.secrets.redaction import Redaction
 
-_KEY: Final = "[idempotency key]"
+_KEY: Final = b"[idempotency key]"
+_ID: Final = b"[id of an event]"
 _OBJECT_POLICIES: Final = frozenset({"basic", "digest", "oauth2", "oidc"})
 """Policies whose secret is an object."""
 _encode = msgspec.json.Encoder().encode
@@ -178,7 +179,7 @@ def _played(trace: Trace, outside: _Outside, outcome: Outcome | None, stopped_at
         notes=trace.notes,
         asked=outside.asked,
         status="" if outcome is None else outcome.status if ended else "waiting",
-        output=None if outcome is None else outcome.output,
+        output=None if outcome is None else outside.without_generated(outcome.output),
         error={} if outcome is None or outcome.error is None else outcome.error,
         waits_at=waits_at,
         stopped_at=stopped_at,
@@ -202,6 +203,8 @@ class _Outside:
         self._clock = clock
         self._redaction = redaction
         self.asked: list[Asked] = []
+        self._generated: dict[str, bytes] = {}
+        """Placeholders of idempotency keys and of ids of events."""
         self.end_child: Any = None
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
@@ -242,6 +245,8 @@ class _Outside:
     def emit(self, emits: Iterable[Emit]) -> None:
         """Note emitted events."""
         for emit in emits:
+            if emit.generated:
+                self._generated[emit.event["id"]] = _ID
             asked = Asked(kind="emit", reference=emit.reference, request=self._describe(emit, ""))
             self.asked.append(asked)
             self._answers.find(asked)
@@ -269,12 +274,17 @@ class _Outside:
 
     def _describe(self, asked: Any, key: str) -> Mapping[str, Any]:
         request = redact_request(describe(asked), self._redaction)
-        if not key:
-            return request
-        # The key names the place of the task, which may have moved.
-        text = _encode(request).replace(_encode(key)[1:-1], _KEY.encode())
-        described: dict[str, Any] = msgspec.json.decode(text)
+        if key:
+            self._generated[key] = _KEY
+        described: dict[str, Any] = self.without_generated(request)
         return described
+
+    def without_generated(self, value: Any) -> Any:
+        """Return data without keys and ids of events, which name places of tasks that may have moved."""
+        text = plain = _encode(value)
+        for generated, placeholder in self._generated.items():
+            text = text.replace(_encode(generated)[1:-1], placeholder)
+        return value if text == plain else msgspec.json.decode(text)
 
 
 def _error(answer: RecordedTask) -> WorkflowError:

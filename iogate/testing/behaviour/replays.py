@@ -19,10 +19,11 @@ from iogate.compiler.program import Program
 from iogate.compiler.revision import Bundle, Revision
 from iogate.errors import ExpectationFailed, NotFound
 from iogate.store.keys import ENDED
+from iogate.store.revisions.revisions import NotAuthentic
 from iogate.store.runs.index import Listing
 from iogate.store.runs.views import RunView, Summary
 from iogate.testing.behaviour.answers import EarlierAnswers, NotReplayable, RecordedAnswers
-from iogate.testing.behaviour.comparison import Finding, compare
+from iogate.testing.behaviour.comparison import KINDS, Finding, compare
 from iogate.testing.behaviour.places import Places
 from iogate.testing.behaviour.player import Played, Player, RecordedRun
 from iogate.testing.behaviour.trace import EndlessReplay
@@ -53,7 +54,9 @@ EARLIER: Final = "earlier definition"
 class Runs(Protocol):
     """Runs of a store."""
 
-    async def search(self, *, api: str | None, statuses: Sequence[str], limit: int) -> Listing:
+    async def search(
+        self, *, api: str | None = ..., statuses: Sequence[str] = ..., limit: int = ...
+    ) -> Listing:
         """List runs, newest first."""
         ...
 
@@ -112,6 +115,8 @@ class WorkflowReplay:
     """Number of runs that could not be replayed, by reason."""
     timed_out: bool = False
     """The limit was reached before all runs were replayed."""
+    problem: str = ""
+    """Why no run could be replayed, such as a definition that this release cannot load."""
 
 
 def changes(before: Revision | None, after: Revision) -> tuple[Change, ...]:
@@ -153,10 +158,13 @@ async def replay_changes(
     for change in changes(before, after.revision):
         skipped: Counter[str] = Counter()
         found = _recorded_runs(runs, change, count, skipped)
-        old = await definitions.program(change.old)
-        results.append(
-            await replay_runs(change, old, after.programs[change.new], found, skipped=skipped, until=until)
-        )
+        try:
+            old = await definitions.program(change.old)
+            new = after.programs[change.new]
+            result = await replay_runs(change, old, new, found, skipped=skipped, until=until)
+        except (NotFound, NotAuthentic) as error:
+            result = WorkflowReplay(change=change, problem=error.message)
+        results.append(result)
     return tuple(results)
 
 
@@ -262,7 +270,9 @@ def _counted(found: Iterable[tuple[Finding, list[str]]]) -> tuple[CountedFinding
         CountedFinding(finding=finding, count=len(uids), runs=tuple(uids[:SHOWN_RUNS]))
         for finding, uids in found
     ]
-    return tuple(sorted(counted, key=lambda each: (-each.count, each.finding)))
+    return tuple(
+        sorted(counted, key=lambda each: (-each.count, KINDS.index(each.finding.kind), each.finding.pointer))
+    )
 
 
 class _Pair:

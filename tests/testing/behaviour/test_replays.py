@@ -178,6 +178,21 @@ async def test_the_branch_that_won_wins_again() -> None:
     assert (result.replayed, result.findings) == (1, ())
 
 
+async def test_keys_and_ids_that_name_the_place_of_a_task_are_no_difference() -> None:
+    told = workflow(
+        "told",
+        {"a": http("a", {"key": "${ $runtime.metadata.idempotencyKey }"})},
+        {"e": {"emit": {"event": {"with": {"source": "/x", "type": "t"}}}}},
+        {"b": http("b", {"event": "${ . }"})},
+        {"f": {"emit": {"event": {"with": {"source": "/x", "type": "u"}}}}},
+    )
+    run = await recorded(told, {}, lambda _: 1)
+    moved = copy.deepcopy(told)
+    moved["do"].insert(0, {"before": {"set": "${ . }"}})
+    result = await replayed(told, moved, [run])
+    assert (result.replayed, result.findings) == (1, ())
+
+
 async def test_an_error_is_answered_as_it_was() -> None:
     caught = workflow(
         "caught",
@@ -255,7 +270,9 @@ class Stored:
         self._members = members
         self.limits: list[int] = []
 
-    async def search(self, *, api: str | None, statuses: Sequence[str], limit: int) -> Listing:
+    async def search(
+        self, *, api: str | None = None, statuses: Sequence[str] = (), limit: int = 50
+    ) -> Listing:
         assert api == "test/a"
         assert set(statuses) == {"completed", "faulted", "cancelled"}
         self.limits.append(limit)
