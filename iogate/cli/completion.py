@@ -93,6 +93,25 @@ def _apis() -> Iterator[tuple[str, str]]:
 
 
 @_completer
+def modules(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest names of the modules in apis.d."""
+    del incomplete
+    for data in _documents("apis.d"):
+        yield str(data.get("module") or ""), ""
+
+
+@_completer
+def tags(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest tags of the APIs in apis.d."""
+    del incomplete
+    found: set[str] = set()
+    for data in _documents("apis.d"):
+        for part in (data, *(data.get("methods") or {}).values()):
+            found.update((part or {}).get("tags") or ())
+    yield from ((tag, "") for tag in sorted(found))
+
+
+@_completer
 def cases(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest ids that debug cases have: of APIs, and of workflows with a schedule."""
     del incomplete

@@ -39,6 +39,8 @@ def context(**params: Any) -> typer.Context:
         ("api show shop/g", ["shop/guarded"]),
         ("runs list --api shop/n", ["shop/nested"]),
         ("disable shop/buy shop/f", ["shop/fail"]),
+        ("disable --module sh", ["shop"]),
+        ("enable --tag b", ["billing", "books"]),
         ("workflow show shop/bu", ["shop/buy"]),
         ("workflow show shop/buy:1", ["shop/buy:1.0.0"]),
         ("test shop/b", ["shop/buy"]),
@@ -55,6 +57,7 @@ def test_ids_and_codes_are_completed_without_a_store(
     write_project(cli.root)
     head = "document: {dsl: '1.0.3', namespace: shop, name: beat, version: 1.0.0}"
     cli.write("workflows.d/beat.yaml", f"{head}\nschedule: {{every: PT1M}}\ndo: []\n")
+    cli.write("apis.d/more.yaml", "module: more\ntags: [billing]\nmethods: {one: {tags: [books, other]}}\n")
     (cli.root / "elsewhere").mkdir()
     for folder, line in ((cli.root, words), (cli.root / "elsewhere", f"-C .. {words}")):
         monkeypatch.chdir(folder)

@@ -35,10 +35,21 @@ ApisArgument = Annotated[
 ]
 ModuleOption = Annotated[
     list[str] | None,
-    typer.Option("--module", metavar="NAME", help="All APIs of this module; may be repeated."),
+    typer.Option(
+        "--module",
+        metavar="NAME",
+        help="All APIs of this module; may be repeated.",
+        autocompletion=completion.modules,
+    ),
 ]
 TagOption = Annotated[
-    list[str] | None, typer.Option("--tag", metavar="TAG", help="All APIs with this tag; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--tag",
+        metavar="TAG",
+        help="All APIs with this tag; may be repeated.",
+        autocompletion=completion.tags,
+    ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All live APIs; asks for confirmation.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation of --all.")]
