@@ -57,7 +57,8 @@ bench: setup ## Measure accepting and executing beside plain Litestar and RQ
 parity: setup ## Run all conformance cases (not a sample) with the command and behind a gateway
 	@PARITY=all $(BIN)/python -m pytest --timeout 900 tests/conformance/test_parity.py $(ARGS)
 
-faults: setup ## Kill workers, supervisors, gateways and the store under load, and count lost calls
+faults: setup ## Kill processes, and publish revisions, under load; count what is lost or mixed
 	@$(BIN)/python -m tests.faults.commit_points
 	@$(BIN)/python -m tests.faults.chaos --kills 100 $(ARGS)
 	@$(BIN)/python -m tests.faults.canaries
+	@$(BIN)/python -m tests.faults.publication

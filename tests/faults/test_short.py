@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from iogate.store.embedded.server import temporary_server
 from iogate.store.store import Store
-from tests.faults import canaries, commit_points, disables, hostile_bodies
+from tests.faults import canaries, commit_points, disables, hostile_bodies, publication
 from tests.faults.chaos import report, session_of_kills
 from tests.faults.crash import crash
 from tests.gateway.driver import opened
@@ -74,3 +75,28 @@ def test_no_canary_secret_is_found_anywhere(tmp_path: Path) -> None:
     search = canaries.campaign(tmp_path, runs=len(chosen) * len(canaries.KINDS), secrets=chosen, shown=1)
     assert not search.found, search.table()
     assert len(search.characters) == 10, search.table()
+
+
+@pytest.mark.timeout(120)
+async def test_publication_under_load_refuses_no_call_and_shows_no_third_revision(tmp_path: Path) -> None:
+    """Twenty applies; `python -m tests.faults.publication` does 1,000."""
+    with temporary_server() as server:
+        found = await publication.applies_under_load(server.url, tmp_path, applies=20, gateways=2)
+    assert len(found.seconds) == 20
+    assert found.statuses[202] >= 20
+    assert found.hold, found.figures()
+
+
+async def test_one_of_many_concurrent_applies_wins() -> None:
+    """Eight at once, three times; `python -m tests.faults.publication` does it with 20, 50 times."""
+    with temporary_server() as server:
+        assert await publication.races(server.url, rounds=3, sides=8) == [1, 1, 1]
+
+
+@pytest.mark.timeout(120)
+async def test_killed_apply_or_rollback_leaves_the_old_or_the_new_revision(tmp_path: Path) -> None:
+    """Six kills; `python -m tests.faults.publication` does 200."""
+    with temporary_server() as server:
+        found = await publication.kills(server.url, tmp_path, times=6, seed=20261128)
+    assert found.ends.total() == 6
+    assert not found.mixed, found.figures()
