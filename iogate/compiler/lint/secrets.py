@@ -73,7 +73,7 @@ def _named(definition: Definition) -> Iterator[tuple[Pointer, str]]:
 
 def _members(pointer: Pointer, value: object) -> Iterator[tuple[Pointer, str]]:
     match value:
-        case Mapping():
+        case Mapping() if pointer[-1:] != ("endpoints",):  # paths of an authorization server
             for name, member in value.items():
                 at = (*pointer, name)
                 if isinstance(member, str) and is_secret(str(name)) and _is_literal_secret(member):
