@@ -11,7 +11,7 @@ Composes the layers below; holds no logic that another program would need.
     messages    phrases that messages share
     completion  completion by the shell
     documents   `validate`, `lint`, `fmt`, `explain`, `debug`, `test`
-    plans       `plan`, `diff`, `rollback`
+    plans       `plan`, `diff`, `rollback`, `export`, `drift`
     revisions   `apply`, `enable`, `disable`, `override`, `history`, `show`, `status`
     pull        `watch`
     apis        `api`, `workflow`

@@ -24,7 +24,7 @@ from iogate.cli.documents import (
     format_command,
     lint_command,
 )
-from iogate.cli.plans import diff_command, plan_command, rollback_command
+from iogate.cli.plans import diff_command, drift_command, export_command, plan_command, rollback_command
 from iogate.cli.processes import doctor_command, process_commands, store_commands
 from iogate.cli.project import project_commands, secret_commands
 from iogate.cli.pull import watch_command
@@ -92,6 +92,8 @@ for module in (
     plan_command,
     diff_command,
     rollback_command,
+    export_command,
+    drift_command,
     revision_commands,
     history_commands,
     watch_command,

@@ -1,1 +1,1 @@
-"""`iogate plan`, `diff`, `rollback`: commands that show a difference of files, revisions and live."""
+"""`iogate plan`, `diff`, `rollback`, `export`, `drift`: differences of files, revisions and live."""

@@ -21,14 +21,14 @@ from typing import Any
 import msgspec
 
 from iogate.compiler import revision as compiled
-from iogate.compiler.revision import Api, Bundle, Revision
+from iogate.compiler.revision import Bundle, Revision
 from iogate.errors import NotFound, Refused, WrongStore
 from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, time_ms
 from iogate.store.integrity.refusals import Refusals
+from iogate.store.revisions import gate_fields, schedules
 from iogate.store.revisions import origin as origins
-from iogate.store.revisions import schedules
 from iogate.store.revisions.origin import Origin, Published, signed_parts
 
 _encoder = msgspec.msgpack.Encoder()
@@ -103,7 +103,9 @@ class Revisions:
             expected,
             revision.digest,
             data,
-            _encoder.encode([(*_gate(api), int(clear_overrides)) for api in revision.apis.values()]),
+            _encoder.encode(
+                [(*gate_fields.gate(api), int(clear_overrides)) for api in revision.apis.values()]
+            ),
             keys.REVISIONS_KEPT,
             _encoder.encode(schedules.publish_arguments(revision, now_ms)),
             signature,
@@ -294,6 +296,10 @@ class Revisions:
         signed = (signature or b"").decode("utf-8", "replace")
         return self._ring.revision_fault(signed, number, digest, packed)
 
+    async def altered_gates(self, revision: Revision) -> list[tuple[str, str]]:
+        """Return the APIs whose gate differs from what a publish of the revision writes, with a text."""
+        return await gate_fields.altered(self._connection, revision)
+
     async def program(self, digest: str) -> bytes:
         """Return the JSON of a workflow's definition.
 
@@ -370,20 +376,3 @@ def _split_program(stored: bytes) -> tuple[str, bytes]:
         return "", stored
     signature, _, data = stored.partition(b" ")
     return signature.decode("utf-8", "replace"), data
-
-
-def _gate(api: Api) -> tuple[Any, ...]:
-    limits = api.limits
-    interval: float | str = ""
-    slack: float | str = ""
-    if limits.rate is not None:
-        interval = 1000 / limits.rate
-        slack = (max(1, limits.burst or int(limits.rate)) - 1) * interval
-    git = "" if api.enabled is None else str(int(api.enabled))
-    running = "" if limits.running is None else limits.running
-    return (api.id, api.digest, git, limits.queued, _number(interval), _number(slack), running)
-
-
-def _number(value: float | str) -> str:
-    """Format a number with all digits, because Lua would round a float when it converts it."""
-    return value if isinstance(value, str) else repr(value)

@@ -1,0 +1,88 @@
+"""`iogate drift`: whether the live state is still what was applied last, and what the files say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iogate.cli.messages import counted
+from iogate.cli.plans.plan_command import CHANGES, overrides_json
+from iogate.cli.plans.plan_text import plan_lines
+from iogate.cli.session import Session, command
+from iogate.errors import NotFound
+
+if TYPE_CHECKING:
+    from iogate.reconcile.live_plan import LivePlan
+    from iogate.settings import Settings
+    from iogate.store.store import Store
+
+PANEL = "Live"
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "drift", rich_help_panel=PANEL)(drift)
+
+
+async def drift(
+    session: Session,
+    live_only: Annotated[
+        bool, typer.Option("--live-only", help="Do not compare the files with the live revision.")
+    ] = False,
+) -> None:
+    """Report overrides, changes of the store, and files that differ from live; exit with 2 if there are any.
+
+    Raises:
+        NotFound: nothing was applied yet.
+        InvalidFiles: the files have errors.
+        NotAuthentic: the live revision is forged.
+    """
+    from iogate.reconcile.drift import find
+
+    settings = session.settings()
+    async with session.store(settings) as store:
+        found = await _plan(store, settings, live_only=live_only)
+        if not found.number:
+            raise NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
+        changes = await find(store, found.before)
+    overrides = overrides_json(found)
+    drifted = bool(overrides or changes or found.plan)
+    lines = [f"! {each.kind} {each.id}: {each.text}" for each in changes]
+    summary = f"revision {found.number}: " + (
+        f"{counted(len(overrides), 'override')}, {counted(len(changes), 'change')} of the store, "
+        + ("files not compared" if live_only else f"files: {found.plan.summary()}")
+        if drifted
+        else "no drift"
+    )
+    session.screen.data(
+        "drift",
+        {
+            "revision": found.number,
+            "drifted": drifted,
+            "overrides": overrides,
+            "store": [{"kind": each.kind, "id": each.id, "text": each.text} for each in changes],
+            "files": None if live_only else found.plan.to_json(),
+        },
+        [*lines, *plan_lines(found.plan, found.facts.gates, summary=summary)],
+    )
+    if drifted:
+        raise typer.Exit(CHANGES)
+
+
+async def _plan(store: Store, settings: Settings, *, live_only: bool) -> LivePlan:
+    """Return the plan from live to the files; with `live_only` an empty one."""
+    from iogate.cli.documents.bundle import compile_or_fail
+    from iogate.cli.plans.case_verdicts import case_reader
+    from iogate.compiler.revision import Bundle
+    from iogate.reconcile.apply import live
+    from iogate.reconcile.live_plan import against_live
+    from iogate.reconcile.plan import NOTHING
+
+    if live_only:
+        found = await live(store)
+        revision = found[1] if found is not None else NOTHING.revision
+        return await against_live(store, Bundle(revision=revision, programs={}))
+    checked = compile_or_fail(settings, purpose="apply")
+    assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
+    return await against_live(store, checked.bundle, case_reader(checked, Path.cwd()))

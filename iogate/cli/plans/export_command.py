@@ -1,0 +1,117 @@
+"""`iogate export`: files of a revision, which plan as no change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iogate.cli import completion
+from iogate.cli.messages import counted
+from iogate.cli.render import to_yaml
+from iogate.cli.session import Session, command
+from iogate.errors import Misused, NotFound, Refused
+from iogate.settings import FILE_NAME
+
+if TYPE_CHECKING:
+    from iogate.reconcile.export import Exported
+
+PANEL = "Live"
+NOT_EMPTY = "IOG713"
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "export", rich_help_panel=PANEL)(export)
+
+
+async def export(
+    session: Session,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write to.")],
+    revision: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[N]",
+            min=1,
+            help="Number of the revision; default: the live one.",
+            autocompletion=completion.revisions,
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write into a folder that is not empty, and replace files.")
+    ] = False,
+) -> None:
+    """Write the files of a revision, which plan as no change.
+
+    Raises:
+        NotFound: the store does not keep the revision, or none was applied yet.
+        Refused: the folder is not empty.
+        Misused: a file cannot be written.
+    """
+    from iogate.reconcile.export import export as export_files
+
+    async with session.store(session.settings()) as store:
+        if revision is None:
+            live = await store.revisions.live()
+            if live is None:
+                raise NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
+            revision = live[0]
+        bundle = await store.revisions.bundle(revision)
+        origin = await store.revisions.origin(revision)
+    found = export_files(bundle)
+    files = _texts(found)
+    if found.variables and (to / FILE_NAME).exists():
+        session.screen.warn(
+            f"{to / FILE_NAME} was left as it is; compare its vars with those of the revision"
+        )
+        del files[FILE_NAME]
+    _write(to, files, force=force)
+    session.screen.data(
+        "export",
+        {"revision": revision, "folder": str(to), "files": sorted(files), "missing": found.missing},
+        [str(to / name) for name in sorted(files)],
+    )
+    session.screen.note(f"revision {revision}: {counted(len(files), 'file')}; debug cases are not part of it")
+    for each in found.missing:
+        commit = f" at commit {origin.commit}" if origin is not None and origin.commit else ""
+        session.screen.warn(f"a revision does not keep {each}: take it from git{commit}")
+
+
+def _texts(found: Exported) -> dict[str, bytes]:
+    """Return the content of each file, documents in their canonical form."""
+    from iogate.documents.formatter.files import format_bytes
+
+    files = dict(found.contents)
+    for name, value in found.documents.items():
+        raw = to_yaml(value).encode()
+        try:
+            text = format_bytes(raw, name).text
+        except Refused:
+            text = None
+        files[name] = raw if text is None else text.encode()
+    if found.variables:
+        files[FILE_NAME] = to_yaml({"vars": found.variables}).encode()
+    return files
+
+
+def _write(folder: Path, files: dict[str, bytes], *, force: bool) -> None:
+    """Write files into a folder.
+
+    Raises:
+        Refused: the folder has entries, and `force` is false.
+        Misused: a file cannot be written.
+    """
+    try:
+        if not force and folder.exists() and any(folder.iterdir()):
+            raise Refused(
+                f"{folder} is not empty",
+                code=NOT_EMPTY,
+                hint="name another folder, or pass --force to replace files of the same name",
+            )
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    except OSError as error:
+        raise Misused(f"--to {folder}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,61 @@
+"""Fields of gates that a publish writes, and their comparison with what the store has.
+
+Used by `Revisions`. Invariant: `gate` has the order of the publish script.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from iogate.compiler.revision import Api, Revision
+from iogate.compiler.schedules import PREFIX
+from iogate.store import keys
+from iogate.store.connection.connection import Connection
+
+_FIELDS: Final = {
+    "digest": "digest",
+    "git": "enabled",
+    "queued": "limits.queued",
+    "interval": "limits.rate",
+    "slack": "limits.burst",
+    "rl": "limits.running",
+}
+"""Fields in the order of `gate`, without the id, with the names that people know."""
+
+
+def gate(api: Api) -> tuple[Any, ...]:
+    """Return the id of an API and the fields of its gate."""
+    limits = api.limits
+    interval: float | str = ""
+    slack: float | str = ""
+    if limits.rate is not None:
+        interval = 1000 / limits.rate
+        slack = (max(1, limits.burst or int(limits.rate)) - 1) * interval
+    git = "" if api.enabled is None else str(int(api.enabled))
+    running = "" if limits.running is None else limits.running
+    return (api.id, api.digest, git, limits.queued, _number(interval), _number(slack), running)
+
+
+def _number(value: float | str) -> str:
+    """Format a number with all digits, because Lua would round a float when it converts it."""
+    return value if isinstance(value, str) else repr(value)
+
+
+async def altered(connection: Connection, revision: Revision) -> list[tuple[str, str]]:
+    """Return the APIs whose gate differs from what a publish of the revision writes, with a text."""
+    members = {name.decode("utf-8", "replace") for name in await connection.call("SMEMBERS", keys.GATES)}
+    apis = sorted(revision.apis)
+    rows = await connection.calls([("HMGET", keys.GATE + api, *_FIELDS) for api in apis]) if apis else []
+    found = []
+    for api, row in zip(apis, rows, strict=True):
+        wanted = map(str, gate(revision.apis[api])[1:])
+        stored = ["" if value is None else value.decode("utf-8", "replace") for value in row]
+        differing = [
+            label for label, old, new in zip(_FIELDS.values(), stored, wanted, strict=False) if old != new
+        ]
+        if api not in members or not stored[0]:
+            found.append((api, "it has no gate: calls are refused"))
+        elif differing:
+            found.append((api, f"its gate has another {' and '.join(differing)} than the revision"))
+    strays = sorted(name for name in members - revision.apis.keys() if not name.startswith(PREFIX))
+    return [*found, *((api, "it has a gate, and the revision has no such API") for api in strays)]

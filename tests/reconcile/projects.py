@@ -1,0 +1,128 @@
+"""Random small projects, as files, and their compiled bundles."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from iogate.compiler.compile import compile_documents
+from iogate.compiler.revision import Bundle
+from iogate.documents import load
+from iogate.functions import Registry
+from iogate.settings import Settings
+from tests.compiler.projects import write
+
+secrets = st.sampled_from([{"env": "A"}, {"env": "B"}, {"file": "secrets/a"}, {"hash": "sha256:" + "0" * 64}])
+forms = st.one_of(
+    st.just("none"),
+    st.builds(lambda secret: {"token": secret}, secrets | st.lists(secrets, min_size=2, max_size=2)),
+    st.builds(
+        lambda given: {"tokens": given}, st.dictionaries(st.sampled_from(["ada", "bob"]), secrets, min_size=1)
+    ),
+    st.builds(lambda name: {"user": name, "password": {"env": "P"}}, st.sampled_from(["ada", "bob"])),
+)
+auths = forms | st.builds(lambda given: {"any": given}, st.lists(forms, min_size=1, max_size=2))
+durations = st.sampled_from(["250ms", "1s", "90s", "5m", "1h30m", "7d", "2w", "1.5s"])
+schemas = st.sampled_from(
+    [
+        {},
+        True,
+        {"type": "object"},
+        {"type": "object", "required": ["a"], "properties": {"a": {"minimum": 1.0}}},
+    ]
+)
+WORKFLOWS = ("s/one", "s/two", "s/two:1.0.0")
+methods = st.fixed_dictionaries(
+    {"workflow": st.sampled_from(WORKFLOWS), "auth": auths},
+    optional={
+        "description": st.text("aé:# -\"'", max_size=5),
+        "verbs": st.sampled_from([["GET"], ["POST", "GET"], ["POST"]]),
+        "enabled": st.booleans(),
+        "input": st.fixed_dictionaries(
+            {}, optional={"from": st.sampled_from(["body", "request"]), "schema": schemas}
+        ),
+        "limits": st.fixed_dictionaries(
+            {},
+            optional={
+                "body": st.sampled_from(["1MiB", "64KiB", "500kB", 1000]),
+                "rate": st.sampled_from(["50/s", "100/m", "7/h", "5000/d", "0.3/m", "1.234567/s"]),
+                "burst": st.integers(1, 9),
+                "queued": st.sampled_from([1, 10000]),
+                "running": st.integers(1, 9),
+            },
+        ),
+        "idempotency": st.fixed_dictionaries({}, optional={"header": st.just("X-Key"), "ttl": durations}),
+        "timeout": durations,
+        "retention": durations,
+        "protect": st.booleans(),
+        "tags": st.lists(st.sampled_from(["a", "b c", "yes", "1"]), max_size=2),
+        "metadata": st.dictionaries(
+            st.sampled_from(["k", "l"]), st.sampled_from([1, 1.0, None, "no", [1]]), max_size=2
+        ),
+    },
+)
+modules = st.dictionaries(
+    st.sampled_from(["a", "b"]),
+    st.dictionaries(st.sampled_from(["x", "y", "z"]), methods, min_size=1),
+    max_size=2,
+)
+tasks = st.sampled_from(
+    [
+        {"set": {"a": 1}},
+        {"set": {"a": 1.0, "b": "yes", "c": "${ $runtime.vars.region }", "d": None, "e": "two\nlines: #"}},
+        {"set": {"a": 1}, "then": "continue"},
+        {"run": {"script": {"language": "python", "source": {"endpoint": "lib/run.py"}}}},
+        {"call": "http", "with": {"method": "get", "endpoint": "https://example.com/{x}"}},
+        {"wait": {"seconds": 1}},
+        {"run": {"workflow": {"namespace": "s", "name": "one", "version": "1.0.0"}}},
+    ]
+)
+task_lists = st.lists(st.sampled_from("pqrst"), min_size=1, max_size=4, unique=True).flatmap(
+    lambda names: st.tuples(*(st.fixed_dictionaries({name: tasks}) for name in names)).map(list)
+)
+schedules = st.sampled_from([None, {"every": {"hours": 1}}, {"cron": "0 6 * * *"}, {"after": {"minutes": 1}}])
+
+
+def definition(name: str, version: str, do: Any, schedule: Any) -> dict[str, Any]:
+    document = {"dsl": "1.0.3", "namespace": "s", "name": name, "version": version}
+    found: dict[str, Any] = {"document": document, "do": do}
+    if schedule is not None:
+        found["schedule"] = schedule
+    if name == "two":
+        found["input"] = {"schema": {"document": {"type": "object", "title": "inherited"}}}
+    return found
+
+
+def files(made: dict[str, Any], one: Any, two: Any, three: Any, schedule: Any, folder: str) -> dict[str, str]:
+    """Return the files of a project; JSON is YAML."""
+    found = {f"apis.d/{folder}{name}.yaml": {"module": name, "methods": each} for name, each in made.items()}
+    found |= {
+        f"workflows.d/{folder}one.yaml": definition("one", "1.0.0", one, None),
+        f"workflows.d/{folder}two.yaml": definition("two", "1.0.0", two, None),
+        f"workflows.d/{folder}newer.yaml": definition("two", "2.0.0", three, schedule),
+    }
+    texts = {name: json.dumps(each) for name, each in found.items()}
+    return {**texts, f"workflows.d/{folder}lib/run.py": "print('é')\n"}
+
+
+plain_tasks = task_lists.filter(lambda do: "workflow" not in json.dumps(do))
+projects = st.builds(
+    files, modules, plain_tasks, task_lists, task_lists, schedules, st.sampled_from(["", "deep/er/"])
+)
+
+VARS = {"region": "eu", "unused": "x"}
+
+
+def compiled(given: dict[str, str]) -> Bundle:
+    """Return the bundle of a project."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write(root, given)
+        settings = Settings(allow_run=("script",), vars=VARS)
+        result = compile_documents(load(root), settings, root=root, functions=Registry({}))
+    assert result.bundle is not None, result.errors
+    return result.bundle

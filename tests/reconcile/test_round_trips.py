@@ -1,0 +1,67 @@
+"""A plan after an apply is empty, an export plans as no change, and a rollback is what was there before."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import HealthCheck, given, settings
+
+from iogate.cli.plans.export_command import _texts
+from iogate.reconcile.apply import apply
+from iogate.reconcile.export import export
+from iogate.reconcile.facts import Facts
+from iogate.reconcile.guard import Allowed
+from iogate.reconcile.live_plan import against_live, settled
+from iogate.reconcile.plan import Side, plan
+from iogate.store.store import Store
+from tests.keys import RING
+from tests.reconcile.projects import compiled, projects
+
+ALL = Allowed(prune=True, empty=True, max_deletes=1000)
+
+
+async def _applied(url: str, first: dict[str, str], second: dict[str, str]) -> None:
+    store = Store(url, client_name="test", keyring=RING)
+    try:
+        await store.call("FLUSHALL")
+        a, b = compiled(first), compiled(second)
+        await apply(store, a, allowed=ALL, wait_s=0)
+        again = await against_live(store, compiled(first))
+        assert not again.plan, again.plan.to_json()
+        assert (await apply(store, settled(again), expected=1, wait_s=0)).number == 1
+        there = await against_live(store, b)
+        protected = [each.id for each in a.revision.apis.values() if each.protect]
+        if set(protected) - b.revision.apis.keys():
+            return  # the guard refuses it
+        number = (await apply(store, settled(there), allowed=ALL, wait_s=0)).number
+        assert bool(there.plan) is (number == 2)
+        if {each.id for each in b.revision.apis.values() if each.protect} - a.revision.apis.keys():
+            return
+        back = await against_live(store, await store.revisions.bundle(1), restores=True)
+        assert bool(back.plan) is bool(there.plan), "a way there has a way back"
+        number = (await apply(store, settled(back), allowed=ALL, wait_s=0)).number
+        assert not (await against_live(store, compiled(first))).plan
+        live = await store.revisions.load(number)
+        assert live.digest == (a.revision.digest if there.plan else (await store.revisions.load(1)).digest)
+    finally:
+        await store.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example empties the store
+@given(projects, projects)
+def test_a_plan_after_an_apply_is_empty_and_a_rollback_is_what_was_before(
+    redis_url: str, first: dict[str, str], second: dict[str, str]
+) -> None:
+    asyncio.run(_applied(redis_url, first, second))
+
+
+@given(projects)
+def test_an_export_plans_as_no_change(project: dict[str, str]) -> None:
+    bundle = compiled(project)
+    exported = export(bundle)
+    assert exported.missing == []
+    assert exported.variables.items() <= {"region": "eu"}.items()
+    texts = {name: content.decode() for name, content in _texts(exported).items() if name != "iogate.yaml"}
+    found = plan(Side.of(bundle), Side.of(compiled(texts)), Facts())
+    assert not found, (found.to_json(), texts)
+    assert compiled(texts).revision.digest == bundle.revision.digest, "the names of files are the same, too"
