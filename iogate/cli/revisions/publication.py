@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,8 +109,8 @@ async def watch(
 ) -> None:
     """Publish again after each change of a file, until cancelled; only warn of invalid files.
 
-    `settings` are those of the gateways and workers. `seen` is the stamp of the files before they were
-    published, so that no later change is missed.
+    `settings` are those of the gateways and workers, except for variables. `seen` is the stamp of the files
+    before they were published, so that no later change is missed.
     """
     while True:
         await asyncio.sleep(POLL_S)
@@ -118,7 +119,10 @@ async def watch(
             continue
         seen = now
         try:
-            if read_settings() != settings:
+            fresh = read_settings()
+            # Variables are part of the revision.
+            settings = replace(settings, vars=fresh.vars)
+            if fresh != settings:
                 # Gateways and workers keep their settings until a restart: do not apply new ones in part.
                 screen.warn("the settings have changed: restart to apply them")
             checked = await asyncio.to_thread(compile_or_fail, settings, purpose="apply")

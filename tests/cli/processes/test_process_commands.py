@@ -125,7 +125,14 @@ def test_watch_applies_a_change_and_keeps_the_revision_if_it_is_invalid(tmp_path
         until(lambda: "revision 2: 1 API added, 1 removed" in place.err)
         assert place.call("/v1/api/shop/buy/async", {})[0] == 404
         assert place.call("/v1/api/shop/purchase/async", {})[0] == 202
-        (tmp_path / "iogate.yaml").write_text("concurrency: 7\n")
+        workflow = tmp_path / "workflows.d/buy.yaml"
+        workflow.write_text(workflow.read_text().replace("'${ .sku }'", "'${ $runtime.vars.region }'"))
+        until(lambda: "$runtime.vars.region: no such variable" in place.err)
+        (tmp_path / "iogate.yaml").write_text("vars: {region: eu}\n")
+        until(lambda: "revision 3: " in place.err)
+        assert "restart to apply them" not in place.err
+        assert place.call("/v1/api/shop/purchase/sync", {"sku": "A"})[1]["data"] == {"bought": "eu"}
+        (tmp_path / "iogate.yaml").write_text("vars: {region: eu}\nconcurrency: 7\n")
         until(lambda: "the settings have changed: restart to apply them" in place.err)
 
 
