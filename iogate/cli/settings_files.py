@@ -15,37 +15,77 @@ from iogate.settings import FILE_NAME, WRONG_SETTING, environments
 
 if TYPE_CHECKING:
     from iogate.documents.yaml.nodes import Node
-    from iogate.documents.yaml.reader import Reading
+    from iogate.documents.yaml.source import Source, Span
     from iogate.value_types.faults import ValuePath
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsFile:
+    """A file with settings."""
+
+    root: Node
+    source: Source
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return the settings in the file."""
+        found: dict[str, Any] = self.root.value
+        return found
+
+    def depth(self, path: ValuePath) -> int:
+        """Return how many steps of a path exist in the file."""
+        node = self.root
+        for depth, step in enumerate(path):
+            found = node.child(step)
+            if found is None:
+                return depth
+            node = found[1]
+        return len(path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsFiles:
     """The settings in the files of a project, and the place of each value."""
 
-    base: Node | None
-    """Mapping in `iogate.yaml`; None if the file is absent or empty."""
-    over: Node | None = None
-    """Mapping in the file of the environment."""
-    over_name: str = ""
+    base: SettingsFile | None
+    """`iogate.yaml`; None if it is absent or empty."""
+    over: SettingsFile | None = None
+    """The file of the environment."""
 
     @property
     def values(self) -> dict[str, Any]:
         """Return the merged settings."""
-        return environments.merge(_value(self.base), _value(self.over))
+        return environments.merge(_values(self.base), _values(self.over))
 
     def place(self, path: ValuePath) -> str:
         """Return file and line of a value: in the file of the environment, if that has the value."""
-        if self.over is not None and _depth(self.over, path) >= _depth(self.base, path):
-            return f"{self.over_name}:{self.over.place(path).line}"
-        return f"{FILE_NAME}:{self.base.place(path).line}" if self.base is not None else FILE_NAME
+        file, span = self._find(path)
+        return FILE_NAME if span is None else f"{file}:{span.line}"
+
+    def _find(self, path: ValuePath) -> tuple[str, Span | None]:
+        depth = -1 if self.base is None else self.base.depth(path)
+        file = self.over if self.over is not None and self.over.depth(path) >= depth else self.base
+        return (FILE_NAME, None) if file is None else (file.source.path, file.root.place(path))
 
     def warnings(self) -> Iterator[str]:
-        """Yield the warnings about variables, each with its place."""
-        found = environments.undeclared(_value(self.base), _value(self.over))
-        for path, message in (*found, *environments.revealing(self.values)):
+        """Yield the warnings about variables that no comment ignores, each with its place."""
+        undeclared = environments.undeclared(_values(self.base), _values(self.over))
+        found = [*undeclared, *environments.revealing(self.values)]
+        if not found:
+            return
+        from iogate.documents.ignores import without_ignored
+        from iogate.documents.problems import Problem
+
+        problems = []
+        for path, code, message in found:
+            file, span = self._find(path)
+            assert span is not None, "a file has the value that the warning is about"
             name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-            yield f"{self.place(path)}: {name.removeprefix('.')}: {message}"
+            text = f"{name.removeprefix('.')}: {message}"
+            problems.append(Problem.at(span, path=file, code=code, message=text, severity="warning"))
+        sources = {each.source.path: each.source for each in (self.base, self.over) if each is not None}
+        for problem in without_ignored(problems, sources, {}):
+            yield f"{problem.path}:{problem.line}: {problem.message} [{problem.code}]"
 
 
 def read_files(environment: str | None) -> SettingsFiles:
@@ -55,7 +95,7 @@ def read_files(environment: str | None) -> SettingsFiles:
         InvalidFiles: a file is not a map of settings, or that of the environment does not exist.
         Misused: the name of the environment cannot be part of a file name.
     """
-    base = _mapping(FILE_NAME)
+    base = _read(FILE_NAME)
     if not environment:
         return SettingsFiles(base=base)
     name = environments.file_name(environment)
@@ -65,44 +105,27 @@ def read_files(environment: str | None) -> SettingsFiles:
             code="IOG363",
             hint=f"write the settings in which it differs from {FILE_NAME}; an empty file changes nothing",
         )
-    return SettingsFiles(base=base, over=_mapping(name), over_name=name)
+    return SettingsFiles(base=base, over=_read(name))
 
 
-def _mapping(name: str) -> Node | None:
-    """Return the mapping in a file; None if the file does not exist or has no content."""
-    reading = _read(Path(name), name)
-    if reading is None:
+def _read(name: str) -> SettingsFile | None:
+    """Read a file; return None if it does not exist or has no content."""
+    if not Path(name).exists():
         return None
     from iogate.documents.problems import render_all
+    from iogate.documents.yaml.reader import read_file
 
+    reading = read_file(Path(name), name)
     problems = [each for each in reading.problems if each.code != "IOG129"]  # an empty file is fine here
     if problems:
         rendered = render_all(problems, {name: reading.source})
         raise InvalidFiles(rendered.rstrip("\n"), code=problems[0].code)
-    if reading.root is not None and reading.root.entries is None:
-        raise InvalidFiles(f"{name}: expected a map of settings", code=WRONG_SETTING)
-    return reading.root
-
-
-def _read(path: Path, name: str) -> Reading | None:
-    if not path.exists():
+    if reading.root is None:
         return None
-    from iogate.documents.yaml.reader import read_file
-
-    return read_file(path, name)
-
-
-def _value(node: Node | None) -> dict[str, Any]:
-    return {} if node is None else node.value
+    if reading.root.entries is None:
+        raise InvalidFiles(f"{name}: expected a map of settings", code=WRONG_SETTING)
+    return SettingsFile(root=reading.root, source=reading.source)
 
 
-def _depth(node: Node | None, path: ValuePath) -> int:
-    """Return how many steps of the path exist below the node; -1 without a node."""
-    if node is None:
-        return -1
-    for depth, step in enumerate(path):
-        found = node.child(step)
-        if found is None:
-            return depth
-        node = found[1]
-    return len(path)
+def _values(file: SettingsFile | None) -> dict[str, Any]:
+    return {} if file is None else file.values

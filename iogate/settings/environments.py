@@ -64,8 +64,8 @@ def _merge_deeply(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str,
     return merged
 
 
-def undeclared(base: Mapping[str, Any], over: Mapping[str, Any]) -> Iterator[tuple[ValuePath, str]]:
-    """Yield path and message of each variable of an environment that `base` does not declare."""
+def undeclared(base: Mapping[str, Any], over: Mapping[str, Any]) -> Iterator[tuple[ValuePath, str, str]]:
+    """Yield path, code and message of each variable of an environment that `base` does not declare."""
     declared, given = base.get(VARS) or {}, over.get(VARS) or {}
     if not isinstance(declared, Mapping) or not isinstance(given, Mapping):
         return
@@ -73,17 +73,18 @@ def undeclared(base: Mapping[str, Any], over: Mapping[str, Any]) -> Iterator[tup
         if name not in declared:
             near = nearest(str(name), [str(each) for each in declared])
             meant = f'; did you mean "{near}"?' if near else "; declare it there, with a default"
-            yield (VARS, name), f"iogate.yaml has no variable {quoted(name)}{meant} [IOG367]"
+            yield (VARS, name), "IOG367", f"iogate.yaml has no variable {quoted(name)}{meant}"
 
 
-def revealing(settings: Mapping[str, Any]) -> Iterator[tuple[ValuePath, str]]:
-    """Yield path and message of each value in `vars` that looks like a secret."""
+def revealing(settings: Mapping[str, Any]) -> Iterator[tuple[ValuePath, str, str]]:
+    """Yield path, code and message of each value in `vars` that looks like a secret."""
     variables = settings.get(VARS)
     for path in _secret_paths(variables, ()) if isinstance(variables, Mapping) else ():
         yield (
             (VARS, *path),
+            "IOG366",
             "the value looks like a secret, and variables are stored and shown in clear; "
-            'use the setting "secrets" and $secrets [IOG366]',
+            'use the setting "secrets" and $secrets',
         )
 
 

@@ -34,8 +34,8 @@ LINT_RULES: Final[Mapping[str, Level]] = {
 }
 """Severity of each rule, unless the settings change it."""
 
-PARTLY_WARNINGS: Final = frozenset({"IOG315", "IOG318", "IOG321"})
-"""Codes of errors that are warnings in some cases; a comment can ignore these cases."""
+PARTLY_WARNINGS: Final = frozenset({"IOG315", "IOG318", "IOG321", "IOG366", "IOG367"})
+"""Other codes of warnings that a comment can ignore: of some cases of errors, and of variables."""
 
 _SEVERITY: Final = choice(OFF, "advice", "warning", "error")
 

@@ -98,9 +98,18 @@ def test_a_value_that_looks_like_a_secret_is_reported_and_not_shown(cli: Cli) ->
     assert "hunter2" not in err
 
 
+def test_a_comment_ignores_a_warning_about_a_variable(cli: Cli) -> None:
+    cli.write("workflows.d/w.yaml", WORKFLOW)
+    cli.write("iogate.yaml", BASE + "  session: 30m # iogate: ignore IOG366 a duration\n  pin: 5\n")
+    cli.write("iogate.prod.yaml", "vars:\n  # iogate: ignore IOG367\n  extra: 1\n")
+    err = cli("validate", "--env", "prod").err
+    assert err.count("warning: ") == 1
+    assert "iogate.yaml:7: vars.pin: " in err
+
+
 @pytest.mark.parametrize("value", ["-----BEGIN PRIVATE KEY-----\nx", "redis://:pw@h", "password=abc"])
 def test_a_value_may_reveal_a_secret_by_its_form(value: str) -> None:
-    assert [path for path, _ in revealing({"vars": {"a": {"b": value}}})] == [("vars", "a", "b")]
+    assert [path for path, _, _ in revealing({"vars": {"a": {"b": value}}})] == [("vars", "a", "b")]
 
 
 @pytest.mark.parametrize("value", ["eu-west-1", 5, True, None, "https://h/x?a=1", "token_ttl"])
