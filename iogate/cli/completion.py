@@ -1,8 +1,8 @@
 """Shell completion of arguments: ids of APIs and workflows, uids of runs, numbers of revisions, error codes.
 
 Invoked by the shell on Tab. Invariant: a completer returns within about a second and prints nothing; after
-any error it suggests nothing. Ids come from the files, without a store; uids and revisions come from the
-store, if it can be reached.
+any error it suggests nothing. Ids come from the files, and from the live revision if the store can be
+reached; uids and revisions come from the store.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from iogate.compiler.revision import Api, Revision
     from iogate.store.store import Store
 
 Completer = Callable[[typer.Context, str], list[tuple[str, str]]]
 
 BUDGET_S = 0.7
 """Time limit in seconds for reading files, and for the store."""
+_environment: ContextVar[str | None] = ContextVar("environment", default=None)
+"""Value of `--env` on the command line being typed."""
 MAX_RUNS = 50
 """Most runs that are suggested."""
 _SAFE = re.compile(r"[\w./:-]{1,200}", re.ASCII)
@@ -58,12 +62,21 @@ def _completer(suggest: Callable[[str], Iterator[tuple[str, str]]]) -> Completer
 
 
 def _enter(ctx: typer.Context) -> None:
+    """Choose folder and environment as the command line being typed does."""
+    directory, environment = _given(ctx, "directory"), _given(ctx, "environment")
+    _environment.set(environment)
+    if directory is not None:
+        os.chdir(directory)
+
+
+def _given(ctx: typer.Context, name: str) -> Any:
+    """Return the value of a global option, which may be before or after the command."""
     each: Any = ctx
     while each is not None:
-        if (directory := each.params.get("directory")) is not None:
-            os.chdir(directory)
-            return
+        if (value := each.params.get(name)) is not None:
+            return value
         each = each.parent
+    return None
 
 
 def _documents(folder: str) -> Iterator[dict[str, Any]]:
@@ -81,9 +94,49 @@ def _documents(folder: str) -> Iterator[dict[str, Any]]:
 
 @_completer
 def apis(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest ids of the APIs in apis.d."""
+    """Suggest ids of the APIs in apis.d and of the live ones."""
     del incomplete
-    yield from _apis()
+    live = {api.id: api.description for api in _live_apis()}
+    yield from {**live, **dict(_apis())}.items()
+
+
+@_completer
+def modules(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest modules of APIs."""
+    del incomplete
+    ids = (*dict(_apis()), *(api.id for api in _live_apis()))
+    yield from ((name, "") for name in sorted({each.partition("/")[0] for each in ids}))
+
+
+@_completer
+def tags(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest tags of live APIs, and of those in apis.d."""
+    del incomplete
+    yield from ((tag, "") for tag in sorted(_tags()))
+
+
+@_completer
+def selections(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest tags and modules of the APIs in apis.d."""
+    del incomplete
+    yield from ((tag, "tag") for tag in sorted(_tags()))
+    yield from sorted({(name.partition("/")[0], "module") for name in dict(_apis())})
+
+
+@_completer
+def environment_names(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest the environments that have a file of settings."""
+    del incomplete
+    for path in sorted(Path().glob("iogate.*.yaml")):
+        yield path.name.removeprefix("iogate.").removesuffix(".yaml"), path.name
+
+
+def _tags() -> set[str]:
+    found = {tag for api in _live_apis() for tag in api.tags}
+    for data in _documents("apis.d"):
+        for part in (data, *(data.get("methods") or {}).values()):
+            found.update(map(str, (part or {}).get("tags") or ()))
+    return found
 
 
 def _apis() -> Iterator[tuple[str, str]]:
@@ -92,23 +145,26 @@ def _apis() -> Iterator[tuple[str, str]]:
             yield f"{data.get('module')}/{name}", str((method or {}).get("description") or "")
 
 
-@_completer
-def modules(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest names of the modules in apis.d."""
-    del incomplete
-    for data in _documents("apis.d"):
-        yield str(data.get("module") or ""), ""
+def _live_apis() -> list[Api]:
+    revision = _live_revision()
+    return [] if revision is None else list(revision.apis.values())
 
 
-@_completer
-def tags(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest tags of the APIs in apis.d."""
-    del incomplete
-    found: set[str] = set()
-    for data in _documents("apis.d"):
-        for part in (data, *(data.get("methods") or {}).values()):
-            found.update((part or {}).get("tags") or ())
-    yield from ((tag, "") for tag in sorted(found))
+def _live_revision() -> Revision | None:
+    """Return the live revision; None if the store cannot be reached in time."""
+    try:
+        return asyncio.run(asyncio.wait_for(_load_live(), BUDGET_S))
+    except Exception:  # noqa: BLE001 — the files are enough
+        return None
+
+
+async def _load_live() -> Revision | None:
+    store = await _open_store()
+    try:
+        live = await store.revisions.live()
+        return None if live is None else await store.revisions.load(live[0])
+    finally:
+        await store.close()
 
 
 @_completer
@@ -124,12 +180,17 @@ def cases(incomplete: str) -> Iterator[tuple[str, str]]:
 
 @_completer
 def workflows(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest names of the workflows in workflows.d, with their versions once a colon is typed."""
+    """Suggest names of the workflows, live and in workflows.d, with their versions once a colon is typed."""
+    found: dict[str, str] = {}
+    if (revision := _live_revision()) is not None:
+        found |= {name: each.title or each.summary for name, each in revision.workflows.items()}
     for data in _documents("workflows.d"):
         if isinstance(head := data.get("document"), dict):
-            name = f"{head.get('namespace')}/{head.get('name')}"
-            text = str(head.get("title") or head.get("summary") or "")
-            yield (f"{name}:{head.get('version')}" if ":" in incomplete else name), text
+            name = f"{head.get('namespace')}/{head.get('name')}:{head.get('version')}"
+            found[name] = str(head.get("title") or head.get("summary") or "")
+    if ":" not in incomplete:
+        found = {name.partition(":")[0]: text for name, text in found.items()}
+    yield from found.items()
 
 
 @_completer
@@ -177,4 +238,5 @@ async def _open_store() -> Store:
     from iogate.cli.session import Session, read_project_settings
     from iogate.store.store import open_store
 
-    return await open_store(Session().store_url(read_project_settings()), client_name="iogate-completion")
+    settings = read_project_settings(environment=_environment.get())
+    return await open_store(Session().store_url(settings), client_name="iogate-completion")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate import settings as settings_module
+from iogate.cli import completion
 from iogate.cli.render import COMMON_FORMATS, Output, Screen, write_stderr
 from iogate.cli.settings_files import read_files
 from iogate.errors import Misused, Unreachable
@@ -68,6 +69,7 @@ EnvironmentOption = Annotated[
         "--env",
         metavar="NAME",
         help="Environment: read iogate.NAME.yaml on top of iogate.yaml.",
+        autocompletion=completion.environment_names,
         rich_help_panel=GLOBAL_OPTIONS,
     ),
 ]
@@ -133,12 +135,12 @@ class Session:
             await store.close()
 
 
-def read_project_settings(flags: dict[str, Any] | None = None) -> Settings:
-    """Read the settings of the current folder, in the environment that IOGATE_ENV names.
+def read_project_settings(flags: dict[str, Any] | None = None, environment: str | None = None) -> Settings:
+    """Read the settings of the current folder, in an environment or that which IOGATE_ENV names.
 
     Raises InvalidFiles and Misused as `Session.settings` does.
     """
-    files = read_files(os.environ.get(environments.VARIABLE))
+    files = read_files(environment or os.environ.get(environments.VARIABLE))
     return settings_module.read(files.values, os.environ, flags, place_of=files.place)
 
 

@@ -14,8 +14,20 @@ import typer.main
 
 from iogate.cli import completion
 from iogate.cli.app import app
+from iogate.store.embedded.server import find_embedded
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, write_project
+
+KINDS = (
+    completion.apis,
+    completion.cases,
+    completion.modules,
+    completion.revisions,
+    completion.selections,
+    completion.tags,
+    completion.uids,
+    completion.workflows,
+)
 
 
 def typed(words: str) -> dict[str, str]:
@@ -46,6 +58,10 @@ def context(**params: Any) -> typer.Context:
         ("test shop/b", ["shop/buy"]),
         ("test sch", ["schedule:shop/beat"]),
         ("debug sch", []),
+        ("plan --select bil", ["billing"]),
+        ("plan --select sh", ["shop"]),
+        ("--env st", ["staging"]),
+        ("plan --env st", ["staging"]),
         ("explain IOG10", [f"IOG{number}" for number in range(101, 110)]),
         ("explain iog31", [f"iog{number}" for number in range(310, 320)]),
     ],
@@ -58,6 +74,7 @@ def test_ids_and_codes_are_completed_without_a_store(
     head = "document: {dsl: '1.0.3', namespace: shop, name: beat, version: 1.0.0}"
     cli.write("workflows.d/beat.yaml", f"{head}\nschedule: {{every: PT1M}}\ndo: []\n")
     cli.write("apis.d/more.yaml", "module: more\ntags: [billing]\nmethods: {one: {tags: [books, other]}}\n")
+    cli.write("iogate.staging.yaml", "port: 1\n")
     (cli.root / "elsewhere").mkdir()
     for folder, line in ((cli.root, words), (cli.root / "elsewhere", f"-C .. {words}")):
         monkeypatch.chdir(folder)
@@ -91,17 +108,38 @@ def test_uids_are_completed_from_the_store(live: Cli, shop: Place, monkeypatch: 
     assert completion.uids(context(), "x") == []
 
 
-def test_a_completion_prints_nothing_after_an_error(cli: Cli) -> None:
-    for kind in (completion.apis, completion.cases, completion.workflows, completion.uids):
+def test_live_ids_are_completed_where_there_are_no_files(
+    live: Cli, shop: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator works with `redis_url` alone, here that of the environment `shop`."""
+    monkeypatch.setattr(completion, "BUDGET_S", 20.0)
+    assert live.root == shop.root
+    monkeypatch.chdir(tmp_path)
+    url = find_embedded(shop.root / ".iogate")
+    (tmp_path / "iogate.shop.yaml").write_text(f"redis_url: {url}\n")
+    there = {"environment": "shop"}
+    assert completion.apis(context(), "shop/b") == []
+    assert [name for name, _ in completion.apis(context(**there), "shop/b")] == ["shop/buy"]
+    assert [name for name, _ in completion.workflows(context(**there), "shop/bu")] == ["shop/buy"]
+    assert [name for name, _ in completion.workflows(context(**there), "shop/buy:")] == ["shop/buy:1.0.0"]
+    assert ("shop", "") in completion.modules(context(**there), "")
+    assert "1" in dict(completion.revisions(context(**there), ""))
+
+
+def test_a_completion_prints_nothing_after_an_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in KINDS:
         assert kind(context(), "") == []
     cli.write("iogate.yaml", "port: [")
     cli.write("apis.d/a.yaml", "module: [")
     cli.write("apis.d/b.yaml", "methods: 7")
     cli.write("workflows.d/c.yaml", "document: {namespace: [x], name: '$(touch x)'}")
-    for kind in (completion.apis, completion.cases, completion.workflows, completion.uids):
+    for kind in KINDS:
         assert kind(context(), "") == []
     assert completion.apis(context(directory=Path("/nowhere")), "") == []
     cli.write("iogate.yaml", "redis_url: redis://127.0.0.1:1/0\n")
+    for kind in KINDS:
+        assert kind(context(), "") == []
+    monkeypatch.setenv("IOGATE_PROT", "1")  # of which commands warn
     assert completion.uids(context(), "") == []
     assert cli.capsys.readouterr() == ("", "")
     # The process may log again afterwards.

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from iogate.cli import completion
+
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; required without a terminal.")]
 PruneOption = Annotated[bool, typer.Option("--prune", help="Allow to delete APIs and workflows.")]
 EmptyOption = Annotated[
@@ -24,5 +26,11 @@ OrphansOption = Annotated[
     bool, typer.Option("--keep-orphans", help="Keep APIs and workflows live that the files lack.")
 ]
 SelectOption = Annotated[
-    str, typer.Option("--select", metavar="TAG|MODULE", help="Only APIs with this tag or of this module.")
+    str,
+    typer.Option(
+        "--select",
+        metavar="TAG|MODULE",
+        help="Only APIs with this tag or of this module.",
+        autocompletion=completion.selections,
+    ),
 ]
