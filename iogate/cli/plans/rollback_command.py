@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from iogate.cli import completion
@@ -104,6 +103,8 @@ async def _previous(store: Store) -> int:
 
 async def _origin(store: Store, settings: Settings, number: int, message: str) -> Origin:
     """Return the origin of the rollback: its author, and the commit of the restored revision."""
+    import msgspec
+
     from iogate.cli.revisions.publication import read_origin
 
     restored = await store.revisions.origin(number)
