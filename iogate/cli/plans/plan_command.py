@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli.apis.gate_display import override_json
 from iogate.cli.options import parse_seconds
 from iogate.cli.plans.deletion_options import OrphansOption, SelectOption
 from iogate.cli.plans.plan_text import plan_lines
@@ -180,16 +181,8 @@ def show_live_plan(session: Session, found: LivePlan, address: str, replays: Rep
 
 def overrides_json(found: LivePlan) -> list[dict[str, Any]]:
     """Return the overrides that an apply keeps, in JSON."""
-    from iogate.store.runs.presentation import rfc3339
-
     return [
-        {
-            "api": api,
-            "enabled": gate.override.enabled,
-            "author": gate.override.author,
-            "reason": gate.override.reason,
-            "expiresAt": rfc3339(gate.override.expires_at_ms),
-        }
+        {"api": api, **override_json(gate.override)}
         for api, gate in sorted(found.facts.gates.items())
         if gate.override is not None
     ]

@@ -63,7 +63,8 @@ def removed(api: Api, facts: Facts) -> Iterator[Meaning]:
     gate = facts.gates.get(api.id)
     if gate is not None and gate.queued + gate.running:
         count = gate.queued + gate.running
-        text = f"{_runs(count)} accepted and not ended; accepted runs continue"
+        text = f"{_runs(count)} accepted and not ended; "
+        text += "those on hold stay so" if gate.held else "accepted runs continue"
         yield Meaning(kind="runs.pinned", text=text)
 
 

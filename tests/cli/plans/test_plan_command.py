@@ -80,6 +80,7 @@ def test_an_override_is_shown_and_is_no_change(project: Cli) -> None:
     assert re.search(r"^! override shop/buy: disabled by \S+: incident 12$", ran.out, re.MULTILINE)
     (override,) = project("plan", "-o", "json").json["overrides"]
     assert (override["api"], override["enabled"], override["reason"]) == ("shop/buy", False, "incident 12")
+    assert override["held"] is False
 
 
 def test_a_plan_never_shows_a_hash_or_a_value_that_may_be_secret(project: Cli) -> None:

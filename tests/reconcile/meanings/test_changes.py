@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from iogate.compiler.compile import compile_documents
@@ -333,6 +334,14 @@ def test_whether_an_api_is_enabled_is_told_with_its_switch(tmp_path: Path) -> No
     assert f"{taken} (it is disabled now); an override keeps it disabled" in texts(
         changed(tmp_path / "c", edits, Facts(gates=kept))
     )
+
+
+def test_deletion_of_an_api_on_hold_says_that_its_runs_stay_so(tmp_path: Path) -> None:
+    before = compiled(tmp_path / "a", FILES)
+    after = compiled(tmp_path / "b", {name: text for name, text in FILES.items() if name != A})
+    facts = Facts(gates={"orders/submit": msgspec.structs.replace(gate(), held=True)})
+    found = texts(plan(Side.of(before), Side.of(after), facts))
+    assert "3 runs are accepted and not ended; those on hold stay so" in found
 
 
 def test_an_api_that_a_person_has_disabled_stays_disabled_when_git_takes_over(tmp_path: Path) -> None:
