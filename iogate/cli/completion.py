@@ -239,4 +239,6 @@ async def _open_store() -> Store:
     from iogate.store.store import open_store
 
     settings = read_project_settings(environment=_environment.get())
-    return await open_store(Session().store_url(settings), client_name="iogate-completion")
+    return await open_store(
+        Session().store_url(settings), client_name="iogate-completion", project=settings.project
+    )

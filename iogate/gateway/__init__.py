@@ -5,7 +5,8 @@ It authenticates and validates a call, and stores it durably before it responds.
     __main__ process  one gateway process: settings, sockets, signals, exit
     sockets           the listening socket that gateways share
     app               the Litestar application
-    state refresh     state of the process; the live revision, and how a new one is taken
+    state refresh     state of the process; the live revisions, and how new ones are taken
+    table_loader      routing table from the live revisions of all projects
     calls             the accept path: routes and the handler of `/async` and `/sync`
     runs              show, wait, follow and cancel runs
     events            intake of CloudEvents

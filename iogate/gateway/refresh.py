@@ -19,12 +19,12 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from iogate.errors import IogateError, WrongStore
-from iogate.gateway.calls import routes
+from iogate.errors import IogateError
 from iogate.gateway.state import STORE_TIMEOUT_S
+from iogate.gateway.table_loader import TableLoader, mismatch
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.fingerprints import Fingerprints
-from iogate.store.maintenance.presence import GATEWAY, UNSET, Failure, Process, concerns_revision, failure
+from iogate.store.maintenance.presence import GATEWAY, UNSET, Process
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.store import open_store
 from iogate.supervision import ticks
@@ -32,11 +32,9 @@ from iogate.supervision import ticks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iogate.compiler.revision import Revision
-    from iogate.gateway.calls.routes import Route
+    from iogate.gateway.calls.routes import Route, Table
     from iogate.gateway.state import GatewayState
     from iogate.security.keyring import Keyring
-    from iogate.store.revisions.gates import Gate
     from iogate.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -48,16 +46,6 @@ ANNOUNCE_S = 4.0
 EMPTY_S = 1.0
 LOOK_S = 1.0
 """Interval between checks of the secret files, which may have been replaced."""
-
-
-def _mismatch(gate: Gate, table: routes.Table) -> str:
-    """Return how a gate contradicts the table's revision; empty if it does not."""
-    route = table.routes.get(gate.api)
-    if route is None:
-        return f"revision {table.number} has no such API"
-    if gate.digest != route.digest or gate.git != route.api.enabled:
-        return f"revision {table.number} says something else of this API"
-    return ""
 
 
 class Refresher:
@@ -76,8 +64,7 @@ class Refresher:
         self._gates: dict[str, asyncio.Task[None]] = {}
         """Pending requests to the store for the gate of an API, by API id."""
         self._failed: str = ""
-        self._failure: Failure | None = None
-        """The newest revision, if it cannot be loaded."""
+        self._loader = TableLoader(state)
         self.tried = asyncio.Event()
         """Set after the first attempt to load the revision."""
         self._started_at_ms = int(time.time() * 1000)
@@ -150,38 +137,25 @@ class Refresher:
         if store is None:
             raise TimeoutError
         async with asyncio.timeout(STORE_TIMEOUT_S * 2):
-            current = await store.revisions.live()
-            table = state.table
-            if current is None:
-                self._lose(table)
-            elif table is None or (table.number, table.digest) != current:
-                table = await self._load(store, *current)
+            found = await store.revisions.live_of_all()
+            if not found.live and not found.invalid:
+                self._lose(state.table)
+                return
+            known = self._loader.failed
+            table, error = await self._loader.load(store.revisions, found)
+            # Without any revision, calls get a 503, not a 404.
+            if table.releases:
                 await self._set_enabled(store, table)
-                state.table = table
-                self._failure = None
-                self._log_taken(table)
+            if table.releases and table is not state.table:
+                before, state.table = state.table, table
+                self._log_taken(before, table)
                 await self._announce(store)
-            else:
-                await self._set_enabled(store, table)
-                if self._failure is not None:  # the loaded revision is live again
-                    self._failure = None
-                    await self._announce(store)
-
-    async def _load(self, store: Store, number: int, digest: str) -> routes.Table:
-        """Return the table of a revision; announce why it cannot be loaded.
-
-        Raises IogateError if that fails.
-        """
-        try:
-            return self._build(number, digest, await store.revisions.load(number))
-        except Exception as error:
-            failed = failure(number, error)
-            if concerns_revision(error) and failed != self._failure:
-                self._failure = failed
+            elif self._loader.failed != known:
                 await self._announce(store)
-            raise
+            if error is not None:
+                raise error
 
-    def _lose(self, table: routes.Table | None) -> None:
+    def _lose(self, table: Table | None) -> None:
         """Serve nothing while the store has no revision: an emptied store has neither gates nor runs."""
         if table is None:
             return
@@ -192,36 +166,16 @@ class Refresher:
             extra={"action": "store.emptied", "revision": table.number},
         )
 
-    def _build(self, number: int, digest: str, revision: Revision) -> routes.Table:
-        state = self._state
-        try:
-            return routes.build(
-                number,
-                digest,
-                revision,
-                counts=state.counts,
-                before=state.table,
-                root=state.root,
-                hashing=state.hashing,
-                fingerprint=state.fingerprint,
-            )
-        except ValueError as error:
-            # Revisions of this release's compiler always build; another release may have compiled this one.
-            served = f"{state.table.number} stays live" if state.table is not None else "no revision is live"
-            raise WrongStore(
-                f"revision {number} cannot be used, {served}: {str(error).splitlines()[0]}"
-            ) from error
-
     @staticmethod
-    async def _set_enabled(store: Store, table: routes.Table) -> None:
+    async def _set_enabled(store: Store, table: Table) -> None:
         states = await store.gates.states()
         table.enable(
             (name for name, gate in states.items() if gate.enabled),
             (name for name, gate in states.items() if gate.held or gate.release_per_s is not None),
         )
-        mismatches = {name: why for name, gate in states.items() if (why := _mismatch(gate, table))}
+        mismatches = {name: why for name, gate in states.items() if (why := mismatch(gate, table))}
         # Gates may belong to a newer revision.
-        if mismatches and await store.revisions.live() == (table.number, table.digest):
+        if mismatches and (await store.revisions.live_of_all()).version == table.version:
             for name, why in mismatches.items():
                 store.refusals.note("gate", f"{name}@{table.number}", why)
 
@@ -311,8 +265,8 @@ class Refresher:
                 host=socket.gethostname(),
                 started_at_ms=self._started_at_ms,
                 revision=table.number if table is not None else 0,
-                loaded={DEFAULT_PROJECT: table.number} if table is not None else {},
-                failed={DEFAULT_PROJECT: self._failure} if self._failure is not None else {},
+                loaded=table.loaded if table is not None else {},
+                failed=self._loader.failed,
                 detail={"url": self._state.public_url}
                 | {UNSET + name: "; ".join(lacks) for name, lacks in unset.items()},
                 fingerprints=self._fingerprints.update(
@@ -322,18 +276,23 @@ class Refresher:
             )
         )
 
-    def _log_taken(self, table: routes.Table) -> None:
+    def _log_taken(self, before: Table | None, table: Table) -> None:
         self._failed = ""
-        log.info(
-            "revision %d is live, with %d API%s",
-            table.number,
-            len(table.routes),
-            "" if len(table.routes) == 1 else "s",
-            extra={"action": "revision.taken", "revision": table.number},
-        )
-        for route in table.routes.values():
-            if route.authenticator.unset or route.authenticator.spare:
-                _log_secrets(route)
+        kept = before.releases if before is not None else {}
+        for project, release in table.releases.items():
+            if kept.get(project) is release:
+                continue
+            log.info(
+                "revision %d is live%s, with %d API%s",
+                release.number,
+                "" if project == DEFAULT_PROJECT else f" in project {project}",
+                len(release.routes),
+                "" if len(release.routes) == 1 else "s",
+                extra={"action": "revision.taken", "revision": release.number},
+            )
+            for route in release.routes.values():
+                if route.authenticator.unset or route.authenticator.spare:
+                    _log_secrets(route)
 
     def _report(self, error: BaseException) -> None:
         """Log an error once, not four times a second; an unexpected error with its traceback."""

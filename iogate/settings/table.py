@@ -68,6 +68,11 @@ def _events() -> ValueType[Any]:
 class Settings:
     """Validated values of all settings; the reference page `settings` documents them."""
 
+    project: str = _setting(
+        pattern("a name of letters, digits and dashes", r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"),
+        "Owner of the published APIs and workflows, for several projects in one store.",
+        default="default",
+    )
     redis_url: str | None = _setting(
         pattern("a URL with redis://, rediss://, unix:// or redis+sentinel://", redis_urls.PATTERN),
         "The store: redis://, rediss://, unix:// or, behind sentinels, redis+sentinel://.",

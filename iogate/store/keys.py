@@ -46,9 +46,10 @@ loads them, so that both languages share one definition.
     iogate:releases            zset    API by the time when it releases held runs     until released
     iogate:drained             string  author and times of a drain                    as requested
     iogate:full                string  set while memory is over the watermark         FULL_S
-    iogate:live                hash    live revision: number, digest; change counter  permanent
+    iogate:live                hash    live revision of each project; change counter  permanent
     iogate:revision:N          hash    a published revision                           REVISIONS_KEPT
     iogate:revisions           list    their numbers, newest first                    REVISIONS_KEPT
+    iogate:revisions:PROJECT   list    likewise, for a project other than `default`   REVISIONS_KEPT
     iogate:program:DIGEST      string  JSON of a definition, optionally signed        while needed; audit
     iogate:content:DIGEST      string  content of a resource                          while needed; audit
     iogate:blobs               zset    keys of programs and contents by last publish  as these
@@ -194,6 +195,8 @@ RELEASES: Final = "iogate:releases"
 FULL: Final = "iogate:full"
 DRAINED: Final = "iogate:drained"
 LIVE: Final = "iogate:live"
+LIVE_PROJECT: Final = "project:"
+"""Prefix of the fields of LIVE for projects other than `default`, which has `number` and `digest`."""
 REVISION: Final = "iogate:revision:"
 REVISIONS: Final = "iogate:revisions"
 PROGRAM: Final = "iogate:program:"
@@ -256,6 +259,11 @@ LUA: Final[dict[str, str | int]] = {
     if name.isupper() and isinstance(value, str | int)
 }
 """Values of `$name` in the Lua files."""
+
+
+def revisions(project: str) -> str:
+    """Return the key of the list of a project's revisions."""
+    return REVISIONS if project == "default" else f"{REVISIONS}:{project}"
 
 
 def idempotency(api: str, caller: str, key: str) -> str:

@@ -25,6 +25,7 @@ from iogate.store.maintenance.drains import Drains
 from iogate.store.maintenance.presence import Presence
 from iogate.store.revisions.convergence import Convergences
 from iogate.store.revisions.gates import Gates
+from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.revisions.revisions import Revisions
 from iogate.store.revisions.schedules import Schedules
 from iogate.store.runs.intake import Intake
@@ -37,7 +38,16 @@ __all__ = ["Store", "StoreUnavailable", "open_store"]
 class Store:
     """Facade of all parts, which share one connection; intakes and publish/subscribe have their own."""
 
-    def __init__(self, url: str, *, client_name: str, keyring: Keyring, replicas: int = 0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        client_name: str,
+        keyring: Keyring,
+        replicas: int = 0,
+        project: str | None = None,
+    ) -> None:
+        """With a project, the parts show and change only its revisions, APIs and schedules."""
         self.url = url
         self.keyring = keyring
         self._client_name = client_name
@@ -46,17 +56,17 @@ class Store:
         self._pubsub = PubSub(self._endpoint, name=client_name)
         self._intakes: list[Intake] = []
         self.refusals = Refusals(self._connection)
-        self.revisions = Revisions(self._connection, keyring, self.refusals)
-        self.gates = Gates(self._connection, self._pubsub)
+        self.revisions = Revisions(self._connection, keyring, self.refusals, project or DEFAULT_PROJECT)
+        self.gates = Gates(self._connection, self._pubsub, project)
         self.leases = Leases(self._connection, self._pubsub, keyring, self.refusals)
         self.runs = RunOperations(self._connection, self._pubsub, keyring, self.refusals)
         self.events = EventBus(
             self._connection, self._pubsub, Memory(self._connection), keyring, self.refusals
         )
         self.outbox = Outbox(self._connection, self._pubsub)
-        self.schedules = Schedules(self._connection, keyring, self.refusals)
+        self.schedules = Schedules(self._connection, keyring, self.refusals, project)
         self.presence = Presence(self._connection, self._pubsub)
-        self.convergence = Convergences(self.presence)
+        self.convergence = Convergences(self.presence, project or DEFAULT_PROJECT)
         self.drains = Drains(self._connection)
 
     @property
@@ -169,15 +179,17 @@ async def open_store(
     keyring: Keyring = NO_KEYS,
     adopts: bool = False,
     replicas: int = 0,
+    project: str | None = None,
 ) -> Store:
     """Open the store at `url`: redis://, rediss://, unix:// or redis+sentinel://.
 
     With keys in `keyring`, reads are verified and writes are signed. `adopts` also opens a store of an
     earlier release or of another key. `replicas`: number of replicas that must confirm each acknowledged
-    write. Raises StoreUnavailable if the server does not answer or is a replica, WrongStore if it rejects the
-    login, is older than 6.2, a cluster or a sentinel, has an unknown format, or is used with another key.
+    write. `project`: see `Store`. Raises StoreUnavailable if the server does not answer or is a replica,
+    WrongStore if it rejects the login, is older than 6.2, a cluster or a sentinel, has an unknown format, or
+    is used with another key.
     """
-    store = Store(url, client_name=client_name, keyring=keyring, replicas=replicas)
+    store = Store(url, client_name=client_name, keyring=keyring, replicas=replicas, project=project)
     try:
         await store.check_server()
         await store_format.check(store._connection, keyring, adopts=adopts)  # noqa: SLF001 - its other half

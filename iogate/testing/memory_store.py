@@ -292,6 +292,11 @@ class MemoryRevisions:
         """Return number and digest of the live revision, None if there is none."""
         return (len(self._bundles), self._bundles[-1].revision.digest) if self._bundles else None
 
+    async def live_for(self, api: str) -> tuple[int, str] | None:
+        """Return the live revision; there is one project."""
+        del api
+        return await self.live()
+
     async def load(self, number: int) -> Revision:
         """Return a revision.
 

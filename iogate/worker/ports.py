@@ -57,8 +57,8 @@ class Events(Protocol):
 class Revisions(Protocol):
     """Published revisions, and the programs and files that they name by digest."""
 
-    async def live(self) -> tuple[int, str] | None:
-        """Return number and digest of the live revision, None if there is none."""
+    async def live_for(self, api: str) -> tuple[int, str] | None:
+        """Return number and digest of the live revision of the project of an API, None if there is none."""
         ...
 
     async def load(self, number: int) -> Revision:

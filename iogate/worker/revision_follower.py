@@ -1,4 +1,4 @@
-"""Follower of the live revision in a worker, which acknowledges each revision that it can execute.
+"""Follower of the live revisions in a worker, which acknowledges each revision that it can execute.
 
 Used by `maintenance`. A run brings its own program, so a revision that cannot be loaded affects only the
 acknowledgement, child workflows and schedules. Invariant: no error of the store ends the follower.
@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from iogate.errors import NotFound, Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import Failure, concerns_revision, failure
-from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ NAMED = 3
 
 
 class RevisionFollower:
-    """Follower of the live revision."""
+    """Follower of the live revisions of all projects."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -50,27 +49,24 @@ class RevisionFollower:
                 await asyncio.sleep(AGAIN_S)
 
     async def _update(self) -> bool:
-        """Load the live revision if it is new; return whether anything has changed."""
+        """Load the live revisions that are new; return whether anything has changed."""
         before = dict(self.loaded), dict(self.failed)
-        try:
-            live = await self._store.revisions.live()
-        except Exception as error:
-            if not concerns_revision(error):
-                raise
-            self._fail(DEFAULT_PROJECT, 0, error)
-            return before != (self.loaded, self.failed)
-        if live is None:
-            self.loaded.clear()
-            self.failed.clear()
-        elif self.loaded.get(DEFAULT_PROJECT) != live[0]:
-            await self._load(DEFAULT_PROJECT, live[0])
-        else:
-            self.failed.pop(DEFAULT_PROJECT, None)
+        found = await self._store.revisions.live_of_all()
+        for project in found.invalid:
+            self._fail(project, 0, self._store.revisions.invalid(project))
+        for project in (self.loaded.keys() | self.failed.keys()) - found.live.keys() - found.invalid:
+            self.loaded.pop(project, None)
+            self.failed.pop(project, None)
+        for project, (number, _) in found.live.items():
+            if self.loaded.get(project) != number:
+                await self._load(project, number)
+            else:
+                self.failed.pop(project, None)
         return before != (self.loaded, self.failed)
 
     async def _load(self, project: str, number: int) -> None:
         try:
-            await self._verify(number)
+            await self._verify(project, number)
         except Exception as error:
             if not concerns_revision(error):
                 raise
@@ -79,13 +75,13 @@ class RevisionFollower:
         self.loaded[project] = number
         self.failed.pop(project, None)
 
-    async def _verify(self, number: int) -> None:
+    async def _verify(self, project: str, number: int) -> None:
         """Check that a revision is authentic, and that the store has its programs and contents.
 
         Raises NotFound, NotAuthentic or WrongStore if not.
         """
         revisions = self._store.revisions
-        missing = await revisions.missing(await revisions.load(number))
+        missing = await revisions.missing(await revisions.load(number, project=project))
         if missing:
             more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
             names = ", ".join(f"{each[:12]}…" for each in missing[:NAMED])

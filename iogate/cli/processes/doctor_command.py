@@ -322,8 +322,9 @@ async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
 async def check_processes(store: Store) -> list[Finding]:
     """List the live gateways and workers, and the secrets that they lack."""
     from iogate.store.revisions.convergence import compare
+    from iogate.store.revisions.origin import DEFAULT_PROJECT
 
-    live, observed = await asyncio.gather(store.revisions.live(), store.presence.observe())
+    lives, observed = await asyncio.gather(store.revisions.live_of_all(), store.presence.observe())
     gateways, workers = (
         [each.process for each in observed if each.process.kind == kind] for kind in ("gateway", "worker")
     )
@@ -336,16 +337,17 @@ async def check_processes(store: Store) -> list[Finding]:
         )
         for kind, there in (("gateways", gateways), ("workers", workers))
     ]
-    number = live[0] if live is not None else 0
     found += [
         Finding(
             about=f"{each.kind}s",
             verdict="warning",
             message=f"{each.id} has revision {each.revision}, live is {number}"
+            + (f" in project {project}" if project != DEFAULT_PROJECT else "")
             + (f": {each.reason}" if each.reason else ""),
             hint="check its log: it keeps the last revision that it could load",
         )
-        for each in compare(observed, number).late
+        for project, (number, _) in sorted(lives.live.items())
+        for each in compare(observed, number, project).late
     ]
     found += [
         Finding(

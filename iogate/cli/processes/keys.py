@@ -33,12 +33,16 @@ async def open_to_read(settings: Settings, url: str) -> Store:
 
     try:
         return await open_store(
-            url, client_name=CLIENT, keyring=keyring(settings, Path.cwd()), replicas=settings.confirming
+            url,
+            client_name=CLIENT,
+            keyring=keyring(settings, Path.cwd()),
+            replicas=settings.confirming,
+            project=settings.project,
         )
     except WrongStore as error:
         if error.code not in {WRONG_KEY, TOO_OLD, SET_BACK}:
             raise
-    return await open_store(url, client_name=CLIENT, replicas=settings.confirming)
+    return await open_store(url, client_name=CLIENT, replicas=settings.confirming, project=settings.project)
 
 
 async def open_to_change(settings: Settings, url: str, publishes: bool) -> Store:
@@ -52,7 +56,9 @@ async def open_to_change(settings: Settings, url: str, publishes: bool) -> Store
     if publishes and settings.publish_key is None:
         await ensure_key(settings, url)
     ring = keyring(settings, Path.cwd(), publishes=publishes)
-    return await open_store(url, client_name=CLIENT, keyring=ring, replicas=settings.confirming)
+    return await open_store(
+        url, client_name=CLIENT, keyring=ring, replicas=settings.confirming, project=settings.project
+    )
 
 
 async def open_to_serve(
@@ -83,7 +89,13 @@ async def open_to_serve(
     known = KnownStores(settings.data_dir)
     name = stored_name(url, embedded=embedded)
     try:
-        store = await open_store(url, client_name="iogate-parent", keyring=ring, replicas=settings.confirming)
+        store = await open_store(
+            url,
+            client_name="iogate-parent",
+            keyring=ring,
+            replicas=settings.confirming,
+            project=settings.project,
+        )
     except WrongStore as error:
         if error.code == store_format.TOO_OLD and known.format_number(name) > ADOPTING:
             raise store_format.set_back(redact_url(url)) from None

@@ -290,13 +290,15 @@ class _Parent:
 
     async def _announce(self, store: Store, settings: Settings, number: int | None) -> None:
         """Wait until the children are ready and serve the revision, then print the banner."""
+        from iogate.store.revisions.convergence import loaded_revision
+
         screen = self.session.screen
         until = time.monotonic() + READY_S
         ready = await self.supervisor.ready(READY_S)
         while ready and self.parts.gateways and number is not None:
             pids = set(self.supervisor.pids().values())
             known = await retry_until_available(lambda: store.presence.list("gateway"))
-            taken = [each.revision for each in known if each.pid in pids]
+            taken = [loaded_revision(each, settings.project) for each in known if each.pid in pids]
             if len(taken) >= settings.gateways and min(taken) >= number:
                 break
             if time.monotonic() > until:

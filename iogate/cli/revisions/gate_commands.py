@@ -132,6 +132,7 @@ async def _switch(
     """
     ttl_s, per_s = parse_seconds(ttl, "--ttl"), parse_rate(rate, "--rate")
     async with session.store(session.settings(), changes=True) as store:
+        await store.gates.check_owner(selection.apis)
         confirmed: list[str] | None = None
         for _ in range(ATTEMPTS):
             changes = await store.gates.changes()
@@ -259,6 +260,7 @@ async def clear(
     async with session.store(session.settings(), changes=True) as store:
         found = await store.gates.overrides()
         if apis:
+            await store.gates.check_owner(apis)
             _, revision = await live_revision(store)
             for api in apis:
                 find_api(revision, api)

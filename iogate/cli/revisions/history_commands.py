@@ -162,8 +162,11 @@ def _content_json(revision: Revision) -> dict[str, Any]:
 
 
 def _text(value: dict[str, Any]) -> list[Table | str]:
+    from iogate.store.revisions.origin import DEFAULT_PROJECT
+
     head = {
         "revision": f"{value['revision']}{', live' if value['live'] else ''}",
+        "project": value["project"] if value["project"] != DEFAULT_PROJECT else "",
         "digest": value["digest"],
         "published": value["publishedAt"],
         "author": value["author"],

@@ -38,30 +38,33 @@ async def status(
 
     settings = session.settings()
     async with session.store(settings) as store:
-        found, counts, queue, gates, observed = await asyncio.gather(
-            store.revisions.live(),
+        lives, counts, queue, gates, observed = await asyncio.gather(
+            store.revisions.live_of_all(),
             store.runs.counts(),
             store.runs.queue(),
-            store.gates.states(),
+            store.gates.states(everywhere=True),
             store.presence.observe(),
         )
         gateways, workers = (
             [each.process for each in observed if each.process.kind == kind] for kind in ("gateway", "worker")
         )
         drained_s = await store.drains.left_s()
-        schedules = await store.schedules.upcoming()
+        schedules = await store.schedules.upcoming(everywhere=True)
         refused = await store.refusals.counts()
         unset, started = await missing_secrets.by_live_workflow(store, workers)
         left = await store.gates.held_of_deleted()
+        found = lives.live.get(settings.project)
         users = await secret_values.users_of_live(store, found, settings)
         address = store.shown_url
-    state = compare(observed, found[0]) if found is not None else None
+    states = {name: compare(observed, number, name) for name, (number, _) in sorted(lives.live.items())}
+    state = states.get(settings.project)
     gone = {each.process.id for each in observed if each.connected is False}
     lacks = missing_secrets.by_api(gateways)
     known = secret_values.compare([each for each in (*gateways, *workers) if each.id not in gone], users)
     apis = [
         {
             "api": gate.api,
+            "project": gate.project,
             **gate_json(gate),
             "overridden": gate.override is not None,
             "unset": [*lacks.get(gate.api, []), *unset.get(started.get(gate.api, ""), [])],
@@ -71,6 +74,17 @@ async def status(
     value = {
         "store": address,
         "drainedS": drained_s,
+        "project": settings.project,
+        "projects": [
+            {
+                "project": name,
+                "revision": number,
+                "digest": digest,
+                "apis": sum(gate.project == name for gate in gates.values()),
+                "processes": {"total": states[name].total, "loaded": states[name].loaded},
+            }
+            for name, (number, digest) in sorted(lives.live.items())
+        ],
         "revision": found[0] if found is not None else None,
         "digest": found[1] if found is not None else None,
         "runs": counts,
@@ -129,6 +143,8 @@ def _process_json(process: Process, *, gone: bool) -> dict[str, Any]:
 
 
 def _text(value: dict[str, Any]) -> list[Table | str]:
+    from iogate.store.revisions.origin import DEFAULT_PROJECT
+
     runs = ", ".join(f"{number} {name}" for name, number in value["runs"].items() if number)
     queue = value["queue"]
     loaded = value["processes"]
@@ -153,11 +169,30 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
         for each in value["heldOfDeleted"]
     ]
     parts: list[Table | str] = ["\n".join(head)]
+    several = any(each["project"] != DEFAULT_PROJECT for each in (value, *value["projects"]))
+    if several:
+        rows_ = [
+            (
+                each["project"],
+                each["revision"],
+                each["apis"],
+                f"{each['processes']['loaded']}/{each['processes']['total']}",
+            )
+            for each in value["projects"]
+        ]
+        parts += ["", Table(columns=("project", "revision", "apis", "loaded by"), rows=rows_)]
     if value["apis"]:
         columns, rows = with_overrides(
-            ("api", "state", "queued", "running", "lacks"),
+            (*(("project",) if several else ()), "api", "state", "queued", "running", "lacks"),
             [
-                (api["api"], state_text(api), api["queued"], api["running"], "; ".join(api["unset"]) or None)
+                (
+                    *((api["project"],) if several else ()),
+                    api["api"],
+                    state_text(api),
+                    api["queued"],
+                    api["running"],
+                    "; ".join(api["unset"]) or None,
+                )
                 for api in value["apis"]
             ],
             [api["override"] for api in value["apis"]],

@@ -107,9 +107,8 @@ async def require_known_api(store: Store, api: str | None) -> None:
 
     if api is None:
         return
-    live = await store.revisions.live()
-    apis = (await store.revisions.load(live[0])).apis if live is not None else {}
-    known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming())]
+    apis = await store.gates.states(everywhere=True)
+    known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming(everywhere=True))]
     if api not in known:
         raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='list them with "iogate api list"')
 

@@ -37,7 +37,7 @@ class Retrier:
     """Id of the command; repeated with the same id, it retries no run twice."""
     remarks: list[str] = field(default_factory=list)
     _programs: dict[str, Program] = field(default_factory=dict)
-    _live: tuple[int, Revision] | None = None
+    _live: dict[int, Revision] = field(default_factory=dict)
 
     async def retry(self, uid: str) -> bool:
         """Retry a run and return True, as `Changes.apply` expects.
@@ -71,7 +71,7 @@ class Retrier:
         program = old = await self._program(start.facts.program)
         facts = start.facts
         if self.current:
-            number, workflow, digest = await self._current(facts.workflow)
+            number, workflow, digest = await self._current(start.api, facts.workflow)
             facts = msgspec.structs.replace(facts, revision=number, workflow=workflow, program=digest)
             program = await self._program(digest)
         if start.head is None:
@@ -121,16 +121,17 @@ class Retrier:
             self._programs[digest] = load(definition) if standing is None else trigger(standing)
         return self._programs[digest]
 
-    async def _current(self, workflow: str) -> tuple[int, str, str]:
-        """Return the live revision's number, its newest version of a workflow, and the digest of that."""
+    async def _current(self, api: str, workflow: str) -> tuple[int, str, str]:
+        """Return revision, full name and program of a workflow that is live in the project of an API."""
         from iogate.compiler.workflows import precedence
 
-        if self._live is None:
-            live = await self.store.revisions.live()
-            if live is None:
-                raise Refused("nothing has been applied: there is no current definition")
-            self._live = live[0], await self.store.revisions.load(live[0])
-        number, revision = self._live
+        live = await self.store.revisions.live_for(api)
+        if live is None:
+            raise Refused("nothing has been applied: there is no current definition")
+        number = live[0]
+        if number not in self._live:
+            self._live[number] = await self.store.revisions.load(number)
+        revision = self._live[number]
         name = workflow.partition(":")[0]
         versions = [each for each in revision.workflows if each.partition(":")[0] == name]
         if not versions:

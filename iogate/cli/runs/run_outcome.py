@@ -91,7 +91,7 @@ async def reasons_to_wait(store: Store, view: RunView) -> Reasons:
     """Tell whether a run waits for the limit `running` of its API, or on hold, and not for a worker."""
     if view.state not in {"backlog", "woken"}:
         return {"limited": False, "held": False}
-    live = await store.revisions.live()
+    live = await store.revisions.live_for(view.api)
     api = (await store.revisions.load(live[0])).apis.get(view.api) if live is not None else None
     return {
         "limited": api is not None and api.limits.running is not None,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from iogate.errors import IogateError, Unreachable
-from iogate.gateway.calls.routes import Route, Table
+from iogate.gateway.calls.routes import Release, Route, Table
 from iogate.gateway.http import responses
 from iogate.gateway.http.exchange import Exchange
 from iogate.gateway.http.origins import CROSS_ORIGIN
@@ -55,6 +55,8 @@ class Admitted(msgspec.Struct, frozen=True):
     caller: str
     sync: bool
     """Whether the caller waits for the end of the run."""
+    release: Release
+    """Revision of the project that owns the API."""
 
 
 class CallHandler:
@@ -75,7 +77,7 @@ class CallHandler:
         found = table.paths.get(request.raw_path)
         if found is None:
             return responses.NO_ROUTE.send(state.access_log.logging_send(request, send))
-        route, _ = found
+        route = found[0]
         handled = self._handle(request, table)
         return self._exchange.respond(request, send, handled, route.counts, route.api.id)
 
@@ -109,7 +111,7 @@ class CallHandler:
         found = table.paths.get(request.raw_path)
         if found is None:
             return responses.NO_ROUTE
-        route, sync = found
+        route, sync, release = found
         if not (route.enabled or await self._refresher.is_enabled(route)):
             return responses.NOT_ENABLED
         if request.method not in route.verbs:
@@ -124,7 +126,7 @@ class CallHandler:
         caller = route.authenticator.authenticate_now(request)
         if caller is None:
             caller = await route.authenticator.authenticate(request)
-        return Admitted(table, route, caller, sync)
+        return Admitted(table, route, caller, sync, release)
 
     async def _store(self, request: Request, admitted: Admitted) -> Accepted | Response:
         """Validate a call and store its run; return STALE if the store has a newer revision of the API.
@@ -145,7 +147,7 @@ class CallHandler:
             uid=self._uids.next(),
             api=api.id,
             digest=route.digest,
-            revision=admitted.table.number,
+            revision=admitted.release.number,
             workflow=api.workflow,
             program=api.program,
             input=value.json,
@@ -202,7 +204,7 @@ class CallHandler:
             applied.append(b"link=cancel")
         else:
             location = links.location(uid, expires_s)
-        more = [(b"location", location), admitted.table.header]
+        more = [(b"location", location), admitted.release.header]
         if accepted.replayed:
             more.append(_REPLAYED)
         limit_s = SYNC_S

@@ -1,7 +1,7 @@
-"""Routing table of the live revision: one dict lookup from a raw path to an API.
+"""Routing table of the live revisions: one dict lookup from a raw path to an API.
 
-Built by `refresh` when a revision goes live, read by every call. Invariant: a table is complete before it is
-live, and a call uses one table from beginning to end.
+Built by `table_loader` when a revision goes live, read by every call. Invariant: a table is complete before
+it is live, and a call uses one table from beginning to end.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from iogate.gateway.authentication.authenticator import Authenticator, Fingerpri
 from iogate.gateway.http.responses import Response, not_allowed, too_many
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation.schema import Schema
+from iogate.store.revisions.origin import DEFAULT_PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from iogate.compiler.revision import Api, Revision
     from iogate.security.password_hashing import Hashing
+    from iogate.store.revisions.projects import Live
 
 _PROBED = ("GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT")
 
@@ -113,24 +115,56 @@ class Route:
         return too_many("The interface is called too often", wait_s)
 
 
-class Table:
-    """All routes of one revision."""
+class Release:
+    """Live revision of one project, with its routes."""
 
-    def __init__(self, number: int, digest: str, revision: Revision, routes: Iterable[Route]) -> None:
+    __slots__ = ("digest", "header", "number", "project", "revision", "routes")
+
+    def __init__(
+        self, project: str, number: int, digest: str, revision: Revision, routes: Iterable[Route]
+    ) -> None:
+        self.project = project
         self.number = number
         self.digest = digest
         self.revision = revision
         self.routes = {route.api.id: route for route in routes}
         self.header = (b"x-iogate-revision", str(number).encode())
-        self.paths: dict[bytes, tuple[Route, bool]] = {}
-        """Route of each raw path, and whether the call waits for the end of its run.
+
+
+class Table:
+    """All routes of the live revisions of all projects."""
+
+    def __init__(self, releases: Iterable[Release]) -> None:
+        self.releases = {each.project: each for each in releases}
+        oldest_first = sorted(self.releases.values(), key=lambda each: each.number)
+        self.number = max((each.number for each in oldest_first), default=0)
+        """The newest of the live revisions."""
+        self.version = frozenset((each.project, each.number, each.digest) for each in oldest_first)
+        self.routes: dict[str, Route] = {}
+        self.release_of: dict[str, Release] = {}
+        """Release of each API. The newest one has it if a project could not be loaded, and lost it since."""
+        self.paths: dict[bytes, tuple[Route, bool, Release]] = {}
+        """Route of each raw path, whether the call waits for the end of its run, and the release.
 
         A path with percent-encoding, doubled slashes or other letter case is not found.
         """
-        for route in self.routes.values():
-            path = b"/v1/api/" + route.api.id.encode()
-            self.paths[path + b"/async"] = (route, False)
-            self.paths[path + b"/sync"] = (route, True)
+        for release in oldest_first:
+            for name, route in release.routes.items():
+                self.routes[name] = route
+                self.release_of[name] = release
+                path = b"/v1/api/" + name.encode()
+                self.paths[path + b"/async"] = (route, False, release)
+                self.paths[path + b"/sync"] = (route, True, release)
+
+    @property
+    def apis(self) -> dict[str, Api]:
+        """All APIs, by id."""
+        return {name: route.api for name, route in self.routes.items()}
+
+    @property
+    def loaded(self) -> dict[str, int]:
+        """Number of the live revision of each project."""
+        return {name: release.number for name, release in self.releases.items()}
 
     def enable(self, enabled: Iterable[str], held: Iterable[str] = ()) -> None:
         """Set the enabled APIs and those with a hold, as read from the store."""
@@ -158,17 +192,17 @@ class Table:
 
 
 def build(
-    number: int,
-    digest: str,
+    live: Live,
     revision: Revision,
     *,
     counts: dict[str, Counts],
     before: Table | None,
+    project: str = DEFAULT_PROJECT,
     root: Path | None = None,
     hashing: Hashing | None = None,
     fingerprint: Fingerprint = no_fingerprint,
-) -> Table:
-    """Build the table of a revision; unchanged APIs keep their routes, with rate and cached credentials.
+) -> Release:
+    """Build the routes of a revision; unchanged APIs keep theirs, with rate and cached credentials.
 
     Raises ValueError for a schema that cannot be compiled.
     """
@@ -180,4 +214,4 @@ def build(
         else:
             counted = counts.setdefault(name, Counts())
             routes.append(Route(api, counts=counted, root=root, hashing=hashing, fingerprint=fingerprint))
-    return Table(number, digest, revision, routes)
+    return Release(project, *live, revision, routes)

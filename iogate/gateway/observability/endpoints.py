@@ -27,7 +27,7 @@ _ENDING = unavailable("This gateway is about to end")
 
 def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     """Return the routes of this module for one gateway process."""
-    described: dict[int, responses.Response] = {}
+    described: dict[object, responses.Response] = {}
 
     @route("/health/live", http_method=_READ, sync_to_thread=False)
     def is_live() -> Response[bytes]:
@@ -68,13 +68,13 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
         table = state.table
         if table is None:
             raise HTTPError(NO_REVISION)
-        if table.number not in described:
+        if table.version not in described:
             described.clear()
             text = openapi.document(
-                table.revision, number=table.number, server=state.public_url, senders=state.senders
+                table.apis, number=table.number, server=state.public_url, senders=state.senders
             )
-            described[table.number] = responses.Response(200, text)
-        return to_litestar(described[table.number])
+            described[table.version] = responses.Response(200, text)
+        return to_litestar(described[table.version])
 
     found: list[Any] = [is_live, is_ready, measured, interfaces]
     return found

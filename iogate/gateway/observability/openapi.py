@@ -14,8 +14,10 @@ from iogate.auth.model import AnyAuth, NoAuth, TokenAuth, UserAuth
 from iogate.gateway.events.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from iogate.auth.model import StoredAuth
-    from iogate.compiler.revision import Api, Revision
+    from iogate.compiler.revision import Api
 
 _ERROR = {"$ref": "#/components/responses/Error"}
 _UID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
@@ -33,10 +35,12 @@ SCHEMES: dict[str, Any] = {
 }
 
 
-def document(revision: Revision, *, number: int, server: str, senders: StoredAuth | None = None) -> bytes:
+def document(
+    apis: Mapping[str, Api], *, number: int, server: str, senders: StoredAuth | None = None
+) -> bytes:
     """Return the encoded document; `senders` are the credentials that may send events."""
     paths: dict[str, Any] = {}
-    for name, api in sorted(revision.apis.items()):
+    for name, api in sorted(apis.items()):
         for ending in ("async", "sync"):
             paths[f"/v1/api/{name}/{ending}"] = {
                 verb.lower(): _operation(name, api, verb, ending) for verb in api.verbs

@@ -13,6 +13,7 @@ from iogate.store import keys
 from iogate.store.connection.connection import Connection
 from iogate.store.connection.failures import CommandFailed, NotPermitted
 from iogate.store.integrity import trust
+from iogate.store.revisions import projects
 
 TOO_NEW = "IOG671"
 TOO_OLD = "IOG672"
@@ -40,9 +41,8 @@ async def is_older(connection: Connection) -> bool:
 
 async def was_signed(connection: Connection) -> bool:
     """Return whether processes with keys have used the store: it holds names of keys, or signatures."""
-    names, numbers, live = await connection.calls(
-        [("EXISTS", keys.KEYS), ("LRANGE", keys.REVISIONS, 0, -1), ("HGET", keys.LIVE, "number")]
-    )
+    names, live = await connection.calls([("EXISTS", keys.KEYS), ("HGET", keys.LIVE, "number")])
+    numbers = await projects.kept(connection)
     kept = [each.decode("utf-8", "replace") for each in (*numbers, *([live] if live else []))]
     signed = (
         await connection.calls([("HEXISTS", keys.REVISION + each, "sig") for each in kept]) if kept else []

@@ -4,38 +4,67 @@
 -- args: expected number, digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
 --   '0', '1'), queued, GCRA interval ms or '', slack ms, running or '', 1 to clear an override],
 --   how many revisions are kept, MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms,
---   queued], signature, origin ('' none), '1' for a rollback
--- returns: {'ok', number} | {'conflict', live number}
+--   queued], signature, origin ('' none), '1' for a rollback, project, its list of revisions, expected number of the
+--   last revision
+-- returns: {'ok', number} | {'conflict', live number} | {'moved', last number}: the signature is for another number
+--   | {'owned', {api, project}…}: APIs of other projects
 -- invariant: programs and contents are stored before; all gates of a revision change in one step, and wider limits
---   admit waiting runs; a deleted API that returns is disabled until it is enabled, unless a rollback brings it
---   back, with its switch and its override; its runs on hold stay so. A schedule with the same phase keeps its next
---   tick and its standing run.
+--   admit waiting runs; gates and schedules of other projects stay as they are. A deleted API that returns is disabled
+--   until it is enabled, unless a rollback brings it back, with its switch and its override; its runs on hold stay so.
+--   A schedule with the same phase keeps its next tick and its standing run.
 -- include: drained time index queue rq room states switch record inbox outbox journal outcome finish
-local live = redis.call('HMGET', $live, 'number', 'digest')
-local number = tonumber(live[1]) or 0
-if live[2] == ARGV[2] then return {'ok', number} end
-if tonumber(ARGV[1]) ~= number then return {'conflict', number} end
+local project, list = ARGV[10], ARGV[11]
+local whole = redis.call('HMGET', $live, 'number', 'digest', 'last', $live_project .. project)
+local live, digest = tonumber(whole[1]) or 0, whole[2]
+local last = math.max(tonumber(whole[3]) or 0, live)
+if project ~= 'default' then
+  local number, found = string.match(whole[4] or '', '^(%d+) (%w+)$')
+  live, digest = tonumber(number) or 0, found
+end
+if digest == ARGV[2] then return {'ok', live} end
+if tonumber(ARGV[1]) ~= live then return {'conflict', live} end
+if tonumber(ARGV[12]) ~= last then return {'moved', last} end
 
-if number == 0 then redis.call('SET', $format, $format_number) end
-number = number + 1
+-- Returns the project that owns an API or a schedule, or owned it when it was deleted.
+local function owner(api) return redis.call('HGET', $gate .. api, 'project') or 'default' end
+
+local apis, ticking, owned = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[6]), {'owned'}
+for _, each in ipairs({apis, ticking}) do
+  for _, g in ipairs(each) do
+    local other = owner(g[1])
+    if other ~= project and redis.call('SISMEMBER', $gates, g[1]) == 1 then owned[#owned + 1] = {g[1], other} end
+  end
+end
+if #owned > 1 then return owned end
+
+if last == 0 then redis.call('SET', $format, $format_number) end
+local number = last + 1
 redis.call('HSET', $revision .. number, 'digest', ARGV[2], 'data', ARGV[3], 'at', now_ms, 'sig', ARGV[7])
 if ARGV[8] ~= '' then redis.call('HSET', $revision .. number, 'origin', ARGV[8]) end
-redis.call('LPUSH', $revisions, number)
+redis.call('LPUSH', list, number)
 local kept = tonumber(ARGV[5])
-for _, old in ipairs(redis.call('LRANGE', $revisions, kept, -1)) do redis.call('DEL', $revision .. old) end
-redis.call('LTRIM', $revisions, 0, kept - 1)
+for _, old in ipairs(redis.call('LRANGE', list, kept, -1)) do redis.call('DEL', $revision .. old) end
+redis.call('LTRIM', list, 0, kept - 1)
 
 local named = {}
-for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
+
+-- The gate of the project `default` has no field for it, as in stores of earlier releases.
+local function own_gate(api)
+  redis.call('SADD', $gates, api)
+  if project == 'default' then redis.call('HDEL', $gate .. api, 'project')
+  else redis.call('HSET', $gate .. api, 'project', project) end
+end
+
+for _, g in ipairs(apis) do
   local api, git = g[1], g[3]
   local key = $gate .. api
   named[api] = true
-  local own, override, expires = switch_of(api, git, g[8] == 1, ARGV[9] == '1')
+  local own, override, expires = switch_of(api, git, g[8] == 1, ARGV[9] == '1' and owner(api) == project)
   local base = git == '' and own or git
   redis.call('HSET', key, 'git', git, 'own', own, 'override', override, 'until', expires, 'base', base,
     'on', override == '' and base or override, 'digest', g[2], 'queued', g[4], 'interval', g[5], 'slack', g[6])
   if g[7] == '' then redis.call('HDEL', key, 'rl') else redis.call('HSET', key, 'rl', g[7]) end
-  redis.call('SADD', $gates, api)
+  own_gate(api)
   load_of(api)
 end
 
@@ -54,14 +83,14 @@ local function unchain(api, kind)
   if uid then cancel(uid, 'its schedule has changed') end
 end
 
-for _, s in ipairs(cmsgpack.unpack(ARGV[6])) do
+for _, s in ipairs(ticking) do
   local api, kind, phase = s[1], s[2], s[3]
   named[api] = true
   local was = redis.call('HGET', $schedules, api)
   local before = was and known(was)
   redis.call('HSET', $schedules, api, cmsgpack.pack({kind, phase, s[4]}))
   redis.call('HSET', $gate .. api, 'on', 1, 'base', 1, 'git', 1, 'own', 1, 'digest', '', 'queued', s[6])
-  redis.call('SADD', $gates, api)
+  own_gate(api)
   redis.call('SREM', $deleted, api)
   load_of(api)
   if not before or before[2] ~= phase then
@@ -74,16 +103,21 @@ for _, s in ipairs(cmsgpack.unpack(ARGV[6])) do
   end
 end
 for _, api in ipairs(redis.call('HKEYS', $schedules)) do
-  if not named[api] then
+  if not named[api] and owner(api) == project then
     unchain(api, known(redis.call('HGET', $schedules, api))[1])
     redis.call('HDEL', $schedules, api)
   end
 end
 
 for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
-  if not named[api] then
-    -- A rollback restores what is left: own, by, override, until, author, reason, at, hold.
-    redis.call('HDEL', $gate .. api, 'on', 'base', 'git', 'digest', 'rl', 'tat', 'interval', 'slack', 'queued')
+  if not named[api] and owner(api) == project then
+    local key = $gate .. api
+    local was = redis.call('HMGET', key, 'own', 'override', 'git', 'by')
+    redis.call('HDEL', key, 'on', 'base', 'git', 'digest', 'rl', 'tat', 'interval', 'slack', 'queued')
+    -- A rollback restores what is left.
+    if not was[4] and (was[2] or '') == '' and not (was[3] == '' and was[1] == '1') then
+      redis.call('HDEL', key, 'own', 'override', 'until', 'author', 'reason', 'at')
+    end
     redis.call('SREM', $gates, api)
     redis.call('ZREM', $expiries, api)
     redis.call('SADD', $deleted, api)
@@ -93,7 +127,11 @@ save_loads()
 save_index()
 announce_ended()
 ring()
-redis.call('HSET', $live, 'number', number, 'digest', ARGV[2])
+if project == 'default' then
+  redis.call('HSET', $live, 'number', number, 'digest', ARGV[2], 'last', number)
+else
+  redis.call('HSET', $live, $live_project .. project, number .. ' ' .. ARGV[2], 'last', number)
+end
 redis.call('HINCRBY', $live, 'changes', 1)
 redis.call('PUBLISH', $change_channel, number)
 return {'ok', number}

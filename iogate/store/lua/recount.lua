@@ -29,7 +29,8 @@ for _, set in ipairs({$gates, $deleted}) do
     if load.inq ~= truth.inq or load.run ~= truth.run or load.bl ~= bl then wrong = wrong + 1 end
     load.inq, load.run, load.bl = truth.inq, truth.run, bl
     if load.from and load.from < $held_ms then redis.call('ZADD', $releases, 'NX', load.from, api) end
-    if set == $deleted and truth.inq + truth.run + bl == 0 then
+    -- A rollback restores the switch of a deleted API.
+    if set == $deleted and truth.inq + truth.run + bl == 0 and redis.call('HEXISTS', $gate .. api, 'own') == 0 then
       redis.call('DEL', $gate .. api)
       loads[api] = nil
     end

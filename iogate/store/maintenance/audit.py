@@ -14,6 +14,7 @@ import msgspec
 from iogate.compiler import revision as compiled
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
+from iogate.store.revisions import projects
 
 PAGE = 500
 LIST_PAGE = 1_000
@@ -118,7 +119,7 @@ async def _drop_blobs(connection: Connection, pinned: set[str], waiting: Mapping
 async def _needed(connection: Connection, pinned: set[str]) -> set[str]:
     """Return the keys of the blobs that kept revisions and runs need."""
     needed: set[str] = set()
-    for number in await connection.call("LRANGE", keys.REVISIONS, 0, -1):
+    for number in await projects.kept(connection):
         data = await connection.call("HGET", keys.REVISION + number.decode(), "data")
         if data is not None:
             revision = compiled.decode(data)

@@ -88,14 +88,15 @@ class Convergence(msgspec.Struct, frozen=True, kw_only=True):
 class Convergences:
     """Client that compares the announcements of all processes with a published revision."""
 
-    def __init__(self, presence: Presence) -> None:
+    def __init__(self, presence: Presence, project: str = DEFAULT_PROJECT) -> None:
         self._presence = presence
+        self._project = project
 
-    async def look(self, number: int, project: str = DEFAULT_PROJECT) -> Convergence:
-        """Return the state now."""
-        return compare(await self._presence.observe(), number, project)
+    async def look(self, number: int) -> Convergence:
+        """Return the state now, with regard to a revision of the project."""
+        return compare(await self._presence.observe(), number, self._project)
 
-    async def wait(self, number: int, timeout_s: float, project: str = DEFAULT_PROJECT) -> Convergence:
+    async def wait(self, number: int, timeout_s: float) -> Convergence:
         """Wait until every process has loaded a revision, and return the state.
 
         The wait ends early if every late process keeps saying that it cannot load the revision.
@@ -109,7 +110,7 @@ class Convergences:
             missing = {each.process.id for each in observed if each.connected is False}
             unconnected = {name: unconnected.get(name, now) for name in missing}
             gone = {name for name, since in unconnected.items() if now - since >= GONE_S}
-            state = compare(observed, number, project, gone=gone, took_s=now - began)
+            state = compare(observed, number, self._project, gone=gone, took_s=now - began)
             failed = bool(state.late) and all(each.reason for each in state.late)
             failed_since = (failed_since or now) if failed else None
             if (

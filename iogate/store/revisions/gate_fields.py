@@ -11,6 +11,7 @@ from iogate.compiler.revision import Api, Revision
 from iogate.compiler.schedules import PREFIX
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
+from iogate.store.revisions.origin import DEFAULT_PROJECT
 
 _FIELDS: Final = {
     "digest": "digest",
@@ -41,8 +42,8 @@ def _number(value: float | str) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-async def altered(connection: Connection, revision: Revision) -> list[tuple[str, str]]:
-    """Return the APIs whose gate differs from what a publish of the revision writes, with a text."""
+async def altered(connection: Connection, revision: Revision, project: str) -> list[tuple[str, str]]:
+    """Return the APIs of a project whose gate differs from what a publish writes, each with a text."""
     members = {name.decode("utf-8", "replace") for name in await connection.call("SMEMBERS", keys.GATES)}
     apis = sorted(revision.apis)
     rows = await connection.calls([("HMGET", keys.GATE + api, *_FIELDS) for api in apis]) if apis else []
@@ -57,5 +58,13 @@ async def altered(connection: Connection, revision: Revision) -> list[tuple[str,
             found.append((api, "it has no gate: calls are refused"))
         elif differing:
             found.append((api, f"its gate has another {' and '.join(differing)} than the revision"))
-    strays = sorted(name for name in members - revision.apis.keys() if not name.startswith(PREFIX))
+    names = sorted(name for name in members - revision.apis.keys() if not name.startswith(PREFIX))
+    owners = (
+        await connection.calls([("HGET", keys.GATE + name, "project") for name in names]) if names else []
+    )
+    strays = [
+        name
+        for name, owner in zip(names, owners, strict=True)
+        if (DEFAULT_PROJECT if owner is None else owner.decode("utf-8", "replace")) == project
+    ]
     return [*found, *((api, "it has a gate, and the revision has no such API") for api in strays)]

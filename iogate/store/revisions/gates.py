@@ -19,6 +19,8 @@ from iogate.errors import NotFound
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed, Connection, StoreUnavailable, pairs, time_ms
 from iogate.store.connection.pubsub import Doorbell, PubSub
+from iogate.store.revisions.origin import DEFAULT_PROJECT
+from iogate.store.revisions.refused import Foreign
 
 POLL_S = 1.0
 HELD = 2
@@ -90,6 +92,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """Rate at which `enable --rate` releases the runs that were on hold; None if it does not."""
     switched: Switch | None = None
     """Who set the switch of an API that git leaves to `iogate enable`; None if nobody has."""
+    project: str = DEFAULT_PROJECT
+    """Project that owns the API."""
 
     @property
     def state(self) -> str:
@@ -110,9 +114,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Gates:
     """Client of the gates of all APIs."""
 
-    def __init__(self, connection: Connection, pubsub: PubSub) -> None:
+    def __init__(self, connection: Connection, pubsub: PubSub, project: str | None = None) -> None:
+        """With a project, `states` returns only its APIs, and no API of another one is changed."""
         self._connection = connection
         self._pubsub = pubsub
+        self._project = project
 
     async def set_enabled(
         self,
@@ -130,10 +136,11 @@ class Gates:
 
         `hold`: accept calls, but start no new run. `rate`: number of runs on hold to release per second;
         None: all at once. `expected`: value of `changes()`; with another one, change nothing and return None.
-        Raises NotFound if an API is unknown; none is switched then.
+        Raises NotFound if an API is unknown, Foreign if another project owns one; none is switched then.
         """
         if not apis:
             return []
+        await self.check_owner(apis)
         reply, *rest = await self._connection.run(
             "enable",
             HELD if hold else int(enabled),
@@ -166,8 +173,12 @@ class Gates:
         ]
 
     async def clear_overrides(self, apis: Sequence[str]) -> None:
-        """Restore the switches that git defines."""
+        """Restore the switches that git defines.
+
+        Raises Foreign if another project owns one of the APIs; none is changed then.
+        """
         if apis:
+            await self.check_owner(apis)
             await self._connection.run("restore", *apis)
 
     async def changes(self) -> int:
@@ -181,6 +192,9 @@ class Gates:
     async def held_of_deleted(self) -> dict[str, int]:
         """Return the number of runs on hold of each deleted API; `set_enabled` releases them."""
         apis = await self._holding(keys.DELETED)
+        if self._project is not None and apis:
+            owners = await self._connection.calls([("HGET", keys.GATE + api, "project") for api in apis])
+            apis = [api for api, owner in zip(apis, owners, strict=True) if _project(owner) == self._project]
         sizes = await self._connection.calls([("LLEN", keys.BACKLOG + api) for api in apis])
         return {api: size for api, size in zip(apis, sizes, strict=True) if size}
 
@@ -201,15 +215,48 @@ class Gates:
         members = await self._connection.call("SMEMBERS", keys.DELETED)
         return frozenset(member.decode("utf-8", "replace") for member in members)
 
-    async def states(self) -> dict[str, Gate]:
-        """Return the gates of the live revision, by API; internal gates of schedules are left out."""
+    async def owner(self, api: str) -> str | None:
+        """Return the project that owns an API; None if no live revision has it."""
+        exists, project = await self._connection.calls(
+            [("HEXISTS", keys.GATE + api, "digest"), ("HGET", keys.GATE + api, "project")]
+        )
+        return _project(project) if exists else None
+
+    async def check_owner(self, apis: Sequence[str]) -> None:
+        """Check that no other project owns one of these APIs.
+
+        Raises Foreign if one does.
+        """
+        if self._project is None or not apis:
+            return
+        found = await self._connection.calls([("HGET", keys.GATE + api, "project") for api in apis])
+        owned = [(api, _project(owner)) for api, owner in zip(apis, found, strict=True)]
+        foreign = [(api, owner) for api, owner in owned if owner != self._project]
+        if not foreign:
+            return
+        # A deleted API may have runs on hold.
+        found = await self._connection.calls(
+            [("HMGET", keys.GATE + api, "digest", "hold") for api, _ in foreign]
+        )
+        foreign = [each for each, known in zip(foreign, found, strict=True) if any(known)]
+        if foreign:
+            raise Foreign(self._project, foreign)
+
+    async def states(self, *, everywhere: bool = False) -> dict[str, Gate]:
+        """Return the gates of the project's APIs; internal gates of schedules are left out.
+
+        `everywhere`, or without a project: those of all projects.
+        """
         apis, *clock = await self._connection.calls([("SMEMBERS", keys.GATES), *_CLOCK])
         decoded = (api.decode("utf-8", "replace") for api in apis)
         names = sorted(name for name in decoded if not name.startswith(PREFIX))
         now_ms = _now_ms(*clock)
         rows = zip(names, await self._rows(names), strict=True)
         # A gate without fields was removed between the two commands.
-        return {name: _gate(name, row, now_ms) for name, row in rows if row != []}
+        found = {name: _gate(name, row, now_ms) for name, row in rows if row != []}
+        if everywhere or self._project is None:
+            return found
+        return {name: gate for name, gate in found.items() if gate.project == self._project}
 
     async def _rows(self, names: Sequence[str]) -> list[list[bytes] | None]:
         """Return fields and values of each gate; None for a value of another type."""
@@ -322,4 +369,9 @@ def _decode_gate(api: str, row: list[bytes], now_ms: int) -> Gate:
         held=override is not None and override.held,
         switched=_switch(fields["by"]) if "by" in fields else None,
         release_per_s=round(1000 / every_ms, 6) if every_ms > 0 else None,
+        project=fields.get("project", DEFAULT_PROJECT),
     )
+
+
+def _project(stored: bytes | None) -> str:
+    return DEFAULT_PROJECT if stored is None else stored.decode("utf-8", "replace")

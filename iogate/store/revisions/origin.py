@@ -59,6 +59,11 @@ def decode(data: bytes) -> Origin:
     return _decoder.decode(data)
 
 
+def project_of(packed: bytes | None) -> str:
+    """Return the project of a verified revision with this stored origin, or without one."""
+    return DEFAULT_PROJECT if packed is None else decode(packed).project
+
+
 def signed_parts(number: bytes, data: bytes, packed: bytes | None) -> tuple[bytes, ...]:
     """Return the parts of a revision that its signature covers.
 

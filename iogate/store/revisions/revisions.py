@@ -2,10 +2,8 @@
 
 Written by `apply`, read by gateways and workers. Invariants: programs and contents are stored by digest
 before one atomic step makes a revision live together with its gates; a process with a key rejects a revision
-that is not signed for its number, and a program or content with another digest; with publishers, it also
-rejects a program that none of them has signed, by itself or in a kept revision.
+that is not signed for its number; each project has its own live revision and history.
 
-    iogate:program:DIGEST = definition in JSON | signature of a publisher, space, definition in JSON
     signature of a revision: its number, its digest and its origin; without an origin, its number and its JSON
 """
 
@@ -13,58 +11,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import secrets
-import time
 from typing import Any
 
 import msgspec
 
 from iogate.compiler import revision as compiled
 from iogate.compiler.revision import Bundle, Revision
-from iogate.errors import NotFound, Refused, WrongStore
+from iogate.errors import NotFound, WrongStore
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import Connection, time_ms
+from iogate.store.connection.connection import Connection
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.revisions import gate_fields, schedules
+from iogate.store.revisions import gate_fields, projects, schedules
 from iogate.store.revisions import origin as origins
-from iogate.store.revisions.origin import Origin, Published, signed_parts
+from iogate.store.revisions.blobs import Blobs
+from iogate.store.revisions.origin import DEFAULT_PROJECT, Origin, Published, project_of, signed_parts
+from iogate.store.revisions.projects import Live, LiveRevisions
+from iogate.store.revisions.refused import Conflict, NotAuthentic, Owned
+
+__all__ = ["Conflict", "NotAuthentic", "Owned", "Published", "Revisions"]
 
 _encoder = msgspec.msgpack.Encoder()
-
-
-class Conflict(Refused):
-    """Error of a publish after another revision went live in between."""
-
-    def __init__(self, live: int, expected: int) -> None:
-        super().__init__(
-            f"the live revision is {live}, not {expected}: someone else applied in between",
-            code="IOG613",
-            hint="fetch what they committed, then apply again",
-        )
-        self.live = live
-
-
-class NotAuthentic(Refused):
-    """Error of an object in the store whose signature or digest is not valid."""
-
-    def __init__(self, what: str, why: str) -> None:
-        super().__init__(
-            f"{what} in the store is refused: {why}",
-            code="IOG673",
-            hint="find out what else writes to the store, then apply again; "
-            "`iogate explain IOG673` says what to look at",
-        )
 
 
 class Revisions:
     """Client of the published revisions, programs and contents."""
 
-    def __init__(self, connection: Connection, ring: Keyring, refusals: Refusals) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        ring: Keyring,
+        refusals: Refusals,
+        project: str = DEFAULT_PROJECT,
+    ) -> None:
+        """Methods without another project use the live revision and the history of `project`."""
+        self.project = project
         self._connection = connection
         self._ring = ring
         self._refusals = refusals
+        self._blobs = Blobs(connection, ring, refusals, self._is_in_a_signed_revision)
 
     async def publish(
         self,
@@ -77,8 +62,8 @@ class Revisions:
         """Make a bundle live and return its revision number, which is unchanged if the digest is the same.
 
         `clear_overrides`: end the overrides of its APIs in the same step, so that the values in git apply.
-        Raises Conflict if the live revision is not `expected` (0: none yet; None: any), Misused if there is
-        no key to sign it.
+        Raises Conflict if the live revision is not `expected` (0: none yet; None: any), Owned if another
+        project has one of its APIs or schedules, Misused if there is no key to sign it.
         """
         while expected is None:
             live = await self.live()
@@ -95,56 +80,50 @@ class Revisions:
     ) -> int:
         revision = bundle.revision
         data = compiled.encode(revision)
-        packed = None if origin is None else origins.encode(origin)
-        signature = self._ring.sign_revision(*signed_parts(str(expected + 1).encode(), data, packed))
-        now_ms = await self._store_blobs(bundle)
-        code, number = await self._connection.run(
-            "publish",
-            expected,
-            revision.digest,
-            data,
-            _encoder.encode(
-                [(*gate_fields.gate(api), int(clear_overrides)) for api in revision.apis.values()]
-            ),
-            keys.REVISIONS_KEPT,
-            _encoder.encode(schedules.publish_arguments(revision, now_ms)),
-            signature,
-            packed or b"",
-            "1" if origin is not None and origin.action == "rollback" else "",
-        )
+        if origin is None and self.project != DEFAULT_PROJECT:
+            origin = Origin()
+        packed = None
+        if origin is not None:
+            packed = origins.encode(msgspec.structs.replace(origin, project=self.project))
+        last = (await projects.read(self._connection)).last
+        signature = self._sign(last + 1, data, packed)
+        now_ms = await self._blobs.store(bundle)
+        while True:
+            code, *rest = await self._connection.run(
+                "publish",
+                expected,
+                revision.digest,
+                data,
+                _encoder.encode(
+                    [(*gate_fields.gate(api), int(clear_overrides)) for api in revision.apis.values()]
+                ),
+                keys.REVISIONS_KEPT,
+                _encoder.encode(schedules.publish_arguments(revision, now_ms)),
+                signature,
+                packed or b"",
+                "1" if origin is not None and origin.action == "rollback" else "",
+                self.project,
+                keys.revisions(self.project),
+                last,
+            )
+            if code != b"moved":
+                break
+            # Another project has published meanwhile: the signature covers the number.
+            last = int(rest[0])
+            signature = self._sign(last + 1, data, packed)
+        if code == b"owned":
+            raise Owned(self.project, [(api.decode(), owner.decode()) for api, owner in rest])
+        number = int(rest[0])
         if code == b"conflict":
             raise Conflict(number, expected)
         if number == expected:
             await self._sign_again(number, data)
             if clear_overrides and revision.apis:
                 await self._connection.run("restore", *revision.apis)
-        return int(number)
+        return number
 
-    async def _store_blobs(self, bundle: Bundle) -> int:
-        """Store programs and contents, and return the time of the store.
-
-        A process without `publish_key` keeps the signatures that publishers gave to stored programs.
-        """
-        programs = bundle.programs
-        names = [
-            *(keys.PROGRAM + digest for digest in programs),
-            *(keys.CONTENT + d for d in bundle.contents),
-        ]
-        now = int(time.time())
-        kept: list[bytes | None] = [None] * len(programs)
-        if names:
-            await self._connection.calls([("ZADD", keys.BLOBS, now, name) for name in names])
-        if programs and not self._ring.signs_programs:
-            kept = await self._connection.calls([("GET", keys.PROGRAM + digest) for digest in programs])
-        commands: list[tuple[bytes | str | int, ...]] = [
-            ("SET", keys.PROGRAM + digest, self._signed(digest, data))
-            for (digest, data), stored in zip(programs.items(), kept, strict=True)
-            if stored is None or _split_program(stored)[1] != data
-        ]
-        commands += [("SET", keys.CONTENT + digest, data) for digest, data in bundle.contents.items()]
-        commands.append(("SET", keys.IDENTITY, secrets.token_hex(8), "NX"))
-        *_, clock = await self._connection.calls([*commands, ("TIME",)])
-        return time_ms(clock)
+    def _sign(self, number: int, data: bytes, packed: bytes | None) -> str:
+        return self._ring.sign_revision(*signed_parts(str(number).encode(), data, packed))
 
     async def _sign_again(self, number: int, data: bytes) -> None:
         """Sign the live revision again after an apply of the same files: the key may have been rotated.
@@ -156,28 +135,40 @@ class Revisions:
         if packed is not None and self._fault(str(number).encode(), data, packed, signature) is not None:
             await self._connection.call("HDEL", key, "origin")
             packed = None
-        again = self._ring.sign_revision(*signed_parts(str(number).encode(), data, packed))
-        await self._connection.call("HSET", key, "sig", again)
+        await self._connection.call("HSET", key, "sig", self._sign(number, data, packed))
 
-    async def live(self) -> tuple[int, str] | None:
-        """Return number and digest of the live revision, None if there is none.
+    async def live(self) -> Live | None:
+        """Return number and digest of the live revision of the project, None if there is none.
 
         Raises NotAuthentic for an invalid record.
         """
-        number, digest = await self._connection.call("HMGET", keys.LIVE, "number", "digest")
-        if number is None:
-            return None
-        if not (number.isdigit() and len(number) < 16 and digest and digest.isalnum()):
-            why = "its number or digest is invalid"
-            self._refusals.note("revision", "live", why)
-            raise NotAuthentic("the record of the live revision", why)
-        return int(number), digest.decode("ascii")
+        found = await self.live_of_all()
+        if self.project in found.invalid:
+            raise self.invalid(self.project)
+        return found.live.get(self.project)
 
-    async def load(self, number: int) -> Revision:
-        """Return a revision.
+    async def live_of_all(self) -> LiveRevisions:
+        """Return the live revisions of all projects."""
+        return await projects.read(self._connection)
 
-        Raises NotFound if it never existed or is no longer kept, NotAuthentic if it is forged, WrongStore if
-        another release wrote it.
+    async def live_for(self, api: str) -> Live | None:
+        """Return the live revision of the project that owns, or has deleted, an API or a schedule."""
+        owner = await self._connection.call("HGET", keys.GATE + api, "project")
+        name = DEFAULT_PROJECT if owner is None else owner.decode("utf-8", "replace")
+        return (await self.live_of_all()).live.get(name)
+
+    def invalid(self, project: str) -> NotAuthentic:
+        """Return the error of an invalid record of a project's live revision."""
+        why = "its number or digest is invalid"
+        self._refusals.note("revision", "live" if project == DEFAULT_PROJECT else f"live {project}", why)
+        of = "" if project == DEFAULT_PROJECT else f" of project {project}"
+        return NotAuthentic(f"the record of the live revision{of}", why)
+
+    async def load(self, number: int, *, project: str | None = None) -> Revision:
+        """Return a revision, which may have to be one of a certain project.
+
+        Raises NotFound if it never existed or is no longer kept, NotAuthentic if it is forged or of another
+        project, WrongStore if another release wrote it.
         """
         data, packed, signature = await self._connection.call(
             "HMGET", f"{keys.REVISION}{number}", "data", "origin", "sig"
@@ -185,6 +176,10 @@ class Revisions:
         if data is None:
             raise await self._unknown(number)
         self._verify(number, data, packed, signature)
+        if project is not None and (owner := project_of(packed)) != project:
+            why = f"it is of project {owner}"
+            self._refusals.note("revision", str(number), why)
+            raise NotAuthentic(f"revision {number}, live in project {project},", why)
         try:
             return compiled.decode(data)
         except msgspec.ValidationError as error:
@@ -197,9 +192,17 @@ class Revisions:
     async def bundle(self, number: int) -> Bundle:
         """Return a kept revision with its programs and contents, which can be published again.
 
-        Raises NotFound if the revision or one of its blobs is not kept, NotAuthentic if one is forged.
+        Raises NotFound if the revision or one of its blobs is not kept, or if the revision is of another
+        project; NotAuthentic if one is forged.
         """
         revision = await self.load(number)
+        owner = (await self.origin(number) or Origin()).project
+        if owner != self.project:
+            raise NotFound(
+                f"revision {number} is of project {owner}, not of project {self.project}",
+                code="IOG614",
+                hint="`iogate history` lists the revisions of this project",
+            )
         programs, contents = sorted(revision.programs), sorted(set(revision.resources.values()))
         return Bundle(
             revision=revision,
@@ -208,8 +211,8 @@ class Revisions:
         )
 
     async def history(self) -> list[Published]:
-        """Return the kept revisions, newest first; an origin that is not authentic is left out."""
-        numbers = await self._connection.call("LRANGE", keys.REVISIONS, 0, -1)
+        """Return the kept revisions of the project, newest first, without origins that are not authentic."""
+        numbers = await self._connection.call("LRANGE", keys.revisions(self.project), 0, -1)
         rows = await self._connection.calls([_entry_command(number.decode()) for number in numbers])
         return [
             self._entry(int(number), row)
@@ -259,8 +262,8 @@ class Revisions:
 
     async def _unknown(self, number: int) -> NotFound:
         """Return the error of a revision that does not exist, or is no longer kept."""
-        numbers = await self._connection.call("LRANGE", keys.REVISIONS, 0, -1)
-        live = await self._connection.call("HGET", keys.LIVE, "number")
+        numbers = await self._connection.call("LRANGE", keys.revisions(self.project), 0, -1)
+        live = (await self.live_of_all()).live.get(self.project)
         if not numbers or live is None:
             return NotFound(
                 f"there is no revision {number}: none was ever applied",
@@ -269,7 +272,7 @@ class Revisions:
             )
         return NotFound(
             f"there is no revision {number}: the oldest that the store keeps is {int(numbers[-1])}, "
-            f"and {int(live)} is live",
+            f"and {live[0]} is live",
             code="IOG614",
             hint="`iogate history` lists them",
         )
@@ -298,7 +301,7 @@ class Revisions:
 
     async def altered_gates(self, revision: Revision) -> list[tuple[str, str]]:
         """Return the APIs whose gate differs from what a publish of the revision writes, with a text."""
-        return await gate_fields.altered(self._connection, revision)
+        return await gate_fields.altered(self._connection, revision, self.project)
 
     async def program(self, digest: str) -> bytes:
         """Return the JSON of a workflow's definition.
@@ -306,31 +309,25 @@ class Revisions:
         Raises NotFound if there is none, NotAuthentic if it has another digest, or if none of the configured
         publishers has signed it.
         """
-        signature, data = _split_program(await self._blob(keys.PROGRAM, digest, "program"))
-        try:
-            known = compiled.digest_of(msgspec.json.decode(data)) == digest
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            known = False
-        if not known:
-            self._refusals.note("program", digest, "its digest does not match")
-            raise NotAuthentic(f"program {digest[:12]}…", "its digest does not match")
-        fault = self._ring.program_fault(signature, digest)
-        if fault is not None and not await self._is_in_a_signed_revision(digest):
-            self._refusals.note("program", digest, fault)
-            raise NotAuthentic(f"program {digest[:12]}…", fault)
-        return data
+        return await self._blobs.program(digest)
 
-    def _signed(self, digest: str, data: bytes) -> bytes:
-        """Return the stored form of a program, with its signature."""
-        signature = self._ring.sign_program(digest)
-        return b"%b %b" % (signature.encode(), data) if signature else data
+    async def content(self, digest: str) -> bytes:
+        """Return the content of a resource.
+
+        Raises NotFound if there is none, NotAuthentic if it has another digest.
+        """
+        return await self._blobs.content(digest)
+
+    async def missing(self, revision: Revision) -> list[str]:
+        """Return the digests of the programs and contents of a revision that the store does not have."""
+        return await self._blobs.missing(revision)
 
     async def _is_in_a_signed_revision(self, digest: str) -> bool:
         """Return whether a kept revision with a valid signature contains the program.
 
         Programs that an earlier release stored, or a process without the publish key, carry no signature.
         """
-        for number in await self._connection.call("LRANGE", keys.REVISIONS, 0, -1):
+        for number in await projects.kept(self._connection):
             data, packed, signature = await self._connection.call(
                 "HMGET", keys.REVISION.encode() + number, "data", "origin", "sig"
             )
@@ -341,38 +338,6 @@ class Revisions:
                     return True
         return False
 
-    async def content(self, digest: str) -> bytes:
-        """Return the content of a resource.
-
-        Raises NotFound if there is none, NotAuthentic if it has another digest.
-        """
-        data = await self._blob(keys.CONTENT, digest, "content")
-        if hashlib.sha256(data).hexdigest() != digest:
-            self._refusals.note("content", digest, "its digest does not match")
-            raise NotAuthentic(f"content {digest[:12]}…", "its digest does not match")
-        return data
-
-    async def missing(self, revision: Revision) -> list[str]:
-        """Return the digests of the programs and contents of a revision that the store does not have."""
-        names = sorted(keys.PROGRAM + digest for digest in revision.programs)
-        names += sorted({keys.CONTENT + digest for digest in revision.resources.values()})
-        found = await self._connection.calls([("EXISTS", name) for name in names]) if names else []
-        return [name.rpartition(":")[2] for name, exists in zip(names, found, strict=True) if not exists]
-
-    async def _blob(self, prefix: str, digest: str, noun: str) -> bytes:
-        data: bytes | None = await self._connection.call("GET", prefix + digest)
-        if data is None:
-            raise NotFound(f"there is no {noun} {digest[:12]}… in the store", code="IOG615")
-        return data
-
 
 def _entry_command(number: str) -> tuple[str, ...]:
     return "HMGET", keys.REVISION + number, "digest", "at", "origin", "sig"
-
-
-def _split_program(stored: bytes) -> tuple[str, bytes]:
-    """Return the signature of a stored program, empty if it has none, and its definition."""
-    if stored.startswith(b"{"):
-        return "", stored
-    signature, _, data = stored.partition(b" ")
-    return signature.decode("utf-8", "replace"), data

@@ -20,9 +20,11 @@ from iogate.compiler.revision import RETENTION_S, Revision
 from iogate.compiler.schedules import PREFIX, Schedule
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import Connection, time_ms
+from iogate.store.connection.connection import Connection, pairs, time_ms
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.integrity.seals import Facts, seal_facts
+from iogate.store.revisions import projects
+from iogate.store.revisions.origin import DEFAULT_PROJECT
 
 INPUT = b"{}"
 """Input of a scheduled run."""
@@ -52,7 +54,9 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """`schedule:namespace/name`: the API of its runs."""
     due_ms: int
     revision: int
+    """Live revision of the project that owns the schedule; 0 for none."""
     entry: bytes
+    project: str = DEFAULT_PROJECT
 
     @property
     def scheduled(self) -> Scheduled:
@@ -102,7 +106,11 @@ def publish_arguments(revision: Revision, now_ms: int) -> list[tuple[Any, ...]]:
 class Schedules:
     """Client of the scripts that take ticks and list schedules."""
 
-    def __init__(self, connection: Connection, ring: Keyring, refusals: Refusals) -> None:
+    def __init__(
+        self, connection: Connection, ring: Keyring, refusals: Refusals, project: str | None = None
+    ) -> None:
+        """With a project, `upcoming` returns only its schedules."""
+        self._project = project
         self._connection = connection
         self._ring = ring
         self._refusals = refusals
@@ -114,10 +122,10 @@ class Schedules:
 
     async def due(self) -> Due:
         """Return up to BATCH due ticks, and the time of the next one."""
-        clock, number, found, behind = await self._connection.calls(
+        clock, record, found, behind = await self._connection.calls(
             [
                 ("TIME",),
-                ("HGET", keys.LIVE, "number"),
+                ("HGETALL", keys.LIVE),
                 ("ZRANGE", keys.TICKS, 0, BATCH - 1, "WITHSCORES"),
                 ("ZRANGE", keys.TICKS, BATCH, BATCH, "WITHSCORES"),
             ]
@@ -127,15 +135,23 @@ class Schedules:
             (name.decode(), int(float(score))) for name, score in zip(found[::2], found[1::2], strict=True)
         ]
         ready = [(name, moment) for name, moment in moments if moment <= now_ms]
-        entries = await self._entries([name for name, _ in ready])
+        names = [name for name, _ in ready]
+        entries, owners = await self._entries(names), await self._owners(names)
+        live = projects.decode(pairs(record)).live if ready else {}
         ahead = [moment for _, moment in moments if moment > now_ms] + [
             int(float(score)) for score in behind[1:]
         ]
         return Due(
             now_ms=now_ms,
             ticks=tuple(
-                Tick(id=name, due_ms=moment, revision=int(number or 0), entry=entry)
-                for (name, moment), entry in zip(ready, entries, strict=True)
+                Tick(
+                    id=name,
+                    due_ms=moment,
+                    revision=live[owner][0] if owner in live else 0,
+                    entry=entry,
+                    project=owner,
+                )
+                for (name, moment), entry, owner in zip(ready, entries, owners, strict=True)
                 if entry is not None
             ),
             next_ms=min(ahead, default=None),
@@ -182,8 +198,11 @@ class Schedules:
         """Repair schedules whose run was deleted by another program, and stray ticks; return their number."""
         return int(await self._connection.run("relink"))
 
-    async def upcoming(self) -> dict[str, Upcoming]:
-        """Return all readable schedules of the live revision, by `namespace/name`."""
+    async def upcoming(self, *, everywhere: bool = False) -> dict[str, Upcoming]:
+        """Return all readable schedules of the project, by `namespace/name`.
+
+        `everywhere`, or without a project: those of all projects.
+        """
         entries, ticks, chains = await self._connection.calls(
             [
                 ("HGETALL", keys.SCHEDULES),
@@ -194,7 +213,11 @@ class Schedules:
         moments = dict(zip(ticks[::2], ticks[1::2], strict=True))
         runs = dict(zip(chains[::2], chains[1::2], strict=True))
         found = {}
-        for name, entry in sorted(zip(entries[::2], entries[1::2], strict=True)):
+        stored = sorted(zip(entries[::2], entries[1::2], strict=True))
+        if self._project is not None and not everywhere:
+            owners = await self._owners([name.decode() for name, _ in stored])
+            stored = [each for each, owner in zip(stored, owners, strict=True) if owner == self._project]
+        for name, entry in stored:
             try:
                 scheduled = _read(entry)
             except msgspec.MsgspecError:
@@ -209,6 +232,13 @@ class Schedules:
 
     async def _entries(self, names: Sequence[str]) -> list[bytes | None]:
         return list(await self._connection.call("HMGET", keys.SCHEDULES, *names)) if names else []
+
+    async def _owners(self, names: Sequence[str]) -> list[str]:
+        """Return the project that owns each schedule."""
+        if not names:
+            return []
+        found = await self._connection.calls([("HGET", keys.GATE + name, "project") for name in names])
+        return [DEFAULT_PROJECT if each is None else each.decode("utf-8", "replace") for each in found]
 
 
 def _read(entry: bytes) -> Scheduled:

@@ -24,6 +24,8 @@ POLL_S = 0.25
 SHORTEST_S = 0.001
 """Shortest wait, so that a due tick that this worker cannot take does not keep it busy."""
 RELINK_S = 30.0
+KEPT = 16
+"""Number of revisions in memory."""
 
 
 class ScheduleRunner:
@@ -34,8 +36,8 @@ class ScheduleRunner:
         self._uids = UidSource()
         self._failed: dict[str, str] = {}
         """Failing schedules with the reason, which is logged once."""
-        self._published: tuple[int, Mapping[str, tuple[str, Schedule]]] = (0, {})
-        """Number of the live revision, and its schedules."""
+        self._published: dict[int, Mapping[str, tuple[str, Schedule]]] = {}
+        """Schedules of live revisions, by number."""
         self._doubtful: dict[str, tuple[int, bytes]] = {}
         """Entries that differed from their revision when they were read."""
 
@@ -108,11 +110,14 @@ class ScheduleRunner:
 
     async def _is_published(self, tick: Tick) -> bool:
         """Tell whether the live revision has this schedule; log a difference only if it persists."""
-        if self._published[0] != tick.revision:
-            revision = await self._store.revisions.load(tick.revision)
-            self._published = tick.revision, revision.scheduled
+        scheduled = self._published.get(tick.revision)
+        if scheduled is None:
+            revision = await self._store.revisions.load(tick.revision, project=tick.project)
+            while len(self._published) >= KEPT:
+                del self._published[next(iter(self._published))]
+            scheduled = self._published[tick.revision] = revision.scheduled
         found = tick.scheduled
-        if self._published[1].get(tick.id.removeprefix(PREFIX)) == (found.workflow, found.schedule):
+        if scheduled.get(tick.id.removeprefix(PREFIX)) == (found.workflow, found.schedule):
             self._doubtful.pop(tick.id, None)
             return True
         read = (tick.revision, tick.entry)

@@ -85,7 +85,7 @@ class ChildResolver:
                 detail=f"{start.namespace}/{start.name} would have {DEEPEST + 1} ancestors;"
                 f" at most {DEEPEST} are allowed",
             )
-        number, name, workflow = await self._find(parent.revision, start)
+        number, name, workflow = await self._find(parent, start)
         facts = Facts(
             revision=number,
             workflow=name,
@@ -104,11 +104,15 @@ class ChildResolver:
             awaits=start.awaits,
         )
 
-    async def _find(self, number: int, start: StartChild) -> tuple[int, str, Workflow]:
-        """Return revision, full name and workflow; use the live revision if that of the parent is gone."""
+    async def _find(self, parent: Claim, start: StartChild) -> tuple[int, str, Workflow]:
+        """Return revision, full name and workflow.
+
+        If the revision of the parent is gone, the live revision of its project is used.
+        """
+        number = parent.revision
         revision = await self._revision(number) if number else None
         if revision is None:
-            number = await self._live()
+            number = await self._live(parent.api)
             revision = await self._revision(number)
         workflows: Mapping[str, Workflow] = {} if revision is None else revision.workflows
         full = f"{start.namespace}/{start.name}"
@@ -150,11 +154,11 @@ class ChildResolver:
             self._kept.popitem(last=False)
         return revision
 
-    async def _live(self) -> int:
-        """Return the number of the live revision, 0 if there is none."""
+    async def _live(self, api: str) -> int:
+        """Return the number of the live revision of the project of an API, 0 if there is none."""
         while True:
             try:
-                live = await self._revisions.live()
+                live = await self._revisions.live_for(api)
             except (Unreachable, CommandFailed):
                 await asyncio.sleep(RETRY_S)
             else:

@@ -9,6 +9,8 @@ import pytest
 from iogate.auth.model import NoAuth
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
 from iogate.store import keys
+from iogate.store.store import Store
+from tests.keys import RING
 from tests.worker.site import NOOP, decoded, until, workflow
 from tests.worker.test_events import cloud_event, listen, listening, run_workflow
 
@@ -158,3 +160,18 @@ async def test_missing_child_that_is_not_awaited_is_logged(site: Site) -> None:
     assert decoded(run.output) == {"ok": True}
     await until(lambda: "child.unawaited" in worker.log_text(), name="a line in the log")
     assert "there is no workflow test/gone; there is test/parent" in worker.log_text()
+
+
+async def test_a_child_of_a_removed_revision_is_of_the_live_one_of_the_same_project(site: Site) -> None:
+    shop = Store(site.store.url, client_name="test", keyring=RING, project="shop")
+    default, site.store = site.store, shop
+    await publish(site, parent("latest"), says("1.0.0"))
+    number = site.revision
+    await publish(site, parent("latest"), says("2.0.0"))
+    site.store = default
+    await default.revisions.publish(Bundle(revision=Revision(apis={}, workflows={}), programs={}))
+    site.revision = number
+    await default.call("DEL", f"iogate:revision:{number}")
+    await site.worker()
+    assert decoded((await ended(site)).output) == {"version": "2.0.0"}
+    await shop.close()

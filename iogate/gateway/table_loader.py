@@ -1,0 +1,96 @@
+"""Loader of the routing table from the live revisions of all projects.
+
+Used by `refresh`. Invariants: a revision that cannot be loaded leaves the last good one of its project in the
+table, and affects no other project; each failure is known with its reason, for the announcement.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iogate.errors import WrongStore
+from iogate.gateway.calls import routes
+from iogate.store.maintenance.presence import Failure, concerns_revision, failure
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Revision
+    from iogate.gateway.calls.routes import Release, Table
+    from iogate.gateway.state import GatewayState
+    from iogate.store.revisions.gates import Gate
+    from iogate.store.revisions.projects import LiveRevisions
+    from iogate.store.revisions.revisions import Revisions
+
+
+class TableLoader:
+    """Loader of routing tables for one gateway process."""
+
+    def __init__(self, state: GatewayState) -> None:
+        self._state = state
+        self.failed: dict[str, Failure] = {}
+        """Live revision of a project that could not be loaded."""
+
+    async def load(self, revisions: Revisions, found: LiveRevisions) -> tuple[Table, Exception | None]:
+        """Return a table of the live revisions, and the first error of those that cannot be loaded.
+
+        Raises StoreUnavailable, or an error that concerns no revision.
+        """
+        before = self._state.table
+        kept = before.releases if before is not None else {}
+        releases: dict[str, Release] = {}
+        failed: dict[str, Failure] = {}
+        first: Exception | None = None
+        for project in sorted(found.live.keys() | found.invalid):
+            old = kept.get(project)
+            number, digest = found.live.get(project, (0, ""))
+            if old is not None and (old.number, old.digest) == (number, digest):
+                releases[project] = old
+                continue
+            try:
+                if project in found.invalid:
+                    raise revisions.invalid(project)  # noqa: TRY301 - handled as each other failure
+                revision = await revisions.load(number, project=project)
+                releases[project] = self._build(project, number, digest, revision)
+            except Exception as error:
+                if not concerns_revision(error):
+                    raise
+                failed[project] = failure(number, error)
+                first = first or error
+                if old is not None:
+                    releases[project] = old
+        self.failed = failed
+        if before is not None and before.releases == releases:
+            return before, first
+        return routes.Table(releases.values()), first
+
+    def _build(self, project: str, number: int, digest: str, revision: Revision) -> Release:
+        state = self._state
+        try:
+            return routes.build(
+                (number, digest),
+                revision,
+                project=project,
+                counts=state.counts,
+                before=state.table,
+                root=state.root,
+                hashing=state.hashing,
+                fingerprint=state.fingerprint,
+            )
+        except ValueError as error:
+            # Revisions of this release's compiler always build; another release may have compiled this one.
+            old = state.table.releases.get(project) if state.table is not None else None
+            served = f"{old.number} stays live" if old is not None else "no revision is live"
+            raise WrongStore(
+                f"revision {number} cannot be used, {served}: {str(error).splitlines()[0]}"
+            ) from error
+
+
+def mismatch(gate: Gate, table: Table) -> str:
+    """Return how a gate contradicts the revision of its project; empty if it does not."""
+    release = table.releases.get(gate.project)
+    number = release.number if release is not None else 0
+    route = release.routes.get(gate.api) if release is not None else None
+    if route is None:
+        return f"revision {number} has no such API"
+    if gate.digest != route.digest or gate.git != route.api.enabled:
+        return f"revision {number} says something else of this API"
+    return ""
