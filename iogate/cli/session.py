@@ -83,14 +83,17 @@ class Session:
     environment: str | None = None
     """Value of `--env`: the environment whose settings apply."""
 
-    def settings(self, flags: dict[str, Any] | None = None) -> Settings:
+    def settings(self, flags: dict[str, Any] | None = None, *, needs_environment: bool = True) -> Settings:
         """Read the project's settings, and warn about misspelt environment variables and unusual `vars`.
+
+        With `needs_environment`, the file of the chosen environment has to exist.
 
         Raises:
             InvalidFiles: a file, the environment variables or the flags have an invalid setting.
             Misused: the environment cannot have this name.
         """
-        files = read_files(self.environment or os.environ.get(environments.VARIABLE))
+        chosen = self.environment or os.environ.get(environments.VARIABLE)
+        files = read_files(chosen, required=needs_environment)
         for line in settings_module.misspelt(os.environ):
             self.screen.warn(line)
         settings = settings_module.read(files.values, os.environ, flags, place_of=files.place)

@@ -88,18 +88,18 @@ class SettingsFiles:
             yield f"{problem.path}:{problem.line}: {problem.message} [{problem.code}]"
 
 
-def read_files(environment: str | None) -> SettingsFiles:
+def read_files(environment: str | None, *, required: bool = True) -> SettingsFiles:
     """Read the files in the current folder.
 
     Raises:
-        InvalidFiles: a file is not a map of settings, or that of the environment does not exist.
+        InvalidFiles: a file is not a map of settings, or the required one of the environment does not exist.
         Misused: the name of the environment cannot be part of a file name.
     """
     base = _read(FILE_NAME)
     if not environment:
         return SettingsFiles(base=base)
     name = environments.file_name(environment)
-    if not Path(name).exists():
+    if required and not Path(name).exists():
         raise InvalidFiles(
             f"{name}: no such file; environment {environment} reads it",
             code="IOG363",

@@ -64,11 +64,13 @@ async def watch(
     from iogate.cli.pull.project_watcher import ProjectWatcher
     from iogate.cli.pull.sources import FolderSource, Source, git_source
     from iogate.cli.revisions.publication import stamp
+    from iogate.settings import environments
 
     if git is None and (path or ref != "main"):
         raise Misused("--ref and --path need --git")
     interval_s = parse_seconds(interval, "--interval") or (FOLDER_S if git is None else GIT_S)
-    settings = session.settings()
+    # The environment is that of the followed project, which `--git` does not have here.
+    settings = session.settings(needs_environment=git is None)
     logs.set_up(settings.log_format)
     source: Source
     if git is None:
@@ -78,6 +80,8 @@ async def watch(
     store = {"IOGATE_DATA_DIR": str(settings.data_dir.absolute())}
     if settings.redis_url is not None:
         store["IOGATE_REDIS_URL"] = settings.redis_url
+    if session.environment is not None:
+        store[environments.VARIABLE] = session.environment
     watcher = ProjectWatcher(
         source=source,
         open_store=lambda: session.store(settings),

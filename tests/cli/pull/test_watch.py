@@ -209,3 +209,16 @@ def test_a_folder_is_followed_without_git(world: World, tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0, world.log
+
+
+def test_an_environment_is_that_of_the_followed_project(world: World) -> None:
+    reads = WORKFLOW.replace("bought: true", "bought: '${ $runtime.vars.region }'")
+    files = {"apis__d__shop__yaml": API.format(text="one"), "workflows__d__buy__yaml": reads}
+    (world.repository / "iogate.staging.yaml").write_text("vars: {region: eu}\n")
+    commit(world.repository, **files)
+    plain = world.once()
+    assert plain.returncode == 5
+    assert "$runtime.vars.region: no such variable" in plain.stderr
+    missing = world.once("--env", "prod")
+    assert "iogate.prod.yaml: no such file" in missing.stderr
+    assert world.once("--env", "staging").returncode == 0
