@@ -161,7 +161,7 @@ def test_fix_wraps_expressions_and_keeps_everything_else(shop: Cli) -> None:
     assert ran.err == (
         "made 2 corrections in workflows.d/fulfil.yaml\n2 files: 0 errors, 0 warnings, 0 advice\n"
     )
-    expected = WORKFLOW.replace(".text", "'${ .text }'").replace("'.total'", "'${ .total }'")
+    expected = WORKFLOW.replace(".text", '"${ .text }"').replace("'.total'", "'${ .total }'")
     assert (shop.root / "workflows.d/fulfil.yaml").read_text() == expected
     assert (shop.root / "apis.d/shop.yaml").read_text() == API
     again = shop("lint", "--fix", "-o", "json").json
@@ -277,7 +277,7 @@ def test_diff_shows_the_corrections_and_changes_nothing(shop: Cli) -> None:
         " document: {dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}",
         " do:",
         "-  - note: {set: {text: .text, total: '.total'}} # plain",
-        "+  - note: {set: {text: '${ .text }', total: '${ .total }'}} # plain",
+        "+  - note: {set: {text: \"${ .text }\", total: '${ .total }'}} # plain",
     ]
     assert ran.err.startswith("iogate: 2 corrections in 1 file")
     assert (shop.root / "workflows.d/fulfil.yaml").read_text() == WORKFLOW
@@ -315,7 +315,7 @@ def test_fix_keeps_line_ends_the_byte_order_mark_and_the_mode(shop: Cli) -> None
     raw = file.read_bytes()
     assert raw.startswith(b"\xef\xbb\xbfdocument")
     assert raw.count(b"\r\n") == raw.count(b"\n") == 3
-    assert b"'${ .text }'" in raw
+    assert b'"${ .text }"' in raw
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -327,7 +327,7 @@ def test_fix_of_a_linked_file_writes_its_target(shop: Cli, tmp_path: Path) -> No
     file.symlink_to(target)
     shop("lint", "--fix")
     assert file.is_symlink()
-    assert "'${ .text }'" in target.read_text()
+    assert '"${ .text }"' in target.read_text()
 
 
 def test_nothing_to_check_is_said(cli: Cli) -> None:

@@ -7,19 +7,18 @@ a fix for which that is not so, such as one inside an anchor, is not made.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from iogate import json_pointer
 from iogate.documents.fixes import Fix, RenameKey, ReplaceComment, ReplaceText
+from iogate.documents.yaml.nodes import Node
 from iogate.documents.yaml.reader import Reading, read_text
 from iogate.documents.yaml.source import Source, Span
 
 _MOST_FIXES = 200
 """Fixes of one file at once; the caller repeats until there are no more."""
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +93,40 @@ def _replacement(source: Source, span: Span, text: str, old: object) -> _Edit | 
     written = source.text[start : start + span.length]
     if not isinstance(old, str) or read_text(f"- {written}", source.path).data != [old]:
         return None
+    end = start + span.length
+    for shown in _styles(text, written):
+        # In a flow mapping, braces end a plain text.
+        again = read_text(source.text[:start] + shown + source.text[end:], source.path)
+        if again.root is not None and _has(again.root, span, text):
+            return _Edit(start=start, end=end, text=shown)
+    return None
+
+
+def _styles(text: str, written: str) -> Iterator[str]:
+    """Yield forms of a text: in the quotes of the text that it replaces, else as `iogate fmt` writes it."""
     if written.startswith('"'):
-        shown = json.dumps(text, ensure_ascii=False)
-    elif _PLAIN.fullmatch(text) and not written.startswith("'"):
-        shown = text
-    else:
-        shown = "'" + text.replace("'", "''") + "'"
-    return _Edit(start=start, end=start + span.length, text=shown)
+        yield json.dumps(text, ensure_ascii=False)
+        return
+    if not written.startswith("'"):
+        yield text
+        if '"' not in text and "\\" not in text:
+            yield f'"{text}"'
+    yield "'" + text.replace("'", "''") + "'"
+
+
+def _has(root: Node, span: Span, text: str) -> bool:
+    """Tell whether a key or a value at the position reads as the text."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.value == text and (node.span.line, node.span.column) == (span.line, span.column):
+            return True
+        for name, (key, child) in (node.entries or {}).items():
+            if name == text and (key.line, key.column) == (span.line, span.column):
+                return True
+            waiting.append(child)
+        waiting.extend(node.items)
+    return False
 
 
 def _comment(source: Source, fix: ReplaceComment) -> _Edit:

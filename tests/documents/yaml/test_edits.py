@@ -25,8 +25,11 @@ def edited(text: str, *fixes: Fix) -> str:
         ("a: 1 # c\n", RenameKey(pointer=("a",), name="b"), "b: 1 # c\n"),
         ("x: {'a': 1}\n", RenameKey(pointer=("x", "a"), name="b"), "x: {'b': 1}\n"),
         ('- "a": 1\n', RenameKey(pointer=(0, "a"), name="b"), '- "b": 1\n'),
-        ("a: .x # c\n", ReplaceText(pointer=("a",), text="${ .x }"), "a: '${ .x }' # c\n"),
-        ("a: {b: .x}\r\n", ReplaceText(pointer=("a", "b"), text="${ .x }"), "a: {b: '${ .x }'}\r\n"),
+        ("a: .x # c\n", ReplaceText(pointer=("a",), text="${ .x }"), "a: ${ .x } # c\n"),
+        ("a: {b: .x}\r\n", ReplaceText(pointer=("a", "b"), text="${ .x }"), 'a: {b: "${ .x }"}\r\n'),
+        ("a: [.x]\n", ReplaceText(pointer=("a", 0), text='${ "x" }'), "a: ['${ \"x\" }']\n"),
+        ("a: .x\n", ReplaceText(pointer=("a",), text="${ .x # y }"), 'a: "${ .x # y }"\n'),
+        ('{"a": ["get"]}\n', ReplaceText(pointer=("a", 0), text="GET"), '{"a": ["GET"]}\n'),
         ('a: ".x"\n', ReplaceText(pointer=("a",), text='${ "é" }'), 'a: "${ \\"é\\" }"\n'),
         ("a: '.x'\n", ReplaceText(pointer=("a",), text="${ 'it' }"), "a: '${ ''it'' }'\n"),
         ("a: 1 # c\nb: 2\n", ReplaceComment(line=1, column=6, text=""), "a: 1\nb: 2\n"),
@@ -63,7 +66,7 @@ def test_a_fix_that_cannot_be_made_does_not_prevent_the_others() -> None:
     bad = RenameKey(pointer=("x", "a"), name="b")
     outer = RenameKey(pointer=("x",), name="y")
     text, made = apply_fixes("x: {a: .a, b: 1}\n", PATH, [bad, good, outer])
-    assert (text, made) == ("y: {a: '${ .a }', b: 1}\n", (good, outer))
+    assert (text, made) == ('y: {a: "${ .a }", b: 1}\n', (good, outer))
 
 
 NAMES = st.sampled_from(["a", "b", "it's", "x y", 'q"', "é", "n:", "- d"])
