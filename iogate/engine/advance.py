@@ -22,6 +22,7 @@ from iogate.engine.commands import (
     Performed,
     Resumed,
     StartChild,
+    TaskFault,
 )
 from iogate.engine.interpreter import loop
 from iogate.engine.interpreter.context import ExecutionContext
@@ -48,6 +49,8 @@ class Advance:
     children: tuple[StartChild, ...] = ()
     """To be started by the commit of this state."""
     notes: tuple[Note, ...] = ()
+    faulted: tuple[TaskFault, ...] = ()
+    """Tasks that have failed, also those whose error was caught."""
     more: bool = False
     """True if the budget was used up: call again without events."""
 
@@ -135,5 +138,6 @@ def _result(ctx: ExecutionContext, before: State) -> Advance:
         emits=tuple(ctx.emits),
         children=tuple(each for each in ctx.children if not each.awaits or each.frame in tree),
         notes=tuple(ctx.notes),
+        faulted=tuple(ctx.faulted),
         more=ctx.more,
     )

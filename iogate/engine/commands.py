@@ -234,6 +234,15 @@ EngineEvent = Performed | Arrived | ChildEnded | Resumed | Cancelled | Expired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFault:
+    """Task that has failed, with the data that it got; for the record of the run, never for recovery."""
+
+    reference: str
+    """Pointer of the task with every loop index."""
+    input: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """A journal entry, also for the task table; read by people, never for recovery."""
 

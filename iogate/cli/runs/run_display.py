@@ -161,14 +161,23 @@ def is_recorded(entry: Mapping[str, Any]) -> bool:
     return bool(entry["kind"] == "task.recorded")
 
 
+_COUNTED = 64 * 1024
+"""The size of larger data is not known."""
+
+
 def _recorded(parts: list[str], detail: Mapping[str, Any]) -> Iterator[str]:
     yield "  ".join([*parts, str(detail.get("iteration", ""))]).rstrip()
     truncated = detail.get("truncated") or {}
     for side in ("input", "output", "error"):
-        if side in detail:
-            value = detail[side]
-            cut = f"… ({truncated[side]:,} bytes)" if side in truncated else ""
-            text = value if cut else json.dumps(value, ensure_ascii=False)
+        size = truncated.get(side)
+        if side in detail or size is not None:
+            value = detail.get(side, "")
+            cut = "" if size is None else "…" if size > _COUNTED else f"… ({size:,} bytes)"
+            text = (
+                value
+                if size is not None and isinstance(value, str)
+                else json.dumps(value, ensure_ascii=False)
+            )
             # JSON has no line breaks, so that data cannot imitate a journal entry.
             yield f"  {side:<6} | {text}{cut}"
 

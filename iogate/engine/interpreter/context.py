@@ -15,7 +15,7 @@ from iogate.compiler.expression_scope import EXPORT, INSIDE, WORKFLOW_INPUT, WOR
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import Flow, Target, Task, TaskList
 from iogate.engine import errors, schemas
-from iogate.engine.commands import Emit, Note, Perform, StartChild
+from iogate.engine.commands import Emit, Note, Perform, StartChild, TaskFault
 from iogate.engine.scope import Environment, RunFacts, Scope
 from iogate.engine.state.frame import Frame, new_frame, replace_frame
 from iogate.engine.state.frame_tree import FrameTree
@@ -69,6 +69,7 @@ class ExecutionContext:
         self.frames_at_fault: Mapping[int, Frame] = {}
         """The frames at the savepoint, of a run that has faulted."""
         self.notes: list[Note] = []
+        self.faulted: list[TaskFault] = []
         self.performs: list[Perform] = []
         self.emits: list[Emit] = []
         self.children: list[StartChild] = []

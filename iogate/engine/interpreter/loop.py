@@ -20,10 +20,11 @@ from collections.abc import Mapping
 from iogate.compiler.expression_scope import BEFORE
 from iogate.compiler.tasks import Fork, Listen, Task, Try
 from iogate.engine import errors
-from iogate.engine.commands import Arrived, ChildEnded, Performed
+from iogate.engine.commands import Arrived, ChildEnded, Performed, TaskFault
 from iogate.engine.interpreter.context import NOTHING, ExecutionContext, Fault
 from iogate.engine.scope import is_truthy
 from iogate.engine.state.frame import Frame
+from iogate.engine.state.frame_tree import scope_reference
 from iogate.engine.tasks import dispatch, extensions, fork, listen, run_workflow, try_, wait
 from iogate.errors import WorkflowError
 from iogate.timing import durations
@@ -249,6 +250,8 @@ def _propagate_once(ctx: ExecutionContext, fault: Fault) -> int | None:
     error = ctx.with_error_type(fault.error)
     ctx.note("task.faulted", fault.task, {"error": errors.to_stored(error, ctx.environment.redact)})
     scope = ctx.tree[fault.at]
+    reference = scope_reference(ctx.tree.frames, scope) + fault.task.pointer[len(scope.pointer) :]
+    ctx.faulted.append(TaskFault(reference=reference, input=scope.value))
     while (frame := ctx.tree.parent(scope)).parent is not None:
         around = ctx.program.tasks[frame.pointer]
         match around.body:

@@ -125,7 +125,7 @@ class EarlierAnswers:
             if each.place == place:
                 return each
         # Tasks that are still in the definition are found by their places.
-        gone = [each for each in same_kind if place_of(each.pointer) not in self._places.outside]
+        gone = [each for each in same_kind if not self._places.has_outside(each.place)]
         equal = next((each for each in gone if is_same(each.request, asked.request)), None)
         if equal is not None or asked.kind == "emit":
             return equal

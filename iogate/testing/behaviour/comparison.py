@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final, Literal, get_args
 
 from iogate.json_values import is_same
@@ -101,7 +102,7 @@ class _Comparison:
         ):
             yield from self._missing()
             yield from self._order()
-        if branch is None:
+        if branch is None and self._divergence.alike:
             yield from self._waits()
         yield from ends
         completed = self._old.status == self._new.status == "completed"
@@ -144,11 +145,21 @@ class _Comparison:
 
     def _waits(self) -> Iterator[Finding]:
         old, new = _delays(self._old), _delays(self._new)
-        for pointer, delays in new.items():
-            place = place_of(pointer)
-            was = old.get(self._before.pointer(place) or "", [])
-            if place in self._common and any(a != b for a, b in zip(was, delays, strict=False)):
-                yield self._at(pointer, "wait")
+        for place in {**new, **old}.keys() & self._common:
+            # Both reach the task equally often; a wait that is over at once has no note.
+            was, now = old.pop(place, []), new.pop(place, [])
+            if any(a != b for a, b in zip_longest(was, now, fillvalue=0)):
+                yield self._at(self._after.tasks[place].pointer, "wait")
+        gone = [(delay, self._before.tasks[place].pointer) for place, each in old.items() for delay in each]
+        for place, delays in new.items():
+            for delay in delays:
+                known = next((each for each in gone if each[0] == delay), None)
+                if known is None:
+                    yield self._at(self._after.tasks[place].pointer, "wait")
+                else:  # under another name
+                    gone.remove(known)
+        for _, pointer in gone:
+            yield self._at(pointer, "wait")
 
     def _ends(self) -> Iterator[Finding]:
         old, new = self._old, self._new
@@ -188,11 +199,12 @@ def _list_of(asked: Asked) -> str:
 
 
 def _delays(played: Played) -> dict[str, list[int]]:
+    """Return the delays of waits and retries by the place of the task."""
     delays: dict[str, list[int]] = {}
     for note in played.notes:
         due_ms = note.detail.get("due_ms") if note.detail else None
         if isinstance(due_ms, int) and note.kind in ("task.waiting", "task.retried"):
-            delays.setdefault(note.reference, []).append(due_ms - note.at_ms)
+            delays.setdefault(place_of(note.reference), []).append(due_ms - note.at_ms)
     return delays
 
 

@@ -24,7 +24,7 @@ class Divergence:
     def __init__(self, old: Played, new: Played, before: Places, after: Places, *, alike: bool) -> None:
         """`alike`: the replays end in the same way, so that neither was cut short."""
         self._old, self._new = old, new
-        self._alike = alike
+        self.alike = alike
         self._before, self._after = before, after
         self._common = common_places(before, after)
 
@@ -109,7 +109,7 @@ class Divergence:
 
     def _is_cut(self, played: Played) -> bool:
         """Tell whether a replay ended before its last task for a reason of its own."""
-        return not self._alike and played.status != "completed"
+        return not self.alike and played.status != "completed"
 
     def _kind(self, visit: Visit) -> str:
         return self._after.tasks[visit.static].kind

@@ -5,11 +5,23 @@ Used by all of `behaviour`. Pure. Invariant: a task that moves within its list k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from iogate.compiler.program import Program
-from iogate.compiler.tasks import Child, Container, Emit, Function, Http, OpenApi, Process, Task
+from iogate.compiler.tasks import (
+    FUNCTIONS,
+    Child,
+    Container,
+    Emit,
+    Function,
+    Http,
+    Inline,
+    OpenApi,
+    Process,
+    Task,
+)
 
 _LISTS: Final = frozenset({"do", "try", "branches", "before", "after", "extensions"})
 """Members of a definition that are lists of tasks or extensions, or have a list below `do`."""
@@ -32,6 +44,7 @@ def place_of(pointer: str) -> str:
     return "".join(f"/{token}" for token in kept)
 
 
+_ITERATION: Final = re.compile(r"/(for|foreach)/\d+/do(?=/)")
 _OUTSIDE: Final = (Http, OpenApi, Function, Process, Container, Child, Emit)
 
 
@@ -44,6 +57,15 @@ class Places:
         self.outside = {place for place, task in self.tasks.items() if isinstance(task.body, _OUTSIDE)}
         """Places of tasks that call, run or emit something themselves."""
         self.lists = {place_of(pointer) for pointer in program.lists}
+
+    def has_outside(self, place: str) -> bool:
+        """Tell whether a task at this place, which may be in functions, calls, runs or emits something."""
+        first, *called = _ITERATION.sub(r"/\1/do", place).split(FUNCTIONS)
+        *callers, last = [first, *(FUNCTIONS + each for each in called)]
+        found = [self.tasks.get(caller) for caller in callers]
+        return last in self.outside and all(
+            task is not None and isinstance(task.body, Inline) for task in found
+        )
 
     def pointer(self, place: str) -> str | None:
         """Return the pointer of the task at a place; None if there is none."""

@@ -178,7 +178,7 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - a defect of iogate faults one run, not the worker
             self._fault(run, fault_from(run, "the engine failed", error))
             return
-        if run.record == "all" or (happened and run.record != "none"):
+        if run.record == "all" or (run.record != "none" and (happened or advanced.faulted)):
             record_slice(run, happened, advanced, self._secrets.redaction, now_ms)
         run.apply(advanced)
         leaves = self.draining or run.suspended

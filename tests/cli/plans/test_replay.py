@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_a_plan_replays_recorded_runs_with_the_new_definition(project: Cli, redi
     }
     comment = project("plan", "--replay", "2", "-o", "markdown").out
     assert "\n#### Replay\n\n**shop/priced:1.0.0: 1 of 2 runs unchanged**\n\n- 1 of 2 takes" in comment
+    assert "tok-1" not in json.dumps(report) + comment.partition("#### Replay")[2]
     assert "replay" not in project("plan", "-o", "json").json
     (workflow,) = project("plan", "--replay", "1", "-o", "json").json["replay"]["workflows"]
     assert workflow["replayed"] == 1

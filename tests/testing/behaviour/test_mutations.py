@@ -397,6 +397,19 @@ MUTATIONS = [
         3,
     ),
     # Time and events.
+    Mutation("a removed wait", "events", edit("/do/1", None), "wait", "/do/1/nap", "", 2),
+    Mutation(
+        "a wait of no time", "events", edit("/do/1/nap/wait", {"seconds": 0}), "wait", "/do/1/nap", "", 2
+    ),
+    Mutation(
+        "a new wait",
+        "order",
+        insert("/do", 0, {"rest": {"wait": {"seconds": 5}}}),
+        "wait",
+        "/do/0/rest",
+        "",
+        4,
+    ),
     Mutation("a shorter wait", "events", edit("/do/1/nap/wait", {"minutes": 4}), "wait", "/do/1/nap", "", 2),
     Mutation(
         "a delay of retries",
@@ -530,6 +543,14 @@ REFACTORINGS: dict[str, tuple[str, Change]] = {
     ),
     "cases in an order that does not matter": ("order", swap("/do/1/check/switch", 0, 1)),
     "a duration in another form": ("events", edit("/do/1/nap/wait", "PT300S")),
+    "a caller of a function renamed": (
+        "parallel",
+        lambda definition: definition["do"][2].update(pack=definition["do"][2].pop("call-it")),
+    ),
+    "a wait with another name": (
+        "events",
+        lambda definition: definition["do"][1].update(rest=definition["do"][1].pop("nap")),
+    ),
     "a policy with a name": ("guarded", _retry_policy),
 }
 

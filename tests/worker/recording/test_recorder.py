@@ -24,6 +24,7 @@ from iogate.worker.events.sinks import Sinks
 from iogate.worker.recording import recorder
 from iogate.worker.recording.entries import RESULT_BYTES, RecordedTask, decode_all
 from iogate.worker.recording.modes import RecordModes
+from iogate.worker.recording.requests import redact_data
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.executor import Executor
 from iogate.worker.runs.loader import Loader
@@ -180,6 +181,30 @@ async def test_errors_records_nothing_of_a_call_that_succeeds() -> None:
     assert (run.status, run.shown, run.kept) == ("completed", [], ())
 
 
+@pytest.mark.parametrize(
+    "failing",
+    [
+        {"set": {"x": "${ .sku + 1 }"}},
+        {"input": {"schema": {"document": {"required": ["missing"]}}}, "set": {}},
+        {"call": "http", "with": {"method": "get", "endpoint": "${ .sku + 1 }"}},
+        {"raise": {"error": {"type": "https://e.example/t", "status": 400}}},
+    ],
+)
+async def test_errors_shows_the_input_of_any_task_that_fails(failing: dict[str, Any]) -> None:
+    loop = {"loop": {"for": {"in": "${ [1] }"}, "do": [{"fails": failing}]}}
+    run = await recorded(
+        "errors", {"before": {"set": {"sku": "${ .sku }", "pin": "1234", "key": "${ .key }"}}}, loop
+    )
+    assert run.status == "faulted"
+    (shown,) = run.shown
+    assert shown["reference"] == "/do/1/loop/for/do/0/fails"
+    assert shown["detail"] == {
+        "iteration": "/do/1/loop/for/0/do/0/fails",
+        "input": {"sku": "A-1", "pin": "[redacted]", "key": "[redacted]"},
+    }
+    assert SECRET not in run.raw
+
+
 async def test_none_records_nothing_of_a_call_that_fails() -> None:
     run = await recorded("none", CALL, answers=(WorkflowError("communication", status=503),))
     assert (run.status, run.shown, run.kept) == ("faulted", [], ())
@@ -200,6 +225,36 @@ async def test_a_result_beyond_the_limit_of_a_task_is_left_out_with_its_size() -
     (kept,) = run.kept
     assert kept.output is None
     assert kept.omitted > RESULT_BYTES
+
+
+@pytest.mark.parametrize(
+    "large", ["x" * 70_000, ["x"] * 70_000, {"x" * 70_000: 1}, {str(n): n for n in range(30_000)}]
+)
+async def test_large_data_is_neither_shown_nor_redacted(large: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(value: Any, redaction: Redaction) -> Any:
+        sizes.append(len(msgspec.json.encode(value)))
+        return redact_data(value, redaction)
+
+    monkeypatch.setattr(recorder, "redact_data", counted)
+    run = await recorded(
+        "all", {"a": CALL["call"]}, {"b": {"set": {"x": "${ .x.y.z }"}}}, answers=({"x": large, "url": "u"},)
+    )
+    (shown, *_) = run.shown
+    assert shown["detail"]["output"] == {"url": "u"}
+    assert shown["detail"]["truncated"] == {"output": RESULT_BYTES + 1}
+    assert run.kept[0].omitted
+    assert max(sizes) < 1_000
+
+
+async def test_data_that_cannot_be_recorded_does_not_fail_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(recorder, "redact_data", broken)
+    run = await recorded("all", CALL)
+    assert (run.status, run.shown) == ("completed", [])
 
 
 async def test_results_beyond_the_limit_of_a_run_are_marked() -> None:
