@@ -2,7 +2,7 @@
 
 A line that begins with `$ ` is typed, and goes on in lines that begin with `> `; the lines below it are
 what it prints, `…` standing for anything within a line and a line of `…` alone for any lines. `make run`
-goes on in the background, as in a terminal of its own; the port is a free one.
+and `iogate -C shop up` go on in the background, as in a terminal of its own; the port is a free one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.faults.site import free_port
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = re.compile(r"^```yaml\n# (\S+\.yaml): [^\n]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SERVERS = ("make run",)
+SERVERS = ("make run", "iogate -C shop up")
 PAGES = [
     page.relative_to(ROOT).as_posix()
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))

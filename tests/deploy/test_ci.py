@@ -86,7 +86,7 @@ def test_a_recipe_that_lies_is_caught() -> None:
 
 
 def test_the_recipes_cover_the_way_of_a_change() -> None:
-    wanted = ["validate", "lint", "fmt", "test", "plan", "apply"]
+    wanted = ["validate", "lint", "fmt", "test", "plan", "apply", "drift"]
     for path in (GITHUB, GITLAB):
         names = {found[0] for script in SCRIPTS[path] for found in commands(script)}
         assert names >= set(wanted), path
