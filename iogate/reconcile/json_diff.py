@@ -6,12 +6,13 @@ two documents are the same JSON value; the order of members never matters, the o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from iogate import json_values
+import msgspec
+
 from iogate.json_pointer import Pointer, join
 
 
@@ -55,22 +56,25 @@ def changes(before: Any, after: Any, path: Pointer = ()) -> Iterator[JsonChange]
     if before is ABSENT or after is ABSENT:
         if before is not after:
             yield JsonChange(path=path, before=before, after=after)
-    elif isinstance(before, Mapping) and isinstance(after, Mapping):
+    elif type(before) is dict and type(after) is dict:
+        if is_same(before, after):
+            return
         for name in [*after, *(name for name in before if name not in after)]:
             yield from changes(before.get(name, ABSENT), after.get(name, ABSENT), (*path, name))
     elif _is_list(before) and _is_list(after):
-        yield from _list_changes(before, after, path)
-    elif not json_values.is_same(before, after):
+        if not is_same(before, after):
+            yield from _list_changes(before, after, path)
+    elif not is_same(before, after):
         yield JsonChange(path=path, before=before, after=after)
 
 
 def _list_changes(before: Sequence[Any], after: Sequence[Any], path: Pointer) -> Iterator[JsonChange]:
     if _is_task_list(before) and _is_task_list(after):
         yield from _task_changes(before, after, path)
-    elif len(before) == len(after) and any(isinstance(each, Mapping | list | tuple) for each in after):
+    elif len(before) == len(after) and any(isinstance(each, dict | list | tuple) for each in after):
         for number, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from changes(old, new, (*path, number))
-    elif not json_values.is_same(list(before), list(after)):
+    else:
         yield JsonChange(path=path, before=before, after=after)
 
 
@@ -93,7 +97,7 @@ def _task_changes(before: Sequence[Any], after: Sequence[Any], path: Pointer) ->
                     old
                     for old in left
                     if old_names[old] not in new_names
-                    and json_values.is_same(before[old][old_names[old]], after[number][name])
+                    and is_same(before[old][old_names[old]], after[number][name])
                 ),
                 None,
             )
@@ -114,12 +118,22 @@ def _task_changes(before: Sequence[Any], after: Sequence[Any], path: Pointer) ->
         yield JsonChange(path=(*path, old, old_names[old]), before=before[old][old_names[old]])
 
 
+_encode: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+def is_same(first: Any, second: Any) -> bool:
+    """Tell whether two JSON values are the same: true is not 1, and 1 is not 1.0."""
+    if isinstance(first, str) and isinstance(second, str):
+        return first == second
+    return _encode(first) == _encode(second)
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
 
 def _is_task_list(value: Sequence[Any]) -> bool:
     """Tell whether a list holds named tasks: mappings with one member, whose names differ."""
-    if not value or not all(isinstance(each, Mapping) and len(each) == 1 for each in value):
+    if not value or not all(type(each) is dict and len(each) == 1 for each in value):
         return False
     return len({next(iter(each)) for each in value}) == len(value)

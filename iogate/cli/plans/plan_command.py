@@ -205,7 +205,7 @@ def _show(
         session.screen.note(note, style="bright_black")
     session.screen.data(
         "plan",
-        {**head, **found.to_json()},
+        {} if session.screen.output is Output.TEXT else {**head, **found.to_json()},
         [*plan_lines(found, gates), *([] if replays is None else ["", *replays.lines()])],
         {
             Output.MARKDOWN: lambda: (

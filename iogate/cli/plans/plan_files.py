@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iogate.cli.render import Output
 from iogate.cli.session import Session
 from iogate.errors import Misused, NotFound, Refused
 from iogate.version import __version__
@@ -172,9 +173,12 @@ async def publish(
         if how.rollback_on_failure:
             undone, rolled_back = await roll_back(store, late, settings, how.wait_s)
     gates = await store.gates.states()
+    for_programs = session.screen.output is not Output.TEXT  # a large plan takes a while
     session.screen.data(
         how.schema,
-        {**applied.to_json(), "rolledBack": rolled_back, "plan": found.plan.to_json()},
+        {**applied.to_json(), "rolledBack": rolled_back, "plan": found.plan.to_json()}
+        if for_programs
+        else {},
         [summarize(applied), describe_convergence(applied)],
     )
     closed = [api for api in applied.difference.apis.added if api in gates and not gates[api].enabled]

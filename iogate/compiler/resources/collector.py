@@ -104,8 +104,10 @@ class _Collector:
     def visit(self, definition: Definition, origin: Origin, caller: Pointer | None) -> dict[str, Any]:
         """Collect the documents that a definition names; `caller` is the call that led to a function."""
         document = definition.document
-        made = deepcopy(dict(document.data))
-        for resource in definition.index.resources_of("script", "schema"):
+        included = list(definition.index.resources_of("script", "schema"))
+        # Only what is included changes the copy; most documents include nothing.
+        made = deepcopy(dict(document.data)) if included else dict(document.data)
+        for resource in included:
             with self._reporting(document, caller, (*resource.pointer, "endpoint")):
                 self._include(made, definition, caller, resource, origin)
         openapi = {each.pointer: each.element for each in definition.index.resources_of("openapi")}

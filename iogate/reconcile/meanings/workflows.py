@@ -20,7 +20,7 @@ from iogate.json_pointer import Pointer, join
 from iogate.json_values import JsonObject
 from iogate.messages import quoted
 from iogate.reconcile.facts import Facts
-from iogate.reconcile.json_diff import ABSENT, JsonChange, changes
+from iogate.reconcile.json_diff import ABSENT, JsonChange, changes, is_same
 from iogate.reconcile.meanings import schemas
 from iogate.reconcile.meanings.apis import input_meaning
 from iogate.reconcile.meanings.kinds import Meaning
@@ -39,7 +39,8 @@ def differences(before: JsonObject, after: JsonObject) -> list[JsonChange]:
         for change in changes(before, after)
         if change.path and change.path[0] not in (RESOLVED, "schedule")
     ]
-    if any(change.path[0] in _EXECUTED for change in found) and _behave_equally(before, after):
+    executed = [change for change in found if change.path[0] in _EXECUTED]
+    if executed and all(map(_may_be_spelling, executed)) and _behave_equally(before, after):
         found = [change for change in found if change.path[0] not in _EXECUTED]
     if not found and _differ(_resolved(before), _resolved(after)):
         found = [JsonChange(path=("do",), before=before.get("do"), after=after.get("do"))]
@@ -60,7 +61,7 @@ def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> 
                 yield _task_meaning(change)
             case ("input", *_):
                 old, new = _schema(before, "input"), _schema(after, "input")
-                if "schema" in change.path or not json_values.is_same(old, new):
+                if "schema" in change.path or not is_same(old, new):
                     if not schema_done:
                         yield input_meaning(schemas.compare(old, new), None, "/input/schema")
                     schema_done = True
@@ -193,7 +194,18 @@ def _resolved(definition: JsonObject) -> dict[str, Any]:
 
 
 def _differ(before: Any, after: Any) -> bool:
-    return not json_values.is_same(before, after)
+    return not is_same(before, after)
+
+
+def _may_be_spelling(change: JsonChange) -> bool:
+    """Tell whether two values may compile to the same: not two different plain texts, numbers or flags."""
+    match change.before, change.after:
+        case str() as old, str() as new:
+            return "${" in old or "${" in new or old.casefold() == new.casefold()
+        case (bool() | int() | float()) as old, (bool() | int() | float()) as new:
+            return bool(old == new)
+        case _:
+            return change.was is None
 
 
 def _behave_equally(before: JsonObject, after: JsonObject) -> bool:
