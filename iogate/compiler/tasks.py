@@ -141,6 +141,8 @@ class Process:
     environment: Template
     awaits: bool
     returns: Literal["stdout", "stderr", "code", "all", "none"]
+    loose: bool = False
+    """Its texts may be expressions: `evaluate.mode: loose`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +164,7 @@ class Container:
     """How long it is kept where it is removed eventually."""
     awaits: bool
     returns: Literal["stdout", "stderr", "code", "all", "none"]
+    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,8 @@ class RunProcess:
     returns: Literal["stdout", "stderr", "code", "all", "none"] = "stdout"
     definition: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     """Member `run` of the task as the document has it, for permissions by digest."""
+    loose: bool = field(default=False, compare=False, repr=False)
+    """The document has `evaluate.mode: loose`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,7 @@ class RunContainer:
     returns: Literal["stdout", "stderr", "code", "all", "none"] = "stdout"
     definition: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     """As of `RunProcess`."""
+    loose: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

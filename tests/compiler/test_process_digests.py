@@ -157,5 +157,21 @@ def test_empty_members_count_as_absent() -> None:
     )
 
 
+def test_the_mode_of_evaluation_is_part_of_a_digest(tmp_path: Path) -> None:
+    do = "[{a: {run: {shell: {command: date}}}}]"
+    (strict,) = digests(compiled(tmp_path, do, ("shell",)))
+    assert strict == process_digest({"shell": {"command": "date"}})
+    loose = compiled(tmp_path, f"{do}\nevaluate: {{mode: loose}}", {"shell": (strict,)})
+    assert [each.code for each in loose.errors] == ["IOG368"]
+    assert digests(loose) == [process_digest({"shell": {"command": "date"}}, loose=True)]
+
+
+def test_a_script_with_two_texts_has_no_digest() -> None:
+    """A program of another compiler may have both: the worker would execute the second one."""
+    source = {"endpoint": "project:///a.py#" + "0" * 64}
+    run = {"script": {"language": "python", "code": "print(1)", "source": source}}
+    assert process_digest(run) is None
+
+
 def test_a_script_whose_document_was_not_read_has_no_digest() -> None:
     assert process_digest({"script": {"language": "python", "source": {"endpoint": "a.py"}}}) is None

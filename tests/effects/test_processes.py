@@ -342,4 +342,6 @@ async def test_a_worker_that_lists_digests_starts_nothing_else() -> None:
             performed = await do(effects, shell("echo other", definition=definition))
             expected = f'the setting "allow_run" of this worker does not list this shell: {shown}'
             assert failure(performed) == ("configuration", 400, expected)
+        performed = await do(effects, shell("echo loose", definition=run, loose=True))
+        assert f"does not list this shell: {process_digest(run, loose=True)}" in failure(performed)[2]
         assert (await do(effects, python("print(1)"))).output == "1\n"

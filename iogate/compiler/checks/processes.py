@@ -90,11 +90,17 @@ def hint(kind: str) -> str:
     return f'read what it starts; if it may, add the digest to allow_run.{kind} ("iogate digests" prints all)'
 
 
-def process_digest(run: JsonObject) -> str | None:
+def is_loose(task: Task) -> bool:
+    """Tell whether the texts of a process may be expressions."""
+    return isinstance(task.body, Process | Container) and task.body.loose
+
+
+def process_digest(run: JsonObject, *, loose: bool = False) -> str | None:
     """Return the digest of what `run` starts, as written, with expressions as text; None: not known.
 
     It covers every member that has an influence on what is executed, and the content of a script, not its
-    place. A script in another document is known once that was read.
+    place. A script in another document is known once that was read. `loose` texts are expressions if they
+    compile, so that their digest is another one.
     """
     kind = next(name for name in ("shell", "script", "container") if name in run)
     identity: dict[str, Any] = {
@@ -108,11 +114,14 @@ def process_digest(run: JsonObject) -> str | None:
         if content is None:
             return None
         identity["content"] = content
-    return f"sha256:{digest_of({kind: identity})}"
+    evaluated = {"evaluate": "loose"} if loose else {}
+    return f"sha256:{digest_of({kind: identity, **evaluated})}"
 
 
 def _content(code: Any, source: Any) -> str | None:
-    """Return the digest of a script's text."""
+    """Return the digest of a script's text; None if it is not known, or not clear which one is executed."""
+    if code is not None and source is not None:
+        return None
     if code is not None:
         return hashlib.sha256(str(code).encode("utf-8", "surrogatepass")).hexdigest()
     endpoint = source.get("endpoint") if isinstance(source, dict) else None

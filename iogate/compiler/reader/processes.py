@@ -34,6 +34,7 @@ def process(reader: Reader, place: Place, run: JsonObject) -> Process | Containe
         environment=reader.value(source.get("environment") or {}),
         awaits=run.get("await") is not False,
         returns=run.get("return") or "stdout",
+        loose=reader.loose,
     )
 
 
@@ -55,4 +56,5 @@ def _container(reader: Reader, run: JsonObject) -> Container:
         after=reader.optional(lifetime.get("after")) if cleanup == "eventually" else None,
         awaits=run.get("await") is not False,
         returns=run.get("return") or "stdout",
+        loose=reader.loose,
     )

@@ -125,7 +125,9 @@ class _Collector:
 
     def _process(self, made: dict[str, Any], document: Document, caller: Pointer | None, task: Task) -> None:
         """Note what a task starts, and report it if `allow_run` has other digests of its kind only."""
-        digest = processes.process_digest(json_pointer.value_at(made, (*task.location, "run")))
+        digest = processes.process_digest(
+            json_pointer.value_at(made, (*task.location, "run")), loose=processes.is_loose(task)
+        )
         if digest is None:  # a script that could not be read, which is another problem
             return
         kind, allow_run = processes.kind_of(task), self.context.settings.allow_run

@@ -109,7 +109,7 @@ class Containers:
 
         Raises WorkflowError, or CancelledError after the container was killed.
         """
-        require_allowed(self._allow_run, "container", run.definition)
+        require_allowed(self._allow_run, "container", run.definition, loose=run.loose)
         if find_tool() is None:
             raise configuration_error(f"nothing on this worker runs containers: {TO_INSTALL}")
         with self._workspace.process_folders(owned=False) as folders:

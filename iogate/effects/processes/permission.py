@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from iogate.settings.permissions import AllowRun
 
 
-def require_allowed(allow_run: AllowRun, kind: str, run: JsonObject | None) -> None:
+def require_allowed(allow_run: AllowRun, kind: str, run: JsonObject | None, *, loose: bool) -> None:
     """Check that a process may be started; `run` is the member of its task as the document has it.
+
+    `loose`: the texts of the document may be expressions.
 
     Raises WorkflowError `configuration` if it may not.
     """
@@ -27,7 +29,7 @@ def require_allowed(allow_run: AllowRun, kind: str, run: JsonObject | None) -> N
         return
     if not lists_digests(allow_run, kind):
         raise configuration_error(f'this worker runs no {kind}; add "{kind}" to its setting "allow_run"')
-    digest = None if run is None else process_digest(run)
+    digest = None if run is None else process_digest(run, loose=loose)
     if digest is None or digest not in digests:
         raise configuration_error(
             f'the setting "allow_run" of this worker does not list this {kind}: {digest or "unknown digest"}'

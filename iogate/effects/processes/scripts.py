@@ -80,7 +80,7 @@ class Processes:
 
         Raises WorkflowError, or CancelledError after the process and its children were killed.
         """
-        require_allowed(self._allow_run, run.kind, run.definition)
+        require_allowed(self._allow_run, run.kind, run.definition, loose=run.loose)
         with self._workspace.process_folders() as folders:
             command = process.Command(
                 argv=await self._argv(run, folders.own, load),

@@ -118,6 +118,7 @@ def _process(body: Process, scope: Scope) -> RunProcess:
         environment={name: scalar_text(value, f"variable {name}") for name, value in environment.items()},
         returns=body.returns,
         definition=None if scope.task is None else scope.task.definition["run"],
+        loose=body.loose,
     )
 
 

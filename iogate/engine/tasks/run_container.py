@@ -54,6 +54,7 @@ def effect(body: Container, scope: Scope) -> RunContainer:
         keep_s=None if after is None else add_duration(after, 0, "lifetime.after") / 1000,
         returns=body.returns,
         definition=None if scope.task is None else scope.task.definition["run"],
+        loose=body.loose,
     )
 
 
