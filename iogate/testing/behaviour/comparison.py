@@ -110,10 +110,10 @@ class _Comparison:
             yield self._at(self._divergence.data(), "output")
 
     def _at(self, pointer: str, kind: FindingKind, *, before: str = "", detail: str = "") -> Finding:
-        """Return a finding at a pointer of the new definition, or of the old one."""
-        place = place_of(pointer)
-        known = before or self._before.pointer(place) or ""
-        return Finding(kind=kind, pointer=pointer, before="" if known == pointer else known, detail=detail)
+        """Return a finding at a task of the new definition, or of the old one; its pointers resolve there."""
+        now = self._after.document_pointer(pointer) or self._before.document_pointer(pointer) or pointer
+        was = self._before.document_pointer(before or pointer) or ""
+        return Finding(kind=kind, pointer=now, before="" if was == now else was, detail=detail)
 
     def _requests(self) -> Iterator[Finding]:
         for asked in self._new.asked:

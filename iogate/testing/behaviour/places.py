@@ -22,6 +22,7 @@ from iogate.compiler.tasks import (
     Process,
     Task,
 )
+from iogate.json_pointer import join
 
 _LISTS: Final = frozenset({"do", "try", "branches", "before", "after", "extensions"})
 """Members of a definition that are lists of tasks or extensions, or have a list below `do`."""
@@ -66,6 +67,14 @@ class Places:
         return last in self.outside and all(
             task is not None and isinstance(task.body, Inline) for task in found
         )
+
+    def document_pointer(self, pointer: str) -> str | None:
+        """Return the JSON Pointer in the document of the task that a static pointer names, if it has one.
+
+        They differ for the tasks of a loop, which are in `for/do` of the program and in `do` of the document.
+        """
+        task = self.tasks.get(place_of(pointer))
+        return None if task is None else join(task.location)
 
     def pointer(self, place: str) -> str | None:
         """Return the pointer of the task at a place; None if there is none."""

@@ -223,7 +223,7 @@ MUTATIONS = [
         "lines",
         edit(f"{PRICE}/body/index", "${ $index + 1 }"),
         "request",
-        "/do/0/each/for/do/0/price",
+        "/do/0/each/do/0/price",
         "body",
         3,
     ),
@@ -430,6 +430,16 @@ MUTATIONS = [
 ]
 
 
+def resolves(pointer: str, document: Any) -> bool:
+    """Tell whether a JSON Pointer names a place of a document, which may be its data flow."""
+    for token in pointer.split("/")[1:]:
+        try:
+            document = document[int(token)] if isinstance(document, list) else document[token]
+        except (LookupError, ValueError):
+            return False
+    return True
+
+
 async def runs_of(subject: str) -> list[RecordedRun]:
     if subject not in _RUNS:
         case = SUBJECTS[subject]
@@ -453,6 +463,11 @@ async def test_a_mutation_is_named_with_its_pointer(mutation: Mutation) -> None:
     named = [(each.finding.kind, each.finding.pointer, each.finding.detail) for each in result.findings]
     assert (mutation.kind, mutation.pointer, mutation.detail) in named
     assert len(named) <= 3, named
+    new = copy.deepcopy(SUBJECTS[mutation.subject].definition)
+    mutation.change(new)
+    for each in result.findings:
+        documents = (new, SUBJECTS[mutation.subject].definition)
+        assert any(resolves(each.finding.pointer, document) for document in documents), each
     if mutation.count is not None:
         (found,) = [
             each.count

@@ -392,4 +392,9 @@ def test_changes_are_those_of_programs() -> None:
     unused = msgspec.structs.replace(after, apis={})
     (found,) = changes(msgspec.structs.replace(before, apis={}), unused)
     assert (found.workflow, found.apis) == ("test/plain:1.0.0", ())
+    newer = msgspec.structs.replace(after.apis["test/a"], workflow="test/plain:1.1.0")
+    (found,) = changes(
+        before, Revision(apis={newer.id: newer}, workflows={newer.workflow: Workflow(program=newer.program)})
+    )
+    assert (found.before, found.workflow) == ("test/plain:1.0.0", "test/plain:1.1.0")
     assert replays.MOST_RUNS == 1_000
