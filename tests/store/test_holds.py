@@ -180,6 +180,42 @@ async def test_to_disable_an_api_on_hold_refuses_calls_and_starts_nothing(each_s
     assert [claim.uid for claim in await take(each_store)] == [uid]
 
 
+async def test_a_hold_opens_no_api_that_refuses_calls_unless_it_is_enabled_on_hold(each_store: Store) -> None:
+    closed = api(enabled=False)
+    await publish(each_store, closed)
+    assert (await hold(each_store)).after == "disabled, held"
+    intake = each_store.intake()
+    assert await intake.accept(request(intake, closed)) == Refusal(reason="disabled")
+    changed = await each_store.gates.set_enabled([ORDERS.id], True, author="ada", hold=True)
+    assert [each.after for each in changed or ()] == ["held"]
+    uid = await accepted(intake, closed)
+    assert (await hold(each_store)).after == "held"
+    assert (await take(each_store), await state_of(each_store, uid)) == ([], "backlog")
+    await each_store.gates.clear_overrides([ORDERS.id])
+    assert [claim.uid for claim in await take(each_store)] == [uid]
+    assert (await gate(each_store)).state == "disabled"
+
+
+async def test_clearing_overrides_restores_every_switch_and_releases_by_a_rate(each_store: Store) -> None:
+    """As after an incident: open APIs are open again, and closed ones closed, with git and without."""
+    apis = [api("git/open"), api("git/closed", enabled=False)]
+    apis += [api("own/open", enabled=None), api("own/closed", enabled=None)]
+    await publish(each_store, *apis)
+    await each_store.gates.set_enabled(["own/open"], True, author="ada")
+    names = [each.id for each in apis]
+    before = {name: found.state for name, found in (await each_store.gates.states()).items()}
+    for on_hold in (False, True):
+        await each_store.gates.set_enabled(names, False, author="ada", hold=on_hold, by_override=True)
+        uids = [await accepted(each_store.intake(), apis[0]) for _ in range(3 * on_hold)]
+        assert len(await each_store.gates.overrides()) == 4
+        await publish(each_store, *apis, api(f"another/one{on_hold}"))
+        await each_store.gates.clear_overrides(names, rate=0.01)
+        states = await each_store.gates.states()
+        assert {name: states[name].state for name in names} == before
+        assert [claim.uid for claim in await take(each_store)] == uids[:1]
+    assert states["git/open"].release_per_s == pytest.approx(0.01)
+
+
 async def test_a_hold_with_an_end_releases_its_runs_then(each_store: Store) -> None:
     """The workers are not told: the first take after the end finds the time in the store."""
     await publish(each_store)

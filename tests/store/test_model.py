@@ -97,6 +97,7 @@ class World:
                     action in ("enable", "rate"),
                     author="model",
                     hold=action == "hold",
+                    by_override=n % 3 == 0,
                     rate=50.0 if action == "rate" else None,
                     ttl_s=0.01 if n > 5 else None,
                 )

@@ -53,6 +53,12 @@ TagOption = Annotated[
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All live APIs; asks for confirmation.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation of --all.")]
+RateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rate", metavar="N/s", help="Release the runs on hold gradually: 50/s, 100/m. Default: all at once."
+    ),
+]
 ReasonOption = Annotated[str, typer.Option(help="Reason, shown to other users.")]
 TtlOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="End the override after this time: 30m, 2h.")
@@ -71,12 +77,10 @@ async def enable(
     module: ModuleOption = None,
     tag: TagOption = None,
     all_: AllOption = False,
-    rate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N/s", help="Release the runs on hold gradually: 50/s, 100/m. Default: all at once."
-        ),
-    ] = None,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Accept and store calls, but start no new run.")
+    ] = False,
+    rate: RateOption = None,
     reason: ReasonOption = "",
     ttl: TtlOption = None,
     yes: YesOption = False,
@@ -86,7 +90,9 @@ async def enable(
     Raises Misused, NotFound and Refused as `_switch` does.
     """
     selection = ApiSelection(apis=apis or (), modules=module or (), tags=tag or (), all_=all_)
-    await _switch(session, selection, "enable", reason=reason, ttl=ttl, rate=rate, yes=yes)
+    if hold and rate is not None:
+        raise Misused("--hold and --rate cannot be combined")
+    await _switch(session, selection, "enable", hold=hold, reason=reason, ttl=ttl, rate=rate, yes=yes)
 
 
 async def disable(
@@ -97,7 +103,9 @@ async def disable(
     all_: AllOption = False,
     hold: Annotated[
         bool,
-        typer.Option("--hold", help="Accept and store calls, but start no new run until `enable`."),
+        typer.Option(
+            "--hold", help="Start no new run until `enable`; calls are accepted and stored as before."
+        ),
     ] = False,
     reason: ReasonOption = "",
     ttl: TtlOption = None,
@@ -108,7 +116,7 @@ async def disable(
     Raises Misused, NotFound and Refused as `_switch` does.
     """
     selection = ApiSelection(apis=apis or (), modules=module or (), tags=tag or (), all_=all_)
-    await _switch(session, selection, "hold" if hold else "disable", reason=reason, ttl=ttl, yes=yes)
+    await _switch(session, selection, "disable", hold=hold, reason=reason, ttl=ttl, yes=yes)
     if not reason:
         session.screen.note("no reason given: --reason TEXT tells others why")
 
@@ -118,6 +126,7 @@ async def _switch(
     selection: ApiSelection,
     verb: str,
     *,
+    hold: bool,
     reason: str,
     ttl: str | None,
     rate: str | None = None,
@@ -140,7 +149,7 @@ async def _switch(
             left = await store.gates.held_of_deleted() if verb == "enable" else ()
             wanted = selection.resolve(revision, left)
             if selection.all_ and not yes and wanted != confirmed:
-                confirm_all(verb, wanted)
+                confirm_all("hold" if hold else verb, wanted)
                 confirmed = wanted
             changed = await store.gates.set_enabled(
                 wanted,
@@ -148,8 +157,9 @@ async def _switch(
                 author=author(),
                 reason=reason,
                 ttl_s=ttl_s,
-                hold=verb == "hold",
+                hold=hold,
                 rate=per_s,
+                by_override=selection.by_criteria,
                 expected=changes if selection.by_criteria else None,
             )
             if changed is not None:
@@ -162,11 +172,11 @@ async def _switch(
             )
         gates = await store.gates.states()
     session.screen.data(
-        "enable" if verb == "enable" else "disable",
+        verb,
         {
             "apis": wanted,
-            "enabled": verb != "disable",
-            "held": verb == "hold",
+            "enabled": verb == "enable",
+            "held": hold,
             "reason": reason,
             "ttlS": ttl_s,
             "releasePerS": per_s,
@@ -186,7 +196,7 @@ async def _switch(
     starting = sum(
         gates[each.api].queued for each in changed if each.after == "disabled" and each.api in gates
     )
-    if verb == "disable" and starting:
+    if starting:
         session.screen.note(
             f"{counted(starting, 'queued run')} will still start: "
             "iogate disable --hold keeps new runs from starting"
@@ -196,11 +206,7 @@ async def _switch(
 def _change_text(change: Switched, ttl: str | None, rate: str | None) -> str:
     text = f"{change.after} {change.api}" + (f" for {ttl}" if ttl else "")
     if change.after == "disabled, held":
-        text = (
-            f"disabled {change.api}"
-            + (f" for {ttl}" if ttl else "")
-            + f": {_runs(change.held)} on hold stay so"
-        )
+        text = f"disabled {change.api}" + (f" for {ttl}" if ttl else "") + f": {_runs(change.held)} on hold"
     elif change.after == "held":
         text += f": {_runs(change.held)} on hold"
     elif change.held_before:
@@ -248,6 +254,7 @@ async def clear(
         list[str] | None, typer.Argument(metavar="[MODULE/METHOD]...", autocompletion=completion.apis)
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Clear all overrides.")] = False,
+    rate: RateOption = None,
 ) -> None:
     """Clear overrides, so that the state in git applies again. A hold ends with its override: its runs start.
 
@@ -257,6 +264,7 @@ async def clear(
     """
     if bool(apis) == all_:
         raise Misused("give either the ids of APIs, or --all")
+    per_s = parse_rate(rate, "--rate")
     async with session.store(session.settings(), changes=True) as store:
         found = await store.gates.overrides()
         if apis:
@@ -265,7 +273,7 @@ async def clear(
             for api in apis:
                 find_api(revision, api)
         cleared = sorted(found) if all_ else [api for api in dict.fromkeys(apis or ()) if api in found]
-        await store.gates.clear_overrides(cleared)
+        await store.gates.clear_overrides(cleared, rate=per_s)
     session.screen.data("override.clear", {"cleared": cleared}, [f"cleared {api}" for api in cleared])
     if not cleared:
         session.screen.note("no overrides to clear")

@@ -1,14 +1,15 @@
 -- Enables, disables or holds APIs, effective for the next call.
 -- keys: gates, deleted, gate of each API, expiries, releases, live, families, RQ queue; per run: run, RQ's job, backlog
--- args: '0' disabled, '1' enabled or '2' on hold, author, reason, ttl ms ('' none), ms between two released runs ('' all
---   at once), expected counter of changes ('' any), api…
+-- args: '0' disable, '1' enable, '2' enable on hold, '3' hold; author, reason, ttl ms ('' none), ms between two
+--   released runs ('' all at once), expected counter of changes ('' any), '1' to disable by an override only, api…
 -- returns: {'unknown', api…} | {'moved'}, if nothing was changed | {'ok', MessagePack list of [api, switch before,
---   switch after, runs on hold before, runs on hold after]}; a switch is '0' to '3', or '' for a deleted API
--- invariant: the switch of an API without a value in git is changed; a hold, a switch with a ttl, and one that differs
---   from git is an override, and so is each that disables, even if git agrees. A hold that has begun lasts until an
---   API is enabled: to disable such an API gives switch '3', which accepts nothing and starts nothing.
+--   switch after, runs on hold before, runs on hold after]}; a switch is '' for a deleted API
+-- invariant: the switch of an API without a value in git is changed; a hold, a switch with a ttl, and one that
+--   differs from git is an override, and so is each that disables, even if git agrees. To hold an API that refuses
+--   calls, or to disable one on hold, gives switch '3': it refuses calls, and its runs stay on hold until it is enabled.
 -- include: drained time queue rq room states switch
 local wanted, author, reason, ttl, every, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local by_override = ARGV[7] == '1'
 if expected ~= '' and expected ~= (redis.call('HGET', $live, 'changes') or '0') then return {'moved'} end
 
 -- Returns whether only the runs of an API are left, and on hold.
@@ -18,7 +19,7 @@ local function is_left(api)
 end
 
 local unknown = {'unknown'}
-for i = 7, #ARGV do
+for i = 8, #ARGV do
   if redis.call('SISMEMBER', $gates, ARGV[i]) == 0 and not is_left(ARGV[i]) then unknown[#unknown + 1] = ARGV[i] end
 end
 if #unknown > 1 then return unknown end
@@ -46,7 +47,9 @@ local function switch(api)
   local g = redis.call('HMGET', key, 'git', 'own', 'on', 'until', 'base')
   local git, own = g[1], g[2] or '0'
   local before = (g[4] or '') ~= '' and now_ms >= tonumber(g[4]) and g[5] or g[3] or ''
-  local value = wanted == '0' and is_held(load_of(api)) and '3' or wanted
+  local value = wanted
+  if wanted == '0' and is_held(load_of(api)) then value = '3' end
+  if wanted == '3' and (before == '1' or before == '2') then value = '2' end
   local override, expires = value, ''
   redis.call('ZREM', $expiries, api)
   if ttl ~= '' then
@@ -54,7 +57,7 @@ local function switch(api)
     redis.call('ZADD', $expiries, expires, api)
   elseif value == '2' or value == '3' then
     override = value
-  elseif git == '' then
+  elseif git == '' and not (by_override and value == '0') then
     own, override = value, ''
     redis.call('HSET', key, 'by', person_of(author, reason, now_ms))
   elseif value == '1' and git == '1' then
@@ -104,7 +107,7 @@ local function move_children(api)
 end
 
 local changed = {}
-for i = 7, #ARGV do
+for i = 8, #ARGV do
   local api = ARGV[i]
   local before, after = '', ''
   local held = load_of(api).from and redis.call('LLEN', $backlog .. api) or 0

@@ -23,7 +23,6 @@ from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.revisions.refused import Foreign
 
 POLL_S = 1.0
-HELD = 2
 _ACCEPTING = (b"1", b"2")
 _HOLDING = ("2", "3")
 _STATES = {"0": "disabled", "1": "enabled", "2": "held", "3": "disabled, held"}
@@ -120,7 +119,7 @@ class Gates:
         self._pubsub = pubsub
         self._project = project
 
-    async def set_enabled(
+    async def set_enabled(  # noqa: PLR0913 -- the options of one operation
         self,
         apis: Sequence[str],
         enabled: bool,  # noqa: FBT001 -- the operation's object, not a flag
@@ -131,24 +130,28 @@ class Gates:
         hold: bool = False,
         rate: float | None = None,
         expected: int | None = None,
+        by_override: bool = False,
     ) -> list[Switched] | None:
         """Enable or disable all of these APIs in one step, and return the changes.
 
-        `hold`: accept calls, but start no new run. `rate`: number of runs on hold to release per second;
-        None: all at once. `expected`: value of `changes()`; with another one, change nothing and return None.
-        Raises NotFound if an API is unknown, Foreign if another project owns one; none is switched then.
+        `hold`: start no new run; with `enabled`, accept calls, otherwise accept them as before. `rate`:
+        number of runs on hold to release per second; None: all at once. `expected`: value of `changes()`;
+        with another one, change nothing and return None. `by_override`: disable by an override also an API
+        without a value in git, so that `clear_overrides` restores its switch. Raises NotFound if an API is
+        unknown, Foreign if another project owns one; none is switched then.
         """
         if not apis:
             return []
         await self.check_owner(apis)
         reply, *rest = await self._connection.run(
             "enable",
-            HELD if hold else int(enabled),
+            (2 if enabled else 3) if hold else int(enabled),
             author,
             reason,
             "" if ttl_s is None else max(1, int(ttl_s * 1000)),
             "" if rate is None else repr(1000 / rate),
             "" if expected is None else expected,
+            int(by_override),
             *apis,
         )
         match reply:
@@ -172,14 +175,14 @@ class Gates:
             for api, before, after, held_before, held in _switched.decode(rest[0])
         ]
 
-    async def clear_overrides(self, apis: Sequence[str]) -> None:
-        """Restore the switches that git defines.
+    async def clear_overrides(self, apis: Sequence[str], *, rate: float | None = None) -> None:
+        """Restore the switches of git and of `enable`; `rate`: as in `set_enabled`.
 
         Raises Foreign if another project owns one of the APIs; none is changed then.
         """
         if apis:
             await self.check_owner(apis)
-            await self._connection.run("restore", *apis)
+            await self._connection.run("restore", "" if rate is None else repr(1000 / rate), *apis)
 
     async def changes(self) -> int:
         """Return the counter of changes of revision or gates, for `set_enabled`."""

@@ -45,8 +45,8 @@ def test_all_apis_are_disabled_in_one_step_with_a_confirmation(live: Cli, shop: 
     shown = live("status").out
     assert re.search(r"shop/buy +disabled .* by \S+@\S+: the payment provider is down", shown), shown
     live("override", "clear", "--all")
-    live("disable", "shop/hashed")
-    assert rows(live, "api", "list")["shop/fail"]["enabled"] is True
+    states = rows(live, "api", "list")
+    assert (states["shop/fail"]["enabled"], states["shop/hashed"]["enabled"]) == (True, False)
 
 
 @pytest.mark.parametrize("answer", [True, False])
@@ -72,8 +72,6 @@ def test_on_a_terminal_all_is_asked_about(live: Cli, monkeypatch: pytest.MonkeyP
     assert rows(live, "api", "list")["shop/buy"]["held"] is answer
     if not answer:
         assert "not confirmed: nothing was changed [IOG642]" in ran.err
-    live("enable", "--all", "--yes")
-    live("disable", "shop/hashed")
 
 
 def test_a_disable_without_a_reason_suggests_one(live: Cli) -> None:
@@ -116,6 +114,32 @@ def test_a_release_with_a_rate_is_shown_and_needs_no_command(live: Cli, shop: Pl
     until(lambda: rows(live, "status")["shop/buy"]["releasePerS"] is None)
 
 
+def test_clearing_overrides_releases_by_a_rate(live: Cli, shop: Place) -> None:
+    live("disable", "--module", "shop", "--hold", "--reason", "x")
+    assert rows(live, "api", "list")["shop/hashed"]["enabled"] is False, "a hold opens nothing"
+    uids = [shop.buy() for _ in range(3)]
+    live("override", "clear", "--all", "--rate", "6/m")
+    shown = rows(live, "status")
+    assert (shown["shop/buy"]["enabled"], shown["shop/buy"]["queued"]) == (True, 2)
+    assert shown["shop/buy"]["releasePerS"] == pytest.approx(0.1)
+    assert shown["shop/hashed"]["enabled"] is False
+    live("enable", "shop/buy")
+    for uid in uids:
+        live("runs", "wait", uid, "--timeout", "30")
+
+
+def test_an_api_is_opened_on_hold(live: Cli, shop: Place) -> None:
+    live("disable", "shop/buy", "--reason", "x")
+    assert live("enable", "--hold", "shop/buy").out == "held shop/buy: 0 runs on hold\n"
+    uid = shop.buy()
+    assert live("enable", "shop/buy").out == "enabled shop/buy: releases 1 run\n"
+    live("runs", "wait", uid, "--timeout", "30")
+    assert (
+        "--hold and --rate cannot be combined"
+        in live("enable", "--hold", "--rate", "1/s", "shop/buy", code=64).err
+    )
+
+
 def test_queued_runs_of_a_disabled_api_are_mentioned(live: Cli, shop: Place) -> None:
     live("disable", "--hold", "shop/buy", "--reason", "x")
     for _ in range(2):
@@ -129,7 +153,7 @@ def test_queued_runs_of_a_disabled_api_are_mentioned(live: Cli, shop: Place) -> 
 def test_a_disabled_api_with_runs_on_hold_says_so(live: Cli, shop: Place) -> None:
     live("disable", "--hold", "shop/buy", "--reason", "x")
     shop.buy()
-    assert live("disable", "shop/buy", "--reason", "x").out == "disabled shop/buy: 1 run on hold stay so\n"
+    assert live("disable", "shop/buy", "--reason", "x").out == "disabled shop/buy: 1 run on hold\n"
     assert re.search(r"shop/buy .*disabled, held", live("api", "list").out)
     assert shop.call("/v1/api/shop/buy/async", {})[0] == 403
 
