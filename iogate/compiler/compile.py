@@ -222,6 +222,7 @@ class _Compiler:
         return [problem for problem in found if problem.severity == "error" or problem.code in REFUSED]
 
     def _workflows(self) -> dict[str, tuple[Workflow, bytes]]:
+        expressions.prove(map(self._read_once, self.documents.workflows))
         for document in self.documents.workflows:
             self._check(document)
         compiled: dict[str, tuple[Workflow, bytes]] = {}

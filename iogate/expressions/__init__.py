@@ -6,7 +6,14 @@ process (environment, clock, files, inputs).
 """
 
 from iogate.expressions.arguments import Arguments, Values
-from iogate.expressions.language import Expression, check, compiles, expression, functions
+from iogate.expressions.language import (
+    Expression,
+    check,
+    compiles,
+    expression,
+    functions,
+    prove_together,
+)
 from iogate.expressions.templates import Template, bare, embedded, loose, loose_pieces, pieces, template
 
 __all__ = [
@@ -23,5 +30,6 @@ __all__ = [
     "loose",
     "loose_pieces",
     "pieces",
+    "prove_together",
     "template",
 ]

@@ -24,6 +24,7 @@ import jq
 from iogate.errors import WorkflowError
 from iogate.expressions import paths
 from iogate.expressions.arguments import Arguments
+from iogate.expressions.proof import is_proven, prove
 from iogate.messages import shorten
 
 _RESULTS = 1_000_000
@@ -134,11 +135,30 @@ def check(text: str, variables: Iterable[str]) -> str | None:
     if isinstance(plain, paths.Path):
         variable = plain.variable
         return None if variable is None or variable in known else _unknown(variable, known)
+    names = _names(text, known)
+    if is_proven(text, names):
+        return None
     try:
-        _compile_bare(text, tuple(name for name in known if name in set(_NAMED.findall(text))))
+        _compile_bare(text, names)
     except ValueError as error:
         return _compile_fault(error, known)
     return None
+
+
+def prove_together(expressions: Iterable[tuple[str, frozenset[str]]]) -> None:
+    """Compile many expressions with their variables at once, so that `check` is quick for the valid ones."""
+    stripped = ((text.strip(), variables) for text, variables in expressions)
+    prove(
+        (text, _names(text, tuple(sorted(variables))))
+        for text, variables in stripped
+        if paths.parse(text) is None
+    )
+
+
+def _names(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the variables of `known` that a text names."""
+    named = set(_NAMED.findall(text))
+    return tuple(name for name in known if name in named)
 
 
 def compiles(text: str) -> bool:
