@@ -6,6 +6,7 @@ expressions can read, so that a run is pinned to the values of its revision.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -58,11 +59,21 @@ def reads(text: str) -> Reads:
     return found
 
 
+def may_read(program: JsonObject) -> bool:
+    """Tell whether a text of a program may name `$runtime`: most do not, and this is known at once."""
+    try:
+        return "runtime" in json.dumps(program)
+    except (ValueError, TypeError, RecursionError):  # another check reports such a value
+        return True
+
+
 def embed(program: JsonObject, declared: Mapping[str, Any]) -> dict[str, Any]:
     """Return the program with the values of exactly the variables that it reads.
 
     Functions from elsewhere, which are in the references of the program, do not see the project's variables.
     """
+    if not may_read(program):
+        return dict(program)
     found = NOTHING
     for text in _texts({name: value for name, value in program.items() if name != KEY}):
         found |= reads(text)

@@ -28,6 +28,8 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
             key=True,
             hint="remove it",
         )
+    if not variables.may_read(document.data):
+        return
     if any("runtime" in declared_names(task) for task in definition.index.tasks):
         return  # `$runtime` may be the variable of a loop
     for pointer, text in _texts(definition):
