@@ -51,7 +51,9 @@ TagOption = Annotated[
         autocompletion=completion.tags,
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="All live APIs; asks for confirmation.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="All live APIs of the project; asks for confirmation.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation of --all.")]
 RateOption = Annotated[
     str | None,
