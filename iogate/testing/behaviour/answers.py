@@ -7,12 +7,12 @@ calls. A task that is matched with none was never recorded, and ends the replay.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from iogate.json_values import is_same
 from iogate.testing.behaviour.places import Places, place_of
 from iogate.worker.recording.entries import RecordedTask
 from iogate.worker.recording.recorder import static_pointer
@@ -98,8 +98,18 @@ class EarlierAnswers:
     """Answers that the old definition got, for the new one."""
 
     def __init__(self, asked: Iterable[Asked], places: Places) -> None:
-        self._left = list(asked)
-        self._places = places
+        self._left = {id(each): each for each in asked}
+        self._index: dict[tuple[str, str, str], deque[Asked]] = {}
+        """Requests by how they are found: their kind, and their place, content or target."""
+        for each in self._left.values():
+            self._add(each, "place", each.place)
+            # Tasks that are still in the definition are found by their places only.
+            if not places.has_outside(each.place):
+                self._add(each, "content", _text(each.request))
+                self._add(each, "target", _text(each.target))
+
+    def _add(self, asked: Asked, how: str, text: str) -> None:
+        self._index.setdefault((asked.kind, how, text), deque()).append(asked)
 
     def find(self, asked: Asked) -> None:
         """Set the matching request of the old definition, and its answer.
@@ -108,7 +118,7 @@ class EarlierAnswers:
         """
         asked.matched = self._match(asked)
         if asked.matched is not None:
-            self._left.remove(asked.matched)
+            del self._left[id(asked.matched)]
             asked.answer = asked.matched.answer
         elif asked.awaited and asked.kind != "emit":
             raise NeverRecorded
@@ -116,17 +126,22 @@ class EarlierAnswers:
     @property
     def left(self) -> Sequence[Asked]:
         """Requests of the old definition that stand for none of the new one."""
-        return self._left
+        return tuple(self._left.values())
 
     def _match(self, asked: Asked) -> Asked | None:
-        same_kind = [each for each in self._left if each.kind == asked.kind]
-        place = asked.place
-        for each in same_kind:
-            if each.place == place:
-                return each
-        # Tasks that are still in the definition are found by their places.
-        gone = [each for each in same_kind if not self._places.has_outside(each.place)]
-        equal = next((each for each in gone if is_same(each.request, asked.request)), None)
-        if equal is not None or asked.kind == "emit":
-            return equal
-        return next((each for each in gone if each.target == asked.target), None)
+        found = self._take(asked, "place", asked.place) or self._take(asked, "content", _text(asked.request))
+        if found is not None or asked.kind == "emit":
+            return found
+        return self._take(asked, "target", _text(asked.target))
+
+    def _take(self, asked: Asked, how: str, text: str) -> Asked | None:
+        waiting = self._index.get((asked.kind, how, text))
+        while waiting:
+            found = waiting.popleft()
+            if id(found) in self._left:
+                return found
+        return None
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True)

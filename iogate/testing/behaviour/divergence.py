@@ -27,6 +27,10 @@ class Divergence:
         self.alike = alike
         self._before, self._after = before, after
         self._common = common_places(before, after)
+        started = [
+            {each.static for each in played.visits if each.outcome == "started"} for played in (old, new)
+        ]
+        self._started_in_both = started[0] & started[1]
 
     def branch(self) -> str | None:
         """Return the pointer of the task after which the replays reach different tasks; None if they do not.
@@ -38,7 +42,8 @@ class Divergence:
             if scope in old and scope in new:
                 found = self._in_scope(old[scope], new[scope])
             else:
-                found = self._only_once(scope, in_new=scope in new)
+                inner = (new if scope in new else old)[scope][0]
+                found = self._only_once(inner, in_new=scope in new)
             if found is not None:
                 return found
         return None
@@ -92,18 +97,14 @@ class Divergence:
         around = (place for place in self._common if static.startswith(place + "/"))
         return max(around, key=len, default=None)
 
-    def _only_once(self, scope: str, *, in_new: bool) -> str | None:
-        """Return the task whose inner list only one of the replays has entered."""
+    def _only_once(self, inner: Visit, *, in_new: bool) -> str | None:
+        """Return the task whose inner list, which begins with a task, only one of the replays has entered."""
         if self._is_cut(self._old if in_new else self._new):
             return None
-        inner = next(each for each in (self._new if in_new else self._old).visits if each.scope == scope)
         if not inner.static or inner.static not in self._common:
             return None
         owner = self._owner(inner.static)
-        if owner is None or not all(
-            any(each.static == owner and each.outcome == "started" for each in played.visits)
-            for played in (self._old, self._new)
-        ):
+        if owner is None or owner not in self._started_in_both:
             return None
         return self._pointer(owner)
 

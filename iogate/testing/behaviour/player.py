@@ -8,6 +8,7 @@ start of the recorded run, and each effect, child and event takes the time that 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ import msgspec
 
 from iogate.compiler.program import Program
 from iogate.effects import EffectContext
-from iogate.engine.commands import ChildEnded, Emit, Note, Perform, Performed, StartChild
+from iogate.engine.commands import ChildEnded, Effect, Emit, Note, Perform, Performed, StartChild
 from iogate.engine.errors import RaisedError
 from iogate.errors import WorkflowError
 from iogate.store.runs.claims import Claim
@@ -41,6 +42,7 @@ from iogate.worker.secrets.redaction import Redaction
 
 _KEY: Final = b"[idempotency key]"
 _ID: Final = b"[id of an event]"
+_UUID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _OBJECT_POLICIES: Final = frozenset({"basic", "digest", "oauth2", "oidc"})
 """Policies whose secret is an object."""
 _encode = msgspec.json.Encoder().encode
@@ -131,7 +133,7 @@ class Player:
         clock = VirtualClock(FakeClock(datetime.fromtimestamp(run.started_ms / 1000, tz=UTC)))
         family = Family(mocks={}, failure=asyncio.get_running_loop().create_future())
         trace = Trace(program, overflow=family.failure.set_exception)
-        outside = _Outside(answers, family, clock, redaction)
+        outside = _Outside(run.uid, answers, family, clock, redaction)
         simulation = Simulation(
             effects=outside,
             children=outside,
@@ -197,14 +199,18 @@ class _Stopped(Exception):
 class _Outside:
     """The outside of a replay, as effects and as children: it answers, and does nothing."""
 
-    def __init__(self, answers: Answers, family: Family, clock: VirtualClock, redaction: Redaction) -> None:
+    def __init__(
+        self, uid: str, answers: Answers, family: Family, clock: VirtualClock, redaction: Redaction
+    ) -> None:
         self._answers = answers
         self._family = family
         self._clock = clock
         self._redaction = redaction
         self.asked: list[Asked] = []
-        self._generated: dict[str, bytes] = {}
-        """Placeholders of idempotency keys and of ids of events."""
+        self._keys = re.compile(re.escape(uid.encode()) + rb'/[^"\\\s&?#;,]*')
+        """Idempotency keys of the run."""
+        self._ids: set[bytes] = set()
+        """Generated ids of events."""
         self.end_child: Any = None
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
@@ -246,18 +252,15 @@ class _Outside:
         """Note emitted events."""
         for emit in emits:
             if emit.generated:
-                self._generated[emit.event["id"]] = _ID
-            asked = Asked(kind="emit", reference=emit.reference, request=self._describe(emit, ""))
+                self._ids.add(emit.event["id"].encode())
+            asked = Asked(kind="emit", reference=emit.reference, request=self._describe(emit))
             self.asked.append(asked)
             self._answers.find(asked)
 
     async def _ask(
         self, kind: Kind, asked_for: Perform | StartChild, reference: str, *, awaited: bool
     ) -> Asked:
-        if isinstance(asked_for, Perform):
-            request = self._describe(asked_for.effect, asked_for.idempotency_key)
-        else:
-            request = self._describe(asked_for, "")
+        request = self._describe(asked_for.effect if isinstance(asked_for, Perform) else asked_for)
         asked = Asked(kind=kind, reference=reference, request=request, awaited=awaited)
         self.asked.append(asked)
         try:
@@ -272,18 +275,16 @@ class _Outside:
     async def _fail(self, error: Exception) -> NoReturn:
         await self._family.fail(error)
 
-    def _describe(self, asked: Any, key: str) -> Mapping[str, Any]:
-        request = redact_request(describe(asked), self._redaction)
-        if key:
-            self._generated[key] = _KEY
-        described: dict[str, Any] = self.without_generated(request)
+    def _describe(self, asked: Effect | StartChild | Emit) -> Mapping[str, Any]:
+        described: dict[str, Any] = self.without_generated(redact_request(describe(asked), self._redaction))
         return described
 
     def without_generated(self, value: Any) -> Any:
         """Return data without keys and ids of events, which name places of tasks that may have moved."""
-        text = plain = _encode(value)
-        for generated, placeholder in self._generated.items():
-            text = text.replace(_encode(generated)[1:-1], placeholder)
+        plain = _encode(value)
+        text = self._keys.sub(_KEY, plain)
+        if self._ids:
+            text = _UUID.sub(lambda found: _ID if found[0] in self._ids else found[0], text)
         return value if text == plain else msgspec.json.decode(text)
 
 

@@ -34,7 +34,7 @@ from iogate.worker.runs.programs import Programs
 MOST_RUNS: Final = 1_000
 LIMIT_S: Final = 60.0
 """Default limit of all replays, in seconds."""
-RUN_S: Final = 10.0
+RUN_S: Final = 30.0
 """Limit of one replay; an expression that does not end is not interrupted."""
 SHOWN_RUNS: Final = 3
 """Number of runs that a finding names."""
