@@ -7,6 +7,7 @@ order; keys that a model does not know come last. Invariant: no alias gets in fr
 from __future__ import annotations
 
 from functools import cache
+from operator import is_
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
@@ -78,6 +79,8 @@ def _reorder(tree: Collection, order: list[str]) -> None:
         return rank.get(entry.key.value, len(rank)) if isinstance(entry.key, Scalar) else len(rank)
 
     wanted = sorted(tree.entries, key=place)
+    if all(map(is_, wanted, tree.entries)):
+        return
     anchored = [id(entry) for entry in tree.entries if entry.anchors()]
     if anchored == [id(entry) for entry in wanted if entry.anchors()]:
         tree.entries = wanted

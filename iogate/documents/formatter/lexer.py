@@ -43,8 +43,8 @@ class Lexer:
         self.bodies: dict[int, int] = {}
         """End of each scalar to its start behind anchor and tag."""
         self.directives: list[tuple[int, str]] = []
-        self.kept: set[int] = set()
-        """Lines of block scalars that keep their last line breaks, where an empty line is content."""
+        self._content: set[int] = set()
+        """Lines of block scalars, where an empty line is content."""
         self._line_starts = [0, *(found.end() for found in LINE_BREAK.finditer(text))]
         self._token_starts: list[int] = []
         at = 0
@@ -70,7 +70,12 @@ class Lexer:
     def empty_above(self, line: int) -> bool:
         """Tell whether the line above is empty, and no content of a block scalar."""
         above = line - 1
-        return above >= 0 and above not in self.kept and not self.lines[above].strip(" \t\ufeff")
+        return above >= 0 and above not in self._content and not self.lines[above].strip(" \t\ufeff")
+
+    def mark_content(self, index: int, lines: int) -> None:
+        """Mark the lines below that with this index as content of a block scalar."""
+        first = bisect.bisect_right(self._line_starts, index)
+        self._content.update(range(first, first + lines))
 
     def _note(self, token: yaml.Token, start: int, end: int) -> None:
         match token:
@@ -80,9 +85,6 @@ class Lexer:
                     header = BLOCK_HEADER.match(self.text, start)
                     assert header is not None, "a block scalar starts with its indicator"
                     self._collect(header.start(3) if header[3] else start, header.end())
-                    if "+" in header[2]:
-                        first = bisect.bisect_right(self._line_starts, start)
-                        self.kept.update(range(first, bisect.bisect_left(self._line_starts, end)))
             case yaml.DirectiveToken():
                 self.directives.append((start, self.text[start:end]))
             case yaml.BlockEntryToken() | yaml.KeyToken() if end > start:

@@ -93,8 +93,9 @@ class _Parser:
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
         assert event.end_mark is not None
         stop = event.end_mark.index
-        raw = self._text[self._lexer.bodies.get(stop, stop) : stop]
         style = cast("Style", event.style or "")
+        missing = not (event.value or style)  # its end may be that of its key
+        raw = "" if missing else self._text[self._lexer.bodies[stop] : stop]
         scalar = Scalar(value=event.value, style=style, raw=raw, properties=_properties(event))
         if style in {"|", ">"}:
             header = BLOCK_HEADER.match(raw)
@@ -104,6 +105,8 @@ class _Parser:
                 chomping = "-"  # at the end of a file without a line break
             scalar.raw = header[1] + chomping
             scalar.lines = _content(raw, event.value, keep=chomping == "+")
+            every = len(LINE_BREAK.findall(raw)) - 1 if chomping == "+" else 0
+            self._lexer.mark_content(stop - len(raw), len(scalar.lines) or every)
         self._at = max(self._at, stop)
         return scalar
 

@@ -56,7 +56,7 @@ def is_plain(text: str, *, flow: bool) -> bool:
     That is the case if it has no character with a meaning in YAML, or is an expression in block style, and no
     reader of YAML 1.1 or 1.2 takes it for another type.
     """
-    if not text or text != text.strip() or _UNPRINTABLE.search(text):
+    if not text or text != text.strip() or not text.isprintable():
         return False
     if _INDICATORS.search(text) and (flow or not _EXPRESSION.fullmatch(text) or _NEVER_PLAIN.search(text)):
         return False

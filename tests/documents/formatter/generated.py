@@ -160,7 +160,9 @@ class Writer:
             parts = [self.flow(depth - 1, several=several) for _ in range(count)]
             return f"[{gap}" + f",{gap or ' '}".join(parts) + f"{gap}]"
         names = self.draw(st.permutations(KEYS))[:count]
-        parts = [f"{name}: {self.flow(depth - 1, several=several)}" for name in names]
+        parts = [
+            name if self.chance(6) else f"{name}: {self.flow(depth - 1, several=several)}" for name in names
+        ]
         return f"{{{gap}" + f",{gap or ' '}".join(parts) + f"{gap}}}"
 
     def block_scalar(self, column: int, lead: str) -> None:
@@ -227,7 +229,11 @@ class Writer:
         for name in self.draw(st.permutations(names))[: self.draw(st.integers(1, 4))]:
             if not first:
                 self.noise(column)
-            self.value(column, (first or " " * column) + name + ":", depth)
+            if self.chance(12):
+                self.lines.append((first or " " * column) + "? " + name + self.comment())
+                self.value(column, " " * column + ":", depth)
+            else:
+                self.value(column, (first or " " * column) + name + ":", depth)
             first = ""
 
     def sequence(self, column: int, depth: int) -> None:

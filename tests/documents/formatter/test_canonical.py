@@ -238,6 +238,7 @@ def test_comments_inside_brackets_stay_when_the_brackets_go() -> None:
         ('"\\\\d+"', '"\\\\d+"'),
         ('"tab\\tcaf\\u00e9"', '"tab\\tcaf\\u00e9"'),
         ("'- x'", '"- x"'),
+        ('"a\u200bb"', '"a\u200bb"'),
         ("'a-b'", "a-b"),
         ("0x1F", "0x1F"),
         ("TRUE", "TRUE"),
@@ -263,6 +264,17 @@ def test_brackets_stay_if_they_fit_on_a_line_and_become_blocks_otherwise() -> No
     )
 
 
+def test_a_value_that_is_left_out_is_null_in_braces() -> None:
+    assert settings("a: {b, c: 1}\nd:\n? e\n") == "a: {b: null, c: 1}\nd:\ne:\n"
+
+
+def test_rare_notations_keep_their_meaning() -> None:
+    text = "%TAG !e! tag:yaml.org,2002:\n---\n? a # of a\n: !e!str 1\nb: &x [c: 1, ]\nd: *x\n...\n# end\n"
+    assert settings(text) == (
+        "%TAG !e! tag:yaml.org,2002:\n---\na: !!str 1 # of a\nb: &x [{c: 1}]\nd: *x\n# end\n"
+    )
+
+
 def test_indentation_empty_lines_and_line_ends_are_uniform() -> None:
     text = (
         "\ufeffa:\r\n\r\n    b:\r\n    - 1   \r\n    -   c: 2\r\n        d: 3\r\n\r\n\r\n\r\ne:   f\r\n\r\n"
@@ -285,6 +297,12 @@ def test_indentation_empty_lines_and_line_ends_are_uniform() -> None:
 )
 def test_texts_over_several_lines_keep_their_lines(written: str, expected: str) -> None:
     assert settings(written) == expected
+
+
+def test_a_line_of_spaces_in_a_text_is_content_and_no_empty_line() -> None:
+    made = format_bytes(b"a: >\n x\n  \nb: |\n x\n\n\tc\nd: 1\n".replace(b"\t", b" \t"), "iogate.yaml")
+    assert made.text == "a: >\n  x\n   \nb: |\n  x\n\n  \tc\nd: 1\n"
+    assert not format_bytes(made.text.encode(), "iogate.yaml").changed
 
 
 def test_an_alias_does_not_get_in_front_of_its_anchor() -> None:
