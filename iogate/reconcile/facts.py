@@ -7,7 +7,7 @@ are read only if a change concerns them, and a count that is not complete says s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,6 +57,8 @@ class Facts:
     """Schedules with their next ticks, by workflow without version."""
     cases: Mapping[str, CaseVerdicts] = field(default_factory=dict)
     """By API with another input schema."""
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    """Projects that own new APIs already, by API."""
     deleted: frozenset[str] = frozenset()
     """Ids of APIs that were deleted, and would start disabled if they return."""
 
@@ -72,6 +74,7 @@ async def read(store: Store, before: Revision, after: Revision) -> Facts:
         for name, api in after.apis.items()
         if name in before.apis and api.retention_s < before.apis[name].retention_s
     }
+    added = after.apis.keys() - before.apis.keys()
     now_ms = await store.now_ms()
     return Facts(
         now_ms=now_ms,
@@ -79,8 +82,18 @@ async def read(store: Store, before: Revision, after: Revision) -> Facts:
         in_flight=await _in_flight(store, touched) if touched else {},
         aged=await _aged(store, now_ms, shortened) if shortened else {},
         upcoming=await store.schedules.upcoming() if before.scheduled else {},
-        deleted=await store.gates.deleted() if after.apis.keys() - before.apis.keys() else frozenset(),
+        foreign=await _foreign(store, added) if added else {},
+        deleted=await store.gates.deleted() if added else frozenset(),
     )
+
+
+async def _foreign(store: Store, apis: Collection[str]) -> dict[str, str]:
+    gates = await store.gates.states(everywhere=True)
+    return {
+        name: gates[name].project
+        for name in apis
+        if name in gates and gates[name].project != store.revisions.project
+    }
 
 
 def _touched(before: Revision, after: Revision) -> set[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from iogate.reconcile.plan import Plan
     from iogate.reconcile.wanted import Scope
     from iogate.settings import Settings
+    from iogate.store.revisions.convergence import Convergence
     from iogate.store.store import Store
 
 PANEL = "Live"
@@ -99,9 +100,10 @@ async def plan(
             if replay is not None:
                 session.screen.note(f"replaying up to {replay:,} runs of each changed workflow …")
                 replays = await replay_live(store, live_plan, replay, limit_s)
+            state = await store.convergence.look(live_plan.number) if live_plan.number else None
             address = store.shown_url
         found = live_plan.plan
-        show_live_plan(session, live_plan, address, replays)
+        show_live_plan(session, live_plan, address, replays, state)
         if out is not None:
             session.screen.note(f"saved the plan: iogate apply {out}")
     if exit_code and found:
@@ -164,18 +166,27 @@ async def replay_live(store: Store, found: LivePlan, count: int, limit_s: float 
     return Replays(count=count, workflows=results)
 
 
-def show_live_plan(session: Session, found: LivePlan, address: str, replays: Replays | None = None) -> None:
-    """Print a plan against the live revision in the format of the session."""
+def show_live_plan(
+    session: Session,
+    found: LivePlan,
+    address: str,
+    replays: Replays | None = None,
+    state: Convergence | None = None,
+) -> None:
+    """Print a plan against the live revision in the format of the session, and who has loaded that."""
     against = f"live revision {found.number}" if found.number else "an empty store"
     head = {
         "store": address,
         "base": {"revision": found.number, "digest": found.before.digest} if found.number else None,
         "wanted": {"digest": found.bundle.revision.digest},
         "overrides": overrides_json(found),
+        "processes": None if state is None else state.to_json(),
     }
     if replays is not None:
         head["replay"] = replays.to_json()
     notes = [f"compared with {against} of {address}"]
+    if state is not None and state.total:
+        notes.append(f"{state}: {state.describe_late()}" if state.late else str(state))
     _show(session, found.plan, notes, head, "iogate plan", found, replays)
 
 

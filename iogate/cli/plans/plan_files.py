@@ -30,10 +30,7 @@ DIRTY = "IOG707"
 
 def project_of(settings: Settings) -> str:
     """Return the name of the project."""
-    from iogate.store.revisions.origin import DEFAULT_PROJECT
-
-    del settings
-    return DEFAULT_PROJECT
+    return settings.project
 
 
 def read(file: Path) -> SavedPlan:

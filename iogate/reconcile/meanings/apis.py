@@ -48,7 +48,10 @@ def added(api: Api, facts: Facts) -> Iterator[Meaning]:
     """Yield the meanings of a new API."""
     verbs = " and ".join(api.verbs)
     accepts = "enabled" if api.enabled else "disabled" if api.enabled is False else "disabled until enabled"
-    if api.id in facts.deleted:
+    if (owner := facts.foreign.get(api.id)) is not None:
+        text = f"API belongs to project {owner}: the apply is refused"
+        yield Meaning(kind="api.foreign", text=text)
+    elif api.id in facts.deleted:
         text = "API was deleted before and returns disabled, until `iogate enable` enables it"
         yield Meaning(kind="api.returns", text=text)
     else:

@@ -17,6 +17,7 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("breaking", "weakening", "caution", "
 KINDS: Final[dict[str, Severity]] = {
     "api.added": "neutral",
     "api.returns": "caution",
+    "api.foreign": "breaking",
     "api.removed": "breaking",
     "api.changed": "neutral",
     "verb.added": "neutral",

@@ -210,3 +210,31 @@ def test_a_long_comment_is_cut() -> None:
     comment = plan_markdown(Plan(changes=(change,) * 500), "iogate plan", [])
     assert len(comment) < 65_536
     assert re.search(r"… and \d+ more; `iogate plan` shows all", comment)
+
+
+def test_an_api_of_another_project_is_told(project: Cli) -> None:
+    project("apply", "--yes")
+    project.write("iogate.yaml", "project: other\n")
+    ran = project("plan")
+    assert "    BREAKING   API belongs to project default: the apply is refused" in ran.out
+    assert "compared with an empty store" in ran.err
+    assert "[IOG635]" in project("apply", "--yes", code=4).err
+    project.write("iogate.yaml", "project: default\n")
+    assert project("plan").out.startswith("No changes")
+
+
+def test_a_saved_plan_belongs_to_its_project(project: Cli) -> None:
+    project("apply", "--yes")
+    project.write("apis.d/shop.yaml", OPENED)
+    project("plan", "--out", "plan.json")
+    project.write("iogate.yaml", "project: other\n")
+    ran = project("apply", "plan.json", code=4)
+    assert "the plan was made for another project: default, and this is other" in ran.err
+
+
+def test_the_plan_tells_who_has_loaded_the_live_revision(live: Cli) -> None:
+    ran = live("plan", "-o", "json")
+    assert ran.json["processes"]["loaded"] == ran.json["processes"]["total"] >= 2
+    number = ran.json["base"]["revision"]
+    total = ran.json["processes"]["total"]
+    assert f"{total}/{total} on revision {number}" in live("plan").err.splitlines()
