@@ -1,15 +1,18 @@
 -- Enables, disables or holds APIs, effective for the next call.
 -- keys: gates, deleted, gate of each API, expiries, releases, live, families, RQ queue; per run: run, RQ's job, backlog
 -- args: '0' disable, '1' enable, '2' enable on hold, '3' hold; author, reason, ttl ms ('' none), ms between two
---   released runs ('' all at once), expected counter of changes ('' any), '1' to disable by an override only, api…
--- returns: {'unknown', api…} | {'moved'}, if nothing was changed | {'ok', MessagePack list of [api, switch before,
---   switch after, runs on hold before, runs on hold after]}; a switch is '' for a deleted API
+--   released runs ('' all at once), expected counter of changes ('' any), '1' to disable by an override only,
+--   project ('' any), api…
+-- returns: {'unknown', api…} | {'foreign', api, its project, …} | {'moved'}, if nothing was changed | {'ok', MessagePack
+--   list of [api, switch before, switch after, runs on hold before, runs on hold after]}; a switch is '' for a deleted API
 -- invariant: the switch of an API without a value in git is changed; a hold, a switch with a ttl, and one that
 --   differs from git is an override, and so is each that disables, even if git agrees. To hold an API that refuses
 --   calls, or to disable one on hold, gives switch '3': it refuses calls, and its runs stay on hold until it is enabled.
--- include: drained time queue rq room states switch
+-- include: drained time queue rq room states switch owner
 local wanted, author, reason, ttl, every, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local by_override = ARGV[7] == '1'
+local others = foreign_from(9, ARGV[8])
+if others then return others end
 if expected ~= '' and expected ~= (redis.call('HGET', $live, 'changes') or '0') then return {'moved'} end
 
 -- Returns whether only the runs of an API are left, and on hold.
@@ -19,7 +22,7 @@ local function is_left(api)
 end
 
 local unknown = {'unknown'}
-for i = 8, #ARGV do
+for i = 9, #ARGV do
   if redis.call('SISMEMBER', $gates, ARGV[i]) == 0 and not is_left(ARGV[i]) then unknown[#unknown + 1] = ARGV[i] end
 end
 if #unknown > 1 then return unknown end
@@ -107,7 +110,7 @@ local function move_children(api)
 end
 
 local changed = {}
-for i = 8, #ARGV do
+for i = 9, #ARGV do
   local api = ARGV[i]
   local before, after = '', ''
   local held = load_of(api).from and redis.call('LLEN', $backlog .. api) or 0

@@ -12,7 +12,7 @@
 --   admit waiting runs; gates and schedules of other projects stay as they are. A deleted API that returns is disabled
 --   until it is enabled, unless a rollback brings it back, with its switch and its override; its runs on hold stay so.
 --   A schedule with the same phase keeps its next tick and its standing run.
--- include: drained time index queue rq room states switch record inbox outbox journal outcome finish
+-- include: drained time index queue rq room states switch owner record inbox outbox journal outcome finish
 local project, list = ARGV[10], ARGV[11]
 local whole = redis.call('HMGET', $live, 'number', 'digest', 'last', $live_project .. project)
 local live, digest = tonumber(whole[1]) or 0, whole[2]
@@ -24,9 +24,6 @@ end
 if digest == ARGV[2] then return {'ok', live} end
 if tonumber(ARGV[1]) ~= live then return {'conflict', live} end
 if tonumber(ARGV[12]) ~= last then return {'moved', last} end
-
--- Returns the project that owns an API or a schedule, or owned it when it was deleted.
-local function owner(api) return redis.call('HGET', $gate .. api, 'project') or 'default' end
 
 local apis, ticking, owned = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[6]), {'owned'}
 for _, each in ipairs({apis, ticking}) do
@@ -48,7 +45,6 @@ redis.call('LTRIM', list, 0, kept - 1)
 
 local named = {}
 
--- The gate of the project `default` has no field for it, as in stores of earlier releases.
 local function own_gate(api)
   redis.call('SADD', $gates, api)
   if project == 'default' then redis.call('HDEL', $gate .. api, 'project')

@@ -1,12 +1,14 @@
 -- Ends overrides, so that the values in git apply.
 -- keys: gate of each API, expiries, releases, live; RQ queue and job, run, backlog, woken
--- args: ms between two released runs ('' all at once), api…
--- returns: number of removed overrides
+-- args: ms between two released runs ('' all at once), project ('' any), api…
+-- returns: {'ok', number of removed overrides} | {'foreign', api, its project, …}, if nothing was changed
 -- invariant: an API without a value in git keeps its own switch. A hold ends with its override.
--- include: time queue rq room states
+-- include: time queue rq room states owner
+local others = foreign_from(3, ARGV[2])
+if others then return others end
 local count = 0
 local every = tonumber(ARGV[1])
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   local api = ARGV[i]
   local g = redis.call('HMGET', $gate .. api, 'override', 'base')
   if g[1] and g[1] ~= '' then
@@ -26,4 +28,4 @@ if count > 0 then
   redis.call('HINCRBY', $live, 'changes', 1)
   redis.call('PUBLISH', $change_channel, 'gates')
 end
-return count
+return {'ok', count}

@@ -142,7 +142,6 @@ class Gates:
         """
         if not apis:
             return []
-        await self.check_owner(apis)
         reply, *rest = await self._connection.run(
             "enable",
             (2 if enabled else 3) if hold else int(enabled),
@@ -152,11 +151,14 @@ class Gates:
             "" if rate is None else repr(1000 / rate),
             "" if expected is None else expected,
             int(by_override),
+            self._project or "",
             *apis,
         )
         match reply:
             case b"moved":
                 return None
+            case b"foreign":
+                raise self._foreign(rest)
             case b"unknown":
                 names = ", ".join(name.decode() for name in rest)
                 raise NotFound(
@@ -181,8 +183,16 @@ class Gates:
         Raises Foreign if another project owns one of the APIs; none is changed then.
         """
         if apis:
-            await self.check_owner(apis)
-            await self._connection.run("restore", "" if rate is None else repr(1000 / rate), *apis)
+            reply, *rest = await self._connection.run(
+                "restore", "" if rate is None else repr(1000 / rate), self._project or "", *apis
+            )
+            if reply == b"foreign":
+                raise self._foreign(rest)
+
+    def _foreign(self, found: Sequence[bytes]) -> Foreign:
+        """Return the error for APIs and their owners, as a script returns them."""
+        names = [each.decode("utf-8", "replace") for each in found]
+        return Foreign(self._project or DEFAULT_PROJECT, list(zip(names[::2], names[1::2], strict=True)))
 
     async def changes(self) -> int:
         """Return the counter of changes of revision or gates, for `set_enabled`."""
@@ -226,7 +236,7 @@ class Gates:
         return _project(project) if exists else None
 
     async def check_owner(self, apis: Sequence[str]) -> None:
-        """Check that no other project owns one of these APIs.
+        """Check that no other project owns one of these APIs, before a command looks for them in its own.
 
         Raises Foreign if one does.
         """

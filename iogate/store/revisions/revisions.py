@@ -119,7 +119,7 @@ class Revisions:
         if number == expected:
             await self._sign_again(number, data)
             if clear_overrides and revision.apis:
-                await self._connection.run("restore", "", *revision.apis)
+                await self._connection.run("restore", "", self.project, *revision.apis)
         return number
 
     def _sign(self, number: int, data: bytes, packed: bytes | None) -> str:

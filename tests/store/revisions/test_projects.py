@@ -23,7 +23,7 @@ from iogate.store.revisions.refused import Foreign
 from iogate.store.revisions.revisions import Conflict, NotAuthentic, Owned
 from iogate.store.runs.intake import Accepted
 from iogate.store.store import Store
-from tests.conftest import Servers
+from tests.conftest import KINDS, Servers
 from tests.keys import RING
 from tests.store.builders import ORDERS, api, bundle, publish, request
 
@@ -260,8 +260,9 @@ STEPS = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(steps=STEPS)
 def test_no_step_of_one_project_changes_a_gate_of_another(redis_servers: Servers, steps: Any) -> None:
+    url = redis_servers[next(iter(KINDS))].url
+
     async def run() -> None:
-        url = next(iter(redis_servers.values())).url
         stores = {
             name: Store(url, client_name="test", keyring=RING, project=name) for name in ("default", "shop")
         }
