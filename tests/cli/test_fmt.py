@@ -127,6 +127,24 @@ def test_a_file_that_cannot_be_written_is_named(cli: Cli, monkeypatch: pytest.Mo
     assert path.read_text() == MESSY
 
 
+def test_a_change_that_another_program_makes_meanwhile_stays(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cli.write("apis.d/m.yaml", MESSY)
+    formatted = files.format_bytes
+
+    def edited(raw: bytes, name: str) -> files.Formatted:
+        path.write_text(MESSY + "tags: [x]\n")
+        return formatted(raw, name)
+
+    monkeypatch.setattr(files, "format_bytes", edited)
+    assert cli("fmt", code=4).err.endswith(
+        "iogate: apis.d/m.yaml: has changed since it was read; it stays as it is [IOG721]\n"
+        "  format it again\n"
+    )
+    assert path.read_text() == MESSY + "tags: [x]\n"
+
+
 def test_a_file_whose_form_would_mean_something_else_is_refused(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

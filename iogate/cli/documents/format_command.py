@@ -110,7 +110,7 @@ class _Report:
         if formatted.text is None or not formatted.changed:
             return
         if self._writes:
-            _write(path, name, formatted.text)
+            _write(path, name, formatted.raw, formatted.text)
         self._changed.append(name)
         if self._diff and self._session.screen.output is Output.TEXT:
             _show_difference(formatted, name)
@@ -159,19 +159,27 @@ class _Report:
             raise typer.Exit(CHANGES)
 
 
-def _write(path: Path, name: str, text: str) -> None:
+def _write(path: Path, name: str, before: bytes, text: str) -> None:
     from iogate.files import write_atomically
 
     try:
-        with path.open("r+b"):  # as an editor would: a file without permission to write stays
+        with path.open("r+b") as file:  # as an editor would: a file without permission to write stays
             mode = path.stat().st_mode & 0o7777
-        write_atomically(path, text, mode=mode)
+            moved = file.read() != before
+        if not moved:
+            write_atomically(path, text, mode=mode)
     except OSError as error:
         raise Refused(
             f"{name}: cannot be written: {error.strerror}; it stays as it is",
             code=CANNOT_WRITE,
             hint="give yourself the permission to write the file and its folder",
         ) from None
+    if moved:
+        raise Refused(
+            f"{name}: has changed since it was read; it stays as it is",
+            code=CANNOT_WRITE,
+            hint="format it again",
+        )
 
 
 def _stdin(session: Session, name: str, *, check: bool, diff: bool) -> None:

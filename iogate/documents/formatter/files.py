@@ -24,6 +24,8 @@ class Formatted:
     """Result for one file; `text` is None if the file has problems."""
 
     reading: Reading
+    raw: bytes = b""
+    """Content of the file as it was read."""
     text: str | None = None
     changed: bool = False
     problems: tuple[Problem, ...] = ()
@@ -55,4 +57,4 @@ def format_bytes(raw: bytes, name: str) -> Formatted:
     if problems or reading.root is None:
         return Formatted(reading=reading, problems=tuple(problems))
     text = canonical_text(reading, family)
-    return Formatted(reading=reading, text=text, changed=text.encode() != raw)
+    return Formatted(reading=reading, raw=raw, text=text, changed=text.encode() != raw)
