@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, Self, TextIO
 
 import typer
 
@@ -62,6 +62,20 @@ class Output(StrEnum):
 
 COMMON_FORMATS = (Output.TEXT, Output.JSON, Output.YAML)
 """Formats that every command accepts."""
+
+
+class Styled(str):
+    """Line of a text result with a colour on a terminal."""
+
+    __slots__ = ("style",)
+
+    def __new__(cls, text: str, style: str = "") -> Self:
+        """Return the line; `style` is one of Rich."""
+        line = super().__new__(cls, text)
+        line.style = style
+        return line
+
+    style: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +124,10 @@ class Screen:
         """Print one part of a text result on stdout."""
         if isinstance(part, str):
             if is_colour_terminal(result_stream()):
-                console(result_stream()).print(part, markup=False, highlight=False, soft_wrap=True)
+                style = part.style if isinstance(part, Styled) else ""
+                console(result_stream()).print(
+                    str(part), style=style, markup=False, highlight=False, soft_wrap=True
+                )
             else:
                 write_stdout(part)
         elif is_colour_terminal(result_stream()) and part.rows:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from iogate.cli.plans.export_command import _texts
+from iogate.errors import NotFound, Refused
 from iogate.reconcile.apply import apply
 from iogate.reconcile.export import export
 from iogate.reconcile.facts import Facts
-from iogate.reconcile.guard import Allowed
+from iogate.reconcile.guard import Allowed, deletions
 from iogate.reconcile.live_plan import against_live, settled
 from iogate.reconcile.plan import Side, plan
+from iogate.reconcile.wanted import Scope, is_selected, wanted
 from iogate.store.store import Store
 from tests.keys import RING
 from tests.reconcile.projects import compiled, projects
@@ -65,3 +68,44 @@ def test_an_export_plans_as_no_change(project: dict[str, str]) -> None:
     found = plan(Side.of(bundle), Side.of(compiled(texts)), Facts())
     assert not found, (found.to_json(), texts)
     assert compiled(texts).revision.digest == bundle.revision.digest, "the names of files are the same, too"
+
+
+@given(projects, projects, st.sampled_from(["a", "b", "b c"]))
+def test_a_selection_leaves_everything_else_as_it_is(
+    first: dict[str, str], second: dict[str, str], select: str
+) -> None:
+    live, files = compiled(first), compiled(second)
+    try:
+        part = wanted(live.revision, files, Scope(select=select))
+    except (NotFound, Refused):
+        return
+    programs = {**live.programs, **files.programs}
+    found = plan(Side.of(live), Side(revision=part.revision, programs=programs), Facts())
+    for change in found.changes:
+        if change.type == "api":
+            apis = [each.apis.get(change.id) for each in (live.revision, files.revision)]
+            assert any(api is not None and is_selected(api, select) for api in apis)
+    assert live.revision.workflows.keys() <= part.revision.workflows.keys(), "versions stay"
+    for name, api in part.revision.apis.items():
+        if is_selected(api, select) and name in files.revision.apis:
+            assert api == files.revision.apis[name]
+        assert api.workflow in part.revision.workflows
+        assert part.revision.programs <= programs.keys()
+    if not any(
+        is_selected(api, select) for api in [*part.revision.apis.values(), *files.revision.apis.values()]
+    ):
+        return  # the only selected API was deleted
+    again = Side(revision=wanted(part.revision, files, Scope(select=select)).revision, programs=programs)
+    assert not plan(Side(revision=part.revision, programs=programs), again, Facts())
+
+
+@given(projects, projects)
+def test_kept_orphans_are_never_deleted(first: dict[str, str], second: dict[str, str]) -> None:
+    live, files = compiled(first), compiled(second)
+    part = wanted(live.revision, files, Scope(keep_orphans=True))
+    assert deletions(live.revision, part.revision) == ([], [])
+    assert part.revision.apis.keys() == live.revision.apis.keys() | files.revision.apis.keys()
+    assert all(part.revision.apis[name] == api for name, api in files.revision.apis.items())
+    names = [name for name, workflow in part.revision.workflows.items() if workflow.schedule is not None]
+    assert len({name.partition(":")[0] for name in names}) == len(names), "one schedule of each name"
+    assert wanted(part.revision, files, Scope(keep_orphans=True)).revision.digest == part.revision.digest

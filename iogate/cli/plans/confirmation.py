@@ -26,7 +26,8 @@ def confirm(screen: Screen, lines: Sequence[str], question: str, *, yes: bool) -
         Refused: the answer is no.
     """
     if screen.output is Output.TEXT:
-        screen.show("\n".join(lines))
+        for line in lines:
+            screen.show(line)
     elif not yes:
         write_stderr("\n".join(lines))
     if yes:

@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from iogate.cli.render import Styled
+from iogate.security.control_characters import escape_line
+
 if TYPE_CHECKING:
     from iogate.reconcile.plan import Action, ObjectChange, Plan
     from iogate.store.revisions.gates import Gate
 
 MARKS: Final[Mapping[Action, str]] = {"add": "+", "change": "~", "delete": "-"}
 _LABELS: Final = {"breaking": "BREAKING", "weakening": "WEAKENING", "caution": "caution", "neutral": ""}
+_STYLES: Final = {"breaking": "bold red", "weakening": "bold yellow", "caution": "yellow", "neutral": ""}
+_ACTION_STYLES: Final[Mapping[Action, str]] = {"add": "green", "change": "cyan", "delete": "red"}
 _WIDTH: Final = max(map(len, _LABELS.values()))
 
 
@@ -25,19 +30,21 @@ def plan_lines(
     summary: str = "",
 ) -> list[str]:
     """Return the lines of a plan: its objects, the overrides that stay or are cleared, and the summary."""
-    lines = [line for change in plan.changes for line in _change_lines(change)]
+    lines: list[str] = [line for change in plan.changes for line in _change_lines(change)]
     mark = "-" if clear_overrides else "!"
-    lines += [f"{mark}{line.removeprefix('!')}" for line in override_lines(gates or {})]
+    lines += [Styled(f"{mark}{line.removeprefix('!')}", "magenta") for line in override_lines(gates or {})]
     if lines:
         lines.append("")
-    return [*lines, summary or plan.summary()]
+    return [*lines, Styled(summary or plan.summary(), "bold")]
 
 
 def _change_lines(change: ObjectChange) -> Iterator[str]:
-    where = f"  ({change.source})" if change.source else ""
-    yield f"{MARKS[change.action]} {change.type} {change.id}{where}"
+    where = f"  ({escape_line(change.source)})" if change.source else ""
+    head = f"{MARKS[change.action]} {change.type} {escape_line(change.id)}{where}"
+    yield Styled(head, _ACTION_STYLES[change.action])
     for meaning in change.meanings:
-        yield f"    {_LABELS[meaning.severity]:<{_WIDTH}}  {meaning.text}"
+        text = f"    {_LABELS[meaning.severity]:<{_WIDTH}}  {escape_line(meaning.text)}"
+        yield Styled(text, _STYLES[meaning.severity])
     if change.used_by:
         shown = ", ".join(change.used_by[:5])
         more = f" and {len(change.used_by) - 5} more" if len(change.used_by) > 5 else ""
@@ -55,6 +62,6 @@ def override_line(gate: Gate) -> str:
 
     override = gate.override
     assert override is not None, "the caller has checked it"
-    reason = f": {override.reason}" if override.reason else ""
+    reason = f": {escape_line(override.reason)}" if override.reason else ""
     until = f", until {rfc3339(override.expires_at_ms)}" if override.expires_at_ms else ""
-    return f"! override {gate.api}: {override.state} by {override.author}{until}{reason}"
+    return f"! override {gate.api}: {override.state} by {escape_line(override.author)}{until}{reason}"

@@ -1,0 +1,49 @@
+"""Plan as text: one line for each meaning, with colours on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from iogate.cli.plans.plan_text import plan_lines
+from iogate.cli.render import Screen
+from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.plan import ObjectChange, Plan
+from iogate.store.revisions.gates import Gate, Override
+from tests.cli.test_terminal import Terminal
+
+CHANGE = ObjectChange(
+    action="delete",
+    type="api",
+    id="a/b",
+    meanings=(Meaning(kind="api.removed", text="gone\n+ api a/forged"),),
+    source="apis.d/a\nb.yaml",
+)
+PLAN = Plan(changes=(CHANGE,))
+
+
+def gate(reason: str) -> Gate:
+    override = Override(enabled=False, author="ada\n", reason=reason, set_at_ms=0, expires_at_ms=None)
+    return Gate(api="a/b", enabled=False, digest="", git=True, override=override, queued=0, running=0)
+
+
+def test_no_text_of_a_document_or_a_reason_forms_a_line() -> None:
+    assert plan_lines(PLAN, {"a/b": gate("x\n+ api a/forged")}) == [
+        r"- api a/b  (apis.d/a\nb.yaml)",
+        r"    BREAKING   gone\n+ api a/forged",
+        r"! override a/b: disabled by ada\n: x\n+ api a/forged",
+        "",
+        "Plan: 0 to add, 0 to change, 1 to delete (1 breaking)",
+    ]
+
+
+def test_a_terminal_shows_colours_and_a_pipe_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    for line in plan_lines(PLAN):
+        Screen().show(line)
+    assert "\x1b[31m- api a/b" in screen.getvalue()
+    assert "\x1b[1;31m    BREAKING" in screen.getvalue()
