@@ -174,7 +174,7 @@ def write_project(root: Path, secrets: list[str]) -> None:
             (root / f"workflows.d/{name}.yaml").write_text(json.dumps(workflow))
             methods[name] = {"workflow": f"canary/{name}", "enabled": True, "timeout": "1m"}
     (root / "apis.d/canary.yaml").write_text(
-        json.dumps({"module": "canary", "auth": "none", "methods": methods})
+        json.dumps({"module": "canary", "auth": "none", "record": "all", "methods": methods})
     )
     settings = {
         "functions": ["canary_functions"],
@@ -220,6 +220,8 @@ def campaign(root: Path, *, runs: int, secrets: list[str], shown: int) -> Search
                     ("wait",),
                     ("show", "-o", "json"),
                     ("logs", "-o", "json"),
+                    ("show", "--data"),
+                    ("logs", "--data", "-o", "json"),
                 ):
                     search.look(
                         f"runs {' '.join(command)}", _said(root, "runs", command[0], uid, *command[1:])

@@ -74,7 +74,7 @@ def test_no_canary_secret_is_found_anywhere(tmp_path: Path) -> None:
     chosen = [secrets[number] for number in (1, 7, 9, 13, 14)]
     search = canaries.campaign(tmp_path, runs=len(chosen) * len(canaries.KINDS), secrets=chosen, shown=1)
     assert not search.found, search.table()
-    assert len(search.characters) == 10, search.table()
+    assert len(search.characters) == 12, search.table()
 
 
 @pytest.mark.timeout(120)
