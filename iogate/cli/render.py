@@ -288,6 +288,12 @@ def write_stdout(text: str, *, end: str = "\n") -> None:
         raise typer.Exit from None
 
 
+def write_document(data: bytes) -> None:
+    """Write a file of the user to stdout unchanged, for an editor that replaces its text by it."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
 _PLAIN = re.compile(r"[A-Za-z_/][\w /.@+-]*")
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 

@@ -18,7 +18,7 @@ import yaml
 import iogate.cli
 from iogate import logs
 from iogate.cli import render
-from iogate.cli.render import Output, Screen, Table
+from iogate.cli.render import COMMON_FORMATS, Output, Screen, Table
 from iogate.cli.runs.run_outcome import raise_for_outcome
 from iogate.errors import RunFailed
 from iogate.security.control_characters import escape, escape_line
@@ -62,7 +62,7 @@ def test_an_escaped_text_shows_each_control_and_nothing_else_changes() -> None:
 
 
 @pytest.mark.parametrize("kind", [Terminal, io.StringIO])
-@pytest.mark.parametrize("output", list(Output))
+@pytest.mark.parametrize("output", COMMON_FORMATS)
 def test_a_result_never_acts_on_a_terminal(
     output: Output, kind: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:

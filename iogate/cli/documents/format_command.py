@@ -16,7 +16,7 @@ import typer
 from iogate.cli.documents.problems import problem_json, show_problems
 from iogate.cli.messages import counted
 from iogate.cli.plans.plan_command import CHANGES
-from iogate.cli.render import Output, write_stderr, write_stdout
+from iogate.cli.render import Output, write_document, write_stderr, write_stdout
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound, Refused
 
@@ -195,8 +195,7 @@ def _stdin(session: Session, name: str, *, check: bool, diff: bool) -> None:
     elif not check and not diff:
         if session.screen.output is not Output.TEXT:
             raise Misused("-o: the formatted document is the output of `iogate fmt -`")
-        sys.stdout.buffer.write(formatted.text.encode())
-        sys.stdout.buffer.flush()
+        write_document(formatted.text.encode())
     if formatted.changed and (check or diff):
         raise typer.Exit(CHANGES)
 
