@@ -1,24 +1,18 @@
 """Mirror of a git repository: fetched again and again, with the files of a commit in a temporary folder.
 
-Used by `sources`. Invariants: git never asks for credentials and runs no program of the repository; a failed
-fetch leaves the mirror as it was; no file is written outside of the temporary folder.
+Used by `sources`. Invariant: a failed fetch leaves the mirror as it was.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import os
 import re
-import shutil
-import subprocess
-import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from iogate.cli import git
 from iogate.errors import Misused, Unreachable
 from iogate.security.redaction_patterns import REDACTED
 
@@ -29,11 +23,6 @@ LOCAL_S = 30.0
 SUBJECT_CHARACTERS = 200
 FETCHED = "refs/iogate/watched"
 UNREADABLE = "IOG665"
-_ENVIRONMENT = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
-    "LC_ALL": "C",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,41 +77,29 @@ class GitMirror:
 
         Raises Unreachable if the repository has no such folder.
         """
-        archive = self._git("archive", "--format=tar", f"{commit}:{self.path}", limit_s=LOCAL_S)
-        with tempfile.TemporaryDirectory(prefix="iogate-watch-") as folder:
-            with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-                for member in files.getmembers():
-                    if member.isfile() or member.isdir():  # links could lead out of the folder
-                        files.extract(member, folder, filter="data")
-            yield Path(folder)
+        with contextlib.ExitStack() as stack:
+            with self._explained():
+                tree = git.files(f"{commit}:{self.path}", folder=self.folder, limit_s=LOCAL_S)
+                folder = stack.enter_context(tree)
+            yield folder
 
     def _git(self, *arguments: str, limit_s: float) -> bytes:
-        git = shutil.which("git")
-        if git is None:
-            raise Misused("git is not installed", code=UNREADABLE, hint="install git, or watch the folders")
-        shown = self.shown
+        with self._explained():
+            return git.run(*arguments, folder=self.folder, limit_s=limit_s)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say which repository an error of git is about. Raises Unreachable, Misused without git."""
         try:
-            ran = subprocess.run(  # noqa: S603 - git with the arguments of this module
-                [git, "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *arguments],
-                cwd=self.folder,
-                env={**os.environ, **_ENVIRONMENT},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=limit_s,
-            )
-        except subprocess.TimeoutExpired:
+            yield
+        except git.GitMissing as error:
+            raise Misused(str(error), code=UNREADABLE, hint="install git, or watch the folders") from None
+        except git.GitFailed as error:
             raise Unreachable(
-                f"{shown} gave no answer within {limit_s:g} s", code=UNREADABLE, hint="check the network"
-            ) from None
-        if ran.returncode:
-            lines = ran.stderr.decode("utf-8", "replace").replace(self.source, shown).strip().splitlines()
-            raise Unreachable(
-                f"cannot read {self.ref} of {shown}: {lines[0] if lines else f'git exits {ran.returncode}'}",
+                f"cannot read {self.ref} of {self.shown}: {str(error).replace(self.source, self.shown)}",
                 code=UNREADABLE,
                 hint="check the URL, the name of the branch, and the credentials of git on this machine",
-            )
-        return ran.stdout
+            ) from None
 
 
 def mirror_folder(data_dir: Path, source: str) -> Path:

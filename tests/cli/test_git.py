@@ -1,0 +1,66 @@
+"""Files of a tree: as they were committed, and never outside of the folder."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from iogate.cli import git as module
+from tests.cli.pull.test_git_mirror import commit, git, repository  # noqa: F401 - a fixture
+
+LIMIT_S = 20.0
+
+
+def plumb(folder: Path, *arguments: str, stdin: bytes = b"") -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, input=stdin, check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+def test_files_are_as_committed_whatever_the_attributes_say(repository: Path) -> None:  # noqa: F811
+    (repository / ".gitattributes").write_text(
+        "hidden export-ignore\nstamp export-subst\n*.txt text eol=crlf\n"
+    )
+    head = commit(repository, hidden="1", stamp="$Format:%H$", **{"a.txt": "one\ntwo\n", "empty": ""})
+    with module.files(f"{head}:", folder=repository, limit_s=LIMIT_S) as folder:
+        found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert found == {
+        ".gitattributes": (repository / ".gitattributes").read_bytes(),
+        "hidden": b"1",
+        "stamp": b"$Format:%H$",
+        "a.txt": b"one\ntwo\n",
+        "empty": b"",
+    }
+
+
+@pytest.mark.parametrize("name", ["..", ".git", ".GIT"])
+def test_names_that_lead_elsewhere_are_refused(repository: Path, name: str) -> None:  # noqa: F811
+    blob = plumb(repository, "hash-object", "-w", "--stdin", stdin=b"evil")
+    inner = plumb(repository, "mktree", stdin=f"100644 blob {blob}\tfile\n".encode())
+    raw = b"40000 " + name.encode() + b"\0" + bytes.fromhex(inner)
+    tree = plumb(repository, "hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=raw)
+    with (
+        pytest.raises(module.GitFailed, match="a file with an unsafe name"),
+        module.files(tree, folder=repository, limit_s=LIMIT_S),
+    ):
+        pass
+
+
+def test_large_trees_are_refused(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    head = commit(repository, one="1" * 100)
+    monkeypatch.setattr(module, "MOST_BYTES", 50)
+    with (
+        pytest.raises(module.GitFailed, match="the tree has more than 50000 files or 0 MiB"),
+        module.files(f"{head}:", folder=repository, limit_s=LIMIT_S),
+    ):
+        pass
+
+
+def test_unknown_tree_is_an_error_of_git(repository: Path) -> None:  # noqa: F811
+    head = commit(repository, one="1")
+    with (
+        pytest.raises(module.GitFailed, match=r"exists on disk|does not exist|Not a valid object"),
+        module.files(f"{head}:nowhere", folder=repository, limit_s=LIMIT_S),
+    ):
+        pass
