@@ -4,7 +4,8 @@ applies   under load at several gateway processes: no refused call, no response 
           neither the last loaded nor the one being published; time until every gateway has loaded it
 races     concurrent applies that all replace the same revision: one wins
 kills     `iogate apply` and `iogate rollback` are killed at random points: the old or the new revision is
-          live, with its gates, programs and origin, and the next apply succeeds
+          live, with its gates, programs and origin, and the next apply succeeds; another project in the
+          store stays as it is
 """
 
 from __future__ import annotations
@@ -218,7 +219,10 @@ async def kills(url: str, folder: Path, *, times: int, seed: int) -> Kills:
     """Kill `apply` and `rollback` in turn at random points, and look at what is live then."""
     found = Kills()
     chance = random.Random(seed)
-    store = await open_store(url, client_name="kills", keyring=RING)
+    store = await open_store(url, client_name="kills", keyring=RING, project="default")
+    neighbour = await open_store(url, client_name="neighbour", keyring=RING, project="neighbour")
+    await neighbour.revisions.publish(bundle(0))
+    untouched = await _live(neighbour)
     commands: Sequence[tuple[str, ...]] = (
         ("apply", "--yes", "--prune", "--max-deletes", "9"),
         ("rollback", "--yes", "--prune", "--max-deletes", "9"),
@@ -249,10 +253,18 @@ async def kills(url: str, folder: Path, *, times: int, seed: int) -> Kills:
         found.ends[f"{arguments[0]}: {moved}"] += 1
         if what := await mixture(store):
             found.mixed.append(f"after {' '.join(arguments)}: {what}")
+        if await _live(neighbour) != untouched:
+            found.mixed.append(f"after {' '.join(arguments)}: another project has changed")
     write_project(folder, 0)
     await _finish(folder, url, *commands[0])
     await store.close()
+    await neighbour.close()
     return found
+
+
+async def _live(store: Store) -> tuple[object, object]:
+    """Return the live revision of a project, and its gates."""
+    return await store.revisions.live(), await store.gates.states()
 
 
 async def _finish(folder: Path, url: str, *arguments: str) -> None:
