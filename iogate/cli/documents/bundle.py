@@ -140,6 +140,9 @@ def _garbage_kept() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            # Moves the objects to the oldest generation: the next allocation would examine each of them.
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()
 
 
