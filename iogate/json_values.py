@@ -113,6 +113,17 @@ def is_same(first: Any, second: Any) -> bool:
     return first is second or json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
 
 
+def is_equal(first: Any, second: Any) -> bool:
+    """Tell whether two values are equal as in JSON Schema: 1 is 1.0, but true is not 1."""
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(is_equal(first[name], second[name]) for name in first)
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(is_equal, first, second))
+    return bool(first == second)
+
+
 def to_json(value: Any) -> str:
     """Return compact JSON with all characters unescaped. Raises RecursionError for deeply nested data."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from iogate import json_values
 from iogate.compiler.revision import Api, Revision, Workflow
 from iogate.compiler.schedules import Schedule
 
@@ -132,15 +133,15 @@ def _changes(
 
 
 def _fields(before: Comparable, after: Comparable) -> tuple[ChangedField, ...]:
-    if before == after:
-        return ()
     old, new = _plain(before), _plain(after)
+    if json_values.is_equal(old, new):
+        return ()
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return (ChangedField(name="content", before=old, after=new),)
     return tuple(
         ChangedField(name=name, before=old.get(name), after=new.get(name))
         for name in sorted(old.keys() | new.keys())
-        if name not in _NOT_COMPARED and old.get(name) != new.get(name)
+        if name not in _NOT_COMPARED and not json_values.is_equal(old.get(name), new.get(name))
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from iogate import json_values
 from iogate.compiler.revision import Api, Bundle, Revision, resource_name
 from iogate.compiler.schedules import Schedule
 from iogate.reconcile.document_form import api_form
@@ -195,7 +196,7 @@ def _api_changes(before: Revision, after: Revision, facts: Facts) -> Iterator[Ob
         yield _change("delete", "api", name, meanings, source=api.source)
     for name in before.apis.keys() & after.apis.keys():
         old, new = before.apis[name], after.apis[name]
-        if _plain(old) == _plain(new):
+        if _is_same_api(old, new):
             continue
         meanings = list(apis.changed(old, new, facts))
         if old.workflow != new.workflow:
@@ -204,9 +205,14 @@ def _api_changes(before: Revision, after: Revision, facts: Facts) -> Iterator[Ob
         yield _change("change", "api", name, meanings, fields=fields, source=new.source)
 
 
-def _plain(api: Api) -> Api:
-    """Return the API without what is compared elsewhere, or not at all."""
-    return msgspec.structs.replace(api, source="", program="")
+def _is_same_api(old: Api, new: Api) -> bool:
+    """Tell whether two APIs are the same, without what is compared elsewhere, or not at all."""
+    first, second = (msgspec.structs.replace(api, source="", program="") for api in (old, new))
+    # Python takes true for 1.
+    return first == second and all(
+        json_values.is_equal(getattr(first, name), getattr(second, name))
+        for name in ("input_schema", "metadata")
+    )
 
 
 def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[ObjectChange]:

@@ -6,6 +6,7 @@ is shown; a reference to a secret is shown, since it names only the place of the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -39,6 +40,19 @@ def as_text(value: Any) -> str:
         return "none"
     text = value if isinstance(value, str) else json_values.to_json(value)
     return printable(shorten(" ".join(text.split()), MAX_TEXT))
+
+
+def as_texts(before: Any, after: Any) -> tuple[str, str]:
+    """Return two different values as short lines that differ where that is possible without a secret."""
+    texts = as_text(before), as_text(after)
+    if texts[0] != texts[1] or before == after:
+        return texts
+    first, second = json_values.to_json(before), json_values.to_json(after)
+    same = (one == other for one, other in zip(first, second, strict=False))
+    start = sum(itertools.takewhile(bool, same))
+    if start > MAX_TEXT // 2:
+        first, second = ("…" + text[start - MAX_TEXT // 4 :] for text in (first, second))
+    return printable(shorten(first, MAX_TEXT)), printable(shorten(second, MAX_TEXT))
 
 
 def _redacted(value: Any) -> Any:

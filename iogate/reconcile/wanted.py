@@ -65,12 +65,18 @@ def _joined(live: Revision, new: Revision, apis: Iterable[str], workflows: Itera
         else workflow
         for name, workflow in kept.items()
     }
-    orphans = {name: live.apis[name] for name in apis if name not in new.apis}
+    orphans = {name: _with_program(live.apis[name], new.workflows) for name in apis if name not in new.apis}
     return Revision(
         apis=_sorted({**orphans, **new.apis}),
         workflows=_sorted({**kept, **new.workflows}),
         resources=_sorted({**live.resources, **new.resources} if kept or orphans else new.resources),
     )
+
+
+def _with_program(api: Api, workflows: Mapping[str, Workflow]) -> Api:
+    """Return an API that starts its workflow as `workflows` has it, if they do."""
+    workflow = workflows.get(api.workflow)
+    return api if workflow is None else msgspec.structs.replace(api, program=workflow.program)
 
 
 def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:

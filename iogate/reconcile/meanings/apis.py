@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import rate_text, size_text
 from iogate.reconcile.facts import CaseVerdicts, Facts
@@ -95,7 +96,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
         word = "added" if after.protect else "removed"
         yield Meaning(kind=f"protect.{word}", text=f"protection {word}", pointer="/protect")
     for name in _PROSE:
-        if getattr(before, name) != getattr(after, name):
+        if not json_values.is_equal(getattr(before, name), getattr(after, name)):
             yield Meaning(kind="api.changed", text=f"{name} changed", pointer=f"/{name}")
     for name in before.__struct_fields__:
         if name not in _HANDLED and getattr(before, name) != getattr(after, name):
@@ -107,7 +108,7 @@ def _input(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
         text = f"input comes from the {after.input_from}, no longer from the {before.input_from}"
         yield Meaning(kind="input.from", text=text, pointer="/input/from")
     old, new = before.input_schema, after.input_schema
-    if old == new:
+    if json_values.is_equal(old, new):
         return
     if old is not None and new is None:
         text = "input schema removed: the gateway accepts every input"

@@ -57,6 +57,10 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "properties": {},
     "items": True,
 }
+_APPLICATORS: Final = frozenset(
+    {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"}
+)
+"""Keywords whose schemas evaluate properties too."""
 _TYPES: Final = frozenset({"null", "boolean", "object", "array", "number", "string"})
 
 
@@ -180,27 +184,57 @@ def _required(keyword: _Keyword) -> Iterator[SchemaChange]:
 
 def _properties(keyword: _Keyword) -> Iterator[SchemaChange]:
     before, after, at = keyword.before, keyword.after, keyword.at
-    was_closed = _is_closed(keyword.schemas[0])
-    closed = _is_closed(keyword.schemas[1])
+    others_before, others_after = map(_others, keyword.schemas)
     for each, schema in after.items():
         place = f"{at}{_step(each)}"
         if each in before:
             yield from _compare(_whole(before[each]), _whole(schema), place + ": ")
-        elif was_closed:
+        elif others_before is False:
             yield SchemaChange(direction="widened", text=f"{place} allowed")
+        elif others_before is None:
+            yield SchemaChange(direction="changed", text=f"{place} has a schema of its own")
+        elif others_before:
+            yield from _compare(others_before, _whole(schema), place + ": ")
         elif _whole(schema).keys() - _ANNOTATIONS:
             yield SchemaChange(direction="narrowed", text=f"{place} has a schema")
     for each, schema in before.items():
-        if each not in after:
-            place = f"{at}{_step(each)}"
-            if closed:
-                yield SchemaChange(direction="narrowed", text=f"{place} not allowed any more")
-            elif _whole(schema).keys() - _ANNOTATIONS:
-                yield SchemaChange(direction="widened", text=f"{place} has no schema any more")
+        if each in after:
+            continue
+        place = f"{at}{_step(each)}"
+        if others_after is False:
+            yield SchemaChange(direction="narrowed", text=f"{place} not allowed any more")
+        elif others_after is None:
+            yield SchemaChange(direction="changed", text=f"{place} has no schema of its own any more")
+        elif others_after:
+            yield from _compare(_whole(schema), others_after, place + ": ")
+        elif _whole(schema).keys() - _ANNOTATIONS:
+            yield SchemaChange(direction="widened", text=f"{place} has no schema any more")
 
 
-def _is_closed(schema: Mapping[str, Any]) -> bool:
-    return schema.get("additionalProperties") is False
+def _others(schema: Mapping[str, Any]) -> Mapping[str, Any] | Literal[False] | None:
+    """Return the schema of properties that `properties` does not name; None if other keywords decide."""
+    if "patternProperties" in schema:
+        return None
+    others = schema.get("additionalProperties", schema.get("unevaluatedProperties", True))
+    if "additionalProperties" not in schema and others is not True and schema.keys() & _APPLICATORS:
+        return None
+    return False if others is False else _whole(others)
+
+
+def _unevaluated(keyword: _Keyword) -> Iterator[SchemaChange]:
+    name, before, after = keyword.name, keyword.before, keyword.after
+    direction: Direction = "narrowed" if after is False else "widened" if before is False else "changed"
+    yield SchemaChange(direction=direction, text=f"{keyword.at}{name} {_shown(before)} → {_shown(after)}")
+
+
+def _not(keyword: _Keyword) -> Iterator[SchemaChange]:
+    before, after, at = keyword.before, keyword.after, keyword.at
+    if after in ({}, True):
+        yield SchemaChange(direction="narrowed", text=f"{at}no value is allowed any more")
+    elif before in ({}, True):
+        yield SchemaChange(direction="widened", text=f"{at}values are allowed")
+    else:
+        yield SchemaChange(direction="changed", text=f'{at}"not" changed')
 
 
 def _additional(keyword: _Keyword) -> Iterator[SchemaChange]:
@@ -293,6 +327,9 @@ _RULES: Final[dict[str, _Rule]] = {
     "additionalProperties": _additional,
     "items": _items,
     "uniqueItems": _unique,
+    "unevaluatedProperties": _unevaluated,
+    "unevaluatedItems": _unevaluated,
+    "not": _not,
     "allOf": _branches,
     "anyOf": _branches,
     "$defs": _definitions,

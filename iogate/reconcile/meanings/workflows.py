@@ -6,6 +6,7 @@ document; parts that no run sees, and spellings that compile to the same program
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
@@ -24,11 +25,15 @@ from iogate.reconcile.json_diff import ABSENT, JsonChange, changes, is_same
 from iogate.reconcile.meanings import schemas
 from iogate.reconcile.meanings.apis import input_meaning
 from iogate.reconcile.meanings.kinds import Meaning
-from iogate.reconcile.shown_values import as_text, shown
+from iogate.reconcile.shown_values import as_text, as_texts, shown
 from iogate.store.revisions.schedules import Upcoming
 
 _EXECUTED: Final = frozenset({"do", "timeout", "input", "output", "evaluate", "use"})
 """Parts of a definition whose meaning the compiled program holds."""
+_READS_DEFINITION: Final = re.compile(
+    r"\$(?:workflow|task)(?!\.(?:id|input|output|startedAt|name|reference)\b)"
+)
+"""Part of an expression that may read the definition, alone or with all data of the run."""
 _ENDPOINTS: Final = frozenset({"endpoint", "uri", "document"})
 
 
@@ -36,7 +41,7 @@ def differences(before: JsonObject, after: JsonObject) -> list[JsonChange]:
     """Return the changed places of a definition, without those that have no effect."""
     found = [
         change
-        for change in changes(before, after)
+        for change in changes(_with_use(before, after), _with_use(after, before))
         if change.path and change.path[0] not in (RESOLVED, "schedule")
     ]
     executed = [change for change in found if change.path[0] in _EXECUTED]
@@ -45,6 +50,13 @@ def differences(before: JsonObject, after: JsonObject) -> list[JsonChange]:
     if not found and _differ(_resolved(before), _resolved(after)):
         found = [JsonChange(path=("do",), before=before.get("do"), after=after.get("do"))]
     return [*found, *changes(embedded(before), embedded(after), ("vars",))]
+
+
+def _with_use(definition: JsonObject, other: JsonObject) -> JsonObject:
+    """Return a definition that has each part of `use` that another one has, so that parts are compared."""
+    missing = {name: type(part)() for name, part in (other.get("use") or {}).items() if part}
+    use = {**missing, **(definition.get("use") or {})}
+    return {**definition, "use": use} if use else definition
 
 
 def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> Iterator[Meaning]:
@@ -168,7 +180,8 @@ def _place_meaning(kind: str, change: JsonChange) -> Meaning:
         text = f"{place} removed (was {as_text(shown(change.path, change.before))})"
     else:
         old, new = shown(change.path, change.before), shown(change.path, change.after)
-        text = f"{place} changed ({as_text(old)} → {as_text(new)})"
+        first, second = as_texts(old, new)
+        text = f"{place} changed ({first} → {second})"
     return Meaning(kind=kind, text=text, pointer=place)
 
 
@@ -213,7 +226,7 @@ def _behave_equally(before: JsonObject, after: JsonObject) -> bool:
 
     An expression may read the definition itself; then every difference counts.
     """
-    if any("definition" in json_values.to_json(each.get("do")) for each in (before, after)):
+    if any(_READS_DEFINITION.search(json_values.to_json(each)) for each in (before, after)):
         return False
     return _same(program.load(before), program.load(after))
 

@@ -186,6 +186,8 @@ SEEDED: list[tuple[str, Edit, str, str]] = [
      "/output/as/done changed (true → false)"),
     ("a new secret", {W: ("[pay]", "[pay, bank]")}, "secret.added",
      'secret "bank" is needed: set it for the workers'),
+    ("a first secret", {S: ("do: [{run:", "use: {secrets: [vault]}\ndo: [{run:")}, "secret.added",
+     'secret "vault" is needed: set it for the workers'),
     ("another summary", {W: ("Takes orders", "Sells")}, "workflow.changed",
      "/document/summary changed (Takes orders → Sells)"),
     ("a timeout of the workflow", {W: ("{minutes: 10}", "{minutes: 2}")}, "task.changed",

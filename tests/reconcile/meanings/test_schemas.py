@@ -52,6 +52,8 @@ schemas = st.booleans() | st.recursive(
                 "not": inner,
                 "propertyNames": inner,
                 "additionalProperties": inner,
+                "unevaluatedProperties": inner | st.booleans(),
+                "patternProperties": st.fixed_dictionaries({"a": inner}),
             },
         ),
     ),
@@ -99,14 +101,44 @@ def test_the_opposite_change_has_the_opposite_direction(before: Any, after: Any)
             {"properties": {"a": {}}, "additionalProperties": False},
             "/a allowed",
         ),
-        ({"not": {"type": "null"}}, {}, "not changed"),
+        ({"not": {"type": "null"}}, {}, '"not" changed'),
+        ({"type": "object"}, False, "no value is allowed any more"),
+        (False, {"type": "object"}, "values are allowed"),
+        ({}, {"unevaluatedProperties": False}, "unevaluatedProperties none → false"),
+        ({"properties": {"a": {}}, "unevaluatedProperties": False},
+         {"unevaluatedProperties": False}, "/a not allowed any more"),
+        ({"properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "integer"}},
+         {"additionalProperties": {"type": "integer"}}, "/a: type string → integer"),
         ({"$defs": {"x": {"minimum": 1}}}, {"$defs": {"x": {"minimum": 2}}}, "x: minimum 1 → 2"),
         ({"anyOf": [{"minimum": 1}]}, {"anyOf": [{"minimum": 3}]}, "anyOf: minimum 1 → 3"),
         ({"items": [{}]}, {"items": {"type": "null"}}, "items changed"),
     ],
-)
+)  # fmt: skip
 def test_a_change_is_told_with_its_place(before: Any, after: Any, text: str) -> None:
     assert text in [change.text for change in compare(before, after).changes]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction"),
+    [
+        ({"type": "object"}, False, "narrowed"),
+        (False, {}, "widened"),
+        ({}, {"unevaluatedProperties": False}, "narrowed"),
+        ({"unevaluatedItems": False}, {}, "widened"),
+        ({"properties": {"a": {"minimum": 1}}, "unevaluatedProperties": False},
+         {"unevaluatedProperties": False}, "narrowed"),
+        ({"properties": {"a": {"minimum": 1}}, "patternProperties": {"a": False}},
+         {"patternProperties": {"a": False}}, "changed"),
+        ({"properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "integer"}},
+         {"additionalProperties": {"type": "integer"}}, "narrowed"),
+        ({"additionalProperties": {"type": "integer"}},
+         {"properties": {"a": {"type": "number"}}, "additionalProperties": {"type": "integer"}}, "widened"),
+        ({"properties": {"a": {"minimum": 1}}, "unevaluatedProperties": False, "$ref": "#/$defs/x"},
+         {"unevaluatedProperties": False, "$ref": "#/$defs/x"}, "changed"),
+    ],
+)  # fmt: skip
+def test_other_keywords_decide_about_unnamed_properties(before: Any, after: Any, direction: str) -> None:
+    assert compare(before, after).direction == direction
 
 
 def test_only_the_first_details_are_told() -> None:

@@ -1,0 +1,73 @@
+"""Differences that are easily overlooked: every one that a caller can notice is told, and shown as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from iogate.reconcile.facts import Facts
+from iogate.reconcile.plan import Side, plan
+from iogate.reconcile.shown_values import as_texts, shown
+from tests.reconcile.meanings.test_changes import API, FILES, ORDER, A, W, compiled
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (1, "1", '1 → "1"'),
+        ("a b", "a  b", '"a b" → "a  b"'),
+        ("x" * 70 + "y", "x" * 70 + "z", f'…{"x" * 15}y" → …{"x" * 15}z"'),
+        (
+            "Authorization: Bearer abcdefghijklm1",
+            "Authorization: Bearer abcdefghijklm2",
+            "Authorization: [redacted] → Authorization: [redacted]",
+        ),
+    ],
+)
+def test_two_values_are_shown_with_their_difference(before: object, after: object, text: str) -> None:
+    assert " → ".join(as_texts(shown(("do",), before), shown(("do",), after))) == text
+
+
+@pytest.mark.parametrize(
+    ("place", "reads"),
+    [
+        ("{as: {done: true}}", "{as: '${ $workflow }'}"),
+        ("{as: {done: true}}", "{as: '${ $workflow | .definition }'}"),
+        ("{set: {total: 7}}", "{set: {total: 7}, output: {as: '${ $task }'}}"),
+    ],
+)
+def test_a_default_counts_if_the_data_may_hold_the_definition(tmp_path: Path, place: str, reads: str) -> None:
+    reading = ORDER.replace(place, reads)
+    assert reading != ORDER
+    before = compiled(tmp_path / "a", {**FILES, W: reading})
+    after = compiled(
+        tmp_path / "b", {**FILES, W: reading.replace("{ok: true}}", "{ok: true}, then: continue}")}
+    )
+    assert plan(Side.of(before), Side.of(after), Facts())
+
+
+def test_a_default_is_no_change_beside_an_expression_that_reads_the_id(tmp_path: Path) -> None:
+    reading = ORDER.replace("{as: {done: true}}", "{as: '${ $workflow.id }'}")
+    before = compiled(tmp_path / "a", {**FILES, W: reading})
+    after = compiled(
+        tmp_path / "b", {**FILES, W: reading.replace("{ok: true}}", "{ok: true}, then: continue}")}
+    )
+    assert not plan(Side.of(before), Side.of(after), Facts())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ("sku: {type: string, maxLength: 20}", "sku: {const: 1}", "input.changed"),
+        ("sku: {type: string, maxLength: 20}", "sku: {enum: [0, 1]}", "input.narrowed"),
+        ("    tags:", "    metadata: {a: 1}\n    tags:", "api.changed"),
+    ],
+)
+def test_true_is_not_one(tmp_path: Path, old: str, new: str, kind: str) -> None:
+    before = compiled(tmp_path / "a", {**FILES, A: API.replace(old, new)})
+    other = API.replace(old, new.replace("1", "true"))
+    found = plan(Side.of(before), Side.of(compiled(tmp_path / "b", {**FILES, A: other})), Facts())
+    assert [meaning.kind for change in found.changes for meaning in change.meanings] == [kind]
+    same = API.replace(old, new.replace("1", "1.0"))
+    assert not plan(Side.of(before), Side.of(compiled(tmp_path / "c", {**FILES, A: same})), Facts())
