@@ -315,6 +315,9 @@ class _Composer:
     def _key(self, event: yaml.Event, depth: int) -> tuple[Span, str | None]:
         """A mapping's key, None where it is none. A whole number counts as the text it is written as."""
         span = _span(event)
+        if isinstance(event, yaml.ScalarEvent) and _is_plain_word(event):
+            self._grow(1, event)
+            return span, event.value
         node = self._node(event, depth + 1, "")
         if isinstance(event, yaml.ScalarEvent):
             text = str(event.value)
@@ -339,6 +342,19 @@ class _Composer:
             last = end.column if line == end.line else 0
             if (line, last) != (end.line, 0) or line == start.line:
                 self._source.masks.append((line + 1, first, last))
+
+
+def _is_plain_word(event: yaml.ScalarEvent) -> bool:
+    """Tell whether a key is text for certain: no anchor, tag, quotes, number or other word of YAML."""
+    text: str = event.value
+    return (
+        event.anchor is None
+        and event.tag is None
+        and not event.style
+        and text[:1].isalpha()
+        and text not in NULLS
+        and text not in BOOLEANS
+    )
 
 
 def _span(event: yaml.Event) -> Span:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from iogate.documents.yaml.masking import mask_by_shape
 
@@ -15,8 +16,7 @@ from iogate.documents.yaml.masking import mask_by_shape
 _BREAKS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A position in a file: line and column from 1, and the number of characters on this line."""
 
     line: int
