@@ -7,6 +7,7 @@ repository names; no file is written outside of the temporary folder, whatever n
 from __future__ import annotations
 
 import os
+import posixpath
 import shutil
 import subprocess
 import tempfile
@@ -26,8 +27,11 @@ _ENVIRONMENT: Final = {
     "LC_ALL": "C",
 }
 _SETTINGS: Final = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
-_FILES: Final = frozenset({b"100644", b"100755"})
-"""Modes of files; links and submodules are left out, since they lead elsewhere."""
+_LINK: Final = b"120000"
+_SUBMODULE: Final = b"160000"
+_FOLDERS: Final = ("apis.d", "workflows.d")
+_FOLLOWED: Final = 10
+"""Links in a row that are followed."""
 
 
 class GitFailed(Exception):
@@ -70,44 +74,86 @@ def run(*arguments: str, folder: Path, limit_s: float, stdin: bytes = b"") -> by
 def files(tree: str, *, folder: Path, limit_s: float) -> Iterator[Path]:
     """Yield a temporary folder with the files of a tree such as `COMMIT:PATH`, as they were committed.
 
-    Attributes of the repository, which could leave out or change files, do not apply. Raises GitFailed if
-    there is no such tree, or if it is too large or has an unsafe name.
+    Attributes of the repository, which could leave out or change files, do not apply. A link to a file of the
+    tree becomes a copy; other links and submodules are left out. Raises GitFailed if there is no such tree,
+    if it is too large or has an unsafe name, or if a document is left out.
     """
     listed = run("ls-tree", "-r", "-l", "-z", "--full-tree", tree, folder=folder, limit_s=limit_s)
     entries = [entry for line in listed.split(b"\0") if line for entry in _entry(line)]
     if len(entries) > MOST_FILES or sum(entry.size for entry in entries) > MOST_BYTES:
         raise GitFailed(f"the tree has more than {MOST_FILES} files or {MOST_BYTES // 1024**2} MiB")
-    wanted = b"".join(entry.object + b"\n" for entry in entries)
-    data = run("cat-file", "--batch", folder=folder, limit_s=limit_s, stdin=wanted)
+    contents = _contents(entries, folder, limit_s)
     with tempfile.TemporaryDirectory(prefix="iogate-git-") as name:
-        at = 0
-        for entry in entries:
-            start = data.index(b"\n", at) + 1  # each content follows a line with its type and size
-            path = Path(name, entry.path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data[start : start + entry.size])
-            at = start + entry.size + 1
+        try:
+            for path, content in contents.items():
+                file = Path(name, path)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+        except OSError as error:
+            raise GitFailed(f"the tree has a file that cannot be written: {error}") from None
         yield Path(name)
+
+
+def _contents(entries: list[_Entry], folder: Path, limit_s: float) -> dict[str, bytes]:
+    """Return the content of each file by its path, also of links to files of the same tree."""
+    stored = [entry for entry in entries if entry.mode != _SUBMODULE]
+    wanted = b"".join(entry.object + b"\n" for entry in stored)
+    data = run("cat-file", "--batch", folder=folder, limit_s=limit_s, stdin=wanted)
+    found: dict[str, bytes] = {}
+    links: dict[str, str] = {}
+    at = 0
+    for entry in stored:
+        start = data.index(b"\n", at) + 1  # each content follows a line with its type and size
+        content = data[start : start + entry.size]
+        at = start + entry.size + 1
+        if entry.mode == _LINK:
+            target = posixpath.join(posixpath.dirname(entry.path), os.fsdecode(content))
+            links[entry.path] = posixpath.normpath(target)
+        else:
+            found[entry.path] = content
+    size = sum(map(len, found.values()))
+    for path in links:
+        target = path
+        for _ in range(_FOLLOWED):
+            target = links.get(target, target)
+        if target in found:
+            found[path] = found[target]
+            size += len(found[path])
+        elif _is_document(path):
+            raise GitFailed(f"{path} is a link that leads to no file of the project")
+    if size > MOST_BYTES:
+        raise GitFailed(f"the tree has more than {MOST_BYTES // 1024**2} MiB, with its links")
+    for entry in entries:
+        if entry.mode == _SUBMODULE and entry.path.partition("/")[0] in _FOLDERS:
+            raise GitFailed(f"{entry.path} is a submodule, whose files are not part of the tree")
+    return found
+
+
+def _is_document(path: str) -> bool:
+    """Tell whether a project without this file, or folder, would be another one."""
+    top, _, rest = path.partition("/")
+    return (top in _FOLDERS and (not rest or path.endswith((".yaml", ".yml")))) or (
+        not rest and top.startswith("iogate.")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """File of a tree."""
+    """File, link or submodule of a tree."""
 
+    mode: bytes
     object: bytes
     size: int
     path: str
 
 
 def _entry(line: bytes) -> Iterator[_Entry]:
-    """Yield the file of a line of `ls-tree -l`, or nothing for a link or a submodule."""
+    """Yield the entry of a line of `ls-tree -l`."""
     head, _, name = line.partition(b"\t")
     mode, _, found, size = head.split()
-    if mode not in _FILES:
-        return
     path = os.fsdecode(name)
     if not PurePosixPath(path).parts or any(
         part in {"..", "/"} or part.lower() == ".git" for part in PurePosixPath(path).parts
     ):
         raise GitFailed(f"the tree has a file with an unsafe name: {path!r}")
-    yield _Entry(object=found, size=int(size), path=path)
+    yield _Entry(mode=mode, object=found, size=0 if size == b"-" else int(size), path=path)

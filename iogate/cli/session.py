@@ -138,12 +138,14 @@ class Session:
             await store.close()
 
 
-def read_project_settings(flags: dict[str, Any] | None = None, environment: str | None = None) -> Settings:
-    """Read the settings of the current folder, in an environment or that which IOGATE_ENV names.
+def read_project_settings(
+    flags: dict[str, Any] | None = None, environment: str | None = None, *, folder: Path = Path()
+) -> Settings:
+    """Read the settings of a folder, in an environment or that which IOGATE_ENV names.
 
     Raises InvalidFiles and Misused as `Session.settings` does.
     """
-    files = read_files(environment or os.environ.get(environments.VARIABLE))
+    files = read_files(environment or os.environ.get(environments.VARIABLE), folder=folder)
     return settings_module.read(files.values, os.environ, flags, place_of=files.place)
 
 

@@ -88,34 +88,34 @@ class SettingsFiles:
             yield f"{problem.path}:{problem.line}: {problem.message} [{problem.code}]"
 
 
-def read_files(environment: str | None, *, required: bool = True) -> SettingsFiles:
-    """Read the files in the current folder.
+def read_files(environment: str | None, *, required: bool = True, folder: Path = Path()) -> SettingsFiles:
+    """Read the files in a folder, by default in the current one.
 
     Raises:
         InvalidFiles: a file is not a map of settings, or the required one of the environment does not exist.
         Misused: the name of the environment cannot be part of a file name.
     """
-    base = _read(FILE_NAME)
+    base = _read(FILE_NAME, folder)
     if not environment:
         return SettingsFiles(base=base)
     name = environments.file_name(environment)
-    if required and not Path(name).exists():
+    if required and not (folder / name).exists():
         raise InvalidFiles(
             f"{name}: no such file; environment {environment} reads it",
             code="IOG363",
             hint=f"write the settings in which it differs from {FILE_NAME}; an empty file changes nothing",
         )
-    return SettingsFiles(base=base, over=_read(name))
+    return SettingsFiles(base=base, over=_read(name, folder))
 
 
-def _read(name: str) -> SettingsFile | None:
+def _read(name: str, folder: Path) -> SettingsFile | None:
     """Read a file; return None if it does not exist or has no content."""
-    if not Path(name).exists():
+    if not (folder / name).exists():
         return None
     from iogate.documents.problems import render_all
     from iogate.documents.yaml.reader import read_file
 
-    reading = read_file(Path(name), name)
+    reading = read_file(folder / name, name)
     problems = [each for each in reading.problems if each.code != "IOG129"]  # an empty file is fine here
     if problems:
         rendered = render_all(problems, {name: reading.source})

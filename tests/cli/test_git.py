@@ -47,6 +47,68 @@ def test_names_that_lead_elsewhere_are_refused(repository: Path, name: str) -> N
         pass
 
 
+def entries(repository: Path, *lines: str) -> str:  # noqa: F811
+    """Return a tree of `MODE PATH CONTENT` lines, written without a working tree."""
+    plumb(repository, "read-tree", "--empty")
+    for line in lines:
+        mode, path, content = line.split(" ")
+        found = content
+        if mode != "160000":
+            found = plumb(repository, "hash-object", "-w", "--stdin", stdin=content.encode())
+        plumb(repository, "update-index", "--add", "--cacheinfo", f"{mode},{found},{path}")
+    return plumb(repository, "write-tree")
+
+
+def test_links_within_the_tree_become_copies(repository: Path) -> None:  # noqa: F811
+    tree = entries(
+        repository,
+        "100644 shared/a.yaml one",
+        "120000 apis.d/a.yaml ../shared/a.yaml",
+        "120000 apis.d/b.yaml a.yaml",
+        "120000 readme ../../etc/passwd",
+        "120000 folder shared",
+    )
+    with module.files(tree, folder=repository, limit_s=LIMIT_S) as folder:
+        found = {
+            str(path.relative_to(folder)): (path.is_symlink(), path.read_text())
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+    assert found == dict.fromkeys(("shared/a.yaml", "apis.d/a.yaml", "apis.d/b.yaml"), (False, "one"))
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("120000 apis.d/a.yaml ../../other/a.yaml", "is a link that leads to no file of the project"),
+        ("120000 apis.d/a.yaml a.yaml", "is a link that leads to no file of the project"),
+        ("120000 workflows.d elsewhere", "is a link that leads to no file of the project"),
+        ("120000 iogate.yaml /etc/iogate.yaml", "is a link that leads to no file of the project"),
+        (f"160000 apis.d/team {'1' * 40}", "is a submodule, whose files are not part of the tree"),
+    ],
+)
+def test_a_tree_whose_documents_are_elsewhere_is_refused(
+    repository: Path,  # noqa: F811
+    line: str,
+    text: str,
+) -> None:
+    tree = entries(repository, "100644 readme one", line)
+    with (
+        pytest.raises(module.GitFailed, match=text),
+        module.files(tree, folder=repository, limit_s=LIMIT_S),
+    ):
+        pass
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_git(repository: Path) -> None:  # noqa: F811
+    tree = entries(repository, f"100644 {'n' * 300} one")
+    with (
+        pytest.raises(module.GitFailed, match="cannot be written"),
+        module.files(tree, folder=repository, limit_s=LIMIT_S),
+    ):
+        pass
+
+
 def test_large_trees_are_refused(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     head = commit(repository, one="1" * 100)
     monkeypatch.setattr(module, "MOST_BYTES", 50)

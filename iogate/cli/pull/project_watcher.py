@@ -49,11 +49,14 @@ class ProjectWatcher:
     """Watcher of one source for one store."""
 
     source: Source
-    open_store: Callable[[], AbstractAsyncContextManager[Store]]
+    open_store: Callable[[str], AbstractAsyncContextManager[Store]]
+    """Opens the store for a project."""
+    project_of: Callable[[Path], str]
+    """Returns the project that the files in a folder belong to."""
     options: Sequence[str]
     """Options of `iogate apply`."""
-    environment: Mapping[str, str]
-    """Variables of `iogate apply`, which name the store."""
+    environment: Callable[[], Mapping[str, str]]
+    """Returns the variables of `iogate apply`, which name the store; raises Unreachable without one."""
     _handled: str | None = None
     _reported: str = ""
     _failed: str | None = field(default=None, init=False)
@@ -87,17 +90,18 @@ class ProjectWatcher:
 
         Raises Unreachable if it must be tried again.
         """
-        for _ in range(ATTEMPTS):
-            async with self.open_store() as store:
-                history = await store.revisions.history()
-            if (reason := self._reason_to_skip(version, history)) is not None:
-                log.warning("%s", reason, extra={"action": "watch.skipped", "version": version})
-                return reason
-            expected = history[0].number if history else 0
-            with self.source.files(version) as folder:
+        with self.source.files(version) as folder:
+            project = self.project_of(folder)
+            for _ in range(ATTEMPTS):
+                async with self.open_store(project) as store:
+                    history = await store.revisions.history()
+                if (reason := self._reason_to_skip(version, history)) is not None:
+                    log.warning("%s", reason, extra={"action": "watch.skipped", "version": version})
+                    return reason
+                expected = history[0].number if history else 0
                 done = await self._command(folder, "--expect", str(expected), *self.source.describe(version))
-            if STALE not in done.error:
-                return self._conclude(version, done)
+                if STALE not in done.error:
+                    return self._conclude(version, done)
         raise Unreachable(f"the live revision changed {ATTEMPTS} times while {version[:12]} was applied")
 
     def _reason_to_skip(self, version: str, history: Sequence[Published]) -> str | None:
@@ -148,7 +152,7 @@ class ProjectWatcher:
             sys.executable, "-P", "-m", "iogate", "apply", "-q", "-o", "json", "--yes",
             *self.options, *arguments,
             cwd=folder,
-            env={**os.environ, **self.environment},
+            env={**os.environ, **self.environment()},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,11 @@ import typer
 
 from iogate.cli.options import parse_seconds
 from iogate.cli.session import Session, command
-from iogate.errors import Misused, NotTaken
+from iogate.errors import IogateError, Misused, NotTaken
 
 if TYPE_CHECKING:
     from iogate.cli.pull.project_watcher import ProjectWatcher
+    from iogate.settings import Settings
 
 PANEL = "Live"
 FOLDER_S = 1.0
@@ -77,20 +79,20 @@ async def watch(
         source = FolderSource(folder=Path.cwd(), stamp=stamp)
     else:
         source = git_source(git, ref, path, settings.data_dir)
-    store = {"IOGATE_DATA_DIR": str(settings.data_dir.absolute())}
-    if settings.redis_url is not None:
-        store["IOGATE_REDIS_URL"] = settings.redis_url
+    fixed = {"IOGATE_DATA_DIR": str(settings.data_dir.absolute())}
     if session.environment is not None:
-        store[environments.VARIABLE] = session.environment
+        fixed[environments.VARIABLE] = session.environment
     watcher = ProjectWatcher(
         source=source,
-        open_store=lambda: session.store(settings),
+        open_store=lambda project: session.store(replace(settings, project=project)),
+        project_of=lambda folder: _project(session, settings, folder),
         options=[
             *(["--prune"] if prune else ()),
             *(["--max-deletes", str(max_deletes)] if max_deletes is not None else ()),
             *("--wait", wait),
         ],
-        environment=store,
+        # Also of an embedded store: the files may name another one.
+        environment=lambda: {**fixed, "IOGATE_REDIS_URL": session.store_url(settings)},
     )
     if once:
         if not await watcher.look():
@@ -98,6 +100,16 @@ async def watch(
         return
     session.screen.note(f"watching {source.shown}")
     await _until_signal(watcher, interval_s)
+
+
+def _project(session: Session, settings: Settings, folder: Path) -> str:
+    """Return the project that the files in a folder belong to; invalid ones are reported by the apply."""
+    from iogate.cli.session import read_project_settings
+
+    try:
+        return read_project_settings(environment=session.environment, folder=folder).project
+    except IogateError:
+        return settings.project
 
 
 async def _until_signal(watcher: ProjectWatcher, interval_s: float) -> None:

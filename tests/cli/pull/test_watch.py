@@ -113,6 +113,25 @@ def test_each_commit_becomes_a_revision_with_its_origin(world: World) -> None:
     assert (newest["dirty"], newest["message"]) == (False, "a change")
 
 
+def test_the_project_and_no_store_comes_from_the_files(world: World) -> None:
+    elsewhere = "project: shop\nredis_url: redis://127.0.0.1:1/0\n"
+    first = commit(
+        world.repository,
+        **{"iogate.yaml": elsewhere},
+        apis__d__shop__yaml=API.format(text="one"),
+        workflows__d__buy__yaml=WORKFLOW,
+    )
+    assert world.once().returncode == 0, "the first"
+    second = world.change("two")
+    ran = world.once()
+    assert ran.returncode == 0, ran.stderr
+    git(world.repository, "reset", "--quiet", "--hard", first)
+    ran = world.once()
+    assert "is older than the live one" in ran.stderr
+    world.home.joinpath("iogate.yaml").write_text("project: shop\n")
+    assert [each["commit"] for each in world.history()] == [second, first]
+
+
 def test_a_commit_that_is_invalid_changes_nothing_and_is_reported_once(world: World) -> None:
     world.change("one")
     with world.watching():
