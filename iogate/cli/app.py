@@ -152,6 +152,7 @@ def run(arguments: list[str]) -> int:
 def print_error(error: IogateError) -> None:
     """Print an error and its hint on stderr."""
     code = "" if error.code == "IOG600" else f" [{error.code}]"
-    write_stderr(f"iogate: {error.message}{code}", style="red")
+    first, newline, rest = error.message.partition("\n")
+    write_stderr(f"iogate: {first}{code}{newline}{rest}", style="red")
     if error.hint:
         write_stderr(f"  {error.hint}")

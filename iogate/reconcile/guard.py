@@ -30,6 +30,8 @@ class Allowed:
     """All APIs, or all workflows, may be deleted."""
     max_deletes: int | None = None
     """Largest number of deleted APIs and workflows together; None: a quarter of each."""
+    restores: bool = False
+    """Whether an earlier revision is published, not the files: only for the words of messages."""
 
 
 NOTHING_ALLOWED: Final = Allowed()
@@ -57,6 +59,9 @@ def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:
         return
     apis, workflows = deletions(before, after)
     _check_protected(before, apis)
+    options = " ".join(needed(before, after, allowed))
+    source = "revision" if allowed.restores else "files"
+    contains = "contains" if allowed.restores else "contain"
     for gone, left, known, one, many in (
         (apis, after.apis, before.apis, "API", "APIs"),
         (workflows, after.workflows, before.workflows, "workflow", "workflows"),
@@ -64,9 +69,10 @@ def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:
         if gone and not left and not allowed.empty:
             count = f"the only {one}" if len(known) == 1 else f"all {len(known)} {many}"
             raise Refused(
-                f"this would delete {count}: the files contain none",
+                f"this would delete {count}: the {source} {contains} none",
                 code=EMPTY,
-                hint="check that this is the right folder; to delete them all, pass --allow-empty",
+                hint=f"check that this is the right {'revision' if allowed.restores else 'folder'}; "
+                f"to delete them all, pass {options}",
             )
     if not (apis or workflows):
         return
@@ -74,9 +80,29 @@ def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:
         raise Refused(
             f"this would delete {_listed(apis, workflows)}",
             code=PRUNE,
-            hint="pass --prune to delete, or --keep-orphans to keep what the files lack",
+            hint=f"pass {options} to delete"
+            + ("" if allowed.restores else ", or --keep-orphans to keep what the files lack"),
         )
     _check_number(before, after, apis, workflows, allowed)
+
+
+def needed(before: Revision | None, after: Revision, allowed: Allowed = NOTHING_ALLOWED) -> list[str]:
+    """Return the options that permit the deletions of `after` and that the caller has not passed."""
+    if before is None:
+        return []
+    apis, workflows = deletions(before, after)
+    count = len(apis) + len(workflows)
+    pairs = ((apis, before.apis, after.apis), (workflows, before.workflows, after.workflows))
+    emptied = any(gone and not left for gone, _, left in pairs)
+    if allowed.max_deletes is not None:
+        many = count > allowed.max_deletes
+    else:
+        many = any(left and len(gone) * 4 > len(known) for gone, known, left in pairs)
+    return [
+        *(["--prune"] if count and not allowed.prune else []),
+        *(["--allow-empty"] if emptied and not allowed.empty else []),
+        *([f"--max-deletes {count}"] if many else []),
+    ]
 
 
 def _check_protected(before: Revision, apis: list[str]) -> None:
@@ -94,12 +120,14 @@ def _check_number(
     before: Revision, after: Revision, apis: list[str], workflows: list[str], allowed: Allowed
 ) -> None:
     count = len(apis) + len(workflows)
+    right = "this is the right revision" if allowed.restores else "these are the right files"
+    hint = f"check that {right}; then pass --max-deletes {count}"
     if allowed.max_deletes is not None:
         if count > allowed.max_deletes:
             raise Refused(
                 f"this would delete {_listed(apis, workflows)}, more than {allowed.max_deletes}",
                 code=MANY,
-                hint=f"check that these are the right files; then pass --max-deletes {count}",
+                hint=hint,
             )
         return
     for gone, left, known, many in (
@@ -112,7 +140,7 @@ def _check_number(
                 f"this would delete {len(gone)} of {len(known)} {many}, more than a quarter: "
                 f"{_listed(apis, workflows)}",
                 code=MANY,
-                hint=f"check that these are the right files; then pass --max-deletes {count}",
+                hint=hint,
             )
 
 

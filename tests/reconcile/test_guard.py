@@ -154,12 +154,23 @@ def test_the_messages_name_what_would_be_deleted_and_the_option() -> None:
         "this would delete all 8 workflows: the files contain none",
         "check that this is the right folder; to delete them all, pass --allow-empty",
     )
+    assert refusal(live, revision(), Allowed(restores=True)) == (
+        "this would delete all 8 APIs: the revision contains none",
+        "check that this is the right revision; to delete them all, pass --prune --allow-empty",
+    )
     fewer = revision(
         *list(live.apis.values())[2:], workflows={f"s/w{number}:1.0.0": "p" for number in range(7)}
     )
     assert refusal(live, fewer, NOTHING) == (
         "this would delete 2 APIs (a/m0, a/m1) and 1 workflow (s/w7:1.0.0)",
         "pass --prune to delete, or --keep-orphans to keep what the files lack",
+    )
+    assert refusal(live, fewer, Allowed(restores=True))[1] == "pass --prune to delete"
+    assert (
+        refusal(many(8, 0), many(1, 0), Allowed(restores=True))[1] == "pass --prune --max-deletes 7 to delete"
+    )
+    assert refusal(many(8, 0), many(1, 0), Allowed(restores=True, prune=True))[1] == (
+        "check that this is the right revision; then pass --max-deletes 7"
     )
     assert refusal(many(8, 0), many(1, 0), PRUNED) == (
         "this would delete 7 of 8 APIs, more than a quarter: "

@@ -100,7 +100,7 @@ async def replay_offline(
     ids: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODULE/METHOD|schedule:NAMESPACE/NAME]...",
+            metavar="MODULE/METHOD|schedule:NAMESPACE/NAME",
             help="Ids; default: all APIs and schedules.",
             autocompletion=completion.cases,
         ),

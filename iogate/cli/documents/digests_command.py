@@ -30,7 +30,7 @@ def digests(
     session: Session,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATHS]...", help="Files or folders; default: apis.d and workflows.d."),
+        typer.Argument(metavar="PATHS", help="Files or folders; default: apis.d and workflows.d."),
     ] = None,
     unlisted: Annotated[
         bool, typer.Option("--unlisted", help="Only those that allow_run does not allow yet.")

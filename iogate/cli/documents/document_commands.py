@@ -33,7 +33,7 @@ def validate(
     session: Session,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATHS]...", help="Files or folders; default: apis.d and workflows.d."),
+        typer.Argument(metavar="PATHS", help="Files or folders; default: apis.d and workflows.d."),
     ] = None,
     allow_unsupported: Annotated[
         bool,

@@ -37,7 +37,7 @@ def fmt(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATHS]...", help="Files or folders; default: apis.d and workflows.d; - for stdin."
+            metavar="PATHS", help="Files or folders; default: apis.d and workflows.d; - for stdin."
         ),
     ] = None,
     check: Annotated[

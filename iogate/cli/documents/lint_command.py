@@ -37,7 +37,7 @@ _MOST_PASSES = 10
 
 PathsArgument = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[PATHS]...", help="Files or folders; default: apis.d and workflows.d."),
+    typer.Argument(metavar="PATHS", help="Files or folders; default: apis.d and workflows.d."),
 ]
 
 

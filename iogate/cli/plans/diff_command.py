@@ -34,7 +34,7 @@ async def diff(
     ],
     after: Annotated[
         str,
-        typer.Argument(metavar="[B]", help="The same; default: live.", autocompletion=completion.revisions),
+        typer.Argument(metavar="B", help="The same; default: live.", autocompletion=completion.revisions),
     ] = LIVE,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 2 if there are differences.")

@@ -51,7 +51,7 @@ async def drift(
     lines = [f"! {each.kind} {each.id}: {each.text}" for each in changes]
     summary = f"revision {found.number}: " + (
         f"{counted(len(overrides), 'override')}, {counted(len(changes), 'change')} of the store, "
-        + ("files not compared" if live_only else f"files: {found.plan.summary()}")
+        + ("files not compared" if live_only else f"files: {_files(found)}")
         if drifted
         else "no drift"
     )
@@ -68,6 +68,10 @@ async def drift(
     )
     if drifted:
         raise typer.Exit(CHANGES)
+
+
+def _files(found: LivePlan) -> str:
+    return found.plan.summary().removeprefix("Plan: ") if found.plan else "no changes"
 
 
 async def _plan(store: Store, settings: Settings, *, live_only: bool) -> LivePlan:

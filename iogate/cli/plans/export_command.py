@@ -31,7 +31,7 @@ async def export(
     revision: Annotated[
         int | None,
         typer.Argument(
-            metavar="[N]",
+            metavar="N",
             min=1,
             help="Number of the revision; default: the live one.",
             autocompletion=completion.revisions,

@@ -85,8 +85,9 @@ async def plan(
     settings = session.settings()
     if base is not None:
         checked = compile_or_fail(settings, purpose="validate")
-        found = plan_against_tree(session, settings, checked, base, scope)
-        _show(session, found, [f"compared with {base}"], {"base": {"ref": base}}, "iogate plan", None)
+        found, needs = plan_against_tree(session, settings, checked, base, scope)
+        head = {"base": {"ref": base}, "needs": needs}
+        _show(session, found, [f"compared with {base}"], head, "iogate plan", None)
     else:
         checked = compile_or_fail(settings, purpose="apply")
         assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
@@ -112,8 +113,10 @@ async def plan(
 
 def plan_against_tree(
     session: Session, settings: Settings, checked: CheckResult, reference: str, scope: Scope
-) -> Plan:
-    """Return the plan from the tree of a git revision to compiled files, without a store.
+) -> tuple[Plan, list[str]]:
+    """Return the plan from the tree of a git revision to compiled files, and the options that an apply needs.
+
+    No store is needed.
 
     Raises:
         NotFound: there is no such git revision.
@@ -122,6 +125,7 @@ def plan_against_tree(
     from iogate.cli.documents.bundle import check_documents
     from iogate.cli.plans.case_verdicts import case_reader
     from iogate.cli.plans.git_tree import git_tree
+    from iogate.reconcile import guard
     from iogate.reconcile.facts import Facts
     from iogate.reconcile.plan import Side, plan
     from iogate.reconcile.wanted import wanted
@@ -139,7 +143,8 @@ def plan_against_tree(
         )
     bundle = wanted(there.bundle.revision, checked.bundle, scope)
     cases = case_reader(checked, Path.cwd())(there.bundle.revision, bundle.revision)
-    return plan(Side.of(there.bundle), Side.of(bundle), Facts(cases=cases))
+    needs = guard.needed(there.bundle.revision, bundle.revision)
+    return plan(Side.of(there.bundle), Side.of(bundle), Facts(cases=cases)), needs
 
 
 def _settings_there(folder: Path, session: Session, settings: Settings) -> Settings:
@@ -174,13 +179,16 @@ def show_live_plan(
     state: Convergence | None = None,
 ) -> None:
     """Print a plan against the live revision in the format of the session, and who has loaded that."""
-    against = f"live revision {found.number}" if found.number else "an empty store"
+    from iogate.reconcile import guard
+
+    against = f"live revision {found.number}" if found.number else _nothing(session)
     head = {
         "store": address,
         "base": {"revision": found.number, "digest": found.before.digest} if found.number else None,
         "wanted": {"digest": found.bundle.revision.digest},
         "overrides": overrides_json(found),
         "processes": None if state is None else state.to_json(),
+        "needs": guard.needed(found.before, found.bundle.revision),
     }
     if replays is not None:
         head["replay"] = replays.to_json()
@@ -188,6 +196,14 @@ def show_live_plan(
     if state is not None and state.total:
         notes.append(f"{state}: {state.describe_late()}" if state.late else str(state))
     _show(session, found.plan, notes, head, "iogate plan", found, replays)
+
+
+def _nothing(session: Session) -> str:
+    """Return the name of what a first plan is compared with; other projects may have revisions there."""
+    from iogate.store.revisions.origin import DEFAULT_PROJECT
+
+    project = session.settings().project
+    return "an empty store" if project == DEFAULT_PROJECT else f"the empty project {project}"
 
 
 def overrides_json(found: LivePlan) -> list[dict[str, Any]]:
@@ -212,6 +228,7 @@ def _show(
     from iogate.cli.plans.plan_text import override_lines
 
     gates = live_plan.facts.gates if live_plan is not None else {}
+    deletes = [f"an apply needs {' '.join(head['needs'])} to delete"] if head["needs"] else []
     for note in notes:
         session.screen.note(note, style="bright_black")
     session.screen.data(
@@ -220,8 +237,10 @@ def _show(
         [*plan_lines(found, gates), *([] if replays is None else ["", *replays.lines()])],
         {
             Output.MARKDOWN: lambda: (
-                plan_markdown(found, title, [*notes, *override_lines(gates)])
+                plan_markdown(found, title, [*deletes, *notes, *override_lines(gates)])
                 + ("" if replays is None else replays.markdown())
             )
         },
     )
+    for note in deletes:
+        session.screen.note(note, style="yellow")

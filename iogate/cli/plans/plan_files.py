@@ -71,12 +71,18 @@ async def check_live(store: Store, settings: Settings, saved: SavedPlan) -> None
 
     Raises Refused if not.
     """
-    from iogate.reconcile.saved_plan import check_base, check_origin
+    from iogate.reconcile.saved_plan import STALE, check_base, check_origin
 
     check_origin(saved, store=await store.identity(), project=project_of(settings), version=__version__)
     live = await store.revisions.live()
     number = live[0] if live is not None else 0
-    if number != saved.base:
+    if number != saved.base and live is not None:
+        if live[1] == saved.wanted:
+            raise Refused(
+                f"the plan was applied already: live revision {number} has its content",
+                code=STALE,
+                hint="nothing is left to do",
+            )
         check_base(saved, number, await _moved(store, saved.base, number))
 
 
@@ -103,7 +109,8 @@ async def _moved(store: Store, base: int, number: int) -> list[str]:
         before, after = [Side.of(await store.revisions.bundle(each)) for each in (base, number)]
     except (NotFound, Refused):
         return lines
-    return [*lines, *plan_lines(plan(before, after, Facts()))]
+    changes = plan(before, after, Facts())
+    return [*lines, *filter(None, plan_lines(changes, summary=changes.past_summary()))]
 
 
 def check_clean(origin: Origin) -> None:

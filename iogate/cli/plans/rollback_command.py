@@ -13,6 +13,7 @@ from iogate.cli.session import Session, command
 from iogate.errors import NotFound
 
 if TYPE_CHECKING:
+    from iogate.cli.render import Screen
     from iogate.settings import Settings
     from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
@@ -30,7 +31,7 @@ async def rollback(
     revision: Annotated[
         int | None,
         typer.Argument(
-            metavar="[N]",
+            metavar="N",
             min=1,
             help="Revision to restore; default: the one before the live one.",
             autocompletion=completion.revisions,
@@ -65,13 +66,15 @@ async def rollback(
 
     settings = session.settings()
     wait_s = parse_seconds(wait, "--wait")
-    allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes)
+    allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes, restores=True)
     async with session.store(settings, changes=True, publishes=True) as store:
         number = revision if revision is not None else await _previous(store)
         bundle = await store.revisions.bundle(number)
         found = await against_live(store, bundle, restores=True)
         guard.check(found.before, found.bundle.revision, allowed)
         if found.plan:
+            if revision is None:
+                await _note_repeated(session.screen, store)
             session.screen.note(f"restores revision {number} over live revision {found.number}")
             lines = plan_lines(found.plan, found.facts.gates)
             confirm(session.screen, [*lines, ""], f"Roll back to revision {number}?", yes=yes)
@@ -99,6 +102,17 @@ async def _previous(store: Store) -> int:
             hint="`iogate history` lists the revisions that the store keeps",
         )
     return max(earlier)
+
+
+async def _note_repeated(screen: Screen, store: Store) -> None:
+    """Say that the live revision is a rollback: without a number, the command takes that back."""
+    live = await store.revisions.live()
+    origin = await store.revisions.origin(live[0]) if live is not None else None
+    if live is not None and origin is not None and origin.action == "rollback":
+        screen.note(
+            f"live revision {live[0]} is a rollback to {origin.restores}, and this takes it back; "
+            "to go further back, name a revision of `iogate history`"
+        )
 
 
 async def _origin(store: Store, settings: Settings, number: int, message: str) -> Origin:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli.options import parse_seconds
+from iogate.cli.plans.deletion_options import MaxDeletesOption, PruneOption
 from iogate.cli.session import Session, command
 from iogate.errors import IogateError, Misused, NotTaken
 
@@ -47,11 +48,8 @@ async def watch(
     once: Annotated[
         bool, typer.Option("--once", help="Look once, and fail if the newest version is not live.")
     ] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete what the files no longer contain.")] = False,
-    max_deletes: Annotated[
-        int | None,
-        typer.Option("--max-deletes", metavar="N", help="Delete at most so many APIs and workflows at once."),
-    ] = None,
+    prune: PruneOption = False,
+    max_deletes: MaxDeletesOption = None,
     wait: Annotated[
         str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for gateways and workers.")
     ] = "5s",

@@ -31,7 +31,7 @@ MOVED = "IOG643"
 
 ApisArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[MODULE/METHOD]...", help="Ids of the APIs.", autocompletion=completion.apis),
+    typer.Argument(metavar="MODULE/METHOD", help="Ids of the APIs.", autocompletion=completion.apis),
 ]
 ModuleOption = Annotated[
     list[str] | None,
@@ -253,7 +253,7 @@ async def list_(session: Session) -> None:
 async def clear(
     session: Session,
     apis: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODULE/METHOD]...", autocompletion=completion.apis)
+        list[str] | None, typer.Argument(metavar="MODULE/METHOD", autocompletion=completion.apis)
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Clear all overrides.")] = False,
     rate: RateOption = None,

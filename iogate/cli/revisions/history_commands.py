@@ -62,7 +62,7 @@ async def show(
     revision: Annotated[
         int | None,
         typer.Argument(
-            metavar="[N]",
+            metavar="N",
             min=1,
             help="Number of the revision; default: the live one.",
             autocompletion=completion.revisions,

@@ -37,7 +37,7 @@ async def apply(
     session: Session,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="Plan of `iogate plan --out FILE`.", show_default=False),
+        typer.Argument(metavar="FILE", help="Plan of `iogate plan --out FILE`.", show_default=False),
     ] = None,
     yes: YesOption = False,
     prune: PruneOption = False,

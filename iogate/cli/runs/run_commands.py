@@ -42,7 +42,7 @@ Uids = Annotated[
 ]
 OptionalUids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[UID]...", help="Ids of the runs.", autocompletion=completion.uids),
+    typer.Argument(metavar="UID", help="Ids of the runs.", autocompletion=completion.uids),
 ]
 
 DataOption = Annotated[

@@ -61,6 +61,11 @@ def test_nothing_is_deleted_without_its_flag(project: Cli) -> None:
     assert revision(project) == 1
     assert "revision 2: 1 API added, 1 removed" in project("apply", "--yes", "--prune").out
     project.write("apis.d/shop.yaml", ONE)
+    assert "pass --prune --max-deletes 7 to delete" in project("apply", "--yes", code=4).err
+    assert project("plan", "-o", "json").json["needs"] == ["--prune", "--max-deletes 7"]
+    assert "an apply needs --prune --max-deletes 7 to delete\n" in project("plan").err
+    assert "\n- an apply needs --prune --max-deletes 7 to delete\n" in project("plan", "-o", "markdown").out
+    assert project("plan", "--keep-orphans", "-o", "json").json["needs"] == []
     ran = project("apply", "--yes", "--prune", code=4)
     assert "this would delete 7 of 8 APIs, more than a quarter: " in ran.err
     assert "then pass --max-deletes 7" in ran.err
@@ -179,12 +184,21 @@ def test_a_stale_plan_is_refused_with_what_moved(project: Cli) -> None:
     project("apply", "--yes", "-m", "open it")
     project.write("apis.d/shop.yaml", FEWER)
     ran = project("apply", "plan.json", "--prune", code=4)
-    assert "the plan is stale: it starts from revision 1, and revision 2 is live\n" in ran.err
+    assert "the plan is stale: it starts from revision 1, and revision 2 is live [IOG705]\n" in ran.err
     assert ": open it\n" in ran.err
     assert "~ api shop/guarded  (apis.d/shop.yaml)\n      " in ran.err
     assert "auth weakened (token → none)" in ran.err
-    assert "[IOG705]" in ran.err
+    assert "\n  0 added, 1 changed, 0 deleted (1 weakening)\n" in ran.err
     assert revision(project) == 2
+
+
+def test_a_plan_is_applied_once(project: Cli) -> None:
+    project("apply", "--yes")
+    project.write("apis.d/shop.yaml", OPENED)
+    saved(project)
+    project("apply", "plan.json")
+    ran = project("apply", "plan.json", code=4)
+    assert "the plan was applied already: live revision 2 has its content [IOG705]\n" in ran.err
 
 
 def test_a_plan_of_other_files_is_refused(project: Cli) -> None:

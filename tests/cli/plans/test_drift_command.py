@@ -45,7 +45,7 @@ def test_an_override_is_drift(applied: Cli) -> None:
     applied("disable", "shop/buy", "--reason", "incident 12")
     ran = applied("drift", code=2)
     assert ": incident 12\n" in ran.out
-    assert "revision 1: 1 override, 0 changes of the store, files: No changes" in ran.out
+    assert "revision 1: 1 override, 0 changes of the store, files: no changes" in ran.out
     (override,) = applied("drift", "-o", "json", code=2).json["overrides"]
     assert (override["api"], override["reason"]) == ("shop/buy", "incident 12")
     applied("override", "clear", "--all")
@@ -54,7 +54,9 @@ def test_an_override_is_drift(applied: Cli) -> None:
 
 def test_files_that_were_not_applied_are_drift(applied: Cli) -> None:
     applied.write("apis.d/shop.yaml", API.replace("auth: {token: {env: SHOP_TOKEN}}", "auth: none"))
-    assert "auth weakened (token → none)" in applied("drift", code=2).out
+    out = applied("drift", code=2).out
+    assert "auth weakened (token → none)" in out
+    assert "0 changes of the store, files: 0 to add, 1 to change, 0 to delete (1 weakening)\n" in out
     assert applied("drift", "--live-only").out == "revision 1: no drift\n"
 
 

@@ -217,7 +217,7 @@ def test_an_api_of_another_project_is_told(project: Cli) -> None:
     project.write("iogate.yaml", "project: other\n")
     ran = project("plan")
     assert "    BREAKING   API belongs to project default: the apply is refused" in ran.out
-    assert "compared with an empty store" in ran.err
+    assert "compared with the empty project other of " in ran.err
     assert "[IOG635]" in project("apply", "--yes", code=4).err
     project.write("iogate.yaml", "project: default\n")
     assert project("plan").out.startswith("No changes")

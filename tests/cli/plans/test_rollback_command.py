@@ -56,11 +56,20 @@ def test_a_rollback_to_what_is_live_changes_nothing(two: Cli) -> None:
     assert len(digests(two)) == 2
 
 
+def test_a_second_rollback_says_that_it_takes_the_first_one_back(two: Cli) -> None:
+    assert "takes it back" not in two("rollback", "--yes").err
+    ran = two("rollback", "--yes")
+    assert "live revision 3 is a rollback to 1, and this takes it back; to go further back, name a" in ran.err
+    assert "restores revision 2 over live revision 3" in ran.err
+    assert "takes it back" not in two("rollback", "1", "--yes").err
+
+
 def test_a_rollback_deletes_only_with_permission(project: Cli) -> None:
     project("apply", "--yes")
     project.write("apis.d/shop.yaml", RENAMED)
     project("apply", "--yes", "--prune")
     assert "this would delete 1 API (shop/needing) [IOG708]" in project("rollback", "--yes", code=4).err
+    assert "  pass --prune to delete\n" in project("rollback", "--yes", code=4).err
     out = project("rollback", "--yes", "--prune", "-o", "json").json
     assert (out["schema"], out["revision"], out["apis"]["added"]) == (
         "iogate.rollback/v1",
