@@ -7,14 +7,18 @@ a definition is returned unchanged: callers must not mutate a result.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from iogate.errors import WorkflowError
 from iogate.expressions.arguments import Arguments
 from iogate.expressions.language import Expression, compiles, expression
 from iogate.json_values import to_text
+
+_MARKS: Final = re.compile(r"""["\\(){}\[\]#]""")
+"""What opens or closes something in jq, or may hide such a character."""
 
 
 class Template(Protocol):
@@ -208,10 +212,9 @@ def _closing(text: str, at: int) -> int:
     Braces in jq's strings, interpolations and comments are skipped.
     """
     open_ones: list[str] = []
-    while at < len(text):
-        character = text[at]
-        inside_string = bool(open_ones) and open_ones[-1] == '"'
-        if inside_string:
+    while found := _MARKS.search(text, at):
+        at, character = found.start(), found[0]
+        if open_ones and open_ones[-1] == '"':
             if character == '"':
                 open_ones.pop()
             elif character == "\\":

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from iogate.compiler.definition import Definition
     from iogate.compiler.diagnostics import Purpose
     from iogate.compiler.resources.lock import Lock, Mode
+    from iogate.compiler.resources.sources import Fetch
     from iogate.compiler.revision import Bundle
     from iogate.documents import Documents
     from iogate.documents.problems import Problem
     from iogate.documents.yaml.source import Source
     from iogate.functions import Registry
+    from iogate.json_values import JsonObject
     from iogate.settings import Settings
 
 
@@ -81,7 +83,6 @@ def check_documents(
     from iogate.compiler.resources import lock as locks
     from iogate.documents import in_order, load
     from iogate.documents.ignores import without_ignored
-    from iogate.effects.document_fetcher import make_fetcher
     from iogate.functions import load as load_functions
     from iogate.settings import Settings
 
@@ -111,10 +112,10 @@ def check_documents(
             functions=functions,
             partial=paths is not None,
             # `validate` depends on the files only, wherever it runs: it does not use the network.
-            fetch=lock.guard(make_fetcher(known, root)) if online or purpose != "validate" else None,
+            fetch=lock.guard(_fetcher(known, root)) if online or purpose != "validate" else None,
             allow_unsupported=allow_unsupported,
         )
-    lacking = missing_tools(documents) if purpose == "validate" else ()
+    lacking = missing_tools(compiled.definitions.values()) if purpose == "validate" else ()
     problems = in_order(
         problem
         for problem in (*compiled.problems, *lacking)
@@ -129,6 +130,17 @@ def check_documents(
         lock=lock,
         processes=compiled.processes,
     )
+
+
+def _fetcher(settings: Settings, root: Path) -> Fetch:
+    """Return a function that fetches documents, and imports the HTTP client for the first one."""
+
+    def fetch(uri: str, policy: JsonObject | None, *, foreign: bool) -> bytes:
+        from iogate.effects.document_fetcher import make_fetcher
+
+        return make_fetcher(settings, root)(uri, policy, foreign=foreign)
+
+    return fetch
 
 
 @contextmanager

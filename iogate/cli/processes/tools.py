@@ -5,12 +5,12 @@ Used by `validate` and `doctor`, which check this machine only; workers may run 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from iogate.documents import Documents
+    from iogate.compiler.definition import Definition
     from iogate.documents.problems import Problem
 
 
@@ -40,29 +40,36 @@ def containers() -> Tool:
     )
 
 
-def missing_tools(documents: Documents) -> Iterator[Problem]:
+def missing_tools(definitions: Iterable[Definition]) -> Iterator[Problem]:
     """Yield a warning for each task that needs a program that is not installed here."""
-    from iogate.compiler.definition import read
     from iogate.compiler.diagnostics import warning_at
     from iogate.compiler.tasks import Container, Process
+
+    started = [
+        (definition.document, task)
+        for definition in definitions
+        for task in definition.index.tasks
+        if isinstance(task.body, Container | Process)
+    ]
+    if not started:
+        return
     from iogate.effects.processes.interpreters import JAVASCRIPT
 
     absent = {tool.about: tool for tool in (javascript(), containers()) if tool.path is None}
-    for document in documents.workflows if absent else ():
-        for task in read(document).index.tasks:
-            match task.body:
-                case Container():
-                    tool, kind = absent.get("containers"), "container"
-                case Process(language=language) if language.lower() in JAVASCRIPT:
-                    tool, kind = absent.get("javascript"), "script"
-                case _:
-                    continue
-            if tool is not None:
-                yield warning_at(
-                    document,
-                    (*task.location, "run", kind),
-                    "IOG512",
-                    f"no program on this machine {tool.purpose}",
-                    key=True,
-                    hint=tool.hint,
-                )
+    for document, task in started:
+        match task.body:
+            case Container():
+                tool, kind = absent.get("containers"), "container"
+            case Process(language=language) if language.lower() in JAVASCRIPT:
+                tool, kind = absent.get("javascript"), "script"
+            case _:
+                continue
+        if tool is not None:
+            yield warning_at(
+                document,
+                (*task.location, "run", kind),
+                "IOG512",
+                f"no program on this machine {tool.purpose}",
+                key=True,
+                hint=tool.hint,
+            )

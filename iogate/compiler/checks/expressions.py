@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from iogate import expressions as language
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at
+from iogate.compiler.reader.index import Found
 from iogate.documents.problems import Problem
 from iogate.expressions.templates import whole
 from iogate.json_pointer import Pointer
@@ -18,17 +18,6 @@ from iogate.messages import nearest
 _LONGEST_EXAMPLE = 60
 _NO_FUNCTION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)/(\d+) is not defined")
 _UNKNOWN = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*) is not defined")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """An expression without its `${ }`."""
-
-    pointer: Pointer
-    text: str
-    variables: frozenset[str]
-    inside: str = ""
-    """The whole string where the expression is only a part of it."""
 
 
 def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
@@ -72,10 +61,16 @@ def _verdict(text: str, variables: frozenset[str]) -> str | None:
     return language.check(text, variables)
 
 
-def expressions(definition: Definition) -> Iterator[Found]:
-    """Yield every expression of the definition, in typed properties also without `${ }`."""
-    for value in definition.index.values:
-        yield from _within(value.pointer, value.source, value.variables, typed=value.expression)
+def expressions(definition: Definition) -> tuple[Found, ...]:
+    """Return every expression of the definition, in typed properties also without `${ }`."""
+    index = definition.index
+    if index.expressions is None:
+        index.expressions = tuple(
+            found
+            for value in index.values
+            for found in _within(value.pointer, value.source, value.variables, typed=value.expression)
+        )
+    return index.expressions
 
 
 def literals(definition: Definition) -> Iterator[tuple[Pointer, str, frozenset[str]]]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from iogate.compiler.checks.expressions import Found, expressions
+from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import did_you_mean, warning_at
 from iogate.compiler.lint.project import Api, Project
 from iogate.compiler.lint.schemas import Absent, absent_member
+from iogate.compiler.reader.index import Found
 from iogate.compiler.tasks import Do, Fork, Task, Try
 from iogate.compiler.workflows import children
 from iogate.documents.problems import Problem

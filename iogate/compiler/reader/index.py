@@ -61,6 +61,17 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An expression without its `${ }`."""
+
+    pointer: Pointer
+    text: str
+    variables: frozenset[str]
+    inside: str = ""
+    """The whole string where the expression is only a part of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """The tasks of one list: the scope of their names and of `then`."""
 
@@ -138,6 +149,9 @@ class Index:
     """Each at its `endpoint`'s parent."""
     events: list[Located[JsonObject]] = field(default_factory=list)
     """Attributes of events that are filtered or emitted."""
+
+    expressions: tuple[Found, ...] | None = None
+    """Expressions in the values; None until a check asks for them."""
 
     def resources_of(self, *kinds: str) -> Iterator[Located[Resource]]:
         return (each for each in self.resources if each.element.kind in kinds)
