@@ -22,6 +22,8 @@ _FIELDS: Final = {
     "rl": "limits.running",
 }
 """Fields in the order of `gate`, without the id, with the names that people know."""
+_SWITCH: Final = ("own", "override", "base", "on")
+"""Fields that `publish` and `enable` derive from each other, each from those before it and from git."""
 
 
 def gate(api: Api) -> tuple[Any, ...]:
@@ -46,7 +48,8 @@ async def altered(connection: Connection, revision: Revision, project: str) -> l
     """Return the APIs of a project whose gate differs from what a publish writes, each with a text."""
     members = {name.decode("utf-8", "replace") for name in await connection.call("SMEMBERS", keys.GATES)}
     apis = sorted(revision.apis)
-    rows = await connection.calls([("HMGET", keys.GATE + api, *_FIELDS) for api in apis]) if apis else []
+    reads = [("HMGET", keys.GATE + api, *_FIELDS, *_SWITCH) for api in apis]
+    rows = await connection.calls(reads) if reads else []
     found = []
     for api, row in zip(apis, rows, strict=True):
         wanted = map(str, gate(revision.apis[api])[1:])
@@ -54,6 +57,8 @@ async def altered(connection: Connection, revision: Revision, project: str) -> l
         differing = [
             label for label, old, new in zip(_FIELDS.values(), stored, wanted, strict=False) if old != new
         ]
+        if not _is_consistent(revision.apis[api], *stored[len(_FIELDS) :]):
+            differing.append("state")
         if api not in members or not stored[0]:
             found.append((api, "it has no gate: calls are refused"))
         elif differing:
@@ -68,3 +73,9 @@ async def altered(connection: Connection, revision: Revision, project: str) -> l
         if (DEFAULT_PROJECT if owner is None else owner.decode("utf-8", "replace")) == project
     ]
     return [*found, *((api, "it has a gate, and the revision has no such API") for api in strays)]
+
+
+def _is_consistent(api: Api, own: str, override: str, base: str, on: str) -> bool:
+    """Return whether the switch is what git, the last command and the override of the API make it."""
+    git = own if api.enabled is None else str(int(api.enabled))
+    return base == git and on == (override or base)

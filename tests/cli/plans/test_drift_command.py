@@ -62,6 +62,10 @@ def test_files_that_were_not_applied_are_drift(applied: Cli) -> None:
 
 def test_changes_of_the_store_are_drift(applied: Cli, redis_url: str) -> None:
     gate = f"{keys.GATE}shop/buy"
+    for field, was in (("on", "1"), ("base", "1"), ("override", "")):
+        raw(redis_url, "HSET", gate, field, "0")
+        assert texts(applied) == [("gate", "shop/buy", "its gate has another state than the revision")], field
+        raw(redis_url, "HSET", gate, field, was)
     raw(redis_url, "HSET", gate, "queued", "7", "git", "0")
     assert texts(applied) == [
         ("gate", "shop/buy", "its gate has another enabled and limits.queued than the revision")
