@@ -72,7 +72,10 @@ async def export(
         {"revision": revision, "folder": str(to), "files": sorted(files), "missing": found.missing},
         [str(to / name) for name in sorted(files)],
     )
-    session.screen.note(f"revision {revision}: {counted(len(files), 'file')}; debug cases are not part of it")
+    session.screen.note(
+        f"revision {revision}: {counted(len(files), 'file')}; comments, debug cases and settings except vars "
+        "are not part of it"
+    )
     for each in found.missing:
         commit = f" at commit {origin.commit}" if origin is not None and origin.commit else ""
         session.screen.warn(f"a revision does not keep {each}: take it from git{commit}")

@@ -34,7 +34,9 @@ def test_an_export_plans_as_no_change(project: Cli) -> None:
     project("apply", "--yes")
     ran = project("export", "--to", "out")
     assert "out/apis.d/deep/er.yml" in ran.out.splitlines()
-    assert "revision 1: 11 files; debug cases are not part of it" in ran.err
+    assert (
+        "revision 1: 11 files; comments, debug cases and settings except vars are not part of it" in ran.err
+    )
     assert (project.root / "out/workflows.d/lib/run.py").read_text() == "print('é')\n"
     texts = {path: path.read_text() for path in (project.root / "out").rglob("*") if path.is_file()}
     assert SECRET not in "".join(texts.values())
