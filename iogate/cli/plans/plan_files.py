@@ -99,13 +99,15 @@ async def _moved(store: Store, base: int, number: int) -> list[str]:
     from iogate.cli.plans.plan_text import plan_lines
     from iogate.reconcile.facts import Facts
     from iogate.reconcile.plan import Side, plan
+    from iogate.security.control_characters import escape_line
 
     lines = []
     try:
         origin = await store.revisions.origin(number)
         if origin is not None and origin.author:
             message = f": {origin.message}" if origin.message else ""
-            lines.append(f"revision {number} by {origin.author}{message}")
+            # A line feed could begin a line that looks like one of the plan.
+            lines.append(f"revision {number} by {escape_line(origin.author + message)}")
         before, after = [Side.of(await store.revisions.bundle(each)) for each in (base, number)]
     except (NotFound, Refused):
         return lines

@@ -173,7 +173,7 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
         "commit": value["commit"] + (" and other changes of the folder" if value["dirty"] else ""),
         "action": _action(value),
         "changes": value["changes"],
-        "message": value["message"],
+        "message": value["message"].replace("\n", f"\n{'':<10} "),
         "iogate": value["version"],
     }
     parts: list[Table | str] = ["\n".join(f"{name:<10} {text}" for name, text in head.items() if text)]

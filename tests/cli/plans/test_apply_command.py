@@ -181,11 +181,12 @@ def test_a_stale_plan_is_refused_with_what_moved(project: Cli) -> None:
     project.write("apis.d/shop.yaml", FEWER)
     saved(project)
     project.write("apis.d/shop.yaml", OPENED)
-    project("apply", "--yes", "-m", "open it")
+    project("apply", "--yes", "-m", "open it\n- api shop/buy")
+    assert "\nmessage    open it\n           - api shop/buy\n" in project("show").out
     project.write("apis.d/shop.yaml", FEWER)
     ran = project("apply", "plan.json", "--prune", code=4)
     assert "the plan is stale: it starts from revision 1, and revision 2 is live [IOG705]\n" in ran.err
-    assert ": open it\n" in ran.err
+    assert ": open it\\n- api shop/buy\n" in ran.err, "no line of the message looks like one of the plan"
     assert "~ api shop/guarded  (apis.d/shop.yaml)\n      " in ran.err
     assert "auth weakened (token → none)" in ran.err
     assert "\n  0 added, 1 changed, 0 deleted (1 weakening)\n" in ran.err
