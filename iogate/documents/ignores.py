@@ -49,9 +49,34 @@ class Ignore:
             at = found.end()
         return f"{self.comment.text[:start]} {', '.join(codes)}{parsed['rest'][at:]}"
 
-    def covers(self, problem: Problem) -> bool:
-        """Tell whether the comment applies to a problem of its file."""
-        return self.code == problem.code and (self.whole_file or problem.line in self.comment.applies_to)
+
+class _Places:
+    """Ignore comments of one file, by the problems that they apply to."""
+
+    def __init__(self, ignores: Iterable[Ignore]) -> None:
+        self._whole: dict[str, list[Ignore]] = {}
+        self._lines: dict[tuple[str, int], list[Ignore]] = {}
+        self._ranges: dict[str, dict[range, list[Ignore]]] = {}
+        """Those of texts over several lines."""
+        for each in ignores:
+            lines = each.comment.applies_to
+            if each.whole_file:
+                self._whole.setdefault(each.code, []).append(each)
+            elif len(lines) == 1:
+                self._lines.setdefault((each.code, lines[0]), []).append(each)
+            else:
+                self._ranges.setdefault(each.code, {}).setdefault(lines, []).append(each)
+
+    def covering(self, problem: Problem) -> list[Ignore]:
+        """Return the comments that apply to a problem of the file."""
+        found = [
+            *self._whole.get(problem.code, ()),
+            *self._lines.get((problem.code, problem.line), ()),
+        ]
+        for lines, ignores in self._ranges.get(problem.code, {}).items():
+            if problem.line in lines:
+                found += ignores
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +96,13 @@ class Ignores:
         """
         shown: list[Problem] = []
         used: set[Ignore] = set()
+        places = {path: _Places(ignores) for path, ignores in self.valid.items()}
         for problem in problems:
             level = lint.get(problem.code, problem.severity)
             if problem.severity == "error" or level == "error":
                 shown.append(problem)
             elif level != OFF:
-                covering = [each for each in self.valid.get(problem.path, ()) if each.covers(problem)]
+                covering = places[problem.path].covering(problem) if problem.path in places else []
                 used.update(covering)
                 shown += [] if covering else [problem]
         return shown, frozenset(used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 import yaml
@@ -162,3 +163,17 @@ def test_many_comments_are_read_in_linear_time() -> None:
     text = "# iogate: ignore IOG504\n" * 20_000 + "a: 1\n" + "b: # iogate: ignore IOG504\n" * 1
     source = read_text(text, "it.yaml").source
     assert len(read_ignores({"it.yaml": source}).valid["it.yaml"]) == 20_001
+
+
+def test_many_comments_without_effect_are_found_in_linear_time() -> None:
+    number = 4000
+    source = read_text("x: 1\n" + "# iogate: ignore IOG526\n" * number, "a.yaml").source
+    read = read_ignores({"a.yaml": source})
+    unused = [
+        Problem(path="a.yaml", line=line, column=1, code="IOG523", message="x", severity="warning")
+        for line in range(number)
+    ]
+    started_s = time.perf_counter()
+    shown, used = read.split(unused, {})
+    assert time.perf_counter() - started_s < 1, "0.01 s; 13 s if each comment were compared with each problem"
+    assert (len(shown), used) == (number, frozenset())
