@@ -30,6 +30,7 @@ EMPTY = (
     keys.TIMERS,
     keys.LEASES,
     keys.SUSPECTS,
+    keys.RELEASES,
     keys.EVENTS,
     keys.RQ_QUEUE,
     keys.RQ_STARTED,
@@ -42,6 +43,7 @@ LASTING = (
     *(
         keys.FORMAT,
         keys.KEYS,
+        keys.IDENTITY,
         keys.END,
         keys.BIG,
         keys.INDEX,
@@ -56,14 +58,14 @@ LASTING = (
     ),
     *(keys.DELETED, keys.EXPIRIES, keys.FULL, keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM),
     *(keys.CONTENT, keys.BLOBS, keys.PROCESS, keys.PROCESSES),
-    *(keys.FRAMES, keys.VALUES, keys.SEEN, keys.MATCHER, keys.OUTBOX, keys.SINK, keys.SINKS),
+    *(keys.FRAMES, keys.VALUES, keys.RECORDED, keys.SEEN, keys.MATCHER, keys.OUTBOX, keys.SINK, keys.SINKS),
     *(keys.SCHEDULES, keys.TICKS, keys.CHAINS),
     *(keys.RQ_QUEUES, keys.RQ_JOB, keys.RQ_RESULTS, keys.RQ_WORKER, keys.RQ_WORKERS, keys.RQ_FINISHED),
     *(keys.RQ_FAILED, keys.RQ_CANCELED),
 )
 EXPIRING = (
     *(keys.END, keys.BIG, keys.TAKEN, keys.PROCESS, keys.RQ_JOB, keys.RQ_RESULTS, keys.SEEN),
-    *(keys.FRAMES, keys.VALUES),
+    *(keys.FRAMES, keys.VALUES, keys.RECORDED),
 )
 """Prefixes whose keys all have an end: frames and values of what faulted have that of its record."""
 

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -279,6 +280,7 @@ async def finish(world: World) -> None:
     assert all(status in keys.ENDED for status, n in (await world.store.runs.counts()).items() if n)
 
 
+@pytest.mark.timeout(180)
 @settings(
     max_examples=20,
     derandomize=True,
