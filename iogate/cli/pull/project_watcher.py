@@ -140,6 +140,13 @@ class ProjectWatcher:
                 version[:12],
                 extra={"action": "watch.applied", "version": version, "revision": number},
             )
+        else:
+            log.info(
+                "%s changes nothing: its content is live as revision %s",
+                version[:12],
+                number,
+                extra={"action": "watch.unchanged", "version": version, "revision": number},
+            )
         if done.code == NOT_EVERYWHERE:
             log.warning(
                 "%s", done.error, extra={"action": "watch.late", "version": version, "revision": number}

@@ -113,6 +113,17 @@ def test_each_commit_becomes_a_revision_with_its_origin(world: World) -> None:
     assert (newest["dirty"], newest["message"]) == (False, "a change")
 
 
+def test_a_commit_without_a_change_is_told(world: World) -> None:
+    world.change("one")
+    assert world.once().returncode == 0
+    head = commit(world.repository, **{"README.md": "only words"})
+    ran = world.once()
+    assert ran.returncode == 0, ran.stderr
+    assert f"{head[:12]} changes nothing: its content is live as revision 1" in ran.stderr
+    assert actions(ran.stderr) == ["watch.unchanged"]
+    assert len(world.history()) == 1
+
+
 def test_the_project_and_no_store_comes_from_the_files(world: World) -> None:
     elsewhere = "project: shop\nredis_url: redis://127.0.0.1:1/0\n"
     first = commit(
