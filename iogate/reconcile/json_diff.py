@@ -85,24 +85,24 @@ def _task_changes(before: Sequence[Any], after: Sequence[Any], path: Pointer) ->
     """Position in `after` to that in `before`, of tasks that kept their place among the others."""
     for block in SequenceMatcher(None, old_names, new_names, autojunk=False).get_matching_blocks():
         pairs |= {block.b + offset: block.a + offset for offset in range(block.size)}
-    left = [number for number in range(len(before)) if number not in pairs.values()]
+    taken, kept = set(pairs.values()), set(new_names)
+    left = dict.fromkeys(number for number in range(len(before)) if number not in taken)
+    by_name = {old_names[number]: number for number in left}
+    by_content: dict[bytes, list[int]] = {}
+    """Positions of tasks whose name is gone; the first one is at the end."""
+    for number in reversed(left):
+        if old_names[number] not in kept:
+            by_content.setdefault(_encode(before[number][old_names[number]]), []).append(number)
     moved: dict[int, int] = {}
     for number, name in enumerate(new_names):
         if number in pairs:
             continue
-        same = next((old for old in left if old_names[old] == name), None)
+        same = by_name.get(name)
         if same is None:  # a renamed task has the same content
-            same = next(
-                (
-                    old
-                    for old in left
-                    if old_names[old] not in new_names
-                    and is_same(before[old][old_names[old]], after[number][name])
-                ),
-                None,
-            )
+            equal = by_content.get(_encode(after[number][name]))
+            same = equal.pop() if equal else None
         if same is not None:
-            left.remove(same)
+            del left[same]
             moved[number] = same
     for number, name in enumerate(new_names):
         place = (*path, number, name)
