@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
 from typing import Any, Literal
 
 import msgspec
@@ -99,15 +98,17 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         """Size of the user data that it writes, in bytes."""
-        parts = chain(
-            self.frames.values(),
-            self.values.values(),
-            (child.input for child in self.children),
-            self.emits,
-            self.recorded,
-            *self.outbox.values(),
-        )
-        return len(self.output or b"") + sum(map(len, parts))
+        size = len(self.output or b"")
+        # Most commits have few of these, and each run asks twice.
+        for stored in (self.frames, self.values):
+            if stored:
+                size += sum(map(len, stored.values()))
+        for written in (self.emits, self.recorded, *self.outbox.values()):
+            if written:
+                size += sum(map(len, written))
+        for child in self.children:
+            size += len(child.input)
+        return size
 
 
 def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
