@@ -134,9 +134,9 @@ def _result(ctx: ExecutionContext, before: State) -> Advance:
     # Effects and children that are not awaited start even if the run has ended.
     return Advance(
         state=state,
-        performs=tuple(each for each in ctx.performs if not each.await_result or each.frame in tree),
+        performs=tuple([each for each in ctx.performs if not each.await_result or each.frame in tree]),
         emits=tuple(ctx.emits),
-        children=tuple(each for each in ctx.children if not each.awaits or each.frame in tree),
+        children=tuple([each for each in ctx.children if not each.awaits or each.frame in tree]),
         notes=tuple(ctx.notes),
         faulted=tuple(ctx.faulted),
         more=ctx.more,

@@ -31,9 +31,8 @@ class StoreClock:
     def now_ms(self) -> int:
         return int(self._offset_ms + time.monotonic() * 1000)
 
-    def monotonic(self) -> float:
-        """Return seconds since an arbitrary moment; the time of the event loop."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """Seconds since an arbitrary moment; the time of the event loop."""
 
     def call_later(
         self, delay_s: float, callback: Callable[..., object], *arguments: Any

@@ -99,7 +99,8 @@ class Loader:
             _restore(run)
         except Exception as error:  # noqa: BLE001 - a defect of iogate faults one run, not the worker
             return run, fault_from(run, "the stored state cannot be loaded", error)
-        deliver(run, claim.inbox)
+        if claim.inbox:
+            deliver(run, claim.inbox)
         if claim.cancelled:
             run.cancel(claim.reason)
         return run, None

@@ -99,9 +99,7 @@ class Run:
         self.claim = claim
         self.program = program
         self.environment = environment
-        self.facts = RunFacts(
-            uid=claim.uid, started_at_ms=claim.started_at_ms, input=None, attempt=claim.attempt
-        )
+        self.facts = _facts(claim, None)
         self.state = State()
         self.codec = Codec(input=claim.input)
         self.seq = claim.seq
@@ -161,7 +159,7 @@ class Run:
     @property
     def leaving(self) -> bool:
         """Whether a commit is under way that lets the run go."""
-        return self.committing not in (None, "keep")
+        return isinstance(self._phase, Committing) and self._phase.move != "keep"
 
     @property
     def careful(self) -> bool:
@@ -201,7 +199,7 @@ class Run:
 
     def restore(self, value: Any, state: State | None) -> None:
         """Take over input and state from the claim; `state` is None for a run that has not begun."""
-        self.facts = replace(self.facts, input=value)
+        self.facts = _facts(self.claim, value)
         if state is not None:
             self.state = state
             self._inbox.append(Resumed(worker=self.claim.left))
@@ -390,3 +388,8 @@ class Run:
             effect.cancel()
         self.effects.clear()
         return [perform for perform in self._performs if not perform.await_result]
+
+
+def _facts(claim: Claim, value: Any) -> RunFacts:
+    """Return the facts of the run of a claim whose decoded input is `value`."""
+    return RunFacts(uid=claim.uid, started_at_ms=claim.started_at_ms, input=value, attempt=claim.attempt)
