@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
 
+CHANGES = 2
+"""Exit code of changes: `drift`, `plan --exit-code`, `diff --exit-code`, `fmt --check`, `lint --diff`."""
 GLOBAL_OPTIONS = "Global options"
 
 DirectoryOption = Annotated[

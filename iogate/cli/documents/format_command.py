@@ -6,18 +6,16 @@ Invariant: a file is replaced as a whole, or stays as it is; a difference shows 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iogate.cli.documents.problems import problem_json, show_problems
+from iogate.cli.documents.source_diff import unified_diff
 from iogate.cli.messages import counted
-from iogate.cli.plans.plan_command import CHANGES
 from iogate.cli.render import Output, write_document, write_stderr, write_stdout
-from iogate.cli.session import Session, command
+from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound, Refused
 
 if TYPE_CHECKING:
@@ -201,53 +199,9 @@ def _stdin(session: Session, name: str, *, check: bool, diff: bool) -> None:
 
 
 def _show_difference(formatted: Formatted, name: str) -> None:
-    """Print a unified diff; its lines have literal secrets masked."""
+    """Print a unified diff with literal secrets masked."""
     from iogate.documents.yaml.reader import read_text
 
     assert formatted.text is not None
-    sources = (formatted.reading.source, read_text(formatted.text, name).source)
-    before, after = (_Lines.of(source) for source in sources)
-    write_stdout(f"--- {name}\n+++ {name}")
-    for line in _hunks(before, after):
+    for line in unified_diff(formatted.reading.source, read_text(formatted.text, name).source, name):
         write_stdout(line)
-
-
-class _Lines:
-    """Lines of a file for comparison, and as they are shown."""
-
-    def __init__(self, real: Sequence[str], shown: Sequence[str]) -> None:
-        self.real = real
-        self.shown = shown
-
-    @classmethod
-    def of(cls, source: Source) -> _Lines:
-        """Return the lines of a file."""
-        from iogate.documents.formatter.lexer import LINE_BREAK
-
-        breaks = [*LINE_BREAK.findall(source.text), ""]
-        real = [line + each for line, each in zip(source.lines, breaks, strict=True)]
-        shown = [source.line(number) or "" for number in range(1, len(real) + 1)]
-        if real[-1]:
-            shown[-1] += "\n\\ No newline at end of file"
-        else:
-            real.pop()
-        return cls(real, shown)
-
-
-def _hunks(before: _Lines, after: _Lines) -> Iterator[str]:
-    groups = SequenceMatcher(None, before.real, after.real, autojunk=False).get_grouped_opcodes(3)
-    for group in groups:
-        first, last = group[0], group[-1]
-        yield f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@"
-        for tag, start, end, new_start, new_end in group:
-            if tag == "equal":
-                yield from (" " + line for line in before.shown[start:end])
-                continue
-            yield from ("-" + line for line in before.shown[start:end])
-            yield from ("+" + line for line in after.shown[new_start:new_end])
-
-
-def _range(start: int, end: int) -> str:
-    """Return a range of lines as in unified diffs."""
-    length = end - start
-    return f"{start + (length > 0)},{length}"

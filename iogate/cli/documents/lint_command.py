@@ -8,7 +8,6 @@ and never adds an error.
 from __future__ import annotations
 
 import codecs
-import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +19,11 @@ import typer
 from iogate.cli import completion
 from iogate.cli.documents.bundle import CheckResult, check_documents
 from iogate.cli.documents.problems import problem_json, show_problems
+from iogate.cli.documents.source_diff import unified_diff
 from iogate.cli.messages import counted, did_you_mean
 from iogate.cli.render import Output
 from iogate.cli.reports.problems import FORMATS, ProblemReport, settings_problems
-from iogate.cli.session import Session, command
+from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, Misused, Refused
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def lint(
     """Report everything that `validate` reports, and advice about what is valid and probably not intended.
 
     Raises:
-        InvalidFiles: there are errors, with `--strict` warnings, or with `--diff` changes.
+        InvalidFiles: there are errors, or with `--strict` warnings.
+        Exit: with `--diff`, there are corrections.
         Misused: an option names no rule.
     """
     if diff and session.screen.output in FORMATS:
@@ -123,7 +124,12 @@ def _conclude(
     diff: bool,
     given: list[Path] | None,
 ) -> None:
-    """Print the summary on stderr, and raise InvalidFiles if the command fails."""
+    """Print the summary on stderr.
+
+    Raises:
+        InvalidFiles: the command fails.
+        Exit: `diff` shows corrections.
+    """
     screen, files = session.screen, len(linted.checked.documents.sources)
     if not files and not counts["error"]:
         where = ", ".join(map(str, given or ("apis.d", "workflows.d")))
@@ -132,10 +138,9 @@ def _conclude(
     corrections = sum(map(len, linted.made.values()))
     if diff:
         if corrections:
-            raise InvalidFiles(
-                f"{counted(corrections, 'correction')} in {counted(len(linted.made), 'file')}",
-                hint='make them with "iogate lint --fix"',
-            )
+            made = f"{counted(corrections, 'correction')} in {counted(len(linted.made), 'file')}"
+            screen.note(f'{made}: make them with "iogate lint --fix"')
+            raise typer.Exit(CHANGES)
         screen.note(f"{counted(files, 'file')}: nothing to correct")
         return
     if corrections:
@@ -168,12 +173,7 @@ class _Linted:
     def diffs(self) -> dict[str, str]:
         """Return a unified diff for each corrected file, with secrets masked."""
         after = self.checked.sources
-        return {
-            path: "\n".join(
-                difflib.unified_diff(_shown(self.before[path]), _shown(after[path]), path, path, lineterm="")
-            )
-            for path in self.edited
-        }
+        return {path: "\n".join(unified_diff(self.before[path], after[path], path)) for path in self.edited}
 
     def write(self) -> None:
         """Write the corrected files.
@@ -240,12 +240,6 @@ def _lint(
         edited=edited,
         made=made,
     )
-
-
-def _shown(source: Source) -> list[str]:
-    """Return the lines of a file with literal secrets masked, without the empty one behind the last break."""
-    lines = [source.line(number) or "" for number in range(1, len(source.lines) + 1)]
-    return lines[:-1] if lines and not lines[-1] else lines
 
 
 def _once(

@@ -14,7 +14,7 @@ from iogate.cli.options import parse_seconds
 from iogate.cli.plans.deletion_options import OrphansOption, SelectOption
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.render import Output
-from iogate.cli.session import Session, command
+from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, IogateError, Misused
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from iogate.store.store import Store
 
 PANEL = "Live"
-CHANGES = 2
-"""Exit code of changes: `plan --exit-code`, `fmt --check`, `fmt --diff`."""
 
 
 def register(app: typer.Typer) -> None:

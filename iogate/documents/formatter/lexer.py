@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import yaml
 
+from iogate.documents.yaml.source import LINE_BREAK
+
 LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-LINE_BREAK: Final = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 BLOCK_HEADER: Final = re.compile(r"([|>])([-+0-9]*)[ \t]*(#[^\r\n\x85\u2028\u2029]*)?")
 _COMMENT: Final = re.compile(r"#[^\r\n\x85\u2028\u2029]*")
 

@@ -12,8 +12,9 @@ from typing import Any, cast
 
 import yaml
 
-from iogate.documents.formatter.lexer import BLOCK_HEADER, LINE_BREAK, LOADER, Lexer
+from iogate.documents.formatter.lexer import BLOCK_HEADER, LOADER, Lexer
 from iogate.documents.formatter.syntax import Alias, Collection, Document, Entry, Scalar, Style, Value
+from iogate.documents.yaml.source import LINE_BREAK
 
 _CORE = "tag:yaml.org,2002:"
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import yaml
 
-from iogate.documents.formatter.lexer import LINE_BREAK
 from iogate.documents.formatter.syntax import Scalar
 from iogate.documents.yaml.scalars import UnfitNumber, resolve
+from iogate.documents.yaml.source import LINE_BREAK
 
 _INDICATORS: Final = re.compile(r"""[:#,\[\]{}&*!|>'"%@`\\]|^[-?]""")
 _EXPRESSION: Final = re.compile(r"\$\{.*\}")

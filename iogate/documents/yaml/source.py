@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from iogate.documents.yaml.masking import mask_by_shape
 
 # libyaml counts exactly these as line breaks; positions must agree with it.
-_BREAKS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+LINE_BREAK: Final = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 
 class Span(NamedTuple):
@@ -40,8 +40,13 @@ class Source:
     @property
     def lines(self) -> list[str]:
         if self._lines is None:
-            self._lines = _BREAKS.split(self.text)
+            self._lines = LINE_BREAK.split(self.text)
         return self._lines
+
+    def lines_with_breaks(self) -> list[str]:
+        """Return the lines as they are, each with its line break; the last one has none."""
+        breaks = [*LINE_BREAK.findall(self.text), ""]
+        return [line + each for line, each in zip(self.lines, breaks, strict=True)]
 
     def line(self, number: int) -> str | None:
         """Return the line with literal secrets masked by asterisks; None if it does not exist."""
@@ -59,10 +64,10 @@ class Source:
     def index_of(self, line: int, column: int) -> int:
         """Return the index in the text of a position, which must exist."""
         if self._starts is None:
-            self._starts = [0, *(found.end() for found in _BREAKS.finditer(self.text))]
+            self._starts = [0, *(found.end() for found in LINE_BREAK.finditer(self.text))]
         return self._starts[line - 1] + column - 1
 
     def span_at(self, index: int) -> Span:
         """Return the position of a character of the text."""
-        before = _BREAKS.split(self.text[:index])
+        before = LINE_BREAK.split(self.text[:index])
         return Span(len(before), len(before[-1]) + 1)
