@@ -1,8 +1,8 @@
 """Apply of a bundle: compare, guard, publish, and wait until the running processes have loaded it.
 
-    read live ──► difference ──► guard ──► publish if live is still the one read ──► wait for processes
-        ▲                                        │ moved, and the caller named no revision
-        └────────────────────────────────────────┘ at most ATTEMPTS times
+    read live ──► guard ──► plan ──► publish if live is still the one read ──► wait for processes
+        ▲                               │ moved, and the caller named no revision
+        └───────────────────────────────┘ at most ATTEMPTS times
 
 Invariant: only the revision that the guard has checked is replaced; a revision that goes live in between is
 never overwritten unchecked.
@@ -15,18 +15,19 @@ from typing import Any
 
 import msgspec
 
-from iogate.compiler.revision import Bundle, Revision
+from iogate.compiler.revision import Bundle
 from iogate.errors import NotTaken, Refused
 from iogate.reconcile import guard
-from iogate.reconcile.diff import Difference, difference
 from iogate.reconcile.guard import NOTHING_ALLOWED, Allowed
+from iogate.reconcile.live_plan import compare, live
+from iogate.reconcile.plan import Plan
 from iogate.store.revisions.convergence import Convergence
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
 from iogate.store.store import Store
 
 ATTEMPTS = 5
-"""Maximum number of attempts; after each conflict the difference and the guard are evaluated again."""
+"""Maximum number of attempts; after each conflict the guard and the plan are evaluated again."""
 WAIT_S = 5.0
 BUSY = "IOG632"
 LATE = "IOG633"
@@ -40,7 +41,8 @@ class Applied:
     digest: str
     previous: int | None
     """The revision that was live before; None if there was none."""
-    difference: Difference
+    plan: Plan
+    """Changes from that revision, with those facts that the caller has read."""
     convergence: Convergence | None = None
     """State of the gateways and workers after the wait; None before it."""
 
@@ -55,8 +57,8 @@ class Applied:
             "digest": self.digest,
             "previous": self.previous,
             "changed": self.changed,
-            **self.difference.to_json(),
             "processes": None if self.convergence is None else self.convergence.to_json(),
+            "plan": self.plan.to_json(),
         }
 
 
@@ -93,15 +95,26 @@ async def apply(
     wait_s: float = WAIT_S,
     origin: Origin | None = None,
     clear_overrides: bool = False,
+    plan: Plan | None = None,
 ) -> Applied:
     """Make the bundle live and wait up to `wait_s` until every gateway and worker has loaded it.
 
     `origin` is stored with a new revision, together with a summary of its changes. With `expected`, only that
-    revision is replaced (0: there must be none). `clear_overrides` ends the overrides of its APIs in the same
-    step. Raises Refused (guard, stale `expected`), NotConverged, StoreUnavailable.
+    revision is replaced (0: there must be none); `plan` then gives the changes from it, if the caller has
+    compared the two already. `clear_overrides` ends the overrides of the APIs in the same step.
+
+    Raises Refused (guard, stale `expected`), NotFound or NotAuthentic for a live revision that cannot be
+    compared, NotConverged, StoreUnavailable.
     """
+    assert plan is None or expected is not None, "a plan starts from a revision"
     applied = await _publish(
-        store, bundle, expected=expected, allowed=allowed, origin=origin, clear_overrides=clear_overrides
+        store,
+        bundle,
+        expected=expected,
+        allowed=allowed,
+        origin=origin,
+        clear_overrides=clear_overrides,
+        plan=plan,
     )
     return await _converge(store, applied, wait_s)
 
@@ -115,14 +128,12 @@ async def undo(store: Store, applied: Applied, origin: Origin, *, wait_s: float 
     assert applied.previous is not None, "the caller checks that there is a revision to return to"
     bundle = await store.revisions.bundle(applied.previous)
     now = await store.revisions.load(applied.number)
-    changes = difference(now, bundle.revision)
+    changes = await compare(store, now, bundle)
     described = msgspec.structs.replace(
-        origin, action="rollback", restores=applied.previous, changes=changes.summary()
+        origin, action="rollback", restores=applied.previous, changes=changes.past_summary()
     )
     number = await store.revisions.publish(bundle, expected=applied.number, origin=described)
-    undone = Applied(
-        number=number, digest=bundle.revision.digest, previous=applied.number, difference=changes
-    )
+    undone = Applied(number=number, digest=bundle.revision.digest, previous=applied.number, plan=changes)
     return await _converge(store, undone, wait_s)
 
 
@@ -134,17 +145,6 @@ async def _converge(store: Store, applied: Applied, wait_s: float) -> Applied:
     return applied
 
 
-async def live(store: Store) -> tuple[int, Revision] | None:
-    """Return the live revision with its number; None if nothing was ever applied.
-
-    Raises WrongStore if another release wrote it, NotAuthentic if it is forged.
-    """
-    found = await store.revisions.live()
-    if found is None:
-        return None
-    return found[0], await store.revisions.load(found[0])
-
-
 async def _publish(
     store: Store,
     bundle: Bundle,
@@ -153,16 +153,18 @@ async def _publish(
     allowed: Allowed,
     origin: Origin | None,
     clear_overrides: bool,
+    plan: Plan | None,
 ) -> Applied:
     conflict: Conflict | None = None
     for _ in range(ATTEMPTS):
-        before = await live(store)
-        number, revision = before if before is not None else (0, None)
+        number, before = await live(store)
         if expected is not None and number != expected:
             raise Conflict(number, expected)
-        guard.check(revision, bundle.revision, allowed)
-        changes = difference(revision, bundle.revision)
-        described = None if origin is None else msgspec.structs.replace(origin, changes=changes.summary())
+        guard.check(before, bundle.revision, allowed)
+        changes = plan if plan is not None else await compare(store, before, bundle)
+        described = (
+            None if origin is None else msgspec.structs.replace(origin, changes=changes.past_summary())
+        )
         try:
             published = await store.revisions.publish(
                 bundle, expected=number, origin=described, clear_overrides=clear_overrides
@@ -174,7 +176,7 @@ async def _publish(
             number=published,
             digest=bundle.revision.digest,
             previous=number or None,
-            difference=changes,
+            plan=changes,
         )
     raise Refused(
         f"the live revision changed {ATTEMPTS} times while this apply was under way",

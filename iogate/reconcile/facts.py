@@ -63,6 +63,9 @@ class Facts:
     """Ids of APIs that were deleted, and would start disabled if they return."""
 
 
+NO_FACTS: Final = Facts()
+
+
 async def read(store: Store, before: Revision, after: Revision) -> Facts:
     """Read the facts that the differences between two revisions need.
 

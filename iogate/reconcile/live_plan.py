@@ -1,6 +1,7 @@
 """Plan of a bundle against the live revision of a store.
 
-Called by the commands that plan and apply. Invariant: only programs that differ are read from the store.
+Called by the commands that plan and publish, and by apply. Invariant: only programs that differ are read
+from the store.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ import msgspec
 
 from iogate.compiler.revision import Bundle, Revision
 from iogate.reconcile import facts as live_facts
-from iogate.reconcile.apply import live
-from iogate.reconcile.facts import CaseVerdicts, Facts
+from iogate.reconcile.facts import NO_FACTS, CaseVerdicts, Facts
 from iogate.reconcile.plan import NOTHING, Plan, Side, plan, programs_to_compare
 from iogate.reconcile.wanted import EVERYTHING, Scope, wanted
 from iogate.store.store import Store
@@ -39,6 +39,26 @@ class LivePlan:
     plan: Plan
 
 
+async def live(store: Store) -> tuple[int, Revision]:
+    """Return the live revision with its number; 0 and an empty one if nothing was ever applied.
+
+    Raises WrongStore if another release wrote it, NotAuthentic if it is forged.
+    """
+    found = await store.revisions.live()
+    if found is None:
+        return 0, NOTHING.revision
+    return found[0], await store.revisions.load(found[0])
+
+
+async def compare(store: Store, before: Revision, bundle: Bundle, facts: Facts = NO_FACTS) -> Plan:
+    """Return the plan from a revision of the store to a bundle.
+
+    Raises NotFound for a program that the store has lost, NotAuthentic for a forged one, StoreUnavailable.
+    """
+    programs = await load_programs(store, programs_to_compare(before, bundle.revision))
+    return plan(Side(revision=before, programs=programs), Side.of(bundle), facts)
+
+
 async def against_live(
     store: Store,
     files: Bundle,
@@ -54,25 +74,20 @@ async def against_live(
     Raises NotFound or Refused as `wanted` does, WrongStore or NotAuthentic for a live revision that cannot be
     read, StoreUnavailable.
     """
-    found = await live(store)
-    number, before = found if found is not None else (0, NOTHING.revision)
+    number, before = await live(store)
     bundle = wanted(before, files, scope)
     facts = await live_facts.read(store, before, bundle.revision)
     if restores:
         facts = replace(facts, deleted=frozenset())
     if cases is not None:
         facts = replace(facts, cases=cases(before, bundle.revision))
-    old = Side(
-        revision=before,
-        programs=await load_programs(store, programs_to_compare(before, bundle.revision)),
-    )
     return LivePlan(
         number=number,
         before=before,
         bundle=bundle,
         files=files.revision.digest,
         facts=facts,
-        plan=plan(old, Side.of(bundle), facts),
+        plan=await compare(store, before, bundle, facts),
     )
 
 

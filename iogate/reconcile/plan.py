@@ -26,7 +26,14 @@ from iogate.reconcile.shown_values import shown
 Type = Literal["api", "workflow", "schedule", "resource"]
 Action = Literal["add", "change", "delete"]
 
-TYPES: Final[tuple[Type, ...]] = ("api", "workflow", "schedule", "resource")
+TYPES: Final[Mapping[Type, str]] = {
+    "api": "API",
+    "workflow": "workflow",
+    "schedule": "schedule",
+    "resource": "resource",
+}
+"""Types of objects in the order of a plan, with their names in sentences."""
+_DONE: Final[Mapping[Action, str]] = {"add": "added", "change": "changed", "delete": "deleted"}
 _NOT_SHOWN: Final = frozenset({"source", "program", "id"})
 
 
@@ -98,7 +105,7 @@ class Plan:
 
     def count(self, action: Action) -> int:
         """Return the number of objects with this action."""
-        return sum(change.action == action for change in self.changes)
+        return len(self.ids(action))
 
     @property
     def marked(self) -> dict[str, int]:
@@ -106,10 +113,12 @@ class Plan:
         found = [meaning.severity for change in self.changes for meaning in change.meanings]
         return {severity: found.count(severity) for severity in ("breaking", "weakening")}
 
-    def deleted(self, type_: Type) -> list[str]:
-        """Return the ids of the deleted objects of a type, sorted."""
+    def ids(self, action: Action, type_: Type | None = None) -> list[str]:
+        """Return the ids of the objects with this action, of one type or of all types, sorted."""
         return sorted(
-            change.id for change in self.changes if change.action == "delete" and change.type == type_
+            change.id
+            for change in self.changes
+            if change.action == action and (type_ is None or change.type == type_)
         )
 
     def summary(self) -> str:
@@ -117,16 +126,15 @@ class Plan:
         if not self.changes:
             return "No changes: live is the same as the files"
         counts = f"{self.count('add')} to add, {self.count('change')} to change"
-        return f"Plan: {counts}, {self.count('delete')} to delete{self._marks()}"
+        return f"Plan: {counts}, {self.count('delete')} to delete{self.marks()}"
 
     def past_summary(self) -> str:
-        """Return one line about two revisions: `2 added, 1 changed, 1 deleted`."""
-        if not self.changes:
-            return "No differences"
-        counts = f"{self.count('add')} added, {self.count('change')} changed"
-        return f"{counts}, {self.count('delete')} deleted{self._marks()}"
+        """Return one line about two revisions: `2 APIs added, 1 changed; 1 workflow deleted`."""
+        found = (_past_counts(self, type_) for type_ in TYPES)
+        return "; ".join(counts for counts in found if counts) or "no changes"
 
-    def _marks(self) -> str:
+    def marks(self) -> str:
+        """Return the numbers of breaking and weakening meanings: ` (1 breaking)`; empty without any."""
         marks = [f"{number} {severity}" for severity, number in self.marked.items() if number]
         return f" ({', '.join(marks)})" if marks else ""
 
@@ -151,8 +159,20 @@ def plan(before: Side | None, after: Side, facts: Facts) -> Plan:
         *_schedule_changes(old.revision, after.revision, facts),
         *_resource_changes(old.revision, after.revision),
     ]
-    ordered = sorted(found, key=lambda each: (rank(each.severity), TYPES.index(each.type), each.id))
+    order = list(TYPES)
+    ordered = sorted(found, key=lambda each: (rank(each.severity), order.index(each.type), each.id))
     return Plan(changes=tuple(ordered))
+
+
+def _past_counts(plan: Plan, type_: Type) -> str:
+    """Return the counts of one type, whose name only the first one has: `2 APIs added, 1 changed`."""
+    counts: list[str] = []
+    for action, done in _DONE.items():
+        number = len(plan.ids(action, type_))
+        if number:
+            name = "" if counts else f" {TYPES[type_]}" if number == 1 else f" {TYPES[type_]}s"
+            counts.append(f"{number}{name} {done}")
+    return ", ".join(counts)
 
 
 def programs_to_compare(before: Revision, after: Revision) -> set[str]:

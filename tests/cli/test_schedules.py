@@ -46,17 +46,15 @@ def test_an_apply_reports_added_and_removed_schedules(project: Cli) -> None:
     assert "\nrevision 1: 1 workflow added; 1 schedule added\n" in out
     project.write("workflows.d/report.yaml", REPORT % "schedule: {every: PT5M}")
     found = project("apply", "--yes", "-o", "json").json
-    (changed,) = found["schedules"]["changed"]
-    assert changed["id"] == "shop/report"
-    assert {"name": "kind", "before": "cron", "after": "every"} in changed["fields"]
     (planned,) = found["plan"]["changes"]
+    assert (planned["action"], planned["type"], planned["id"]) == ("change", "schedule", "shop/report")
     assert planned["meanings"][0]["text"].startswith(
         "schedule changed (cron 0 6 * * * → every 5m): next tick moves to"
     )
     project.write("workflows.d/report.yaml", REPORT % "")
     out = project("apply", "--yes").out
     assert "- schedule shop/report\n    caution    schedule removed (every 5m)\n" in out
-    assert "\nrevision 3: 1 workflow changed; 1 schedule removed\n" in out
+    assert "\nrevision 3: 1 schedule deleted\n" in out
 
 
 def test_lists_show_the_next_tick(project: Cli, redis_url: str) -> None:

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from iogate.errors import NotTaken, Refused
-from iogate.reconcile.apply import ATTEMPTS, NotConverged, apply, live, undo
+from iogate.reconcile.apply import ATTEMPTS, NotConverged, apply, undo
 from iogate.reconcile.guard import FOLDER
+from iogate.reconcile.live_plan import live
 from iogate.store.maintenance.presence import Process
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
@@ -26,11 +27,11 @@ async def gateway(store: Store, revision: int, name: str = "g1") -> None:
 
 
 async def test_the_first_apply_makes_revision_one(store: Store) -> None:
-    assert await live(store) is None
+    assert (await live(store))[0] == 0
     made = bundle(api())
     applied = await apply(store, made)
     assert (applied.number, applied.previous, applied.changed) == (1, None, True)
-    assert applied.difference.apis.added == ("orders/submit",)
+    assert applied.plan.ids("add", "api") == ["orders/submit"]
     assert await live(store) == (1, made.revision)
     assert applied.to_json()["revision"] == 1
     for digest, program in made.programs.items():
@@ -40,7 +41,7 @@ async def test_the_first_apply_makes_revision_one(store: Store) -> None:
 async def test_the_same_files_again_change_nothing(store: Store) -> None:
     await apply(store, bundle(api()))
     applied = await apply(store, bundle(api()))
-    assert (applied.number, applied.changed, bool(applied.difference)) == (1, False, False)
+    assert (applied.number, applied.changed, bool(applied.plan)) == (1, False, False)
 
 
 async def test_apply_waits_until_running_gateways_have_loaded_it(store: Store) -> None:
@@ -137,7 +138,7 @@ async def test_an_apply_is_undone_as_a_revision_of_its_own(store: Store) -> None
     assert (undone.number, undone.digest, undone.previous) == (3, first.digest, 2)
     assert await store.revisions.live() == (3, first.digest)
     assert await store.revisions.origin(3) == Origin(
-        author="bob", message="why", action="rollback", restores=1, changes="1 API changed, 1 removed"
+        author="bob", message="why", action="rollback", restores=1, changes="1 API changed, 1 deleted"
     )
     await apply(store, bundle(kept, protected, api("e/f", program=program)))
     with pytest.raises(Conflict, match="the live revision is 4, not 2"):

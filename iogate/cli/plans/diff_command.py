@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import completion
-from iogate.cli.plans.plan_command import CHANGES
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.render import Output
-from iogate.cli.session import Session, command
+from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import Misused, NotFound
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ async def diff(
     found = plan(Side.of(old), Side.of(new), Facts())
     note = f"from {_called(before, first)} to {_called(after, second)}"
     session.screen.note(note, style="bright_black")
-    summary = found.past_summary()
+    summary = found.past_summary() + found.marks()
     session.screen.data(
         "diff",
         {

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli.messages import counted
-from iogate.cli.plans.plan_command import CHANGES, overrides_json
+from iogate.cli.plans.plan_command import overrides_json
 from iogate.cli.plans.plan_text import plan_lines
-from iogate.cli.session import Session, command
+from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import NotFound
 
 if TYPE_CHECKING:
@@ -79,13 +79,10 @@ async def _plan(store: Store, settings: Settings, *, live_only: bool) -> LivePla
     from iogate.cli.documents.bundle import compile_or_fail
     from iogate.cli.plans.case_verdicts import case_reader
     from iogate.compiler.revision import Bundle
-    from iogate.reconcile.apply import live
-    from iogate.reconcile.live_plan import against_live
-    from iogate.reconcile.plan import NOTHING
+    from iogate.reconcile.live_plan import against_live, live
 
     if live_only:
-        found = await live(store)
-        revision = found[1] if found is not None else NOTHING.revision
+        _, revision = await live(store)
         return await against_live(store, Bundle(revision=revision, programs={}))
     checked = compile_or_fail(settings, purpose="apply")
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"

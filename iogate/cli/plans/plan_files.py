@@ -173,6 +173,7 @@ async def publish(
             wait_s=how.wait_s,
             origin=how.origin,
             clear_overrides=how.clear_overrides,
+            plan=found.plan,
         )
     except NotConverged as error:
         late, applied = error, error.applied
@@ -182,12 +183,10 @@ async def publish(
     for_programs = session.screen.output is not Output.TEXT  # a large plan takes a while
     session.screen.data(
         how.schema,
-        {**applied.to_json(), "rolledBack": rolled_back, "plan": found.plan.to_json()}
-        if for_programs
-        else {},
+        {**applied.to_json(), "rolledBack": rolled_back} if for_programs else {},
         [summarize(applied), describe_convergence(applied)],
     )
-    closed = [api for api in applied.difference.apis.added if api in gates and not gates[api].enabled]
+    closed = [api for api in applied.plan.ids("add", "api") if api in gates and not gates[api].enabled]
     if closed:
         session.screen.note(f"not enabled yet: iogate enable {' '.join(closed)}")
     if undone:

@@ -59,7 +59,7 @@ def test_nothing_is_deleted_without_its_flag(project: Cli) -> None:
     assert "this would delete 1 API (shop/lacking) [IOG708]" in ran.err
     assert "pass --prune to delete, or --keep-orphans to keep what the files lack" in ran.err
     assert revision(project) == 1
-    assert "revision 2: 1 API added, 1 removed" in project("apply", "--yes", "--prune").out
+    assert "revision 2: 1 API added, 1 deleted" in project("apply", "--yes", "--prune").out
     project.write("apis.d/shop.yaml", ONE)
     assert "pass --prune --max-deletes 7 to delete" in project("apply", "--yes", code=4).err
     assert project("plan", "-o", "json").json["needs"] == ["--prune", "--max-deletes 7"]
@@ -162,7 +162,7 @@ def test_a_saved_plan_is_applied_without_a_question(project: Cli) -> None:
     assert (found["schema"], found["base"], found["project"]) == ("iogate.plan-file/v1", 1, "default")
     assert "SHOP_TOKEN" not in json.dumps(found)
     assert "[IOG708]" in project("apply", "plan.json", code=4).err, "it needs the flags, too"
-    assert "revision 2: 1 API added, 1 removed" in project("apply", "plan.json", "--prune").out
+    assert "revision 2: 1 API added, 1 deleted" in project("apply", "plan.json", "--prune").out
 
 
 def test_a_saved_plan_keeps_its_selection(project: Cli) -> None:

@@ -122,7 +122,7 @@ def test_watch_applies_a_change_and_keeps_the_revision_if_it_is_invalid(tmp_path
         until(lambda: "the live revision is unchanged" in place.err)
         assert place.call("/v1/api/shop/buy/async", {})[0] == 202
         document.write_text(API.replace("  buy:", "  purchase:"))
-        until(lambda: "revision 2: 1 API added, 1 removed" in place.err)
+        until(lambda: "revision 2: 1 API added, 1 deleted" in place.err)
         assert place.call("/v1/api/shop/buy/async", {})[0] == 404
         assert place.call("/v1/api/shop/purchase/async", {})[0] == 202
         workflow = tmp_path / "workflows.d/buy.yaml"
@@ -195,14 +195,25 @@ def test_apply_reports_changes_and_disabled_apis(cli: Cli) -> None:
         cli.write("apis.d/shop.yaml", API.replace("  buy:", "  purchase:"))
         assert "[IOG708]" in cli("apply", "--yes", code=4).err
         changed = cli("apply", "--yes", "--prune", "-o", "json").json
-        assert changed["plan"]["summary"]["delete"] == 1
+        assert changed.keys() == {
+            *("schema", "revision", "digest", "previous", "changed", "processes", "rolledBack", "plan")
+        }
         assert changed["schema"] == "iogate.apply/v1"
         assert (changed["revision"], changed["previous"], changed["changed"]) == (2, 1, True)
-        assert changed["apis"]["added"] == ["shop/purchase"]
-        assert changed["apis"]["removed"] == ["shop/buy"]
+        assert {(each["action"], each["id"]) for each in changed["plan"]["changes"]} == {
+            ("add", "shop/purchase"),
+            ("delete", "shop/buy"),
+        }
+        assert changed["plan"]["summary"] == {
+            "add": 1,
+            "change": 0,
+            "delete": 1,
+            "breaking": 1,
+            "weakening": 0,
+        }
         (cli.root / "apis.d/shop.yaml").unlink()
         assert "--allow-empty" in cli("apply", "--yes", code=4).err
-        assert "3 removed" not in cli("apply", "--yes", "--prune", "--allow-empty").out
+        assert "3 deleted" not in cli("apply", "--yes", "--prune", "--allow-empty").out
         cli.write("apis.d/shop.yaml", API)
         assert "shop/buy" in cli("apply", "--yes").err  # it was deleted, so it comes back disabled
     finally:

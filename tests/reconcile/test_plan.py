@@ -1,0 +1,92 @@
+"""Plan of two revisions: complete, symmetric, empty only if nothing changes, and summed up in one line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iogate.auth.model import EnvSecret, TokenAuth
+from iogate.compiler.revision import Revision, Workflow, canonical, digest_of
+from iogate.compiler.schedules import Schedule
+from iogate.reconcile.facts import NO_FACTS
+from iogate.reconcile.plan import Plan, Side, plan
+from tests.reconcile.revisions import api, revision
+
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    name: {"document": {"name": "a"}, "do": [{name: {"set": {}}}]} for name in ("one", "two")
+}
+ONE, TWO = map(digest_of, DEFINITIONS.values())
+PROGRAMS = {digest_of(each): canonical(each) for each in DEFINITIONS.values()}
+
+
+def compared(before: Revision | None, after: Revision) -> Plan:
+    """Return the plan from one revision to another."""
+    old = None if before is None else Side(revision=before, programs=PROGRAMS)
+    return plan(old, Side(revision=after, programs=PROGRAMS), NO_FACTS)
+
+
+def test_added_deleted_and_changed_objects_are_listed_and_counted() -> None:
+    before = revision(api("a/gone"), api("a/kept"), api("a/new-auth"), workflows={"s/a:1.0.0": ONE}, x="1")
+    after = revision(
+        api("a/came"),
+        api("a/kept"),
+        api("a/new-auth", auth=TokenAuth(tokens={"token": (EnvSecret(name="T"),)}), timeout_s=5.0),
+        workflows={"s/a:1.0.0": TWO, "s/b:1.0.0": ONE},
+        x="2",
+    )
+    found = compared(before, after)
+    assert (found.ids("add"), found.ids("delete")) == (["a/came", "s/b:1.0.0"], ["a/gone"])
+    assert found.ids("change") == ["a/new-auth", "s/a:1.0.0", "x"]
+    assert found.ids("change", "api") == ["a/new-auth"]
+    assert found.past_summary() == (
+        "1 API added, 1 changed, 1 deleted; 1 workflow added, 1 changed; 1 resource changed"
+    )
+    assert found.summary() == f"Plan: 2 to add, 3 to change, 1 to delete{found.marks()}"
+    assert "breaking" in found.marks(), "callers of a deleted API get a 404"
+
+
+def test_the_path_of_a_file_is_no_difference() -> None:
+    found = compared(revision(api(source="a.yaml")), revision(api(source="b.yaml")))
+    assert not found
+    assert (found.past_summary(), found.marks()) == ("no changes", "")
+
+
+def scheduled(program: str, **fields: Any) -> Revision:
+    """Return a revision with a scheduled workflow."""
+    schedule = Schedule(**{"kind": "every", "program": program, "milliseconds": 1_000, **fields})
+    return Revision(apis={}, workflows={"s/a:1.0.0": Workflow(program=program, schedule=schedule)})
+
+
+def test_a_schedule_is_compared_separately_from_its_workflow() -> None:
+    assert compared(scheduled(ONE), scheduled(TWO)).past_summary() == "1 workflow changed"
+    assert compared(scheduled(ONE), scheduled(ONE, missed="all")).past_summary() == "1 schedule changed"
+    found = compared(scheduled(ONE), revision(workflows={"s/a:1.0.0": ONE}))
+    assert (found.ids("delete"), found.past_summary()) == (["s/a"], "1 schedule deleted")
+    found = compared(scheduled(ONE, kind="on"), scheduled(TWO, kind="on"))
+    assert found.ids("change", "schedule") == ["s/a"], "another strategy"
+
+
+def test_all_objects_are_new_without_a_previous_revision() -> None:
+    found = compared(None, revision(api("a/b"), api("a/c"), workflows={"s/a:1.0.0": ONE}))
+    assert found.past_summary() == "2 APIs added; 1 workflow added"
+
+
+revisions = st.builds(
+    lambda apis, workflows: revision(
+        *(api(name, timeout_s=time) for name, time in apis.items()), workflows=workflows
+    ),
+    st.dictionaries(st.sampled_from(["a/a", "a/b", "a/c"]), st.sampled_from([1.0, 2.0])),
+    st.dictionaries(st.sampled_from(["s/a:1.0.0", "s/b:1.0.0"]), st.sampled_from([ONE, TWO])),
+)
+
+
+@given(revisions, revisions)
+def test_the_plan_is_empty_only_for_equal_revisions_and_symmetric(before: Revision, after: Revision) -> None:
+    forth, back = compared(before, after), compared(after, before)
+    assert bool(forth) is (before.digest != after.digest)
+    assert (forth.ids("add"), forth.ids("delete")) == (back.ids("delete"), back.ids("add"))
+    assert forth.ids("change") == back.ids("change")
+    json.dumps(forth.to_json())
