@@ -1,4 +1,4 @@
-"""Drift: what the store holds beside, or against, the live revision.
+"""Drift: differences of the store from the live revision.
 
 Called by the command `drift`. Invariant: only what `apply` and `rollback` write is compared; the load of APIs
 and the progress of schedules are no drift.

@@ -1,4 +1,4 @@
-"""Guard of a publish against deletions that nobody has asked for. Pure.
+"""Guard of a publish against accidental deletions. Pure.
 
 Invariants: a protected API is never deleted; no other API and no workflow is deleted without its permission.
 """
@@ -51,7 +51,7 @@ def deletions(before: Revision, after: Revision) -> tuple[list[str], list[str]]:
 
 
 def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:
-    """Check that `after` deletes nothing beyond what is allowed.
+    """Check that `after` deletes no more than the options allow.
 
     Raises Refused if it does.
     """
@@ -106,6 +106,7 @@ def needed(before: Revision | None, after: Revision, allowed: Allowed = NOTHING_
 
 
 def _check_protected(before: Revision, apis: list[str]) -> None:
+    """Raise Refused if a deleted API is protected."""
     protected = [identity for identity in apis if before.apis[identity].protect]
     if protected:
         one = len(protected) == 1

@@ -22,7 +22,7 @@ MAX_TEXT: Final = 60
 
 
 def shown(path: Pointer, value: Any) -> Any:
-    """Return the value at a path of a document, with `[redacted]` in place of what may be secret."""
+    """Return the value at a path of a document, with `[redacted]` in place of possible secrets."""
     if value is ABSENT:
         return None
     if path[:1] == ("auth",):

@@ -25,7 +25,7 @@ _EXPECTED: Final = "true, false, or a list of digests, each sha256: and 64 hexad
 
 
 def allowed_digests(allow_run: AllowRun, kind: str) -> tuple[str, ...] | None:
-    """Return the digests of what may run of a kind; None if all of that kind may."""
+    """Return the digests of the allowed processes of a kind; None if all are allowed."""
     if isinstance(allow_run, tuple):
         return None if kind in allow_run else ()
     found = {str(name): value for name, value in allow_run.items()}.get(kind, False)
@@ -33,7 +33,7 @@ def allowed_digests(allow_run: AllowRun, kind: str) -> tuple[str, ...] | None:
 
 
 def lists_digests(allow_run: AllowRun, kind: str) -> bool:
-    """Tell whether the setting names what may run of a kind by digest."""
+    """Tell whether the setting lists the allowed processes of a kind by digest."""
     return not isinstance(allow_run, tuple) and any(
         name == kind and isinstance(each, tuple) for name, each in allow_run.items()
     )
@@ -45,7 +45,7 @@ def allows_kind(allow_run: AllowRun, kind: str) -> bool:
 
 
 def describe(allow_run: AllowRun) -> str:
-    """Return what workflows may start, in words."""
+    """Return the allowed processes in words."""
     named: list[str] = []
     for kind in KINDS:
         digests = allowed_digests(allow_run, kind)

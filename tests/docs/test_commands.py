@@ -11,7 +11,7 @@ import typer.main
 
 from iogate import errors
 from iogate.cli.app import INTERRUPTED, app
-from iogate.cli.plans.plan_command import CHANGES
+from iogate.cli.session import CHANGES
 from tests.docs.pages import DOCS, names, rows, sections
 
 PAGE = DOCS / "reference" / "commands.md"

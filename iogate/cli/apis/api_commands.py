@@ -14,6 +14,7 @@ import typer
 from iogate.cli import completion
 from iogate.cli.apis import credentials
 from iogate.cli.apis.gate_display import gate_json, state_text, switch_json, with_overrides
+from iogate.cli.live_revision import live_revision
 from iogate.cli.messages import did_you_mean
 from iogate.cli.options import HeaderOption, InputOption, parse_pair, parse_seconds, read_input
 from iogate.cli.render import Table
@@ -253,20 +254,6 @@ def accepted_uid(response: Response, api: str) -> str:
         raise Unreachable(message)
     hint = f"iogate enable {api}" if error.get("code") == "requestError.notEnabled" else ""
     raise Refused(message, hint=hint)
-
-
-async def live_revision(store: Store) -> tuple[int, Revision]:
-    """Return the number and the content of the live revision.
-
-    Raises:
-        NotFound: nothing has been applied yet.
-    """
-    live = await store.revisions.live()
-    if live is None:
-        raise NotFound(
-            "no revision is live yet", hint='publish ./apis.d and ./workflows.d with "iogate apply"'
-        )
-    return live[0], await store.revisions.load(live[0])
 
 
 def find_api(revision: Revision, api: str) -> Api:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate.cli import completion
-from iogate.cli.apis.api_commands import PANEL, live_revision
+from iogate.cli.apis.api_commands import PANEL
+from iogate.cli.live_revision import live_revision
 from iogate.cli.messages import did_you_mean
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command

@@ -1,4 +1,4 @@
-"""`iogate digests`: what workflows start as processes, as a list for the setting `allow_run`."""
+"""`iogate digests`: list of the processes that workflows start, for the setting `allow_run`."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ def _once(
         partial=bool(paths),
     )
     levels = {} if settings is None else settings.lint
-    return _Linted(checked=checked, problems=linter.judged(project, checked.problems, levels, selected))
+    return _Linted(checked=checked, problems=linter.assess(project, checked.problems, levels, selected))
 
 
 def _errors(problems: Iterable[Problem], path: str) -> int:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import completion
+from iogate.cli.live_revision import live_number
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.render import Output
 from iogate.cli.session import CHANGES, Session, command
-from iogate.errors import Misused, NotFound
+from iogate.errors import Misused
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Bundle
@@ -54,8 +55,8 @@ async def diff(
     for name in (before, after):
         _check_name(name)
     async with session.store(settings) as store:
-        first, old = await _side(session, store, settings, before)
-        second, new = await _side(session, store, settings, after)
+        first, old = await _side(store, settings, before)
+        second, new = await _side(store, settings, after)
     found = plan(Side.of(old), Side.of(new), Facts())
     note = f"from {_called(before, first)} to {_called(after, second)}"
     session.screen.note(note, style="bright_black")
@@ -75,6 +76,7 @@ async def diff(
 
 
 def _check_name(name: str) -> None:
+    """Raise Misused if a name is not that of a revision."""
     if name not in {LIVE, FILES} and not (name.isascii() and name.isdigit() and len(name) < 16):
         raise Misused(f"{name}: expected the number of a revision, {LIVE} or {FILES}")
 
@@ -85,24 +87,18 @@ def _called(name: str, number: int | None) -> str:
     return f"live revision {number}" if name == LIVE else f"revision {number}"
 
 
-async def _side(session: Session, store: Store, settings: Settings, name: str) -> tuple[int | None, Bundle]:
+async def _side(store: Store, settings: Settings, name: str) -> tuple[int | None, Bundle]:
     """Return the number of a revision, None for the files, and its content.
 
     Raises:
-        NotFound: the store does not keep the revision.
+        NotFound: the store does not keep the revision, or none was applied yet.
+        InvalidFiles: the files have errors.
     """
     from iogate.cli.documents.bundle import compile_or_fail
 
-    del session
     if name == FILES:
         checked = compile_or_fail(settings, purpose="apply")
         assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
         return None, checked.bundle
-    if name == LIVE:
-        live = await store.revisions.live()
-        if live is None:
-            raise NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
-        number = live[0]
-    else:
-        number = int(name)
+    number = await live_number(store) if name == LIVE else int(name)
     return number, await store.revisions.bundle(number)

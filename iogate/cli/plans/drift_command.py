@@ -1,4 +1,4 @@
-"""`iogate drift`: whether the live state is still what was applied last, and what the files say."""
+"""`iogate drift`: differences of the live state from the last apply, and from the files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iogate.cli.live_revision import live_number
 from iogate.cli.messages import counted
 from iogate.cli.plans.plan_command import overrides_json
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.session import CHANGES, Session, command
-from iogate.errors import NotFound
 
 if TYPE_CHECKING:
     from iogate.reconcile.live_plan import LivePlan
@@ -42,9 +42,8 @@ async def drift(
 
     settings = session.settings()
     async with session.store(settings) as store:
+        await live_number(store)
         found = await _plan(store, settings, live_only=live_only)
-        if not found.number:
-            raise NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
         changes = await find(store, found.before)
     overrides = overrides_json(found)
     drifted = bool(overrides or changes or found.plan)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli.live_revision import RevisionArgument, live_number
 from iogate.cli.messages import counted
 from iogate.cli.render import to_yaml
 from iogate.cli.session import Session, command
-from iogate.errors import Misused, NotFound, Refused
+from iogate.errors import Misused, Refused
 from iogate.settings import FILE_NAME
 
 if TYPE_CHECKING:
@@ -28,16 +28,7 @@ def register(app: typer.Typer) -> None:
 async def export(
     session: Session,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write to.")],
-    revision: Annotated[
-        int | None,
-        typer.Argument(
-            metavar="N",
-            min=1,
-            help="Number of the revision; default: the live one.",
-            autocompletion=completion.revisions,
-            show_default=False,
-        ),
-    ] = None,
+    revision: RevisionArgument = None,
     force: Annotated[
         bool, typer.Option("--force", help="Write into a folder that is not empty, and replace files.")
     ] = False,
@@ -53,10 +44,7 @@ async def export(
 
     async with session.store(session.settings()) as store:
         if revision is None:
-            live = await store.revisions.live()
-            if live is None:
-                raise NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
-            revision = live[0]
+            revision = await live_number(store)
         bundle = await store.revisions.bundle(revision)
         origin = await store.revisions.origin(revision)
     found = export_files(bundle)

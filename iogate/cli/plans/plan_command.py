@@ -11,8 +11,8 @@ import typer
 
 from iogate.cli.apis.gate_display import override_json
 from iogate.cli.options import parse_seconds
-from iogate.cli.plans.deletion_options import OrphansOption, SelectOption
 from iogate.cli.plans.plan_text import plan_lines
+from iogate.cli.plans.publication_options import OrphansOption, SelectOption
 from iogate.cli.render import Output
 from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, IogateError, Misused
@@ -176,7 +176,7 @@ def show_live_plan(
     replays: Replays | None = None,
     state: Convergence | None = None,
 ) -> None:
-    """Print a plan against the live revision in the format of the session, and who has loaded that."""
+    """Print a plan against the live revision, and the processes that have loaded that revision."""
     from iogate.reconcile import guard
 
     against = f"live revision {found.number}" if found.number else _nothing(session)

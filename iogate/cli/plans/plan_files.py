@@ -28,11 +28,6 @@ MAX_BYTES = 64 * 1024 * 1024
 DIRTY = "IOG707"
 
 
-def project_of(settings: Settings) -> str:
-    """Return the name of the project."""
-    return settings.project
-
-
 def read(file: Path) -> SavedPlan:
     """Read a saved plan.
 
@@ -59,7 +54,7 @@ async def write(file: Path, store: Store, settings: Settings, found: LivePlan, s
     from iogate.files import write_atomically
     from iogate.reconcile.saved_plan import save
 
-    data = save(found, scope, store=await store.identity(), project=project_of(settings), version=__version__)
+    data = save(found, scope, store=await store.identity(), project=settings.project, version=__version__)
     try:
         write_atomically(file, data)
     except OSError as error:
@@ -73,7 +68,7 @@ async def check_live(store: Store, settings: Settings, saved: SavedPlan) -> None
     """
     from iogate.reconcile.saved_plan import STALE, check_base, check_origin
 
-    check_origin(saved, store=await store.identity(), project=project_of(settings), version=__version__)
+    check_origin(saved, store=await store.identity(), project=settings.project, version=__version__)
     live = await store.revisions.live()
     number = live[0] if live is not None else 0
     if number != saved.base and live is not None:
@@ -95,7 +90,7 @@ def check_files(saved: SavedPlan, found: LivePlan) -> None:
 
 
 async def _moved(store: Store, base: int, number: int) -> list[str]:
-    """Return what changed between two revisions, as lines; empty if one of them is not kept."""
+    """Return the changes between two revisions as lines; empty if one of them is not kept."""
     from iogate.cli.plans.plan_text import plan_lines
     from iogate.reconcile.facts import Facts
     from iogate.reconcile.plan import Side, plan

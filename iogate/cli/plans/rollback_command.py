@@ -8,7 +8,15 @@ import typer
 
 from iogate.cli import completion
 from iogate.cli.options import parse_seconds
-from iogate.cli.plans.deletion_options import EmptyOption, MaxDeletesOption, PruneOption, YesOption
+from iogate.cli.plans.publication_options import (
+    WAIT,
+    EmptyOption,
+    MaxDeletesOption,
+    MessageOption,
+    PruneOption,
+    WaitOption,
+    YesOption,
+)
 from iogate.cli.session import Session, command
 from iogate.errors import NotFound
 
@@ -42,12 +50,8 @@ async def rollback(
     prune: PruneOption = False,
     allow_empty: EmptyOption = False,
     max_deletes: MaxDeletesOption = None,
-    wait: Annotated[
-        str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for gateways and workers.")
-    ] = "5s",
-    message: Annotated[
-        str, typer.Option("--message", "-m", metavar="TEXT", help="Note for the history of revisions.")
-    ] = "",
+    wait: WaitOption = WAIT,
+    message: MessageOption = "",
 ) -> None:
     """Show the plan, ask, and publish the content of an earlier revision as a new one.
 

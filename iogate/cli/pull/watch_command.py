@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli.options import parse_seconds
-from iogate.cli.plans.deletion_options import MaxDeletesOption, PruneOption
+from iogate.cli.plans.publication_options import WAIT, MaxDeletesOption, PruneOption, WaitOption
 from iogate.cli.session import Session, command
 from iogate.errors import IogateError, Misused, NotTaken
 
@@ -50,9 +50,7 @@ async def watch(
     ] = False,
     prune: PruneOption = False,
     max_deletes: MaxDeletesOption = None,
-    wait: Annotated[
-        str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for gateways and workers.")
-    ] = "5s",
+    wait: WaitOption = WAIT,
 ) -> None:
     """Apply the project after each change, until stopped: of the current folder, or of a git branch.
 

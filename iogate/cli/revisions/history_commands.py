@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli import completion
 from iogate.cli.apis import credentials
 from iogate.cli.apis.api_commands import PANEL, api_details_json
+from iogate.cli.live_revision import RevisionArgument, live_number
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
-from iogate.errors import NotFound
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Revision
@@ -59,16 +58,7 @@ async def history(
 
 async def show(
     session: Session,
-    revision: Annotated[
-        int | None,
-        typer.Argument(
-            metavar="N",
-            min=1,
-            help="Number of the revision; default: the live one.",
-            autocompletion=completion.revisions,
-            show_default=False,
-        ),
-    ] = None,
+    revision: RevisionArgument = None,
 ) -> None:
     """Show one revision: its origin, APIs, workflows, schedules and digests.
 
@@ -78,10 +68,7 @@ async def show(
     """
     async with session.store(session.settings()) as store:
         live = await store.revisions.live()
-        if revision is None and live is None:
-            raise NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
-        number = revision if revision is not None or live is None else live[0]
-        assert number is not None
+        number = revision if revision is not None else await live_number(store)
         content = await store.revisions.load(number)
         entry = await store.revisions.published(number)
     value = {

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli.options import parse_seconds
-from iogate.cli.plans.deletion_options import (
+from iogate.cli.plans.publication_options import (
+    WAIT,
     EmptyOption,
     MaxDeletesOption,
+    MessageOption,
     OrphansOption,
     PruneOption,
     SelectOption,
+    WaitOption,
     YesOption,
 )
 from iogate.cli.session import Session, command
@@ -59,18 +62,14 @@ async def apply(
     require_clean: Annotated[
         bool, typer.Option("--require-clean", help="Refuse files that differ from the git commit.")
     ] = False,
-    wait: Annotated[
-        str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for gateways and workers.")
-    ] = "5s",
+    wait: WaitOption = WAIT,
     rollback_on_failure: Annotated[
         bool,
         typer.Option(
             "--rollback-on-failure", help="Publish the content before again if a process cannot load it."
         ),
     ] = False,
-    message: Annotated[
-        str, typer.Option("--message", "-m", metavar="TEXT", help="Note for the history of revisions.")
-    ] = "",
+    message: MessageOption = "",
     update_lock: Annotated[
         bool,
         typer.Option("--update-lock", help="Accept fetched documents that differ from iogate.lock."),

@@ -107,7 +107,7 @@ async def users_of_live(
 
 
 def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[str]]:
-    """Return who uses each source of a secret: APIs, event senders, workflows and sinks."""
+    """Return the users of each source of a secret: APIs, event senders, workflows and sinks."""
     from iogate.settings.events import senders
 
     found: dict[str, list[str]] = {}

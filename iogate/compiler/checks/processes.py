@@ -28,7 +28,7 @@ _NOT_CODE: Final = frozenset({"name", "lifetime", "pullPolicy"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessTask:
-    """A task that starts a process, with the digest of what it starts."""
+    """A task that starts a process, with the digest of that process."""
 
     kind: str
     digest: str
@@ -86,7 +86,7 @@ def message(task: Task, kind: str, digest: str) -> str:
 
 
 def hint(kind: str) -> str:
-    """Return what to do about a process that `allow_run` does not list."""
+    """Return how to allow a process that `allow_run` does not list."""
     return f'read what it starts; if it may, add the digest to allow_run.{kind} ("iogate digests" prints all)'
 
 
@@ -96,7 +96,7 @@ def is_loose(task: Task) -> bool:
 
 
 def process_digest(run: JsonObject, *, loose: bool = False) -> str | None:
-    """Return the digest of what `run` starts, as written, with expressions as text; None: not known.
+    """Return the digest of the process of `run` as written, with expressions as text; None: not known.
 
     It covers every member that has an influence on what is executed, and the content of a script, not its
     place. A script in another document is known once that was read. `loose` texts are expressions if they

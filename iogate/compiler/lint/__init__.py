@@ -1,4 +1,4 @@
-"""Rules of `iogate lint`, for what is valid and probably not intended, and the judgement of all findings.
+"""Rules of `iogate lint`, for documents that are valid and probably not as intended; severities of findings.
 
 The rules here look at a whole project, or ask for a habit that not every project needs; the checks in
 `compiler.checks` find what is wrong in itself. A rule is a generator of problems and changes nothing.

@@ -37,7 +37,7 @@ def findings(project: Project) -> list[Problem]:
     return [problem for check in _RULES for problem in check(project)]
 
 
-def judged(
+def assess(
     project: Project, problems: Iterable[Problem], lint: Mapping[str, str], selected: Collection[str]
 ) -> tuple[Problem, ...]:
     """Return all findings with their severities: those of the compiler, of the rules, and about comments.

@@ -31,7 +31,7 @@ class Api:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """Documents without errors, and what is known about them."""
+    """Valid documents of a project, with their definitions and settings."""
 
     documents: Documents
     definitions: Mapping[str, Definition]

@@ -5,7 +5,7 @@ type of object.
 
     kinds      the closed set, and the texts of a meaning
     apis       changes of an API
-    auth       changes of who may call
+    auth       changes of the callers of an API
     schemas    narrowing and widening of a JSON Schema
     workflows  changes of a definition, task by task
 """

@@ -1,4 +1,4 @@
-"""Changes of who may call an API: weakened, strengthened, or another set of callers.
+"""Changes of the callers of an API: weakened, strengthened, or another set of callers.
 
 Called by `apis`. Pure. Invariant: no text contains a secret or a hash; a secret is named by its source.
 """

@@ -1,4 +1,4 @@
-"""Convergence: which processes have loaded a published revision, and why others have not.
+"""Convergence: the processes that have loaded a published revision, and the reasons of the others.
 
 Used by `apply`, which waits, and by `status`. Invariants: a process that is connected to the store counts,
 even if it does not answer; a process that has crashed does not.

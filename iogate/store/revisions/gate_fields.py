@@ -1,4 +1,4 @@
-"""Fields of gates that a publish writes, and their comparison with what the store has.
+"""Fields of gates that a publish writes, and their comparison with the stored ones.
 
 Used by `Revisions`. Invariant: `gate` has the order of the publish script.
 """

@@ -54,7 +54,7 @@ class Override(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True):
-    """Last switch of an API without a value in git: who set it, and why."""
+    """Last switch of an API without a value in git, with its author and reason."""
 
     author: str
     reason: str

@@ -1,4 +1,4 @@
-"""Origin of a revision: who published it, from which commit, and why.
+"""Origin of a revision: author, git commit, message and action.
 
 Given by the commands that publish, stored and signed with the revision, shown by `history` and `show`.
 Invariants: the store knows the time of a revision, so an origin has none; a revision of an earlier release

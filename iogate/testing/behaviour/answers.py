@@ -59,7 +59,7 @@ class Asked:
 
     @property
     def target(self) -> Mapping[str, Any]:
-        """Return what the request calls."""
+        """Return the target of the request."""
         return {name: self.request[name] for name in _TARGET if name in self.request}
 
 

@@ -87,7 +87,7 @@ class _Comparison:
         self._divergence = Divergence(old, new, before, after, alike=alike)
 
     def findings(self) -> Iterator[Finding]:
-        """Yield what differs: branches, then requests, then ends."""
+        """Yield the differences: branches, then requests, then ends."""
         branch = self._divergence.branch()
         if branch is not None:
             yield self._at(branch, "branch")

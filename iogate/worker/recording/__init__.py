@@ -1,1 +1,1 @@
-"""Recording of tasks: what reached the outside and came back, in the journal and for replays."""
+"""Recording of tasks: requests and results, in the journal and for replays."""

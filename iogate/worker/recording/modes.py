@@ -1,4 +1,4 @@
-"""Cache of what `record` of each API says, by the revision that a run is pinned to.
+"""Cache of the key `record` of each API, by the revision that a run is pinned to.
 
 Used by `loader`, which gives each run its mode. Invariant: after the first run of a revision, a lookup costs
 one access to a mapping; only APIs that say something else than `errors` take memory.

@@ -23,7 +23,7 @@ def findings(
     documents = load(root)
     compiled = compile_documents(documents, read, root=root, purpose="validate", partial=partial)
     project = Project(documents=documents, definitions=compiled.definitions, settings=read, partial=partial)
-    return linter.judged(project, compiled.problems, read.lint, LINT_RULES), documents.sources
+    return linter.assess(project, compiled.problems, read.lint, LINT_RULES), documents.sources
 
 
 def codes(root: Path, given: Mapping[str, Any] | None = None, *, partial: bool = False) -> list[str]:

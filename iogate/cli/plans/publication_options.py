@@ -1,8 +1,11 @@
-"""Options of the commands that publish: what may be deleted, and which part of the files is meant."""
+"""Options of the commands that publish: permission to delete, part of the files, time to wait, message.
+
+Used by `plan`, `apply`, `rollback` and `watch`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -33,4 +36,12 @@ SelectOption = Annotated[
         help="Only APIs with this tag or of this module.",
         autocompletion=completion.selections,
     ),
+]
+WaitOption = Annotated[
+    str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for gateways and workers.")
+]
+WAIT: Final = "5s"
+"""Default of `--wait`."""
+MessageOption = Annotated[
+    str, typer.Option("--message", "-m", metavar="TEXT", help="Note for the history of revisions.")
 ]
