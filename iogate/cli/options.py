@@ -14,6 +14,11 @@ import typer
 from iogate.cli import completion
 from iogate.errors import Misused, NotFound
 
+PathsArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="PATHS", help="Files or folders; default: apis.d and workflows.d."),
+]
+ExitCodeOption = Annotated[bool, typer.Option("--exit-code", help="Exit with 2 if there are changes.")]
 InputOption = Annotated[
     str | None,
     typer.Option("--input", metavar="JSON|@FILE|-", help="Input as JSON, from a file, or from stdin."),

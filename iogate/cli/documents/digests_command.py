@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +12,7 @@ from iogate.cli.documents.bundle import check_documents
 from iogate.cli.documents.document_commands import PANEL
 from iogate.cli.documents.problems import show_problems
 from iogate.cli.messages import counted
+from iogate.cli.options import PathsArgument
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles
 from iogate.messages import printable
@@ -28,10 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def digests(
     session: Session,
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="PATHS", help="Files or folders; default: apis.d and workflows.d."),
-    ] = None,
+    paths: PathsArgument = None,
     unlisted: Annotated[
         bool, typer.Option("--unlisted", help="Only those that allow_run does not allow yet.")
     ] = False,

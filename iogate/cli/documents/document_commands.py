@@ -15,6 +15,7 @@ from iogate.cli.documents.explanations import load_explanations
 from iogate.cli.documents.problems import problem_json, show_problems
 from iogate.cli.documents.schema_files import FOLDER, KINDS, Kind, packaged_schema, write_schemas
 from iogate.cli.messages import counted
+from iogate.cli.options import PathsArgument
 from iogate.cli.render import Output, Table, console, is_colour_terminal, write_stdout
 from iogate.cli.reports.problems import FORMATS, ProblemReport, settings_problems
 from iogate.cli.session import Session, command
@@ -31,10 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     session: Session,
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="PATHS", help="Files or folders; default: apis.d and workflows.d."),
-    ] = None,
+    paths: PathsArgument = None,
     allow_unsupported: Annotated[
         bool,
         typer.Option(

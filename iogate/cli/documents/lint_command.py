@@ -21,6 +21,7 @@ from iogate.cli.documents.bundle import CheckResult, check_documents
 from iogate.cli.documents.problems import problem_json, show_problems
 from iogate.cli.documents.source_diff import unified_diff
 from iogate.cli.messages import counted, did_you_mean
+from iogate.cli.options import PathsArgument
 from iogate.cli.render import Output
 from iogate.cli.reports.problems import FORMATS, ProblemReport, settings_problems
 from iogate.cli.session import CHANGES, Session, command
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
 
 _MOST_PASSES = 10
 """Passes of `--fix`: a correction may reveal another one."""
-
-PathsArgument = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="PATHS", help="Files or folders; default: apis.d and workflows.d."),
-]
 
 
 def register(app: typer.Typer) -> None:

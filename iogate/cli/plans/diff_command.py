@@ -8,6 +8,7 @@ import typer
 
 from iogate.cli import completion
 from iogate.cli.live_revision import live_number
+from iogate.cli.options import ExitCodeOption
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.render import Output
 from iogate.cli.session import CHANGES, Session, command
@@ -36,9 +37,7 @@ async def diff(
         str,
         typer.Argument(metavar="B", help="The same; default: live.", autocompletion=completion.revisions),
     ] = LIVE,
-    exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 2 if there are differences.")
-    ] = False,
+    exit_code: ExitCodeOption = False,
 ) -> None:
     """Show the differences between two revisions, and their meaning.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate.cli.apis.gate_display import override_json
-from iogate.cli.options import parse_seconds
+from iogate.cli.options import ExitCodeOption, parse_seconds
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.plans.publication_options import OrphansOption, SelectOption
 from iogate.cli.render import Output
@@ -47,7 +47,7 @@ async def plan(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Save the plan for `iogate apply FILE`.")
     ] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 if there are changes.")] = False,
+    exit_code: ExitCodeOption = False,
     replay: Annotated[
         int | None,
         typer.Option(

@@ -36,7 +36,7 @@ async def prune(
     before: BeforeOption,
     api: ApiFilter = None,
     status_: StatusFilter = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete all that the filters match.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete all that the filters match.")] = False,
 ) -> None:
     """Delete ended runs before their retention is over, even if the store is full.
 

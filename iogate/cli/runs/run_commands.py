@@ -200,7 +200,7 @@ async def cancel(
     status_: StatusFilter = None,
     since: SinceFilter = None,
     until: UntilFilter = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Cancel all that the filters match.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Cancel all that the filters match.")] = False,
     id_: OperationOption = None,
 ) -> None:
     """Cancel runs, by id or by filter.
@@ -247,7 +247,7 @@ async def retry(
     status_: StatusFilter = None,
     since: SinceFilter = None,
     until: UntilFilter = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Retry all that the filters match.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Retry all that the filters match.")] = False,
     id_: OperationOption = None,
 ) -> None:
     """Retry faulted runs from the task that faulted; completed tasks are not repeated.
