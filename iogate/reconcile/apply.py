@@ -130,7 +130,7 @@ async def undo(store: Store, applied: Applied, origin: Origin, *, wait_s: float 
     now = await store.revisions.load(applied.number)
     changes = await compare(store, now, bundle)
     described = msgspec.structs.replace(
-        origin, action="rollback", restores=applied.previous, changes=changes.past_summary()
+        origin, action="rollback", restores=applied.previous, changes=changes.past_counts()
     )
     number = await store.revisions.publish(bundle, expected=applied.number, origin=described)
     undone = Applied(number=number, digest=bundle.revision.digest, previous=applied.number, plan=changes)
@@ -162,9 +162,7 @@ async def _publish(
             raise Conflict(number, expected)
         guard.check(before, bundle.revision, allowed)
         changes = plan if plan is not None else await compare(store, before, bundle)
-        described = (
-            None if origin is None else msgspec.structs.replace(origin, changes=changes.past_summary())
-        )
+        described = None if origin is None else msgspec.structs.replace(origin, changes=changes.past_counts())
         try:
             published = await store.revisions.publish(
                 bundle, expected=number, origin=described, clear_overrides=clear_overrides

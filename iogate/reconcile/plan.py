@@ -126,14 +126,18 @@ class Plan:
         if not self.changes:
             return "No changes: live is the same as the files"
         counts = f"{self.count('add')} to add, {self.count('change')} to change"
-        return f"Plan: {counts}, {self.count('delete')} to delete{self.marks()}"
+        return f"Plan: {counts}, {self.count('delete')} to delete{self._marks()}"
 
     def past_summary(self) -> str:
-        """Return one line about two revisions: `2 APIs added, 1 changed; 1 workflow deleted`."""
+        """Return one line about two revisions: `2 APIs added, 1 changed (1 breaking)`."""
+        return self.past_counts() + self._marks()
+
+    def past_counts(self) -> str:
+        """Return one line about a publish: `2 APIs added, 1 changed; 1 workflow deleted`."""
         found = (_past_counts(self, type_) for type_ in TYPES)
         return "; ".join(counts for counts in found if counts) or "no changes"
 
-    def marks(self) -> str:
+    def _marks(self) -> str:
         """Return the numbers of breaking and weakening meanings: ` (1 breaking)`; empty without any."""
         marks = [f"{number} {severity}" for severity, number in self.marked.items() if number]
         return f" ({', '.join(marks)})" if marks else ""

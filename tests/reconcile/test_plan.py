@@ -41,17 +41,17 @@ def test_added_deleted_and_changed_objects_are_listed_and_counted() -> None:
     assert (found.ids("add"), found.ids("delete")) == (["a/came", "s/b:1.0.0"], ["a/gone"])
     assert found.ids("change") == ["a/new-auth", "s/a:1.0.0", "x"]
     assert found.ids("change", "api") == ["a/new-auth"]
-    assert found.past_summary() == (
+    assert found.past_counts() == (
         "1 API added, 1 changed, 1 deleted; 1 workflow added, 1 changed; 1 resource changed"
     )
-    assert found.summary() == f"Plan: 2 to add, 3 to change, 1 to delete{found.marks()}"
-    assert "breaking" in found.marks(), "callers of a deleted API get a 404"
+    assert found.summary() == "Plan: 2 to add, 3 to change, 1 to delete (2 breaking)"
+    assert found.past_summary() == found.past_counts() + " (2 breaking)"
 
 
 def test_the_path_of_a_file_is_no_difference() -> None:
     found = compared(revision(api(source="a.yaml")), revision(api(source="b.yaml")))
     assert not found
-    assert (found.past_summary(), found.marks()) == ("no changes", "")
+    assert (found.past_counts(), found.past_summary()) == ("no changes", "no changes")
 
 
 def scheduled(program: str, **fields: Any) -> Revision:
@@ -61,17 +61,17 @@ def scheduled(program: str, **fields: Any) -> Revision:
 
 
 def test_a_schedule_is_compared_separately_from_its_workflow() -> None:
-    assert compared(scheduled(ONE), scheduled(TWO)).past_summary() == "1 workflow changed"
-    assert compared(scheduled(ONE), scheduled(ONE, missed="all")).past_summary() == "1 schedule changed"
+    assert compared(scheduled(ONE), scheduled(TWO)).past_counts() == "1 workflow changed"
+    assert compared(scheduled(ONE), scheduled(ONE, missed="all")).past_counts() == "1 schedule changed"
     found = compared(scheduled(ONE), revision(workflows={"s/a:1.0.0": ONE}))
-    assert (found.ids("delete"), found.past_summary()) == (["s/a"], "1 schedule deleted")
+    assert (found.ids("delete"), found.past_counts()) == (["s/a"], "1 schedule deleted")
     found = compared(scheduled(ONE, kind="on"), scheduled(TWO, kind="on"))
     assert found.ids("change", "schedule") == ["s/a"], "another strategy"
 
 
 def test_all_objects_are_new_without_a_previous_revision() -> None:
     found = compared(None, revision(api("a/b"), api("a/c"), workflows={"s/a:1.0.0": ONE}))
-    assert found.past_summary() == "2 APIs added; 1 workflow added"
+    assert found.past_counts() == "2 APIs added; 1 workflow added"
 
 
 revisions = st.builds(

@@ -59,7 +59,7 @@ async def diff(
     found = plan(Side.of(old), Side.of(new), Facts())
     note = f"from {_called(before, first)} to {_called(after, second)}"
     session.screen.note(note, style="bright_black")
-    summary = found.past_summary() + found.marks()
+    summary = found.past_summary()
     session.screen.data(
         "diff",
         {

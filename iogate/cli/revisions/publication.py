@@ -71,7 +71,7 @@ def summarize(applied: Applied) -> str:
     """Return a one-line summary of an apply."""
     if not applied.changed:
         return f"revision {applied.number}: no changes"
-    return f"revision {applied.number}: {applied.plan.past_summary()}"
+    return f"revision {applied.number}: {applied.plan.past_counts()}"
 
 
 def describe_convergence(applied: Applied) -> str:

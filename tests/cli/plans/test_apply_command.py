@@ -189,7 +189,7 @@ def test_a_stale_plan_is_refused_with_what_moved(project: Cli) -> None:
     assert ": open it\\n- api shop/buy\n" in ran.err, "no line of the message looks like one of the plan"
     assert "~ api shop/guarded  (apis.d/shop.yaml)\n      " in ran.err
     assert "auth weakened (token → none)" in ran.err
-    assert "\n  0 added, 1 changed, 0 deleted (1 weakening)\n" in ran.err
+    assert "\n  1 API changed (1 weakening)\n" in ran.err
     assert revision(project) == 2
 
 
