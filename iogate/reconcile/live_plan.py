@@ -6,7 +6,6 @@ from the store.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -55,7 +54,7 @@ async def compare(store: Store, before: Revision, bundle: Bundle, facts: Facts =
 
     Raises NotFound for a program that the store has lost, NotAuthentic for a forged one, StoreUnavailable.
     """
-    programs = await load_programs(store, programs_to_compare(before, bundle.revision))
+    programs = await store.revisions.programs(programs_to_compare(before, bundle.revision))
     return plan(Side(revision=before, programs=programs), Side.of(bundle), facts)
 
 
@@ -89,16 +88,6 @@ async def against_live(
         facts=facts,
         plan=await compare(store, before, bundle, facts),
     )
-
-
-async def load_programs(store: Store, digests: set[str]) -> dict[str, bytes]:
-    """Return programs by digest.
-
-    Raises NotFound for one that the store has lost, NotAuthentic for a forged one.
-    """
-    wanted = sorted(digests)
-    found = await asyncio.gather(*(store.revisions.program(digest) for digest in wanted))
-    return dict(zip(wanted, found, strict=True))
 
 
 def settled(found: LivePlan) -> Bundle:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from iogate import json_values
-from iogate.compiler.revision import Api, Bundle, Revision, resource_name
+from iogate.compiler.revision import Api, Bundle, Revision, canonical, resource_name
 from iogate.compiler.schedules import Schedule
 from iogate.reconcile.document_form import api_form
 from iogate.reconcile.facts import Facts
@@ -232,8 +232,10 @@ def _api_changes(before: Revision, after: Revision, facts: Facts) -> Iterator[Ob
 def _is_same_api(old: Api, new: Api) -> bool:
     """Tell whether two APIs are the same, without what is compared elsewhere, or not at all."""
     first, second = (msgspec.structs.replace(api, source="", program="") for api in (old, new))
+    if first != second:
+        return False
     # Python takes true for 1.
-    return first == second and all(
+    return canonical(first) == canonical(second) or all(
         json_values.is_equal(getattr(first, name), getattr(second, name))
         for name in ("input_schema", "metadata")
     )

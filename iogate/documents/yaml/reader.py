@@ -136,9 +136,8 @@ class _Composer:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._source = reading.source
-        self._events: Iterator[yaml.Event] = iter(
-            yaml.parse(join_surrogates(reading.source.text), Loader=_Loader)
-        )
+        # `yaml.parse` would ask twice for each event.
+        self._events: Iterator[Any] = iter(_Loader(join_surrogates(reading.source.text)).get_event, None)
         self._anchors: dict[str, Node | None] = {}
         self._count = 0
 
@@ -267,7 +266,8 @@ class _Composer:
             item = self._node(inner, depth + 1, key)
             items.append(item)
             size += item.size
-            height = max(height, item.height + 1)
+            if item.height >= height:
+                height = item.height + 1
         return Node(
             span=_span(event),
             value=[item.value for item in items],
@@ -291,7 +291,8 @@ class _Composer:
             if name is None:
                 continue
             size += node.size + 1
-            height = max(height, node.height + 1)
+            if node.height >= height:
+                height = node.height + 1
             if name in entries:
                 first = entries[name][0].line
                 self.note(
@@ -357,10 +358,12 @@ def _is_plain_word(event: yaml.ScalarEvent) -> bool:
     )
 
 
-def _span(event: yaml.Event) -> Span:
-    start, end = _marks(event)
-    length = end.column - start.column if end.line == start.line else 1
-    return Span(start.line + 1, start.column + 1, max(length, 1))
+def _span(event: Any) -> Span:
+    start, end = event.start_mark, event.end_mark
+    line, column = start.line, start.column
+    length = end.column - column if end.line == line else 1
+    # Half the time of `Span(…)`.
+    return tuple.__new__(Span, (line + 1, column + 1, length if length > 0 else 1))
 
 
 def _marks(event: yaml.Event) -> tuple[Any, Any]:

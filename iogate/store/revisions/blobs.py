@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
@@ -73,7 +73,20 @@ class Blobs:
         Raises NotFound if there is none, NotAuthentic if it has another digest, or if none of the configured
         publishers has signed it.
         """
-        signature, data = _split_program(await self._blob(keys.PROGRAM, digest, "program"))
+        return await self._verified(digest, await self._blob(keys.PROGRAM, digest, "program"))
+
+    async def programs(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """Return many programs by digest, read in one round trip; raises as `program`."""
+        wanted = sorted(digests)
+        found = await self._connection.calls([("GET", keys.PROGRAM + digest) for digest in wanted])
+        return {
+            digest: await self._verified(digest, _existing(stored, digest, "program"))
+            for digest, stored in zip(wanted, found, strict=True)
+        }
+
+    async def _verified(self, digest: str, stored: bytes) -> bytes:
+        """Return the program without its signature, after a check of both."""
+        signature, data = _split_program(stored)
         try:
             known = compiled.digest_of(msgspec.json.decode(data)) == digest
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -111,10 +124,13 @@ class Blobs:
         return b"%b %b" % (signature.encode(), data) if signature else data
 
     async def _blob(self, prefix: str, digest: str, noun: str) -> bytes:
-        data: bytes | None = await self._connection.call("GET", prefix + digest)
-        if data is None:
-            raise NotFound(f"there is no {noun} {digest[:12]}… in the store", code="IOG615")
-        return data
+        return _existing(await self._connection.call("GET", prefix + digest), digest, noun)
+
+
+def _existing(data: bytes | None, digest: str, noun: str) -> bytes:
+    if data is None:
+        raise NotFound(f"there is no {noun} {digest[:12]}… in the store", code="IOG615")
+    return data
 
 
 def _split_program(stored: bytes) -> tuple[str, bytes]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -203,10 +204,10 @@ class Revisions:
                 code="IOG614",
                 hint="`iogate history` lists the revisions of this project",
             )
-        programs, contents = sorted(revision.programs), sorted(set(revision.resources.values()))
+        contents = sorted(set(revision.resources.values()))
         return Bundle(
             revision=revision,
-            programs=dict(zip(programs, await asyncio.gather(*map(self.program, programs)), strict=True)),
+            programs=await self.programs(revision.programs),
             contents=dict(zip(contents, await asyncio.gather(*map(self.content, contents)), strict=True)),
         )
 
@@ -310,6 +311,10 @@ class Revisions:
         publishers has signed it.
         """
         return await self._blobs.program(digest)
+
+    async def programs(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """Return many programs by digest, read in one round trip; raises as `program`."""
+        return await self._blobs.programs(digests)
 
     async def content(self, digest: str) -> bytes:
         """Return the content of a resource.
