@@ -1,21 +1,24 @@
-"""Guard of a publish against accidental deletions. Pure.
+"""Guard of a publish against accidental deletions, and against what was rolled back. Pure.
 
 Invariants: a protected API is never deleted; no other API and no workflow is deleted without its permission.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from iogate.compiler.revision import Revision
 from iogate.errors import Refused
 from iogate.messages import shorten
+from iogate.store.revisions.origin import Published
 
 PROTECTED = "IOG630"
 EMPTY = "IOG631"
 PRUNE = "IOG708"
 MANY = "IOG709"
+TAKEN_BACK = "IOG666"
 _NAMED: Final = 5
 """Ids that a message names."""
 
@@ -154,3 +157,22 @@ def _listed(apis: list[str], workflows: list[str]) -> str:
             more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
             parts.append(f"{len(gone)} {one if len(gone) == 1 else many} ({names}{more})")
     return " and ".join(parts)
+
+
+def check_rollback(history: Sequence[Published], digest: str) -> None:
+    """Check that the live revision is no rollback that took back the content with this digest.
+
+    `history` begins with the live revision. Raises Refused if it is.
+    """
+    live = history[0] if history else None
+    if live is None or live.origin is None or live.origin.action != "rollback":
+        return
+    restored = live.origin.restores or 0
+    for each in history[1:]:
+        if each.number > restored and each.digest == digest:
+            raise Refused(
+                f"{live.origin.author} rolled back this content, that of revision {each.number}, in revision "
+                f"{live.number}",
+                code=TAKEN_BACK,
+                hint="change the files, or apply them by hand without --keep-rollback",
+            )

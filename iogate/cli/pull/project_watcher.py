@@ -99,7 +99,9 @@ class ProjectWatcher:
                     log.warning("%s", reason, extra={"action": "watch.skipped", "version": version})
                     return reason
                 expected = history[0].number if history else 0
-                done = await self._command(folder, "--expect", str(expected), *self.source.describe(version))
+                done = await self._command(
+                    folder, "--keep-rollback", "--expect", str(expected), *self.source.describe(version)
+                )
                 if STALE not in done.error:
                     return self._conclude(version, done)
         raise Unreachable(f"the live revision changed {ATTEMPTS} times while {version[:12]} was applied")
@@ -111,11 +113,6 @@ class ProjectWatcher:
             return None
         if live.commit and self.source.is_older(version, live.commit):
             return f"commit {version[:12]} is older than the live one, {live.commit[:12]}: not applied"
-        if live.action == "rollback" and live.commit != version and _published(version, history):
-            return (
-                f"commit {version[:12]} was rolled back by {live.author} in revision {history[0].number}: "
-                "not applied again; a new commit is"
-            )
         return None
 
     def _conclude(self, version: str, done: Done) -> str | None:
@@ -202,7 +199,3 @@ class Done:
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
-
-
-def _published(version: str, history: Sequence[Published]) -> bool:
-    return any(each.origin is not None and each.origin.commit == version for each in history)

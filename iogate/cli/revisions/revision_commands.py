@@ -56,6 +56,9 @@ async def apply(
         int | None,
         typer.Option("--expect", metavar="N", help="Replace only this revision; 0: only if there is none."),
     ] = None,
+    keep_rollback: Annotated[
+        bool, typer.Option("--keep-rollback", help="Refuse content that the last rollback took back.")
+    ] = False,
     commit: Annotated[
         str, typer.Option("--commit", metavar="SHA", help="Commit of files that are not in a clone.")
     ] = "",
@@ -125,6 +128,8 @@ async def apply(
         found = await _plan(store, settings, checked, scope, file)
         if expect is not None and found.number != expect:
             raise Conflict(found.number, expect)
+        if keep_rollback:
+            guard.check_rollback(await store.revisions.history(), found.bundle.revision.digest)
         guard.check(found.before, found.bundle.revision, allowed)
         overridden = any(gate.override is not None for gate in found.facts.gates.values())
         if found.plan or (clear_overrides and overridden):

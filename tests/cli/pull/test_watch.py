@@ -181,6 +181,23 @@ def test_a_watcher_that_is_behind_does_not_undo_a_newer_commit(world: World) -> 
     assert world.history()[0]["commit"] == new
 
 
+def test_what_was_rolled_back_stays_away_until_the_content_changes(world: World) -> None:
+    world.change("good")
+    assert world.once().returncode == 0
+    world.change("bad")
+    assert world.once().returncode == 0
+    commit(world.repository, README="changes no document")
+    assert world.once().returncode == 0
+    assert world.run("rollback", "--yes").returncode == 0
+    refused = world.once()
+    assert refused.returncode == 5
+    assert "rolled back this content, that of revision 2, in revision 3 [IOG666]" in refused.stderr
+    assert [each["revision"] for each in world.history()] == [3, 2, 1]
+    world.change("better")
+    assert world.once().returncode == 0
+    assert world.history()[0]["revision"] == 4
+
+
 def test_a_store_out_of_reach_is_tried_again(world: World) -> None:
     world.change("one")
     os.kill(world.server.pid, signal.SIGSTOP)
