@@ -66,10 +66,10 @@ def test_an_error_names_the_file_that_has_the_value(cli: Cli) -> None:
     cli.write("iogate.prod.yaml", "# mine\n\nport: x\nprocess_limits:\n  memory: 1GiB\nvars: {a-b: 1}\n")
     ran = cli("new", "api", "a/b", "--env", "prod", code=3)
     assert ran.err.splitlines() == [
-        'iogate: iogate.yaml:1: process_limits: unknown key "disk"; keys are memory, cpu, file, processes',
+        'iogate: iogate.yaml:1: process_limits: unknown key "disk"; keys are memory, cpu, file, processes'
+        " [IOG191]",
         'iogate.prod.yaml:3: port: expected a whole number from 1 to 65535, got "x"',
-        "iogate.prod.yaml:6: vars: expected each name to be letters, digits and _,"
-        " as in $runtime.vars.NAME [IOG191]",
+        "iogate.prod.yaml:6: vars: expected each name to be letters, digits and _, as in $runtime.vars.NAME",
     ]
 
 
