@@ -119,7 +119,7 @@ def _resolve_secrets(settings: Settings, root: Path) -> dict[str, Any]:
 
 
 def _parse_secret(text: str) -> Any:
-    """Parse a secret whose text is a JSON object."""
+    """Parse a secret that may be a JSON object; other text stays text."""
     if not text.lstrip().startswith("{"):
         return text
     try:

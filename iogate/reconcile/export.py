@@ -37,7 +37,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 
 @dataclass(kw_only=True)
 class Exported:
-    """Files of a project by path, and what is missing."""
+    """Exported files of a project by path, with the list of missing parts."""
 
     documents: dict[str, Any] = field(default_factory=dict)
     """Documents, as JSON values."""

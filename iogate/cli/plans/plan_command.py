@@ -197,7 +197,7 @@ def show_live_plan(
 
 
 def _nothing(session: Session) -> str:
-    """Return the name of what a first plan is compared with; other projects may have revisions there."""
+    """Return the left side of a first plan: an empty store, or an empty project in a shared one."""
     from iogate.store.revisions.origin import DEFAULT_PROJECT
 
     project = session.settings().project

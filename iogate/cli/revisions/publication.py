@@ -33,7 +33,7 @@ Stamp = frozenset[tuple[str, int, int]]
 async def publish_folder(
     store: Store, checked: CheckResult, *, origin: Origin, wait_s: float = 5.0
 ) -> Applied:
-    """Publish compiled documents for `up`, which deletes what the folder lacks without asking.
+    """Publish compiled documents for `up`, and delete without a question what is missing in the folder.
 
     Raises as `iogate.reconcile.apply.apply` does.
     """

@@ -150,7 +150,7 @@ def _written(reference: Mapping[str, str]) -> str:
 
 
 def tables(found: Sequence[SecretValues], *, every: bool) -> list[Table]:
-    """Return a table of the secrets whose values differ; `every`: and one of all fingerprints."""
+    """Return a table of the secrets with different values; with `every` also one of all fingerprints."""
     made = []
     differing = [(_name(each), each.describe(), ", ".join(each.behind)) for each in found if each.differs]
     if differing:

@@ -19,7 +19,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def check(project: Project) -> Iterator[Problem]:
-    """Report each API with GET whose workflow, or one that it starts, has an effect."""
+    """Report each API with GET and a workflow that has an effect, by itself or in a child workflow."""
     for api in project.apis:
         if api.workflow is None or "GET" not in (api.method.verbs or ()):
             continue

@@ -124,7 +124,7 @@ class _Collector:
         return made
 
     def _process(self, made: dict[str, Any], document: Document, caller: Pointer | None, task: Task) -> None:
-        """Note what a task starts, and report it if `allow_run` has other digests of its kind only."""
+        """Record the process of a task, and report it if its digest is missing in `allow_run`."""
         digest = processes.process_digest(
             json_pointer.value_at(made, (*task.location, "run")), loose=processes.is_loose(task)
         )

@@ -44,7 +44,7 @@ def sort_keys(root: Collection, node: Node, family: Family) -> None:
 
 
 def _sort(tree: Collection, node: Node, annotation: Any) -> None:
-    """Sort a tree whose value the annotation describes."""
+    """Sort the keys of a tree in the order of its type annotation."""
     found = _resolve(annotation, node.value)
     if isinstance(found, type) and issubclass(found, StrictModel):
         if not tree.mapping:

@@ -38,7 +38,7 @@ class Comment:
 
 
 def comments(source: Source, wanted: re.Pattern[str]) -> Iterator[Comment]:
-    """Yield the comments whose text from the `#` matches `wanted`."""
+    """Yield the comments that match `wanted`, from the `#` on."""
     candidates = [
         (number, found.start())
         for number, line in enumerate(source.lines)

@@ -134,7 +134,7 @@ class ExecutionContext:
         self.ended = status
 
     def note_cancelled(self, frames: tuple[Frame, ...]) -> None:
-        """Note the cancellation of tasks whose frames were removed from the tree."""
+        """Note the cancellation of the tasks of removed frames."""
         for frame in frames:
             if frame.kind == "task" and frame.pointer:
                 self.note("task.cancelled", self.program.tasks[frame.pointer])

@@ -36,7 +36,7 @@ _SHARE = 20
 
 
 def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
-    """Continue the task whose effect has ended; a result without a waiting frame is ignored."""
+    """Continue a task after the end of its effect; ignore a result without a waiting frame."""
     frame = ctx.tree.get(performed.frame)
     if frame is None or frame.phase != "effect":
         return
@@ -205,7 +205,7 @@ def _complete(
 
 
 def _time_out(ctx: ExecutionContext, frame: Frame) -> None:
-    """Cancel the content of a frame whose deadline has passed, and raise the timeout error there."""
+    """Cancel the content of a frame after its deadline, and raise the timeout error there."""
     assert frame.deadline_ms is not None
     length = durations.format_seconds((frame.deadline_ms - frame.started_ms) / 1000)
     if frame.parent is None:

@@ -176,7 +176,7 @@ class FrameTree:
         return self._index.leaves
 
     def under_way(self) -> tuple[Frame, ...]:
-        """Return the tasks whose effect is under way."""
+        """Return the tasks with an effect under way."""
         return tuple([self._frames[key] for key in self._index.effects])
 
     def listening(self) -> tuple[Frame, ...]:

@@ -182,7 +182,7 @@ class Authenticator:
         )
 
     def authenticate_now(self, request: Request) -> str | None:
-        """Return the caller of a request whose only credential is the header `token`, else None.
+        """Return the caller of a request with the header `token` as its only credential, else None.
 
         After None, `authenticate` has to decide. Most calls are of this kind; it takes a third of the time.
         """
