@@ -13,5 +13,6 @@ It authenticates and validates a call, and stores it durably before it responds.
     authentication    credentials, and signed links
     validation        inputs against JSON Schemas, on the loop or beside it
     http              requests, bodies, JSON, hosts, origins, responses, access log
+    pages             HTML pages: escaping, frame and security headers
     observability     health, metrics, OpenAPI
 """

@@ -21,7 +21,6 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 CLOSE = (b"connection", b"close")
 NO_STORE = (b"cache-control", b"no-store")
-JSON = (b"content-type", b"application/json")
 DRAINED_S = 5.0
 """Upper limit of `Retry-After` while the store is drained."""
 
@@ -33,11 +32,18 @@ class Response:
 
     __slots__ = ("_body", "_start", "content", "headers", "status")
 
-    def __init__(self, status: int, content: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        content: bytes,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        content_type: bytes = b"application/json",
+    ) -> None:
         self.status = status
         self.content = content
         self.headers: Headers = [
-            JSON,
+            (b"content-type", content_type),
             NO_STORE,
             (b"content-length", str(len(content)).encode()),
             *headers,
