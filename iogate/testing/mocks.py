@@ -32,8 +32,7 @@ from iogate.engine.errors import RaisedError
 from iogate.errors import WorkflowError
 from iogate.store.runs.claims import Claim
 from iogate.testing.outcome import Called, Mock, Mocks, Unmocked
-from iogate.worker.ports import Children
-from iogate.worker.runs.children import ResolvedChildren
+from iogate.worker.ports import Children, ResolvedChildren
 
 _TURN = re.compile(r"/(for|foreach)/\d+/do(?=/)")
 

@@ -8,20 +8,18 @@ clock. Invariant: the modules of `runs` have no other way to the store, to the o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from iogate.compiler.revision import Revision
 from iogate.effects.dispatcher import EffectContext
-from iogate.engine.commands import Perform, Performed, StartChild
+from iogate.engine.commands import ChildEnded, Perform, Performed, StartChild
 from iogate.engine.scope import Environment
 from iogate.store.events.bus import Batch, Delivery
 from iogate.store.runs.claims import Claim, Message
-from iogate.store.runs.commits import Commit
+from iogate.store.runs.commits import Child, Commit
 from iogate.store.runs.leases import CommitResult
 from iogate.worker.secrets.redaction import Redaction
-
-if TYPE_CHECKING:
-    from iogate.worker.runs.children import ResolvedChildren
 
 
 class Leases(Protocol):
@@ -129,6 +127,15 @@ class Secrets(Protocol):
     def environment(self, names: tuple[str, ...]) -> Environment:
         """Return the engine environment for workflows that declare these secrets."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedChildren:
+    """Children to start, and the results of those that are not started."""
+
+    children: list[Child] = field(default_factory=list)
+    ended: list[ChildEnded] = field(default_factory=list)
+    """Results for the tasks that wait for a child, such as the error of one that cannot start."""
 
 
 class Children(Protocol):

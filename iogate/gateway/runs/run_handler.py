@@ -102,11 +102,11 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
             return Response(b"", media_type="text/event-stream", headers=headers)
         after = request.headers.get("last-event-id", "")
         events = await state.streams.open(
-            state,
             state.store,
             uid,
             after=int(after) if _UID.fullmatch(after) else 0,
             address=access.request.address,
+            draining=state.draining,
         )
         return Stream(events, media_type="text/event-stream", headers=headers)
 

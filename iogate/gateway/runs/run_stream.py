@@ -22,7 +22,6 @@ from iogate.security.password_hashing import network
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
-    from iogate.gateway.state import GatewayState
     from iogate.store.store import Store
 
 BEAT_S = 15.0
@@ -73,8 +72,12 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def open(self, state: GatewayState, store: Store, uid: str, *, after: int, address: str) -> Stream:
+    async def open(
+        self, store: Store, uid: str, *, after: int, address: str, draining: asyncio.Event
+    ) -> Stream:
         """Return the stream of a run's events after number `after`, for a client at an address.
+
+        It ends early once `draining` is set.
 
         Raises HTTPError at the limit of streams: a 429 if the address has its share, a 503 if no address
         has more than its share.
@@ -86,7 +89,7 @@ class Streams:
             self._make_room(owner)
         slot = _Slot(owner)
         self._open[slot] = None
-        stream = self._counted(slot, _stream(state, store, uid, after=after, slot=slot))
+        stream = self._counted(slot, _stream(store, uid, after=after, slot=slot, draining=draining))
         # If the client disconnects before the first event, the generator never runs.
         weakref.finalize(stream, self._open.pop, slot, None)
         return stream
@@ -147,9 +150,9 @@ class Streams:
             await events.aclose()
 
 
-async def _stream(state: GatewayState, store: Store, uid: str, *, after: int, slot: _Slot) -> Stream:
+async def _stream(store: Store, uid: str, *, after: int, slot: _Slot, draining: asyncio.Event) -> Stream:
     pages = store.runs.followers.pages(uid, after)
-    drained = asyncio.ensure_future(state.draining.wait())
+    drained = asyncio.ensure_future(draining.wait())
     following = asyncio.ensure_future(anext(pages, None))
     try:
         while True:

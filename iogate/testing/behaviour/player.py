@@ -31,9 +31,9 @@ from iogate.testing.outcome import Arrival, Outcome
 from iogate.testing.simulation import Simulation
 from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.sinks import Sinks
+from iogate.worker.ports import ResolvedChildren
 from iogate.worker.recording.entries import RecordedTask
 from iogate.worker.recording.requests import describe, redact_request
-from iogate.worker.runs.children import ResolvedChildren
 from iogate.worker.runs.faults import RunFault
 from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs

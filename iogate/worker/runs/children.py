@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from iogate.compiler.revision import Revision, Workflow
 from iogate.compiler.workflows import precedence
@@ -22,7 +21,7 @@ from iogate.store.revisions.revisions import NotAuthentic
 from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child
 from iogate.store.runs.uids import UidSource
-from iogate.worker.ports import Revisions
+from iogate.worker.ports import ResolvedChildren, Revisions
 from iogate.worker.runs.codec import encode_data
 
 log = logging.getLogger(__name__)
@@ -34,15 +33,6 @@ KEPT = 8
 RETRY_S = 0.5
 NAMED = 8
 """Number of workflows that a message lists."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedChildren:
-    """Children to start, and the results of those that are not started."""
-
-    children: list[Child] = field(default_factory=list)
-    ended: list[ChildEnded] = field(default_factory=list)
-    """Results for the tasks that wait for a child, such as the error of one that cannot start."""
 
 
 class ChildResolver:

@@ -19,10 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from iogate.worker.runs.run import Run
+from typing import Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
 
@@ -43,6 +40,28 @@ class Pace:
     slow: bool = False
     """The last slice took long."""
     queued: bool = False
+
+
+class Schedulable(Protocol):
+    """A run, as the scheduler sees it."""
+
+    pace: Pace
+
+    @property
+    def api(self) -> str: ...
+
+    @property
+    def careful(self) -> bool:
+        """Whether each step is a slice of its own."""
+        ...
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the last slice ended with its budget."""
+        ...
+
+
+Scheduled = TypeVar("Scheduled", bound=Schedulable)
 
 
 class Lane(Generic[Item]):
@@ -71,25 +90,25 @@ class Lane(Generic[Item]):
         return item
 
 
-class Scheduler:
+class Scheduler(Generic[Scheduled]):
     """`slice_of(run)` lets the engine go on with the run for `run.pace.steps`."""
 
     def __init__(
         self,
-        slice_of: Callable[[Run], None],
+        slice_of: Callable[[Scheduled], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._slice_of = slice_of
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._quick: Lane[Run] = Lane()
-        self._slow: Lane[Run] = Lane()
-        self._now: Run | None = None
+        self._quick: Lane[Scheduled] = Lane()
+        self._slow: Lane[Scheduled] = Lane()
+        self._now: Scheduled | None = None
         """The run whose slice this is."""
         self._called = False
 
-    def add(self, run: Run) -> None:
+    def add(self, run: Scheduled) -> None:
         """Queue a run to which something has happened, or that has more to do."""
         pace = run.pace
         if pace.queued:
@@ -102,7 +121,7 @@ class Scheduler:
             self._called = True
             self._loop.call_soon(self._go)
 
-    def _lane(self, pace: Pace) -> Lane[Run]:
+    def _lane(self, pace: Pace) -> Lane[Scheduled]:
         return self._slow if pace.slow else self._quick
 
     def _go(self) -> None:
@@ -117,7 +136,7 @@ class Scheduler:
             if self._called:
                 self._loop.call_soon(self._go)
 
-    def _slice(self, run: Run) -> None:
+    def _slice(self, run: Scheduled) -> None:
         pace = run.pace
         pace.queued, self._now = False, run
         pace.steps = pace.steps or (1 if run.careful else FIRST_STEPS)
@@ -133,7 +152,7 @@ class Scheduler:
                 self._lane(pace).append(run.api, run)
 
 
-def _steps(run: Run, took_s: float) -> int:
+def _steps(run: Schedulable, took_s: float) -> int:
     """Return the steps of the next slice, after one that took so long."""
     steps = run.pace.steps
     if took_s > SLICE_S:

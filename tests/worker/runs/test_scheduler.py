@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
 
 from iogate.worker.runs.scheduler import FIRST_STEPS, MOST_STEPS, Pace, Scheduler
-
-if TYPE_CHECKING:
-    from iogate.worker.runs.run import Run
 
 
 @dataclass(eq=False)
@@ -33,20 +29,19 @@ class Worker:
     seen: list[int] = field(default_factory=list)
     """How many slices there were, each time that the loop did something else."""
 
-    def slice_of(self, run: Run) -> None:
-        thinker = cast("ComputingRun", run)
+    def slice_of(self, thinker: ComputingRun) -> None:
         done = min(thinker.pace.steps, thinker.left)
         self.slices.append((thinker, done))
         self.now_s += done * thinker.step_s
         thinker.left -= done
         thinker.unfinished = thinker.left > 0
         if thinker.unfinished:
-            self.turns.add(run)
+            self.turns.add(thinker)
 
     async def work(self, *thinkers: ComputingRun) -> None:
         self.turns = Scheduler(self.slice_of, clock=lambda: self.now_s)
         for thinker in thinkers:
-            self.turns.add(cast("Run", thinker))
+            self.turns.add(thinker)
         while any(thinker.left for thinker in thinkers):
             await asyncio.sleep(0)
             self.seen.append(len(self.slices))
