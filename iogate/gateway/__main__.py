@@ -22,6 +22,7 @@ from iogate.gateway.authentication.links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
+from iogate.gateway.http.client_address import TrustedProxies
 from iogate.gateway.http.hosts import Hosts
 from iogate.gateway.http.origins import Origins
 from iogate.gateway.observability.shared_metrics import SharedMetrics
@@ -80,6 +81,7 @@ async def run(chosen: Settings) -> None:
             loopback=is_loopback(chosen.host),
         ),
         origins=Origins(chosen.cors, public_url=chosen.public_url),
+        trusted_proxies=TrustedProxies(chosen.trusted_proxies) if chosen.trusted_proxies else None,
         bodies=Bodies(chosen.body_budget),
         root=Path.cwd(),
         streams=Streams(chosen.streams),

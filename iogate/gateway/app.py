@@ -46,6 +46,7 @@ class Application:
         self._log = state.access_log
         self._hosts = state.hosts
         self._origins = state.origins
+        self._proxies = state.trusted_proxies
         self._calls = calls
         self._events = events
         self._others = others
@@ -54,6 +55,8 @@ class Application:
         if scope["type"] != ScopeType.HTTP:
             await self._others(scope, receive, send)
             return
+        if self._proxies is not None:
+            self._proxies.resolve(scope)
         request = from_scope(scope, receive)
         headers = request.headers
         if b"host" in request.repeated:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from iogate.auth.model import StoredAuth
     from iogate.gateway.authentication.links import Links
     from iogate.gateway.calls.routes import Table
+    from iogate.gateway.http.client_address import TrustedProxies
     from iogate.gateway.observability.metrics import Counts
     from iogate.gateway.observability.shared_metrics import SharedMetrics
     from iogate.store.runs.intake import Intake
@@ -52,6 +53,8 @@ class GatewayState:
     access_log: AccessLog = field(default_factory=AccessLog)
     hosts: Hosts = field(default_factory=Hosts)
     origins: Origins = field(default_factory=Origins)
+    trusted_proxies: TrustedProxies | None = None
+    """None if the peer of each connection is the client."""
     root: Path | None = None
     """The project's folder, which paths of secret files are relative to."""
     store: Store | None = None

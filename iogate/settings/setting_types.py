@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from iogate import json_values
-from iogate.value_types.faults import Fault, InvalidValue, wrong_form
+from iogate.security import networks
+from iogate.value_types.faults import Fault, InvalidValue, collecting, wrong_form
 from iogate.value_types.scalars import duration, number, pattern, size
 from iogate.value_types.structures import Key, ValueType, distinct, record
 
@@ -59,6 +60,30 @@ def _read_host(value: Any) -> str:
         except ValueError:
             raise wrong_form("a network") from None
     return found
+
+
+def _read_networks(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise wrong_form("a list of networks, such as [10.0.0.0/8]")
+    found: dict[str, None] = {}
+    faults: list[Fault] = []
+    for at, each in enumerate(value):
+        with collecting(faults, at):
+            found[_read_network(each)] = None
+    if faults:
+        raise InvalidValue(*faults)
+    return tuple(found)
+
+
+def _read_network(value: Any) -> str:
+    if not isinstance(value, str):
+        raise wrong_form(networks.FORMS)
+    try:
+        return networks.to_text(networks.parse_network(value))
+    except ValueError as error:
+        if str(error).startswith("expected"):
+            raise wrong_form(str(error).removeprefix("expected ")) from None
+        raise InvalidValue(Fault(kind="rule", message=str(error))) from None
 
 
 def _read_origins(value: Any) -> tuple[str, ...]:
@@ -112,6 +137,15 @@ _ORIGINS: Final = distinct(
 ORIGINS: Final = ValueType(
     read=_read_origins, form="list", schema=lambda: {"anyOf": [{"const": "*"}, _ORIGINS.schema()]}
 )
+NETWORKS: Final = ValueType(
+    read=_read_networks,
+    form="list",
+    schema=lambda: {
+        "type": "array",
+        "items": {"type": "string", "pattern": r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$"},
+    },
+)
+"""Addresses and networks, each once and in its normal form."""
 LIMITS: Final[ValueType[Mapping[str, Any]]] = record(
     {
         "memory": Key(type=size(low=16 * 1024**2), required=False),

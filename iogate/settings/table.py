@@ -21,6 +21,7 @@ from iogate.settings.setting_types import (
     HOST,
     LIMITS,
     LINK_KEY,
+    NETWORKS,
     ORIGINS,
     PROCESS_LIMITS,
     REFERENCE,
@@ -102,6 +103,9 @@ class Settings:
     )
     cors: tuple[str, ...] = _setting(
         ORIGINS, "Origins whose web pages may call the gateway from a browser.", default=()
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        NETWORKS, "Networks of the proxies whose headers name the address of the client.", default=()
     )
     body_budget: int = _setting(
         size(1024 * 1024),

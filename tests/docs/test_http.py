@@ -37,6 +37,7 @@ def test_exactly_the_routes_are_documented() -> None:
         senders=None,
         hosts=None,
         origins=None,
+        trusted_proxies=None,
         access_log=None,
     )
     built: Litestar = app.build(listening, cast("Any", None))._others

@@ -43,7 +43,7 @@ class Request(msgspec.Struct, kw_only=True):
     repeated: frozenset[bytes] = _NONE
     """Names of the headers that appear more than once."""
     address: str = ""
-    """Address of the client; empty if it is unknown."""
+    """Address of the client, which trusted proxies may have named; empty if it is unknown."""
     receive: Receive = _receive_nothing
     body: bytes = b""
     is_read: bool = False
