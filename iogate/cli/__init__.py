@@ -6,6 +6,7 @@ Composes the layers below; holds no logic that another program would need.
     session     directory, settings, output format and store of a command
     settings_files  `iogate.yaml` and the file of an environment
     options     options that commands share
+    panels      groups of commands in the help
     render      tables, JSON and YAML
     console     Rich, with control characters escaped
     messages    phrases that messages share

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli import completion, panels
 from iogate.cli.apis import credentials
 from iogate.cli.apis.gate_display import gate_json, state_text, switch_json, with_overrides
 from iogate.cli.live_revision import live_revision
@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     from iogate.store.revisions.gates import Gate
     from iogate.store.store import Store
 
-PANEL = "Live"
 
 group = typer.Typer(help="List, show and call the live APIs.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="api", rich_help_panel=PANEL)
+    app.add_typer(group, name="api", rich_help_panel=panels.LIVE)
 
 
 ApiArgument = Annotated[

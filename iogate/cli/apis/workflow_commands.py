@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli import completion
-from iogate.cli.apis.api_commands import PANEL
+from iogate.cli import completion, panels
 from iogate.cli.live_revision import live_revision
 from iogate.cli.messages import did_you_mean
 from iogate.cli.render import Table
@@ -23,7 +22,7 @@ group = typer.Typer(help="List and show the live workflows.", no_args_is_help=Tr
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="workflow", rich_help_panel=PANEL)
+    app.add_typer(group, name="workflow", rich_help_panel=panels.LIVE)
 
 
 @command(group, "list")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli import completion, panels
 from iogate.cli.apis.api_commands import add_credentials, live_gateway_url
 from iogate.cli.documents import cases
 from iogate.cli.documents.bundle import compile_or_fail
@@ -34,14 +34,13 @@ if TYPE_CHECKING:
     from iogate.settings import Settings
     from iogate.testing import Harness, Outcome
 
-PANEL = "Debug cases"
 DISPLAY_POLL_S = 0.3
 LONG_POLL_S = 20.0
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "debug", formats=(Output.JUNIT,), rich_help_panel=PANEL)(debug)
-    command(app, "test", formats=(Output.JUNIT,), rich_help_panel=PANEL)(replay_offline)
+    command(app, "debug", formats=(Output.JUNIT,), rich_help_panel=panels.DEBUG_CASES)(debug)
+    command(app, "test", formats=(Output.JUNIT,), rich_help_panel=panels.DEBUG_CASES)(replay_offline)
 
 
 async def debug(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.documents.bundle import check_documents
-from iogate.cli.documents.document_commands import PANEL
 from iogate.cli.documents.problems import show_problems
 from iogate.cli.messages import counted
 from iogate.cli.options import PathsArgument
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "digests", rich_help_panel=PANEL)(digests)
+    command(app, "digests", rich_help_panel=panels.DOCUMENTS)(digests)
 
 
 def digests(

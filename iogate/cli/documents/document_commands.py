@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli import completion, panels
 from iogate.cli.documents.bundle import check_documents
 from iogate.cli.documents.explanations import load_explanations
 from iogate.cli.documents.problems import problem_json, show_problems
@@ -21,13 +21,11 @@ from iogate.cli.reports.problems import FORMATS, ProblemReport, settings_problem
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound
 
-PANEL = "Documents"
-
 
 def register(app: typer.Typer) -> None:
-    command(app, "validate", formats=FORMATS, rich_help_panel=PANEL)(validate)
-    command(app, "schema", rich_help_panel=PANEL)(schema)
-    command(app, "explain", rich_help_panel=PANEL)(explain)
+    command(app, "validate", formats=FORMATS, rich_help_panel=panels.DOCUMENTS)(validate)
+    command(app, "schema", rich_help_panel=panels.DOCUMENTS)(schema)
+    command(app, "explain", rich_help_panel=panels.DOCUMENTS)(explain)
 
 
 def validate(

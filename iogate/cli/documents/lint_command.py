@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli import completion, panels
 from iogate.cli.documents.bundle import CheckResult, check_documents
 from iogate.cli.documents.problems import problem_json, show_problems
 from iogate.cli.documents.source_diff import unified_diff
@@ -38,7 +38,7 @@ _MOST_PASSES = 10
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "lint", formats=FORMATS, rich_help_panel="Documents")(lint)
+    command(app, "lint", formats=FORMATS, rich_help_panel=panels.DOCUMENTS)(lint)
 
 
 def lint(

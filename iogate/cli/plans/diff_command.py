@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli import completion, panels
 from iogate.cli.live_revision import live_number
 from iogate.cli.options import ExitCodeOption
 from iogate.cli.plans.plan_text import plan_lines
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from iogate.settings import Settings
     from iogate.store.store import Store
 
-PANEL = "Live"
 LIVE = "live"
 FILES = "files"
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "diff", formats=(Output.MARKDOWN,), rich_help_panel=PANEL)(diff)
+    command(app, "diff", formats=(Output.MARKDOWN,), rich_help_panel=panels.LIVE)(diff)
 
 
 async def diff(

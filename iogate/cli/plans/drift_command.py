@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.live_revision import live_number
 from iogate.cli.messages import counted
 from iogate.cli.plans.plan_command import overrides_json
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
     from iogate.settings import Settings
     from iogate.store.store import Store
 
-PANEL = "Live"
-
 
 def register(app: typer.Typer) -> None:
-    command(app, "drift", rich_help_panel=PANEL)(drift)
+    command(app, "drift", rich_help_panel=panels.LIVE)(drift)
 
 
 async def drift(

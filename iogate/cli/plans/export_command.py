@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.live_revision import RevisionArgument, live_number
 from iogate.cli.messages import counted
 from iogate.cli.render import to_yaml
@@ -17,12 +18,11 @@ from iogate.settings import FILE_NAME
 if TYPE_CHECKING:
     from iogate.reconcile.export import Exported
 
-PANEL = "Live"
 NOT_EMPTY = "IOG713"
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "export", rich_help_panel=PANEL)(export)
+    command(app, "export", rich_help_panel=panels.LIVE)(export)
 
 
 async def export(

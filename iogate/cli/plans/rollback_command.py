@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli import completion, panels
 from iogate.cli.options import parse_seconds
 from iogate.cli.plans.publication_options import (
     WAIT,
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
 
-PANEL = "Live"
 NONE_EARLIER = "IOG712"
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "rollback", rich_help_panel=PANEL)(rollback)
+    command(app, "rollback", rich_help_panel=panels.LIVE)(rollback)
 
 
 async def rollback(

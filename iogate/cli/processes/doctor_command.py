@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from iogate import __version__
+from iogate.cli import panels
 from iogate.cli.apis import credentials
 from iogate.cli.documents.bundle import check_documents
 from iogate.cli.messages import counted
@@ -53,7 +54,7 @@ class Finding:
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "doctor", rich_help_panel="Processes")(doctor)
+    command(app, "doctor", rich_help_panel=panels.PROCESSES)(doctor)
 
 
 async def doctor(session: Session) -> None:

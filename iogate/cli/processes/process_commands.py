@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.apis import credentials, workflow_commands
 from iogate.cli.processes import banner
 from iogate.cli.processes.store_retry import LIMIT_S, retry_until_available
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from iogate.store.store import Store
     from iogate.supervision.supervisor import Child, Supervisor
 
-PANEL = "Processes"
 READY_S = 30.0
 POLL_S = 0.05
 CLOSING_S = 5.0
@@ -55,9 +55,9 @@ LogsOption = Annotated[str | None, typer.Option(metavar="text|json", help="Forma
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "up", rich_help_panel=PANEL)(up)
-    command(app, "serve", rich_help_panel=PANEL)(serve)
-    command(app, "worker", rich_help_panel=PANEL)(worker)
+    command(app, "up", rich_help_panel=panels.PROCESSES)(up)
+    command(app, "serve", rich_help_panel=panels.PROCESSES)(serve)
+    command(app, "worker", rich_help_panel=panels.PROCESSES)(worker)
 
 
 async def up(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.options import parse_seconds
 from iogate.cli.session import Session, author, command
 from iogate.errors import Misused, Refused
@@ -29,7 +30,7 @@ ForOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="store", rich_help_panel="Processes")
+    app.add_typer(group, name="store", rich_help_panel=panels.PROCESSES)
 
 
 @command(group, "drain")

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.documents.schema_files import Kind, schema_comment, write_schemas
 from iogate.cli.project import templates
 from iogate.cli.render import prints_to_stderr
@@ -29,8 +30,8 @@ group = typer.Typer(help="Create a new API or workflow.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "init", rich_help_panel="Documents")(init)
-    app.add_typer(group, name="new", rich_help_panel="Documents")
+    command(app, "init", rich_help_panel=panels.DOCUMENTS)(init)
+    app.add_typer(group, name="new", rich_help_panel=panels.DOCUMENTS)
 
 
 def init(session: Session) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
 
@@ -15,7 +16,7 @@ group = typer.Typer(help="Generate secrets, and hashes that are safe in git.", n
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(group, name="secret", rich_help_panel="Documents")
+    app.add_typer(group, name="secret", rich_help_panel=panels.DOCUMENTS)
 
 
 @command(group, "new")

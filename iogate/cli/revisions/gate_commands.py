@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli import completion, panels
 from iogate.cli.apis.api_commands import find_api
 from iogate.cli.apis.gate_display import override_json, state_text
 from iogate.cli.live_revision import live_revision
@@ -20,7 +20,6 @@ from iogate.errors import Misused, Refused
 if TYPE_CHECKING:
     from iogate.store.revisions.gates import Switched
 
-PANEL = "Live"
 
 overrides = typer.Typer(
     help="List and clear overrides that `enable` and `disable` set.", no_args_is_help=True
@@ -69,9 +68,9 @@ TtlOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "enable", rich_help_panel=PANEL)(enable)
-    command(app, "disable", rich_help_panel=PANEL)(disable)
-    app.add_typer(overrides, name="override", rich_help_panel=PANEL)
+    command(app, "enable", rich_help_panel=panels.LIVE)(enable)
+    command(app, "disable", rich_help_panel=panels.LIVE)(disable)
+    app.add_typer(overrides, name="override", rich_help_panel=panels.LIVE)
 
 
 async def enable(

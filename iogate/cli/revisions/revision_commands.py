@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.options import parse_seconds
 from iogate.cli.plans.publication_options import (
     WAIT,
@@ -29,11 +30,9 @@ if TYPE_CHECKING:
     from iogate.settings import Settings
     from iogate.store.store import Store
 
-PANEL = "Live"
-
 
 def register(app: typer.Typer) -> None:
-    command(app, "apply", rich_help_panel=PANEL)(apply)
+    command(app, "apply", rich_help_panel=panels.LIVE)(apply)
 
 
 async def apply(

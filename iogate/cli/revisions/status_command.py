@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.apis import workflow_commands
 from iogate.cli.apis.gate_display import gate_json, state_text, with_overrides
 from iogate.cli.messages import counted
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
 
     from iogate.store.maintenance.presence import Process
 
-PANEL = "Processes"
 PLURALS = {"queue entry": "queue entries"}
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "status", rich_help_panel=PANEL)(status)
+    command(app, "status", rich_help_panel=panels.PROCESSES)(status)
 
 
 async def status(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.messages import counted
 from iogate.cli.options import EndpointOption, InputOption, parse_endpoints, parse_seconds, read_input
@@ -46,7 +47,7 @@ GRACE_S = 0.2
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "run", rich_help_panel="Runs")(run)
+    command(app, "run", rich_help_panel=panels.RUNS)(run)
 
 
 async def run(

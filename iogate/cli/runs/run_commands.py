@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli import completion, panels
 from iogate.cli.options import (
     ApiFilter,
     OperationOption,
@@ -58,7 +58,7 @@ group = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     prune.register(group)
-    app.add_typer(group, name="runs", rich_help_panel="Runs")
+    app.add_typer(group, name="runs", rich_help_panel=panels.RUNS)
 
 
 @command(group, "list")
