@@ -15,6 +15,7 @@ from iogate.compiler.revision import resource_digest, resource_name
 from iogate.json_pointer import Pointer
 from iogate.messages import printable, shorten
 from iogate.reconcile.json_diff import ABSENT
+from iogate.security.credential_shapes import names_secret, redact_credentials
 from iogate.security.redaction_patterns import REDACTED, is_secret, redact_query, redact_text, redact_url
 
 MAX_TEXT: Final = 60
@@ -30,6 +31,8 @@ def shown(path: Pointer, value: Any) -> Any:
     if path[:2] == ("use", "secrets"):  # names
         return value
     if any(isinstance(step, str) and is_secret(step) for step in path) and value not in (None, ""):
+        return REDACTED
+    if path[-2:-1] == ("environment",) and names_secret(str(path[-1])) and _is_literal(value):
         return REDACTED
     return _redacted(value)
 
@@ -55,15 +58,32 @@ def as_texts(before: Any, after: Any) -> tuple[str, str]:
     return printable(shorten(first, MAX_TEXT)), printable(shorten(second, MAX_TEXT))
 
 
-def _redacted(value: Any) -> Any:
+def _is_literal(value: Any) -> bool:
+    """Tell whether a value is a text without a reference."""
+    return isinstance(value, str) and bool(value) and not value.lstrip().startswith("$")
+
+
+def _is_secret_option(value: Any) -> bool:
+    """Tell whether an argument is an option whose value, the next argument, is a secret."""
+    return isinstance(value, str) and value.startswith("-") and names_secret(value.lstrip("-"))
+
+
+def _redacted(value: Any, *, is_environment: bool = False) -> Any:
     match value:
         case Mapping():
             return {
-                name: REDACTED if item not in (None, "") and is_secret(name) else _redacted(item)
+                name: REDACTED
+                if item not in (None, "")
+                and (is_secret(name) or (is_environment and names_secret(name) and _is_literal(item)))
+                else _redacted(item, is_environment=name == "environment")
                 for name, item in value.items()
             }
         case list() | tuple():
-            return [_redacted(item) for item in value]
+            previous = (None, *value)
+            return [
+                REDACTED if _is_secret_option(before) and _is_literal(item) else _redacted(item)
+                for before, item in zip(previous, value, strict=False)
+            ]
         case str():
             return _text(value)
         case _:
@@ -77,7 +97,7 @@ def _text(text: str) -> str:
     address, question, query = text.partition("?")
     if question and "://" in address:
         text = f"{address}?{redact_query(query)}"
-    return redact_text(redact_url(text))
+    return redact_credentials(redact_text(redact_url(text)))
 
 
 def _auth(path: Pointer, value: Any) -> Any:

@@ -18,22 +18,11 @@ from iogate.documents.problems import Problem
 from iogate.documents.yaml.source import Source, Span
 from iogate.json_pointer import Pointer
 from iogate.messages import quoted
+from iogate.security.credential_shapes import SHAPE, label_of
 from iogate.security.redaction_patterns import is_secret
 
 CODE: Final = "IOG525"
 
-_SHAPES: Final = (
-    ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    ("a GitHub token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})\b"),
-    ("a GitLab token", r"\bglpat-[A-Za-z0-9_-]{20,}"),
-    ("a Slack token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    ("a Stripe key", r"\b[rs]k_live_[A-Za-z0-9]{16,}\b"),
-    ("a Google API key", r"\bAIza[0-9A-Za-z_-]{35}"),
-    ("a private key", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
-    ("a signed JWT", r"\beyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{16,2000}"),
-    ("a password in a URL", r"(?<=://)[^\s/:@{}$<>\"']+:(?P<secret>[^\s/:@{}$<>\"'*]+)(?=@[A-Za-z0-9])"),
-)
-_SHAPE: Final = re.compile("|".join(f"(?P<s{at}>{pattern})" for at, (_, pattern) in enumerate(_SHAPES)))
 _PLACEHOLDER: Final = re.compile(
     r"(?i)(?:x+|\*+|\.+|<.*>|\[.*\]|\{.*\}|\$.*|none|null|true|false|/.*|https?://.*|redacted|secret|token|password|changeme|example)"
 )
@@ -97,11 +86,11 @@ def _is_literal_secret(text: str) -> bool:
 
 def _shaped(source: Source, reported: set[tuple[str, int]]) -> Iterator[Problem]:
     """Yield a problem for each text that has the shape of a well-known credential, and mask it."""
-    if not _SHAPE.search(source.text):
+    if not SHAPE.search(source.text):
         return
     for number, line in enumerate(source.lines, 1):
-        for found in _SHAPE.finditer(line):
-            what = next(label for at, (label, _) in enumerate(_SHAPES) if found[f"s{at}"] is not None)
+        for found in SHAPE.finditer(line):
+            what = label_of(found)
             start, end = found.span("secret") if found["secret"] is not None else found.span()
             source.masks.append((number, start, end))
             if (source.path, number) in reported:

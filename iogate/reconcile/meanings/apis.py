@@ -56,7 +56,7 @@ def added(api: Api, facts: Facts) -> Iterator[Meaning]:
         text = "API was deleted before and returns disabled, until `iogate enable` enables it"
         yield Meaning(kind="api.returns", text=text)
     else:
-        yield Meaning(kind="api.added", text=f"API added: {verbs} /v1/api/{api.id}, {accepts}")
+        yield Meaning(kind="api.added", text=f"API added: {verbs} /v1/api/{api.id}/async, {accepts}")
 
 
 def removed(api: Api, facts: Facts) -> Iterator[Meaning]:

@@ -22,7 +22,7 @@ from iogate.json_values import JsonObject
 from iogate.messages import quoted
 from iogate.reconcile.facts import Facts
 from iogate.reconcile.json_diff import ABSENT, JsonChange, changes, is_same
-from iogate.reconcile.meanings import schemas
+from iogate.reconcile.meanings import literal_durations, schemas
 from iogate.reconcile.meanings.apis import input_meaning
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.reconcile.shown_values import as_text, as_texts, shown
@@ -39,17 +39,25 @@ _ENDPOINTS: Final = frozenset({"endpoint", "uri", "document"})
 
 def differences(before: JsonObject, after: JsonObject) -> list[JsonChange]:
     """Return the changed places of a definition, without those that have no effect."""
-    found = [
-        change
-        for change in changes(_with_use(before, after), _with_use(after, before))
-        if change.path and change.path[0] not in (RESOLVED, "schedule")
-    ]
+    found = _changes(before, after)
+    if literal_durations.may_concern(found) and not _reads_definition(before, after):
+        before, after = map(literal_durations.in_one_form, (before, after))
+        found = _changes(before, after)
     executed = [change for change in found if change.path[0] in _EXECUTED]
     if executed and all(map(_may_be_spelling, executed)) and _behave_equally(before, after):
         found = [change for change in found if change.path[0] not in _EXECUTED]
     if not found and _differ(_resolved(before), _resolved(after)):
         found = [JsonChange(path=("do",), before=before.get("do"), after=after.get("do"))]
     return [*found, *changes(embedded(before), embedded(after), ("vars",))]
+
+
+def _changes(before: JsonObject, after: JsonObject) -> list[JsonChange]:
+    """Return all changed places, without those that plan compares elsewhere."""
+    return [
+        change
+        for change in changes(_with_use(before, after), _with_use(after, before))
+        if change.path and change.path[0] not in (RESOLVED, "schedule")
+    ]
 
 
 def _with_use(definition: JsonObject, other: JsonObject) -> JsonObject:
@@ -226,9 +234,11 @@ def _behave_equally(before: JsonObject, after: JsonObject) -> bool:
 
     An expression may read the definition itself; then every difference counts.
     """
-    if any(_READS_DEFINITION.search(json_values.to_json(each)) for each in (before, after)):
-        return False
-    return _same(program.load(before), program.load(after))
+    return not _reads_definition(before, after) and _same(program.load(before), program.load(after))
+
+
+def _reads_definition(before: JsonObject, after: JsonObject) -> bool:
+    return any(_READS_DEFINITION.search(json_values.to_json(each)) for each in (before, after))
 
 
 def _same(first: Any, second: Any) -> bool:

@@ -71,3 +71,42 @@ def test_true_is_not_one(tmp_path: Path, old: str, new: str, kind: str) -> None:
     assert [meaning.kind for change in found.changes for meaning in change.meanings] == [kind]
     same = API.replace(old, new.replace("1", "1.0"))
     assert not plan(Side.of(before), Side.of(compiled(tmp_path / "c", {**FILES, A: same})), Facts())
+
+
+TIMED = """\
+document: {dsl: '1.0.3', namespace: shop, name: order, version: 1.0.0}
+timeout: {after: {minutes: 1}}
+use: {retries: {often: {delay: {seconds: 60}, limit: {attempt: {duration: PT90S}}}}}
+do:
+  - nap: {wait: {seconds: 1}}
+  - keep: {set: {wait: PT60S}}
+  - again: {try: [{nap: {wait: PT1H}}], catch: {retry: {delay: PT3600S, jitter: {from: PT0S, to: PT1.0S}}}}
+  - late: {wait: '${ .delay }', timeout: {after: PT60M}}
+"""
+SAME = (
+    ("{minutes: 1}", "PT60S"), ("{seconds: 60}", "PT1M"), ("PT90S", "{minutes: 1, seconds: 30}"),
+    ("{seconds: 1}", "PT1S"), ("PT1H", "PT60M"), ("PT3600S", "PT1H"), ("PT1.0S", "PT1S"), ("PT60M", "PT1H"),
+)  # fmt: skip
+
+
+def test_equal_durations_are_no_change(tmp_path: Path) -> None:
+    before = compiled(tmp_path / "a", {**FILES, W: TIMED})
+    other = TIMED
+    for old, new in SAME:
+        other = other.replace(old, new, 1)
+    assert not plan(Side.of(before), Side.of(compiled(tmp_path / "b", {**FILES, W: other})), Facts())
+    renamed = other.replace("wait: PT1S", "wait: PT2S")
+    (change,) = plan(
+        Side.of(before), Side.of(compiled(tmp_path / "c", {**FILES, W: renamed})), Facts()
+    ).changes
+    assert [each.text for each in change.meanings] == ["/do/0/nap/wait changed (PT1S → PT2S)"]
+
+
+def test_a_duration_in_data_or_read_by_an_expression_counts(tmp_path: Path) -> None:
+    before = compiled(tmp_path / "a", {**FILES, W: TIMED})
+    data = TIMED.replace("set: {wait: PT60S}", "set: {wait: PT1M}")
+    assert plan(Side.of(before), Side.of(compiled(tmp_path / "b", {**FILES, W: data})), Facts())
+    reading = TIMED + "output: {as: '${ $workflow.definition }'}\n"
+    before = compiled(tmp_path / "c", {**FILES, W: reading})
+    after = compiled(tmp_path / "d", {**FILES, W: reading.replace("{seconds: 1}", "PT1S")})
+    assert plan(Side.of(before), Side.of(after), Facts())
