@@ -162,7 +162,7 @@ async def _load_live() -> Revision | None:
     store = await _open_store()
     try:
         live = await store.revisions.live()
-        return None if live is None else await store.revisions.load(live[0])
+        return None if live is None else await store.revisions.load(live[0], project=store.revisions.project)
     finally:
         await store.close()
 

@@ -45,4 +45,4 @@ async def live_revision(store: Store) -> tuple[int, Revision]:
         NotAuthentic: the revision is forged.
     """
     number = await live_number(store)
-    return number, await store.revisions.load(number)
+    return number, await store.revisions.load(number, project=store.revisions.project)

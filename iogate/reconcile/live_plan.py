@@ -46,7 +46,7 @@ async def live(store: Store) -> tuple[int, Revision]:
     found = await store.revisions.live()
     if found is None:
         return 0, NOTHING.revision
-    return found[0], await store.revisions.load(found[0])
+    return found[0], await store.revisions.load(found[0], project=store.revisions.project)
 
 
 async def compare(store: Store, before: Revision, bundle: Bundle, facts: Facts = NO_FACTS) -> Plan:

@@ -60,7 +60,7 @@ async def live_rows(store: Store, number: int | None, checked: CheckResult | Non
     """Return a row for each API of the live revision `number`."""
     if number is None:
         return []
-    revision = await store.revisions.load(number)
+    revision = await store.revisions.load(number, project=store.revisions.project)
     gates = await store.gates.states()
     cases = {
         f"{document.model.module}/{name}": method.debug or ()

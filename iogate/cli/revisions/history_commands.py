@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.apis import credentials
-from iogate.cli.apis.api_commands import PANEL, api_details_json
+from iogate.cli.apis.api_commands import api_details_json
 from iogate.cli.live_revision import RevisionArgument, live_number
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
@@ -21,8 +22,8 @@ DIGEST_CHARACTERS = 12
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "history", rich_help_panel=PANEL)(history)
-    command(app, "show", rich_help_panel=PANEL)(show)
+    command(app, "history", rich_help_panel=panels.LIVE)(history)
+    command(app, "show", rich_help_panel=panels.LIVE)(show)
 
 
 async def history(
@@ -32,7 +33,7 @@ async def history(
     """List the revisions that the store keeps, newest first, with author, commit and changes."""
     async with session.store(session.settings()) as store:
         live = await store.revisions.live()
-        entries = (await store.revisions.history())[:limit]
+        entries = await store.revisions.history(limit, content=True)
     rows = [entry_json(entry, live=live is not None and live[0] == entry.number) for entry in entries]
     table = Table(
         columns=("revision", "live", "time", "author", "commit", "action", "changes", "message"),

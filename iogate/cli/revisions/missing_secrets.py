@@ -64,7 +64,7 @@ async def by_live_workflow(
     with suppress(IogateError):
         live = await store.revisions.live()
         if live is not None:
-            revision = await store.revisions.load(live[0])
+            revision = await store.revisions.load(live[0], project=store.revisions.project)
             started = {api.id: api.workflow for api in revision.apis.values()}
             return await by_workflow(store, revision, workers), started
     return {}, {}

@@ -102,7 +102,7 @@ async def users_of_live(
     revision = None
     if live is not None:
         with suppress(IogateError):
-            revision = await store.revisions.load(live[0])
+            revision = await store.revisions.load(live[0], project=store.revisions.project)
     return users_of(revision, settings)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -211,14 +212,21 @@ class Revisions:
             contents=dict(zip(contents, await asyncio.gather(*map(self.content, contents)), strict=True)),
         )
 
-    async def history(self) -> list[Published]:
-        """Return the kept revisions of the project, newest first, without origins that are not authentic."""
-        numbers = await self._connection.call("LRANGE", keys.revisions(self.project), 0, -1)
-        rows = await self._connection.calls([_entry_command(number.decode()) for number in numbers])
+    async def history(self, limit: int = 0, *, content: bool = False) -> list[Published]:
+        """Return the kept revisions of the project, newest first, without origins that are not authentic.
+
+        `limit`: at most so many; 0: all. With `content`, an entry also has a fault if its stored content is
+        not the signed one; that reads the content of each revision.
+        """
+        numbers = await self._connection.call("LRANGE", keys.revisions(self.project), 0, limit - 1)
+        more = ("data",) if content else ()
+        rows = await self._connection.calls(
+            [(*_entry_command(number.decode("utf-8", "replace")), *more) for number in numbers]
+        )
         return [
             self._entry(int(number), row)
             for number, row in zip(numbers, rows, strict=True)
-            if row[0] is not None
+            if row[0] is not None and number.isdigit()
         ]
 
     async def published(self, number: int) -> Published:
@@ -242,7 +250,7 @@ class Revisions:
         return (await self.published(number)).origin
 
     def _entry(self, number: int, row: list[Any]) -> Published:
-        digest, at, packed, signature = row
+        digest, at, packed, signature, *content = row
         fault: str | None = None
         origin: Origin | None = None
         if packed is not None:
@@ -251,6 +259,11 @@ class Revisions:
                 fault = self._origin_fault(str(number).encode(), digest, packed, signature)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 fault = "it is not readable"
+        if content and fault is None:
+            data = content[0] or b""
+            fault = self._fault(str(number).encode(), data, packed, signature)
+            if fault is None and hashlib.sha256(data).hexdigest().encode() != digest:
+                fault = "its digest is not that of its content"
         if fault is not None:
             self._refusals.note("revision", str(number), fault)
         return Published(

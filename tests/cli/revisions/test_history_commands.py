@@ -138,6 +138,26 @@ def test_a_forged_origin_is_shown_as_such(cli: Cli, filled: Callable[..., None])
     assert "revision 1 in the store is refused" in cli("show", "1", code=4).err
 
 
+@pytest.mark.parametrize(
+    ("number", "field", "fault"),
+    [
+        (1, "data", "its signature does not match it"),
+        (2, "data", "its signature does not match it"),
+        (2, "digest", "its digest is not that of its content"),
+    ],
+)
+def test_the_history_checks_the_content_of_a_revision(
+    cli: Cli, filled: Callable[..., None], number: int, field: str, fault: str
+) -> None:
+    async def forged(store: Store) -> None:
+        await _three(store)
+        await store.call("HSET", f"{keys.REVISION}{number}", field, "forged")
+
+    filled(forged)
+    rows = cli("history", "-o", "json").json["revisions"]
+    assert {row["revision"]: row["fault"] for row in rows} == {1: None, 2: None, 3: None, number: fault}
+
+
 def test_numbers_of_revisions_are_completed(
     cli: Cli, filled: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
