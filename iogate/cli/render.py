@@ -65,17 +65,31 @@ COMMON_FORMATS = (Output.TEXT, Output.JSON, Output.YAML)
 
 
 class Styled(str):
-    """Line of a text result with a colour on a terminal."""
+    """Line of a text result with a colour on a terminal, which also wraps it between words."""
 
-    __slots__ = ("style",)
+    __slots__ = ("hanging", "style")
 
-    def __new__(cls, text: str, style: str = "") -> Self:
-        """Return the line; `style` is one of Rich."""
+    def __new__(cls, text: str, style: str = "", hanging: int = 0) -> Self:
+        """Return the line; `style` is one of Rich, `hanging` the indentation of the lines after the first."""
         line = super().__new__(cls, text)
         line.style = style
+        line.hanging = hanging
         return line
 
     style: str
+    hanging: int
+
+    def wrapped(self, width: int) -> str:
+        """Return the line in lines of this width; words that are longer stay whole."""
+        lines = textwrap.wrap(
+            self,
+            width,
+            subsequent_indent=" " * self.hanging,
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+        )
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +138,11 @@ class Screen:
         """Print one part of a text result on stdout."""
         if isinstance(part, str):
             if is_colour_terminal(result_stream()):
-                style = part.style if isinstance(part, Styled) else ""
-                console(result_stream()).print(
-                    str(part), style=style, markup=False, highlight=False, soft_wrap=True
-                )
+                screen = console(result_stream())
+                style, text = "", part
+                if isinstance(part, Styled):
+                    style, text = part.style, part.wrapped(screen.width)
+                screen.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
             else:
                 write_stdout(part)
         elif is_colour_terminal(result_stream()) and part.rows:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
 
 CHANGES = 2
-"""Exit code of changes: `drift`, `plan --exit-code`, `diff --exit-code`, `fmt --check`, `lint --diff`."""
+"""Exit code of changes: `drift`, and `--exit-code`, `--fail-on`, `--check` or `--diff` of other commands."""
 GLOBAL_OPTIONS = "Global options"
 
 DirectoryOption = Annotated[

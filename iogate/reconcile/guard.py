@@ -5,11 +5,13 @@ Invariants: a protected API is never deleted; no other API and no workflow is de
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from iogate.compiler.revision import Revision
+from iogate.compiler.workflows import precedence
 from iogate.errors import Refused
 from iogate.messages import shorten
 from iogate.store.revisions.origin import Published
@@ -45,12 +47,21 @@ FOLDER: Final = Allowed(prune=True, max_deletes=2**31)
 def deletions(before: Revision, after: Revision) -> tuple[list[str], list[str]]:
     """Return the ids of deleted APIs and workflows, sorted.
 
-    A version of a workflow that a new version of it replaces is not deleted.
+    Each new version of a workflow replaces one version that is gone, the newest first; that one is not
+    deleted.
     """
     apis = sorted(before.apis.keys() - after.apis.keys())
-    new = {name.partition(":")[0] for name in after.workflows.keys() - before.workflows.keys()}
-    gone = before.workflows.keys() - after.workflows.keys()
-    return apis, sorted(name for name in gone if name.partition(":")[0] not in new)
+    new = Counter(name.partition(":")[0] for name in after.workflows.keys() - before.workflows.keys())
+    gone: dict[str, list[str]] = {}
+    for full in before.workflows.keys() - after.workflows.keys():
+        name, _, version = full.partition(":")
+        gone.setdefault(name, []).append(version)
+    deleted = [
+        f"{name}:{version}"
+        for name, versions in gone.items()
+        for version in sorted(versions, key=precedence, reverse=True)[new[name] :]
+    ]
+    return apis, sorted(deleted)
 
 
 def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:

@@ -189,7 +189,6 @@ def test_wrong_arguments_are_named(cli: Cli) -> None:
     assert "- stands for stdin" in cli("fmt", "-", "a.yaml", code=64).err
     assert cli("fmt").err == (
         f"warning: nothing to format: no files found in apis.d, workflows.d of {cli.root}\n"
-        "0 files: formatted 0\n"
     )
 
 

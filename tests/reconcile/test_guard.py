@@ -188,7 +188,11 @@ def test_the_messages_name_what_would_be_deleted_and_the_option() -> None:
 
 def test_a_version_that_a_new_one_replaces_is_not_deleted() -> None:
     before = revision(workflows={"s/w:1.0.0": "p1", "s/w:2.0.0": "p2"})
-    guard.check(before, revision(workflows={"s/w:3.0.0": "p3"}), NOTHING)
+    guard.check(before, revision(workflows={"s/w:1.0.0": "p1", "s/w:3.0.0": "p3"}), NOTHING)
+    guard.check(before, revision(workflows={"s/w:3.0.0": "p3", "s/w:4.0.0": "p4"}), NOTHING)
+    for version in ("3.0.0", "10.0.0"):
+        text, _ = refusal(before, revision(workflows={f"s/w:{version}": "p3"}), NOTHING)
+        assert text == "this would delete 1 workflow (s/w:1.0.0)", "one new version replaces one"
     assert "1 workflow (s/w:2.0.0)" in refusal(before, revision(workflows={"s/w:1.0.0": "p1"}), NOTHING)[0]
 
 

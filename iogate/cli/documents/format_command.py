@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.documents.problems import problem_json, show_problems
 from iogate.cli.documents.source_diff import unified_diff
 from iogate.cli.messages import counted
@@ -27,7 +28,7 @@ CANNOT_WRITE = "IOG721"
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "fmt", rich_help_panel="Documents")(fmt)
+    command(app, "fmt", rich_help_panel=panels.DOCUMENTS)(fmt)
 
 
 def fmt(
@@ -143,7 +144,9 @@ class _Report:
             },
             listed,
         )
-        screen.note(f"{counted(self._files, 'file')}: {verb} {len(self._changed)}")
+        if self._files:
+            result = f"{verb} {len(self._changed)}" if self._changed else "unchanged"
+            screen.note(f"{counted(self._files, 'file')}: {result}")
         for error in self._refused[1:]:
             write_stderr(f"iogate: {error.message} [{error.code}]", style="red")
         if self._problems:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.apis.gate_display import override_json
+from iogate.cli.messages import counted
 from iogate.cli.options import ExitCodeOption, parse_seconds
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.plans.publication_options import OrphansOption, SelectOption
 from iogate.cli.render import Output
 from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, IogateError, Misused
+from iogate.security.control_characters import escape_line
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
@@ -27,11 +32,17 @@ if TYPE_CHECKING:
     from iogate.store.revisions.convergence import Convergence
     from iogate.store.store import Store
 
-PANEL = "Live"
+
+class FailOn(StrEnum):
+    """Kind of change that a pipeline does not accept."""
+
+    BREAKING = "breaking"
+    WEAKENING = "weakening"
+    DELETING = "deleting"
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "plan", formats=(Output.MARKDOWN,), rich_help_panel=PANEL)(plan)
+    command(app, "plan", formats=(Output.MARKDOWN,), rich_help_panel=panels.LIVE)(plan)
 
 
 async def plan(
@@ -48,6 +59,12 @@ async def plan(
         Path | None, typer.Option("--out", metavar="FILE", help="Save the plan for `iogate apply FILE`.")
     ] = None,
     exit_code: ExitCodeOption = False,
+    fail_on: Annotated[
+        list[FailOn] | None,
+        typer.Option(
+            "--fail-on", help="Exit with 2 if there is such a change; may be repeated.", show_default=False
+        ),
+    ] = None,
     replay: Annotated[
         int | None,
         typer.Option(
@@ -72,6 +89,7 @@ async def plan(
     from iogate.cli.documents.bundle import compile_or_fail
     from iogate.cli.plans import plan_files
     from iogate.cli.plans.case_verdicts import case_reader
+    from iogate.reconcile import guard
     from iogate.reconcile.wanted import Scope
 
     if out is not None and base is not None:
@@ -85,7 +103,16 @@ async def plan(
         checked = compile_or_fail(settings, purpose="validate")
         found, needs = plan_against_tree(session, settings, checked, base, scope)
         head = {"base": {"ref": base}, "needs": needs}
-        _show(session, found, [f"compared with {base}"], head, "iogate plan", None)
+        same = f"No changes: {escape_line(base)} is the same as the files"
+        _show(
+            session,
+            found,
+            [f"compared with {base}"],
+            head,
+            "iogate plan",
+            None,
+            summary="" if found else same,
+        )
     else:
         checked = compile_or_fail(settings, purpose="apply")
         assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
@@ -102,11 +129,27 @@ async def plan(
             state = await store.convergence.look(live_plan.number) if live_plan.number else None
             address = store.shown_url
         found = live_plan.plan
+        needs = guard.needed(live_plan.before, live_plan.bundle.revision)
         show_live_plan(session, live_plan, address, replays, state)
         if out is not None:
             session.screen.note(f"saved the plan: iogate apply {out}")
-    if exit_code and found:
+    failing = failures(found, needs, fail_on or ())
+    for text in failing:
+        session.screen.note(text, style="red")
+    if failing or (exit_code and found):
         raise typer.Exit(CHANGES)
+
+
+def failures(found: Plan, needs: Sequence[str], fail_on: Sequence[FailOn]) -> list[str]:
+    """Return a line for each kind of `--fail-on` that a plan has; `needs` are the options to delete."""
+    texts = []
+    for kind in dict.fromkeys(fail_on):
+        if kind is FailOn.DELETING:
+            if needs:
+                texts.append(f"--fail-on {kind}: an apply needs {' '.join(needs)}")
+        elif number := found.marked[kind]:
+            texts.append(f"--fail-on {kind}: the plan has {counted(number, f'{kind} change')}")
+    return texts
 
 
 def plan_against_tree(
@@ -221,6 +264,8 @@ def _show(
     title: str,
     live_plan: LivePlan | None,
     replays: Replays | None = None,
+    *,
+    summary: str = "",
 ) -> None:
     from iogate.cli.plans.plan_markdown import plan_markdown
     from iogate.cli.plans.plan_text import override_lines
@@ -232,10 +277,10 @@ def _show(
     session.screen.data(
         "plan",
         {} if session.screen.output is Output.TEXT else {**head, **found.to_json()},
-        [*plan_lines(found, gates), *([] if replays is None else ["", *replays.lines()])],
+        [*plan_lines(found, gates, summary=summary), *([] if replays is None else ["", *replays.lines()])],
         {
             Output.MARKDOWN: lambda: (
-                plan_markdown(found, title, [*deletes, *notes, *override_lines(gates)])
+                plan_markdown(found, title, [*deletes, *notes, *override_lines(gates)], summary)
                 + ("" if replays is None else replays.markdown())
             )
         },

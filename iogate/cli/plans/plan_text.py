@@ -20,6 +20,8 @@ _LABELS: Final = {"breaking": "BREAKING", "weakening": "WEAKENING", "caution": "
 _STYLES: Final = {"breaking": "bold red", "weakening": "bold yellow", "caution": "yellow", "neutral": ""}
 _ACTION_STYLES: Final[Mapping[Action, str]] = {"add": "green", "change": "cyan", "delete": "red"}
 _WIDTH: Final = max(map(len, _LABELS.values()))
+_HANGING: Final = 4
+"""Indentation below the head of an object."""
 
 
 def plan_lines(
@@ -32,7 +34,9 @@ def plan_lines(
     """Return the lines of a plan: its objects, the overrides that stay or are cleared, and the summary."""
     lines: list[str] = [line for change in plan.changes for line in _change_lines(change)]
     mark = "-" if clear_overrides else "!"
-    lines += [Styled(f"{mark}{line.removeprefix('!')}", "magenta") for line in override_lines(gates or {})]
+    lines += [
+        Styled(f"{mark}{line.removeprefix('!')}", "magenta", _HANGING) for line in override_lines(gates or {})
+    ]
     if lines:
         lines.append("")
     return [*lines, Styled(summary or plan.summary(), "bold")]
@@ -41,14 +45,19 @@ def plan_lines(
 def _change_lines(change: ObjectChange) -> Iterator[str]:
     where = f"  ({escape_line(change.source)})" if change.source else ""
     head = f"{MARKS[change.action]} {change.type} {escape_line(change.id)}{where}"
-    yield Styled(head, _ACTION_STYLES[change.action])
+    yield Styled(head, _ACTION_STYLES[change.action], _HANGING)
     for meaning in change.meanings:
-        text = f"    {_LABELS[meaning.severity]:<{_WIDTH}}  {escape_line(meaning.text)}"
-        yield Styled(text, _STYLES[meaning.severity])
+        text = f"{_margin(_LABELS[meaning.severity])}{escape_line(meaning.text)}"
+        yield Styled(text, _STYLES[meaning.severity], len(_margin()))
     if change.used_by:
         shown = ", ".join(change.used_by[:5])
         more = f" and {len(change.used_by) - 5} more" if len(change.used_by) > 5 else ""
-        yield f"    {'':<{_WIDTH}}  started by {shown}{more}"
+        yield Styled(f"{_margin()}started by {shown}{more}", hanging=len(_margin()))
+
+
+def _margin(label: str = "") -> str:
+    """Return the margin of a line about an object."""
+    return f"{'':<{_HANGING}}{label:<{_WIDTH}}  "
 
 
 def override_lines(gates: Mapping[str, Gate]) -> list[str]:

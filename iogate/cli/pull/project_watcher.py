@@ -57,6 +57,8 @@ class ProjectWatcher:
     """Options of `iogate apply`."""
     environment: Callable[[], Mapping[str, str]]
     """Returns the variables of `iogate apply`, which name the store; raises Unreachable without one."""
+    repeats: bool = True
+    """Whether the caller looks again, as log records say."""
     _handled: str | None = None
     _reported: str = ""
     _failed: str | None = field(default=None, init=False)
@@ -70,7 +72,7 @@ class ProjectWatcher:
     async def look(self) -> bool:
         """Apply the newest version if it is new; return whether the newest version is live.
 
-        Raises nothing for a source or a store that is out of reach: it is logged, once, and tried again.
+        Raises nothing for a source or a store that is out of reach: it is logged, once.
         """
         try:
             version = await asyncio.to_thread(self.source.newest)
@@ -124,8 +126,9 @@ class ProjectWatcher:
             raise Unreachable(done.error)
         if done.code not in {0, NOT_EVERYWHERE}:
             log.error(
-                "%s of %s is not applied; it is tried again after the next change:\n%s",
-                version[:12], self.source.shown, done.error,
+                "%s of %s is not applied%s:\n%s",
+                version[:12], self.source.shown,
+                "; it is tried again after the next change" if self.repeats else "", done.error,
                 extra={"action": "watch.failed", "version": version, "exit": done.code},
             )  # fmt: skip
             return done.error
@@ -180,7 +183,8 @@ class ProjectWatcher:
         """Log an error once, not at each attempt."""
         if text != self._reported:
             self._reported = text
-            log.warning("%s; trying again", text, extra={"action": "watch.unreachable"})
+            again = "; trying again" if self.repeats else ""
+            log.warning("%s%s", text, again, extra={"action": "watch.unreachable"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

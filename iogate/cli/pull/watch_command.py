@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iogate.cli import panels
 from iogate.cli.options import parse_seconds
-from iogate.cli.plans.publication_options import WAIT, MaxDeletesOption, PruneOption, WaitOption
+from iogate.cli.plans.publication_options import (
+    WAIT,
+    EmptyOption,
+    MaxDeletesOption,
+    OrphansOption,
+    PruneOption,
+    WaitOption,
+)
 from iogate.cli.session import Session, command
 from iogate.errors import IogateError, Misused, NotTaken
 
@@ -20,13 +28,12 @@ if TYPE_CHECKING:
     from iogate.cli.pull.project_watcher import ProjectWatcher
     from iogate.settings import Settings
 
-PANEL = "Live"
 FOLDER_S = 1.0
 GIT_S = 30.0
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "watch", rich_help_panel=PANEL)(watch)
+    command(app, "watch", rich_help_panel=panels.LIVE)(watch)
 
 
 async def watch(
@@ -49,6 +56,8 @@ async def watch(
         bool, typer.Option("--once", help="Look once, and fail if the newest version is not live.")
     ] = False,
     prune: PruneOption = False,
+    keep_orphans: OrphansOption = False,
+    allow_empty: EmptyOption = False,
     max_deletes: MaxDeletesOption = None,
     wait: WaitOption = WAIT,
 ) -> None:
@@ -66,6 +75,8 @@ async def watch(
 
     if git is None and (path or ref != "main"):
         raise Misused("--ref and --path need --git")
+    if prune and keep_orphans:
+        raise Misused("--prune and --keep-orphans cannot be combined")
     interval_s = parse_seconds(interval, "--interval") or (FOLDER_S if git is None else GIT_S)
     # The environment is that of the followed project, which `--git` does not have here.
     settings = session.settings(needs_environment=git is None)
@@ -84,11 +95,14 @@ async def watch(
         project_of=lambda folder: _project(session, settings, folder),
         options=[
             *(["--prune"] if prune else ()),
+            *(["--keep-orphans"] if keep_orphans else ()),
+            *(["--allow-empty"] if allow_empty else ()),
             *(["--max-deletes", str(max_deletes)] if max_deletes is not None else ()),
             *("--wait", wait),
         ],
         # Also of an embedded store: the files may name another one.
         environment=lambda: {**fixed, "IOGATE_REDIS_URL": session.store_url(settings)},
+        repeats=not once,
     )
     if once:
         if not await watcher.look():

@@ -37,7 +37,7 @@ def test_a_plan_shows_all_changes_and_changes_nothing(project: Cli) -> None:
         "~ api shop/guarded  (apis.d/shop.yaml)",
         "    WEAKENING  auth weakened (token → none)",
         "+ api shop/needing  (apis.d/shop.yaml)",
-        "               API added: POST /v1/api/shop/needing, enabled",
+        "               API added: POST /v1/api/shop/needing/async, enabled",
         "",
         "Plan: 1 to add, 1 to change, 1 to delete (1 breaking, 1 weakening)",
     ]
@@ -108,7 +108,8 @@ def test_a_plan_never_shows_a_hash_or_a_value_that_may_be_secret(project: Cli) -
 
 def test_git_gives_the_base_without_a_store(git: Git, project: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IOGATE_REDIS_URL", "redis://127.0.0.1:1")  # not used
-    assert project("plan", "--base", "main", "--exit-code").out.startswith("No changes")
+    same = project("plan", "--base", "main", "--exit-code").out
+    assert same == "No changes: main is the same as the files\n"
     project.write("apis.d/shop.yaml", OPENED)
     ran = project("plan", "--base", "main", "--exit-code", code=2)
     assert "WEAKENING  auth weakened (token → none)" in ran.out
@@ -116,6 +117,23 @@ def test_git_gives_the_base_without_a_store(git: Git, project: Cli, monkeypatch:
     assert project("plan", "--base", "main", "-o", "json").json["base"] == {"ref": "main"}
     git.commit()
     assert project("plan", "--base", "HEAD~1", "--exit-code", code=2).out == ran.out
+
+
+def test_a_pipeline_can_fail_on_kinds_of_changes(git: Git, project: Cli) -> None:
+    project.write("apis.d/shop.yaml", OPENED.replace("  lacking:", "  needing:"))
+    weakening = "--fail-on weakening: the plan has 1 weakening change"
+    breaking = "--fail-on breaking: the plan has 1 breaking change"
+    deleting = "--fail-on deleting: an apply needs --prune"
+    ran = project("plan", "--base", "HEAD", "--fail-on", "weakening", code=2)
+    assert ran.err.splitlines()[-1] == weakening
+    assert "WEAKENING" in ran.out
+    both = ("--fail-on", "deleting", "--fail-on", "breaking", "--fail-on", "breaking")
+    assert project("plan", "--base", "HEAD", *both, code=2).err.splitlines()[-2:] == [deleting, breaking]
+    project.write("apis.d/shop.yaml", API.replace("enabled: true", "enabled: false", 1))
+    project("plan", "--base", "HEAD", "--fail-on", "weakening", "--fail-on", "deleting")
+    project("plan", "--base", "HEAD", "--fail-on", "breaking", code=2)
+    project("plan", "--fail-on", "breaking", "--fail-on", "weakening", "--fail-on", "deleting")
+    assert "is not one of" in project("plan", "--fail-on", "nothing", code=64).err
 
 
 def test_the_base_has_its_own_variables(git: Git, project: Cli) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import pytest
@@ -11,7 +12,7 @@ from iogate.cli.render import Screen
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.reconcile.plan import ObjectChange, Plan
 from iogate.store.revisions.gates import Gate, Override
-from tests.cli.test_terminal import Terminal
+from tests.cli.test_terminal import Terminal, without_colours
 
 CHANGE = ObjectChange(
     action="delete",
@@ -47,3 +48,24 @@ def test_a_terminal_shows_colours_and_a_pipe_does_not(monkeypatch: pytest.Monkey
         Screen().show(line)
     assert "\x1b[31m- api a/b" in screen.getvalue()
     assert "\x1b[1;31m    BREAKING" in screen.getvalue()
+
+
+def test_a_terminal_wraps_long_lines_below_their_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    text = "input schema narrowed: " + ", ".join(f"/member{number} is required" for number in range(9))
+    long = ObjectChange(
+        action="change", type="api", id="a/b", meanings=(Meaning(kind="input.narrowed", text=text),)
+    )
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    for line in plan_lines(Plan(changes=(long,)), {"a/b": gate("because " * 20)}):
+        Screen().show(line)
+    lines = without_colours(screen.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines).split()).count(text) == 1, "nothing is lost"
+    assert all(line.startswith(" " * 15) for line in lines[2:4])
+    monkeypatch.setattr(sys, "stdout", pipe := io.StringIO())
+    for line in plan_lines(Plan(changes=(long,))):
+        Screen().show(line)
+    assert text in pipe.getvalue(), "a pipe gets one line for each meaning"

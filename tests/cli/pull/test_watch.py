@@ -221,6 +221,9 @@ def test_a_deletion_needs_prune(world: World) -> None:
     refused = world.once()
     assert refused.returncode == 5
     assert "more/buy" in refused.stderr
+    assert "again" not in refused.stderr, "it looks once"
+    assert world.once("--keep-orphans").returncode == 0, "as the refusal suggests"
+    assert world.once("--keep-orphans", "--prune").returncode == 64
     assert world.once("--prune", "--max-deletes", "1").returncode == 0
 
 
@@ -228,6 +231,7 @@ def test_unreadable_repository_is_named(world: World) -> None:
     gone = world.run("watch", "--git", "/nowhere/at/all", "--once")
     assert gone.returncode == 5
     assert "cannot read main of /nowhere/at/all: " in gone.stderr
+    assert "trying again" not in gone.stderr, "it looks once"
 
 
 def test_ref_without_a_repository_is_misuse(world: World) -> None:
