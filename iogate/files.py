@@ -1,4 +1,4 @@
-"""Atomic replacement of files.
+"""Atomic replacement of files, and the detection of it.
 
 Used for files that other processes read, and for documents of a project. Invariant: a reader finds either the
 old or the new content, also after a crash in between.
@@ -8,6 +8,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypeAlias
+
+Version: TypeAlias = tuple[int, int, int] | None
+"""Inode, size and time of change of a file; None if there is none."""
+
+
+def version(path: Path) -> Version:
+    """Return the version of a file, which differs after the file was written or replaced."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def write_atomically(

@@ -327,6 +327,7 @@ class _Compiler:
             timeout_s=method.timeout,
             retention_s=method.retention if method.retention is not None else RETENTION_S,
             record=msgspec.UNSET if method.record is None or method.record == "errors" else method.record,
+            allow_ips=msgspec.UNSET if method.allow_ips is None else method.allow_ips,
             protect=bool(method.protect),
             tags=tuple(method.tags or ()),
             metadata=method.metadata or {},

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from iogate.auth.addresses import AllowedAddresses
 from iogate.auth.model import StoredAuth
 from iogate.compiler.schedules import Schedule
 
@@ -65,6 +66,8 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     retention_s: float = RETENTION_S
     record: Literal["all", "none"] | msgspec.UnsetType = msgspec.UNSET
     """Absent: `errors`, so that the digests of earlier releases stay valid."""
+    allow_ips: AllowedAddresses | msgspec.UnsetType = msgspec.UNSET
+    """Absent: every address may call."""
     protect: bool = False
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}

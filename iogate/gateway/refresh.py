@@ -208,7 +208,7 @@ class Refresher:
                 route.enabled = await store.gates.is_enabled(route.api.id)
 
     async def _reload_secrets(self) -> None:
-        """Reload the secrets of an API when one of its secret files has changed."""
+        """Reload the secrets and addresses of an API when one of its files has changed."""
         while True:
             await asyncio.sleep(LOOK_S)
             table = self._state.table
@@ -216,12 +216,13 @@ class Refresher:
                 continue
             changed = await asyncio.to_thread(_changed, list(table.routes.values()))
             for route in changed:
-                before, route.authenticator = route.authenticator, route.authenticator.renewed()
-                if (route.authenticator.unset, route.authenticator.spare) != (before.unset, before.spare):
+                before = route.unset, route.authenticator.spare
+                await route.reload_files()
+                if (route.unset, route.authenticator.spare) != before:
                     _log_secrets(route)
                 else:
                     log.info(
-                        "%s: secrets reloaded",
+                        "%s: files reloaded",
                         route.api.id,
                         extra={"action": "api.secrets", "api": route.api.id},
                     )
@@ -291,7 +292,7 @@ class Refresher:
                 extra={"action": "revision.taken", "revision": release.number},
             )
             for route in release.routes.values():
-                if route.authenticator.unset or route.authenticator.spare:
+                if route.unset or route.authenticator.spare:
                     _log_secrets(route)
 
     def _report(self, error: BaseException) -> None:
@@ -320,12 +321,19 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _changed(routes: list[Route]) -> list[Route]:
-    return [route for route in routes if route.authenticator.has_changed()]
+    return [route for route in routes if route.has_changed_files]
 
 
 def _log_secrets(route: Route) -> None:
     name, authenticator = route.api.id, route.authenticator
-    if authenticator.unset:
+    if route.addresses is not None and route.addresses.unset:
+        log.warning(
+            "%s responds with 503 to every caller: %s",
+            name,
+            "; ".join(route.unset),
+            extra={"action": "api.closed", "api": name},
+        )
+    elif authenticator.unset:
         log.warning(
             "%s responds with 503 to callers whose secrets are missing: %s",
             name,
@@ -340,4 +348,4 @@ def _log_secrets(route: Route) -> None:
             extra={"action": "api.spare_missing", "api": name},
         )
     else:
-        log.info("%s has all its secrets", name, extra={"action": "api.configured", "api": name})
+        log.info("%s has all its secrets and files", name, extra={"action": "api.configured", "api": name})

@@ -71,9 +71,12 @@ class TableLoader:
                 project=project,
                 counts=state.counts,
                 before=state.table,
-                root=state.root,
-                hashing=state.hashing,
-                fingerprint=state.fingerprint,
+                shared=routes.Shared(
+                    root=state.root,
+                    hashing=state.hashing,
+                    fingerprint=state.fingerprint,
+                    proxies=state.trusted_proxies,
+                ),
             )
         except ValueError as error:
             # Revisions of this release's compiler always build; another release may have compiled this one.

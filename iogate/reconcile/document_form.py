@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, assert_never
 
+import msgspec
+
+from iogate.auth.addresses import AllowedAddresses
 from iogate.auth.model import (
     AnyAuth,
     EnvSecret,
@@ -37,6 +40,7 @@ def api_form(api: Api) -> dict[str, Any]:
         "workflow": api.workflow,
         "enabled": api.enabled,
         "auth": auth_form(api.auth),
+        "allow_ips": addresses_form(api.allow_ips),
         "input": _present({"from": api.input_from, "schema": api.input_schema}),
         "limits": _present(
             {
@@ -56,6 +60,13 @@ def api_form(api: Api) -> dict[str, Any]:
         "metadata": api.metadata,
     }
     return _present(members)
+
+
+def addresses_form(allowed: AllowedAddresses | msgspec.UnsetType) -> list[Any] | None:
+    """Return the value of `allow_ips`; None if every address may call."""
+    if isinstance(allowed, msgspec.UnsetType):
+        return None
+    return [*allowed.networks, *({"file": path} for path in allowed.files)]
 
 
 def auth_form(auth: StoredAuth) -> Any:

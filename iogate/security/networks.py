@@ -53,7 +53,7 @@ def parse_network(text: str) -> Network:
         raise ValueError(f"expected {FORMS}") from None
     network: Network = given.network
     if "/" in text and not text.rpartition("/")[2].isdecimal():
-        raise ValueError(f"expected {FORMS}; write the mask as a number of bits: {network}")
+        raise ValueError(f"expected {FORMS}, with the mask as a number of bits: {network}")
     if given.ip != network.network_address:
         raise ValueError(f"{text} has bits below its prefix: write {network}, or {given.ip} for the address")
     if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED_BITS:

@@ -1,7 +1,7 @@
 """Replays debug cases without a gateway: validates the request by the gateway's rules, runs the workflow.
 
-Called by the command `test`; `request_of` also by `debug`, so that both send the same request. Credentials
-and `enabled` are not checked.
+Called by the command `test`; `request_of` also by `debug`, so that both send the same request. Credentials,
+addresses and `enabled` are not checked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from iogate.errors import NotFound, for_operators, same_type
-from iogate.gateway.calls.routes import Route
+from iogate.gateway.calls.routes import Route, Shared
 from iogate.gateway.http.request import Request
 from iogate.gateway.http.responses import HTTPError, not_allowed, too_large
 from iogate.gateway.observability.metrics import Counts
@@ -129,7 +129,7 @@ def input_of(api: Api, sent: Sent, root: Path) -> Any:
     request = Request(
         method=sent.verb, query=sent.query.encode(), raw_headers=raw, headers=dict(raw), body=body
     )
-    route = Route(api, counts=Counts(), root=root)
+    route = Route(api, counts=Counts(), shared=Shared(root=root))
     return content.value(content.sent(route, request), route.schema)
 
 

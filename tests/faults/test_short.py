@@ -8,7 +8,7 @@ import pytest
 
 from iogate.store.embedded.server import temporary_server
 from iogate.store.store import Store
-from tests.faults import canaries, commit_points, disables, hostile_bodies, publication
+from tests.faults import canaries, commit_points, disables, forwarding, hostile_bodies, publication
 from tests.faults.chaos import report, session_of_kills
 from tests.faults.crash import crash
 from tests.gateway.driver import opened
@@ -65,6 +65,13 @@ async def test_hostile_bodies_hold_neither_the_loop_nor_memory(store: Store) -> 
     assert {trial.status for trial in campaign.trials} <= {202, 400}, campaign.table()
     assert campaign.held_s < 5 * hostile_bodies.HOLD_S, campaign.table()
     assert campaign.grown + campaign.grown_beside < 2 * hostile_bodies.GROWTH, campaign.table()
+
+
+async def test_no_forged_forwarding_header_lets_anybody_in(store: Store) -> None:
+    """300 requests, each directly and through a proxy; `python -m tests.faults.forwarding` sends 10,000."""
+    found = await forwarding.campaign(store, requests=300, seed=20261128)
+    assert found.holds, found.table()
+    assert found.good.total() == 3
 
 
 @pytest.mark.timeout(120)

@@ -59,6 +59,13 @@ methods = st.fixed_dictionaries(
         "timeout": durations,
         "retention": durations,
         "protect": st.booleans(),
+        "allow_ips": st.lists(
+            st.sampled_from(
+                ["10.0.0.0/8", "10.1.0.0/16", "::ffff:10.0.0.1", "2001:db8::/32", {"file": "a.txt"}]
+            ),
+            min_size=1,
+            max_size=3,
+        ),
         "tags": st.lists(st.sampled_from(["a", "b c", "yes", "1"]), max_size=2),
         "metadata": st.dictionaries(
             st.sampled_from(["k", "l"]), st.sampled_from([1, 1.0, None, "no", [1]]), max_size=2

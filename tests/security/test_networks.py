@@ -43,7 +43,7 @@ def test_a_network_is_read_in_its_normal_form(text: str, network: str) -> None:
     ("text", "message"),
     [
         ("10.0.0.1/8", "10.0.0.1/8 has bits below its prefix: write 10.0.0.0/8, or 10.0.0.1 for the address"),
-        ("10.0.0.0/255.0.0.0", "write the mask as a number of bits: 10.0.0.0/8"),
+        ("10.0.0.0/255.0.0.0", "with the mask as a number of bits: 10.0.0.0/8"),
         ("10.0.0.0/33", "expected an address or a network, such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"),
         ("010.0.0.1", "expected an address"),
         ("fe80::1%eth0", "expected an address"),

@@ -286,7 +286,10 @@ def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
 
 def api_details_json(api: Api) -> dict[str, Any]:
     """Return the details of an API that a list leaves out."""
+    from iogate.reconcile.document_form import addresses_form
+
     return {
+        "allowIps": addresses_form(api.allow_ips),
         "inputFrom": api.input_from,
         "inputSchema": api.input_schema,
         "limits": {

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 from iogate.auth.model import NoAuth, alternatives
 from iogate.compiler.diagnostics import problem_at, warning_at
-from iogate.compiler.lint.project import Api, Project
+from iogate.compiler.lint.project import Api, Project, declared
 from iogate.documents.problems import Problem
-from iogate.json_pointer import Pointer
 from iogate.settings import Settings
 from iogate.settings.urls import is_loopback
 from iogate.timing.durations import format_seconds
@@ -40,7 +39,7 @@ def _open(api: Api, address: str) -> Iterator[Problem]:
         return
     yield warning_at(
         api.document,
-        _declared(api, "auth"),
+        declared(api, "auth"),
         "IOG526",
         f"everyone can call {api.id}: it needs no authentication, and the gateway is public ({address})",
         hint="ask for a token, auth: {token: {env: NAME}}, or ignore this with the reason",
@@ -53,15 +52,9 @@ def _kept(api: Api) -> Iterator[Problem]:
         return
     yield problem_at(
         api.document,
-        _declared(api, "retention"),
+        declared(api, "retention"),
         "IOG529",
         f"runs of {api.id} are kept for {format_seconds(retention_s)}, with their data, in the store",
         hint="shorten it to 90d or less, and keep records in a database of your own",
         severity="advice",
     )
-
-
-def _declared(api: Api, key: str) -> Pointer:
-    """Return where a key of the method is given: on the method, else on the module."""
-    own = api.document.data["methods"][api.name]
-    return ("methods", api.name, key) if key in own else (key,)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from iogate.compiler.lint import debug_cases, exposure, input_fields, secrets, side_effects, usage
+from iogate.compiler.lint import callers, debug_cases, exposure, input_fields, secrets, side_effects, usage
 from iogate.compiler.lint.project import Project
 from iogate.documents.fixes import ReplaceComment
 from iogate.documents.ignores import Ignore, read_ignores
@@ -19,6 +19,7 @@ from iogate.settings.lint_rules import LINT_RULES, OFF, PARTLY_WARNINGS, UNUSED_
 _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
     secrets.check,
     exposure.check,
+    callers.check,
     debug_cases.check,
     side_effects.check,
     input_fields.check,

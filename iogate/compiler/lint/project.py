@@ -11,6 +11,7 @@ from iogate.compiler.tasks import Child
 from iogate.compiler.workflows import Workflows
 from iogate.documents import ApiDocument, Documents, WorkflowDocument
 from iogate.documents.api import Method
+from iogate.json_pointer import Pointer
 from iogate.settings import Settings
 
 
@@ -27,6 +28,12 @@ class Api:
     @property
     def id(self) -> str:
         return f"{self.document.model.module}/{self.name}"
+
+
+def declared(api: Api, key: str) -> Pointer:
+    """Return where a key of the method is given: on the method, else on the module."""
+    own = api.document.data["methods"][api.name]
+    return ("methods", api.name, key) if key in own else (key,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
+from iogate.auth.addresses import ALLOW_IPS, AllowedAddresses
 from iogate.auth.reader import AUTH, DeclaredAuth
 from iogate.documents.api.debug import DebugCase
 from iogate.documents.base_model import Maybe, StrictModel, rule_error, type_error
@@ -50,6 +51,9 @@ WorkflowName = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_LABEL}/{_LABEL}(:{_VERSION})?$"}),
 ]
 Auth = Annotated[DeclaredAuth, PlainValidator(validator(AUTH)), WithJsonSchema(dict(AUTH.schema()))]
+AllowIps = Annotated[
+    AllowedAddresses, PlainValidator(validator(ALLOW_IPS)), WithJsonSchema(dict(ALLOW_IPS.schema()))
+]
 _HeaderName = Annotated[
     Text, AfterValidator(matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", "the name of a header"))
 ]
@@ -118,6 +122,8 @@ class Method(StrictModel):
     """One route. In a loaded document nothing is left open that the module or a default can say."""
 
     near: ClassVar = {
+        "ips": "allow_ips",
+        "allowed_ips": "allow_ips",
         "methods": "verbs",
         "method": "verbs",
         "http_methods": "verbs",
@@ -147,6 +153,8 @@ class Method(StrictModel):
     enabled: Maybe[Flag] = None
     """Absent: owned by `iogate enable`, starting disabled."""
     auth: Maybe[Auth] = None
+    allow_ips: Maybe[AllowIps] = None
+    """Addresses that may call; absent: all."""
     input: Maybe[
         Annotated[Input, reject_bare_schema("input", "schema", "from", write="input: {schema: …}")]
     ] = None
@@ -168,6 +176,7 @@ class Method(StrictModel):
 _INHERITED: Final = (
     "verbs",
     "auth",
+    "allow_ips",
     "limits",
     "idempotency",
     "timeout",
@@ -208,6 +217,7 @@ class ApiModule(StrictModel):
     description: Maybe[Text] = None
     verbs: Maybe[_Verbs] = None
     auth: Maybe[Auth] = None
+    allow_ips: Maybe[AllowIps] = None
     limits: Maybe[Limits] = None
     idempotency: Maybe[Idempotency] = None
     timeout: Maybe[Seconds] = None

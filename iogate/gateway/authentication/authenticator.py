@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
+from iogate import files
 from iogate.auth.model import (
     EnvSecret,
     FileSecret,
@@ -39,10 +40,6 @@ _BEARER = (b"www-authenticate", b'Bearer realm="iogate"')
 _BASIC = (b"www-authenticate", b'Basic realm="iogate", charset="UTF-8"')
 _TOKEN, _USER = "Token", "User/Password"
 _CREDENTIALS = frozenset({b"authorization", b"token", b"user", b"password"})
-
-
-_Version: TypeAlias = tuple[int, int, int] | None
-"""Inode, size and time of change of a file; None if there is none."""
 
 
 Fingerprint: TypeAlias = Callable[[str, str], str | None]
@@ -104,7 +101,7 @@ class Authenticator:
         """Fingerprint of each secret in a variable or file, by its source."""
         self._auth, self._root, self._hashing = auth, root, hashing
         self._fingerprint = fingerprint
-        self._files: dict[Path, _Version] = {}
+        self._files: dict[Path, files.Version] = {}
         self.opens_to_all = False
         self._token: Verifier | None = None
         self._user: Verifier | None = None
@@ -152,7 +149,7 @@ class Authenticator:
                 if isinstance(secret, FileSecret):
                     # Before the file is read, so that a change in between is noticed later.
                     path = Path(secret.path) if root is None else root / secret.path
-                    self._files[path] = _version(path)
+                    self._files[path] = files.version(path)
                 try:
                     text = _resolve(secret, root)
                     accepted.append(text)
@@ -173,7 +170,7 @@ class Authenticator:
 
     def has_changed(self) -> bool:
         """Tell whether a secret file was replaced, written, created or removed; calls stat on each file."""
-        return any(_version(path) != version for path, version in self._files.items())
+        return any(files.version(path) != known for path, known in self._files.items())
 
     def renewed(self) -> Authenticator:
         """Return a new authenticator of the same API with its secrets read again."""
@@ -293,14 +290,6 @@ class Authenticator:
 def too_many_attempts(busy: Busy) -> HTTPError:
     """Return the 429 for too many wrong credentials from an address."""
     return HTTPError(too_many("Too many wrong credentials", busy.retry_after_s))
-
-
-def _version(path: Path) -> _Version:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _authorization(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -3,7 +3,7 @@
 Called by `app`, which bypasses Litestar. The checks are in the order of the contract; the first that fails
 determines the response:
 
-    route → enabled → verb → origin → rate → credentials → size, type → content → store (one script)
+    route → enabled → address → verb → origin → rate → credentials → size, type → content → store (one script)
 
 `admit` makes the checks up to the credentials. If the API has changed by the time the run is stored, all
 checks are made once more, by the new revision. Invariant: a 202 is sent only after the store has confirmed
@@ -114,6 +114,8 @@ class CallHandler:
         route, sync, release = found
         if not (route.enabled or await self._refresher.is_enabled(route)):
             return responses.NOT_ENABLED
+        if route.addresses is not None and (refused := route.addresses.refuse(request)) is not None:
+            return refused
         if request.method not in route.verbs:
             return route.refuse_verb(request.method)
         if request.has_large_headers():

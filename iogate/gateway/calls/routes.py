@@ -6,11 +6,16 @@ it is live, and a call uses one table from beginning to end.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from iogate.gateway.authentication.authenticator import Authenticator, Fingerprint, no_fingerprint
+from iogate.gateway.calls.allowed_addresses import AddressCheck
 from iogate.gateway.http.responses import Response, not_allowed, too_many
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation.schema import Schema
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from iogate.compiler.revision import Api, Revision
+    from iogate.gateway.http.client_address import TrustedProxies
     from iogate.security.password_hashing import Hashing
     from iogate.store.revisions.projects import Live
 
@@ -58,11 +64,23 @@ class Bucket:
         self._until_s = time.monotonic() + retry_after_s
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Parts of a gateway process that all its routes share."""
+
+    root: Path | None = None
+    """The project's folder, which paths of files are relative to."""
+    hashing: Hashing | None = None
+    fingerprint: Fingerprint = no_fingerprint
+    proxies: TrustedProxies | None = None
+
+
 class Route:
     """An API, with everything that is needed to check calls."""
 
     __slots__ = (
         "_refusals",
+        "addresses",
         "allow",
         "api",
         "authenticator",
@@ -82,16 +100,23 @@ class Route:
         api: Api,
         *,
         counts: Counts,
-        root: Path | None = None,
-        hashing: Hashing | None = None,
-        fingerprint: Fingerprint = no_fingerprint,
+        shared: Shared,
     ) -> None:
         self.api = api
         self.digest = api.digest
         self.enabled = False
         self.held = False
         """Whether new runs are on hold, or are released gradually, as of the last read of the gates."""
-        self.authenticator = Authenticator(api.auth, root=root, hashing=hashing, fingerprint=fingerprint)
+        self.authenticator = Authenticator(
+            api.auth, root=shared.root, hashing=shared.hashing, fingerprint=shared.fingerprint
+        )
+        allowed = api.allow_ips
+        self.addresses = (
+            None
+            if isinstance(allowed, msgspec.UnsetType)
+            else AddressCheck(allowed, root=shared.root, proxies=shared.proxies)
+        )
+        """None if every address may call."""
         self.schema = None if api.input_schema in (None, True) else Schema(api.input_schema)
         self.verbs = frozenset(api.verbs)
         self.allow = ", ".join(api.verbs)
@@ -101,6 +126,25 @@ class Route:
         self._refusals = {verb: not_allowed(verb, self.allow) for verb in _PROBED if verb not in self.verbs}
         rate = api.limits.rate
         self.bucket = None if not rate else Bucket(rate, api.limits.burst or max(1, int(rate)))
+
+    @property
+    def unset(self) -> tuple[str, ...]:
+        """Messages about secrets and files that the API lacks on this machine."""
+        return self.authenticator.unset + (self.addresses.unset if self.addresses is not None else ())
+
+    @property
+    def has_changed_files(self) -> bool:
+        """Whether a file of a secret or of allowed addresses has changed; calls stat on each file."""
+        return self.authenticator.has_changed() or (
+            self.addresses is not None and self.addresses.has_changed()
+        )
+
+    async def reload_files(self) -> None:
+        """Read the secrets and the allowed addresses again, as far as their files have changed."""
+        if self.authenticator.has_changed():
+            self.authenticator = self.authenticator.renewed()
+        if self.addresses is not None and self.addresses.has_changed():
+            self.addresses = await asyncio.to_thread(self.addresses.renewed)
 
     def refuse_verb(self, verb: str) -> Response:
         """Return the response to a method that the API does not allow: a 405, or the one to OPTIONS."""
@@ -175,12 +219,8 @@ class Table:
 
     @property
     def unset(self) -> dict[str, tuple[str, ...]]:
-        """APIs with missing secrets on this machine, and messages about these secrets."""
-        return {
-            name: route.authenticator.unset
-            for name, route in self.routes.items()
-            if route.authenticator.unset
-        }
+        """APIs that lack secrets or files on this machine, and messages about these."""
+        return {name: route.unset for name, route in self.routes.items() if route.unset}
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -198,9 +238,7 @@ def build(
     counts: dict[str, Counts],
     before: Table | None,
     project: str = DEFAULT_PROJECT,
-    root: Path | None = None,
-    hashing: Hashing | None = None,
-    fingerprint: Fingerprint = no_fingerprint,
+    shared: Shared,
 ) -> Release:
     """Build the routes of a revision; unchanged APIs keep theirs, with rate and cached credentials.
 
@@ -213,5 +251,5 @@ def build(
             routes.append(old)
         else:
             counted = counts.setdefault(name, Counts())
-            routes.append(Route(api, counts=counted, root=root, hashing=hashing, fingerprint=fingerprint))
+            routes.append(Route(api, counts=counted, shared=shared))
     return Release(project, *live, revision, routes)

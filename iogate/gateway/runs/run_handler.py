@@ -161,8 +161,21 @@ async def _authorize(state: GatewayState, asked: litestar.Request[Any, Any, Any]
         run = await store.runs.show(uid)
     if run is None or (signature is None and run.api != api):
         raise HTTPError(NO_RUN)
+    _check_address(state, request, run)
     whole = signature is not None or state.loopback or caller != authenticator.ANONYMOUS
     return Access(request=request, run=run, whole=whole, link=link)
+
+
+def _check_address(state: GatewayState, request: Request, run: RunView) -> None:
+    """Raise HTTPError, a 403 or 503, for an address that may not call the API of the run.
+
+    After the credentials, so that a caller without any cannot find out which runs exist.
+    """
+    started_by = state.table.routes.get(run.api) if state.table is not None else None
+    if started_by is None or started_by.addresses is None:
+        return
+    if (refused := started_by.addresses.refuse(request)) is not None:
+        raise HTTPError(refused)
 
 
 async def _may_cancel(state: GatewayState, access: Access) -> bool:

@@ -12,7 +12,7 @@ from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import rate_text, size_text
 from iogate.reconcile.facts import CaseVerdicts, Facts
-from iogate.reconcile.meanings import auth, schemas
+from iogate.reconcile.meanings import addresses, auth, schemas
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.store.revisions.gates import Gate
 from iogate.timing.durations import format_seconds
@@ -30,6 +30,7 @@ _HANDLED: Final = frozenset(
         "program",
         "enabled",
         "auth",
+        "allow_ips",
         "input_from",
         "input_schema",
         "limits",
@@ -84,6 +85,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     yield from found
     if before.auth != after.auth and not found:
         yield Meaning(kind="api.changed", text="order of the forms of auth changed", pointer="/auth")
+    yield from addresses.meanings(before.allow_ips, after.allow_ips)
     if before.workflow != after.workflow:
         text = f"workflow changed ({before.workflow} → {after.workflow})"
         yield Meaning(kind="target.changed", text=text, pointer="/workflow")

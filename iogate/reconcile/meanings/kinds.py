@@ -28,6 +28,8 @@ KINDS: Final[dict[str, Severity]] = {
     "caller.added": "weakening",
     "caller.removed": "breaking",
     "caller.secret": "caution",
+    "addresses.widened": "weakening",
+    "addresses.narrowed": "breaking",
     "input.from": "breaking",
     "input.narrowed": "breaking",
     "input.widened": "neutral",

@@ -1,0 +1,107 @@
+"""Check of the addresses that may use an API: the key `allow_ips` of its document.
+
+Used by `routes` for the APIs that have the key, and by `run_handler` for their runs. Invariant: a file that
+cannot be read or is invalid closes the API for every address, and never opens it for one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from iogate import files
+from iogate.auth.addresses import parse_lines
+from iogate.gateway.http.responses import ErrorResponse, unavailable
+from iogate.security.networks import NetworkSet, parse_address, parse_network
+
+if TYPE_CHECKING:
+    from iogate.auth.addresses import AllowedAddresses
+    from iogate.gateway.http.client_address import TrustedProxies
+    from iogate.gateway.http.request import Request
+    from iogate.security.networks import Network
+
+MAX_FILE: Final = 1024 * 1024
+"""Bytes of a file, for about 60,000 networks, which are read in half a second."""
+_REMEMBERED: Final = 1024
+
+NOT_ALLOWED: Final = ErrorResponse(403, "requestError.forbidden", "Address is not allowed")
+CLOSED: Final = unavailable("The addresses that may call this interface cannot be read on this gateway")
+
+
+class AddressCheck:
+    """Check of the addresses of clients against the networks and files of one API."""
+
+    def __init__(
+        self,
+        allowed: AllowedAddresses,
+        *,
+        root: Path | None = None,
+        proxies: TrustedProxies | None = None,
+    ) -> None:
+        self._allowed, self._root, self._proxies = allowed, root, proxies
+        self.unset: tuple[str, ...] = ()
+        """Messages about files that cannot be used; the API is closed while there are any."""
+        self._files: dict[Path, files.Version] = {}
+        found = [parse_network(each) for each in allowed.networks]
+        for name in allowed.files:
+            path = Path(name) if root is None else root / name
+            # Before the file is read, so that a change in between is noticed later.
+            self._files[path] = files.version(path)
+            try:
+                found += _read(path)
+            except ValueError as error:
+                self.unset += (f"file {name} of allow_ips {error}",)
+        self._networks = NetworkSet(found)
+        self._known: dict[str, bool] = {}
+        """Whether recent addresses are allowed."""
+
+    def refuse(self, request: Request) -> ErrorResponse | None:
+        """Return the response to a client that may not use the API: a 403, or the 503 while it is closed."""
+        if self.unset:
+            return CLOSED
+        address = request.address
+        allowed = self._known.get(address)
+        if allowed is None:
+            allowed = self._is_allowed(address)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[address] = allowed
+        if not allowed:
+            return NOT_ALLOWED
+        if self._proxies is not None and self._proxies.is_doubtful(address, request.raw_headers):
+            return NOT_ALLOWED
+        return None
+
+    def _is_allowed(self, address: str) -> bool:
+        found = parse_address(address)
+        return found is not None and found in self._networks
+
+    def has_changed(self) -> bool:
+        """Tell whether a file was replaced, written, created or removed; calls stat on each file."""
+        return any(files.version(path) != known for path, known in self._files.items())
+
+    def renewed(self) -> AddressCheck:
+        """Return a new check of the same API with its files read again."""
+        return AddressCheck(self._allowed, root=self._root, proxies=self._proxies)
+
+
+def _read(path: Path) -> tuple[Network, ...]:
+    """Return the networks of a file. Raises ValueError with the reason why it cannot be used."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+    except FileNotFoundError:
+        raise ValueError("does not exist") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(data) > MAX_FILE:
+        raise ValueError(f"is larger than {MAX_FILE} bytes")
+    try:
+        found = parse_lines(data.decode())
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    except ValueError as error:
+        raise ValueError(f"is invalid: {error}") from None
+    if not found:
+        raise ValueError("has no address")
+    return found
