@@ -10,6 +10,7 @@ Three questions, each answered by the median of several rounds in which both sid
 `python -m bench herd` measures what many timers that are due at once cost other callers.
 `python -m bench streams` measures what open event streams cost other callers.
 `python -m bench versions` compares how fast this checkout and another one accept calls.
+`python -m bench gitops` measures `validate`, `plan` and `rollback` with 1,000 APIs and 1,000 workflows.
 """
 
 from __future__ import annotations
@@ -24,12 +25,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import herd, streams, versions, waiting
+from bench import gitops, herd, streams, versions, waiting
 from bench.site import Site, load, redis_server, wait_for
 
 OURS = "/v1/api/bench/noop/async"
 PEERS = "/noop"
-OTHERS = {"waiting": waiting.main, "herd": herd.main, "streams": streams.main, "versions": versions.main}
+OTHERS = {
+    "waiting": waiting.main,
+    "herd": herd.main,
+    "streams": streams.main,
+    "versions": versions.main,
+    "gitops": gitops.main,
+}
 
 
 class Bench:

@@ -1,7 +1,7 @@
 """Documents: YAML files are read, validated by models, and returned with the line and column of every node.
 
     loader                       files and folders to documents and problems
-    yaml/                        YAML text to a tree with positions
+    yaml/                        YAML text to data and a tree with positions
     api/ dsl/                    models of API documents and of workflows
     base_model field_types       base class of the models, types of their fields
     validation_messages          messages of validation errors

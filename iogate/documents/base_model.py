@@ -97,7 +97,6 @@ class StrictModel(BaseModel):
         extra="forbid",
         alias_generator=lambda name: name.rstrip("_"),
         protected_namespaces=(),
-        use_attribute_docstrings=True,
     )
 
     near: ClassVar[Mapping[str, str]] = {}

@@ -40,5 +40,5 @@ def read_function(text: str, path: str, name: str) -> tuple[WorkflowDocument | N
         model = Workflow.model_validate(data)
     except ValidationError as error:
         return None, [*to_problems(error, root, path, "workflow"), *check_workflow(data, root, path)]
-    document = WorkflowDocument(path=path, data=data, root=root, source=reading.source, model=model)
+    document = WorkflowDocument(path=path, data=data, positions=root, source=reading.source, model=model)
     return document, list(check_workflow(data, root, path))

@@ -6,7 +6,14 @@ all.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+from functools import cache
 from typing import Any, Final, Literal
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from iogate.auth.reader import DEFINITIONS
 from iogate.documents.api import ApiModule
@@ -22,10 +29,47 @@ _TITLES: Final = {"api": "iogate API document", "workflow": "Open Workflow DSL d
 def schema(kind: Kind) -> dict[str, Any]:
     """Return the JSON Schema 2020-12 of one kind of document."""
     if kind == "api":
-        made = with_definitions(_plain(ApiModule.model_json_schema(by_alias=True)), DEFINITIONS)
+        generated = ApiModule.model_json_schema(by_alias=True, schema_generator=_Described)
+        made = with_definitions(_plain(generated), DEFINITIONS)
     else:
-        made = _plain(Workflow.model_json_schema(by_alias=True))
+        made = _plain(Workflow.model_json_schema(by_alias=True, schema_generator=_Described))
     return {"$schema": _DIALECT, **made, "title": _TITLES[kind]}
+
+
+class _Described(GenerateJsonSchema):
+    """Generator that takes the descriptions of keys from the docstrings below the fields.
+
+    pydantic can read them too, but when the models are imported, which every command would pay for.
+    """
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        model = schema["cls"]
+        for each in reversed(model.__mro__):
+            for name, text in _docstrings(each).items():
+                field = model.model_fields.get(name)
+                if field is not None and field.description is None:
+                    made["properties"][field.alias or name]["description"] = text
+        return made
+
+
+@cache
+def _docstrings(model: type) -> dict[str, str]:
+    """Return the docstrings below the fields of a class, by field."""
+    if not model.__module__.startswith("iogate."):
+        return {}
+    tree = ast.parse(inspect.getsource(inspect.getmodule(model) or model))
+    classes = (each for each in tree.body if isinstance(each, ast.ClassDef))
+    body = next((each.body for each in classes if each.name == model.__name__), [])
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def _plain(schema: Any) -> Any:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from iogate.documents.validation_messages import Family
-    from iogate.documents.yaml.nodes import Node
+    from iogate.documents.yaml.nodes import Positions
     from iogate.documents.yaml.source import Source, Span
     from iogate.json_pointer import Pointer
 
@@ -40,12 +40,12 @@ class _Positioned:
     """Name of the file in problems: relative to the project, with forward slashes."""
     data: dict[str, Any]
     """The document as plain JSON values."""
-    root: Node
+    positions: Positions
     source: Source
 
     def at(self, pointer: Pointer, *, key: bool = False) -> Span:
         """Return the place of a value or its key; if it does not exist, that of its nearest parent."""
-        return self.root.place(pointer, key=key)
+        return self.positions.place(pointer, key=key)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,16 +138,16 @@ def detect_family(data: Any) -> Family | None:
     return None
 
 
-def unknown_family(reading: Reading, root: Node) -> Problem:
+def unknown_family(reading: Reading) -> Problem:
     """Return the problem of a file that is no document."""
     message = "neither an API nor a workflow"
     hint = 'an API has "module" and "methods", a workflow "document" and "do"'
-    span, data = root.span, reading.data
+    span, data = reading.place(()), reading.data
     if isinstance(data, dict) and data:
         message += f": it starts with {quoted(next(iter(data)))}"
         key, meant = _nearest_key(data)
         if key is not None:
-            span, hint = root.place((key,), key=True), f'did you mean "{meant}"?'
+            span, hint = reading.place((key,), key=True), f'did you mean "{meant}"?'
     return Problem.at(span, path=reading.source.path, code="IOG135", message=message, hint=hint)
 
 
@@ -174,8 +174,8 @@ class _Collector:
     def add(self, reading: Reading) -> None:
         self._sources[reading.source.path] = reading.source
         problems = list(reading.problems)
-        if reading.root is not None:
-            problems += self._validate(reading, reading.root)
+        if reading.source.read:
+            problems += self._validate(reading)
         self._problems += in_order(problems)[:MAX_PROBLEMS]
 
     def add_unreadable_folder(self, error: OSError) -> None:
@@ -184,52 +184,50 @@ class _Collector:
         message = f"cannot read the folder: {error.strerror or type(error).__name__}"
         self._problems.append(Problem(code="IOG134", message=message, path=name, line=1, column=1))
 
-    def _validate(self, reading: Reading, root: Node) -> Iterable[Problem]:
+    def _validate(self, reading: Reading) -> Iterable[Problem]:
         """Add the document, or its placeholder if it is invalid; return its problems."""
         family = detect_family(reading.data)
         if family is None:
-            return [unknown_family(reading, root)]
+            return [unknown_family(reading)]
         if family == "api":
-            return self._api(reading, root)
-        return self._workflow(reading, root)
+            return self._api(reading)
+        return self._workflow(reading)
 
-    def _api(self, reading: Reading, root: Node) -> list[Problem]:
-        path, data = reading.source.path, reading.data
-        problems = list(check_api(data, root, path))
+    def _api(self, reading: Reading) -> list[Problem]:
+        path, data, source = reading.source.path, reading.data, reading.source
+        problems = list(check_api(data, reading, path))
         failure: ValidationError | None = None
         try:
             model = ApiModule.model_validate(data)
         except ValidationError as error:
             failure = error
-            problems += to_problems(error, root, path, "api")
+            problems += to_problems(error, reading.tree(), path, "api")
         if failure is None and not any(each.severity == "error" for each in (*problems, *reading.problems)):
             self._apis.append(
-                ApiDocument(path=path, data=data, root=root, source=reading.source, model=model)
+                ApiDocument(path=path, data=data, positions=reading, source=source, model=model)
             )
-        elif (placeholder := make_api_placeholder(data, failure, root)) is not None:
+        elif (placeholder := make_api_placeholder(data, failure, reading.tree())) is not None:
+            data, model = placeholder
             self._placeholders.append(
-                ApiDocument(
-                    path=path, data=placeholder[0], root=root, source=reading.source, model=placeholder[1]
-                )
+                ApiDocument(path=path, data=data, positions=reading, source=source, model=model)
             )
         return problems
 
-    def _workflow(self, reading: Reading, root: Node) -> list[Problem]:
-        path, data = reading.source.path, reading.data
-        problems = list(check_workflow(data, root, path))
+    def _workflow(self, reading: Reading) -> list[Problem]:
+        path, data, source = reading.source.path, reading.data, reading.source
+        problems = list(check_workflow(data, reading, path))
         try:
             model = Workflow.model_validate(data)
         except ValidationError as error:
-            problems += to_problems(error, root, path, "workflow")
-            if (placeholder := make_workflow_placeholder(data, error, root)) is not None:
+            problems += to_problems(error, reading.tree(), path, "workflow")
+            if (placeholder := make_workflow_placeholder(data, error, reading.tree())) is not None:
+                data, model = placeholder
                 self._placeholders.append(
-                    WorkflowDocument(
-                        path=path, data=placeholder[0], root=root, source=reading.source, model=placeholder[1]
-                    )
+                    WorkflowDocument(path=path, data=data, positions=reading, source=source, model=model)
                 )
         else:
             read = self._placeholders if reading.problems else self._workflows
-            read.append(WorkflowDocument(path=path, data=data, root=root, source=reading.source, model=model))
+            read.append(WorkflowDocument(path=path, data=data, positions=reading, source=source, model=model))
         return problems
 
     def documents(self) -> Documents:

@@ -13,7 +13,8 @@ from iogate.documents.formatter.key_order import sort_keys
 from iogate.documents.formatter.lexer import Lexer
 from iogate.documents.formatter.parser import parse
 from iogate.documents.formatter.printer import print_document
-from iogate.documents.yaml.reader import join_surrogates, read_text
+from iogate.documents.yaml.composer import join_surrogates
+from iogate.documents.yaml.reader import read_text
 from iogate.errors import Refused
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ def format_bytes(raw: bytes, name: str) -> Formatted:
     family = detect_family(reading.data)
     settings = _SETTINGS.fullmatch(name) is not None and isinstance(reading.data, dict)
     if reading.root is not None and not problems and family is None and not settings:
-        problems.append(unknown_family(reading, reading.root))
+        problems.append(unknown_family(reading))
     if problems or reading.root is None:
         return Formatted(reading=reading, problems=tuple(problems))
     text = canonical_text(reading, family)

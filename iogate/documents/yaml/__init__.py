@@ -1,1 +1,1 @@
-"""YAML text to a positioned tree."""
+"""YAML text to data, and to a positioned tree when something asks for a position."""

@@ -7,13 +7,20 @@ An aliased node is one object that stands at several pointers; its place is its 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from iogate.documents.yaml.source import Span
     from iogate.json_pointer import Pointer
+
+
+class Positions(Protocol):
+    """Positions in a file that was read: a node, or a reading that composes its nodes when it is asked."""
+
+    def place(self, pointer: Pointer, *, key: bool = False) -> Span:
+        """Return the place of the value at `pointer`, or of its nearest existing parent."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from iogate.documents.yaml.masking import mask_by_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # libyaml counts exactly these as line breaks; positions must agree with it.
 LINE_BREAK: Final = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
@@ -30,12 +33,24 @@ class Source:
 
     path: str
     text: str
-    masks: list[tuple[int, int, int]] = field(default_factory=list)
-    """Line, first column and end column of literal secrets; an end of 0 is the end of the line."""
     read: bool = False
     """The whole tree was read, so `masks` is complete."""
+    _masks: list[tuple[int, int, int]] = field(default_factory=list)
+    _find_masks: Callable[[], object] | None = None
     _lines: list[str] | None = None
     _starts: list[int] | None = None
+
+    @property
+    def masks(self) -> list[tuple[int, int, int]]:
+        """Line, first column and end column of literal secrets; an end of 0 is the end of the line."""
+        if self._find_masks is not None:
+            find, self._find_masks = self._find_masks, None
+            find()
+        return self._masks
+
+    def mask_later(self, find: Callable[[], object]) -> None:
+        """Call `find`, which appends to the masks, before they are used for the first time."""
+        self._find_masks = find
 
     @property
     def lines(self) -> list[str]:
