@@ -287,9 +287,7 @@ class _Compiler:
     ) -> Api | None:
         identity = f"{document.model.module}/{name}"
         at: Pointer = ("methods", name)
-        taken = self.routes.enter(identity, document, at)
-        if taken is not None:
-            self.problems.append(taken)
+        self.problems.extend(self.routes.enter(identity, document, at, method.path))
         resolved = self._workflow_of(document, (*at, "workflow"), method.workflow)
         definition = None if resolved is None else self.definitions[resolved]
         self.problems.extend(debug.check(document, at, method, definition, self._exists, self._definition))
@@ -314,6 +312,8 @@ class _Compiler:
             id=identity,
             description=method.description or "",
             verbs=tuple(sorted(method.verbs or ("POST",))),
+            path=method.path or msgspec.UNSET,
+            mode="sync" if method.mode == "sync" else msgspec.UNSET,
             workflow=resolved,
             program=workflows[resolved][0].program,
             enabled=method.enabled,

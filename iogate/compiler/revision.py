@@ -16,6 +16,7 @@ import msgspec
 from iogate.auth.addresses import AllowedAddresses
 from iogate.auth.model import StoredAuth
 from iogate.compiler.schedules import Schedule
+from iogate.url_paths import Mode
 
 Verb = Literal["GET", "POST"]
 Record = Literal["errors", "all", "none"]
@@ -50,6 +51,10 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     """`module/method`."""
     description: str = ""
     verbs: tuple[Verb, ...] = ("POST",)
+    path: str | msgspec.UnsetType = msgspec.UNSET
+    """Additional URL path. Absent: none, so that the digests of earlier releases stay valid."""
+    mode: Literal["sync"] | msgspec.UnsetType = msgspec.UNSET
+    """Response at `path`. Absent: `async`."""
     workflow: str
     """`namespace/name:version`, resolved."""
     program: str
@@ -78,6 +83,13 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     def records(self) -> Record:
         """The value of `record`, with its default."""
         return "errors" if isinstance(self.record, msgspec.UnsetType) else self.record
+
+    @property
+    def own_path(self) -> tuple[str, Mode] | None:
+        """The additional path, with the response that it gives."""
+        if isinstance(self.path, msgspec.UnsetType):
+            return None
+        return self.path, "async" if isinstance(self.mode, msgspec.UnsetType) else self.mode
 
     @property
     def digest(self) -> str:

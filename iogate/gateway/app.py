@@ -43,6 +43,7 @@ class Application:
     def __init__(
         self, state: GatewayState, calls: CallHandler, events: EventIntake, others: Litestar
     ) -> None:
+        self._state = state
         self._log = state.access_log
         self._hosts = state.hosts
         self._origins = state.origins
@@ -75,6 +76,8 @@ class Application:
             await self._calls.respond(request, send)
         elif path == event_intake.PATH:
             await self._events.respond(request, send)
+        elif (table := self._state.table) is not None and path in table.own_paths:
+            await self._calls.respond(request, send)
         elif b"%" in path or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim the path, and so bypass rules of a proxy for the plain form.
             await responses.NO_PATH.send(self._log.logging_send(request, send))

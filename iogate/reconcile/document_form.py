@@ -34,9 +34,12 @@ _SIZES: Final = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 def api_form(api: Api) -> dict[str, Any]:
     """Return the value of a method of an API document; keys without a value are left out."""
     limits = api.limits
+    path, mode = api.own_path or (None, None)
     members: dict[str, Any] = {
         "description": api.description or None,
         "verbs": list(api.verbs),
+        "path": path,
+        "mode": mode,
         "workflow": api.workflow,
         "enabled": api.enabled,
         "auth": auth_form(api.auth),

@@ -14,6 +14,7 @@ from typing import Final
 from iogate.compiler.revision import Revision
 from iogate.store import keys
 from iogate.store.revisions.gates import Gate
+from iogate.store.revisions.own_paths import Taken
 from iogate.store.revisions.schedules import Upcoming
 from iogate.store.store import Store
 
@@ -59,6 +60,8 @@ class Facts:
     """By API with another input schema."""
     foreign: Mapping[str, str] = field(default_factory=dict)
     """Projects that own new APIs already, by API."""
+    taken_paths: Mapping[str, Taken] = field(default_factory=dict)
+    """Own paths that other projects have, by API that wants one."""
     deleted: frozenset[str] = frozenset()
     """Ids of APIs that were deleted, and would start disabled if they return."""
 
@@ -86,6 +89,7 @@ async def read(store: Store, before: Revision, after: Revision) -> Facts:
         aged=await _aged(store, now_ms, shortened) if shortened else {},
         upcoming=await store.schedules.upcoming() if before.scheduled else {},
         foreign=await _foreign(store, added) if added else {},
+        taken_paths={each.api: each for each in await store.revisions.taken_paths(after)},
         deleted=await store.gates.deleted() if added else frozenset(),
     )
 

@@ -21,6 +21,7 @@ from iogate.messages import nearest
 
 SHARED = "IOG710"
 NOT_SELECTED = "IOG711"
+SAME_PATH = "IOG159"
 
 _T = TypeVar("_T")
 
@@ -42,7 +43,7 @@ def wanted(live: Revision, bundle: Bundle, scope: Scope) -> Bundle:
     """Return the bundle to publish over a live revision.
 
     Raises NotFound if nothing has the selected tag or module, Refused if the selection shares a changed
-    workflow with an API that is not selected.
+    workflow with an API that is not selected, or has the path of an API that stays.
     """
     revision = bundle.revision
     if scope.select:
@@ -51,7 +52,24 @@ def wanted(live: Revision, bundle: Bundle, scope: Scope) -> Bundle:
         revision = _joined(live, revision, live.apis.keys(), live.workflows.keys())
     else:
         return bundle
+    _check_paths(revision, bundle.revision)
     return msgspec.structs.replace(bundle, revision=revision)
+
+
+def _check_paths(revision: Revision, new: Revision) -> None:
+    """Raise Refused if an API of the files has the own path of one that stays live."""
+    holders: dict[str, Api] = {}
+    for api in revision.apis.values():
+        if (own := api.own_path) is None:
+            continue
+        other = holders.setdefault(own[0].lower(), api)
+        if other is not api:
+            stays, wants = (other, api) if api.id in new.apis else (api, other)
+            raise Refused(
+                f"path {own[0]} of {wants.id} in {wants.source} is that of {stays.id}, which stays live",
+                code=SAME_PATH,
+                hint="apply everything, or give one of them another path",
+            )
 
 
 def _joined(live: Revision, new: Revision, apis: Iterable[str], workflows: Iterable[str]) -> Revision:

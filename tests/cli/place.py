@@ -22,6 +22,8 @@ module: shop
 auth: none
 methods:
   buy:
+    path: /hooks/buy
+    mode: sync
     verbs: [GET, POST]
     workflow: shop/buy
     enabled: true

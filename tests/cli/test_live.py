@@ -101,6 +101,15 @@ def test_the_path_that_is_shown_can_be_called(live: Cli, shop: Place) -> None:
     assert shop.call(path, {"sku": "A-1"})[0] == 202
 
 
+def test_an_own_path_is_shown_and_can_be_called(live: Cli, shop: Place) -> None:
+    shown = live("api", "show", "shop/buy", "-o", "json").json
+    assert (shown["ownPath"], shown["ownPathMode"]) == ("/hooks/buy", "sync")
+    assert shop.call("/hooks/buy", {"sku": "A-1"})[0] == 200
+    heading, *rows = live("api", "list").out.splitlines()
+    assert "PATH" in heading.split()
+    assert "/hooks/buy" in next(row for row in rows if row.split()[:1] == ["shop/buy"])
+
+
 def test_api_call_by_get_sends_a_query_string(live: Cli) -> None:
     called = live("api", "call", "shop/buy", "--get", "--input", '{"sku": "Q"}', "-w", "-o", "json").json
     assert called["output"] == {"bought": "Q"}

@@ -39,6 +39,7 @@ WORKFLOWS = ("s/one", "s/two", "s/two:1.0.0")
 methods = st.fixed_dictionaries(
     {"workflow": st.sampled_from(WORKFLOWS), "auth": auths},
     optional={
+        "path": st.just("own"),
         "description": st.text("aé:# -\"'", max_size=5),
         "verbs": st.sampled_from([["GET"], ["POST", "GET"], ["POST"]]),
         "enabled": st.booleans(),
@@ -104,9 +105,22 @@ def definition(name: str, version: str, do: Any, schedule: Any) -> dict[str, Any
     return found
 
 
+def own_path(method: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return a method with a path of its own, if it has one; those of half of them wait for the result."""
+    if "path" not in method:
+        return method
+    return {**method, "path": path, **({"mode": "sync"} if "timeout" in method else {})}
+
+
 def files(made: dict[str, Any], one: Any, two: Any, three: Any, schedule: Any, folder: str) -> dict[str, str]:
     """Return the files of a project; JSON is YAML."""
-    found = {f"apis.d/{folder}{name}.yaml": {"module": name, "methods": each} for name, each in made.items()}
+    found = {
+        f"apis.d/{folder}{name}.yaml": {
+            "module": name,
+            "methods": {key: own_path(value, f"/{name}/{key}") for key, value in each.items()},
+        }
+        for name, each in made.items()
+    }
     found |= {
         f"workflows.d/{folder}one.yaml": definition("one", "1.0.0", one, None),
         f"workflows.d/{folder}two.yaml": definition("two", "1.0.0", two, None),

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from iogate.auth.model import NoAuth
 from iogate.compiler.revision import Api, Bundle, Limits, Revision, digest_of
 from iogate.store import keys
@@ -23,13 +25,20 @@ PROGRAM = digest_of({})
 ORDERS = Api(id="orders/submit", workflow="shop/orders:1", program=PROGRAM, auth=NoAuth(), enabled=True)
 
 
-def api(name: str = "orders/submit", *, limits: Limits | None = None, enabled: bool | None = True) -> Api:
+def api(
+    name: str = "orders/submit",
+    *,
+    limits: Limits | None = None,
+    enabled: bool | None = True,
+    path: str | msgspec.UnsetType = msgspec.UNSET,
+) -> Api:
     return Api(
         id=name,
         workflow="shop/orders:1",
         program=PROGRAM,
         auth=NoAuth(),
         enabled=enabled,
+        path=path,
         limits=limits or Limits(),
     )
 

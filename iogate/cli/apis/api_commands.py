@@ -22,6 +22,7 @@ from iogate.cli.runs.run_display import run_details
 from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.errors import Misused, NotFound, Refused, Unreachable
+from iogate.url_paths import api_path
 
 if TYPE_CHECKING:
     from iogate.auth.model import Auth, Secret
@@ -51,8 +52,9 @@ async def list_(session: Session) -> None:
         number, revision = await live_revision(store)
         gates = await store.gates.states()
     rows = [api_json(api, gates.get(api.id)) for _, api in sorted(revision.apis.items())]
+    with_paths = any(row["ownPath"] for row in rows)
     columns, cells = with_overrides(
-        ("api", "verbs", "auth", "state", "workflow", "queued", "running"),
+        ("api", "verbs", "auth", "state", "workflow", *(["path"] if with_paths else []), "queued", "running"),
         [
             (
                 row["api"],
@@ -60,6 +62,7 @@ async def list_(session: Session) -> None:
                 row["auth"],
                 state_text(row),
                 row["workflow"],
+                *([row["ownPath"] or ""] if with_paths else []),
                 row["queued"],
                 row["running"],
             )
@@ -160,7 +163,7 @@ async def send_call(url: str, api: Api, value: Any, given: Mapping[str, str], *,
     from iogate.effects.gateway_client import GatewayClient
 
     headers = add_credentials(api, given)
-    path = f"/v1/api/{api.id}/async"
+    path = api_path(api.id)
     verb = "GET" if get or "POST" not in api.verbs else "POST"
     async with GatewayClient(url) as client:
         if verb == "GET":
@@ -275,7 +278,8 @@ def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
     return {
         "api": api.id,
         "verbs": list(api.verbs),
-        "path": f"/v1/api/{api.id}/async",
+        "path": api_path(api.id),
+        "ownPath": api.own_path[0] if api.own_path is not None else None,
         "auth": credentials.describe(api.auth),
         **gate_json(gate),
         "workflow": api.workflow,
@@ -290,6 +294,7 @@ def api_details_json(api: Api) -> dict[str, Any]:
 
     return {
         "allowIps": addresses_form(api.allow_ips),
+        "ownPathMode": api.own_path[1] if api.own_path is not None else None,
         "inputFrom": api.input_from,
         "inputSchema": api.input_schema,
         "limits": {

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 from iogate.auth.addresses import ALLOW_IPS, AllowedAddresses
 from iogate.auth.reader import AUTH, DeclaredAuth
 from iogate.documents.api.debug import DebugCase
+from iogate.documents.api.own_path import OwnPath
 from iogate.documents.base_model import Maybe, StrictModel, rule_error, type_error
 from iogate.documents.field_types import (
     Flag,
@@ -130,6 +131,8 @@ class Method(StrictModel):
         "authentication": "auth",
         "flow": "workflow",
         "run": "workflow",
+        "url": "path",
+        "route": "path",
         "tests": "debug",
         "cases": "debug",
     }
@@ -148,6 +151,10 @@ class Method(StrictModel):
 
     description: Maybe[Text] = None
     verbs: Maybe[_Verbs] = None
+    path: Maybe[OwnPath] = None
+    """An additional URL of the API: absolute, exact and case-sensitive, outside the paths of iogate."""
+    mode: Maybe[Literal["async", "sync"]] = None
+    """Response at `path`: async (default), the uid; sync, the result of the run."""
     workflow: WorkflowName
     """namespace/name, optionally :version."""
     enabled: Maybe[Flag] = None
@@ -171,6 +178,17 @@ class Method(StrictModel):
     tags: Maybe[TextList] = None
     metadata: Maybe[FreeMap] = None
     debug: Maybe[Annotated[list[DebugCase], IsList]] = None
+
+    @model_validator(mode="after")
+    def _mode_of_a_path(self) -> Self:
+        if self.mode is not None and self.path is None:
+            raise rule_error(
+                "mode is the response at path, and there is no path",
+                code=58,
+                hint="add path, or remove mode: callers choose /async or /sync by the URL",
+                key="mode",
+            )
+        return self
 
 
 _INHERITED: Final = (
@@ -210,7 +228,9 @@ def _indented(value: Any) -> Any:
 
 class ApiModule(StrictModel):
     near: ClassVar = {"routes": "methods", "endpoints": "methods", "name": "module", "authentication": "auth"}
-    elsewhere: ClassVar = dict.fromkeys(("workflow", "enabled", "input", "debug"), "it belongs on a method")
+    elsewhere: ClassVar = dict.fromkeys(
+        ("workflow", "enabled", "input", "debug", "path", "mode"), "it belongs on a method"
+    )
 
     module: RouteName
     """First part of the path of all methods."""

@@ -20,6 +20,7 @@ from iogate.gateway.http.responses import Response, not_allowed, too_many
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation.schema import Schema
 from iogate.store.revisions.origin import DEFAULT_PROJECT
+from iogate.url_paths import reserved_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -199,6 +200,16 @@ class Table:
                 path = b"/v1/api/" + name.encode()
                 self.paths[path + b"/async"] = (route, False, release)
                 self.paths[path + b"/sync"] = (route, True, release)
+        own = set()
+        for release in oldest_first:
+            for route in release.routes.values():
+                # Only another release of iogate can have compiled a path that this one serves itself.
+                if (chosen := route.api.own_path) is not None and not reserved_for(chosen[0]):
+                    path = chosen[0].encode()
+                    own.add(path)
+                    self.paths.setdefault(path, (route, chosen[1] == "sync", release))
+        self.own_paths = frozenset(own)
+        """Paths that APIs have in addition to `/v1/api/{module}/{method}/async` and `/sync`."""
 
     @property
     def apis(self) -> dict[str, Api]:

@@ -12,6 +12,7 @@ import msgspec
 
 from iogate.auth.model import AnyAuth, NoAuth, TokenAuth, UserAuth
 from iogate.gateway.events.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
+from iogate.url_paths import MODES, Mode, api_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,10 +42,11 @@ def document(
     """Return the encoded document; `senders` are the credentials that may send events."""
     paths: dict[str, Any] = {}
     for name, api in sorted(apis.items()):
-        for ending in ("async", "sync"):
-            paths[f"/v1/api/{name}/{ending}"] = {
-                verb.lower(): _operation(name, api, verb, ending) for verb in api.verbs
-            }
+        urls: list[tuple[str, Mode, str]] = [(api_path(name, mode), mode, mode) for mode in MODES]
+        if (own := api.own_path) is not None:
+            urls.append((*own, "path"))
+        for path, mode, label in urls:
+            paths[path] = {verb.lower(): _operation(name, api, verb, mode, label) for verb in api.verbs}
     paths |= _run_paths()
     if senders is not None:
         paths["/v1/events"] = {"post": _sending(senders)}
@@ -68,10 +70,11 @@ def document(
     )
 
 
-def _operation(name: str, api: Api, verb: str, ending: str) -> dict[str, Any]:
+def _operation(name: str, api: Api, verb: str, ending: Mode, label: str) -> dict[str, Any]:
+    """Return one operation; `label` distinguishes the URLs of an API in its id."""
     module, _, method = name.partition("/")
     operation: dict[str, Any] = {
-        "operationId": f"{module}.{method}.{verb.lower()}.{ending}",
+        "operationId": f"{module}.{method}.{verb.lower()}.{label}",
         "tags": [module, *api.tags],
         "security": security(api.auth),
         "responses": _async_responses() if ending == "async" else _sync_responses(),

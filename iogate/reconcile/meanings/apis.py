@@ -26,6 +26,8 @@ _HANDLED: Final = frozenset(
         "id",
         "description",
         "verbs",
+        "path",
+        "mode",
         "workflow",
         "program",
         "enabled",
@@ -58,6 +60,8 @@ def added(api: Api, facts: Facts) -> Iterator[Meaning]:
         yield Meaning(kind="api.returns", text=text)
     else:
         yield Meaning(kind="api.added", text=f"API added: {verbs} /v1/api/{api.id}/async, {accepts}")
+    if (own := api.own_path) is not None:
+        yield _path_added(*own, api, facts)
 
 
 def removed(api: Api, facts: Facts) -> Iterator[Meaning]:
@@ -81,6 +85,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     for verb in before.verbs:
         if verb not in after.verbs:
             yield Meaning(kind="verb.removed", text=f"{verb} removed", pointer="/verbs")
+    yield from _path(before, after, facts)
     found = list(auth.meanings(before.auth, after.auth))
     yield from found
     if before.auth != after.auth and not found:
@@ -103,6 +108,34 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     for name in before.__struct_fields__:
         if name not in _HANDLED and getattr(before, name) != getattr(after, name):
             yield Meaning(kind="api.changed", text=f"{name} changed", pointer=f"/{name}")
+
+
+def _path_added(path: str, mode: str, api: Api, facts: Facts) -> Meaning:
+    if (taken := facts.taken_paths.get(api.id)) is not None:
+        text = f"path {path} is that of {taken.holder} of project {taken.project}: the apply is refused"
+        return Meaning(kind="path.foreign", text=text, pointer="/path")
+    return Meaning(kind="path.added", text=f"path {path} added ({mode})", pointer="/path")
+
+
+def _path(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
+    old, new = before.own_path, after.own_path
+    if old == new:
+        return
+    if new is None or old is None:
+        if old is not None:
+            text = f"path {old[0]} removed: its callers get a 404"
+            yield Meaning(kind="path.removed", text=text, pointer="/path")
+        if new is not None:
+            yield _path_added(*new, after, facts)
+        return
+    if old[0] != new[0]:
+        text = f"path moved ({old[0]} → {new[0]}): callers of the old one get a 404"
+        yield Meaning(kind="path.moved", text=text, pointer="/path")
+        if after.id in facts.taken_paths:
+            yield _path_added(*new, after, facts)
+    if old[1] != new[1]:
+        text = f"mode of path {new[0]} changed ({old[1]} → {new[1]})"
+        yield Meaning(kind="path.mode", text=text, pointer="/mode")
 
 
 def _input(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:

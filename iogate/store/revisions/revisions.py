@@ -24,14 +24,15 @@ from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.revisions import gate_fields, projects, schedules
+from iogate.store.revisions import gate_fields, own_paths, projects, schedules
 from iogate.store.revisions import origin as origins
 from iogate.store.revisions.blobs import Blobs
 from iogate.store.revisions.origin import DEFAULT_PROJECT, Origin, Published, project_of, signed_parts
+from iogate.store.revisions.own_paths import PathTaken, Taken
 from iogate.store.revisions.projects import Live, LiveRevisions
 from iogate.store.revisions.refused import Conflict, NotAuthentic, Owned
 
-__all__ = ["Conflict", "NotAuthentic", "Owned", "Published", "Revisions"]
+__all__ = ["Conflict", "NotAuthentic", "Owned", "PathTaken", "Published", "Revisions"]
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -65,7 +66,8 @@ class Revisions:
 
         `clear_overrides`: end the overrides of its APIs in the same step, so that the values in git apply.
         Raises Conflict if the live revision is not `expected` (0: none yet; None: any), Owned if another
-        project has one of its APIs or schedules, Misused if there is no key to sign it.
+        project has one of its APIs or schedules, PathTaken if it has one of its paths, Misused if there is
+        no key to sign it.
         """
         while expected is None:
             live = await self.live()
@@ -87,7 +89,7 @@ class Revisions:
         packed = None
         if origin is not None:
             packed = origins.encode(msgspec.structs.replace(origin, project=self.project))
-        last = (await projects.read(self._connection)).last
+        last = await self._last(revision)
         signature = self._sign(last + 1, data, packed)
         now_ms = await self._blobs.store(bundle)
         while True:
@@ -111,7 +113,7 @@ class Revisions:
             if code != b"moved":
                 break
             # Another project has published meanwhile: the signature covers the number.
-            last = int(rest[0])
+            last = await self._last(revision)
             signature = self._sign(last + 1, data, packed)
         if code == b"owned":
             raise Owned(self.project, [(api.decode(), owner.decode()) for api, owner in rest])
@@ -123,6 +125,25 @@ class Revisions:
             if clear_overrides and revision.apis:
                 await self._connection.run("restore", "", self.project, *revision.apis)
         return number
+
+    async def _last(self, revision: Revision) -> int:
+        """Return the largest number of a revision.
+
+        Raises PathTaken if an API of another project has an own path of this revision.
+        """
+        found = await projects.read(self._connection)
+        if taken := await self.taken_paths(revision, found):
+            raise PathTaken(self.project, taken)
+        return found.last
+
+    async def taken_paths(self, revision: Revision, found: LiveRevisions | None = None) -> list[Taken]:
+        """Return the own paths of a revision that the live revisions of other projects have."""
+
+        async def load(number: int, project: str) -> Revision:
+            return await self.load(number, project=project)
+
+        live = found if found is not None else await self.live_of_all()
+        return await own_paths.find_taken(revision, self.project, live, load)
 
     def _sign(self, number: int, data: bytes, packed: bytes | None) -> str:
         return self._ring.sign_revision(*signed_parts(str(number).encode(), data, packed))

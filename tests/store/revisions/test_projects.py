@@ -15,12 +15,13 @@ from iogate.compiler import revision as compiled
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
 from iogate.compiler.schedules import Schedule
 from iogate.errors import NotFound
+from iogate.reconcile import facts
 from iogate.store import keys
 from iogate.store.maintenance import audit
 from iogate.store.revisions.gates import Gate
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.refused import Foreign
-from iogate.store.revisions.revisions import Conflict, NotAuthentic, Owned
+from iogate.store.revisions.revisions import Conflict, NotAuthentic, Owned, PathTaken
 from iogate.store.runs.intake import Accepted
 from iogate.store.store import Store
 from tests.conftest import KINDS, Servers
@@ -303,3 +304,32 @@ async def view(store: Store) -> tuple[dict[str, Gate], Any, list[int], set[str]]
 def test_the_encoding_of_a_revision_is_unchanged() -> None:
     """Its digest must not depend on the project, so that revisions of earlier releases stay valid."""
     assert b"project" not in compiled.encode(bundle(ORDERS).revision)
+
+
+async def test_a_path_of_another_project_is_a_conflict_that_names_both(shop: Store, billing: Store) -> None:
+    await shop.revisions.publish(bundle(api("shop/a", path="/hooks/a"), api("shop/b")))
+    wanted = bundle(api("billing/a", path="/Hooks/A"))
+    with pytest.raises(PathTaken) as caught:
+        await billing.revisions.publish(wanted)
+    assert caught.value.code == "IOG635"
+    assert caught.value.exit_code == 4
+    assert caught.value.message == (
+        "project billing cannot publish paths of another project: "
+        "path /hooks/a of billing/a is that of shop/a (of project shop)"
+    )
+    assert (await billing.revisions.live()) is None
+    read = await facts.read(billing, bundle().revision, wanted.revision)
+    assert read.taken_paths["billing/a"].holder == "shop/a"
+    await shop.revisions.publish(bundle(api("shop/a"), api("shop/b", path="/hooks/c")))
+    await billing.revisions.publish(wanted)
+
+
+async def test_of_concurrent_publishes_of_one_path_one_wins(shop: Store, billing: Store) -> None:
+    published = await asyncio.gather(
+        *(
+            store.revisions.publish(bundle(api(f"{store.revisions.project}/a", path="/hooks/a")))
+            for store in (shop, billing)
+        ),
+        return_exceptions=True,
+    )
+    assert sorted(isinstance(each, PathTaken) for each in published) == [False, True]
