@@ -20,7 +20,7 @@ from redis import Redis, RedisError
 from iogate.store.embedded import binaries as servers
 from iogate.supervision.supervisor import tied
 
-START_S = 15.0
+START_S = 30.0
 NAME = "orders"
 
 
