@@ -27,6 +27,7 @@ from iogate.compiler.checks import (
     functions,
     inputs,
     lengths,
+    links,
     lint,
     literals,
     names,
@@ -92,6 +93,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     lint.check,
     literals.check,
     event_filters.check,
+    links.check,
     origins.check,
 )
 

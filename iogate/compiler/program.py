@@ -14,7 +14,7 @@ from iogate.compiler import references
 from iogate.compiler.reader.definition import DefinitionReader
 from iogate.compiler.reader.index import Index
 from iogate.compiler.references import References
-from iogate.compiler.tasks import FUNCTIONS, Flow, Task, TaskList, Timeout
+from iogate.compiler.tasks import FUNCTIONS, Flow, Link, Task, TaskList, Timeout
 from iogate.json_pointer import escape
 from iogate.json_values import JsonObject
 
@@ -35,6 +35,8 @@ class Program:
     """Definitions of functions from elsewhere, by their pointers: `/use/functions/NAME`."""
     variables: JsonObject | None = None
     """Values of `$runtime.vars`; None: no expression of the workflow reads them."""
+    links: Mapping[str, Link] = field(default_factory=dict)
+    """Links that people may use, by name."""
 
     @property
     def name(self) -> str:
@@ -85,4 +87,5 @@ def _program(reader: DefinitionReader) -> Program:
         secrets=tuple(reader.use.get("secrets") or ()),
         foreign={f"{FUNCTIONS}{escape(name)}": function for name, function in foreign.items()},
         variables=reader.references.variables,
+        links=reader.links,
     )

@@ -337,6 +337,15 @@ Body = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A link of the workflow, with which a person sends it an event."""
+
+    ttl_ms: int
+    """Lifetime, from the start of the run."""
+    description: Template | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """How data passes through a task, or through the workflow."""
 

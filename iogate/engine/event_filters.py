@@ -5,6 +5,7 @@ Used by `listen` and `schedule_on`. Filters are numbered: those of the strategy,
 
     keys     a list with, for each filter, the values that its correlations expect, by their names
     filled   the filters of `all` that have their event
+    asks     text of the page of each link whose event a filter names, by the type of the event
 
 Invariant: the match depends on terms and event only. An event that makes the expression of a filter fail
 does not match: an unrelated event must not fault a run.
@@ -22,7 +23,8 @@ from iogate.engine.scope import Scope
 from iogate.errors import ERROR_TYPES, WorkflowError
 from iogate.expressions import Template
 from iogate.expressions.templates import Literal
-from iogate.json_values import is_same
+from iogate.json_values import is_same, to_text
+from iogate.security.one_time_links import EVENT
 
 Terms = Mapping[str, Any]
 
@@ -47,7 +49,9 @@ def initial_terms(body: Listen, arguments: Scope) -> Terms:
     for one in _filters(body):
         known = {} if one is None else {each.name: each.expect for each in one.correlations if each.expect}
         keys.append({name: each.evaluate(arguments.input, arguments) for name, each in known.items()})
-    return {"keys": _shared(body, keys, keys), "filled": []}
+    terms = {"keys": _shared(body, keys, keys), "filled": []}
+    asks = _asks(body, arguments)
+    return {**terms, "asks": asks} if asks else terms
 
 
 def is_satisfied_initially(body: Listen, terms: Terms) -> bool:
@@ -75,7 +79,7 @@ def match(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope
 def subscription(body: Listen, terms: Terms) -> list[Mapping[str, Any]]:
     """Return the conditions, checkable without the run, of each filter that has no event yet."""
     return [
-        _EVERY if one is None else _want(one, terms["keys"][index])
+        _EVERY if one is None else _want(one, terms["keys"][index], terms.get("asks"))
         for index, one in enumerate(_filters(body))
         if index not in terms["filled"]
     ]
@@ -86,7 +90,26 @@ def common_keys(terms: Terms) -> dict[str, Any]:
     return {name: value for known in terms["keys"] for name, value in known.items()}
 
 
-def _want(one: Filter, known: Mapping[str, Any]) -> Mapping[str, Any]:
+def _asks(body: Listen, arguments: Scope) -> dict[str, str]:
+    """Return the descriptions of the links whose events the task listens for, by the type of the event."""
+    links = arguments.program.links
+    asks: dict[str, str] = {}
+    for one in _filters(body) if links else ():
+        kind = None if one is None else one.attributes.get("type")
+        named = str(kind.value) if isinstance(kind, Literal) else ""
+        link = links.get(named.removeprefix(EVENT)) if named.startswith(EVENT) else None
+        if link is not None and link.description is not None:
+            asks[named] = to_text(link.description.evaluate(arguments.input, arguments))
+    return asks
+
+
+def _want(one: Filter, known: Mapping[str, Any], asks: Mapping[str, str] | None) -> Mapping[str, Any]:
+    wanted = _condition(one, known)
+    text = asks.get(wanted["match"].get("type", "")) if asks else None
+    return wanted if text is None else {**wanted, "asks": text}
+
+
+def _condition(one: Filter, known: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         "match": {
             name: wanted.value
@@ -132,7 +155,7 @@ def _agreed(body: Listen, terms: Terms, index: int, found: Mapping[str, Any]) ->
     filled = [*terms["filled"], index] if strategy.mode == "all" else terms["filled"]
     keys = _shared(body, terms["keys"], [found]) if found else terms["keys"]
     same = filled == terms["filled"] and keys == terms["keys"]
-    return terms if same else {"keys": keys, "filled": filled}
+    return terms if same else {**terms, "keys": keys, "filled": filled}
 
 
 def _shared(

@@ -46,6 +46,9 @@ class Environment:
     """The family of URIs that names the standard's errors."""
     redact: Callable[[str], str] = str
     """Removes secrets from the text of an error."""
+    link: Callable[[str, str, int], str] | None = None
+    """Makes the URL of a link from the uid of the run, the name of the link and its end in seconds; None if
+    links have no URL, because `public_url` is not set."""
     runtime: Mapping[str, Any] = field(
         default_factory=lambda: {"name": "iogate", "version": __version__, "metadata": {}}
     )
@@ -186,9 +189,27 @@ class Scope:
         runtime = dict(self.environment.runtime)
         if self.program.variables is not None and self._function() is None:
             runtime["vars"] = self.program.variables
+        if self.program.links and self._function() is None:
+            runtime["links"] = self._links()
         if self.idempotency_key is not None:
             runtime["metadata"] = {**(runtime.get("metadata") or {}), "idempotencyKey": self.idempotency_key}
         return runtime
+
+    def _links(self) -> dict[str, str]:
+        """Return the URL of each link; it is the same whenever an expression of the run reads it."""
+        make = self.environment.link
+        if make is None:
+            raise WorkflowError(
+                "configuration",
+                title="Links have no URL",
+                detail="$runtime.links needs the setting public_url, the URL at which people reach"
+                " the gateway, and this worker has none",
+            )
+        uid, began_ms = self.facts.uid, self.facts.started_at_ms
+        return {
+            name: make(uid, name, (began_ms + link.ttl_ms) // 1000)
+            for name, link in self.program.links.items()
+        }
 
     def _authorization(self) -> Mapping[str, Any] | None:
         if self.authorization is not None:

@@ -19,6 +19,8 @@ from iogate.gateway.http import responses
 from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.request import from_scope
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, not_allowed
+from iogate.gateway.links import link_handler
+from iogate.gateway.links.link_handler import LinkHandler
 from iogate.gateway.observability import endpoints
 from iogate.gateway.runs import run_handler
 
@@ -41,7 +43,12 @@ class Application:
     """
 
     def __init__(
-        self, state: GatewayState, calls: CallHandler, events: EventIntake, others: Litestar
+        self,
+        state: GatewayState,
+        calls: CallHandler,
+        events: EventIntake,
+        links: LinkHandler,
+        others: Litestar,
     ) -> None:
         self._state = state
         self._log = state.access_log
@@ -50,6 +57,7 @@ class Application:
         self._proxies = state.trusted_proxies
         self._calls = calls
         self._events = events
+        self._links = links
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,6 +84,8 @@ class Application:
             await self._calls.respond(request, send)
         elif path == event_intake.PATH:
             await self._events.respond(request, send)
+        elif path.startswith(link_handler.PATH):
+            await self._links.respond(request, send)
         elif (table := self._state.table) is not None and path in table.own_paths:
             await self._calls.respond(request, send)
         elif b"%" in path or path.endswith(b"/") or b"//" in path:
@@ -102,7 +112,7 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
         logging_config=None,
         debug=False,
     )
-    return Application(state, calls, EventIntake(state), others)
+    return Application(state, calls, EventIntake(state), LinkHandler(state), others)
 
 
 def _on_error(request: litestar.Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:

@@ -34,6 +34,10 @@ _URL_PASSWORD: Final = re.compile(r"(//[^/@:\s]*:)[^/\s]*(?=@)|(password=)[^&]*"
 """A password ends at the last `@` before the path, as clients read it."""
 
 
+_LINK: Final = re.compile(r"(/v1/links/[0-9]{1,19}\.[\w-]{1,40}\.[0-9]{1,11}\.)[A-Za-z0-9_-]{22}", re.ASCII)
+"""A one-time link, which is valid for everyone who knows its signature."""
+
+
 def is_secret(name: str) -> bool:
     """Tell whether a member of this name probably holds a secret."""
     return _SECRET.fullmatch(_WORDS.sub("_", name)) is not None
@@ -48,7 +52,10 @@ def may_be_secret(name: str) -> bool:
 
 
 def redact(value: Any) -> Any:
-    """Return a copy with `[redacted]` as the value of each member that looks like a secret, at any depth."""
+    """Return a copy with `[redacted]` as the value of each member that looks like a secret, at any depth.
+
+    The signatures of one-time links in all texts are redacted, too.
+    """
     match value:
         case dict():
             return {
@@ -57,13 +64,21 @@ def redact(value: Any) -> Any:
             }
         case list():
             return [redact(item) for item in value]
+        case str():
+            return redact_links(value)
         case _:
             return value
 
 
 def redact_text(text: str) -> str:
     """Return the text with `[redacted]` as the value of each member that looks like a secret."""
-    return _PAIR.sub(lambda found: found["start"] + REDACTED if is_secret(found["name"]) else found[0], text)
+    text = _PAIR.sub(lambda found: found["start"] + REDACTED if is_secret(found["name"]) else found[0], text)
+    return redact_links(text)
+
+
+def redact_links(text: str) -> str:
+    """Return the text with `[redacted]` as the signature of each one-time link."""
+    return _LINK.sub(rf"\1{REDACTED}", text) if "/v1/links/" in text else text
 
 
 def redact_query(query: str) -> str:

@@ -37,6 +37,7 @@ loads them, so that both languages share one definition.
     iogate:schedules           hash    schedule to its kind, phase and JSON           as the revision
     iogate:ticks               zset    schedule by the time of its next tick          as the revision
     iogate:chains              hash    schedule to the run whose end starts the next  until that end
+    iogate:link:UID:NAME       hash    use of a one-time link, its undelivered event  until the link ends (3)
     iogate:operation:HASH      string  result of an operation with an id              OPERATION_S
     iogate:idem:API:HASH       string  uid and fingerprint; void without the run      the API's ttl
     iogate:gate:API            hash    switch, limits and load of the API             until pruned
@@ -62,6 +63,7 @@ loads them, so that both languages share one definition.
 
 (1) For a faulted run until its retention has passed, for `retry`.
 (2) Until no worker's settings have named the sink for SINK_KEPT_MS.
+(3) LINK_EVENT_MS longer if no task of the run listened for the event when the link was used.
 RQ's keys have the lifetimes of RQ: job, result and finished entry expire RQ_RESULT_S after the end.
 """
 
@@ -71,6 +73,7 @@ import hashlib
 from typing import Final
 
 from iogate.errors import ERROR_TYPES
+from iogate.security.one_time_links import EVENT
 
 QUEUE: Final = "iogate"
 """The one RQ queue."""
@@ -143,6 +146,7 @@ SINK_NAMED_MS: Final = 15_000
 """Every worker registers its sinks every 4 s; a sink not registered for longer is in no worker's settings."""
 SINK_KEPT_MS: Final = 86_400_000
 """Time for which the entries of such a sink are kept; it may return with the next deployment."""
+LINK_EVENT_MS: Final = 2_592_000_000
 REVISIONS_KEPT: Final = 50
 FORMAT_NUMBER: Final = 2
 """Format of the store; 1, of releases up to 0.9, has no seals and no number."""
@@ -185,6 +189,8 @@ SINKS: Final = "iogate:sinks"
 SCHEDULES: Final = "iogate:schedules"
 TICKS: Final = "iogate:ticks"
 CHAINS: Final = "iogate:chains"
+LINK: Final = "iogate:link:"
+LINK_EVENT: Final = EVENT
 OPERATION: Final = "iogate:operation:"
 IDEMPOTENCY: Final = "iogate:idem:"
 GATE: Final = "iogate:gate:"

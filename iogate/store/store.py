@@ -30,6 +30,7 @@ from iogate.store.revisions.revisions import Revisions
 from iogate.store.revisions.schedules import Schedules
 from iogate.store.runs.intake import Intake
 from iogate.store.runs.leases import Leases
+from iogate.store.runs.links import OneTimeLinks
 from iogate.store.runs.operations import RunOperations
 
 __all__ = ["Store", "StoreUnavailable", "open_store"]
@@ -60,6 +61,7 @@ class Store:
         self.gates = Gates(self._connection, self._pubsub, project)
         self.leases = Leases(self._connection, self._pubsub, keyring, self.refusals)
         self.runs = RunOperations(self._connection, self._pubsub, keyring, self.refusals)
+        self.links = OneTimeLinks(self._connection, keyring)
         self.events = EventBus(
             self._connection, self._pubsub, Memory(self._connection), keyring, self.refusals
         )

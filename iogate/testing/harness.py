@@ -145,7 +145,11 @@ class Harness:
 
     def given_secrets(self) -> GivenSecrets:
         """Return the secrets of the runs."""
-        return GivenSecrets(values=self.secrets, error_types=self.settings.error_types)
+        return GivenSecrets(
+            values=self.secrets,
+            error_types=self.settings.error_types,
+            public_url=self.settings.public_url,
+        )
 
     def program(self, digest: str) -> Program:
         """Return the program of a digest."""

@@ -12,7 +12,12 @@ from typing import Any
 from iogate.engine.scope import Environment
 from iogate.engine.tasks.emit import envelope
 from iogate.errors import ExpectationFailed, WorkflowError
+from iogate.security.keyring import Keyring
 from iogate.worker.secrets.redaction import Redaction
+from iogate.worker.secrets.secret_store import link_maker
+
+_RING = Keyring(("key of tests",))
+"""Signs the links of tests, always in the same way, so that a case may expect a URL."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,8 @@ class GivenSecrets:
     values: Mapping[str, Any] | None
     """None gives each declared secret a placeholder."""
     error_types: str
+    public_url: str | None = None
+    """Base of the URLs of links; None: an example."""
     redaction: Redaction = field(default_factory=Redaction)
 
     def environment(self, names: tuple[str, ...]) -> Environment:
@@ -29,7 +36,8 @@ class GivenSecrets:
         values = self.values
         if values is None:
             values = {name: f"secret {name}" for name in names}
-        return Environment(secrets=values, error_types=self.error_types)
+        link = link_maker(self.public_url or "http://localhost:8000", _RING)
+        return Environment(secrets=values, error_types=self.error_types, link=link)
 
 
 def envelope_of(event: Mapping[str, Any], index: int, now_ms: int) -> dict[str, Any]:

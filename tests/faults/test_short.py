@@ -8,7 +8,7 @@ import pytest
 
 from iogate.store.embedded.server import temporary_server
 from iogate.store.store import Store
-from tests.faults import canaries, commit_points, disables, forwarding, hostile_bodies, publication
+from tests.faults import canaries, commit_points, disables, forwarding, hostile_bodies, links, publication
 from tests.faults.chaos import report, session_of_kills
 from tests.faults.crash import crash
 from tests.gateway.driver import opened
@@ -54,6 +54,16 @@ async def test_no_call_is_accepted_after_disable_has_returned_not_by_a_stopped_g
     assert (seen.late_calls, seen.late_runs) == (0, 0), seen.to_json()
     assert seen.accepted, seen.to_json()
     assert seen.stopped[403], "no call was under way in the stopped gateway"
+
+
+@pytest.mark.timeout(90)
+async def test_one_of_many_simultaneous_uses_of_a_link_succeeds(
+    redis_url: str, store: Store, tmp_path: Path
+) -> None:
+    """For 8 links; `python -m tests.faults.links` does it for 1,000, with 50 requests each."""
+    seen = await links.campaign(redis_url, store, tmp_path, links=8, posts=20, scans=40)
+    assert seen.holds, seen.to_json()
+    assert (seen.scans, seen.posts) == ({200: 40}, {202: 8, 409: 152}), seen.to_json()
 
 
 async def test_hostile_bodies_hold_neither_the_loop_nor_memory(store: Store) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from iogate.security.redaction_patterns import redact, redact_query, redact_url
+from iogate.security.keyring import Keyring
+from iogate.security.one_time_links import address
+from iogate.security.redaction_patterns import redact, redact_query, redact_text, redact_url
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,10 @@ def test_query_parameters_that_may_be_secret_are_redacted(query: str, redacted: 
 )
 def test_passwords_in_a_url_are_redacted(url: str, redacted: str) -> None:
     assert redact_url(url) == redacted
+
+
+def test_signatures_of_one_time_links_are_redacted_in_texts() -> None:
+    url = address(Keyring(("key",)), "https://gate.example", "9", "ask-1", 5)
+    shown = "https://gate.example/v1/links/9.ask-1.5.[redacted]"
+    assert redact({"mail": [f"Open {url} today", url]}) == {"mail": [f"Open {shown} today", shown]}
+    assert redact_text(f"cannot send {url}.") == f"cannot send {shown}."

@@ -37,7 +37,8 @@ NOT_GRANTED = {"config|get", "client|list", "client|info"}
 """`serve` and RQ ask for them and go on without: they show passwords, and who else is connected."""
 
 SCRIPTS = {
-    "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "summarise"},
+    "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "summarise", "look_at_link",
+        "use_link"},
     "worker": {
         "take", "commit", "renew", "inbox", "release", "recover", "audit", "recount", "relink", "match",
         "deliver", "send", "sinks", "tick", "cancel", "restore",

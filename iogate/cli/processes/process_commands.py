@@ -257,12 +257,15 @@ class _Parent:
         self, store: Store, settings: Settings, files: tuple[int, ...]
     ) -> AsyncIterator[None]:
         from iogate.cli.processes.shutdown_progress import ShutdownProgress
+        from iogate.settings.urls import gateway_url
         from iogate.worker.pool.pool import Pool
 
         async with self.supervisor:
             watching: asyncio.Task[None] | None = None
             if self.parts.workers:
-                pool = Pool(settings, Path.cwd())
+                # Links to the gateway beside them work without a setting.
+                url = gateway_url(settings) if self.parts.gateways else settings.public_url
+                pool = Pool(replace(settings, public_url=url), Path.cwd())
                 self.exit_callbacks.append(pool.handle_exit)
                 for child in pool.children():
                     self.supervisor.add(child)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from iogate.compiler.expression_scope import BEFORE, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
@@ -10,6 +10,7 @@ from iogate.compiler.reader import calls, control, events, processes
 from iogate.compiler.reader.data_flow import PLAIN, flow
 from iogate.compiler.reader.endpoints import policy, resource
 from iogate.compiler.reader.index import Listing, Place
+from iogate.compiler.reader.links import links
 from iogate.compiler.reader.reader import EMPTY, Positions, Reader
 from iogate.compiler.resources.addresses import REMOTE
 from iogate.compiler.tasks import (
@@ -18,6 +19,7 @@ from iogate.compiler.tasks import (
     Do,
     Extension,
     Flow,
+    Link,
     Set,
     Task,
     TaskList,
@@ -39,6 +41,7 @@ class DefinitionReader(Reader):
 
     flow: Flow = PLAIN
     workflow_timeout: Timeout | None = None
+    links: Mapping[str, Link] = EMPTY
 
     def read(self) -> None:
         """Read the definition of a workflow.
@@ -49,6 +52,7 @@ class DefinitionReader(Reader):
         place = Place(())
         self.flow = flow(self, place, self.definition, WORKFLOW_INPUT, WORKFLOW_OUTPUT)
         self.workflow_timeout = self.timeout(place, self.definition, WORKFLOW_INPUT)
+        self.links = links(self)
         self._read_tasks()
         schedule: JsonObject = self.definition.get("schedule") or EMPTY
         if "on" in schedule:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from iogate.documents.base_model import FORMAT, Maybe, field_error, type_error
 from iogate.documents.debug_cases import Events, Mocks, RunExpectation
 from iogate.documents.dsl.base_model import DslModel, OpenDslModel
+from iogate.documents.dsl.links import Links
 from iogate.documents.field_types import Flag, IsList, Text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,7 +69,13 @@ class ScheduleCase(DslModel):
 class Iogate(DslModel):
     """Keys of iogate in the metadata of a workflow."""
 
-    near: ClassVar = {"zone": "timezone", "tz": "timezone", "cases": "debug", "tests": "debug"}
+    near: ClassVar = {
+        "zone": "timezone",
+        "tz": "timezone",
+        "cases": "debug",
+        "tests": "debug",
+        "link": "links",
+    }
     elsewhere: ClassVar = {"atMostOnce": "it belongs in the metadata of a task"}
 
     timezone: Any = None
@@ -77,6 +84,8 @@ class Iogate(DslModel):
     """Policy for missed ticks: once, skip or all."""
     debug: Maybe[Annotated[list[ScheduleCase], IsList]] = None
     """Debug cases of the schedule, for `iogate test`."""
+    links: Maybe[Links] = None
+    """URLs with which people continue a run, by name."""
 
 
 class Metadata(OpenDslModel):
@@ -87,7 +96,7 @@ class TaskIogate(DslModel):
     """Keys of iogate in the metadata of a task."""
 
     elsewhere: ClassVar = dict.fromkeys(
-        ("timezone", "missed", "debug"), "it belongs in the metadata of the document"
+        ("timezone", "missed", "debug", "links"), "it belongs in the metadata of the document"
     )
 
     at_most_once: Maybe[Flag] = None

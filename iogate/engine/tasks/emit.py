@@ -19,6 +19,7 @@ from iogate.engine.scope import Scope, describe_time
 from iogate.engine.state.frame import Frame
 from iogate.errors import WorkflowError
 from iogate.json_values import type_name
+from iogate.security.one_time_links import EVENT
 
 MOST = 100
 """Maximum number of events, or children, of one slice, to keep commits small."""
@@ -54,6 +55,8 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: tasks.Emit, arg
         source=f"/{head['namespace']}/{head['name']}/{head['version']}",
         now_ms=ctx.now_ms,
     )
+    if str(event["type"]).startswith(EVENT):
+        raise _invalid("type", f'must not begin with "{EVENT}": only the link of a run sends such an event')
     ctx.tree.count_definite_answer(scope)
     ctx.emits.append(Emit(reference=reference, event=event, generated="id" not in given))
     if len(ctx.emits) >= MOST:

@@ -19,6 +19,7 @@ import msgspec
 from iogate.gateway.http import decoding
 from iogate.gateway.http.responses import HTTPError, invalid, unsupported
 from iogate.http_syntax import TOKEN
+from iogate.security.one_time_links import EVENT
 
 MAX_EVENTS: Final = 1_000
 """Limit of events per batch."""
@@ -174,6 +175,8 @@ def _check(event: Mapping[str, Any], which: str, prefix: str = "") -> None:
     if event["specversion"] != "1.0":
         found = _quoted(event["specversion"])
         raise invalid(f"{which} has the specversion {found}; expected 1.0")
+    if event["type"].startswith(EVENT):
+        raise invalid(f"{which} has a type that begins with {EVENT}; only a link sends such events")
     for name, value in event.items():
         if name in ("data", "data_base64"):
             continue

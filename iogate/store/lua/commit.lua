@@ -7,6 +7,7 @@
 --   0 void
 -- invariant: seq n+1 applies; a repeated n returns applied and changes nothing; all others are void.
 -- include: drained time index queue rq room states record inbox outbox journal suspended outcome ended finish children bus
+-- include: one_time_links
 local lease_ms = tonumber(ARGV[1])
 local leases, unleased, results = {}, {}, {}
 
@@ -85,6 +86,7 @@ local function apply_reach(uid, r, reach)
     redis.call('HSET', $run .. uid, 'ext', 1)
     r.reaches = '1'
     for _, wanted in ipairs(reach.wants) do subscribe(uid, unpack(wanted)) end
+    offer_links(uid, r, reach.wants)
   end
   for _, frame in ipairs(reach.wants_gone or {}) do unsubscribe(uid, frame) end
   for _, frame in ipairs(reach.children_gone or {}) do abandon_child(uid, frame) end

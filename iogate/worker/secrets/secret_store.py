@@ -8,7 +8,8 @@ an authorization error of that run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import msgspec
 
 from iogate import logs
 from iogate.engine.scope import Environment
+from iogate.security import one_time_links
 from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.security.redaction import disguises
 from iogate.security.secrets import Unset, resolve
@@ -53,6 +55,7 @@ class SecretStore:
         self._sinks = {sink.name: sink.headers for sink in read_sinks(settings).all}
         self._headers: dict[str, dict[str, str] | None] = {}
         self._environments: dict[tuple[str, ...], Environment] = {}
+        self._link = link_maker(settings.public_url, keyring)
         self.redaction = Redaction()
         self.refresh()
 
@@ -147,9 +150,17 @@ class SecretStore:
                 once=self._once,
                 error_types=self.error_types,
                 redact=self.redaction.text,
+                link=self._link,
             )
             self._environments[names] = environment
         return environment
+
+
+def link_maker(public_url: str | None, ring: Keyring) -> Callable[[str, str, int], str] | None:
+    """Return the function that makes the URLs of links; None without `public_url` or a key."""
+    if public_url is None or not ring.can_sign:
+        return None
+    return partial(one_time_links.address, ring, public_url)
 
 
 def _parsed(text: str) -> Any:

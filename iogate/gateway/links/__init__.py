@@ -1,0 +1,1 @@
+"""One-time links: their pages, their forms, and their use."""
