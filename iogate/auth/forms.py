@@ -19,6 +19,7 @@ from iogate.auth.model import (
     TokenAuth,
     UserAuth,
 )
+from iogate.auth.signature_form import signature
 from iogate.value_types.faults import broken_rule, type_name, wrong_type
 from iogate.value_types.scalars import choice, interval, matching_text, text
 from iogate.value_types.structures import Key, Schema, ValueType, list_of, map_of, record
@@ -93,13 +94,22 @@ def _read_secrets(value: Any) -> tuple[Secret, ...]:
 def _read_clear(value: Any) -> tuple[Secret, ...]:
     given = _read_secrets(value)
     for number, secret in enumerate(given):
+        path = (number,) if len(given) > 1 else ()
         if isinstance(secret, HashedSecret):
             raise broken_rule(
                 "a signature is checked with the secret itself, a hash of it will not do",
                 code=8,
                 hint="give {env: NAME} or {file: PATH}",
-                path=(number,) if len(given) > 1 else (),
-                on_key=len(given) > 1,
+                path=path,
+                on_key=bool(path),
+            )
+        if isinstance(secret, LiteralSecret):
+            raise broken_rule(
+                "a signature is checked with the secret itself, and no revision contains a secret in clear",
+                code=36,
+                hint="give {env: NAME} or {file: PATH}",
+                path=path,
+                on_key=bool(path),
             )
     return given
 
@@ -135,21 +145,7 @@ NAMED_SECRETS: Final = ValueType(
 )
 """Secrets of each caller."""
 
-SIGNATURE: Final[ValueType[dict[str, Any]]] = record(
-    {
-        "scheme": Key(
-            type=choice("standard-webhooks", "github"),
-            description="How the body is signed: Standard Webhooks, or GitHub's X-Hub-Signature-256.",
-        ),
-        "secret": Key(type=CLEAR_SECRETS),
-        "tolerance": Key(
-            type=interval(),
-            required=False,
-            description="How old a signed timestamp may be; default 5m.",
-        ),
-    },
-    dict,
-)
+SIGNATURE: Final = signature(CLEAR_SECRETS, SECRETS, CALLER)
 JWT: Final[ValueType[dict[str, Any]]] = record(
     {
         "issuer": Key(
@@ -224,7 +220,7 @@ FORMS: Final[Mapping[str, FormType]] = {
     ),
     "signature": FormType(
         keys={"signature": Key(type=SIGNATURE)},
-        build=lambda signature: Unexecuted(code="IOG401", name="authentication by signature"),  # noqa: ARG005
+        build=lambda signature: signature,
     ),
     "jwt": FormType(
         keys={"jwt": Key(type=JWT)},

@@ -7,7 +7,8 @@ command line. Two sets of secrets: a file may contain a literal one (`Secret`), 
 
 from __future__ import annotations
 
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Iterator
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -76,7 +77,46 @@ class UserAuth(msgspec.Struct, Generic[S_co], frozen=True, kw_only=True, tag="us
     users: dict[str, tuple[S_co, ...]]
 
 
-Form: TypeAlias = NoAuth | TokenAuth[S_co] | UserAuth[S_co]
+SignatureScheme: TypeAlias = Literal["github", "standard-webhooks", "stripe", "slack", "meta", "hmac"]
+TOLERANCE_S = 300.0
+
+
+class SignatureFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """Position of a signature in a request, and the parts of the request that it signs."""
+
+    header: str
+    """Header with the signatures."""
+    prefix: str = ""
+    """Text before each signature; elements of the header without it are ignored."""
+    algorithm: Literal["sha256", "sha1", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+    signed: str = "{body}"
+    """Template of the signed text: `{timestamp}.{body}`."""
+    timestamp: str = ""
+    """Header with the time of the signature; empty if there is none."""
+    timestamp_prefix: str = ""
+    """Text before the time, if the header has several elements."""
+    unit: Literal["s", "ms"] = "s"
+    id: str = ""
+    """Header with the id of the delivery; empty if there is none."""
+
+
+class SignatureAuth(msgspec.Struct, Generic[S_co], frozen=True, kw_only=True, tag="signature"):
+    """Requests whose body is signed with one of the secrets, two during a rotation."""
+
+    scheme: SignatureScheme
+    secrets: tuple[S_co, ...]
+    caller: str
+    """Caller of the runs."""
+    tolerance_s: float = TOLERANCE_S
+    """Largest difference of a signed time from now."""
+    verify_token: tuple[S_co, ...] = ()
+    """Of `meta`: token of the request that registers the URL."""
+    declared: SignatureFormat | None = None
+    """Of `hmac`: the format."""
+
+
+Form: TypeAlias = NoAuth | TokenAuth[S_co] | UserAuth[S_co] | SignatureAuth[S_co]
 
 
 class AnyAuth(msgspec.Struct, Generic[S_co], frozen=True, kw_only=True, tag="any"):
@@ -92,3 +132,15 @@ StoredAuth: TypeAlias = Auth[StoredSecret]
 def alternatives(auth: Auth[S_co]) -> tuple[Form[S_co], ...]:
     """Return the forms that are accepted: those of `any`, else the form itself."""
     return auth.any if isinstance(auth, AnyAuth) else (auth,)
+
+
+def secrets_of(auth: Auth[S_co]) -> Iterator[S_co]:
+    """Yield each secret of all forms."""
+    for form in alternatives(auth):
+        match form:
+            case TokenAuth(tokens=named) | UserAuth(users=named):
+                for given in named.values():
+                    yield from given
+            case SignatureAuth():
+                yield from form.secrets
+                yield from form.verify_token

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from iogate.auth.forms import CLEAR_SECRETS, FORMS, NAMED_SECRETS, SECRET, SECRETS, Unexecuted
-from iogate.auth.model import AnyAuth, Auth, NoAuth, Secret, alternatives
+from iogate.auth.model import AnyAuth, Auth, NoAuth, Secret, SignatureAuth, alternatives
 from iogate.value_types.faults import Fault, InvalidValue, ValuePath, broken_rule, wrong_form, wrong_type
 from iogate.value_types.structures import Key, ValueType, list_of, record
 
@@ -127,6 +127,7 @@ DEFINITIONS: Final[Mapping[str, ValueType[Any]]] = {
 
 def _read_executed(value: Any) -> DeclaredAuth:
     declared = AUTH.read(value)
+    _refuse_signatures(declared.accepted)
     if declared.refused:
         raise InvalidValue(
             *(
@@ -140,6 +141,19 @@ def _read_executed(value: Any) -> DeclaredAuth:
             )
         )
     return declared
+
+
+def _refuse_signatures(accepted: Auth[Secret] | None) -> None:
+    """Raise InvalidValue for a signature, which events do not have."""
+    for number, form in enumerate(alternatives(accepted) if accepted is not None else ()):
+        if isinstance(form, SignatureAuth):
+            raise broken_rule(
+                "a signature authenticates calls of APIs, not senders of events",
+                code=5,
+                hint="ask for a token; for webhooks, declare an API",
+                path=("any", number, "signature") if isinstance(accepted, AnyAuth) else ("signature",),
+                on_key=True,
+            )
 
 
 EXECUTED_AUTH: Final = ValueType(read=_read_executed, schema=AUTH.schema)

@@ -19,6 +19,7 @@ from iogate.auth.model import (
     LiteralSecret,
     NoAuth,
     Secret,
+    SignatureAuth,
     StoredAuth,
     StoredSecret,
     TokenAuth,
@@ -42,8 +43,22 @@ def _form(form: Form[Secret], place: str) -> Form[StoredSecret]:
             return TokenAuth(tokens={name: tuple(map(_token, given)) for name, given in tokens.items()})
         case UserAuth(users=users):
             return UserAuth(users=_passwords(users, place))
+        case SignatureAuth():
+            return SignatureAuth(
+                scheme=form.scheme,
+                secrets=tuple(map(_reference, form.secrets)),
+                caller=form.caller,
+                tolerance_s=form.tolerance_s,
+                verify_token=tuple(map(_token, form.verify_token)),
+                declared=form.declared,
+            )
         case _:
             assert_never(form)
+
+
+def _reference(secret: Secret) -> StoredSecret:
+    assert not isinstance(secret, LiteralSecret), "forms refuses a literal secret of a signature"
+    return secret
 
 
 def _token(secret: Secret) -> StoredSecret:

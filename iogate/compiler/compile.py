@@ -39,6 +39,7 @@ from iogate.compiler.checks import (
     runtime_variables,
     schedule,
     schemas,
+    signatures,
     timeouts,
     variables,
 )
@@ -294,6 +295,7 @@ class _Compiler:
         definition = None if resolved is None else self.definitions[resolved]
         self.problems.extend(debug.check(document, at, method, definition, self._exists, self._definition))
         self.problems.extend(retention.check(document, at, method))
+        self.problems.extend(signatures.check(document, at, method))
         self.problems.extend(timeouts.check(document, at, identity, method, definition))
         input_ = method.input
         given = input_.schema_ if input_ is not None else None

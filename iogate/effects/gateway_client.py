@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from yarl import URL
 
 import iogate
 from iogate.errors import Unreachable
@@ -46,6 +47,11 @@ class ServerSentEvent:
 
     name: str
     data: str
+
+
+def sent_target(path: str) -> str:
+    """Return a path with its query as the client sends it, with its own percent-encoding."""
+    return URL(path).raw_path_qs
 
 
 class GatewayClient:

@@ -13,12 +13,14 @@ import msgspec
 
 from iogate.auth.addresses import AllowedAddresses
 from iogate.auth.model import (
+    TOLERANCE_S,
     AnyAuth,
     EnvSecret,
     FileSecret,
     Form,
     HashedSecret,
     NoAuth,
+    SignatureAuth,
     StoredAuth,
     StoredSecret,
     TokenAuth,
@@ -89,8 +91,40 @@ def _form(form: Form[StoredSecret]) -> Any:
             return {"tokens": {name: _secrets(given) for name, given in tokens.items()}}
         case UserAuth(users=users):
             return {"users": {name: _secrets(given) for name, given in users.items()}}
+        case SignatureAuth():
+            return {"signature": _signature(form)}
         case _:
             assert_never(form)
+
+
+def _signature(form: SignatureAuth[StoredSecret]) -> dict[str, Any]:
+    declared = form.declared
+    format_: dict[str, Any] = {}
+    if declared is not None:
+        moment = {
+            "header": declared.timestamp or None,
+            "prefix": declared.timestamp_prefix or None,
+            "unit": declared.unit if declared.timestamp else None,
+        }
+        format_ = {
+            "header": declared.header,
+            "prefix": declared.prefix or None,
+            "algorithm": declared.algorithm,
+            "encoding": declared.encoding,
+            "signed": declared.signed,
+            "timestamp": _present(moment) or None,
+            "id": declared.id or None,
+        }
+    return _present(
+        {
+            "scheme": form.scheme,
+            "secret": _secrets(form.secrets),
+            "verify_token": _secrets(form.verify_token) if form.verify_token else None,
+            "caller": None if form.caller == form.scheme else form.caller,
+            "tolerance": None if form.tolerance_s == TOLERANCE_S else format_seconds(form.tolerance_s),
+            **format_,
+        }
+    )
 
 
 def _secrets(given: Sequence[StoredSecret]) -> Any:

@@ -18,16 +18,21 @@ from iogate.auth.model import (
     LiteralSecret,
     NoAuth,
     Secret,
+    SignatureAuth,
+    SignatureFormat,
     TokenAuth,
     UserAuth,
 )
 from iogate.auth.reader import AUTH, EXECUTED_AUTH, DeclaredAuth, literals
+from iogate.auth.stored import stored
 from iogate.documents.yaml.masking import hides, mask_by_shape, room_below
 from iogate.security import secrets
 from iogate.value_types.faults import InvalidValue
 
 HASH = "sha256:" + "0" * 64
+JWT = {"jwt": {"issuer": "https://example.com", "audience": "orders"}}
 SIGNATURE = {"signature": {"scheme": "github", "secret": {"env": "S"}}}
+HMAC = {"scheme": "hmac", "secret": {"env": "S"}, "header": "X-Sig"}
 
 VALID: list[tuple[Any, Auth[Secret]]] = [
     ("none", NoAuth()),
@@ -56,16 +61,169 @@ def test_every_form_is_read_into_the_model(given: Any, auth: Auth[Secret]) -> No
 
 
 def test_forms_that_are_not_executed_keep_their_position() -> None:
-    declared = AUTH.read({"any": [{"token": "t"}, SIGNATURE]})
+    declared = AUTH.read({"any": [{"token": "t"}, JWT]})
     assert declared.accepted == AnyAuth(any=(TokenAuth(tokens={"token": (LiteralSecret(text="t"),)}),))
     ((path, why),) = declared.refused
-    assert (path, why.code) == (("any", 1, "signature"), "IOG401")
-    assert AUTH.read(SIGNATURE).accepted is None
+    assert (path, why.code) == (("any", 1, "jwt"), "IOG402")
+    assert AUTH.read(JWT).accepted is None
     with pytest.raises(InvalidValue) as raised:
-        EXECUTED_AUTH.read({"any": [{"token": "t"}, SIGNATURE]})
+        EXECUTED_AUTH.read({"any": [{"token": "t"}, JWT]})
     (fault,) = raised.value.faults
     assert fault.path == path
-    assert fault.message == "authentication by signature is not executed by this release"
+    assert fault.message == "authentication by JWT is not executed by this release"
+
+
+SIGNATURES: list[tuple[Any, SignatureAuth[Secret]]] = [
+    (
+        SIGNATURE["signature"],
+        SignatureAuth(scheme="github", secrets=(EnvSecret(name="S"),), caller="github"),
+    ),
+    (
+        {
+            "scheme": "stripe",
+            "secret": [{"env": "S"}, {"file": "s"}],
+            "tolerance": "1m",
+            "caller": "payments",
+        },
+        SignatureAuth(
+            scheme="stripe",
+            secrets=(EnvSecret(name="S"), FileSecret(path="s")),
+            caller="payments",
+            tolerance_s=60.0,
+        ),
+    ),
+    (
+        {"scheme": "meta", "secret": {"env": "S"}, "verify_token": "clear"},
+        SignatureAuth(
+            scheme="meta",
+            secrets=(EnvSecret(name="S"),),
+            caller="meta",
+            verify_token=(LiteralSecret(text="clear"),),
+        ),
+    ),
+    (
+        {
+            **HMAC,
+            "prefix": "h1=",
+            "algorithm": "sha512",
+            "encoding": "base64",
+            "signed": "{timestamp}:{body}",
+            "timestamp": {"header": "X-Sig", "prefix": "ts=", "unit": "ms"},
+            "id": "X-Id",
+        },
+        SignatureAuth(
+            scheme="hmac",
+            secrets=(EnvSecret(name="S"),),
+            caller="hmac",
+            declared=SignatureFormat(
+                header="X-Sig",
+                prefix="h1=",
+                algorithm="sha512",
+                encoding="base64",
+                signed="{timestamp}:{body}",
+                timestamp="X-Sig",
+                timestamp_prefix="ts=",
+                unit="ms",
+                id="X-Id",
+            ),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "form"), SIGNATURES)
+def test_every_scheme_is_read_into_the_model(given: Any, form: SignatureAuth[Secret]) -> None:
+    assert AUTH.read({"signature": given}).accepted == form
+    jsonschema_rs.validator_for(dict(AUTH.schema())).validate({"signature": given})
+    if form.verify_token:
+        assert "clear" not in repr(stored(form, place="m/x"))
+    else:
+        assert stored(form, place="m/x") == form
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "message"),
+    [
+        (
+            {"scheme": "github", "secret": "clear"},
+            ("secret",),
+            "a signature is checked with the secret itself, and no revision contains a secret in clear",
+        ),
+        (
+            {"scheme": "github", "secret": [{"env": "S"}, "clear"]},
+            ("secret", 1),
+            "a signature is checked with the secret itself, and no revision contains a secret in clear",
+        ),
+        (
+            {"scheme": "github", "secret": {"env": "S"}, "header": "X-Sig"},
+            ("header",),
+            'the scheme github determines "header"',
+        ),
+        (
+            {"scheme": "github", "secret": {"env": "S"}, "tolerance": "5m"},
+            ("tolerance",),
+            "the scheme github signs no time, so that tolerance has no effect",
+        ),
+        ({"scheme": "meta", "secret": {"env": "S"}}, (), 'the scheme meta needs "verify_token"'),
+        (
+            {"scheme": "slack", "secret": {"env": "S"}, "verify_token": {"env": "V"}},
+            ("verify_token",),
+            '"verify_token" belongs to the scheme meta',
+        ),
+        ({"scheme": "hmac", "secret": {"env": "S"}}, (), 'the scheme hmac needs "header"'),
+        (
+            {**HMAC, "signed": "{time}.{body}"},
+            ("signed",),
+            'unknown part "time": expected {body}, {timestamp}, {id}, {method}, {path}, {url}',
+        ),
+        (
+            {**HMAC, "signed": "{body"},
+            ("signed",),
+            'unknown part "{body": expected {body}, {timestamp}, {id}, {method}, {path}, {url}',
+        ),
+        (
+            {**HMAC, "signed": "{id}.{timestamp}"},
+            ("signed",),
+            "the signed text has no {body}: anyone could change the body",
+        ),
+        (
+            {**HMAC, "signed": "{timestamp}.{body}"},
+            ("signed",),
+            'the signed text has {timestamp}, and "timestamp" is not declared',
+        ),
+        (
+            {**HMAC, "signed": "{id}.{body}"},
+            ("signed",),
+            'the signed text has {id}, and "id" is not declared',
+        ),
+        (
+            {**HMAC, "timestamp": {"header": "X-Time"}},
+            ("timestamp",),
+            "the signed text has no {timestamp}: anyone could change the time",
+        ),
+    ],
+)
+def test_keys_of_a_signature_that_contradict_each_other_are_an_error(
+    given: Any, path: tuple[Any, ...], message: str
+) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        AUTH.read({"signature": given})
+    (fault,) = raised.value.faults
+    assert (fault.path, fault.message) == (("signature", *path), message)
+
+
+def test_a_signature_authenticates_no_senders_of_events() -> None:
+    for given, path in (
+        (SIGNATURE, ("signature",)),
+        ({"any": [{"token": "t"}, SIGNATURE]}, ("any", 1, "signature")),
+    ):
+        with pytest.raises(InvalidValue) as raised:
+            EXECUTED_AUTH.read(given)
+        (fault,) = raised.value.faults
+        assert (fault.path, fault.message) == (
+            path,
+            "a signature authenticates calls of APIs, not senders of events",
+        )
 
 
 def test_all_errors_are_reported_each_with_its_path() -> None:

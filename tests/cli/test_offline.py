@@ -176,9 +176,9 @@ def test_validate_shows_each_problem_at_its_position(cli: Cli) -> None:
 
 REFUSED = {
     "apis.d/a.yaml": (
-        "module: a\nauth: {signature: {scheme: github, secret: {env: S}}}\n"
+        "module: a\nauth: {jwt: {issuer: 'https://a.example', audience: b}}\n"
         "methods: {b: {workflow: n/w, timeout: 1m}}\n",
-        "IOG401",
+        "IOG402",
     ),
     "workflows.d/shell.yaml": (
         "document: {dsl: '1.0.3', namespace: n, name: shell, version: 1.0.0}\n"

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from iogate.auth.model import Auth, Secret
+from iogate.auth.model import Auth, EnvSecret, Secret, SignatureAuth
 from iogate.auth.reader import AUTH
 from iogate.cli import options
 from iogate.cli.apis import credentials
-from iogate.cli.apis.api_commands import reachable_url
+from iogate.cli.apis.api_commands import add_credentials, reachable_url
 from iogate.cli.apis.examples import Example
+from iogate.cli.apis.signing import Outgoing
 from iogate.cli.processes import banner
 from iogate.cli.processes.banner import Row
 from iogate.cli.render import Screen, Table
 from iogate.cli.revisions.publication import stamp
+from iogate.compiler.revision import Api
 from iogate.errors import IogateError, Misused
 from iogate.security.secrets import Unset
+from tests.gateway import webhooks
 
 HASH = "sha256:" + "0" * 64
+REQUEST = Outgoing(verb="POST", path="/v1/api/m/x/async", body=b"{}", url="http://h:1", headers={})
 
 
 def read_auth(given: Any) -> Auth[Secret]:
@@ -98,14 +104,75 @@ def test_credentials_take_the_first_secret_at_hand(monkeypatch: pytest.MonkeyPat
         ({"users": {"u": {"file": "p"}}}, {"user": "u", "password": "word"}),
         ({"any": [{"token": {"env": "OLD"}}, "none"]}, {}),
     ):
-        assert credentials.headers(read_auth(given), api="m/x") == sent
+        assert credentials.headers(read_auth(given), REQUEST, api="m/x") == sent
     with pytest.raises(Unset, match="environment variable OLD is not set"):
-        credentials.headers(read_auth({"token": {"env": "OLD"}}), api="m/x")
+        credentials.headers(read_auth({"token": {"env": "OLD"}}), REQUEST, api="m/x")
     with pytest.raises(Misused, match="m/x: only a hash of the secret is available"):
-        credentials.headers(read_auth({"token": {"hash": HASH}}), api="m/x")
+        credentials.headers(read_auth({"token": {"hash": HASH}}), REQUEST, api="m/x")
+
+
+def test_a_request_is_signed_as_the_sender_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OLD", raising=False)
+    monkeypatch.setenv("NEW", webhooks.SECRET)
+    monkeypatch.setenv("STD", webhooks.WHSEC)
+    body = b'{"a": 1}'
+    request = replace(REQUEST, body=body, path="/v1/api/m/x/async?a=b c", headers={"X-GitHub-Delivery": "d1"})
+
+    def headers(scheme: str, **more: Any) -> dict[str, str]:
+        secret = {"env": "STD"} if scheme == "standard-webhooks" else [{"env": "OLD"}, {"env": "NEW"}]
+        auth = read_auth({"signature": {"scheme": scheme, "secret": secret, **more}})
+        return credentials.headers(auth, request, api="m/x")
+
+    github = webhooks.github(body, delivery="d1")
+    assert headers("github") == {key: github[key] for key in ("X-Hub-Signature-256", "X-GitHub-Delivery")}
+    assert headers("meta", verify_token={"env": "V"}) == webhooks.meta(body)
+    sent = headers("standard-webhooks")
+    at, delivery = int(sent["webhook-timestamp"]), sent["webhook-id"]
+    assert sent.items() <= webhooks.standard(body, delivery=delivery, at=at).items()
+    assert headers("standard-webhooks")["webhook-id"] != delivery
+    sent = headers("stripe")
+    at = int(sent["Stripe-Signature"].partition(",")[0].removeprefix("t="))
+    assert sent == webhooks.stripe(body, at=at)
+    sent = headers("slack")
+    assert sent == webhooks.slack(body, at=int(sent["X-Slack-Request-Timestamp"]))
+    sent = headers(
+        "hmac", header="X-S", prefix="s=", encoding="base64", signed="{method} {url} {path} {body}"
+    )
+    text = b"POST http://h:1/v1/api/m/x/async?a=b+c /v1/api/m/x/async?a=b+c " + body
+    expected = base64.b64encode(webhooks.digest(webhooks.SECRET, text)).decode()
+    assert sent == {"X-S": f"s={expected}"}
+    with pytest.raises(Misused, match="m/x: the secret is no secret of Standard Webhooks, which is whsec_"):
+        credentials.headers(
+            read_auth({"signature": {"scheme": "standard-webhooks", "secret": {"env": "NEW"}}}),
+            request,
+            api="m/x",
+        )
+
+
+def test_the_same_signed_case_starts_a_run_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEW", "n")
+    given: dict[str, Any] = {"id": "m/x", "workflow": "n/w:1", "program": "p"}
+    secret = (EnvSecret(name="NEW"),)
+    stripe = Api(**given, auth=SignatureAuth(scheme="stripe", secrets=secret, caller="stripe"))
+    github = Api(**given, auth=SignatureAuth(scheme="github", secrets=secret, caller="github"))
+    one, two = (add_credentials(stripe, REQUEST)["Idempotency-Key"] for _ in range(2))
+    assert one != two
+    assert (
+        add_credentials(stripe, replace(REQUEST, headers={"Idempotency-Key": "k"}))["Idempotency-Key"] == "k"
+    )
+    assert "Idempotency-Key" not in add_credentials(github, REQUEST)
+    own = {"X-Hub-Signature-256": "sha256=00"}
+    assert add_credentials(github, replace(REQUEST, headers=own)) == own
 
 
 def test_the_kinds_of_an_auth_are_described() -> None:
+    signed = {"signature": {"scheme": "stripe", "secret": {"env": "S"}}}
+    assert credentials.describe(read_auth({"any": [signed, "none"]})) == "signature (stripe) or none"
+    (missing,) = credentials.unset_secrets(
+        read_auth({"signature": signed["signature"] | {"secret": {"env": "GONE_X"}}})
+    )
+    assert missing.message == "environment variable GONE_X is not set"
+    assert banner.curl_line(row(signed), "http://h:1") is None
     given = {"any": ["none", {"token": {"env": "T"}}, {"users": {"u": {"file": "p"}}}, {"token": "x"}]}
     assert credentials.describe(read_auth(given)) == "none or token or user/password"
 

@@ -204,12 +204,36 @@ async def test_a_literal_password_is_hashed_the_same_each_time_and_opens_the_doo
     assert await secrets.Verifier({"ann": (hashed.value,)}).password("ann", "123456") == "ann"
 
 
+GET_CASES = [
+    ("{signature: {scheme: github, secret: {env: A}}}", "remove GET from verbs"),
+    (
+        "{any: [{signature: {scheme: github, secret: {env: A}}},"
+        " {signature: {scheme: meta, secret: {env: A}, verify_token: {env: B}}}]}",
+        "remove GET from verbs; the GET with which Meta tests the URL needs no verb",
+    ),
+    ("{any: [{signature: {scheme: github, secret: {env: A}}}, {token: {env: T}}]}", None),
+    ("{signature: {scheme: hmac, secret: {env: A}, header: X-S, signed: '{url}{body}'}}", None),
+]
+
+
+@pytest.mark.parametrize(("auth", "hint"), GET_CASES)
+@pytest.mark.parametrize("verbs", ["[GET, POST]", "[POST]"])
+def test_a_get_that_no_signature_can_cover_is_an_error(
+    tmp_path: Path, auth: str, hint: str | None, verbs: str
+) -> None:
+    text = api(auth=auth).replace("    workflow:", f"    verbs: {verbs}\n    workflow:", 1)
+    assert verbs in text
+    problems = compiled(tmp_path, {**PATHS, "apis.d/orders.yaml": text}).problems
+    found = [(each.code, each.message, each.hint) for each in problems if each.severity == "error"]
+    message = "a GET is refused, because the signature does not cover the query, which would be the input"
+    assert found == ([("IOG138", message, hint)] if hint and "GET" in verbs else [])
+
+
 @pytest.mark.parametrize(
     ("auth", "code"),
     [
-        ("{signature: {scheme: github, secret: {env: A}}}", "IOG401"),
         ("{jwt: {issuer: 'https://example.com', audience: orders}}", "IOG402"),
-        ("{any: [none, {signature: {scheme: github, secret: {env: A}}}]}", "IOG401"),
+        ("{any: [none, {jwt: {issuer: 'https://example.com', audience: orders}}]}", "IOG402"),
     ],
 )
 def test_authentication_to_come_is_an_error_or_if_wanted_a_warning(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from iogate.auth.forms import FORMS, SOURCES
+from iogate.auth.forms import FORMS, SIGNATURE, SOURCES
+from iogate.auth.signatures import SCHEMES
 from iogate.compiler.features import FEATURES
 from iogate.documents import api
 from iogate.documents.debug_cases import MockError
@@ -68,7 +69,12 @@ def test_every_form_of_auth_is_documented_with_its_keys(form: str) -> None:
     (row,) = told
     (keys_of_form,) = [each.keys for key, each in FORMS.items() if key == form]
     nested = [name for key in keys_of_form.values() for name in key.type.keys]
-    assert {*keys_of_form, *nested} <= set(re.findall(r"[a-z]+", row))
+    assert {*keys_of_form, *nested} <= set(re.findall(r"[a-z_]+", row))
+
+
+def test_the_schemes_and_keys_of_a_signature_have_tables() -> None:
+    told = first_column(sections(PAGE)["Signatures"])
+    assert told == [*SCHEMES, "hmac", *SIGNATURE.keys]
 
 
 def test_any_and_only_existing_forms_are_documented() -> None:

@@ -17,6 +17,21 @@ from iogate.settings import Settings
 from tests.compiler.projects import write
 
 secrets = st.sampled_from([{"env": "A"}, {"env": "B"}, {"file": "secrets/a"}, {"hash": "sha256:" + "0" * 64}])
+SIGNED: dict[str, Any] = {
+    "scheme": "hmac",
+    "secret": [{"env": "A"}, {"file": "secrets/a"}],
+    "header": "X-Sig",
+    "signed": "{path}{body}",
+}
+SIGNATURES: list[dict[str, Any]] = [
+    {},
+    {"algorithm": "sha512", "encoding": "base64", "prefix": "v1=", "id": "X-Id", "caller": "shop"},
+    {
+        "signed": "{timestamp}.{path}{body}",
+        "timestamp": {"header": "X-Sig", "prefix": "t=", "unit": "ms"},
+        "tolerance": "90s",
+    },
+]
 forms = st.one_of(
     st.just("none"),
     st.builds(lambda secret: {"token": secret}, secrets | st.lists(secrets, min_size=2, max_size=2)),
@@ -24,8 +39,21 @@ forms = st.one_of(
         lambda given: {"tokens": given}, st.dictionaries(st.sampled_from(["ada", "bob"]), secrets, min_size=1)
     ),
     st.builds(lambda name: {"user": name, "password": {"env": "P"}}, st.sampled_from(["ada", "bob"])),
+    st.builds(lambda more: {"signature": SIGNED | more}, st.sampled_from(SIGNATURES)),
 )
-auths = forms | st.builds(lambda given: {"any": given}, st.lists(forms, min_size=1, max_size=2))
+auths = (
+    forms
+    | st.builds(lambda given: {"any": given}, st.lists(forms, min_size=1, max_size=2))
+    | st.builds(
+        lambda secret: {
+            "any": [
+                {"token": {"env": "A"}},
+                {"signature": {"scheme": "meta", "secret": {"env": "A"}, "verify_token": secret}},
+            ]
+        },
+        secrets,
+    )
+)
 durations = st.sampled_from(["250ms", "1s", "90s", "5m", "1h30m", "7d", "2w", "1.5s"])
 schemas = st.sampled_from(
     [

@@ -6,14 +6,16 @@ import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import typer
 
 from iogate.cli import completion, panels
-from iogate.cli.apis import credentials
+from iogate.cli.apis import credentials, signing
 from iogate.cli.apis.gate_display import gate_json, state_text, switch_json, with_overrides
+from iogate.cli.apis.signing import Outgoing
 from iogate.cli.live_revision import live_revision
 from iogate.cli.messages import did_you_mean
 from iogate.cli.options import HeaderOption, InputOption, parse_pair, parse_seconds, read_input
@@ -162,26 +164,37 @@ async def send_call(url: str, api: Api, value: Any, given: Mapping[str, str], *,
     """
     from iogate.effects.gateway_client import GatewayClient
 
-    headers = add_credentials(api, given)
     path = api_path(api.id)
     verb = "GET" if get or "POST" not in api.verbs else "POST"
-    async with GatewayClient(url) as client:
-        if verb == "GET":
-            if not isinstance(value, dict):
-                raise Misused("the input of a GET must be an object: it becomes the query string")
-            query = {
-                name: each if isinstance(each, str) else json.dumps(each) for name, each in value.items()
-            }
-            return await client.request("GET", path, headers=headers, query=query)
+    body = b""
+    if verb == "POST":
         body = json.dumps(value).encode()
-        return await client.request("POST", path, headers=headers, body=body)
+    elif not isinstance(value, dict):
+        raise Misused("the input of a GET must be an object: it becomes the query string")
+    else:
+        path += "?" + urlencode(
+            {name: each if isinstance(each, str) else json.dumps(each) for name, each in value.items()}
+        )
+    headers = add_credentials(api, Outgoing(verb=verb, path=path, body=body, url=url, headers=given))
+    async with GatewayClient(url) as client:
+        return await client.request(verb, path, headers=headers, body=body or None)
 
 
-def add_credentials(api: Api, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the given headers, with the API's own credentials if they contain none."""
-    if {name.lower() for name in given} & {"token", "user", "password", "authorization"}:
-        return dict(given)
-    return credentials.headers(local_auth(Path.cwd(), api) or api.auth, api=api.id) | dict(given)
+def add_credentials(api: Api, request: Outgoing) -> dict[str, str]:
+    """Return the headers of a request, with the API's own credentials if they contain none.
+
+    Raises IogateError if no secret of the API is available here.
+    """
+    given = dict(request.headers)
+    auth = local_auth(Path.cwd(), api) or api.auth
+    own = {"token", "user", "password", "authorization", *signing.headers_of(auth)}
+    if own.intersection(name.lower() for name in given):
+        return given
+    found = credentials.headers(auth, request, api=api.id) | given
+    if signing.identifies_by_body(auth, found):
+        # The same request again is meant to start another run.
+        found.setdefault(api.idempotency.header, token_hex(16))
+    return found
 
 
 def local_auth(root: Path, api: Api) -> Auth[Secret] | None:

@@ -7,36 +7,50 @@ else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from iogate.cli.apis import signing
 from iogate.errors import IogateError, Misused
 
 if TYPE_CHECKING:
     from iogate.auth.model import Auth, Secret
+    from iogate.cli.apis.signing import Outgoing
     from iogate.security.secrets import Unset
     from iogate.settings import Settings
 
 
-def headers(auth: Auth[Secret], *, api: str) -> dict[str, str]:
-    """Return headers that authenticate as the first caller with an available secret.
+def headers(auth: Auth[Secret], request: Outgoing, *, api: str) -> dict[str, str]:
+    """Return headers that authenticate a request as the first caller with an available secret.
 
     Raises the error of the last caller if no secret is available.
     """
+    from iogate.auth.model import SignatureAuth, alternatives
+
     last_error: IogateError | None = None
-    for attempt in candidates(auth):
-        try:
-            return {name: _resolve(value, api) for name, value in attempt.items()}
-        except IogateError as error:
-            last_error = error
+    for form in alternatives(auth):
+        attempts: Iterable[Mapping[str, str | Secret]] = candidates(form)
+        if isinstance(form, SignatureAuth):
+            attempts = ({"": each} for each in form.secrets)
+        for attempt in attempts:
+            try:
+                found = {name: _resolve(value, api) for name, value in attempt.items()}
+                if isinstance(form, SignatureAuth):
+                    return signing.sign(form, found[""], request, api=api)
+                return found  # noqa: TRY300 - the loop ends at the first that is available
+            except IogateError as error:
+                last_error = error
     assert last_error is not None  # each form has at least one caller, and each caller a secret
     raise last_error
 
 
 def candidates(auth: Auth[Secret]) -> Iterator[Mapping[str, str | Secret]]:
-    """Yield the headers of each caller and each of its secrets, with secrets as references."""
-    from iogate.auth.model import NoAuth, TokenAuth, UserAuth, alternatives
+    """Yield the headers of each caller and each of its secrets, with secrets as references.
+
+    A signature has none: its header depends on the request.
+    """
+    from iogate.auth.model import NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
 
     for form in alternatives(auth):
         match form:
@@ -48,6 +62,8 @@ def candidates(auth: Auth[Secret]) -> Iterator[Mapping[str, str | Secret]]:
                 yield from (
                     {"user": user, "password": each} for user, given in users.items() for each in given
                 )
+            case SignatureAuth():
+                pass
             case _:
                 assert_never(form)
 
@@ -76,7 +92,7 @@ def _resolve(value: str | Secret, api: str) -> str:
 
 def describe(auth: Auth[Secret]) -> str:
     """Return the kind of an `auth`, for a table."""
-    from iogate.auth.model import NoAuth, TokenAuth, UserAuth, alternatives
+    from iogate.auth.model import NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
 
     kinds: list[str] = []
     for form in alternatives(auth):
@@ -87,6 +103,8 @@ def describe(auth: Auth[Secret]) -> str:
                 kinds.append("token")
             case UserAuth():
                 kinds.append("user/password")
+            case SignatureAuth(scheme=scheme):
+                kinds.append(f"signature ({scheme})")
             case _:
                 assert_never(form)
     return " or ".join(dict.fromkeys(kinds))
@@ -106,18 +124,17 @@ def describe_senders(settings: Settings) -> str | None:
 
 def unset_secrets(auth: Auth[Secret]) -> list[Unset]:
     """Return an error for each secret of an `auth` that is not set here, without duplicates."""
-    from iogate.auth.model import EnvSecret, FileSecret
+    from iogate.auth.model import EnvSecret, FileSecret, secrets_of
     from iogate.security.secrets import Unset, resolve
 
     missing: dict[str, Unset] = {}
-    for attempt in candidates(auth):
-        for secret in attempt.values():
-            try:
-                match secret:
-                    case EnvSecret(name=name):
-                        resolve("env", name)
-                    case FileSecret(path=path):
-                        resolve("file", path, root=Path.cwd())
-            except Unset as error:
-                missing[error.message] = error
+    for secret in secrets_of(auth):
+        try:
+            match secret:
+                case EnvSecret(name=name):
+                    resolve("env", name)
+                case FileSecret(path=path):
+                    resolve("file", path, root=Path.cwd())
+        except Unset as error:
+            missing[error.message] = error
     return list(missing.values())

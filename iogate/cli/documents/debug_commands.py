@@ -17,6 +17,7 @@ import typer
 
 from iogate.cli import completion, panels
 from iogate.cli.apis.api_commands import add_credentials, live_gateway_url
+from iogate.cli.apis.signing import Outgoing
 from iogate.cli.documents import cases
 from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.documents.cases import ApiCase, Case, Result
@@ -90,7 +91,7 @@ async def debug(
     given = dict(parse_pair(each, "--header", ":") for each in header or ())
     write_stderr(f"gateway: {url}", style="bright_black")
     async with GatewayClient(url) as client:
-        results = [await _replay_live(session.screen, client, case, given, timeout_s) for case in chosen]
+        results = [await _replay_live(session.screen, client, url, case, given, timeout_s) for case in chosen]
     cases.report_results(session.screen, "debug", results)
 
 
@@ -173,18 +174,24 @@ def _outcome_json(outcome: Outcome | None) -> Mapping[str, Any]:
 
 
 async def _replay_live(
-    screen: Screen, client: GatewayClient, case: ApiCase, given: Mapping[str, str], timeout_s: float
+    screen: Screen,
+    client: GatewayClient,
+    url: str,
+    case: ApiCase,
+    given: Mapping[str, str],
+    timeout_s: float,
 ) -> Result:
     """Send one case and wait for its run."""
     from iogate.testing import Outcome, failures, request_of
 
     started = time.monotonic()
     sent = request_of(case.stored, case.api, root=Path.cwd())
-    headers = add_credentials(case.api, {**given, **sent.headers})
-    query = f"?{sent.query}" if sent.query else ""
-    response = await client.request(
-        sent.verb, f"/v1/api/{case.api.id}/async{query}", headers=headers, body=sent.body
+    path = f"/v1/api/{case.api.id}/async" + (f"?{sent.query}" if sent.query else "")
+    outgoing = Outgoing(
+        verb=sent.verb, path=path, body=sent.body or b"", url=url, headers={**given, **sent.headers}
     )
+    headers = add_credentials(case.api, outgoing)
+    response = await client.request(sent.verb, path, headers=headers, body=sent.body)
     content = _content(response)
     error = content.get("error") or {}
     wanted = case.stored.expect.http if case.stored.expect is not None else None

@@ -128,7 +128,7 @@ def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[st
 
 def _of_auth(auth: StoredAuth) -> Iterator[tuple[str, str]]:
     """Yield the source and the role of each secret: `token`, `token of CALLER` or `password of USER`."""
-    from iogate.auth.model import TokenAuth, UserAuth, alternatives, source_of
+    from iogate.auth.model import SignatureAuth, TokenAuth, UserAuth, alternatives, source_of
 
     for form in alternatives(auth):
         match form:
@@ -138,6 +138,11 @@ def _of_auth(auth: StoredAuth) -> Iterator[tuple[str, str]]:
                 }
             case UserAuth(users=users):
                 named = {f"password of {name}": each for name, each in users.items()}
+            case SignatureAuth():
+                named = {
+                    f"secret of {form.caller}": form.secrets,
+                    f"verify token of {form.caller}": form.verify_token,
+                }
             case _:
                 continue
         for role, secrets in named.items():

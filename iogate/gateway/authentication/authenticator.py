@@ -18,18 +18,21 @@ from iogate.auth.model import (
     FileSecret,
     HashedSecret,
     NoAuth,
+    SignatureAuth,
     TokenAuth,
     UserAuth,
     alternatives,
     source_of,
 )
+from iogate.auth.signatures import key_of
+from iogate.gateway.authentication import signatures
 from iogate.gateway.http.responses import UNCONFIGURED, ErrorResponse, HTTPError, invalid, too_many
 from iogate.security import secrets
 from iogate.security.password_hashing import Busy
 from iogate.security.secrets import Presented, Verifier
 
 if TYPE_CHECKING:
-    from iogate.auth.model import StoredAuth, StoredSecret
+    from iogate.auth.model import SignatureScheme, StoredAuth, StoredSecret
     from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing, Parameters
 
@@ -38,7 +41,7 @@ ANONYMOUS = ""
 
 _BEARER = (b"www-authenticate", b'Bearer realm="iogate"')
 _BASIC = (b"www-authenticate", b'Basic realm="iogate", charset="UTF-8"')
-_TOKEN, _USER = "Token", "User/Password"
+_TOKEN, _USER, _SIGNATURE = "Token", "User/Password", "Signature"
 _CREDENTIALS = frozenset({b"authorization", b"token", b"user", b"password"})
 
 
@@ -105,6 +108,9 @@ class Authenticator:
         self.opens_to_all = False
         self._token: Verifier | None = None
         self._user: Verifier | None = None
+        self.signatures: signatures.Signatures | None = None
+        """Signatures that the API accepts; None if it has none."""
+        signed: list[signatures.SignatureForm] = []
         tokens: dict[str, list[str]] = {}
         users: dict[str, list[str]] = {}
         for part in alternatives(auth):
@@ -115,16 +121,28 @@ class Authenticator:
                     self._resolve(part.tokens, tokens, root)
                 case UserAuth():
                     self._resolve(part.users, users, root)
+                case SignatureAuth():
+                    signed.append(self._signature(part, root))
                 case _:
                     assert_never(part)
         if tokens:
             self._token = Verifier(tokens, hashing=hashing)
         if users:
             self._user = Verifier(users, hashing=hashing)
-        kinds = [kind for kind, verifier in ((_TOKEN, self._token), (_USER, self._user)) if verifier]
-        self._challenges = [
-            header for header, verifier in ((_BEARER, self._token), (_BASIC, self._user)) if verifier
+        if signed:
+            self.signatures = signatures.Signatures(signed)
+        self._only_token = self._token if self._user is None and not signed else None
+        accepted = [
+            (kind, header)
+            for kind, header, verifier in (
+                (_TOKEN, _BEARER, self._token),
+                (_USER, _BASIC, self._user),
+                (_SIGNATURE, signatures.CHALLENGE, self.signatures),
+            )
+            if verifier
         ]
+        kinds = [kind for kind, _ in accepted]
+        self._challenges = [header for _, header in accepted]
         self._absent = ErrorResponse(
             401, "requestError.invalidParams", " or ".join(kinds) + " is required", self._challenges
         )
@@ -136,11 +154,24 @@ class Authenticator:
             {b"authorization", b"proxy-authorization", b"cookie"}
             | ({b"token"} if self._token else set())
             | ({b"user", b"password"} if self._user else set())
+            | (self.signatures.stripped if self.signatures else set())
         )
         """Headers that are never part of the input of a run."""
 
+    def _signature(self, form: SignatureAuth[StoredSecret], root: Path | None) -> signatures.SignatureForm:
+        found: dict[str, list[str]] = {}
+        self._resolve({"": form.secrets}, found, root, form.scheme)
+        self._resolve({"verify_token": form.verify_token}, found, root)
+        return signatures.SignatureForm(
+            form, found.get("", ()), found.get("verify_token", ()), hashing=self._hashing
+        )
+
     def _resolve(
-        self, named: Mapping[str, tuple[StoredSecret, ...]], into: dict[str, list[str]], root: Path | None
+        self,
+        named: Mapping[str, tuple[StoredSecret, ...]],
+        into: dict[str, list[str]],
+        root: Path | None,
+        scheme: SignatureScheme | None = None,
     ) -> None:
         for name, values in named.items():
             accepted: list[str] = []
@@ -152,10 +183,14 @@ class Authenticator:
                     self._files[path] = files.version(path)
                 try:
                     text = _resolve(secret, root)
+                    if scheme is not None:
+                        key_of(scheme, text)
                     accepted.append(text)
                     self._note_fingerprint(secret, text)
                 except secrets.Unset as unset:
                     missing += (unset.message,)
+                except ValueError as unusable:
+                    missing += (f"{source_of(secret)} {unusable}",)
             if accepted:
                 into.setdefault(name, []).extend(accepted)
                 self.spare += missing
@@ -183,11 +218,11 @@ class Authenticator:
 
         After None, `authenticate` has to decide. Most calls are of this kind; it takes a third of the time.
         """
-        headers = request.headers
-        if self._token is None or self._user is not None or request.repeated or b"authorization" in headers:
+        headers, verifier = request.headers, self._only_token
+        if verifier is None or request.repeated or b"authorization" in headers:
             return None
         token = headers.get(b"token")
-        return self._token.quick_token(token) if token else None
+        return verifier.quick_token(token) if token else None
 
     async def authenticate(self, request: Request) -> str:
         """Return the name of the caller.
@@ -203,6 +238,8 @@ class Authenticator:
         Both are empty without a credential. Raises as `authenticate` does.
         """
         if self._token is None and self._user is None:
+            if self.signatures is not None and not (self.opens_to_all or self.unset):
+                raise MissingCredentials(self._absent)
             if not self.opens_to_all or self.unset:
                 # Also of an authentication without a secret: only `none` opens an API to all.
                 raise HTTPError(UNCONFIGURED)

@@ -5,9 +5,9 @@ determines the response:
 
     route → enabled → address → verb → origin → rate → credentials → size, type → content → store (one script)
 
-`admit` makes the checks up to the credentials. If the API has changed by the time the run is stored, all
-checks are made once more, by the new revision. Invariant: a 202 is sent only after the store has confirmed
-that the run is stored.
+`admit` makes the checks up to the credentials, and reads a body that is signed. If the API has changed by the
+time the run is stored, all checks are made once more, by the new revision. Invariant: a 202 is sent only
+after the store has confirmed that the run is stored.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from iogate.errors import IogateError, Unreachable
+from iogate.gateway.authentication.signatures import Signed
+from iogate.gateway.calls import signed_calls
 from iogate.gateway.calls.routes import Release, Route, Table
 from iogate.gateway.http import responses
 from iogate.gateway.http.exchange import Exchange
@@ -57,6 +59,8 @@ class Admitted(msgspec.Struct, frozen=True):
     """Whether the caller waits for the end of the run."""
     release: Release
     """Revision of the project that owns the API."""
+    signed: Signed | None = None
+    """Of a call that was authenticated by its signature."""
 
 
 class CallHandler:
@@ -86,7 +90,7 @@ class CallHandler:
         if isinstance(admitted, Response):
             return admitted
         bodies = self._state.bodies
-        if request.method == "POST":
+        if request.method == "POST" and not request.is_read:
             call_input.check_encoding(request)
             await bodies.read(request, limit=admitted.route.api.limits.body)
         try:
@@ -116,7 +120,7 @@ class CallHandler:
             return responses.NOT_ENABLED
         if route.addresses is not None and (refused := route.addresses.refuse(request)) is not None:
             return refused
-        if request.method not in route.verbs:
+        if request.method not in route.verbs and not route.registers(request):
             return route.refuse_verb(request.method)
         if request.has_large_headers():
             return responses.HEADERS_TOO_LARGE
@@ -126,9 +130,16 @@ class CallHandler:
         if (too_many := route.check_rate()) is not None:
             return too_many
         caller = route.authenticator.authenticate_now(request)
+        signed: Signed | None = None
         if caller is None:
-            caller = await route.authenticator.authenticate(request)
-        return Admitted(table, route, caller, sync, release)
+            signatures = route.authenticator.signatures
+            if signatures is not None:
+                sender = await signed_calls.authenticate(self._state, route, signatures, request)
+                if isinstance(sender, Response):
+                    return sender
+                signed = sender
+            caller = signed.caller if signed is not None else await route.authenticator.authenticate(request)
+        return Admitted(table, route, caller, sync, release, signed)
 
     async def _store(self, request: Request, admitted: Admitted) -> Accepted | Response:
         """Validate a call and store its run; return STALE if the store has a newer revision of the API.
@@ -137,10 +148,17 @@ class CallHandler:
         """
         route, validation = admitted.route, self._state.validation
         key = call_input.check_key(route.idempotency_header, request)
-        sent = call_input.sent(route, request)
+        signed = admitted.signed if key is None else None
+        if signed is None:
+            sent = call_input.sent(route, request)
+        else:
+            sent = call_input.sent(route, request, delivery=signed.member)
         value = validation.input_now(route, sent, fingerprint=key is not None)
         if value is None:
             value = await validation.input(route, sent, request, fingerprint=key is not None)
+        if signed is not None:
+            # Attempts of one delivery may differ: Stripe counts its receivers in them.
+            key = signed_calls.delivery_key(signed.delivery or value.delivery)
         api = route.api
         intake = self._state.intake
         if intake is None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from iogate.auth.model import SignatureAuth, alternatives
+from iogate.auth.signatures import SCHEMES
 from iogate.gateway.authentication.authenticator import Authenticator, Fingerprint, no_fingerprint
 from iogate.gateway.calls.allowed_addresses import AddressCheck
 from iogate.gateway.http.responses import Response, not_allowed, too_many
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from iogate.compiler.revision import Api, Revision
     from iogate.gateway.http.client_address import TrustedProxies
+    from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing
     from iogate.store.revisions.projects import Live
 
@@ -93,7 +96,9 @@ class Route:
         "idempotency_header",
         "options",
         "schema",
+        "subscribes",
         "verbs",
+        "wraps",
     )
 
     def __init__(
@@ -119,6 +124,11 @@ class Route:
         )
         """None if every address may call."""
         self.schema = None if api.input_schema in (None, True) else Schema(api.input_schema)
+        schemes = {form.scheme for form in alternatives(api.auth) if isinstance(form, SignatureAuth)}
+        self.wraps = any(scheme != "hmac" and SCHEMES[scheme].wraps for scheme in schemes)
+        """Whether senders may wrap the body in a form."""
+        self.subscribes = "meta" in schemes
+        """Whether a GET may register the URL, whatever the verbs."""
         self.verbs = frozenset(api.verbs)
         self.allow = ", ".join(api.verbs)
         self.options = Response(204, b"", [(b"allow", f"{self.allow}, OPTIONS".encode())])
@@ -152,6 +162,11 @@ class Route:
         if verb == "OPTIONS":
             return self.options
         return self._refusals.get(verb) or not_allowed(verb[:20], self.allow)
+
+    def registers(self, request: Request) -> bool:
+        """Tell whether a request with a method that the API does not allow may register the URL."""
+        signatures = self.authenticator.signatures
+        return self.subscribes and signatures is not None and signatures.is_subscription(request)
 
     def check_rate(self) -> Response | None:
         """Return the 429 for a call above the rate limit, else None."""

@@ -12,7 +12,7 @@ from array import array
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 import multipart  # type: ignore[import-untyped]  # ships inline types without a marker
@@ -31,6 +31,7 @@ FEW_SLOW_BYTES = MAX_SLOW_NUMBERS * len(b"1e308,")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
 _FORM = b"application/x-www-form-urlencoded"
+_PAYLOAD = b"payload="
 UTF8 = (b"utf-8", b"utf8", b"us-ascii")
 _decode = msgspec.json.Decoder().decode
 
@@ -167,6 +168,17 @@ def body(content: bytes, content_type: bytes) -> Any:
         f"The content type {name} is not supported; expected application/json, "
         "application/x-www-form-urlencoded or multipart/form-data"
     )
+
+
+def unwrap(content: bytes, content_type: bytes) -> tuple[bytes, bytes]:
+    """Return the JSON in a form whose only field is `payload`, with its type; anything else unchanged."""
+    if (
+        not content.startswith(_PAYLOAD)
+        or b"&" in content
+        or content_type.partition(b";")[0].strip().lower() != _FORM
+    ):
+        return content, content_type
+    return unquote_to_bytes(content[len(_PAYLOAD) :].replace(b"+", b" ")), b"application/json"
 
 
 def check_charset(parameters: bytes) -> None:

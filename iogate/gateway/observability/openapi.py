@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
-from iogate.auth.model import AnyAuth, NoAuth, TokenAuth, UserAuth
+from iogate.auth.model import AnyAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
+from iogate.auth.signatures import scheme_of
 from iogate.gateway.events.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
 from iogate.url_paths import MODES, Mode, api_path
 
@@ -57,7 +58,7 @@ def document(
             "servers": [{"url": server}],
             "paths": paths,
             "components": {
-                "securitySchemes": SCHEMES,
+                "securitySchemes": SCHEMES | _signatures(apis),
                 "schemas": {"Error": _error_schema()},
                 "responses": {
                     "Error": {
@@ -129,10 +130,35 @@ def security(auth: StoredAuth) -> list[dict[str, list[str]]]:
             return [{"token": []}, {"bearer": []}]
         case UserAuth():
             return [{"user": [], "password": []}, {"basic": []}]
+        case SignatureAuth():
+            return [{_signature_name(auth): []}]
         case AnyAuth():
             return [way for part in auth.any for way in security(part)]
         case _:
             assert_never(auth)
+
+
+def _signature_name(form: SignatureAuth[Any]) -> str:
+    if form.declared is None:
+        return f"signature-{form.scheme}"
+    return f"signature-{form.declared.header.lower()}"
+
+
+def _signatures(apis: Mapping[str, Api]) -> dict[str, Any]:
+    """Return the security schemes of the signatures that APIs accept."""
+    found = {}
+    for api in apis.values():
+        for form in alternatives(api.auth):
+            if isinstance(form, SignatureAuth):
+                format_ = scheme_of(form).formats[0]
+                found[_signature_name(form)] = {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": format_.header,
+                    "description": f"{format_.prefix}HMAC ({format_.algorithm}, {format_.encoding}) of "
+                    f"{format_.signed}",
+                }
+    return dict(sorted(found.items()))
 
 
 def _envelope(properties: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,10 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     headers: dict[str, str] | None = None
     """Without credentials; None unless the whole request is the input."""
+    wrapped: bool = False
+    """Whether a form with the only field `payload` has the body in that field."""
+    delivery: str = ""
+    """Member of the body with the id of the delivery, which is wanted; empty if none is."""
 
     @property
     def size(self) -> int:
@@ -44,6 +48,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, tag="input"):
 
     json: bytes
     fingerprint: str
+    delivery: str | None = None
+    """Id of the delivery, if it was wanted and is a text."""
 
 
 _JSON_LABELS = (b"", b"application/json")
@@ -57,8 +63,11 @@ def check_encoding(request: Request) -> None:
         raise unsupported(f"The content encoding {name} is not supported; expected none")
 
 
-def sent(route: Route, request: Request) -> Sent:
-    """Return the parts of a request that the input of `route` is built from."""
+def sent(route: Route, request: Request, *, delivery: str = "") -> Sent:
+    """Return the parts of a request that the input of `route` is built from.
+
+    `delivery` is the member of the body with the id of the delivery, if that is wanted.
+    """
     whole = route.api.input_from == "request"
     return Sent(
         method=request.method,
@@ -66,6 +75,8 @@ def sent(route: Route, request: Request) -> Sent:
         content_type=request.headers.get(b"content-type", b""),
         body=request.body,
         headers=_headers(request.raw_headers, route.authenticator.stripped) if whole else None,
+        wrapped=route.wraps,
+        delivery=delivery,
     )
 
 
@@ -105,11 +116,20 @@ def read(
         if given.headers is not None:
             repeated = {name: item for name, item in found.items() if name != "headers"}
         digest = hashlib.sha256(_encode_sorted(repeated)).hexdigest()
-    return Input(json=_encode(found), fingerprint=digest)
+    delivery = _delivery(found, given) if given.delivery else None
+    return Input(json=_encode(found), fingerprint=digest, delivery=delivery)
+
+
+def _delivery(found: Any, given: Sent) -> str | None:
+    body = found if given.headers is None else found["body"]
+    value = body.get(given.delivery) if isinstance(body, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def _body(schema: Schema | None, given: Sent, within: str | None) -> Any:
     label, body = given.content_type, given.body
+    if given.wrapped:
+        body, label = decoding.unwrap(body, label)
     found = decoding.body(body, label)
     # JSON values have types; the fields of a form are all strings.
     if type(found) is dict and label not in _JSON_LABELS and body.lstrip()[:1] != b"{":

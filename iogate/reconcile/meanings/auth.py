@@ -11,8 +11,10 @@ from typing import assert_never
 from iogate.auth.model import (
     EnvSecret,
     FileSecret,
+    Form,
     HashedSecret,
     NoAuth,
+    SignatureAuth,
     StoredAuth,
     StoredSecret,
     TokenAuth,
@@ -21,9 +23,12 @@ from iogate.auth.model import (
 )
 from iogate.messages import quoted
 from iogate.reconcile.meanings.kinds import Meaning
+from iogate.timing.durations import format_seconds
 
 Callers = dict[tuple[str, str], tuple[StoredSecret, ...]]
 """Form and name of each caller to its secrets."""
+Signatures = dict[tuple[str, str], SignatureAuth[StoredSecret]]
+"""Scheme and caller of each form of signature to the form."""
 
 _POINTER = "/auth"
 
@@ -47,6 +52,7 @@ def meanings(before: StoredAuth, after: StoredAuth) -> Iterator[Meaning]:
             yield _meaning("auth.changed", f"auth changed {text}")
         return
     yield from _caller_meanings(_callers(before), _callers(after))
+    yield from _signature_meanings(_signatures(before), _signatures(after))
 
 
 def _caller_meanings(old: Callers, new: Callers) -> Iterator[Meaning]:
@@ -61,18 +67,47 @@ def _caller_meanings(old: Callers, new: Callers) -> Iterator[Meaning]:
             yield _meaning("caller.secret", f"secret of {_called(form)} {quoted(name)} changed ({change})")
 
 
+def _signature_meanings(old: Signatures, new: Signatures) -> Iterator[Meaning]:
+    for key in sorted(old.keys() & new.keys()):
+        before, after, sender = old[key], new[key], f"sender {quoted(key[1])}"
+        if before.declared != after.declared:
+            yield _meaning("auth.changed", f"signature of {sender} has another format")
+        if before.tolerance_s != after.tolerance_s:
+            word = "weakened" if after.tolerance_s > before.tolerance_s else "strengthened"
+            change = f"{format_seconds(before.tolerance_s)} → {format_seconds(after.tolerance_s)}"
+            yield _meaning(f"auth.{word}", f"auth {word} (tolerance of {sender} {change})")
+        if before.verify_token != after.verify_token:
+            change = f"{_sources(before.verify_token)} → {_sources(after.verify_token)}"
+            yield _meaning("caller.secret", f"verify token of {sender} changed ({change})")
+
+
 def _meaning(kind: str, text: str) -> Meaning:
     return Meaning(kind=kind, text=text, pointer=_POINTER)
 
 
 def _forms(auth: StoredAuth) -> list[str]:
     """Return the accepted forms; once each, in a fixed order."""
-    return sorted(
-        {
-            "none" if isinstance(form, NoAuth) else "token" if isinstance(form, TokenAuth) else "user"
-            for form in alternatives(auth)
-        }
-    )
+    return sorted({_form(form) for form in alternatives(auth)})
+
+
+def _form(form: Form[StoredSecret]) -> str:
+    match form:
+        case NoAuth():
+            return "none"
+        case TokenAuth():
+            return "token"
+        case UserAuth():
+            return "user"
+        case SignatureAuth(scheme=scheme):
+            return f"signature {scheme}"
+        case _:
+            assert_never(form)
+
+
+def _signatures(auth: StoredAuth) -> Signatures:
+    return {
+        (form.scheme, form.caller): form for form in alternatives(auth) if isinstance(form, SignatureAuth)
+    }
 
 
 def _callers(auth: StoredAuth) -> Callers:
@@ -85,13 +120,15 @@ def _callers(auth: StoredAuth) -> Callers:
                 found |= {("token", name): secrets for name, secrets in tokens.items()}
             case UserAuth(users=users):
                 found |= {("user", name): secrets for name, secrets in users.items()}
+            case SignatureAuth(caller=name, secrets=secrets):
+                found["sender", name] = found.get(("sender", name), ()) + secrets
             case _:
                 assert_never(form)
     return found
 
 
 def _called(form: str) -> str:
-    return "caller" if form == "token" else "user"
+    return "caller" if form == "token" else form
 
 
 def _sources(secrets: tuple[StoredSecret, ...]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import redis
 
-from iogate.auth.model import AnyAuth, EnvSecret, FileSecret, HashedSecret, TokenAuth, UserAuth
+from iogate.auth.model import AnyAuth, EnvSecret, FileSecret, HashedSecret, SignatureAuth, TokenAuth, UserAuth
 from iogate.cli.render import Table
 from iogate.cli.revisions import secret_values
 from iogate.compiler.revision import Api, Revision
@@ -97,6 +97,12 @@ def test_a_source_names_who_uses_it() -> None:
         any=(
             TokenAuth(tokens={"token": (EnvSecret(name="A"), HashedSecret(value="sha256:" + "0" * 64))}),
             UserAuth(users={"ada": (FileSecret(path="p"),)}),
+            SignatureAuth(
+                scheme="meta",
+                secrets=(EnvSecret(name="S"),),
+                caller="meta",
+                verify_token=(EnvSecret(name="V"),),
+            ),
         )
     )
     api = Api(id="orders/submit", workflow="w", program="p", auth=auth)
@@ -110,6 +116,8 @@ def test_a_source_names_who_uses_it() -> None:
     assert secret_values.users_of(Revision(apis={api.id: api}, workflows={}), settings) == {
         "env A": ["orders/submit token", "workflows db"],
         "env B": ["events token of shop"],
+        "env S": ["orders/submit secret of meta"],
+        "env V": ["orders/submit verify token of meta"],
         "file p": ["orders/submit password of ada", "sink audit x-key"],
     }
 

@@ -37,6 +37,14 @@ methods:
     workflow: shop/second
     auth: {tokens: {ada: {env: ADA}, bob: {env: BOB}}}
     timeout: 1m
+  hook:
+    workflow: shop/second
+    auth:
+      any:
+        - {signature: {scheme: stripe, secret: {env: STRIPE}, tolerance: 2m}}
+        - {signature: {scheme: meta, secret: {env: META}, verify_token: {env: VERIFY}}}
+        - {signature: {scheme: hmac, secret: {env: HOOK}, header: X-Sig, prefix: v1=}}
+    timeout: 1m
 """
 ORDER = """\
 document: {dsl: '1.0.3', namespace: shop, name: order, version: 1.0.0, summary: Takes orders}
@@ -127,6 +135,20 @@ SEEDED: list[tuple[str, Edit, str, str]] = [
     ("a new API with an own path",
      {A: ("  other:", "  new: {workflow: shop/second, auth: none, path: /new}\n  other:")},
      "path.added", "path /new added (async)"),
+    ("another signature", {A: ("{scheme: stripe, secret: {env: STRIPE}, tolerance: 2m}",
+                               "{scheme: slack, secret: {env: SLACK}}")}, "auth.changed",
+     "auth changed (signature hmac or signature meta or signature stripe → "
+     "signature hmac or signature meta or signature slack)"),
+    ("a longer replay window", {A: ("tolerance: 2m", "tolerance: 3m")}, "auth.weakened",
+     'auth weakened (tolerance of sender "stripe" 2m → 3m)'),
+    ("a shorter replay window", {A: ("tolerance: 2m", "tolerance: 30s")}, "auth.strengthened",
+     'auth strengthened (tolerance of sender "stripe" 2m → 30s)'),
+    ("another format", {A: ("prefix: v1=", "prefix: v2=")}, "auth.changed",
+     'signature of sender "hmac" has another format'),
+    ("another secret of a signature", {A: ("{env: HOOK}", "{file: hook}")}, "caller.secret",
+     'secret of sender "hmac" changed (env HOOK → file hook)'),
+    ("another verify token", {A: ("{env: VERIFY}", "[{env: VERIFY}, {env: NEXT}]")}, "caller.secret",
+     'verify token of sender "meta" changed (env VERIFY → env VERIFY and env NEXT)'),
     ("GET as well", {A: ("verbs: [POST]", "verbs: [GET, POST]")}, "verb.added", "GET added"),
     ("GET instead", {A: ("verbs: [POST]", "verbs: [GET]")}, "verb.removed", "POST removed"),
     ("a required property", {A: ("required: [sku]", "required: [sku, qty]")}, "input.narrowed",

@@ -1,0 +1,65 @@
+"""Authentication of calls whose body is signed, and the idempotency keys that their senders bring.
+
+Called by `call_handler` for APIs with a form `signature`, before the other forms. Invariant: a body that was
+read for a call that is then refused no longer counts towards the budget.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from iogate.gateway.authentication.authenticator import too_many_attempts
+from iogate.gateway.http.responses import UNCONFIGURED, HTTPError, Response
+from iogate.gateway.validation import call_input
+from iogate.security.password_hashing import Busy
+
+if TYPE_CHECKING:
+    from iogate.gateway.authentication.signatures import Signatures, Signed
+    from iogate.gateway.calls.routes import Route
+    from iogate.gateway.http.request import Request
+    from iogate.gateway.state import GatewayState
+
+_MOST_CHARACTERS: Final = 255
+"""Longest id that is a key as it is."""
+
+
+async def authenticate(
+    state: GatewayState, route: Route, signatures: Signatures, request: Request
+) -> Signed | Response | None:
+    """Return the sender of a signed call, or the response to a test of the URL; None without a signature.
+
+    Reads the body of a call with a signature. Raises HTTPError: a 401, the 503 if the secrets are missing on
+    this machine, or the 4xx of a body that cannot be read.
+    """
+    if signatures.is_subscription(request):
+        try:
+            return await signatures.subscribe(request)
+        except Busy as busy:
+            raise too_many_attempts(busy) from None
+    presented = signatures.read(request, state.clock.now_ms() / 1000)
+    if not presented:
+        return None
+    if request.method == "POST" and not request.is_read:
+        call_input.check_encoding(request)
+        await state.bodies.read(request, limit=route.api.limits.body)
+    try:
+        signed = await signatures.verify(request, presented, state.public_url)
+    except BaseException as error:
+        state.bodies.release(request)
+        if isinstance(error, HTTPError) and route.authenticator.unset:
+            # The signature may match a secret that this machine lacks.
+            raise HTTPError(UNCONFIGURED) from None
+        raise
+    answer = signed.answer(request) if signed.answer is not None else None
+    if answer is not None:
+        state.bodies.release(request)
+        return answer
+    return signed
+
+
+def delivery_key(found: str | None) -> str | None:
+    """Return the idempotency key of a delivery by its id; a long id is hashed."""
+    if found is None or len(found) <= _MOST_CHARACTERS:
+        return found or None
+    return "sha256:" + hashlib.sha256(found.encode("utf-8", "surrogatepass")).hexdigest()
