@@ -14,7 +14,7 @@ from iogate.compiler import references
 from iogate.compiler.reader.definition import DefinitionReader
 from iogate.compiler.reader.index import Index
 from iogate.compiler.references import References
-from iogate.compiler.tasks import FUNCTIONS, Flow, Link, Task, TaskList, Timeout
+from iogate.compiler.tasks import FUNCTIONS, Flow, For, Link, Task, TaskList, Timeout
 from iogate.json_pointer import escape
 from iogate.json_values import JsonObject
 
@@ -37,6 +37,8 @@ class Program:
     """Values of `$runtime.vars`; None: no expression of the workflow reads them."""
     links: Mapping[str, Link] = field(default_factory=dict)
     """Links that people may use, by name."""
+    parallel: bool = False
+    """Whether it has a loop that runs several iterations at once."""
 
     @property
     def name(self) -> str:
@@ -88,4 +90,5 @@ def _program(reader: DefinitionReader) -> Program:
         foreign={f"{FUNCTIONS}{escape(name)}": function for name, function in foreign.items()},
         variables=reader.references.variables,
         links=reader.links,
+        parallel=any(isinstance(task.body, For) and task.body.parallel for task in reader.tasks.values()),
     )

@@ -64,6 +64,9 @@ class For:
     condition: Template | None
     """`while`."""
     tasks: TaskList
+    parallel: int = 0
+    """Iterations at once, at most; 0: one after the other, each with the output of the one before."""
+    tolerant: bool = False  # `on_error: continue`: the error of an iteration becomes its output
 
 
 @dataclass(frozen=True, slots=True)

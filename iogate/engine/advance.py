@@ -118,6 +118,7 @@ def _result(ctx: ExecutionContext, before: State) -> Advance:
             status=ctx.ended,
             output=ctx.output,
             error=ctx.error,
+            faulted_at=ctx.faulted_at,
             inbox_done=ctx.inbox_done,
         )
     else:

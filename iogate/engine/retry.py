@@ -45,7 +45,16 @@ def resume_faulted(state: State, now_ms: int) -> State:
     if not state.frames:
         return State(next_id=state.next_id, inbox_done=state.inbox_done)
     frames = {key: _ready(frame, now_ms) for key, frame in state.frames.items() if frame.phase != "child"}
-    return replace(state, frames=frames, status="running", output=None, error=None, index=None, trail=None)
+    return replace(
+        state,
+        frames=frames,
+        status="running",
+        output=None,
+        error=None,
+        faulted_at=None,
+        index=None,
+        trail=None,
+    )
 
 
 def _ready(frame: Frame, now_ms: int) -> Frame:
@@ -109,7 +118,8 @@ def restart_call(program: Program, state: State) -> State:
     tree.remove_below(call)
     tree.remove(call)
     error = {**(state.error or {}), "instance": call.pointer}
-    return replace(state, frames=tree.frames, error=error, index=None, trail=None)
+    at = None if state.faulted_at is None else call.parent
+    return replace(state, frames=tree.frames, error=error, faulted_at=at, index=None, trail=None)
 
 
 def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> bool:
@@ -149,7 +159,8 @@ def _path(program: Program, state: State) -> list[Frame]:
     leaves = [frame for frame in frames.values() if frame.kind == "scope" and frame.id not in inner]
     where = (state.error or {}).get("instance")
     faulted = [leaf for leaf in leaves if where in (_current_task(program, leaf), _around(frames, leaf))]
-    scope = max(faulted or leaves, key=lambda leaf: leaf.id, default=None)
+    at = state.faulted_at
+    scope = max(faulted or leaves, key=lambda leaf: (leaf.id == at, leaf.id), default=None)
     if scope is None:
         return [frame for frame in frames.values() if frame.pointer == "/do" and frame.kind == "scope"]
     path: list[Frame] = []
@@ -185,7 +196,9 @@ def _input(
         return given, True
     if index == 0 and frame.parent is not None and frame.extension is None and not is_function(scope.pointer):
         body = program.tasks[frame.pointer].body
-        if isinstance(body, Do | Try | Fork) or (isinstance(body, For) and scope.turn == 0):
+        if isinstance(body, Do | Try | Fork) or (
+            isinstance(body, For) and (scope.turn == 0 or scope.owns_context)
+        ):
             return frame.input, True
     return scope.value, False
 
@@ -264,6 +277,8 @@ class _Migration:
         before, after = self.old.tasks[frame.pointer], self.new.tasks[pointer]
         if type(before.body) is not type(after.body):
             self.lost.append(f'task "{before.name}" ({frame.pointer}) is of another kind')
+        elif _is_parallel(before) != _is_parallel(after):
+            self.lost.append(f'"{before.name}" ({frame.pointer}) is parallel in one version only')
         elif isinstance(after.body, Fork) and not _same_branches(before, after):
             self.lost.append(f'the branches of "{before.name}" ({frame.pointer}) differ')
         elif frame.phase == "event" and before.definition.get("listen") != after.definition.get("listen"):
@@ -349,6 +364,10 @@ def _extension_of(pointer: str) -> tuple[str, str] | None:
         return None
     _, _, _, _, name, moment = pointer.split("/")
     return name, moment
+
+
+def _is_parallel(task: Task) -> bool:
+    return isinstance(task.body, For) and task.body.parallel > 0
 
 
 def _same_branches(before: Task, after: Task) -> bool:

@@ -33,6 +33,9 @@ other tests that prove it. A case is named by its file and its property. **Y** m
 the row as the standard says. Any other row has a reason, or the code with which `validate` and `apply`
 refuse it.
 
+Keys of iogate in `metadata` have no meaning in the standard. One of them changes what a row says: a loop with
+[`parallel`](workflows.md#parallel-loops) gives the list of the outputs of its iterations.
+
 `python -m tests.conformance.matrix --write` generates this page, and a test compares it with the cases.
 """
 

@@ -34,12 +34,15 @@ def loop(reader: Reader, place: Place, pointer: str, source: JsonObject) -> For:
     over = source["for"]
     each, at = over.get("each") or "item", over.get("at") or "index"
     inside = place.declaring(each, at)
+    said: JsonObject = (source.get("metadata") or EMPTY).get("iogate") or EMPTY
     return For(
         each=each,
         at=at,
         items=reader.expression(place.at("for", "in"), over["in"]),
         condition=reader.optional_expression(inside.at("while"), source.get("while")),
         tasks=reader.list(inside.at("do"), f"{pointer}/for/do", source["do"]),
+        parallel=int(said.get("parallel") or 0),
+        tolerant="parallel" in said and said.get("on_error") == "continue",
     )
 
 

@@ -6,15 +6,15 @@ The DSL gives metadata no meaning, so a workflow with these keys runs unchanged 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from iogate.documents.base_model import FORMAT, Maybe, field_error, type_error
 from iogate.documents.debug_cases import Events, Mocks, RunExpectation
 from iogate.documents.dsl.base_model import DslModel, OpenDslModel
 from iogate.documents.dsl.links import Links
-from iogate.documents.field_types import Flag, IsList, Text
+from iogate.documents.field_types import Flag, IsList, Text, Whole
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9900, 1, 1, tzinfo=UTC)
@@ -76,7 +76,9 @@ class Iogate(DslModel):
         "tests": "debug",
         "link": "links",
     }
-    elsewhere: ClassVar = {"atMostOnce": "it belongs in the metadata of a task"}
+    elsewhere: ClassVar = dict.fromkeys(
+        ("atMostOnce", "parallel", "on_error"), "it belongs in the metadata of a task"
+    )
 
     timezone: Any = None
     """IANA name of the time zone of `schedule.cron`."""
@@ -92,15 +94,42 @@ class Metadata(OpenDslModel):
     iogate: Maybe[Iogate] = None
 
 
+MOST_PARALLEL: Final = 1_000
+"""Iterations of one loop at once: each may hold a connection or a process."""
+
+
+def _at_once(value: int) -> int:
+    if not 1 <= value <= MOST_PARALLEL:
+        raise field_error(FORMAT, expected=f"a whole number from 1 to {MOST_PARALLEL}", got=str(value))
+    return value
+
+
 class TaskIogate(DslModel):
     """Keys of iogate in the metadata of a task."""
 
+    near: ClassVar = {
+        "concurrency": "parallel",
+        "limit": "parallel",
+        "onError": "on_error",
+        "errors": "on_error",
+    }
     elsewhere: ClassVar = dict.fromkeys(
         ("timezone", "missed", "debug", "links"), "it belongs in the metadata of the document"
     )
 
     at_most_once: Maybe[Flag] = None
     """Never perform the effect of the task again if its result is unknown."""
+    parallel: Maybe[
+        Annotated[
+            Whole,
+            AfterValidator(_at_once),
+            WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_PARALLEL}),
+        ]
+    ] = None
+    """Of a task with `for`: iterations at once. The output is then the list of their outputs."""
+    on_error: Annotated[Maybe[Literal["fail", "continue"]], Field(alias="on_error")] = None
+    """With `parallel`: what the error of an iteration does. `fail`, the default, cancels the others and fails
+    the task; `continue` puts `{error: …}` in the place of its output."""
 
 
 class TaskMetadata(OpenDslModel):

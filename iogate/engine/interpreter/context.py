@@ -7,7 +7,7 @@ task's frame (Fault) or unchanged (WorkflowError).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -18,12 +18,13 @@ from iogate.engine import errors, schemas
 from iogate.engine.commands import Emit, Note, Perform, StartChild, TaskFault
 from iogate.engine.scope import Environment, RunFacts, Scope
 from iogate.engine.state.frame import Frame, new_frame, replace_frame
-from iogate.engine.state.frame_tree import FrameTree
+from iogate.engine.state.frame_tree import FrameTree, parallel_reference
 from iogate.engine.tasks import call as calls
 from iogate.engine.tasks import wait
 from iogate.errors import WorkflowError, in_family
 
 NOTHING: Mapping[str, Any] = {}
+NO_FRAMES: Mapping[int, Frame] = {}
 
 
 class Fault(Exception):
@@ -68,6 +69,8 @@ class ExecutionContext:
         """Position in the tree's log before the current operation: a retry of the run starts there."""
         self.frames_at_fault: Mapping[int, Frame] = {}
         """The frames at the savepoint, of a run that has faulted."""
+        self.faulted_at: int | None = None
+        """Scope of the task that faulted the run, if several iterations may be at that task."""
         self.notes: list[Note] = []
         self.faulted: list[TaskFault] = []
         self.performs: list[Perform] = []
@@ -112,10 +115,11 @@ class ExecutionContext:
         self.output = value
         self.note("workflow.completed")
 
-    def fault_run(self, error: dict[str, Any]) -> None:
-        """End the run with an error that no task caught."""
+    def fault_run(self, error: dict[str, Any], at: int | None = None) -> None:
+        """End the run with an error that no task caught; `at` is the scope of the task that failed."""
         error = errors.to_stored(self.with_error_type(error), self.environment.redact)
         self.frames_at_fault = self.tree.frames_at(self.savepoint)
+        self.faulted_at = at if self.program.parallel else None
         self._end("faulted")
         self.error = error
         # The journal entry of the task has the output of a failed process.
@@ -135,9 +139,15 @@ class ExecutionContext:
 
     def note_cancelled(self, frames: tuple[Frame, ...]) -> None:
         """Note the cancellation of the tasks of removed frames."""
+        known: Mapping[int, Frame] = NO_FRAMES
+        if self.program.parallel and frames:
+            known = ChainMap({frame.id: frame for frame in frames}, dict(self.tree.frames))
         for frame in frames:
             if frame.kind == "task" and frame.pointer:
-                self.note("task.cancelled", self.program.tasks[frame.pointer])
+                detail = NOTHING
+                if known and frame.parent is not None:
+                    detail = _iteration(known, known[frame.parent], frame.pointer)
+                self.note("task.cancelled", self.program.tasks[frame.pointer], detail)
 
     def set_savepoint(self) -> None:
         """Begin an operation: if its error ends the run, the run keeps the tree as it is now."""
@@ -228,7 +238,7 @@ class ExecutionContext:
                     self.tree.put(replace_frame(self.tree[scope.id], value=output))
                     rest = {"extension": index, "output": raw_output, "then": then}
                     return self.enter_extension(scope, tasks, arguments, value=output, **rest)
-        self.note("task.completed", task, detail)
+        self.note("task.completed", task, detail, scope)
         return self.move(scope.id, output, then)
 
     def enter_extension(
@@ -347,7 +357,21 @@ class ExecutionContext:
         """End the slice before the next step, so that its commands are committed first."""
         self.budget = 0
 
-    def note(self, kind: Any, task: Task | None = None, detail: Mapping[str, Any] = NOTHING) -> None:
-        """Add a note of a transition, for people."""
+    def note(
+        self,
+        kind: Any,
+        task: Task | None = None,
+        detail: Mapping[str, Any] = NOTHING,
+        scope: Frame | None = None,
+    ) -> None:
+        """Add a note of a transition, for people; `scope` tells the iteration of a task."""
+        if self.program.parallel and scope is not None and task is not None:
+            detail = {**detail, **_iteration(self.tree.frames, scope, task.pointer)}
         pointer, name = ("", "") if task is None else (task.pointer, task.name)
         self.notes.append(Note(kind=kind, at_ms=self.now_ms, reference=pointer, name=name, detail=detail))
+
+
+def _iteration(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> Mapping[str, Any]:
+    """Return the member of a note that tells apart the iterations of a parallel loop around a task."""
+    reference = parallel_reference(frames, scope, pointer)
+    return NOTHING if reference is None else {"iteration": reference}

@@ -18,14 +18,14 @@ from collections import deque
 from collections.abc import Mapping
 
 from iogate.compiler.expression_scope import BEFORE
-from iogate.compiler.tasks import Fork, Listen, Task, Try
+from iogate.compiler.tasks import For, Fork, Listen, Task, Try
 from iogate.engine import errors
 from iogate.engine.commands import Arrived, ChildEnded, Performed, TaskFault
 from iogate.engine.interpreter.context import NOTHING, ExecutionContext, Fault
 from iogate.engine.scope import is_truthy
 from iogate.engine.state.frame import Frame
 from iogate.engine.state.frame_tree import scope_reference
-from iogate.engine.tasks import dispatch, extensions, fork, listen, run_workflow, try_, wait
+from iogate.engine.tasks import dispatch, extensions, fork, listen, parallel, run_workflow, try_, wait
 from iogate.errors import WorkflowError
 from iogate.timing import durations
 
@@ -93,11 +93,11 @@ def resume_effects(ctx: ExecutionContext, worker: str = "") -> None:
             ctx.set_savepoint()
             definite = not isinstance(error, errors.UnknownOutcomeError)
             if worker and not definite:
-                ctx.note("task.interrupted", task, {"worker": worker})
+                ctx.note("task.interrupted", task, {"worker": worker}, scope)
             _propagate(ctx, ctx.fault(error, task, scope, definite=definite))
         else:
             if worker:
-                ctx.note("task.restarted", task, {"worker": worker})
+                ctx.note("task.restarted", task, {"worker": worker}, scope)
 
 
 def fire_timers(ctx: ExecutionContext) -> None:
@@ -178,9 +178,9 @@ def _begin(ctx: ExecutionContext, scope: Frame, task: Task) -> int | None:
     arguments.raw, arguments.started_ms = scope.value, ctx.now_ms
     if scope.extended is None:
         if task.condition is not None and not is_truthy(task.condition.evaluate(scope.value, arguments)):
-            ctx.note("task.skipped", task)
+            ctx.note("task.skipped", task, scope=scope)
             return ctx.move(scope.id, scope.value, "continue")
-        ctx.note("task.started", task, NOTHING if scope.turn is None else {"turn": scope.turn})
+        ctx.note("task.started", task, NOTHING if scope.turn is None else {"turn": scope.turn}, scope)
         if task.extensions:
             at = extensions.begin(ctx, scope, task, arguments)
             if at is not None:
@@ -248,8 +248,9 @@ def _propagate(ctx: ExecutionContext, fault: Fault) -> int | None:
 
 def _propagate_once(ctx: ExecutionContext, fault: Fault) -> int | None:
     error = ctx.with_error_type(fault.error)
-    ctx.note("task.faulted", fault.task, {"error": errors.to_stored(error, ctx.environment.redact)})
-    scope = ctx.tree[fault.at]
+    scope, at = ctx.tree[fault.at], fault.at
+    detail = {"error": errors.to_stored(error, ctx.environment.redact)}
+    ctx.note("task.faulted", fault.task, detail, scope)
     reference = scope_reference(ctx.tree.frames, scope) + fault.task.pointer[len(scope.pointer) :]
     ctx.faulted.append(TaskFault(reference=reference, input=scope.value))
     while (frame := ctx.tree.parent(scope)).parent is not None:
@@ -259,17 +260,20 @@ def _propagate_once(ctx: ExecutionContext, fault: Fault) -> int | None:
                 try:
                     caught = try_.catch(ctx, frame, around, error, definite=fault.definite)
                 except WorkflowError as second:
+                    at = ctx.tree.parent(frame).id
                     error = ctx.with_error_type(ctx.describe_error(second, around, ctx.tree.parent(frame)))
                 else:
                     if caught is not None:
                         return caught.at
             case Fork(compete=True) if frame.extension is None and fork.drop_competitor(ctx, scope):
                 return None
+            case For(tolerant=True) as body if scope.pointer == body.tasks.pointer:
+                return parallel.absorb(ctx, scope, frame, around, body, error)
             case _:
                 pass
         ctx.note_cancelled(ctx.tree.remove_below(frame))
-        ctx.note("task.faulted", around, {"error": errors.strip_extensions(error)})
         scope = ctx.tree.remove(frame)
+        ctx.note("task.faulted", around, {"error": errors.strip_extensions(error)}, scope)
     ctx.tree.remove_below(frame)
-    ctx.fault_run(error)
+    ctx.fault_run(error, at)
     return None

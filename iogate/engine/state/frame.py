@@ -15,6 +15,11 @@ and, if the task starts runs, between the two for each incomplete set of events,
 
     round   with its own terms.
 
+Below a `for` with `parallel` there is, beside the scopes of its iterations,
+
+    outputs the number of ended iterations, as its `position`; and below it for each of them, or many, a
+    page    with their outputs.
+
 Invariant: frames hold JSON values, numbers, strings and booleans only, and `frame_from_json` returns an
 equal frame for the result of `frame_to_json`. No value in a frame is ever mutated: frames share parts of
 the run's data.
@@ -35,7 +40,7 @@ class Frame:
 
     id: int
     parent: int | None = None
-    kind: Literal["task", "scope", "item", "round"]
+    kind: Literal["task", "scope", "item", "round", "outputs", "page"]
     pointer: str = ""
     """Static pointer of the task, or of the list of tasks (`/do`, `/do/0/loop/for/do`)."""
 
@@ -47,7 +52,7 @@ class Frame:
     input: Any = None
     """The task's input after `input.from`."""
     items: Any = None
-    """Items of a `for`; evaluated once."""
+    """Items of a `for`; evaluated once. Of a page: the indexes of its outputs."""
     started_ms: int = 0
     due_ms: int | None = None
     """End of a timer or of the delay before a retry."""
@@ -58,7 +63,8 @@ class Frame:
     definite: int = 0
     """Number of these retries that followed a definite answer: part of the idempotency key."""
     calls_before: int = 0
-    """`calls` of the branch when a `try` began: each attempt counts from there."""
+    """`calls` of the branch when a `try` began: each attempt counts from there; likewise each iteration of a
+    parallel `for`."""
     calls_most: int = 0
     """Highest `calls` of its attempts."""
     extension: int | None = None
@@ -77,13 +83,14 @@ class Frame:
 
     # of a scope
     position: int = 0
-    """Index of the task that runs now, or next."""
+    """Index of the task that runs now, or next. Of a parallel `for`: where `while` ended it."""
     turn: int | None = None
-    """Index of a loop's iteration, or of an item."""
+    """Index of a loop's iteration, of an item, or of the only output of a page."""
     value: Any = None
     """Data that flows: the output of the previous task, the input of the next."""
     owns_context: bool = False
-    """True for the workflow's scope and for branches: `$context` lives here."""
+    """True for the workflow's scope, for branches and for iterations of a parallel `for`: `$context` lives
+    here."""
     context: Any = None
     calls: int = 0
     """Definite answers in this branch so far: the last part of the idempotency key."""

@@ -282,6 +282,19 @@ def scope_reference(frames: Mapping[int, Frame], scope: Frame) -> str:
     return "".join(reversed(parts))
 
 
+def parallel_reference(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> str | None:
+    """Return the pointer of a task in a scope with the index of each iteration around it.
+
+    None if it is in no parallel loop: then the order of events tells its iterations apart.
+    """
+    at = scope
+    while not (at.turn is not None and at.owns_context):
+        if (task := _parent(frames, at)).parent is None:
+            return None
+        at = _parent(frames, task)
+    return scope_reference(frames, scope) + pointer[len(scope.pointer) :]
+
+
 def _parent(frames: Mapping[int, Frame], frame: Frame) -> Frame:
     assert frame.parent is not None
     return frames[frame.parent]

@@ -61,6 +61,8 @@ class State:
     output: Any = None
     error: Mapping[str, Any] | None = None
     """Error of a faulted run (RFC 7807)."""
+    faulted_at: int | None = None
+    """Scope of the task that faulted the run, if several iterations may be at that task."""
     inbox_done: int = 0
     """The highest number of a processed message: repeated messages are ignored."""
     index: FrameIndex | None = field(default=None, compare=False, repr=False)
@@ -148,6 +150,8 @@ def head_to_json(state: State) -> dict[str, Any]:
         head["output"] = state.output
     if state.error is not None:
         head["error"] = dict(state.error)
+    if state.faulted_at is not None:
+        head["faulted_at"] = state.faulted_at
     if state.inbox_done:
         head["inbox_done"] = state.inbox_done
     return head
@@ -166,6 +170,7 @@ def state_from_json(head: Mapping[str, Any], frames: Mapping[int, Mapping[str, A
         status=head["status"],
         output=head.get("output"),
         error=head.get("error"),
+        faulted_at=head.get("faulted_at"),
         inbox_done=head.get("inbox_done", 0),
         trail=ChangeLog([]),
     )

@@ -37,7 +37,7 @@ from iogate.engine.commands import Perform
 from iogate.engine.interpreter.context import ExecutionContext, Fault
 from iogate.engine.scope import Scope, is_truthy
 from iogate.engine.state.frame import Frame, replace_frame
-from iogate.engine.tasks import call, emit, fork, listen, run_workflow, try_
+from iogate.engine.tasks import call, emit, fork, listen, parallel, run_workflow, try_
 from iogate.engine.tasks.wait import add_duration
 from iogate.errors import WorkflowError
 from iogate.json_pointer import escape
@@ -93,6 +93,8 @@ def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task) -> int 
     """Leave the finished list of tasks in `scope`: begin the next iteration, or end the task around it."""
     body = task.body
     match body:
+        case For(parallel=most) if most:
+            return parallel.leave(ctx, scope, frame, task, body)
         case For() if scope.turn is not None and scope.turn + 1 < len(frame.items):
             ctx.tree.put(replace_frame(scope, position=0, turn=scope.turn + 1))
             return begin_iteration(ctx, scope.id, task, body)
@@ -123,6 +125,8 @@ def _loop(ctx: ExecutionContext, scope: Frame, task: Task, body: For, arguments:
     items = body.items.evaluate(arguments.input, arguments)
     if not isinstance(items, list):
         raise WorkflowError("expression", detail=f"for.in must give an array, not {type_name(items)}")
+    if body.parallel:
+        return parallel.begin(ctx, scope, task, body, arguments, items)
     if not items:
         return ctx.complete(scope, task, arguments, arguments.input)
     frame = ctx.open(scope, arguments, items=items)
@@ -163,7 +167,7 @@ def _wait(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope, dur
     if due_ms <= ctx.now_ms:
         return ctx.complete(scope, task, arguments, arguments.input)
     ctx.open(scope, arguments, phase="timer", due_ms=due_ms)
-    ctx.note("task.waiting", task, {"due_ms": due_ms})
+    ctx.note("task.waiting", task, {"due_ms": due_ms}, scope)
     return None
 
 

@@ -70,7 +70,7 @@ def _continue_after(
         if index < frame.extension and (tasks := task.extensions[index].after) is not None:
             return _next(ctx, inner, frame, index, tasks, outer.value)
     ctx.tree.remove(ctx.tree.remove(inner))
-    ctx.note("task.completed", task)
+    ctx.note("task.completed", task, scope=outer)
     return ctx.move(outer.id, outer.value, frame.then)
 
 

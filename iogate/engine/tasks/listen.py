@@ -37,8 +37,8 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Listen, argumen
     frame = ctx.open(
         scope, arguments, phase="event", wants=event_filters.subscription(body, terms), terms=terms
     )
-    ctx.note("workflow.correlation-started", task)
-    ctx.note("task.waiting", task)
+    ctx.note("workflow.correlation-started", task, scope=scope)
+    ctx.note("task.waiting", task, scope=scope)
     if body.starts is None and event_filters.is_satisfied_initially(body, terms):
         return _stop_listening(ctx, frame, task, body)
     return None
@@ -179,7 +179,8 @@ def _stop_listening(ctx: ExecutionContext, frame: Frame, task: Task, body: Liste
 
 def _finish(ctx: ExecutionContext, frame: Frame, task: Task) -> int | None:
     values, keys = _values(ctx, frame), event_filters.common_keys(frame.terms)
-    ctx.note("workflow.correlation-completed", task, {"correlationKeys": keys} if keys else NOTHING)
+    detail = {"correlationKeys": keys} if keys else NOTHING
+    ctx.note("workflow.correlation-completed", task, detail, ctx.tree.parent(frame))
     ctx.note_cancelled(ctx.tree.remove_below(frame))
     return ctx.complete_frame(ctx.tree.take(frame), task, values)
 

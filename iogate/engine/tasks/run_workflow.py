@@ -28,7 +28,7 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, argument
         return ctx.complete(ctx.tree[scope.id], task, arguments, arguments.input)
     frame = ctx.open(scope, arguments, phase="child")
     start(ctx, scope, task, body, given, frame.id)
-    ctx.note("task.waiting", task, {"workflow": f"{body.namespace}/{body.name}:{body.version}"})
+    ctx.note("task.waiting", task, {"workflow": f"{body.namespace}/{body.name}:{body.version}"}, scope)
     return None
 
 

@@ -112,7 +112,8 @@ def _schedule(ctx: ExecutionContext, frame: Frame, task: Task, due_ms: int, *, d
     )
     ctx.tree.put(replace_frame(owner, calls=frame.calls_before))
     ctx.tree.put(waiting)
-    ctx.note("task.retried", task, {"attempt": waiting.attempt, "due_ms": due_ms})
+    detail = {"attempt": waiting.attempt, "due_ms": due_ms}
+    ctx.note("task.retried", task, detail, ctx.tree.parent(frame))
     return retry(ctx, waiting, task) if due_ms <= ctx.now_ms else None
 
 

@@ -25,6 +25,7 @@ from iogate.reconcile.json_diff import ABSENT, JsonChange, changes, is_same
 from iogate.reconcile.meanings import literal_durations, schemas
 from iogate.reconcile.meanings.apis import input_meaning
 from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.loops import loop_meanings
 from iogate.reconcile.shown_values import as_text, as_texts, shown
 from iogate.store.revisions.schedules import Upcoming
 
@@ -79,6 +80,8 @@ def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> 
                 yield Meaning(kind="task.changed", text=text, pointer="/do")
             case ("do" | "use", *_) if _is_task(change.path):
                 yield _task_meaning(change)
+            case ("do" | "use", *_) if of_loop := list(loop_meanings(change)):
+                yield from of_loop
             case ("input", *_):
                 old, new = _schema(before, "input"), _schema(after, "input")
                 if "schema" in change.path or not is_same(old, new):

@@ -55,6 +55,11 @@ timeout: {after: {minutes: 10}}
 do:
   - check: {set: {ok: true}}
   - price: {set: {total: 7}}
+  - each: {for: {in: '${ .items }'}, do: [{one: {set: '${ $item }'}}]}
+  - many:
+      metadata: {iogate: {parallel: 5, on_error: continue}}
+      for: {in: '${ .items }'}
+      do: [{one: {set: '${ $item }'}}]
   - charge:
       try:
         - send:
@@ -198,10 +203,10 @@ SEEDED: list[tuple[str, Edit, str, str]] = [
     ("a deleted API", {A: (API[API.index("  other:"):], "")}, "api.removed",
      "API removed: callers get a 404"),
     ("another address", {W: ("pay.example.com", "pay.example.org")}, "endpoint.changed",
-     "/do/2/charge/try/0/send/with/endpoint changed "
+     "/do/4/charge/try/0/send/with/endpoint changed "
      "(https://pay.example.com/charges → https://pay.example.org/charges)"),
     ("another method", {W: ("method: post", "method: put")}, "task.changed",
-     "/do/2/charge/try/0/send/with/method changed (post → put)"),
+     "/do/4/charge/try/0/send/with/method changed (post → put)"),
     ("a new task", {W: ("  - price:", "  - audit: {set: {seen: true}}\n  - price:")}, "task.added",
      'task "audit" added at /do/1/audit'),
     ("a task less", {W: ("  - check: {set: {ok: true}}\n", "")}, "task.removed",
@@ -212,6 +217,19 @@ SEEDED: list[tuple[str, Edit, str, str]] = [
      "task.moved", "moved, was at /do/"),
     ("more retries", {W: ("count: 3", "count: 9")}, "task.changed",
      "/use/retries/often/limit/attempt/count changed (3 → 9)"),
+    ("iterations at once", {W: ("each: {for", "each: {metadata: {iogate: {parallel: 9}}, for")},
+     "loop.parallel", 'up to 9 iterations of "each" run at once: its output becomes the list of'),
+    ("one iteration at a time", {W: ("{parallel: 5, on_error: continue}", "{}")}, "loop.parallel",
+     'iterations of "many" run one after the other: its output becomes that of the last one'),
+    ("more iterations at once", {W: ("parallel: 5", "parallel: 500")}, "loop.raised",
+     'up to 500 iterations of "many" run at once, was 5'),
+    ("fewer iterations at once", {W: ("parallel: 5", "parallel: 2")}, "loop.lowered",
+     'up to 2 iterations of "many" run at once, was 5'),
+    ("errors of iterations fail", {W: (", on_error: continue", "")}, "loop.errors",
+     'an error in an iteration of "many" cancels the others and fails the task'),
+    ("errors of iterations stay", {W: ("each: {for", "each: {metadata: {iogate: {parallel: 1, "
+                                       "on_error: continue}}, for")}, "loop.errors",
+     'an error in an iteration of "each" takes the place of its output, and no longer fails the task'),
     ("another output", {W: ("{done: true}", "{done: false}")}, "output.changed",
      "/output/as/done changed (true → false)"),
     ("a new secret", {W: ("[pay]", "[pay, bank]")}, "secret.added",
