@@ -47,6 +47,7 @@ from iogate.compiler.checks import (
 from iogate.compiler.definition import Definition
 from iogate.compiler.definition import read as read_definition
 from iogate.compiler.diagnostics import CheckContext, Document, Purpose
+from iogate.compiler.examples.cases import examples_of
 from iogate.compiler.features import unexecuted
 from iogate.compiler.resources import collector
 from iogate.compiler.resources.sources import MAX_BYTES, Fetch, Sources
@@ -334,6 +335,7 @@ class _Compiler:
             retention_s=method.retention if method.retention is not None else RETENTION_S,
             record=msgspec.UNSET if method.record is None or method.record == "errors" else method.record,
             allow_ips=msgspec.UNSET if method.allow_ips is None else method.allow_ips,
+            examples=examples_of(method),
             protect=bool(method.protect),
             tags=tuple(method.tags or ()),
             metadata=method.metadata or {},

@@ -44,6 +44,17 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
     ttl_s: float = 86_400.0
 
 
+class Example(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Call of an API that its documentation shows, without secrets."""
+
+    name: str
+    verb: Verb
+    query: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    body: Any = msgspec.UNSET
+    output: Any = msgspec.UNSET
+    """Output of the run."""
+
+
 class Api(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one module, with every default filled in."""
 
@@ -73,6 +84,8 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     """Absent: `errors`, so that the digests of earlier releases stay valid."""
     allow_ips: AllowedAddresses | msgspec.UnsetType = msgspec.UNSET
     """Absent: every address may call."""
+    examples: tuple[Example, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Absent: none. Not part of the digest: a gateway checks no call by them."""
     protect: bool = False
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
@@ -94,7 +107,9 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """Digest of all parts of an API that a gateway applies to a call; the store refuses a stale one."""
-        return digest_of(msgspec.structs.replace(self, source="", record=msgspec.UNSET))
+        return digest_of(
+            msgspec.structs.replace(self, source="", record=msgspec.UNSET, examples=msgspec.UNSET)
+        )
 
 
 class Workflow(msgspec.Struct, frozen=True, kw_only=True):

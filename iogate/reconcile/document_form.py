@@ -63,6 +63,7 @@ def api_form(api: Api) -> dict[str, Any]:
         "protect": api.protect,
         "tags": list(api.tags),
         "metadata": api.metadata,
+        "debug": _cases(api),
     }
     return _present(members)
 
@@ -72,6 +73,18 @@ def addresses_form(allowed: AllowedAddresses | msgspec.UnsetType) -> list[Any] |
     if isinstance(allowed, msgspec.UnsetType):
         return None
     return [*allowed.networks, *({"file": path} for path in allowed.files)]
+
+
+def _cases(api: Api) -> list[dict[str, Any]] | None:
+    """Return debug cases that give the examples of an API; None without examples."""
+    if isinstance(api.examples, msgspec.UnsetType):
+        return None
+    cases = []
+    for example in api.examples:
+        members = msgspec.to_builtins(example)
+        output = members.pop("output", msgspec.UNSET)
+        cases.append(members if output is msgspec.UNSET else {**members, "expect": {"output": output}})
+    return cases
 
 
 def auth_form(auth: StoredAuth) -> Any:

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from iogate.documents.base_model import Maybe, StrictModel, rule_error
 from iogate.documents.debug_cases import Events, HttpStatus, Mocks, RunExpectation
-from iogate.documents.field_types import FreeMap, IsMapping, Text, TextMap
+from iogate.documents.field_types import Flag, FreeMap, IsMapping, Text, TextMap
 
 
 class Expect(RunExpectation):
@@ -61,6 +61,9 @@ class DebugCase(StrictModel):
     events: Maybe[Events] = None
     """CloudEvents that arrive as the run waits for them; used by `iogate test`."""
     expect: Maybe[Expect] = None
+
+    example: Maybe[Flag] = None
+    """false: the case is not an example in `/openapi.json` and `/docs`."""
 
     multipart: Maybe[Annotated[dict[str, Part], IsMapping]] = None
     """Fields of a `multipart/form-data` body: texts, or files relative to the project."""

@@ -228,8 +228,13 @@ class Table:
 
     @property
     def apis(self) -> dict[str, Api]:
-        """All APIs, by id."""
-        return {name: route.api for name, route in self.routes.items()}
+        """All APIs, by id, as the live revisions have them; a route may be older, with the same digest."""
+        return {name: release.revision.apis[name] for name, release in self.release_of.items()}
+
+    @property
+    def enabled_apis(self) -> dict[str, Api]:
+        """The APIs that accept calls."""
+        return {name: api for name, api in self.apis.items() if self.routes[name].enabled}
 
     @property
     def loaded(self) -> dict[str, int]:

@@ -39,12 +39,14 @@ class Response:
         headers: Iterable[tuple[bytes, bytes]] = (),
         *,
         content_type: bytes = b"application/json",
+        store: bool = False,
     ) -> None:
+        """`store`: caches may store the response, and `headers` say how."""
         self.status = status
         self.content = content
         self.headers: Headers = [
             (b"content-type", content_type),
-            NO_STORE,
+            *(() if store else (NO_STORE,)),
             (b"content-length", str(len(content)).encode()),
             *headers,
         ]

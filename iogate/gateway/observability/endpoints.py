@@ -1,4 +1,4 @@
-"""Routes that report on the gateway itself: health, metrics, OpenAPI.
+"""Routes that report on the gateway itself: health, metrics, OpenAPI, documentation.
 
 Invariant: `live` means that the process responds, `ready` that a call would be accepted now.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import litestar
 from litestar import HttpMethod, Response, route
 
-from iogate.gateway.http import responses
 from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.responses import NO_REVISION, HTTPError, json_response, unavailable
-from iogate.gateway.observability import metrics, openapi
+from iogate.gateway.observability import metrics
+from iogate.gateway.observability.descriptions import Descriptions
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -27,7 +28,7 @@ _ENDING = unavailable("This gateway is about to end")
 
 def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     """Return the routes of this module for one gateway process."""
-    described: dict[object, responses.Response] = {}
+    described = Descriptions(state)
 
     @route("/health/live", http_method=_READ, sync_to_thread=False)
     def is_live() -> Response[bytes]:
@@ -62,19 +63,17 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
         text = metrics.exposition(processes, runs=runs, queued=queued, forged=forged)
         return Response(text, media_type=metrics.CONTENT_TYPE, headers={"cache-control": "no-store"})
 
-    @route("/openapi.json", http_method=_READ, sync_to_thread=False)
-    def interfaces() -> Response[bytes]:
+    @route("/openapi.json", http_method=_READ)
+    async def interfaces(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
         """Respond with the OpenAPI document. Raises HTTPError: a 503 without a revision."""
-        table = state.table
-        if table is None:
-            raise HTTPError(NO_REVISION)
-        if table.version not in described:
-            described.clear()
-            text = openapi.document(
-                table.apis, number=table.number, server=state.public_url, senders=state.senders
-            )
-            described[table.version] = responses.Response(200, text)
-        return to_litestar(described[table.version])
+        found = await described.openapi()
+        return to_litestar(found.respond(request.headers.get("if-none-match")))
 
-    found: list[Any] = [is_live, is_ready, measured, interfaces]
+    @route("/docs", http_method=_READ)
+    async def documentation(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
+        """Respond with the page for readers. Raises HTTPError: a 503 without a revision."""
+        found = await described.page()
+        return to_litestar(found.respond(request.headers.get("if-none-match")))
+
+    found: list[Any] = [is_live, is_ready, measured, interfaces, documentation]
     return found

@@ -1,7 +1,7 @@
-"""`/openapi.json`: the live revision as an OpenAPI 3.1 document.
+"""`/openapi.json`: the enabled APIs of the live revisions as an OpenAPI 3.1 document.
 
-Pure; built once per revision. Invariant: the document names kinds of credentials, never a value or its
-source.
+Pure; built once per revision and set of enabled APIs. Invariant: the document names kinds of credentials,
+never a value or its source.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import msgspec
 from iogate.auth.model import AnyAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
 from iogate.auth.signatures import scheme_of
 from iogate.gateway.events.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
+from iogate.gateway.observability import openapi_responses as responses
+from iogate.gateway.observability import openapi_schemas as schemas
+from iogate.gateway.observability.openapi_responses import UID
 from iogate.url_paths import MODES, Mode, api_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from iogate.auth.model import StoredAuth
-    from iogate.compiler.revision import Api
+    from iogate.compiler.revision import Api, Example, Verb
 
-_ERROR = {"$ref": "#/components/responses/Error"}
-_UID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
 _RUN_PARAMETERS = [
-    {"name": "uid", "in": "path", "required": True, "schema": _UID},
+    {"name": "uid", "in": "path", "required": True, "schema": UID},
     {"name": "sig", "in": "query", "description": "signature of the link", "schema": {"type": "string"}},
 ]
 
@@ -39,85 +40,94 @@ SCHEMES: dict[str, Any] = {
 
 def document(
     apis: Mapping[str, Api], *, number: int, server: str, senders: StoredAuth | None = None
-) -> bytes:
-    """Return the encoded document; `senders` are the credentials that may send events."""
+) -> dict[str, Any]:
+    """Return the document; `senders` are the credentials that may send events."""
     paths: dict[str, Any] = {}
+    shared, errors = responses.components()
     for name, api in sorted(apis.items()):
+        if isinstance(api.input_schema, dict):
+            schema = schemas.name_of(name)
+            shared[schema] = schemas.embedded(api.input_schema, schema)
         urls: list[tuple[str, Mode, str]] = [(api_path(name, mode), mode, mode) for mode in MODES]
         if (own := api.own_path) is not None:
             urls.append((*own, "path"))
         for path, mode, label in urls:
-            paths[path] = {verb.lower(): _operation(name, api, verb, mode, label) for verb in api.verbs}
+            paths[path] = {
+                verb.lower(): _operation(api, verb, mode, label, shared.get(schemas.name_of(name)))
+                for verb in api.verbs
+            }
     paths |= _run_paths()
     if senders is not None:
         paths["/v1/events"] = {"post": _sending(senders)}
-    return msgspec.json.encode(
-        {
-            "openapi": "3.1.0",
-            "info": {"title": "iogate", "version": str(number)},
-            "servers": [{"url": server}],
-            "paths": paths,
-            "components": {
-                "securitySchemes": SCHEMES | _signatures(apis),
-                "schemas": {"Error": _error_schema()},
-                "responses": {
-                    "Error": {
-                        "description": "The first check that failed",
-                        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-                    }
-                },
-            },
-        }
-    )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "iogate", "version": str(number)},
+        "servers": [{"url": server}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": SCHEMES | _signatures(apis),
+            "schemas": shared,
+            "responses": errors,
+        },
+    }
 
 
-def _operation(name: str, api: Api, verb: str, ending: Mode, label: str) -> dict[str, Any]:
+def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dict[str, Any]:
     """Return one operation; `label` distinguishes the URLs of an API in its id."""
-    module, _, method = name.partition("/")
+    module, _, method = api.id.partition("/")
+    posted = verb == "POST"
+    statuses = responses.OF_CALLS + (responses.OF_BODIES if posted else ())
+    shown = _examples(api, verb)
+    outputs = {each.name: each.output for each in shown if each.output is not msgspec.UNSET}
+    whole = api.input_from == "request"
+    queried = schemas.part(schema, "query") if whole else schema
+    queries = {each.name: each.query for each in shown if isinstance(each.query, dict)}
     operation: dict[str, Any] = {
         "operationId": f"{module}.{method}.{verb.lower()}.{label}",
-        "tags": [module, *api.tags],
+        "tags": [module, *(tag for tag in dict.fromkeys(api.tags) if tag != module)],
+        "summary": api.description or f"Start {api.id}",
         "security": security(api.auth),
-        "responses": _async_responses() if ending == "async" else _sync_responses(),
+        "parameters": [
+            *(schemas.query_parameters(queried, queries) if not posted or whole else ()),
+            *_headers(api, mode),
+        ],
+        "responses": responses.of_sync(statuses, outputs) if mode == "sync" else responses.of_async(statuses),
     }
-    if api.description:
-        operation["summary"] = api.description
-    parameters: list[dict[str, Any]] = []
-    schema = api.input_schema if isinstance(api.input_schema, dict) else {}
-    whole = api.input_from == "request"
-    if verb == "GET":
-        fields = schema.get("properties", {}).get("query", {}) if whole else schema
-        parameters += _query(fields if isinstance(fields, dict) else {})
-    else:
-        content = schema.get("properties", {}).get("body", {}) if whole else schema
-        operation["requestBody"] = {
-            "content": {
-                kind: {"schema": content}
-                for kind in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-            }
-        }
-    parameters.append({"name": api.idempotency.header, "in": "header", "schema": {"type": "string"}})
-    parameters.append(
-        {
-            "name": "Prefer",
-            "in": "header",
-            "description": "link=cancel: a link in Location that may cancel the run, too"
-            + ("; wait=N: how many seconds to wait for the end" if ending == "sync" else ""),
-            "example": "wait=30" if ending == "sync" else "link=cancel",
-            "schema": {"type": "string"},
-        }
-    )
-    operation["parameters"] = parameters
+    if posted:
+        body: Any = schemas.part(schema, "body") if whole else {} if schema is None else schema
+        named = (
+            body if whole or schema is None else {"$ref": f"#/components/schemas/{schemas.name_of(api.id)}"}
+        )
+        bodies = {each.name: each.body for each in shown if each.body is not msgspec.UNSET}
+        operation["requestBody"] = schemas.request_body(body, named, bodies)
     return operation
 
 
-def _query(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    properties, required = schema.get("properties"), schema.get("required") or ()
-    if not isinstance(properties, dict):
+def _examples(api: Api, verb: Verb) -> list[Example]:
+    """Return the examples of an API for a verb, without those whose name was there before."""
+    if isinstance(api.examples, msgspec.UnsetType):
         return []
+    found = {each.name: each for each in reversed(api.examples) if each.verb == verb}
+    return [each for each in api.examples if found.get(each.name) is each]
+
+
+def _headers(api: Api, mode: Mode) -> list[dict[str, Any]]:
+    """Return the headers of a call that are no credentials."""
+    waits = "; wait=N: number of seconds to wait for the end, at most 300" if mode == "sync" else ""
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": held}
-        for name, held in properties.items()
+        {
+            "name": api.idempotency.header,
+            "in": "header",
+            "description": "Key of this call: a repetition with the same key starts no second run",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        },
+        {
+            "name": "Prefer",
+            "in": "header",
+            "description": f"link=cancel: the link in Location may cancel the run, too{waits}",
+            "example": "wait=30" if mode == "sync" else "link=cancel",
+            "schema": {"type": "string"},
+        },
     ]
 
 
@@ -161,52 +171,48 @@ def _signatures(apis: Mapping[str, Api]) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def _envelope(properties: dict[str, Any]) -> dict[str, Any]:
-    inner = {"type": "object", "required": sorted(properties), "properties": properties}
-    schema = {"type": "object", "required": ["response"], "properties": {"response": inner}}
-    return {"application/json": {"schema": schema}}
-
-
-def _accepted() -> dict[str, Any]:
-    return {
-        "description": "Stored durably; the run follows",
-        "headers": {
-            "Location": {"description": "the run, by a signed link", "schema": {"type": "string"}},
-            "X-Iogate-Revision": {"schema": {"type": "string"}},
-        },
-        "content": _envelope({"uid": _UID}),
-    }
-
-
-def _async_responses() -> dict[str, Any]:
-    return {"202": _accepted(), "default": _ERROR}
-
-
-def _sync_responses() -> dict[str, Any]:
-    ended = {"code": {"type": "integer"}, "msg": {"type": "string"}, "data": {}, "uid": _UID}
-    return {
-        "200": {"description": "The run completed", "content": _envelope(ended)},
-        "202": _accepted() | {"description": "The run goes on after the wait"},
-        "409": {"description": "The run was cancelled", "content": _envelope(ended)},
-        "500": {"description": "The run faulted", "content": _envelope(ended)},
-        "default": _ERROR,
-    }
-
-
 def _run_paths() -> dict[str, Any]:
-    wait = {"name": "wait", "in": "query", "schema": {"type": "integer", "maximum": 60}}
-    run = {"200": {"description": "The run", "content": _envelope({"uid": _UID})}, "default": _ERROR}
-    events = {"description": "The journal so far, then live", "content": {"text/event-stream": {}}}
     ways: list[dict[str, list[str]]] = [{}]
     ways += [{"token": []}, {"bearer": []}, {"user": [], "password": []}, {"basic": []}]
-    shared = {"tags": ["runs"], "security": ways}
+
+    def operation(name: str, summary: str, shown: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "operationId": f"runs.{name}",
+            "tags": ["runs"],
+            "summary": summary,
+            "security": ways,
+            "parameters": [*_RUN_PARAMETERS, *more],
+            "responses": shown,
+        }
+
+    errors = responses.errors(*responses.OF_RUNS)
+    run = {
+        "type": "object",
+        "required": ["response"],
+        "properties": {"response": {"$ref": "#/components/schemas/Run"}},
+    }
+    wait = {
+        "name": "wait",
+        "in": "query",
+        "description": "Seconds to wait for the end of the run; a longer wait than 60 s is one of 60 s",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 60},
+    }
+    after = {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "Continue after this entry",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,19}$"},
+    }
+    shown = {"200": {"description": "The run", "content": {"application/json": {"schema": run}}}, **errors}
+    stream = {"description": "The journal so far, then live", "content": {"text/event-stream": {}}}
+    cancelled = {"description": "The run is cancelled", "content": responses.envelope({"uid": UID})}
     return {
-        "/v1/runs/{uid}": {"get": shared | {"parameters": [*_RUN_PARAMETERS, wait], "responses": run}},
+        "/v1/runs/{uid}": {"get": operation("show", "Show a run", shown, wait)},
         "/v1/runs/{uid}/events": {
-            "get": shared | {"parameters": _RUN_PARAMETERS, "responses": {"200": events, "default": _ERROR}}
+            "get": operation("follow", "Follow the journal of a run", {"200": stream, **errors}, after)
         },
         "/v1/runs/{uid}/cancel": {
-            "post": shared | {"parameters": _RUN_PARAMETERS, "responses": _async_responses()}
+            "post": operation("cancel", "Cancel a run", {"202": cancelled, **errors, **responses.errors(409)})
         },
     }
 
@@ -220,10 +226,10 @@ def _sending(senders: StoredAuth) -> dict[str, Any]:
             "source": {"type": "string", "format": "uri-reference", "minLength": 1},
             "specversion": {"const": "1.0"},
             "type": {"type": "string", "minLength": 1},
-            "subject": {"type": "string"},
+            "subject": {"type": "string", "minLength": 1},
             "time": {"type": "string", "format": "date-time"},
-            "datacontenttype": {"type": "string"},
-            "dataschema": {"type": "string", "format": "uri"},
+            "datacontenttype": {"type": "string", "minLength": 1},
+            "dataschema": {"type": "string", "format": "uri", "minLength": 1},
             "data": {},
             "data_base64": {"type": "string", "contentEncoding": "base64"},
         },
@@ -234,30 +240,19 @@ def _sending(senders: StoredAuth) -> dict[str, Any]:
         "operationId": "events.send",
         "tags": ["events"],
         "summary": "Send CloudEvents to the workflows that listen",
-        "description": "In binary mode the attributes stand in ce- headers, and the body is the data.",
+        "description": "Also in binary mode: attributes in ce- headers, and the data, of any type, as body.",
         "security": security(senders),
         "requestBody": {
             "content": {
                 STRUCTURED.decode(): {"schema": event},
                 BATCHED.decode(): {"schema": batch},
-                "application/json": {"schema": {}},
             }
         },
         "responses": {
             "202": {
                 "description": "Stored durably; how many of them the sender had not sent before",
-                "content": _envelope(count),
+                "content": responses.envelope(count),
             },
-            "default": _ERROR,
+            **responses.errors(400, 401, 403, 404, 405, 408, 413, 415, 421, 429, 431, 500, 503),
         },
     }
-
-
-def _error_schema() -> dict[str, Any]:
-    error = {
-        "type": "object",
-        "required": ["code", "message"],
-        "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
-    }
-    response = {"type": "object", "required": ["error"], "properties": {"error": error}}
-    return {"type": "object", "required": ["response"], "properties": {"response": response}}

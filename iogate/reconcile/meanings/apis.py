@@ -40,6 +40,7 @@ _HANDLED: Final = frozenset(
         "timeout_s",
         "retention_s",
         "record",
+        "examples",
         "protect",
         "tags",
         "metadata",
@@ -102,6 +103,8 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     if before.protect != after.protect:
         word = "added" if after.protect else "removed"
         yield Meaning(kind=f"protect.{word}", text=f"protection {word}", pointer="/protect")
+    if before.examples != after.examples:
+        yield Meaning(kind="api.changed", text="examples in the documentation changed", pointer="/debug")
     for name in _PROSE:
         if not json_values.is_equal(getattr(before, name), getattr(after, name)):
             yield Meaning(kind="api.changed", text=f"{name} changed", pointer=f"/{name}")

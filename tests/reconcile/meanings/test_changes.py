@@ -135,6 +135,9 @@ SEEDED: list[tuple[str, Edit, str, str]] = [
     ("a list of addresses", {A: ("    timeout: 5m\n",
                                    "    timeout: 5m\n    allow_ips: [10.0.0.0/8, {file: a.txt}]\n")},
      "addresses.narrowed", "allow_ips added: only 10.0.0.0/8 and file a.txt may call"),
+    ("an example", {A: ("    tags: [billing]",
+                        "    tags: [billing]\n    debug: [{name: a, body: {sku: x}}]")},
+     "api.changed", "examples in the documentation changed"),
     ("an own path", {A: ("    tags: [billing]", "    tags: [billing]\n    path: /hooks/orders")},
      "path.added", "path /hooks/orders added (async)"),
     ("a new API with an own path",
@@ -273,7 +276,7 @@ PHANTOMS: dict[str, Edit] = {
     "a default verb": {A: ("    verbs: [POST]\n", "")},
     "another unit": {A: ("retention: 7d", "retention: 168h")},
     "a default of a task": {W: ("{set: {ok: true}}", "{set: {ok: true}, then: continue}")},
-    "debug cases": {A: ("    tags:", "    debug: [{name: a, body: {sku: x}}]\n    tags:")},
+    "debug cases": {A: ("    tags:", "    debug: [{name: a, body: {sku: x}, example: false}]\n    tags:")},
     "quotes": {S: ("namespace: shop, name: second", "namespace: 'shop', name: \"second\"")},
 }  # fmt: skip
 

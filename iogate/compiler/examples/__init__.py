@@ -1,0 +1,1 @@
+"""Examples of APIs: those of their debug cases, and values that a JSON Schema accepts."""

@@ -1,0 +1,94 @@
+"""Examples in the documentation of an API: those of its debug cases that anybody may see.
+
+Called by `compile`. Pure. Invariants: no example contains a header, a literal secret of the API, or a value
+with the name of a secret, since examples are stored and shown without credentials; their number and size are
+bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from iogate.auth.model import LiteralSecret
+from iogate.compiler.revision import Example, Verb
+from iogate.documents.api import DebugCase, Method
+from iogate.security.redaction import Redactor
+from iogate.security.redaction_patterns import redact
+
+MOST: Final = 5
+"""Examples of one API."""
+MAX_BYTES: Final = 4096
+"""Of one example."""
+
+
+def examples_of(method: Method) -> tuple[Example, ...] | msgspec.UnsetType:
+    """Return the first examples that debug cases of a method give; unset without one."""
+    accepted = method.auth.accepted if method.auth is not None else None
+    redactor = Redactor(_literals(accepted) if accepted is not None else ())
+    verbs = method.verbs or ["POST"]
+    found: list[Example] = []
+    for case in method.debug or ():
+        if len(found) < MOST and (example := _example(case, verbs, redactor)) is not None:
+            found.append(example)
+    return tuple(found) or msgspec.UNSET
+
+
+def _example(case: DebugCase, verbs: list[Any], redactor: Redactor) -> Example | None:
+    """Return the example of a case; None if it fails, is hidden, sends a file, or is too large."""
+    expect = case.expect
+    fails = expect is not None and (
+        (expect.http is not None and not 200 <= expect.http < 300)
+        or expect.status not in (None, "completed")
+        or expect.error is not None
+    )
+    raw = isinstance(case.body, str) and any(name.lower() == "content-type" for name in case.headers or ())
+    if case.example is False or fails or raw or case.body_file is not None or case.multipart is not None:
+        return None
+    verb: Verb = case.verb or ("POST" if (case.has_body or "GET" not in verbs) and "POST" in verbs else "GET")
+    shown = Example(
+        name=redactor.text(case.name)[:100],
+        verb=verb,
+        query=_public(case.query, redactor) if case.query else msgspec.UNSET,
+        body=_public(case.body, redactor) if case.has_body else msgspec.UNSET,
+        output=_public(expect.output, redactor) if expect and expect.has_output else msgspec.UNSET,
+    )
+    try:
+        return shown if len(msgspec.json.encode(shown)) <= MAX_BYTES else None
+    except (TypeError, msgspec.MsgspecError):
+        return None
+
+
+def _public(value: Any, redactor: Redactor) -> Any:
+    """Return a value without secrets."""
+    return redact(value) if redactor.idle else _without(redact(value), redactor)
+
+
+def _without(value: Any, redactor: Redactor) -> Any:
+    match value:
+        case str():
+            return redactor.text(value)
+        case dict():
+            return {redactor.text(name): _without(item, redactor) for name, item in value.items()}
+        case list():
+            return [_without(item, redactor) for item in value]
+        case _:
+            return value
+
+
+def _literals(value: Any) -> Iterator[str]:
+    """Yield the literal secrets in the authentication of an API document, whatever its form."""
+    match value:
+        case LiteralSecret(text=text):
+            yield text
+        case msgspec.Struct():
+            yield from _literals(msgspec.structs.astuple(value))
+        case dict():
+            yield from _literals(tuple(value.values()))
+        case tuple() | list():
+            for each in value:
+                yield from _literals(each)
+        case _:
+            pass

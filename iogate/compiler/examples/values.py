@@ -1,0 +1,140 @@
+"""Example values of JSON Schemas, for calls that no debug case describes.
+
+Used by the documentation of APIs and by the banner of `up`. Pure. Invariant: a returned value is valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from iogate import json_pointer
+
+MAX_DEPTH: Final = 20
+MAX_LENGTH: Final = 1000
+"""Most characters of a text."""
+FORMATS: Final[Mapping[str, str]] = {
+    "date": "2030-01-31",
+    "date-time": "2030-01-31T12:00:00Z",
+    "time": "12:00:00Z",
+    "duration": "PT5M",
+    "email": "ada@example.com",
+    "hostname": "example.com",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "uri": "https://example.com/",
+    "uri-reference": "/example",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "json-pointer": "/example",
+}
+
+
+class NoExample(Exception):
+    """Error: no example value can be generated for a schema."""
+
+
+def example_value(schema: Any) -> Any:
+    """Return a small value that the schema accepts.
+
+    Raises NoExample if the schema has constraints that this module cannot satisfy, such as a pattern.
+    """
+    import jsonschema_rs  # noqa: PLC0415 - it takes time, and few commands need it
+
+    value = _make(schema, schema, 0)
+    try:
+        accepted = jsonschema_rs.validator_for(
+            schema, validate_formats=True, retriever=_refuse_references
+        ).is_valid(value)
+    except (ValueError, jsonschema_rs.ValidationError) as error:
+        raise NoExample from error
+    if not accepted:
+        raise NoExample
+    return value
+
+
+def _refuse_references(uri: str) -> Any:
+    raise ValueError(uri)
+
+
+def _make(schema: Any, root: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise NoExample
+    if not isinstance(schema, Mapping):
+        return {}
+    for name in ("const", "default"):
+        if name in schema:
+            return schema[name]
+    for name in ("examples", "enum"):
+        if isinstance(choices := schema.get(name), list) and choices:
+            return choices[0]
+    if isinstance(reference := schema.get("$ref"), str):
+        return _make(_resolved(reference, root), root, depth + 1)
+    for name in ("oneOf", "anyOf"):
+        if isinstance(choices := schema.get(name), list) and choices and isinstance(choices[0], Mapping):
+            rest = {key: value for key, value in schema.items() if key != name}
+            return _make(_merged([rest, choices[0]]), root, depth + 1)
+    if isinstance(parts := schema.get("allOf"), list):
+        rest = {key: value for key, value in schema.items() if key != "allOf"}
+        return _make(_merged([rest, *parts]), root, depth + 1)
+    return _make_typed(schema, root, depth)
+
+
+def _make_typed(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
+    kinds = schema.get("type", "object")
+    kind = next((each for each in kinds if each != "null"), "null") if isinstance(kinds, list) else kinds
+    match kind:
+        case "object":
+            properties = schema.get("properties") or {}
+            return {
+                name: _make(properties.get(name, {"type": "string"}), root, depth + 1)
+                for name in schema.get("required") or ()
+            }
+        case "array":
+            first = [_make(each, root, depth + 1) for each in schema.get("prefixItems") or ()]
+            more = min(int(schema.get("minItems", 0)), 10) - len(first)
+            item = schema.get("items", {"type": "string"})
+            return first + [_make(item, root, depth + 1) for _ in range(more)]
+        case "string":
+            text = FORMATS.get(schema.get("format", ""), "example")
+            text = text.ljust(min(int(schema.get("minLength", 0)), MAX_LENGTH), "x")
+            return text[: int(schema.get("maxLength", len(text)))]
+        case "integer" | "number":
+            return _make_number(schema)
+        case "boolean":
+            return True
+        case _:
+            return None
+
+
+def _make_number(schema: Mapping[str, Any]) -> float:
+    step = schema.get("multipleOf", 1)
+    low = max(schema.get("minimum", 1), schema.get("exclusiveMinimum", 0) + 1)
+    value = -(-low // step) * step
+    if "maximum" in schema and value > schema["maximum"]:
+        value = schema["maximum"] // step * step
+    whole: float = int(value) if value == int(value) else value
+    return whole
+
+
+def _merged(schemas: list[Any]) -> dict[str, Any]:
+    """Merge schemas that all apply, as far as objects are concerned."""
+    merged: dict[str, Any] = {}
+    for schema in schemas:
+        if not isinstance(schema, Mapping):
+            continue
+        for name, value in schema.items():
+            if name == "properties":
+                merged[name] = {**merged.get(name, {}), **value}
+            elif name == "required":
+                merged[name] = [*merged.get(name, []), *value]
+            else:
+                merged[name] = value
+    return merged
+
+
+def _resolved(reference: str, root: Any) -> Any:
+    """Return the part of the schema that a local reference points to."""
+    try:
+        return json_pointer.resolve_fragment(root, reference)
+    except LookupError:
+        raise NoExample from None
