@@ -8,7 +8,16 @@ import pytest
 
 from iogate.store.embedded.server import temporary_server
 from iogate.store.store import Store
-from tests.faults import canaries, commit_points, disables, forwarding, hostile_bodies, links, publication
+from tests.faults import (
+    canaries,
+    commit_points,
+    disables,
+    forwarding,
+    hostile_bodies,
+    links,
+    publication,
+    signatures,
+)
 from tests.faults.chaos import report, session_of_kills
 from tests.faults.crash import crash
 from tests.gateway.driver import opened
@@ -82,6 +91,12 @@ async def test_no_forged_forwarding_header_lets_anybody_in(store: Store) -> None
     found = await forwarding.campaign(store, requests=300, seed=20261128)
     assert found.holds, found.table()
     assert found.good.total() == 3
+
+
+async def test_no_malformed_signature_starts_a_run_or_fails_the_gateway(store: Store) -> None:
+    """250 deliveries; `python -m tests.faults.signatures` sends 10,000."""
+    found = await signatures.campaign(store, requests=250, seed=20261128)
+    assert found.holds, found.table()
 
 
 @pytest.mark.timeout(120)

@@ -68,6 +68,7 @@ class _Layout:
         parts = {part for _, part in parts_of(format_.signed)}
         self._signs_id = "id" in parts
         self.signs_target = bool(parts & OF_TARGET)
+        self._signs_head = self.signs_target or "method" in parts
         self._once = frozenset({self.header, self._timestamp, self._id} - {b""})
         self._per_second = 1000 if format_.unit == "ms" else 1
         self._reader = HeaderReader(format_)
@@ -99,10 +100,9 @@ class _Layout:
     def matches(self, request: Request, presented: Presented, public_url: str) -> bool:
         """Tell whether one of the secrets made one of the signatures."""
         values = {"body": request.body, "timestamp": presented.timestamp, "id": presented.delivery}
-        if self.signs_target:
+        if self._signs_head:
             path = request.raw_path + (b"?" + request.query if request.query else b"")
-            values |= {"path": path, "url": public_url.encode() + path}
-        values["method"] = request.method.encode()
+            values |= {"path": path, "url": public_url.encode() + path, "method": request.method.encode()}
         found = False
         for signer in self._signers:
             expected = signer.signature(values)

@@ -59,7 +59,12 @@ async def authenticate(
 
 
 def delivery_key(found: str | None) -> str | None:
-    """Return the idempotency key of a delivery by its id; a long id is hashed."""
-    if found is None or len(found) <= _MOST_CHARACTERS:
-        return found or None
-    return "sha256:" + hashlib.sha256(found.encode("utf-8", "surrogatepass")).hexdigest()
+    """Return the idempotency key of a delivery by its id, other than every key that a caller sends.
+
+    A long id is hashed.
+    """
+    if not found:
+        return None
+    if len(found) > _MOST_CHARACTERS:
+        found = "sha256:" + hashlib.sha256(found.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"delivery\0{found}"
