@@ -12,6 +12,7 @@ from tests.faults import (
     canaries,
     commit_points,
     disables,
+    fanout,
     forwarding,
     hostile_bodies,
     links,
@@ -132,3 +133,24 @@ async def test_killed_apply_or_rollback_leaves_the_old_or_the_new_revision(tmp_p
         found = await publication.kills(server.url, tmp_path, times=6, seed=20261128)
     assert found.ends.total() == 6
     assert not found.mixed, found.figures()
+
+
+@pytest.mark.timeout(120)
+async def test_parallel_loop_is_fast_keeps_its_order_and_repeats_only_calls_in_flight(tmp_path: Path) -> None:
+    """40 items of 100 ms, one worker killed; `python -m tests.faults.fanout` does up to 10,000."""
+    async with fanout.Items(delay_s=0.1) as server:
+        with temporary_server() as redis:
+            site = await fanout.site_at(redis.url, tmp_path, server, parallel=10, workers=2)
+            try:
+                timed = await fanout.loop(site, server, 40, watched=True)
+                killed = await fanout.loop(site, server, 40, kill_after=15)
+            finally:
+                await site.close()
+                await site.store.close()
+    assert timed.in_order
+    assert killed.in_order
+    assert (timed.calls, timed.repeated, timed.at_once) == (40, 0, 10)
+    assert timed.seconds < 2.5, "4 s one after the other"
+    assert timed.frames <= 40 + 2 * 10 + 4
+    assert killed.calls == 40
+    assert 1 <= killed.repeated <= 10

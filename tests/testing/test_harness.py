@@ -192,3 +192,29 @@ async def test_a_run_that_does_not_end_is_aborted(tmp_path: Path) -> None:
 def test_invalid_files_are_refused_with_their_positions(tmp_path: Path) -> None:
     with pytest.raises(InvalidFiles, match=r"workflows\.d/w1\.0\.0\.yaml:3:\d+: error"):
         project(tmp_path, "- say: {sett: {}}\n")
+
+
+PARALLEL = """
+    - all:
+        metadata: {iogate: {parallel: 3, on_error: continue}}
+        for: {in: '${ [range(5)] }', each: k}
+        do:
+          - nap: {wait: '${ "PT\\(10 - $k)S" }'}
+          - call:
+              call: http
+              with: {method: get, endpoint: "https://api.example.com/"}
+              output: {as: "[$k, .]"}
+"""
+
+
+async def test_iterations_of_a_parallel_loop_have_mocks_by_index(tmp_path: Path) -> None:
+    mocks = {
+        "/do/0/all/for/do/1/call": Mock(output="any"),
+        "/do/0/all/for/1/do/1/call": Mock(output="one"),
+        "/do/0/all/for/4/do/1/call": Mock(error={"type": "communication", "status": 503}),
+    }
+    outcome = await project(tmp_path, PARALLEL).run("t/w", mocks=mocks)
+    assert outcome.output[:4] == [[0, "any"], [1, "one"], [2, "any"], [3, "any"]]
+    assert outcome.output[4]["error"]["status"] == 503
+    assert outcome.elapsed_s == 15, "three at a time"
+    assert [called.perform.reference.split("/")[5] for called in outcome.calls] == ["2", "1", "0", "3", "4"]

@@ -137,8 +137,11 @@ def format_error(error: dict[str, Any]) -> str:
 
 def format_entry(entry: dict[str, Any]) -> str:
     """Format a journal entry on one line, with the output of a process on further lines."""
-    parts = [str(entry["at"]), str(entry["kind"]).ljust(18), str(entry.get("reference", ""))]
-    detail = entry.get("detail")
+    detail, reference = entry.get("detail"), str(entry.get("reference", ""))
+    if isinstance(detail, dict) and "iteration" in detail and not is_recorded(entry):
+        reference = str(detail["iteration"])
+        detail = {name: each for name, each in detail.items() if name not in ("iteration", "turn")}
+    parts = [str(entry["at"]), str(entry["kind"]).ljust(18), reference]
     if entry["kind"] == "process.output" and detail:
         # Mark each line, so that output cannot imitate a journal entry.
         shown = str(detail["text"]).rstrip("\n").split("\n")

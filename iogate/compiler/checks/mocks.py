@@ -5,8 +5,10 @@ Called by `checks.debug`. Invariant: a mock that no run of the case can use is r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import Document, did_you_mean, problem_at, warning_at
@@ -21,6 +23,8 @@ MOST_NAMED = 8
 REACHING_OUT = frozenset({"call", "run"})
 """Kinds of tasks that call, run or start something: the only ones that ask for a mock."""
 
+_ITERATION: Final = re.compile(r"/(for|foreach)/\d+/do(?=/)")
+
 Definitions = Callable[[str], Definition | None]
 """Gives the definition of a workflow by its name; None if it is not known."""
 
@@ -34,8 +38,15 @@ class References:
     unknown: list[str] = field(default_factory=list)
     """References of tasks that run a workflow whose own tasks are not known."""
 
+    def task(self, reference: str) -> Task | None:
+        """Return the task of a reference, which may have the index of an iteration of each loop around it."""
+        return self.tasks.get(reference) or self.tasks.get(_ITERATION.sub(r"/\1/do", reference))
+
     def has(self, reference: str) -> bool:
-        return reference in self.tasks or any(reference.startswith(f"{each}/") for each in self.unknown)
+        if self.task(reference) is not None:
+            return True
+        forms = {reference, _ITERATION.sub(r"/\1/do", reference)}
+        return any(form.startswith(f"{each}/") for each in self.unknown for form in forms)
 
     @property
     def reaching_out(self) -> list[str]:
@@ -55,7 +66,7 @@ def check(
     """Check the mocks of the case at `at`; `where` names the workflow in messages."""
     for reference, answers in mocks.items():
         place = (*at, "mocks", reference)
-        task = known.tasks.get(reference)
+        task = known.task(reference)
         if not known.has(reference):
             message = f"no task at {quoted(reference)} in {where}; it has {_some(known)}"
             hint = did_you_mean(_meant(reference, known))

@@ -145,6 +145,10 @@ class _Comparison:
 
     def _waits(self) -> Iterator[Finding]:
         old, new = _delays(self._old), _delays(self._new)
+        # Iterations of a parallel loop reach their waits in any order.
+        for place in _in_parallel_loops(self._old, self._new):
+            for each in (old, new):
+                each.get(place, []).sort()
         for place in {**new, **old}.keys() & self._common:
             # Both reach the task equally often; a wait that is over at once has no note.
             was, now = old.pop(place, []), new.pop(place, [])
@@ -206,6 +210,16 @@ def _delays(played: Played) -> dict[str, list[int]]:
         if isinstance(due_ms, int) and note.kind in ("task.waiting", "task.retried"):
             delays.setdefault(place_of(note.reference), []).append(due_ms - note.at_ms)
     return delays
+
+
+def _in_parallel_loops(*plays: Played) -> set[str]:
+    """Return the places of tasks in parallel loops, whose notes name the iteration."""
+    return {
+        place_of(note.reference)
+        for played in plays
+        for note in played.notes
+        if note.detail and "iteration" in note.detail and note.kind != "task.recorded"
+    }
 
 
 def _error_name(error: Mapping[str, Any]) -> str:

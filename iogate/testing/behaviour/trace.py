@@ -96,16 +96,31 @@ class Trace:
         for note in notes:
             match note.kind:
                 case "task.started" | "task.skipped":
-                    waiting = self._open.get(note.reference)
-                    if waiting:
-                        waiting.popleft().outcome = note.kind.removeprefix("task.")
+                    visit = self._take_open(note)
+                    if visit is not None:
+                        visit.outcome = note.kind.removeprefix("task.")
                 case "task.completed" if "case" in note.detail:
+                    place = _iteration(note)
                     for visit in reversed(self.visits):
-                        if visit.pointer == note.reference:
+                        if visit.pointer == note.reference and place in (None, visit.place):
                             visit.case = note.detail["case"]
                             break
                 case _:
                     pass
+
+    def _take_open(self, note: Note) -> Visit | None:
+        """Return the visit that a note is about: the oldest one, or that of its iteration."""
+        waiting, place = self._open.get(note.reference), _iteration(note)
+        found = next((each for each in waiting or () if place in (None, each.place)), None)
+        if waiting is not None and found is not None:
+            waiting.remove(found)
+        return found
+
+
+def _iteration(note: Note) -> str | None:
+    """Return the place of a task in a parallel loop; None for other tasks, which have one visit at a time."""
+    reference = note.detail.get("iteration") if note.detail else None
+    return None if reference is None else place_of(reference)
 
 
 def _context(state: State, frame: Frame) -> Any:
