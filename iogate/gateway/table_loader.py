@@ -39,15 +39,16 @@ class TableLoader:
         releases: dict[str, Release] = {}
         failed: dict[str, Failure] = {}
         first: Exception | None = None
-        for project in sorted(found.live.keys() | found.invalid):
+        for project in sorted(found.live.keys() | found.invalid.keys()):
             old = kept.get(project)
-            number, digest = found.live.get(project, (0, ""))
+            invalid = found.invalid.get(project)
+            number, digest = found.live.get(project, (0 if invalid is None else invalid.number, ""))
             if old is not None and (old.number, old.digest) == (number, digest):
                 releases[project] = old
                 continue
             try:
-                if project in found.invalid:
-                    raise revisions.invalid(project)  # noqa: TRY301 - handled as each other failure
+                if invalid is not None:
+                    raise revisions.invalid(project, invalid)  # noqa: TRY301 - handled as each other failure
                 revision = await revisions.load(number, project=project)
                 releases[project] = self._build(project, number, digest, revision)
             except Exception as error:

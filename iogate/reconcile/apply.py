@@ -1,8 +1,8 @@
 """Apply of a bundle: compare, guard, publish, and wait until the running processes have loaded it.
 
-    read live ──► guard ──► plan ──► publish if live is still the one read ──► wait for processes
-        ▲                               │ moved, and the caller named no revision
-        └───────────────────────────────┘ at most ATTEMPTS times
+    plan against live ──► guard ──► publish if live is still the one compared ──► wait for processes
+        ▲                               │ moved
+        └───────────────────────────────┘ at most ATTEMPTS times, only in `apply`
 
 Invariant: only the revision that the guard has checked is replaced; a revision that goes live in between is
 never overwritten unchecked.
@@ -17,9 +17,9 @@ import msgspec
 
 from iogate.compiler.revision import Bundle
 from iogate.errors import NotTaken, Refused
-from iogate.reconcile import guard
+from iogate.reconcile.drift import Drift
 from iogate.reconcile.guard import NOTHING_ALLOWED, Allowed
-from iogate.reconcile.live_plan import compare, live
+from iogate.reconcile.live_plan import LivePlan, against_live, compare
 from iogate.reconcile.plan import Plan
 from iogate.store.revisions.convergence import Convergence
 from iogate.store.revisions.origin import Origin
@@ -43,6 +43,10 @@ class Applied:
     """The revision that was live before; None if there was none."""
     plan: Plan
     """Changes from that revision, with those facts that the caller has read."""
+    repaired: tuple[Drift, ...] = ()
+    """Objects of the store that differed from the revision before, and were written again."""
+    faults: tuple[str, ...] = ()
+    """Why the revision before was refused, and replaced."""
     convergence: Convergence | None = None
     """State of the gateways and workers after the wait; None before it."""
 
@@ -58,6 +62,8 @@ class Applied:
             "previous": self.previous,
             "changed": self.changed,
             "processes": None if self.convergence is None else self.convergence.to_json(),
+            "repaired": [each.to_json() for each in self.repaired],
+            "faults": list(self.faults),
             "plan": self.plan.to_json(),
         }
 
@@ -94,27 +100,67 @@ async def apply(
     allowed: Allowed = NOTHING_ALLOWED,
     wait_s: float = WAIT_S,
     origin: Origin | None = None,
-    clear_overrides: bool = False,
-    plan: Plan | None = None,
 ) -> Applied:
-    """Make the bundle live and wait up to `wait_s` until every gateway and worker has loaded it.
+    """Make the bundle live whatever its plan is, and wait up to `wait_s` until every process has loaded it.
 
     `origin` is stored with a new revision, together with a summary of its changes. With `expected`, only that
-    revision is replaced (0: there must be none); `plan` then gives the changes from it, if the caller has
-    compared the two already. `clear_overrides` ends the overrides of the APIs in the same step.
+    revision is replaced (0: there must be none).
 
     Raises Refused (guard, stale `expected`), NotFound or NotAuthentic for a live revision that cannot be
     compared, NotConverged, StoreUnavailable.
     """
-    assert plan is None or expected is not None, "a plan starts from a revision"
-    applied = await _publish(
-        store,
-        bundle,
-        expected=expected,
-        allowed=allowed,
-        origin=origin,
-        clear_overrides=clear_overrides,
-        plan=plan,
+    conflict: Conflict | None = None
+    for _ in range(ATTEMPTS):
+        found = await against_live(store, bundle)
+        if expected is not None and found.number != expected:
+            raise Conflict(found.number, expected)
+        found.check(allowed)
+        try:
+            return await publish(store, found, wait_s=wait_s, origin=origin)
+        except Conflict as error:
+            conflict = error
+    raise Refused(
+        f"the live revision changed {ATTEMPTS} times while this apply was under way",
+        code=BUSY,
+        hint="apply from one place only, or pass the revision that this apply is to replace",
+    ) from conflict
+
+
+async def publish(
+    store: Store,
+    found: LivePlan,
+    *,
+    wait_s: float = WAIT_S,
+    origin: Origin | None = None,
+    clear_overrides: bool = False,
+) -> Applied:
+    """Make a plan live that the caller has checked, and wait as `apply` does.
+
+    Only the revision that it starts from is replaced; a repair replaces whatever is live. Without changes,
+    gates and schedules that differ are written again. `clear_overrides` ends the overrides of the APIs in the
+    same step.
+
+    Raises Conflict if another revision is live by now, NotConverged, StoreUnavailable.
+    """
+    described = None if origin is None else msgspec.structs.replace(origin, changes=found.plan.past_counts())
+    revisions = store.revisions
+    if found.faults:
+        number = await revisions.repair(found.bundle, described or Origin(), above=found.above)
+    else:
+        number = await revisions.publish(
+            found.settled,
+            expected=found.number,
+            origin=described,
+            clear_overrides=clear_overrides,
+            gates=bool(found.drift),
+        )
+    applied = Applied(
+        number=number,
+        digest=found.settled.revision.digest,
+        previous=found.number or None,
+        plan=found.plan,
+        repaired=found.drift,
+        faults=found.faults,
     )
     return await _converge(store, applied, wait_s)
 
@@ -143,41 +189,3 @@ async def _converge(store: Store, applied: Applied, wait_s: float) -> Applied:
     if convergence.late:
         raise NotConverged(applied, convergence)
     return applied
-
-
-async def _publish(
-    store: Store,
-    bundle: Bundle,
-    *,
-    expected: int | None,
-    allowed: Allowed,
-    origin: Origin | None,
-    clear_overrides: bool,
-    plan: Plan | None,
-) -> Applied:
-    conflict: Conflict | None = None
-    for _ in range(ATTEMPTS):
-        number, before = await live(store)
-        if expected is not None and number != expected:
-            raise Conflict(number, expected)
-        guard.check(before, bundle.revision, allowed)
-        changes = plan if plan is not None else await compare(store, before, bundle)
-        described = None if origin is None else msgspec.structs.replace(origin, changes=changes.past_counts())
-        try:
-            published = await store.revisions.publish(
-                bundle, expected=number, origin=described, clear_overrides=clear_overrides
-            )
-        except Conflict as error:
-            conflict = error
-            continue
-        return Applied(
-            number=published,
-            digest=bundle.revision.digest,
-            previous=number or None,
-            plan=changes,
-        )
-    raise Refused(
-        f"the live revision changed {ATTEMPTS} times while this apply was under way",
-        code=BUSY,
-        hint="apply from one place only, or pass the revision that this apply is to replace",
-    ) from conflict

@@ -1,7 +1,7 @@
 """Drift: differences of the store from the live revision.
 
-Called by the command `drift`. Invariant: only what `apply` and `rollback` write is compared; the load of APIs
-and the progress of schedules are no drift.
+Called by the command `drift`, and by plans, which look at gates and schedules only. Invariant: only what
+`apply` and `rollback` write is compared; the load of APIs and the progress of schedules are no drift.
 """
 
 from __future__ import annotations
@@ -28,21 +28,40 @@ class Drift:
     id: str
     text: str
 
+    def to_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "id": self.id, "text": self.text}
+
 
 async def find(store: Store, revision: Revision) -> list[Drift]:
     """Return the objects of the store that differ from the live revision.
 
     Raises StoreUnavailable.
     """
+    gates, schedules = await _gates(store, revision), await _scheduled(store, revision)
     return [
-        *(
-            Drift(kind="gate", id=api, text=text)
-            for api, text in await store.revisions.altered_gates(revision)
-        ),
+        *gates,
         *await _lost(store.revisions.program, "program", revision.programs),
         *await _lost(store.revisions.content, "content", set(revision.resources.values())),
-        *_schedules(revision, await store.schedules.upcoming()),
+        *schedules,
     ]
+
+
+async def find_switches(store: Store, revision: Revision) -> list[Drift]:
+    """Return `find` without programs and contents: what a publish of the same revision can write again.
+
+    Raises StoreUnavailable.
+    """
+    return [*await _gates(store, revision), *await _scheduled(store, revision)]
+
+
+async def _gates(store: Store, revision: Revision) -> list[Drift]:
+    return [
+        Drift(kind="gate", id=api, text=text) for api, text in await store.revisions.altered_gates(revision)
+    ]
+
+
+async def _scheduled(store: Store, revision: Revision) -> list[Drift]:
+    return _schedules(revision, await store.schedules.upcoming())
 
 
 async def _lost(read: Callable[[str], Awaitable[bytes]], kind: Kind, digests: set[str]) -> list[Drift]:

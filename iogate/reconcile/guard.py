@@ -6,7 +6,7 @@ Invariants: a protected API is never deleted; no other API and no workflow is de
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,6 +98,20 @@ def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:
             + ("" if allowed.restores else ", or --keep-orphans to keep what the files lack"),
         )
     _check_number(before, after, apis, workflows, allowed)
+
+
+def check_unknown(apis: Collection[str], allowed: Allowed) -> None:
+    """Check the deletion of APIs that only the store names, because no revision of it is authentic.
+
+    Raises Refused without the permission to delete.
+    """
+    if apis and not allowed.prune:
+        raise Refused(
+            f"this would delete {_listed(sorted(apis), [])}, which only the store names: no revision that it "
+            "keeps is authentic",
+            code=PRUNE,
+            hint="check that these are the right files; then pass --prune to delete",
+        )
 
 
 def needed(before: Revision | None, after: Revision, allowed: Allowed = NOTHING_ALLOWED) -> list[str]:

@@ -1,7 +1,9 @@
-"""Plan of a bundle against the live revision of a store.
+"""Plan of a bundle against the live revision of a store: what the commands show, check and publish.
 
-Called by the commands that plan and publish, and by apply. Invariant: only programs that differ are read
-from the store.
+    against_live ──► LivePlan ──► check (guard) ──► `apply.publish`, which replaces only what was compared
+
+Called by the commands that plan and publish, and by apply. Invariant: only programs that differ are read from
+the store.
 """
 
 from __future__ import annotations
@@ -12,11 +14,19 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from iogate.compiler.revision import Bundle, Revision
+from iogate.reconcile import base as bases
+from iogate.reconcile import drift as drifts
 from iogate.reconcile import facts as live_facts
+from iogate.reconcile import guard
+from iogate.reconcile.base import Base, live
+from iogate.reconcile.drift import Drift
 from iogate.reconcile.facts import NO_FACTS, CaseVerdicts, Facts
-from iogate.reconcile.plan import NOTHING, Plan, Side, plan, programs_to_compare
+from iogate.reconcile.guard import Allowed
+from iogate.reconcile.plan import Plan, Side, plan, programs_to_compare
 from iogate.reconcile.wanted import EVERYTHING, Scope, wanted
 from iogate.store.store import Store
+
+__all__ = ["CaseReader", "LivePlan", "against_live", "compare", "live"]
 
 CaseReader = Callable[[Revision, Revision], Mapping[str, CaseVerdicts]]
 """Returns how debug cases fare under the schemas of two revisions, by API."""
@@ -24,7 +34,7 @@ CaseReader = Callable[[Revision, Revision], Mapping[str, CaseVerdicts]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivePlan:
-    """Plan with the revision that it starts from."""
+    """Plan with the revision that it starts from, and what a publish of it changes beside that."""
 
     number: int
     """Number of the live revision; 0 if nothing was ever applied."""
@@ -36,17 +46,39 @@ class LivePlan:
     """Digest of the compiled files, of which `bundle` may be a part."""
     facts: Facts
     plan: Plan
+    drift: tuple[Drift, ...] = ()
+    """Gates and schedules that differ from the live revision; a publish writes them again."""
+    faults: tuple[str, ...] = ()
+    """Why the live revision is refused; only for a repair. `number` and `before` are then of the newest one
+    that is authentic, and a publish replaces whatever is live."""
+    above: int = 0
+    """For a repair: largest number that a running process has loaded."""
 
+    def check(self, allowed: Allowed) -> None:
+        """Check that a publish deletes no more than the options allow.
 
-async def live(store: Store) -> tuple[int, Revision]:
-    """Return the live revision with its number; 0 and an empty one if nothing was ever applied.
+        Raises Refused if it does.
+        """
+        guard.check(self.before, self.bundle.revision, allowed)
+        if self.faults and not self.number:
+            known = {name for name, gate in self.facts.gates.items() if gate.digest}
+            guard.check_unknown(known - self.bundle.revision.apis.keys(), allowed)
 
-    Raises WrongStore if another release wrote it, NotAuthentic if it is forged.
-    """
-    found = await store.revisions.live()
-    if found is None:
-        return 0, NOTHING.revision
-    return found[0], await store.revisions.load(found[0], project=store.revisions.project)
+    @property
+    def changes(self) -> bool:
+        """Whether a publish changes anything."""
+        return bool(self.plan or self.drift or self.faults)
+
+    @property
+    def settled(self) -> Bundle:
+        """The bundle to publish: the live revision itself if the plan is empty.
+
+        Two revisions that behave the same may differ in the names of their files; publishing the live one
+        again signs it and makes no new revision.
+        """
+        if self.plan or not self.number:
+            return self.bundle
+        return msgspec.structs.replace(self.bundle, revision=self.before)
 
 
 async def compare(store: Store, before: Revision, bundle: Bundle, facts: Facts = NO_FACTS) -> Plan:
@@ -65,37 +97,40 @@ async def against_live(
     scope: Scope = EVERYTHING,
     *,
     restores: bool = False,
+    repair: bool = False,
 ) -> LivePlan:
     """Compare compiled files, or a part of them, with the live revision.
 
-    `restores`: the files are an earlier revision, whose deleted APIs return with their switches.
+    `restores`: the files are an earlier revision, whose deleted APIs return with their switches. `repair`: a
+    live revision that is refused is a fault of the result, and no error.
 
     Raises NotFound or Refused as `wanted` does, WrongStore or NotAuthentic for a live revision that cannot be
     read, StoreUnavailable.
     """
-    number, before = await live(store)
-    bundle = wanted(before, files, scope)
-    facts = await live_facts.read(store, before, bundle.revision)
+    if repair:
+        base = await bases.trusted(store)
+    else:
+        number, revision = await live(store)
+        base = Base(number=number, revision=revision)
+    bundle = wanted(base.revision, files, scope)
+    facts = await live_facts.read(store, base.revision, bundle.revision)
     if restores:
         facts = replace(facts, deleted=frozenset())
     if cases is not None:
-        facts = replace(facts, cases=cases(before, bundle.revision))
+        facts = replace(facts, cases=cases(base.revision, bundle.revision))
+    comparable, faults = base.revision, base.faults
+    if repair:
+        comparable, lost = await bases.without_lost_programs(store, base.revision, bundle.revision)
+        faults = (*faults, *lost)
+    find = drifts.find if repair else drifts.find_switches
     return LivePlan(
-        number=number,
-        before=before,
+        number=base.number,
+        before=base.revision,
         bundle=bundle,
         files=files.revision.digest,
         facts=facts,
-        plan=await compare(store, before, bundle, facts),
+        plan=await compare(store, comparable, bundle, facts),
+        drift=tuple(await find(store, base.revision)) if base.number else (),
+        faults=faults,
+        above=base.above,
     )
-
-
-def settled(found: LivePlan) -> Bundle:
-    """Return the bundle to publish: the live revision itself if the plan is empty.
-
-    Two revisions that behave the same may differ in the names of their files; publishing the live one again
-    signs it and makes no new revision.
-    """
-    if found.plan or not found.number:
-        return found.bundle
-    return msgspec.structs.replace(found.bundle, revision=found.before)

@@ -25,6 +25,7 @@ from iogate.store.maintenance.drains import Drains
 from iogate.store.maintenance.presence import Presence
 from iogate.store.revisions.convergence import Convergences
 from iogate.store.revisions.gates import Gates
+from iogate.store.revisions.live_record import LiveRecord
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.revisions.revisions import Revisions
 from iogate.store.revisions.schedules import Schedules
@@ -57,7 +58,10 @@ class Store:
         self._pubsub = PubSub(self._endpoint, name=client_name)
         self._intakes: list[Intake] = []
         self.refusals = Refusals(self._connection)
-        self.revisions = Revisions(self._connection, keyring, self.refusals, project or DEFAULT_PROJECT)
+        record = LiveRecord(self._connection, keyring)
+        self.revisions = Revisions(
+            self._connection, keyring, self.refusals, record, project or DEFAULT_PROJECT
+        )
         self.gates = Gates(self._connection, self._pubsub, project)
         self.leases = Leases(self._connection, self._pubsub, keyring, self.refusals)
         self.runs = RunOperations(self._connection, self._pubsub, keyring, self.refusals)
@@ -66,7 +70,7 @@ class Store:
             self._connection, self._pubsub, Memory(self._connection), keyring, self.refusals
         )
         self.outbox = Outbox(self._connection, self._pubsub)
-        self.schedules = Schedules(self._connection, keyring, self.refusals, project)
+        self.schedules = Schedules(self._connection, keyring, self.refusals, record, project)
         self.presence = Presence(self._connection, self._pubsub)
         self.convergence = Convergences(self.presence, project or DEFAULT_PROJECT)
         self.drains = Drains(self._connection)

@@ -52,9 +52,9 @@ class RevisionFollower:
         """Load the live revisions that are new; return whether anything has changed."""
         before = dict(self.loaded), dict(self.failed)
         found = await self._store.revisions.live_of_all()
-        for project in found.invalid:
-            self._fail(project, 0, self._store.revisions.invalid(project))
-        for project in (self.loaded.keys() | self.failed.keys()) - found.live.keys() - found.invalid:
+        for project, invalid in found.invalid.items():
+            self._fail(project, invalid.number, self._store.revisions.invalid(project, invalid))
+        for project in (self.loaded.keys() | self.failed.keys()) - found.live.keys() - found.invalid.keys():
             self.loaded.pop(project, None)
             self.failed.pop(project, None)
         for project, (number, _) in found.live.items():

@@ -474,6 +474,20 @@ def test_status_names_missing_secrets_of_an_api(live: Cli) -> None:
     assert reason in text
 
 
+def test_plan_and_apply_name_missing_secrets(live: Cli) -> None:
+    of_api = "api shop/lacking lacks environment variable NOBODY_SETS_THIS is not set"
+    reason = "secret nobody_has: environment variable NOBODY_HAS_THIS is not set"
+    of_workflow = f"workflow shop/secretive:1.0.0 lacks {reason}"
+    noted = live("plan").err.splitlines()
+    assert {of_api, of_workflow} <= set(noted)
+    told = live("apply").err.splitlines()
+    assert {f"warning: {of_api}", f"warning: {of_workflow}"} <= set(told)
+    assert [(each["type"], each["id"]) for each in live("plan", "-o", "json").json["lacks"]] == [
+        ("api", "shop/lacking"),
+        ("workflow", "shop/secretive:1.0.0"),
+    ]
+
+
 def test_doctor_finds_problems(live: Cli) -> None:
     findings = live("doctor", "-o", "json").json["findings"]
     by_verdict = {(each["about"], each["verdict"]) for each in findings}

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from iogate.cli.plans.export_command import _texts
 from iogate.errors import NotFound, Refused
-from iogate.reconcile.apply import apply
+from iogate.reconcile.apply import apply, publish
 from iogate.reconcile.export import export
 from iogate.reconcile.facts import Facts
 from iogate.reconcile.guard import Allowed, deletions
-from iogate.reconcile.live_plan import against_live, settled
+from iogate.reconcile.live_plan import against_live
 from iogate.reconcile.plan import Side, plan
 from iogate.reconcile.wanted import Scope, is_selected, wanted
 from iogate.store.store import Store
@@ -31,18 +31,18 @@ async def _applied(url: str, first: dict[str, str], second: dict[str, str]) -> N
         await apply(store, a, allowed=ALL, wait_s=0)
         again = await against_live(store, compiled(first))
         assert not again.plan, again.plan.to_json()
-        assert (await apply(store, settled(again), expected=1, wait_s=0)).number == 1
+        assert (await publish(store, again, wait_s=0)).number == 1
         there = await against_live(store, b)
         protected = [each.id for each in a.revision.apis.values() if each.protect]
         if set(protected) - b.revision.apis.keys():
             return  # the guard refuses it
-        number = (await apply(store, settled(there), allowed=ALL, wait_s=0)).number
+        number = (await publish(store, there, wait_s=0)).number
         assert bool(there.plan) is (number == 2)
         if {each.id for each in b.revision.apis.values() if each.protect} - a.revision.apis.keys():
             return
         back = await against_live(store, await store.revisions.bundle(1), restores=True)
         assert bool(back.plan) is bool(there.plan), "a way there has a way back"
-        number = (await apply(store, settled(back), allowed=ALL, wait_s=0)).number
+        number = (await publish(store, back, wait_s=0)).number
         assert not (await against_live(store, compiled(first))).plan
         live = await store.revisions.load(number)
         assert live.digest == (a.revision.digest if there.plan else (await store.revisions.load(1)).digest)

@@ -27,6 +27,7 @@ from tests.security.test_forged_revisions import (
     served,
 )
 from tests.security.test_forgeries import refused
+from tests.store.live_records import make_live
 from tests.worker.site import NOOP, until, workflow
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ async def test_gateways_and_workers_accept_only_revisions_of_their_publishers(
         async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
             runs = [await honest(client)]
             for number, ring in ((2, site.store.keyring), (3, Keyring(publish_key=stranger))):
-                await due_now(site, number, ring)
+                await due_now(site, number, ring, Keyring(publish_key=private))
                 name = ("revision", str(number))
                 await until(lambda one=name: one in refused(gateway.log.read_text()), 15, "the gateway")  # type: ignore[misc]
                 await until(lambda one=name: one in refused(worker.log_text()), 15, "the worker")  # type: ignore[misc]
@@ -129,17 +130,15 @@ async def start(site: Site, program: str) -> str:
     return outcome.uid
 
 
-async def due_now(site: Site, number: int, ring: Keyring) -> None:
-    """Make a revision live whose schedule is due, with the signature of this keyring."""
+async def due_now(site: Site, number: int, ring: Keyring, sealing: Keyring) -> None:
+    """Make a revision live whose schedule is due, with the signature of a keyring and the seal of another."""
     data = EVIL_DATA
     signature = ring.sign_revision(str(number).encode(), data)
     store: Store = site.store
     await store.call(
         "HSET", f"{keys.REVISION}{number}", "data", data, "digest", "0" * 64, "at", 1, "sig", signature
     )
-    await store.call("HSET", keys.LIVE, "number", number, "digest", "0" * 64)
-    await store.call("HINCRBY", keys.LIVE, "changes", 1)
-    await store.call("PUBLISH", keys.CHANGE_CHANNEL, "1")
+    await make_live(store, number, "0" * 64, sealing)
     await schedule_tick(store, number)
 
 

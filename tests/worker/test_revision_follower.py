@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from iogate.compiler.revision import digest_of
 from iogate.security.keyring import Keyring
 from iogate.store import keys
+from tests.store.live_records import make_live
 from tests.worker.site import NOOP, until, workflow
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ async def test_a_worker_keeps_its_revision_and_says_why_it_cannot_load_another(s
     data = await site.store.call("HGET", f"{keys.REVISION}1", "data")
     forged = Keyring(("o" * 40,)).sign_revision(b"2", data)
     await site.store.call("HSET", f"{keys.REVISION}2", "data", data, "digest", "d", "at", 1, "sig", forged)
-    await site.store.call("HSET", keys.LIVE, "number", 2, "digest", "d", "changes", 9)
-    await site.store.call("PUBLISH", keys.CHANGE_CHANNEL, "2")
+    await make_live(site.store, 2, "d")
     (late,) = (await state_of(site, 2)).late
     assert (late.kind, late.revision) == ("worker", 1)
     assert late.reason.startswith("revision 2 in the store is refused: it is signed with another link_key")

@@ -11,7 +11,7 @@ from iogate.cli import panels
 from iogate.cli.live_revision import live_number
 from iogate.cli.messages import counted
 from iogate.cli.plans.plan_command import overrides_json
-from iogate.cli.plans.plan_text import plan_lines
+from iogate.cli.plans.plan_text import drift_lines, plan_lines
 from iogate.cli.session import CHANGES, Session, command
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def drift(
         changes = await find(store, found.before)
     overrides = overrides_json(found)
     drifted = bool(overrides or changes or found.plan)
-    lines = [f"! {each.kind} {each.id}: {each.text}" for each in changes]
+    lines = drift_lines(changes)
     summary = f"revision {found.number}: " + (
         f"{counted(len(overrides), 'override')}, {counted(len(changes), 'change')} of the store, "
         + ("files not compared" if live_only else f"files: {_files(found)}")
@@ -59,7 +59,7 @@ async def drift(
             "revision": found.number,
             "drifted": drifted,
             "overrides": overrides,
-            "store": [{"kind": each.kind, "id": each.id, "text": each.text} for each in changes],
+            "store": [each.to_json() for each in changes],
             "files": None if live_only else found.plan.to_json(),
         },
         [*lines, *plan_lines(found.plan, found.facts.gates, summary=summary)],

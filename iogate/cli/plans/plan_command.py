@@ -89,6 +89,7 @@ async def plan(
     from iogate.cli.documents.bundle import compile_or_fail
     from iogate.cli.plans import plan_files
     from iogate.cli.plans.case_verdicts import case_reader
+    from iogate.cli.revisions import missing_secrets
     from iogate.reconcile import guard
     from iogate.reconcile.wanted import Scope
 
@@ -127,10 +128,13 @@ async def plan(
                 session.screen.note(f"replaying up to {replay:,} runs of each changed workflow …")
                 replays = await replay_live(store, live_plan, replay, limit_s)
             state = await store.convergence.look(live_plan.number) if live_plan.number else None
+            lacks = await missing_secrets.of_revision(
+                store, live_plan.bundle.revision, live_plan.bundle.programs
+            )
             address = store.shown_url
         found = live_plan.plan
         needs = guard.needed(live_plan.before, live_plan.bundle.revision)
-        show_live_plan(session, live_plan, address, replays, state)
+        show_live_plan(session, live_plan, address, replays, state, lacks)
         if out is not None:
             session.screen.note(f"saved the plan: iogate apply {out}")
     failing = failures(found, needs, fail_on or ())
@@ -218,8 +222,13 @@ def show_live_plan(
     address: str,
     replays: Replays | None = None,
     state: Convergence | None = None,
+    lacks: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Print a plan against the live revision, and the processes that have loaded that revision."""
+    """Print a plan against the live revision, and the state of the processes.
+
+    `lacks`: secrets that they lack, as `missing_secrets.of_revision` returns them.
+    """
+    from iogate.cli.revisions import missing_secrets
     from iogate.reconcile import guard
 
     against = f"live revision {found.number}" if found.number else _nothing(session)
@@ -230,12 +239,15 @@ def show_live_plan(
         "overrides": overrides_json(found),
         "processes": None if state is None else state.to_json(),
         "needs": guard.needed(found.before, found.bundle.revision),
+        "drift": [each.to_json() for each in found.drift],
+        "lacks": list(lacks),
     }
     if replays is not None:
         head["replay"] = replays.to_json()
     notes = [f"compared with {against} of {address}"]
     if state is not None and state.total:
         notes.append(f"{state}: {state.describe_late()}" if state.late else str(state))
+    notes += missing_secrets.lines(lacks)
     _show(session, found.plan, notes, head, "iogate plan", found, replays)
 
 
@@ -268,22 +280,29 @@ def _show(
     summary: str = "",
 ) -> None:
     from iogate.cli.plans.plan_markdown import plan_markdown
-    from iogate.cli.plans.plan_text import override_lines
+    from iogate.cli.plans.plan_text import drift_lines, override_lines
 
     gates = live_plan.facts.gates if live_plan is not None else {}
+    drifted = drift_lines(live_plan.drift) if live_plan is not None else []
     deletes = [f"an apply needs {' '.join(head['needs'])} to delete"] if head["needs"] else []
     for note in notes:
         session.screen.note(note, style="bright_black")
     session.screen.data(
         "plan",
         {} if session.screen.output is Output.TEXT else {**head, **found.to_json()},
-        [*plan_lines(found, gates, summary=summary), *([] if replays is None else ["", *replays.lines()])],
+        [
+            *drifted,
+            *plan_lines(found, gates, summary=summary),
+            *([] if replays is None else ["", *replays.lines()]),
+        ],
         {
             Output.MARKDOWN: lambda: (
-                plan_markdown(found, title, [*deletes, *notes, *override_lines(gates)], summary)
+                plan_markdown(found, title, [*deletes, *notes, *drifted, *override_lines(gates)], summary)
                 + ("" if replays is None else replays.markdown())
             )
         },
     )
+    if drifted:
+        deletes.append(f"an apply repairs {counted(len(drifted), 'difference')} of the store")
     for note in deletes:
         session.screen.note(note, style="yellow")

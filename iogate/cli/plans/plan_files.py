@@ -1,31 +1,25 @@
-"""Saved plans on disk, and the publication of a plan that was shown.
+"""Saved plans on disk: the files of `plan --out`, and their checks before `apply FILE`.
 
-Used by `plan`, `apply` and `rollback`. Invariant: exactly the revision that was shown replaces exactly the
-revision that it was compared with.
+Used by `plan` and `apply`. Invariant: a plan is applied only to the store, the revision and the files that it
+was made for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iogate.cli.render import Output
-from iogate.cli.session import Session
 from iogate.errors import Misused, NotFound, Refused
 from iogate.version import __version__
 
 if TYPE_CHECKING:
-    from iogate.reconcile.guard import Allowed
     from iogate.reconcile.live_plan import LivePlan
     from iogate.reconcile.saved_plan import SavedPlan
     from iogate.reconcile.wanted import Scope
     from iogate.settings import Settings
-    from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
 
 MAX_BYTES = 64 * 1024 * 1024
-DIRTY = "IOG707"
 
 
 def read(file: Path) -> SavedPlan:
@@ -108,83 +102,3 @@ async def _moved(store: Store, base: int, number: int) -> list[str]:
         return lines
     changes = plan(before, after, Facts())
     return [*lines, *filter(None, plan_lines(changes, summary=changes.past_summary()))]
-
-
-def check_clean(origin: Origin) -> None:
-    """Check that the folder is as in its git commit.
-
-    Raises Refused if it is not, or if it is in no repository.
-    """
-    if not origin.commit:
-        raise Refused(
-            "--require-clean: this folder has no git commit",
-            code=DIRTY,
-            hint="apply from a clone of the repository",
-        )
-    if origin.dirty:
-        raise Refused(
-            f"--require-clean: the folder has changes that commit {origin.commit[:12]} lacks",
-            code=DIRTY,
-            hint="`git status` lists them; commit or stash them",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Publication:
-    """How a plan that was shown is published."""
-
-    schema: str
-    """Name of the command in its JSON."""
-    allowed: Allowed
-    origin: Origin
-    wait_s: float
-    """Longest time to wait for gateways and workers."""
-    rollback_on_failure: bool = False
-    """Whether the content before is published again if a process cannot load it."""
-    clear_overrides: bool = False
-    """Whether the overrides of the APIs end in the same step."""
-
-
-async def publish(
-    session: Session, store: Store, settings: Settings, found: LivePlan, how: Publication
-) -> None:
-    """Publish a plan that was shown, wait for gateways and workers, and print the result.
-
-    Raises Conflict if another revision went live since, NotTaken if a process has not loaded it in time.
-    """
-    from iogate.cli.revisions.publication import describe_convergence, roll_back, summarize
-    from iogate.reconcile.apply import NotConverged, apply
-    from iogate.reconcile.live_plan import settled
-
-    late: NotConverged | None = None
-    rolled_back: int | None = None
-    undone = ""
-    try:
-        applied = await apply(
-            store,
-            settled(found),
-            expected=found.number,
-            allowed=how.allowed,
-            wait_s=how.wait_s,
-            origin=how.origin,
-            clear_overrides=how.clear_overrides,
-            plan=found.plan,
-        )
-    except NotConverged as error:
-        late, applied = error, error.applied
-        if how.rollback_on_failure:
-            undone, rolled_back = await roll_back(store, late, settings, how.wait_s)
-    gates = await store.gates.states()
-    for_programs = session.screen.output is not Output.TEXT  # a large plan takes a while
-    session.screen.data(
-        how.schema,
-        {**applied.to_json(), "rolledBack": rolled_back} if for_programs else {},
-        [summarize(applied), describe_convergence(applied)],
-    )
-    closed = [api for api in applied.plan.ids("add", "api") if api in gates and not gates[api].enabled]
-    if closed:
-        session.screen.note(f"not enabled yet: iogate enable {' '.join(closed)}")
-    if undone:
-        session.screen.warn(undone)
-    if late is not None:
-        raise late if rolled_back is None else late.rolled_back()

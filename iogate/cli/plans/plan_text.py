@@ -5,13 +5,14 @@ Used by the commands that show a plan. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from iogate.cli.render import Styled
 from iogate.security.control_characters import escape_line
 
 if TYPE_CHECKING:
+    from iogate.reconcile.drift import Drift
     from iogate.reconcile.plan import Action, ObjectChange, Plan
     from iogate.store.revisions.gates import Gate
 
@@ -58,6 +59,14 @@ def _change_lines(change: ObjectChange) -> Iterator[str]:
 def _margin(label: str = "") -> str:
     """Return the margin of a line about an object."""
     return f"{'':<{_HANGING}}{label:<{_WIDTH}}  "
+
+
+def drift_lines(drift: Sequence[Drift]) -> list[str]:
+    """Return one line for each gate or schedule of the store that differs from the live revision."""
+    return [
+        Styled(f"! {each.kind} {escape_line(each.id)}: {escape_line(each.text)}", "magenta", _HANGING)
+        for each in drift
+    ]
 
 
 def override_lines(gates: Mapping[str, Gate]) -> list[str]:

@@ -42,6 +42,10 @@ WaitOption = Annotated[
 ]
 WAIT: Final = "5s"
 """Default of `--wait`."""
+RepairOption = Annotated[
+    bool,
+    typer.Option("--repair", help="If the live revision is refused, say why, and replace it by a new one."),
+]
 MessageOption = Annotated[
     str, typer.Option("--message", "-m", metavar="TEXT", help="Note for the history of revisions.")
 ]

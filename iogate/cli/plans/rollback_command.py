@@ -14,11 +14,12 @@ from iogate.cli.plans.publication_options import (
     MaxDeletesOption,
     MessageOption,
     PruneOption,
+    RepairOption,
     WaitOption,
     YesOption,
 )
 from iogate.cli.session import Session, command
-from iogate.errors import NotFound
+from iogate.errors import Misused, NotFound
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
@@ -51,6 +52,7 @@ async def rollback(
     max_deletes: MaxDeletesOption = None,
     wait: WaitOption = WAIT,
     message: MessageOption = "",
+    repair: RepairOption = False,
 ) -> None:
     """Show the plan, ask, and publish the content of an earlier revision as a new one.
 
@@ -60,34 +62,37 @@ async def rollback(
         Refused: the plan deletes more than the options allow, or it is not confirmed.
         NotConverged: the revision is live, but not every process has loaded it in time.
     """
-    from iogate.cli.plans import plan_files
+    from iogate.cli.plans import plan_publication
     from iogate.cli.plans.confirmation import confirm
-    from iogate.cli.plans.plan_text import plan_lines
-    from iogate.reconcile import guard
     from iogate.reconcile.guard import Allowed
     from iogate.reconcile.live_plan import against_live
 
+    if repair and revision is None:
+        raise Misused("--repair needs the number of a revision", hint="`iogate history` lists them")
     settings = session.settings()
     wait_s = parse_seconds(wait, "--wait")
     allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes, restores=True)
     async with session.store(settings, changes=True, publishes=True) as store:
         number = revision if revision is not None else await _previous(store)
         bundle = await store.revisions.bundle(number)
-        found = await against_live(store, bundle, restores=True)
-        guard.check(found.before, found.bundle.revision, allowed)
-        if found.plan:
+        found = await against_live(store, bundle, restores=True, repair=repair)
+        if repair:
+            plan_publication.note_faults(session.screen, found)
+        found.check(allowed)
+        if found.changes:
             if revision is None:
                 await _note_repeated(session.screen, store)
-            session.screen.note(f"restores revision {number} over live revision {found.number}")
-            lines = plan_lines(found.plan, found.facts.gates)
-            confirm(session.screen, [*lines, ""], f"Roll back to revision {number}?", yes=yes)
-        how = plan_files.Publication(
+            if found.plan:
+                session.screen.note(f"restores revision {number} over live revision {found.number}")
+            lines = plan_publication.shown_lines(found)
+            question = plan_publication.question(found, f"Roll back to revision {number}")
+            confirm(session.screen, [*lines, ""], question, yes=yes)
+        how = plan_publication.Publication(
             schema="rollback",
-            allowed=allowed,
             origin=await _origin(store, settings, number, message),
             wait_s=wait_s or 0,
         )
-        await plan_files.publish(session, store, settings, found, how)
+        await plan_publication.publish(session, store, settings, found, how)
 
 
 async def _previous(store: Store) -> int:

@@ -1,6 +1,6 @@
 """Secrets that gateways and workers lack, by the API or workflow that needs them.
 
-Used by `status_command` and `doctor_command`. A gateway announces the secrets that its APIs lack. A worker
+Used by `status`, `doctor`, `plan` and `apply`. A gateway announces the secrets that its APIs lack. A worker
 announces the secrets that it has, and why it lacks others of its settings. The definition of a workflow
 declares the secrets that it needs.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from iogate.errors import IogateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from iogate.compiler.revision import Revision
     from iogate.store.maintenance.presence import Process
@@ -38,15 +38,62 @@ def by_api(gateways: Iterable[Process]) -> dict[str, list[str]]:
     return lacks
 
 
-async def by_workflow(store: Store, revision: Revision, workers: Sequence[Process]) -> dict[str, list[str]]:
-    """Return the declared secrets that workers lack, by full name of the live workflow."""
+async def of_revision(
+    store: Store, revision: Revision, programs: Mapping[str, bytes] | None = None
+) -> list[dict[str, Any]]:
+    """Return what APIs and workflows of a revision lack on running processes, for people and as JSON.
+
+    `programs` are those that the store need not have yet. A gateway tells only what the APIs that it has
+    loaded lack.
+    """
+    gateways, workers = await asyncio.gather(store.presence.list("gateway"), store.presence.list("worker"))
+    apis = _counted_by_api(gateways)
+    workflows = await by_workflow(store, revision, workers, programs)
+    return [
+        {"type": type_, "id": name, "lacks": texts}
+        for type_, found, known in (("api", apis, revision.apis), ("workflow", workflows, revision.workflows))
+        for name, texts in sorted(found.items())
+        if name in known
+    ]
+
+
+def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the result of `of_revision` as lines of text."""
+    return [f"{each['type']} {each['id']} lacks {'; '.join(each['lacks'])}" for each in found]
+
+
+def _counted_by_api(gateways: Sequence[Process]) -> dict[str, list[str]]:
+    """Return `by_api`, each text with the number of gateways if others have the secret."""
+    holders: dict[str, Counter[str]] = {}
+    for gateway in gateways:
+        for api, texts in by_api([gateway]).items():
+            holders.setdefault(api, Counter()).update(texts)
+    count = len(gateways)
+    return {
+        api: [
+            text + (f" on {number} of {count} gateways" if number < count else "")
+            for text, number in texts.items()
+        ]
+        for api, texts in holders.items()
+    }
+
+
+async def by_workflow(
+    store: Store,
+    revision: Revision,
+    workers: Sequence[Process],
+    programs: Mapping[str, bytes] | None = None,
+) -> dict[str, list[str]]:
+    """Return the declared secrets that workers lack, by full name of the workflow."""
     from iogate.store.maintenance.presence import SECRETS
 
     announcing = [each for each in workers if SECRETS in each.detail]  # earlier releases do not
     if not announcing:
         return {}
     names = sorted(revision.workflows)
-    declared = await asyncio.gather(*(_declared(store, revision.workflows[name].program) for name in names))
+    declared = await asyncio.gather(
+        *(_declared(store, revision.workflows[name].program, programs or {}) for name in names)
+    )
     lacks = {
         name: [text for secret in secrets for text in _missing(secret, announcing)]
         for name, secrets in zip(names, declared, strict=True)
@@ -70,10 +117,10 @@ async def by_live_workflow(
     return {}, {}
 
 
-async def _declared(store: Store, digest: str) -> list[str]:
-    """Return the names that `use.secrets` of a stored program declares."""
+async def _declared(store: Store, digest: str, programs: Mapping[str, bytes]) -> list[str]:
+    """Return the names that `use.secrets` of a program declares, which may be a stored one."""
     with suppress(IogateError):
-        data = await store.revisions.program(digest)
+        data = programs[digest] if digest in programs else await store.revisions.program(digest)
         if b'"secrets"' in data:
             use: Any = json.loads(data).get("use") or {}
             return list(use.get("secrets") or ())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.cli.documents.bundle import compile_or_fail, save_lock
+from iogate.cli.messages import counted
 from iogate.errors import IogateError, Misused
 from iogate.version import __version__
 
@@ -70,7 +72,11 @@ def read_origin(settings: Settings, message: str = "", commit: str = "") -> Orig
 def summarize(applied: Applied) -> str:
     """Return a one-line summary of an apply."""
     if not applied.changed:
-        return f"revision {applied.number}: no changes"
+        repaired = Counter(each.kind for each in applied.repaired)
+        counts = [counted(number, kind) for kind, number in repaired.items()]
+        return f"revision {applied.number}: no changes" + (
+            f", repaired {' and '.join(counts)}" if counts else ""
+        )
     return f"revision {applied.number}: {applied.plan.past_counts()}"
 
 

@@ -16,6 +16,7 @@ from iogate.cli.plans.publication_options import (
     MessageOption,
     OrphansOption,
     PruneOption,
+    RepairOption,
     SelectOption,
     WaitOption,
     YesOption,
@@ -80,6 +81,7 @@ async def apply(
         bool,
         typer.Option("--locked", help="Refuse fetched documents without an entry in iogate.lock."),
     ] = False,
+    repair: RepairOption = False,
 ) -> None:
     """Show the plan, ask, and publish apis.d and workflows.d as the live revision.
 
@@ -90,9 +92,8 @@ async def apply(
         NotConverged: the revision is live, but not every process has loaded it in time.
     """
     from iogate.cli.documents.bundle import compile_or_fail, save_lock
-    from iogate.cli.plans import plan_files
+    from iogate.cli.plans import plan_files, plan_publication
     from iogate.cli.plans.confirmation import confirm
-    from iogate.cli.plans.plan_text import plan_lines
     from iogate.cli.revisions.publication import read_origin
     from iogate.reconcile import guard
     from iogate.reconcile.guard import Allowed
@@ -105,6 +106,8 @@ async def apply(
         raise Misused("--update-lock and --locked cannot be combined")
     if prune and keep_orphans:
         raise Misused("--prune and --keep-orphans cannot be combined")
+    if repair and (file is not None or expect is not None or keep_rollback):
+        raise Misused("--repair cannot be combined with a saved plan, --expect or --keep-rollback")
     saved = None if file is None else plan_files.read(file)
     if saved is not None and (select or keep_orphans):
         raise Misused(f"{file} already says what is selected, and whether orphans are kept")
@@ -117,36 +120,38 @@ async def apply(
     allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes)
     origin = read_origin(settings, message, commit)
     if require_clean:
-        plan_files.check_clean(origin)
+        plan_publication.check_clean(origin)
     checked = compile_or_fail(
         settings, purpose="apply", mode="update" if update_lock else "frozen" if locked else "add"
     )
     if not locked:
         save_lock(session.screen, checked)
     async with session.store(settings, changes=True, publishes=True) as store:
-        found = await _plan(store, settings, checked, scope, file)
+        found = await _plan(store, settings, checked, scope, file, repair=repair)
+        if repair:
+            plan_publication.note_faults(session.screen, found)
         if expect is not None and found.number != expect:
             raise Conflict(found.number, expect)
         if keep_rollback:
             guard.check_rollback(await store.revisions.history(), found.bundle.revision.digest)
-        guard.check(found.before, found.bundle.revision, allowed)
+        found.check(allowed)
         overridden = any(gate.override is not None for gate in found.facts.gates.values())
-        if found.plan or (clear_overrides and overridden):
-            lines = plan_lines(found.plan, found.facts.gates, clear_overrides=clear_overrides)
-            confirm(session.screen, [*lines, ""], "Apply?", yes=yes or saved is not None)
-        how = plan_files.Publication(
+        if found.changes or (clear_overrides and overridden):
+            lines = plan_publication.shown_lines(found, clear_overrides=clear_overrides)
+            question = plan_publication.question(found, "Apply")
+            confirm(session.screen, [*lines, ""], question, yes=yes or saved is not None)
+        how = plan_publication.Publication(
             schema="apply",
-            allowed=allowed,
             origin=origin,
             wait_s=wait_s or 0,
             rollback_on_failure=rollback_on_failure,
             clear_overrides=clear_overrides,
         )
-        await plan_files.publish(session, store, settings, found, how)
+        await plan_publication.publish(session, store, settings, found, how)
 
 
 async def _plan(
-    store: Store, settings: Settings, checked: CheckResult, scope: Scope, file: Path | None
+    store: Store, settings: Settings, checked: CheckResult, scope: Scope, file: Path | None, *, repair: bool
 ) -> LivePlan:
     """Return the plan of the files, after a comparison with the saved plan in `file`."""
     from iogate.cli.plans import plan_files
@@ -156,7 +161,8 @@ async def _plan(
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
     if file is not None:
         await plan_files.check_live(store, settings, plan_files.read(file))
-    found = await against_live(store, checked.bundle, case_reader(checked, Path.cwd()), scope)
+    cases = case_reader(checked, Path.cwd())
+    found = await against_live(store, checked.bundle, cases, scope, repair=repair)
     if file is not None:
         plan_files.check_files(plan_files.read(file), found)
     return found

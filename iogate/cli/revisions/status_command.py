@@ -54,6 +54,7 @@ async def status(
         unset, started = await missing_secrets.by_live_workflow(store, workers)
         left = await store.gates.held_of_deleted()
         found = lives.live.get(settings.project)
+        invalid = lives.invalid.get(settings.project)
         users = await secret_values.users_of_live(store, found, settings)
         address = store.shown_url
     states = {name: compare(observed, number, name) for name, (number, _) in sorted(lives.live.items())}
@@ -87,6 +88,7 @@ async def status(
         ],
         "revision": found[0] if found is not None else None,
         "digest": found[1] if found is not None else None,
+        "refusedRecord": None if invalid is None else invalid.why,
         "runs": counts,
         "queue": {"depth": queue.depth, "oldestS": round(queue.oldest_s, 3)},
         "refused": refused,
@@ -150,7 +152,7 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
     loaded = value["processes"]
     head = [
         f"store     {value['store']}",
-        f"revision  {value['revision'] if value['revision'] is not None else 'none yet'}",
+        f"revision  {_revision(value)}",
         *(
             [f"processes {loaded['loaded']}/{loaded['total']} on revision {value['revision']}"]
             if loaded is not None and loaded["total"]
@@ -224,6 +226,13 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
     else:
         parts += ["", 'no gateways or workers are running: start them with "iogate up"']
     return parts
+
+
+def _revision(value: dict[str, Any]) -> str:
+    """Return the live revision as text, or why its record is refused."""
+    if value["refusedRecord"] is not None:
+        return f"refused: {value['refusedRecord']}: see iogate explain IOG673"
+    return "none yet" if value["revision"] is None else str(value["revision"])
 
 
 def _reason(process: dict[str, Any]) -> str:

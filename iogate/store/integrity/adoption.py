@@ -72,6 +72,7 @@ class _Adoption:
                 progress(min(done, total), total)
             if cursor == b"0":
                 break
+        await self._store.revisions.seal_live(await self._store.now_ms())
         await call("DEL", keys.KEYS)
         await call("HSET", keys.KEYS, self._ring.ids[0], 1)
         await call("SET", keys.FORMAT, keys.FORMAT_NUMBER)

@@ -5,43 +5,68 @@
 --   '0', '1'), queued, GCRA interval ms or '', slack ms, running or '', 1 to clear an override],
 --   how many revisions are kept, MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms,
 --   queued], signature, origin ('' none), '1' for a rollback, project, its list of revisions, expected number of the
---   last revision
--- returns: {'ok', number} | {'conflict', live number} | {'moved', last number}: the signature is for another number
---   | {'owned', {api, project}…}: APIs of other projects
+--   last revision, expected seal of the live record, seal of the new one, seal of the same content, mode: '' |
+--   'gates' (same content: write its gates and schedules again) | 'repair' (whatever is live)
+-- returns: {'ok', number} | {'conflict', live number} | {'moved', last number}: the signature is for another number,
+--   or the seal has changed | {'owned', {api, project}…}: APIs of other projects
 -- invariant: programs and contents are stored before; all gates of a revision change in one step, and wider limits
 --   admit waiting runs; gates and schedules of other projects stay as they are. A deleted API that returns is disabled
 --   until it is enabled, unless a rollback brings it back, with its switch and its override; its runs on hold stay so.
 --   A schedule with the same phase keeps its next tick and its standing run.
 -- include: drained time index queue rq room states switch owner record inbox outbox journal outcome finish
-local project, list = ARGV[10], ARGV[11]
-local whole = redis.call('HMGET', $live, 'number', 'digest', 'last', $live_project .. project)
+local project, list, mode = ARGV[10], ARGV[11], ARGV[16]
+if mode == 'repair' then
+  for key, kind in pairs({[$live] = 'hash', [list] = 'list'}) do
+    if redis.call('TYPE', key).ok ~= kind then redis.call('DEL', key) end
+  end
+end
+local seal = project == 'default' and $live_seal or $live_seal .. ':' .. project
+local whole = redis.call('HMGET', $live, 'number', 'digest', 'last', $live_project .. project, seal)
 local live, digest = tonumber(whole[1]) or 0, whole[2]
 local last = math.max(tonumber(whole[3]) or 0, live)
 if project ~= 'default' then
   local number, found = string.match(whole[4] or '', '^(%d+) (%w+)$')
   live, digest = tonumber(number) or 0, found
 end
-if digest == ARGV[2] then return {'ok', live} end
-if tonumber(ARGV[1]) ~= live then return {'conflict', live} end
-if tonumber(ARGV[12]) ~= last then return {'moved', last} end
+local number
+if mode == 'repair' then
+  last = tonumber(ARGV[12])
+  if redis.call('EXISTS', $revision .. last + 1) == 1 then return {'moved', last + 1} end
+elseif digest == ARGV[2] then
+  if tonumber(ARGV[1]) ~= live then return {'ok', live} end
+  if (whole[5] or '') ~= ARGV[13] then return {'moved', last} end
+  if mode ~= 'gates' then
+    redis.call('HSET', $live, seal, ARGV[15])
+    return {'ok', live}
+  end
+  number = live
+else
+  if tonumber(ARGV[1]) ~= live then return {'conflict', live} end
+  if tonumber(ARGV[12]) ~= last or (whole[5] or '') ~= ARGV[13] then return {'moved', last} end
+end
 
 local apis, ticking, owned = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[6]), {'owned'}
 for _, each in ipairs({apis, ticking}) do
   for _, g in ipairs(each) do
+    local kind = mode ~= '' and redis.call('TYPE', $gate .. g[1]).ok
+    -- Another program may have put a value of another type in place of a gate.
+    if kind and kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', $gate .. g[1]) end
     local other = owner(g[1])
     if other ~= project and redis.call('SISMEMBER', $gates, g[1]) == 1 then owned[#owned + 1] = {g[1], other} end
   end
 end
 if #owned > 1 then return owned end
 
-if last == 0 then redis.call('SET', $format, $format_number) end
-local number = last + 1
-redis.call('HSET', $revision .. number, 'digest', ARGV[2], 'data', ARGV[3], 'at', now_ms, 'sig', ARGV[7])
-if ARGV[8] ~= '' then redis.call('HSET', $revision .. number, 'origin', ARGV[8]) end
-redis.call('LPUSH', list, number)
-local kept = tonumber(ARGV[5])
-for _, old in ipairs(redis.call('LRANGE', list, kept, -1)) do redis.call('DEL', $revision .. old) end
-redis.call('LTRIM', list, 0, kept - 1)
+if not number then
+  if last == 0 then redis.call('SET', $format, $format_number) end
+  number = last + 1
+  redis.call('HSET', $revision .. number, 'digest', ARGV[2], 'data', ARGV[3], 'at', now_ms, 'sig', ARGV[7])
+  if ARGV[8] ~= '' then redis.call('HSET', $revision .. number, 'origin', ARGV[8]) end
+  redis.call('LPUSH', list, number)
+  local kept = tonumber(ARGV[5])
+  for _, old in ipairs(redis.call('LRANGE', list, kept, -1)) do redis.call('DEL', $revision .. old) end
+  redis.call('LTRIM', list, 0, kept - 1)
+end
 
 local named = {}
 
@@ -123,10 +148,12 @@ save_loads()
 save_index()
 announce_ended()
 ring()
-if project == 'default' then
-  redis.call('HSET', $live, 'number', number, 'digest', ARGV[2], 'last', number)
+if mode == 'gates' then
+  redis.call('HSET', $live, seal, ARGV[15])
+elseif project == 'default' then
+  redis.call('HSET', $live, 'number', number, 'digest', ARGV[2], 'last', number, seal, ARGV[14])
 else
-  redis.call('HSET', $live, $live_project .. project, number .. ' ' .. ARGV[2], 'last', number)
+  redis.call('HSET', $live, $live_project .. project, number .. ' ' .. ARGV[2], 'last', number, seal, ARGV[14])
 end
 redis.call('HINCRBY', $live, 'changes', 1)
 redis.call('PUBLISH', $change_channel, number)

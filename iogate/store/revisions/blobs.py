@@ -129,7 +129,11 @@ class Blobs:
 
 def _existing(data: bytes | None, digest: str, noun: str) -> bytes:
     if data is None:
-        raise NotFound(f"there is no {noun} {digest[:12]}… in the store", code="IOG615")
+        raise NotFound(
+            f"there is no {noun} {digest[:12]}… in the store",
+            code="IOG615",
+            hint="`iogate apply --repair` stores what the files have again",
+        )
     return data
 
 

@@ -141,11 +141,11 @@ def compare(
             id=each.id,
             revision=loaded_revision(each, project),
             reason=failure.reason
-            if (failure := each.failed.get(project)) and failure.revision >= number
+            if (failure := each.failed.get(project)) and _refuses(each, project, number)
             else "",
         )
         for each in counted
-        if loaded_revision(each, project) < number
+        if loaded_revision(each, project) < number or _refuses(each, project, number)
     ]
     return Convergence(number=number, total=len(counted), late=tuple(late), took_s=took_s)
 
@@ -155,6 +155,12 @@ def loaded_revision(process: Process, project: str = DEFAULT_PROJECT) -> int:
     if process.loaded is None:  # a gateway of an earlier release
         return process.revision if project == DEFAULT_PROJECT else 0
     return process.loaded.get(project, 0)
+
+
+def _refuses(process: Process, project: str, number: int) -> bool:
+    """Return whether a process could not load a revision, or a newer one of the project."""
+    failure = process.failed.get(project)
+    return failure is not None and failure.revision >= number
 
 
 def _counts(observed: Observed, gone: Collection[str] | None) -> bool:

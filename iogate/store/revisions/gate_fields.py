@@ -5,12 +5,14 @@ Used by `Revisions`. Invariant: `gate` has the order of the publish script.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 from iogate.compiler.revision import Api, Revision
 from iogate.compiler.schedules import PREFIX
 from iogate.store import keys
-from iogate.store.connection.connection import Connection
+from iogate.store.connection.connection import CommandFailed, Connection
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 
 _FIELDS: Final = {
@@ -49,7 +51,7 @@ async def altered(connection: Connection, revision: Revision, project: str) -> l
     members = {name.decode("utf-8", "replace") for name in await connection.call("SMEMBERS", keys.GATES)}
     apis = sorted(revision.apis)
     reads = [("HMGET", keys.GATE + api, *_FIELDS, *_SWITCH) for api in apis]
-    rows = await connection.calls(reads) if reads else []
+    rows = await _rows(connection, reads)
     found = []
     for api, row in zip(apis, rows, strict=True):
         wanted = map(str, gate(revision.apis[api])[1:])
@@ -57,9 +59,9 @@ async def altered(connection: Connection, revision: Revision, project: str) -> l
         differing = [
             label for label, old, new in zip(_FIELDS.values(), stored, wanted, strict=False) if old != new
         ]
-        if not _is_consistent(revision.apis[api], *stored[len(_FIELDS) :]):
+        if stored and not _is_consistent(revision.apis[api], *stored[len(_FIELDS) :]):
             differing.append("state")
-        if api not in members or not stored[0]:
+        if api not in members or not (stored and stored[0]):
             found.append((api, "it has no gate: calls are refused"))
         elif differing:
             found.append((api, f"its gate has another {' and '.join(differing)} than the revision"))
@@ -73,6 +75,21 @@ async def altered(connection: Connection, revision: Revision, project: str) -> l
         if (DEFAULT_PROJECT if owner is None else owner.decode("utf-8", "replace")) == project
     ]
     return [*found, *((api, "it has a gate, and the revision has no such API") for api in strays)]
+
+
+async def _rows(connection: Connection, reads: Sequence[tuple[str, ...]]) -> list[list[bytes | None]]:
+    """Return the fields of each gate; none for a gate of another type."""
+    if not reads:
+        return []
+    with contextlib.suppress(CommandFailed):
+        return await connection.calls(reads)
+    rows: list[list[bytes | None]] = []
+    for read in reads:
+        try:
+            rows.append(await connection.call(*read))
+        except CommandFailed:
+            rows.append([])
+    return rows
 
 
 def _is_consistent(api: Api, own: str, override: str, base: str, on: str) -> bool:

@@ -47,8 +47,31 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     """Reason why the stored origin is not authentic."""
 
 
-encode = msgspec.json.Encoder(order="deterministic").encode
+class _SealedOrigin(Origin, frozen=True, kw_only=True, omit_defaults=True):
+    """Stored form of the origin of a revision whose publish also sealed the live record."""
+
+    sealed: bool = False
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
 _decoder = msgspec.json.Decoder(Origin)
+_sealed_decoder = msgspec.json.Decoder(_SealedOrigin)
+
+
+def encode(origin: Origin) -> bytes:
+    """Return the stored form of the origin of a new revision, which says that its live record has a seal."""
+    return _encode(_SealedOrigin(**msgspec.structs.asdict(origin), sealed=True))
+
+
+def is_sealed(data: bytes) -> bool:
+    """Tell whether the publish of a revision with this stored origin sealed the live record.
+
+    True for data that iogate did not write.
+    """
+    try:
+        return _sealed_decoder.decode(data).sealed
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return True
 
 
 def decode(data: bytes) -> Origin:

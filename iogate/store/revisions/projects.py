@@ -1,10 +1,11 @@
 """Live revisions of the projects that share a store.
 
-Used by `revisions`, `schedules`, the audit and the checks of the store. The hash `iogate:live` holds all of
+Used by `live_record`, the audit and the checks of the store. The hash `iogate:live` holds all of
 them, so that one command reads a consistent state:
 
     number, digest     live revision of the project `default`
     project:NAME       number and digest of another project, separated by a space
+    seal, seal:NAME    seal of these: see `live_record`
     last               largest number given to a revision of any project
     changes            counter of all changes of revisions and gates
 
@@ -25,12 +26,20 @@ Live = tuple[int, str]
 """Number and digest of a live revision."""
 
 
+class Invalid(msgspec.Struct, frozen=True, kw_only=True):
+    """Record of a project that iogate did not write."""
+
+    why: str = "its number or digest is invalid"
+    number: int = 0
+    """Revision that it names; 0 if it is not readable."""
+
+
 class LiveRevisions(msgspec.Struct, frozen=True, kw_only=True):
     """Live revision of each project."""
 
     live: dict[str, Live]
-    invalid: frozenset[str] = frozenset()
-    """Projects with an invalid record, which iogate did not write."""
+    invalid: dict[str, Invalid] = {}
+    """Projects with an invalid record."""
     last: int = 0
     """Largest number of a revision."""
 
@@ -58,19 +67,20 @@ def decode(record: Mapping[str, bytes]) -> LiveRevisions:
     last = record.get("last", b"")
     return LiveRevisions(
         live=live,
-        invalid=frozenset(stored.keys() - live.keys()),
-        last=max([int(last) if _is_number(last) else 0, *(number for number, _ in live.values())]),
+        invalid={name: Invalid() for name in stored.keys() - live.keys()},
+        last=max([int(last) if is_number(last) else 0, *(number for number, _ in live.values())]),
     )
 
 
 def _live(value: bytes) -> Live | None:
     number, _, digest = value.partition(b" ")
-    if not (_is_number(number) and digest.isalnum() and digest.isascii()):
+    if not (is_number(number) and digest.isalnum() and digest.isascii()):
         return None
     return int(number), digest.decode("ascii")
 
 
-def _is_number(text: bytes) -> bool:
+def is_number(text: bytes) -> bool:
+    """Tell whether a stored text is a number that fits into a double of Lua."""
     return text.isdigit() and len(text) < 16
 
 

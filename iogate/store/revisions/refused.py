@@ -57,8 +57,8 @@ class NotAuthentic(Refused):
         super().__init__(
             f"{what} in the store is refused: {why}",
             code="IOG673",
-            hint="find out what else writes to the store, then apply again; "
-            "`iogate explain IOG673` says what to look at",
+            hint="find out what else writes to the store (`iogate explain IOG673`), then replace what is "
+            "refused with `iogate apply --repair`",
         )
 
 

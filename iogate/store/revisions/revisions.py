@@ -1,10 +1,8 @@
 """Published revisions: immutable and numbered; one of them is live.
 
-Written by `apply`, read by gateways and workers. Invariants: programs and contents are stored by digest
-before one atomic step makes a revision live together with its gates; a process with a key rejects a revision
-that is not signed for its number; each project has its own live revision and history.
-
-    signature of a revision: its number, its digest and its origin; without an origin, its number and its JSON
+Written by `apply`, read by gateways and workers. Invariants: a process with a key rejects a revision that is
+not signed for its number, and a record of the live one that is not sealed; each project has its own live
+revision and history.
 """
 
 from __future__ import annotations
@@ -22,19 +20,19 @@ from iogate.compiler.revision import Bundle, Revision
 from iogate.errors import NotFound, WrongStore
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import Connection
+from iogate.store.connection.connection import CommandFailed, Connection
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.revisions import gate_fields, own_paths, projects, schedules
+from iogate.store.revisions import gate_fields, own_paths, projects
 from iogate.store.revisions import origin as origins
 from iogate.store.revisions.blobs import Blobs
-from iogate.store.revisions.origin import DEFAULT_PROJECT, Origin, Published, project_of, signed_parts
+from iogate.store.revisions.live_record import LiveRecord
+from iogate.store.revisions.origin import DEFAULT_PROJECT, Origin, Published, project_of
 from iogate.store.revisions.own_paths import PathTaken, Taken
-from iogate.store.revisions.projects import Live, LiveRevisions
+from iogate.store.revisions.projects import Invalid, Live, LiveRevisions
+from iogate.store.revisions.publisher import Publisher, revision_fault
 from iogate.store.revisions.refused import Conflict, NotAuthentic, Owned
 
 __all__ = ["Conflict", "NotAuthentic", "Owned", "PathTaken", "Published", "Revisions"]
-
-_encoder = msgspec.msgpack.Encoder()
 
 
 class Revisions:
@@ -45,14 +43,17 @@ class Revisions:
         connection: Connection,
         ring: Keyring,
         refusals: Refusals,
+        record: LiveRecord,
         project: str = DEFAULT_PROJECT,
     ) -> None:
         """Methods without another project use the live revision and the history of `project`."""
         self.project = project
+        self._record = record
         self._connection = connection
         self._ring = ring
         self._refusals = refusals
         self._blobs = Blobs(connection, ring, refusals, self._is_in_a_signed_revision)
+        self._publisher = Publisher(connection, ring, record, self._blobs, self.taken_paths, project)
 
     async def publish(
         self,
@@ -61,80 +62,27 @@ class Revisions:
         *,
         origin: Origin | None = None,
         clear_overrides: bool = False,
+        gates: bool = False,
     ) -> int:
         """Make a bundle live and return its revision number, which is unchanged if the digest is the same.
 
         `clear_overrides`: end the overrides of its APIs in the same step, so that the values in git apply.
+        `gates`: with the same digest, write its gates and schedules again.
         Raises Conflict if the live revision is not `expected` (0: none yet; None: any), Owned if another
-        project has one of its APIs or schedules, PathTaken if it has one of its paths, Misused if there is
-        no key to sign it.
+        project has one of its APIs or schedules, PathTaken if it has one of its paths, NotAuthentic if the
+        record of the live revision is forged, Misused if there is no key to sign it.
         """
-        while expected is None:
-            live = await self.live()
-            with contextlib.suppress(Conflict):
-                return await self._publish(bundle, 0 if live is None else live[0], origin, clear_overrides)
-        return await self._publish(bundle, expected, origin, clear_overrides)
+        return await self._publisher.publish(
+            bundle, expected, origin=origin, clear_overrides=clear_overrides, gates=gates
+        )
 
-    async def _publish(
-        self,
-        bundle: Bundle,
-        expected: int,
-        origin: Origin | None,
-        clear_overrides: bool,  # noqa: FBT001 -- as it is given
-    ) -> int:
-        revision = bundle.revision
-        data = compiled.encode(revision)
-        if origin is None and self.project != DEFAULT_PROJECT:
-            origin = Origin()
-        packed = None
-        if origin is not None:
-            packed = origins.encode(msgspec.structs.replace(origin, project=self.project))
-        last = await self._last(revision)
-        signature = self._sign(last + 1, data, packed)
-        now_ms = await self._blobs.store(bundle)
-        while True:
-            code, *rest = await self._connection.run(
-                "publish",
-                expected,
-                revision.digest,
-                data,
-                _encoder.encode(
-                    [(*gate_fields.gate(api), int(clear_overrides)) for api in revision.apis.values()]
-                ),
-                keys.REVISIONS_KEPT,
-                _encoder.encode(schedules.publish_arguments(revision, now_ms)),
-                signature,
-                packed or b"",
-                "1" if origin is not None and origin.action == "rollback" else "",
-                self.project,
-                keys.revisions(self.project),
-                last,
-            )
-            if code != b"moved":
-                break
-            # Another project has published meanwhile: the signature covers the number.
-            last = await self._last(revision)
-            signature = self._sign(last + 1, data, packed)
-        if code == b"owned":
-            raise Owned(self.project, [(api.decode(), owner.decode()) for api, owner in rest])
-        number = int(rest[0])
-        if code == b"conflict":
-            raise Conflict(number, expected)
-        if number == expected:
-            await self._sign_again(number, data)
-            if clear_overrides and revision.apis:
-                await self._connection.run("restore", "", self.project, *revision.apis)
-        return number
+    async def repair(self, bundle: Bundle, origin: Origin, *, above: int = 0) -> int:
+        """Make a bundle live as a new revision whatever is live, and return its number, above a given one.
 
-    async def _last(self, revision: Revision) -> int:
-        """Return the largest number of a revision.
-
-        Raises PathTaken if an API of another project has an own path of this revision.
+        For a live revision, or its record, that is refused. Raises Owned, PathTaken and Misused as `publish`
+        does.
         """
-        found = await projects.read(self._connection)
-        if taken := await self.taken_paths(revision, found):
-            raise PathTaken(self.project, taken)
-        return found.last
+        return await self._publisher.repair(bundle, origin, above=above)
 
     async def taken_paths(self, revision: Revision, found: LiveRevisions | None = None) -> list[Taken]:
         """Return the own paths of a revision that the live revisions of other projects have."""
@@ -145,34 +93,24 @@ class Revisions:
         live = found if found is not None else await self.live_of_all()
         return await own_paths.find_taken(revision, self.project, live, load)
 
-    def _sign(self, number: int, data: bytes, packed: bytes | None) -> str:
-        return self._ring.sign_revision(*signed_parts(str(number).encode(), data, packed))
-
-    async def _sign_again(self, number: int, data: bytes) -> None:
-        """Sign the live revision again after an apply of the same files: the key may have been rotated.
-
-        An origin that is not authentic is removed, not signed.
-        """
-        key = f"{keys.REVISION}{number}"
-        packed, signature = await self._connection.call("HMGET", key, "origin", "sig")
-        if packed is not None and self._fault(str(number).encode(), data, packed, signature) is not None:
-            await self._connection.call("HDEL", key, "origin")
-            packed = None
-        await self._connection.call("HSET", key, "sig", self._sign(number, data, packed))
-
     async def live(self) -> Live | None:
         """Return number and digest of the live revision of the project, None if there is none.
 
         Raises NotAuthentic for an invalid record.
         """
-        found = await self.live_of_all()
-        if self.project in found.invalid:
-            raise self.invalid(self.project)
+        try:
+            found = await self.live_of_all()
+        except CommandFailed as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            raise self.invalid(self.project, Invalid(why="it has another type")) from None
+        if (invalid := found.invalid.get(self.project)) is not None:
+            raise self.invalid(self.project, invalid)
         return found.live.get(self.project)
 
     async def live_of_all(self) -> LiveRevisions:
         """Return the live revisions of all projects."""
-        return await projects.read(self._connection)
+        return await self._record.read()
 
     async def live_for(self, api: str) -> Live | None:
         """Return the live revision of the project that owns, or has deleted, an API or a schedule."""
@@ -180,12 +118,16 @@ class Revisions:
         name = DEFAULT_PROJECT if owner is None else owner.decode("utf-8", "replace")
         return (await self.live_of_all()).live.get(name)
 
-    def invalid(self, project: str) -> NotAuthentic:
+    async def seal_live(self, now_ms: int) -> None:
+        """Seal the record of each live revision, whoever wrote it: for the adoption of a store."""
+        await self._record.seal_all(now_ms)
+
+    def invalid(self, project: str, record: Invalid) -> NotAuthentic:
         """Return the error of an invalid record of a project's live revision."""
-        why = "its number or digest is invalid"
-        self._refusals.note("revision", "live" if project == DEFAULT_PROJECT else f"live {project}", why)
+        name = "live" if project == DEFAULT_PROJECT else f"live {project}"
+        self._refusals.note("revision", name, record.why)
         of = "" if project == DEFAULT_PROJECT else f" of project {project}"
-        return NotAuthentic(f"the record of the live revision{of}", why)
+        return NotAuthentic(f"the record of the live revision{of}", record.why)
 
     async def load(self, number: int, *, project: str | None = None) -> Revision:
         """Return a revision, which may have to be one of a certain project.
@@ -247,7 +189,7 @@ class Revisions:
         return [
             self._entry(int(number), row)
             for number, row in zip(numbers, rows, strict=True)
-            if row[0] is not None and number.isdigit()
+            if row[0] is not None and projects.is_number(number)
         ]
 
     async def published(self, number: int) -> Published:
@@ -320,10 +262,7 @@ class Revisions:
 
     def _fault(self, number: bytes, data: bytes, packed: bytes | None, signature: bytes | None) -> str | None:
         """Return why a stored revision is not accepted; None if it is, or if this process has no key."""
-        if not self._ring.verifies_revisions:
-            return None
-        signed = (signature or b"").decode("utf-8", "replace")
-        return self._ring.revision_fault(signed, *signed_parts(number, data, packed))
+        return revision_fault(self._ring, number, data, packed, signature)
 
     def _origin_fault(
         self, number: bytes, digest: bytes, packed: bytes, signature: bytes | None

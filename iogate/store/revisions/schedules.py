@@ -23,7 +23,7 @@ from iogate.store import keys
 from iogate.store.connection.connection import Connection, pairs, time_ms
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.integrity.seals import Facts, seal_facts
-from iogate.store.revisions import projects
+from iogate.store.revisions.live_record import LiveRecord
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 
 INPUT = b"{}"
@@ -107,13 +107,19 @@ class Schedules:
     """Client of the scripts that take ticks and list schedules."""
 
     def __init__(
-        self, connection: Connection, ring: Keyring, refusals: Refusals, project: str | None = None
+        self,
+        connection: Connection,
+        ring: Keyring,
+        refusals: Refusals,
+        record: LiveRecord,
+        project: str | None = None,
     ) -> None:
         """With a project, `upcoming` returns only its schedules."""
         self._project = project
         self._connection = connection
         self._ring = ring
         self._refusals = refusals
+        self._record = record
 
     def refuse(self, tick: Tick) -> None:
         """Report a stored schedule that differs from the live revision."""
@@ -137,7 +143,7 @@ class Schedules:
         ready = [(name, moment) for name, moment in moments if moment <= now_ms]
         names = [name for name, _ in ready]
         entries, owners = await self._entries(names), await self._owners(names)
-        live = projects.decode(pairs(record)).live if ready else {}
+        live = (await self._record.verified(pairs(record))).live if ready else {}
         ahead = [moment for _, moment in moments if moment > now_ms] + [
             int(float(score)) for score in behind[1:]
         ]

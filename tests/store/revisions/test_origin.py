@@ -180,6 +180,7 @@ async def test_a_process_without_publish_key_keeps_the_signatures_of_programs(
     assert stored.startswith(b"ed25519:")
     reader = Store(redis_url, client_name="test", keyring=Keyring(("k" * 40,), publishers=(public,)))
     loaded = await reader.revisions.bundle(1)
+    await store.call("HDEL", keys.LIVE, keys.LIVE_SEAL)  # of another key
     await store.revisions.publish(loaded)
     await store.revisions.publish(with_blobs(version="2.0.0"))
     assert await store.call("GET", keys.PROGRAM + program) == stored

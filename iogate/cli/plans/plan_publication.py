@@ -1,0 +1,129 @@
+"""Publication of a plan that was shown: the last step of `apply` and `rollback`.
+
+Invariant: exactly the revision that was shown replaces exactly the revision that it was compared with; a
+repair replaces whatever is live.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iogate.cli.messages import counted
+from iogate.cli.plans.plan_text import drift_lines, plan_lines
+from iogate.cli.render import Output, Screen
+from iogate.cli.session import Session
+from iogate.errors import Refused
+
+if TYPE_CHECKING:
+    from iogate.reconcile.live_plan import LivePlan
+    from iogate.settings import Settings
+    from iogate.store.revisions.origin import Origin
+    from iogate.store.store import Store
+
+DIRTY = "IOG707"
+
+
+def check_clean(origin: Origin) -> None:
+    """Check that the folder is as in its git commit.
+
+    Raises Refused if it is not, or if it is in no repository.
+    """
+    if not origin.commit:
+        raise Refused(
+            "--require-clean: this folder has no git commit",
+            code=DIRTY,
+            hint="apply from a clone of the repository",
+        )
+    if origin.dirty:
+        raise Refused(
+            f"--require-clean: the folder has changes that commit {origin.commit[:12]} lacks",
+            code=DIRTY,
+            hint="`git status` lists them; commit or stash them",
+        )
+
+
+def note_faults(screen: Screen, found: LivePlan) -> None:
+    """Say what `--repair` has found, and what the plan starts from."""
+    for fault in found.faults:
+        screen.warn(fault)
+    if not found.faults:
+        screen.note(
+            f"nothing is refused: live revision {found.number} and its record are authentic"
+            if found.number
+            else "nothing was applied yet"
+        )
+    elif found.number:
+        screen.note(f"the plan starts from revision {found.number}, the newest authentic one that is kept")
+    else:
+        screen.note("the plan starts from nothing: no revision that is kept is authentic")
+
+
+def shown_lines(found: LivePlan, *, clear_overrides: bool = False) -> list[str]:
+    """Return the lines of a plan before it is confirmed, with the drift that a publish ends."""
+    lines = plan_lines(found.plan, found.facts.gates, clear_overrides=clear_overrides)
+    return [*drift_lines(found.drift), *lines]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """How a plan that was shown is published."""
+
+    schema: str
+    """Name of the command in its JSON."""
+    origin: Origin
+    wait_s: float
+    """Longest time to wait for gateways and workers."""
+    rollback_on_failure: bool = False
+    """Whether the content before is published again if a process cannot load it."""
+    clear_overrides: bool = False
+    """Whether the overrides of the APIs end in the same step."""
+
+
+async def publish(
+    session: Session, store: Store, settings: Settings, found: LivePlan, how: Publication
+) -> None:
+    """Publish a plan that was shown, wait for gateways and workers, and print the result.
+
+    Raises Conflict if another revision went live since, NotTaken if a process has not loaded it in time.
+    """
+    from iogate.cli.revisions import missing_secrets
+    from iogate.cli.revisions.publication import describe_convergence, roll_back, summarize
+    from iogate.reconcile import apply
+    from iogate.reconcile.apply import NotConverged
+
+    late: NotConverged | None = None
+    rolled_back: int | None = None
+    undone = ""
+    try:
+        applied = await apply.publish(
+            store, found, wait_s=how.wait_s, origin=how.origin, clear_overrides=how.clear_overrides
+        )
+    except NotConverged as error:
+        late, applied = error, error.applied
+        if how.rollback_on_failure:
+            undone, rolled_back = await roll_back(store, late, settings, how.wait_s)
+    gates = await store.gates.states()
+    lacks = await missing_secrets.of_revision(store, found.settled.revision, found.bundle.programs)
+    for_programs = session.screen.output is not Output.TEXT  # a large plan takes a while
+    session.screen.data(
+        how.schema,
+        {**applied.to_json(), "rolledBack": rolled_back, "lacks": lacks} if for_programs else {},
+        [summarize(applied), describe_convergence(applied)],
+    )
+    closed = [api for api in applied.plan.ids("add", "api") if api in gates and not gates[api].enabled]
+    if closed:
+        session.screen.note(f"not enabled yet: iogate enable {' '.join(closed)}")
+    for text in missing_secrets.lines(lacks):
+        session.screen.warn(text)
+    if undone:
+        session.screen.warn(undone)
+    if late is not None:
+        raise late if rolled_back is None else late.rolled_back()
+
+
+def question(found: LivePlan, verb: str) -> str:
+    """Return the question before a publish: what it does if the plan itself is empty."""
+    if found.faults:
+        return "Replace what is refused?"
+    return f"{verb}?" if found.plan else f"Repair {counted(len(found.drift), 'difference')} of the store?"
