@@ -11,7 +11,7 @@ import posixpath
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,6 +26,21 @@ _ENVIRONMENT: Final = {
     "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
     "LC_ALL": "C",
 }
+_OF_A_REPOSITORY: Final = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_WORK_TREE",
+    }
+)
+"""Variables that git sets in hooks; with these, it would work on their repository and not on the folder's."""
 _SETTINGS: Final = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 _LINK: Final = b"120000"
 _SUBMODULE: Final = b"160000"
@@ -54,7 +69,7 @@ def run(*arguments: str, folder: Path, limit_s: float, stdin: bytes = b"") -> by
         done = subprocess.run(  # noqa: S603 - git with the arguments of this package
             [git, *_SETTINGS, *arguments],
             cwd=folder,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**_outside_of_hooks(os.environ), **_ENVIRONMENT},
             input=stdin,
             capture_output=True,
             check=False,
@@ -68,6 +83,10 @@ def run(*arguments: str, folder: Path, limit_s: float, stdin: bytes = b"") -> by
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise GitFailed(lines[0] if lines else f"git exits with {done.returncode}")
     return done.stdout
+
+
+def _outside_of_hooks(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in _OF_A_REPOSITORY}
 
 
 @contextmanager

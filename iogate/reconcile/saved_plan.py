@@ -13,6 +13,7 @@ import msgspec
 from iogate.errors import Misused, Refused
 from iogate.reconcile.live_plan import LivePlan
 from iogate.reconcile.wanted import Scope
+from iogate.security.control_characters import escape_line
 
 SCHEMA: Final = "iogate.plan-file/v1"
 NOT_A_PLAN = "IOG703"
@@ -84,7 +85,7 @@ def load(data: bytes, name: str) -> SavedPlan:
         ) from None
     if saved.schema != SCHEMA:
         raise Misused(
-            f"{name} is not a saved plan: expected the schema {SCHEMA}, got {saved.schema[:80]}",
+            f"{name} is not a saved plan: expected the schema {SCHEMA}, got {escape_line(saved.schema[:80])}",
             code=NOT_A_PLAN,
             hint="`iogate plan --out FILE` writes one",
         )
@@ -104,7 +105,7 @@ def check_origin(saved: SavedPlan, *, store: str, project: str, version: str) ->
         # Nothing was published to an empty store; its first publish gives it a name.
         if planned != here:
             raise Refused(
-                f"the plan was made for another {what}: {planned}, and this is {here}",
+                f"the plan was made for another {what}: {escape_line(planned)}, and this is {here}",
                 code=FOREIGN,
                 hint="make a new plan here with `iogate plan --out FILE`",
             )
@@ -132,12 +133,9 @@ def check_files(saved: SavedPlan, found: LivePlan) -> None:
     """
     if saved.files == found.files and saved.wanted == found.bundle.revision.digest:
         return
-    planned, now = (
-        {(each["type"], each["id"]): each for each in changes}
-        for changes in (saved.plan.get("changes", ()), found.plan.to_json()["changes"])
-    )
+    planned, now = map(_by_object, (saved.plan.get("changes"), found.plan.to_json()["changes"]))
     differing = sorted(
-        f"{type_} {id_}"
+        escape_line(f"{type_} {id_}")
         for type_, id_ in planned.keys() | now.keys()
         if planned.get((type_, id_)) != now.get((type_, id_))
     )
@@ -147,3 +145,12 @@ def check_files(saved: SavedPlan, found: LivePlan) -> None:
         code=OTHER_FILES,
         hint="check out the commit that was planned, or make a new plan with `iogate plan --out FILE`",
     )
+
+
+def _by_object(changes: Any) -> dict[tuple[str, str], Any]:
+    """Return changes by type and id; what a person has made of the file is left out."""
+    return {
+        (str(each["type"]), str(each["id"])): each
+        for each in (changes if isinstance(changes, list) else ())
+        if isinstance(each, dict) and each.keys() >= {"type", "id"}
+    }

@@ -183,6 +183,21 @@ def test_stdin_goes_to_stdout(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     assert cli("fmt", "-", "--stdin-filename", "iogate.yaml").out == "port: 1\n"
 
 
+def test_a_file_that_another_command_formats_meanwhile_is_formatted(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cli.write("apis.d/m.yaml", MESSY)
+    read = files.format_bytes
+
+    def format_after_others(raw: bytes, name: str) -> files.Formatted:
+        path.write_text(CLEAN)
+        return read(raw, name)
+
+    monkeypatch.setattr(files, "format_bytes", format_after_others)
+    ran = cli("fmt")
+    assert (ran.out, path.read_text()) == ("formatted apis.d/m.yaml\n", CLEAN)
+
+
 def test_wrong_arguments_are_named(cli: Cli) -> None:
     cli.write("a.yaml", CLEAN)
     assert "nowhere: no such file or folder" in cli("fmt", "nowhere", code=8).err

@@ -119,6 +119,22 @@ def test_large_trees_are_refused(repository: Path, monkeypatch: pytest.MonkeyPat
         pass
 
 
+def test_a_hook_of_another_repository_has_no_effect(
+    repository: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    head = commit(repository, one="1")
+    other = tmp_path / "other"
+    other.mkdir()
+    plumb(other, "init", "-q", ".")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / "index"))
+    with module.files(f"{head}:", folder=repository, limit_s=LIMIT_S) as folder:
+        assert [each.name for each in folder.iterdir()] == ["one"]
+
+
 def test_unknown_tree_is_an_error_of_git(repository: Path) -> None:  # noqa: F811
     head = commit(repository, one="1")
     with (

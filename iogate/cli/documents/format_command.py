@@ -166,7 +166,10 @@ def _write(path: Path, name: str, before: bytes, text: str) -> None:
     try:
         with path.open("r+b") as file:  # as an editor would: a file without permission to write stays
             mode = path.stat().st_mode & 0o7777
-            moved = file.read() != before
+            current = file.read()
+        moved = current != before
+        if moved and current == text.encode():
+            return  # another command has formatted it meanwhile
         if not moved:
             write_atomically(path, text, mode=mode)
     except OSError as error:

@@ -50,8 +50,8 @@ class GitMirror:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._git("init", "--quiet", "--bare", ".", limit_s=LOCAL_S)
         self._git(
-            "fetch", "--quiet", "--no-tags", "--force", "--", self.source, f"{self.ref}:{FETCHED}",
-            limit_s=FETCH_S,
+            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force",
+            "--", self.source, f"{self.ref}:{FETCHED}", limit_s=FETCH_S,
         )  # fmt: skip
         commit = self._git("rev-parse", "--verify", f"{FETCHED}^{{commit}}", limit_s=LOCAL_S)
         return commit.decode("ascii").strip()

@@ -69,6 +69,8 @@ def _name(title: str) -> str:
 
 def _result(problem: Problem, rule: int) -> dict[str, Any]:
     text = f"{problem.message}\n{problem.hint}" if problem.hint else problem.message
+    if "](" in text:  # a viewer would show a link (SARIF 2.1.0, section 3.11.6)
+        text = text.replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]")
     return {
         "ruleId": problem.code,
         "ruleIndex": rule,

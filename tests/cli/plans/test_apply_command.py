@@ -213,12 +213,24 @@ def test_a_plan_of_other_files_is_refused(project: Cli) -> None:
     assert revision(project) == 1
 
 
+@pytest.mark.parametrize("changes", [5, [1, "x"], [{"type": "api"}], [{"type": "a\n::error::b", "id": [1]}]])
+def test_a_plan_that_a_person_has_changed_is_refused(project: Cli, changes: object) -> None:
+    project("apply", "--yes")
+    project.write("apis.d/shop.yaml", FEWER)
+    project.write("plan.json", json.dumps(saved(project) | {"files": "0" * 64, "plan": {"changes": changes}}))
+    ran = project("apply", "plan.json", "--prune", code=4)
+    assert "the files are not those of the plan: other changes of " in ran.err
+    assert "\n::error" not in ran.err
+    assert revision(project) == 1
+
+
 @pytest.mark.parametrize(
     ("member", "value", "text"),
     [
         ("version", "9.9.9", "the plan was made for another release: 9.9.9, and this is "),
         ("project", "shop", "the plan was made for another project: shop, and this is default"),
         ("store", "abc", "the plan was made for another store: abc, and this is "),
+        ("store", "a\n::error::b", "the plan was made for another store: a\\n::error::b, and this is "),
     ],
 )
 def test_a_plan_of_another_place_is_refused(project: Cli, member: str, value: str, text: str) -> None:

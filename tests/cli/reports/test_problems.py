@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -198,6 +199,15 @@ def test_sarif_has_its_form_and_the_explanations(project: Cli) -> None:
     }
     assert {each["level"] for each in run["results"]} == {"error", "warning", "note"}
     assert "canary" not in str(log)
+
+
+def test_sarif_shows_no_link_of_a_document() -> None:
+    hostile = Problem(code="IOG101", message='not "[x](http://e.example)\\"', path="a", line=1, column=1)
+    plain = Problem(code="IOG101", message="a list [1, 2]", path="a", line=1, column=1)
+    texts = [
+        each["message"]["text"] for each in json.loads(sarif.render([hostile, plain]))["runs"][0]["results"]
+    ]
+    assert texts == [r'not "\[x\](http://e.example)\\"', "a list [1, 2]"]
 
 
 def test_sarif_of_a_file_elsewhere_has_its_whole_uri(tmp_path: Path) -> None:
