@@ -12,24 +12,33 @@ import json
 import sys
 import time
 
+NUMBER = b"{number}"
+"""Placeholder in a header for another number in each request."""
+
 
 class Connection(asyncio.Protocol):
     """Sends the same request again as soon as its answer is complete."""
 
     def __init__(self, request: bytes, expected: bytes, tally: Tally) -> None:
         self.request = request
+        self.pieces = request.split(NUMBER)
         self.expected = expected
         self.tally = tally
         self.buffer = b""
         self.sent_at = 0.0
+        self.number = time.time_ns()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment] # TCP gives a Transport
         self.send()
 
     def send(self) -> None:
+        request = self.request
+        if len(self.pieces) > 1:
+            self.number += 1
+            request = (b"%x-%x" % (id(self), self.number)).join(self.pieces)
         self.sent_at = time.perf_counter()
-        self.transport.write(self.request)
+        self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         buffer = self.buffer + data if self.buffer else data

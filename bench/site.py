@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,23 @@ def status(port: int, path: str) -> int:
 
 
 def load(
-    port: int, path: str, *, seconds: float, requests: int | None = None, connections: int = 64
+    port: int,
+    path: str,
+    *,
+    seconds: float,
+    requests: int | None = None,
+    connections: int = 64,
+    headers: Sequence[str] = (f"token: {TOKEN}",),
 ) -> dict[str, Any]:
-    """Call `path` for some time or so often; raises RuntimeError if a response has another status."""
+    """Call `path` for some time or so often; raises RuntimeError if a response has another status.
+
+    `{number}` in a header is another number in each request.
+    """
     command = [
         sys.executable, "-m", "bench.load", "--port", str(port), "--path", path,
-        "--header", f"token: {TOKEN}", "--body", BODY,
-        "--seconds", str(seconds), "--connections", str(connections),
+        "--body", BODY, "--seconds", str(seconds), "--connections", str(connections),
     ]  # fmt: skip
+    command += [f"--header={header}" for header in headers]
     if requests is not None:
         command += ["--requests", str(requests)]
     done = subprocess.run(command, check=True, capture_output=True, cwd=CHECKOUT)

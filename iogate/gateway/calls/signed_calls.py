@@ -6,8 +6,7 @@ read for a call that is then refused no longer counts towards the budget.
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from iogate.gateway.authentication.authenticator import too_many_attempts
 from iogate.gateway.http.responses import UNCONFIGURED, HTTPError, Response
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from iogate.gateway.calls.routes import Route
     from iogate.gateway.http.request import Request
     from iogate.gateway.state import GatewayState
-
-_MOST_CHARACTERS: Final = 255
-"""Longest id that is a key as it is."""
 
 
 async def authenticate(
@@ -59,12 +55,5 @@ async def authenticate(
 
 
 def delivery_key(found: str | None) -> str | None:
-    """Return the idempotency key of a delivery by its id, other than every key that a caller sends.
-
-    A long id is hashed.
-    """
-    if not found:
-        return None
-    if len(found) > _MOST_CHARACTERS:
-        found = "sha256:" + hashlib.sha256(found.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"delivery\0{found}"
+    """Return the idempotency key of a delivery by its id; no key that a caller sends is equal."""
+    return f"delivery\0{found}" if found else None
