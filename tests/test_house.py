@@ -15,7 +15,7 @@ import pytest
 import typer.main
 
 import iogate
-from iogate.cli.app import app
+from iogate.cli.app import make_app
 
 PACKAGE = Path(iogate.__file__).parent
 EXPLANATIONS = (PACKAGE / "explanations.md").read_text(encoding="utf-8")
@@ -188,7 +188,7 @@ def walk(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from walk(found, f"{name} {each}".strip())
 
 
-COMMANDS = dict(walk(typer.main.get_command(app)))
+COMMANDS = dict(walk(typer.main.get_command(make_app())))
 EVERYWHERE = {*(option for each in COMMANDS[""].params for option in each.opts), "-h", "--help"}
 OPTIONS = {
     name: EVERYWHERE | {option for each in command.params for option in (*each.opts, *each.secondary_opts)}

@@ -7,17 +7,16 @@ reached; uids and revisions come from the store.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import itertools
 import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Api, Revision
     from iogate.store.store import Store
 
+T = TypeVar("T")
 Completer = Callable[[typer.Context, str], list[tuple[str, str]]]
 
 BUDGET_S = 0.7
@@ -153,7 +153,7 @@ def _live_apis() -> list[Api]:
 def _live_revision() -> Revision | None:
     """Return the live revision; None if the store cannot be reached in time."""
     try:
-        return asyncio.run(asyncio.wait_for(_load_live(), BUDGET_S))
+        return _within_budget(_load_live())
     except Exception:  # noqa: BLE001 — the files are enough
         return None
 
@@ -206,14 +206,14 @@ def codes(incomplete: str) -> Iterator[tuple[str, str]]:
 def uids(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest uids of the newest runs in the store."""
     del incomplete
-    yield from asyncio.run(asyncio.wait_for(_newest_runs(), BUDGET_S))
+    yield from _within_budget(_newest_runs())
 
 
 @_completer
 def revisions(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest numbers of the revisions that the store keeps, newest first."""
     del incomplete
-    yield from asyncio.run(asyncio.wait_for(_kept_revisions(), BUDGET_S))
+    yield from _within_budget(_kept_revisions())
 
 
 async def _kept_revisions() -> list[tuple[str, str]]:
@@ -242,3 +242,13 @@ async def _open_store() -> Store:
     return await open_store(
         Session().store_url(settings), client_name="iogate-completion", project=settings.project
     )
+
+
+def _within_budget(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine.
+
+    Raises TimeoutError after BUDGET_S.
+    """
+    import asyncio
+
+    return asyncio.run(asyncio.wait_for(work, BUDGET_S))

@@ -6,15 +6,13 @@ live state names the store on stderr first.
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import getpass
 import inspect
 import os
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,7 +149,7 @@ def read_project_settings(
     return settings_module.read(files.values, os.environ, flags, place_of=files.place)
 
 
-_commands_by_format: dict[Output, list[str]] = {}
+_commands_by_format: dict[Output, dict[str, None]] = {}
 """Names of the commands that accept each format beyond the common ones."""
 
 
@@ -164,7 +162,7 @@ def command(
     to `Raises` is the help text of the command.
     """
     for each in formats:
-        _commands_by_format.setdefault(each, []).append(name)
+        _commands_by_format.setdefault(each, {})[name] = None
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -185,6 +183,8 @@ def command(
             session = Session(screen=screen, environment=environment or first.environment)
             result = function(session, **arguments)
             if inspect.iscoroutine(result):
+                import asyncio
+
                 asyncio.run(result)
 
         signature = inspect.signature(function, eval_str=True)
@@ -212,6 +212,7 @@ def command(
 
 def _unfit_format(chosen: Output, path: str, formats: tuple[Output, ...]) -> Misused:
     """Return the error of a format that the command at `path` does not have."""
+    import_module("iogate.cli.app").make_app()  # registers all commands, of which one was imported
     have = [f'"iogate {each}"' for each in _commands_by_format.get(chosen, ())]
     return Misused(
         f'-o {chosen}: "{path}" does not have this format; it has {listed((*COMMON_FORMATS, *formats))}',
@@ -226,6 +227,9 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def author() -> str:
     """Return `user@host`, which is recorded as the author of changes."""
+    import getpass
+    import socket
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container without a name for its user

@@ -66,8 +66,8 @@ from iogate.compiler.variables import embed
 from iogate.compiler.workflows import Workflows, children
 from iogate.documents import ApiDocument, Documents, WorkflowDocument
 from iogate.documents.api import Method
-from iogate.documents.loader import FOLDERS
 from iogate.documents.problems import Problem, in_order
+from iogate.documents.yaml.files import FOLDERS
 from iogate.functions import Registry
 from iogate.json_pointer import Pointer
 from iogate.json_values import JsonObject

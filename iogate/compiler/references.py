@@ -8,7 +8,7 @@ name that no workflow can have, so that a run pinned to its program is pinned to
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from iogate.compiler.openapi import Operation
 from iogate.compiler.variables import KEY
@@ -31,8 +31,13 @@ class References:
     """Values of the variables that the workflow reads as `$runtime.vars`; None: it reads none."""
 
 
+_NONE: Final = References()
+
+
 def join(definition: JsonObject, references: References) -> dict[str, Any]:
     """Return the program: the definition with its resolved references, if there are any."""
+    if references == _NONE:  # quicker to tell than to copy
+        return dict(definition)
     found = {name: value for name, value in asdict(references).items() if value}
     return {**definition, KEY: found} if found else dict(definition)
 

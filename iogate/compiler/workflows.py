@@ -44,6 +44,8 @@ class Workflows(Generic[_Document]):
         name, _, version = reference.partition(":")
         versions = self._versions.get(name, {})
         if not version:
+            if len(versions) == 1:
+                return f"{name}:{next(iter(versions))}"
             return f"{name}:{max(versions, key=precedence)}" if versions else None
         return reference if version in versions else None
 

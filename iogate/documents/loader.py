@@ -6,10 +6,9 @@ collected, and no problem ends the reading of other files.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -19,19 +18,18 @@ from iogate.documents.dsl import Workflow
 from iogate.documents.placeholders import make_api_placeholder, make_workflow_placeholder
 from iogate.documents.problems import Problem, in_order
 from iogate.documents.validation_messages import to_problems
-from iogate.documents.yaml.reader import MAX_PROBLEMS, Reading, read_file, read_text
+from iogate.documents.yaml.files import name_in_project
+from iogate.documents.yaml.project_reader import ProjectReader
+from iogate.documents.yaml.reader import MAX_PROBLEMS, Reading, read_text
 from iogate.messages import nearest, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from iogate.documents.validation_messages import Family
     from iogate.documents.yaml.nodes import Positions
     from iogate.documents.yaml.source import Source, Span
     from iogate.json_pointer import Pointer
-
-FOLDERS: Final = ("apis.d", "workflows.d")
-SUFFIXES: Final = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,23 +73,22 @@ class Documents:
 
 
 def load(
-    root: Path, paths: Sequence[Path] | None = None, edited: Mapping[str, str] | None = None
+    root: Path,
+    paths: Sequence[Path] | None = None,
+    edited: Mapping[str, str] | None = None,
+    reader: ProjectReader | None = None,
 ) -> Documents:
     """Read a project's two folders, or the files and folders given.
 
-    `edited` has texts to read instead of files, by the names of these files in problems.
+    `edited` has texts to read instead of files, by the names of these files in problems. `reader` reads these
+    files already.
     """
-    given = [root / folder for folder in FOLDERS if (root / folder).is_dir()] if paths is None else paths
     collected = _Collector(root)
-    seen: set[Path] = set()
-    for path in given:
-        for file in find_files(path, collected.add_unreadable_folder):
-            real = file.resolve()
-            if real not in seen:
-                seen.add(real)
-                name = name_in_project(file, root)
-                text = (edited or {}).get(name)
-                collected.add(read_file(file, name) if text is None else read_text(text, name))
+    with reader or ProjectReader(root, paths, edited) as files:
+        for reading in files.readings():
+            collected.add(reading)
+        for error in files.unreadable:
+            collected.add_unreadable_folder(error)
     return collected.documents()
 
 
@@ -100,29 +97,6 @@ def load_text(text: str, path: str = "document.yaml") -> Documents:
     collected = _Collector(Path())
     collected.add(read_text(text, path))
     return collected.documents()
-
-
-def find_files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
-    """Yield the YAML files of a folder and its subfolders, without hidden ones, or the file itself."""
-    if not path.is_dir():
-        yield path
-        return
-    for folder, folders, files in os.walk(path, onerror=on_error):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            file = Path(folder) / name
-            # A pipe or device would block; a broken link is read, and reported.
-            special = file.exists() and not file.is_file()
-            if name.endswith(SUFFIXES) and not name.startswith(".") and not special:
-                yield file
-
-
-def name_in_project(file: Path, root: Path) -> str:
-    """Return the name of the file in problems: its path within the project."""
-    # Absolute and not resolved: a link keeps its own name.
-    absolute, top = file.absolute(), root.absolute()
-    name = absolute.relative_to(top) if absolute.is_relative_to(top) else file
-    return name.as_posix().encode(errors="replace").decode()
 
 
 def detect_family(data: Any) -> Family | None:

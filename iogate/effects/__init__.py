@@ -12,8 +12,23 @@ result.
     document_fetcher             for the compiler, not for workflows
     gateway_client               for commands that call a gateway
     json_values                  validation of JSON values from outside
+
+The dispatcher is imported at its first use: it needs the HTTP client, which a command that only looks for the
+programs of workflows must not wait for.
 """
 
-from iogate.effects.dispatcher import EffectContext, Effects
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from iogate.effects.dispatcher import EffectContext, Effects
 
 __all__ = ["EffectContext", "Effects"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module("iogate.effects.dispatcher"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

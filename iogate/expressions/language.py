@@ -147,7 +147,7 @@ def check(text: str, variables: Iterable[str]) -> str | None:
 
 def prove_together(expressions: Iterable[tuple[str, frozenset[str]]]) -> None:
     """Compile many expressions with their variables at once, so that `check` is quick for the valid ones."""
-    stripped = ((text.strip(), variables) for text, variables in expressions)
+    stripped = {(text.strip(), variables): None for text, variables in expressions}
     prove(
         (text, _names(text, tuple(sorted(variables))))
         for text, variables in stripped

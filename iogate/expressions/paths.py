@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from iogate.json_values import type_name
@@ -60,6 +61,7 @@ class Path:
         return value
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Path | Constant | None:
     """Parse a plain path or literal; return None for text that only jq can evaluate."""
     text = text.strip()

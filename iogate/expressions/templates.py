@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from iogate.errors import WorkflowError
@@ -159,6 +160,12 @@ def plain_text(tree: Template | None) -> str | None:
 
 def whole(text: str) -> str | None:
     """Return the expression of a string that consists of one `${ … }` only; None otherwise."""
+    return _whole(text) if "${" in text else None
+
+
+@lru_cache(maxsize=4096)
+def _whole(text: str) -> str | None:
+    # The reader of a definition and the checks ask for the same texts, one after the other.
     stripped = text.strip()
     if not stripped.startswith("${"):
         return None
@@ -179,6 +186,8 @@ def loose_pieces(text: str) -> tuple[str | Template, ...]:
 
 def embedded(text: str) -> tuple[str, ...]:
     """Return the expressions in a string."""
+    if "${" not in text:
+        return ()
     return tuple(part.text for part in _parts(text) if isinstance(part, Expression))
 
 

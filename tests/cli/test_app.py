@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from iogate import __version__
 from iogate.cli import app, render
@@ -68,6 +70,29 @@ def test_a_settings_file_that_is_not_yaml_is_shown_with_a_caret(cli: Cli) -> Non
 def test_an_empty_settings_file_is_fine(cli: Cli) -> None:
     cli.write("iogate.yaml", "# nothing yet\n")
     cli("new", "api", "a/b")
+
+
+def test_each_module_of_commands_registers_the_names_that_it_is_imported_for() -> None:
+    for module, names in app._MODULES.items():
+        command: Any = typer.main.get_command(app.make_app(module))
+        assert tuple(command.commands) == names
+    folder = Path(app.__file__).parent
+    found = {
+        f"{file.parent.name}.{file.stem}"
+        for file in folder.glob("*/*.py")
+        if "def register(app: typer.Typer)" in file.read_text(encoding="utf-8")
+    }
+    assert found == set(app._MODULES)
+
+
+@pytest.mark.parametrize("arguments", [["validate"], ["-q", "-C", ".", "-o", "json", "--env", "x", "plan"]])
+def test_a_command_line_imports_the_module_of_its_command(arguments: list[str]) -> None:
+    assert app._home(arguments) == app._HOMES[arguments[-1]]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["plam"], ["-qC", "plan", "fmt"], ["-o"]])
+def test_all_commands_are_imported_where_the_command_is_not_certain(arguments: list[str]) -> None:
+    assert app._home(arguments) is None
 
 
 def test_an_interrupt_exits_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,4 +179,4 @@ def test_yaml_reads_back_as_it_was(value: dict[str, object]) -> None:
 
 
 def test_the_app_is_importable_without_running() -> None:
-    assert app.app.info.name == "iogate"
+    assert app.make_app().info.name == "iogate"

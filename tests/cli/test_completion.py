@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 from iogate.cli import completion
-from iogate.cli.app import app
+from iogate.cli.app import make_app
 from iogate.store.embedded.server import find_embedded
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, write_project
@@ -40,7 +40,7 @@ def typed(words: str) -> dict[str, str]:
 
 
 def context(**params: Any) -> typer.Context:
-    made = typer.Context(typer.main.get_command(app))
+    made = typer.Context(typer.main.get_command(make_app()))
     made.params = params
     return made
 

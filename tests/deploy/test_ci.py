@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from iogate.cli.app import app
+from iogate.cli.app import make_app
 from iogate.documents.yaml.reader import read_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ COMMANDS = [found for scripts in SCRIPTS.values() for script in scripts for foun
 
 def parse(arguments: list[str]) -> None:
     """Parse a command line without running it; raise what typer raises."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(make_app())
     rest = list(arguments)
     while (below := getattr(command, "commands", None)) is not None:
         command = below[rest.pop(0)]

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from iogate import errors
-from iogate.cli.app import INTERRUPTED, app
+from iogate.cli.app import INTERRUPTED, make_app
 from iogate.cli.session import CHANGES
 from tests.docs.pages import DOCS, names, rows, sections
 
@@ -29,7 +29,7 @@ def walk(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from walk(found, f"{name} {each}".strip())
 
 
-COMMANDS = dict(walk(typer.main.get_command(app)))
+COMMANDS = dict(walk(typer.main.get_command(make_app())))
 
 
 def options(command: Any) -> set[str]:

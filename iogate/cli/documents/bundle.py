@@ -77,22 +77,25 @@ def check_documents(
     files. Raises NotFound for a path that does not exist, and InvalidFiles for a lock file that cannot be
     read.
     """
-    from iogate import declarations
-    from iogate.cli.processes.tools import missing_tools
-    from iogate.compiler.compile import compile_documents
-    from iogate.compiler.resources import lock as locks
-    from iogate.documents import in_order, load
-    from iogate.documents.ignores import without_ignored
-    from iogate.functions import load as load_functions
-    from iogate.settings import Settings
+    from iogate.documents.yaml.project_reader import ProjectReader
 
     root = root or Path.cwd()
     for path in paths or ():
         if not path.exists():
             raise NotFound(f"{path}: no such file or folder")
-    lock = locks.load(root, mode)
-    with _garbage_kept():
-        documents = load(root, paths, edited)
+    with _garbage_kept(), ProjectReader(root, paths, edited).start() as reader:
+        # The models take longer to import than many files to read, which other processes do meanwhile.
+        from iogate import declarations
+        from iogate.cli.processes.tools import missing_tools
+        from iogate.compiler.compile import compile_documents
+        from iogate.compiler.resources import lock as locks
+        from iogate.documents import in_order, load
+        from iogate.documents.ignores import without_ignored
+        from iogate.functions import load as load_functions
+        from iogate.settings import Settings
+
+        lock = locks.load(root, mode)
+        documents = load(root, reader=reader)
     functions: Registry | None
     if settings is None:
         functions = None

@@ -55,7 +55,7 @@ def fmt(
         Refused: a file cannot be written.
     """
     from iogate.documents.formatter.files import format_file
-    from iogate.documents.loader import FOLDERS, find_files, name_in_project
+    from iogate.documents.yaml.files import FOLDERS, find_files, name_in_project
 
     if paths == [Path("-")]:
         _stdin(session, stdin_filename, check=check, diff=diff)

@@ -55,16 +55,17 @@ def missing_tools(definitions: Iterable[Definition]) -> Iterator[Problem]:
         return
     from iogate.effects.processes.interpreters import JAVASCRIPT
 
-    absent = {tool.about: tool for tool in (javascript(), containers()) if tool.path is None}
+    found: dict[str, Tool] = {}
     for document, task in started:
         match task.body:
             case Container():
-                tool, kind = absent.get("containers"), "container"
+                kind, find = "container", containers
             case Process(language=language) if language.lower() in JAVASCRIPT:
-                tool, kind = absent.get("javascript"), "script"
+                kind, find = "script", javascript
             case _:
                 continue
-        if tool is not None:
+        tool = found.get(kind) or found.setdefault(kind, find())
+        if tool.path is None:
             yield warning_at(
                 document,
                 (*task.location, "run", kind),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from iogate import expressions as language
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at
-from iogate.compiler.reader.index import Found
+from iogate.compiler.reader.index import Found, Strings
 from iogate.documents.problems import Problem
 from iogate.expressions.templates import whole
 from iogate.json_pointer import Pointer
@@ -24,8 +24,9 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
     del context
     if definition.language != "jq" or definition.loose:
         return  # in mode `loose`, what does not compile is text
-    document, unclosed = definition.document, dict(_unclosed(definition))
-    for found in expressions(definition):
+    document, strings = definition.document, _strings(definition)
+    unclosed = dict(strings.unclosed)
+    for found in strings.expressions:
         why = _verdict(found.text, found.variables)
         if why is not None and found.pointer not in unclosed:
             yield problem_at(
@@ -61,25 +62,24 @@ def _verdict(text: str, variables: frozenset[str]) -> str | None:
     return language.check(text, variables)
 
 
-def expressions(definition: Definition) -> tuple[Found, ...]:
+def expressions(definition: Definition) -> Sequence[Found]:
     """Return every expression of the definition, in typed properties also without `${ }`."""
+    return _strings(definition).expressions
+
+
+def literals(definition: Definition) -> Sequence[tuple[Pointer, str, frozenset[str]]]:
+    """Return each string without an expression where one may be, and the variables that it may name."""
+    return _strings(definition).literals
+
+
+def _strings(definition: Definition) -> Strings:
+    """Return the strings of the definition's values, which are read once for all checks."""
     index = definition.index
-    if index.expressions is None:
-        index.expressions = tuple(
-            found
-            for value in index.values
-            for found in _within(value.pointer, value.source, value.variables, typed=value.expression)
-        )
-    return index.expressions
-
-
-def literals(definition: Definition) -> Iterator[tuple[Pointer, str, frozenset[str]]]:
-    """Yield each string without an expression where one may be, and the variables that it may name."""
-    for value in definition.index.values:
-        for place, text in _strings(value.pointer, value.source):
-            evaluated = value.expression and place == value.pointer
-            if not evaluated and whole(text) is None and not language.embedded(text):
-                yield place, text, value.variables
+    if index.strings is None:
+        index.strings = Strings()
+        for value in index.values:
+            _read(index.strings, value.pointer, value.source, value.variables, typed=value.expression)
+    return index.strings
 
 
 def _hint(found: Found, why: str) -> str:
@@ -101,46 +101,36 @@ def _hint(found: Found, why: str) -> str:
     return ""
 
 
-def _within(
-    pointer: Pointer, value: object, variables: frozenset[str], *, typed: bool = False
-) -> Iterator[Found]:
-    match value:
-        case str():
-            inner = whole(value)
-            if inner is not None:
-                yield Found(pointer=pointer, text=inner, variables=variables)
-            elif typed:
-                yield Found(pointer=pointer, text=value, variables=variables)
-            else:
-                for text in language.embedded(value):
-                    yield Found(pointer=pointer, text=text, variables=variables, inside=value)
-        case Mapping():
-            for name, member in value.items():
-                yield from _within((*pointer, name), member, variables)
-        case list():
-            for index, element in enumerate(value):
-                yield from _within((*pointer, index), element, variables)
-
-
-def _unclosed(definition: Definition) -> Iterator[tuple[Pointer, str]]:
-    for value in definition.index.values:
-        for place, text in _strings(value.pointer, value.source):
-            if text.lstrip().startswith("${") and whole(text) is None and not language.embedded(text):
-                yield place, text
-
-
-def _strings(pointer: Pointer, value: object) -> Iterator[tuple[Pointer, str]]:
-    match value:
-        case str():
-            yield pointer, value
-        case Mapping():
-            for name, member in value.items():
-                yield from _strings((*pointer, name), member)
-        case list():
-            for index, element in enumerate(value):
-                yield from _strings((*pointer, index), element)
+def _read(
+    strings: Strings, pointer: Pointer, value: object, variables: frozenset[str], *, typed: bool = False
+) -> None:
+    """Add the strings of a value, which is an expression as a whole if it is `typed`."""
+    if isinstance(value, str):
+        inner = whole(value)
+        if inner is not None:
+            strings.expressions.append(Found(pointer=pointer, text=inner, variables=variables))
+            return
+        inside = language.embedded(value)
+        if typed:
+            strings.expressions.append(Found(pointer=pointer, text=value, variables=variables))
+        elif not inside:
+            strings.literals.append((pointer, value, variables))
+        else:
+            strings.expressions += [
+                Found(pointer=pointer, text=text, variables=variables, inside=value) for text in inside
+            ]
+        if not inside and value.lstrip().startswith("${"):
+            strings.unclosed.append((pointer, value))
+    elif isinstance(value, dict | Mapping):
+        for name, member in value.items():
+            _read(strings, (*pointer, name), member, variables)
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            _read(strings, (*pointer, index), element, variables)
 
 
 def holds_expression(value: object) -> bool:
     """Tell whether evaluating `value` may give something other than itself."""
-    return any(True for _ in _within((), value, frozenset()))
+    strings = Strings()
+    _read(strings, (), value, frozenset())
+    return bool(strings.expressions)

@@ -71,6 +71,17 @@ class Found:
     """The whole string where the expression is only a part of it."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Strings:
+    """Strings of the values of a definition, in their order."""
+
+    expressions: list[Found] = field(default_factory=list)
+    literals: list[tuple[Pointer, str, frozenset[str]]] = field(default_factory=list)
+    """Strings without an expression, and the variables that one could name."""
+    unclosed: list[tuple[Pointer, str]] = field(default_factory=list)
+    """Strings that begin like an expression and do not end like one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """The tasks of one list: the scope of their names and of `then`."""
@@ -150,8 +161,8 @@ class Index:
     events: list[Located[JsonObject]] = field(default_factory=list)
     """Attributes of events that are filtered or emitted."""
 
-    expressions: tuple[Found, ...] | None = None
-    """Expressions in the values; None until a check asks for them."""
+    strings: Strings | None = None
+    """Strings of the values; None until a check asks for them."""
 
     def resources_of(self, *kinds: str) -> Iterator[Located[Resource]]:
         return (each for each in self.resources if each.element.kind in kinds)

@@ -42,6 +42,11 @@ class Reading:
     """False for a text without faults whose tree nothing has asked for."""
 
     @property
+    def has_no_fault(self) -> bool:
+        """True if only the data was read, since nothing in the text is unusual."""
+        return not self._composed
+
+    @property
     def root(self) -> Node | None:
         """Tree with the positions of the data; None if the file could not be read."""
         if not self._composed:
