@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,17 +55,32 @@ def sent_target(path: str) -> str:
     return URL(path).raw_path_qs
 
 
+def _trusting(certificate: str) -> aiohttp.TCPConnector:
+    """Return a connector that trusts exactly the certificates in a file. Raises Unreachable without it."""
+    try:
+        context = ssl.create_default_context(cafile=certificate)
+    except OSError as error:
+        raise Unreachable(f"cannot read the certificate {certificate}: {error.strerror}") from error
+    context.check_hostname = False  # it is the gateway of this machine, under an address of this machine
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    return aiohttp.TCPConnector(ssl=context)
+
+
 class GatewayClient:
     """HTTP client for one gateway's base URL; an async context manager."""
 
-    def __init__(self, base_url: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, base_url: str, *, timeout_s: float = 30.0, certificate: str | None = None) -> None:
+        """`certificate`: PEM file with the only certificates to trust, whatever names they have."""
         self._base_url = base_url.rstrip("/")
+        self._certificate = certificate
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": f"iogate/{iogate.__version__}"}
+            connector=None if self._certificate is None else _trusting(self._certificate),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"iogate/{iogate.__version__}"},
         )
         return self
 

@@ -11,7 +11,7 @@ import gc
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -20,11 +20,13 @@ from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, sockets
 from iogate.gateway.authentication.links import Links
 from iogate.gateway.calls.call_handler import CallHandler
+from iogate.gateway.certificates import Certificates
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.client_address import TrustedProxies
 from iogate.gateway.http.hosts import Hosts
 from iogate.gateway.http.origins import Origins
+from iogate.gateway.idle_connections import IdleConnections
 from iogate.gateway.observability.shared_metrics import SharedMetrics
 from iogate.gateway.refresh import Refresher
 from iogate.gateway.runs.run_stream import Streams
@@ -66,13 +68,14 @@ async def run(chosen: Settings) -> None:
     Raises Misused if `link_key` is missing.
     """
     bracketed = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
+    scheme = "https" if chosen.tls else "http"
     key = trust.link_key(chosen)
     if key is None:
         raise missing("a gateway signs the runs that it accepts")
     state = GatewayState(
         links=Links(key, chosen.previous_link_keys),
         loopback=is_loopback(chosen.host),
-        public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
+        public_url=chosen.public_url or f"{scheme}://{bracketed}:{chosen.port}",
         access_log=AccessLog(chosen.access_log),
         hosts=Hosts(
             chosen.hosts,
@@ -92,7 +95,12 @@ async def run(chosen: Settings) -> None:
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
     application = app.build(state, CallHandler(state, refresher, UidSource()))
+    serving: Any = application
     background = [asyncio.create_task(refresher.run(), name="refresh")]
+    if chosen.http2:
+        idle = IdleConnections(listening.getsockname()[1])
+        serving = idle.counting(application)
+        background.append(asyncio.create_task(idle.run(), name="idle connections"))
     if chosen.gateways > 1:
         folder = chosen.data_dir / "metrics" / str(listening.getsockname()[1])
         state.shared = SharedMetrics(folder, state.snapshot)
@@ -108,7 +116,13 @@ async def run(chosen: Settings) -> None:
     )
     try:
         await process.serve(
-            application, listening, state.drain, grace_s=chosen.drain_timeout, background=background
+            serving,
+            listening,
+            state.drain,
+            grace_s=chosen.drain_timeout,
+            background=background,
+            http2=chosen.http2,
+            certificates=Certificates(chosen.tls) if chosen.tls else None,
         )
     finally:
         for task in background:

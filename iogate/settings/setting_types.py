@@ -163,6 +163,15 @@ VARS: Final[ValueType[Mapping[str, Any]]] = ValueType(
 """Values for expressions: any JSON, by name."""
 LINK_KEY: Final = pattern("text of at least 32 characters", r"(?s).{32,}")
 TEXT: Final = pattern("text that is not empty", r"(?s).*\S.*")
+TLS: Final[ValueType[Mapping[str, str]]] = record(
+    {
+        "cert": Key(type=TEXT, description="PEM file: the certificate of the gateway, then its chain."),
+        "key": Key(type=TEXT, description="PEM file: the key of the certificate, without a passphrase."),
+    },
+    lambda **given: dict(given),
+    near={"certificate": "cert", "crt": "cert", "chain": "cert", "private_key": "key"},
+)
+"""Files of a certificate and its key."""
 URL: Final = pattern("a URL with http:// or https://", URL_PATTERN)
 VARIABLES: Final = distinct(
     pattern("a name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*\*?"),

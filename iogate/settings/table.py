@@ -26,11 +26,12 @@ from iogate.settings.setting_types import (
     PROCESS_LIMITS,
     REFERENCE,
     TEXT,
+    TLS,
     URL,
     VARIABLES,
     VARS,
 )
-from iogate.value_types.scalars import choice, duration, number, pattern, size, size_or_share, text
+from iogate.value_types.scalars import boolean, choice, duration, number, pattern, size, size_or_share, text
 from iogate.value_types.structures import ValueType, deferred, distinct, map_of
 
 
@@ -92,6 +93,12 @@ class Settings:
         default="127.0.0.1",
     )
     port: int = _setting(number(1, 65535), "Port that the gateway listens on.", default=8000)
+    tls: Mapping[str, str] | None = _setting(
+        TLS, "Certificate, with its chain, and key of the gateway, for HTTPS."
+    )
+    http2: bool = _setting(
+        boolean(), "Whether the gateway speaks HTTP/2 in addition to HTTP/1.1.", default=False
+    )
     public_url: str | None = _setting(URL, "URL under which callers reach the gateway.")
     hosts: tuple[str, ...] = _setting(
         distinct(

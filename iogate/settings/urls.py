@@ -16,7 +16,13 @@ def gateway_url(settings: Settings) -> str:
     if settings.public_url:
         return settings.public_url
     bracketed = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{EVERYWHERE.get(settings.host, bracketed)}:{settings.port}"
+    scheme = "https" if settings.tls else "http"
+    return f"{scheme}://{EVERYWHERE.get(settings.host, bracketed)}:{settings.port}"
+
+
+def own_certificate(settings: Settings) -> str | None:
+    """Return the file of the gateway's certificate, if callers do not reach it by a `public_url`."""
+    return None if settings.public_url or not settings.tls else settings.tls["cert"]
 
 
 def is_loopback(host: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -396,6 +397,59 @@ async def test_a_client_that_sends_12_mib_before_it_reads_gets_the_413(client: h
     assert json.loads(content)["response"]["error"]["code"] == "requestError.tooLarge"
     status, _ = await asyncio.to_thread(_urlopen, f"{client.base_url}/v1/api/t/t/async", 12 * 1024 * 1024)
     assert status == 401
+    status, _ = await asyncio.to_thread(_urlopen, f"{client.base_url}/v1/api/no/such/async", 12 * 1024 * 1024)
+    assert status == 404
+
+
+def _post(port: int, path: str, size: int, *, waits: bool) -> tuple[int, bool]:
+    """Send one POST with http.client; return its status, and whether the gateway said 100 Continue."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Length", str(size))
+    if waits:
+        connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    continued = False
+    if waits:
+        # http.client skips a 100, so it is read here.
+        assert connection.sock is not None
+        first = connection.sock.recv(12, socket.MSG_PEEK)
+        continued = first == b"HTTP/1.1 100"
+    if continued or not waits:
+        connection.send(b" " * size)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return response.status, continued
+
+
+async def test_expect_100_continue_is_answered_before_the_body(client: httpx.AsyncClient) -> None:
+    port = client.base_url.port or 0
+    for path, size, waits, expected in (
+        ("/v1/api/a/b/async", 2, True, (202, True)),
+        ("/v1/api/a/b/async", 5_000_000, True, (413, False)),
+        ("/v1/api/t/t/async", 2, True, (401, False)),
+        ("/v1/api/no/such/async", 2, True, (404, False)),
+        ("/v1/api/a/b/async", 5_000_000, False, (413, False)),
+    ):
+        assert await asyncio.to_thread(_post, port, path, size, waits=waits) == expected, (path, size, waits)
+
+
+async def test_head_is_get_without_a_body_and_starts_no_run(client: httpx.AsyncClient, store: Store) -> None:
+    before = sum((await store.runs.counts()).values())
+    for path in ("/health/live", "/health/ready", "/openapi.json", "/docs", "/metrics"):
+        head, get = await client.head(path), await client.get(path)
+        assert (head.status_code, head.content) == (200, b""), path
+        assert head.headers["content-type"] == get.headers["content-type"]
+    assert (await client.head("/openapi.json")).headers["etag"] == (
+        await client.get("/openapi.json")
+    ).headers["etag"]
+    refused = await client.head("/v1/api/a/b/async")
+    assert (refused.status_code, refused.headers["allow"], refused.content) == (405, "GET, POST", b"")
+    assert sum((await store.runs.counts()).values()) == before
+    uid = (await client.post("/v1/api/a/b/async")).json()["response"]["uid"]
+    shown = await client.head(f"/v1/runs/{uid}")
+    assert (shown.status_code, shown.content) == (200, b"")
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends such connections")

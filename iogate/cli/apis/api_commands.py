@@ -134,6 +134,8 @@ async def call(
         Refused, Unreachable: the gateway rejects the call or cannot be reached.
         RunFailed, StillRunning: the run that was waited for faulted, or has not ended.
     """
+    from iogate.settings.urls import own_certificate
+
     if from_run is not None and input_ is not None:
         raise Misused("--from-run and --input cannot be combined")
     settings = session.settings()
@@ -146,7 +148,9 @@ async def call(
         else:
             value = read_input(input_)
         given = dict(parse_pair(each, "--header", ":") for each in header or ())
-        response = await send_call(await live_gateway_url(store, settings), known, value, given, get=get)
+        url = await live_gateway_url(store, settings)
+        trusted = own_certificate(settings)
+        response = await send_call(url, known, value, given, get=get, certificate=trusted)
         uid = accepted_uid(response, api)
         if not wait:
             session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
@@ -156,8 +160,12 @@ async def call(
     raise_for_outcome(run, limit)
 
 
-async def send_call(url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Response:
+async def send_call(
+    url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool, certificate: str | None = None
+) -> Response:
     """Send one request to the gateway; headers of the user replace the API's credentials.
+
+    `certificate`: file with the only certificates to trust.
 
     Raises:
         Misused: the input of a GET is not an object.
@@ -176,7 +184,7 @@ async def send_call(url: str, api: Api, value: Any, given: Mapping[str, str], *,
             {name: each if isinstance(each, str) else json.dumps(each) for name, each in value.items()}
         )
     headers = add_credentials(api, Outgoing(verb=verb, path=path, body=body, url=url, headers=given))
-    async with GatewayClient(url) as client:
+    async with GatewayClient(url, certificate=certificate) as client:
         return await client.request(verb, path, headers=headers, body=body or None)
 
 

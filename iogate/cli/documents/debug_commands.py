@@ -26,7 +26,7 @@ from iogate.cli.render import Output, Screen, prints_to_stderr, write_stderr
 from iogate.cli.runs.run_display import LiveDisplay
 from iogate.cli.session import Session, command
 from iogate.errors import IogateError, Misused, Refused, Unreachable
-from iogate.settings.urls import is_loopback
+from iogate.settings.urls import is_loopback, own_certificate
 from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def debug(
     )
     given = dict(parse_pair(each, "--header", ":") for each in header or ())
     write_stderr(f"gateway: {url}", style="bright_black")
-    async with GatewayClient(url) as client:
+    async with GatewayClient(url, certificate=own_certificate(settings)) as client:
         results = [await _replay_live(session.screen, client, url, case, given, timeout_s) for case in chosen]
     cases.report_results(session.screen, "debug", results)
 

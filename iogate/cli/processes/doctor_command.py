@@ -29,7 +29,7 @@ from iogate.cli.revisions.status_command import describe_refusals
 from iogate.cli.session import NO_STORE, Session, command
 from iogate.errors import InvalidFiles, IogateError, Unreachable
 from iogate.settings import LINK_KEY_FILE, permissions
-from iogate.settings.urls import is_loopback
+from iogate.settings.urls import gateway_url, is_loopback
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
@@ -154,7 +154,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 about="public_url",
                 verdict="warning",
-                message=f"not set: links start with http://{settings.host}:{settings.port}",
+                message=f"not set: links start with {gateway_url(settings)}",
                 hint="set public_url to the address that callers use",
             )
     key = settings.data_dir / LINK_KEY_FILE

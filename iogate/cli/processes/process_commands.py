@@ -350,12 +350,19 @@ class _Parent:
 
 @asynccontextmanager
 async def _listen(settings: Settings, parts: _Parts) -> AsyncIterator[tuple[int, ...]]:
-    """Open the gateways' socket in the parent, so that pending connections survive a gateway."""
+    """Open the gateways' socket in the parent, so that pending connections survive a gateway.
+
+    Raises Unusable for a certificate that the gateways could not use.
+    """
     if not parts.gateways:
         yield ()
         return
+    from iogate.gateway.certificates import Certificates
     from iogate.gateway.sockets import PortTaken, listen
 
+    if settings.tls:
+        # Here, so that the message is that of the command, not of a gateway that is started again and again.
+        await asyncio.to_thread(Certificates(settings.tls).load)
     until = time.monotonic() + PORT_S
     while True:
         try:

@@ -23,6 +23,7 @@ from iogate.gateway.authentication.signatures import Signed
 from iogate.gateway.calls import signed_calls
 from iogate.gateway.calls.routes import Release, Route, Table
 from iogate.gateway.http import responses
+from iogate.gateway.http.body import drain_before_error
 from iogate.gateway.http.exchange import Exchange
 from iogate.gateway.http.origins import CROSS_ORIGIN
 from iogate.gateway.http.responses import ErrorResponse, Response
@@ -77,13 +78,18 @@ class CallHandler:
         state = self._state
         table = state.table
         if table is None:
-            return responses.NO_REVISION.send(state.access_log.logging_send(request, send))
+            return self._refuse(request, send, responses.NO_REVISION)
         found = table.paths.get(request.raw_path)
         if found is None:
-            return responses.NO_ROUTE.send(state.access_log.logging_send(request, send))
+            return self._refuse(request, send, responses.NO_ROUTE)
         route = found[0]
         handled = self._handle(request, table)
         return self._exchange.respond(request, send, handled, route.counts, route.api.id)
+
+    async def _refuse(self, request: Request, send: Send, response: ErrorResponse) -> None:
+        """Refuse a call that belongs to no API."""
+        await drain_before_error(request, response)
+        await response.send(self._state.access_log.logging_send(request, send))
 
     async def _handle(self, request: Request, table: Table) -> Response:
         admitted = await self.admit(request, table)

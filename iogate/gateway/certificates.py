@@ -1,0 +1,157 @@
+"""Certificate and key of the gateway's own TLS: read, checked, and watched for their replacement.
+
+Used by `__main__`, `process` and the commands that start gateways. The server ends its process if it cannot
+use a file, so it gets copies of what was checked, in memory. Invariants: it only gets a pair that a trial in
+another process has used; no message contains a part of the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from iogate.errors import Misused
+
+TRIAL_S: Final = 30.0
+KINDS: Final = "RSA of 2048 to 4096 bits, ECDSA with P-256 or P-384, or Ed25519"
+_Signature = tuple[tuple[int, int, int], ...]
+
+
+class Unusable(Misused):
+    """The certificate and key of the setting `tls` cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Contents of a certificate file, with its chain, and of the file of its key."""
+
+    cert: bytes
+    key: bytes = field(repr=False)
+
+
+class Certificates:
+    """The two files of the setting `tls`."""
+
+    def __init__(self, tls: Mapping[str, Any]) -> None:
+        self.cert, self.key = Path(tls["cert"]), Path(tls["key"])
+        self._used: _Signature = ()
+        self._last: _Signature = ()
+
+    def load(self) -> Pair:
+        """Return the checked contents. Raises Unusable if they are missing or do not belong together."""
+        self._used = self._last = self._signature()
+        pair = Pair(cert=_read(self.cert, "cert"), key=_read(self.key, "key"))
+        with as_files(pair) as (cert, key):
+            self._check(cert, key)
+            _try(cert, key, self.cert)
+        return pair
+
+    def have_changed(self) -> bool:
+        """Tell whether the files were replaced since `load`, and not since the last look.
+
+        Tools replace one file after the other.
+        """
+        now = self._signature()
+        settled, self._last = now == self._last, now
+        return settled and now != self._used
+
+    def _signature(self) -> _Signature:
+        found = []
+        for path in (self.cert, self.key):
+            with contextlib.suppress(OSError):
+                state = path.stat()
+                found.append((state.st_ino, state.st_size, state.st_mtime_ns))
+        return tuple(found)
+
+    def _check(self, cert: str, key: str) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(cert, key, password=_refuse_passphrase)
+        except _Encrypted:
+            raise Unusable(
+                f"tls.key: {self.key} is encrypted", hint="write the key without a passphrase, mode 0600"
+            ) from None
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                raise Unusable(
+                    f"tls.key: {self.key} is not the key of the first certificate in {self.cert}",
+                    hint="put the certificate of the gateway first, then its chain",
+                ) from None
+            raise Unusable(
+                f"tls: {self.cert} and {self.key} are not a certificate and its key in PEM",
+                hint="cert has BEGIN CERTIFICATE, key has BEGIN PRIVATE KEY",
+            ) from None
+
+
+class _Encrypted(Exception):
+    """A key has a passphrase."""
+
+
+def _refuse_passphrase() -> str:
+    raise _Encrypted
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unusable(
+            f"tls.{name}: cannot read {path}: {error.strerror}",
+            hint="name a file that the user of the gateway can read",
+        ) from None
+
+
+@contextmanager
+def as_files(pair: Pair) -> Iterator[tuple[str, str]]:
+    """Yield paths with the contents of a pair, which nobody else can change: in memory where possible."""
+    if hasattr(os, "memfd_create"):
+        numbers = [os.memfd_create("tls", 0) for _ in range(2)]
+        try:
+            for number, content in zip(numbers, (pair.cert, pair.key), strict=True):
+                os.write(number, content)
+            yield f"/proc/self/fd/{numbers[0]}", f"/proc/self/fd/{numbers[1]}"
+        finally:
+            for number in numbers:
+                os.close(number)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in ("cert", "key")]
+        for path, content in zip(paths, (pair.cert, pair.key), strict=True):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        yield str(paths[0]), str(paths[1])
+
+
+def _try(cert: str, key: str, shown: Path) -> None:
+    """Start a server with these files in another process, which an unusable file ends."""
+    numbers = [int(path.rpartition("/")[2]) for path in (cert, key) if path.startswith("/proc/self/fd/")]
+    command = [sys.executable, "-m", "iogate.gateway.certificates", cert, key]
+    ran = subprocess.run(  # noqa: S603 - our own module
+        command, pass_fds=numbers, capture_output=True, timeout=TRIAL_S, check=False
+    )
+    if ran.returncode:
+        raise Unusable(
+            f"tls: the server cannot use {shown} with its key", hint=f"use a key of a supported kind: {KINDS}"
+        )
+
+
+async def _serve_once(cert: str, key: str) -> None:
+    """Start and drop a server with these files; an unusable one ends the process."""
+    from iogate.gateway.process import trial_server  # noqa: PLC0415 - only in the trial's own process
+
+    await trial_server(cert, key)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve_once(*sys.argv[1:3]))
+    os._exit(0)
