@@ -6,12 +6,15 @@ documents. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 Pointer: TypeAlias = tuple[str | int, ...]
 """Path of names and indexes from the root of a document."""
+
+_INDEX: Final = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def escape(name: str) -> str:
@@ -27,6 +30,27 @@ def unescape(token: str) -> str:
 def join(path: Iterable[str | int]) -> str:
     """Return the pointer of a path of names and indexes, `/do/0/a`; the empty text for the root."""
     return "".join(f"/{escape(str(step))}" for step in path)
+
+
+def parse(pointer: str) -> tuple[str, ...]:
+    """Return the reference tokens of a valid pointer, unescaped."""
+    return tuple(unescape(token) for token in pointer.split("/")[1:])
+
+
+def find(document: Any, tokens: Iterable[str]) -> Any:
+    """Return the value at the reference tokens of a pointer.
+
+    Raises LookupError if the document has no such place.
+    """
+    value = document
+    for token in tokens:
+        if isinstance(value, Mapping) and token in value:
+            value = value[token]
+        elif isinstance(value, list) and _INDEX.fullmatch(token) and int(token) < len(value):
+            value = value[int(token)]
+        else:
+            raise LookupError(token)
+    return value
 
 
 def value_at(document: Any, path: Iterable[str | int]) -> Any:
@@ -47,13 +71,4 @@ def resolve_fragment(document: Any, fragment: str) -> Any:
     """
     if fragment != "#" and not fragment.startswith("#/"):
         raise LookupError(fragment)
-    value = document
-    for token in fragment.split("/")[1:]:
-        step = unescape(unquote(token))
-        if isinstance(value, Mapping) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            raise LookupError(fragment)
-    return value
+    return find(document, (unescape(unquote(token)) for token in fragment.split("/")[1:]))

@@ -17,6 +17,7 @@ import msgspec
 from iogate.auth.stored import stored
 from iogate.compiler import features, schedules
 from iogate.compiler.broken_files import BrokenFiles
+from iogate.compiler.call_rules import compile_idempotency
 from iogate.compiler.checks import (
     authentications,
     calls,
@@ -55,7 +56,6 @@ from iogate.compiler.revision import (
     RETENTION_S,
     Api,
     Bundle,
-    Idempotency,
     Limits,
     Revision,
     Workflow,
@@ -314,7 +314,7 @@ class _Compiler:
         accepted = method.auth.accepted
         if resolved is None or accepted is None:
             return None
-        limits, idempotency = method.limits, method.idempotency
+        limits = method.limits
         return Api(
             id=identity,
             description=method.description or "",
@@ -328,9 +328,7 @@ class _Compiler:
             input_from=input_.from_ if input_ is not None else "body",
             input_schema=schema,
             limits=Limits(**limits.model_dump()) if limits is not None else Limits(),
-            idempotency=Idempotency(header=idempotency.header, ttl_s=idempotency.ttl)
-            if idempotency is not None
-            else Idempotency(),
+            idempotency=compile_idempotency(method.idempotency),
             timeout_s=method.timeout,
             retention_s=method.retention if method.retention is not None else RETENTION_S,
             record=msgspec.UNSET if method.record is None or method.record == "errors" else method.record,

@@ -22,6 +22,8 @@ Verb = Literal["GET", "POST"]
 Record = Literal["errors", "all", "none"]
 """Tasks whose input and output the journal of a run keeps."""
 
+DEFAULT_HEADER = "Idempotency-Key"
+"""Header of the idempotency key where the API names neither a header nor a pointer."""
 RETENTION_S = 604_800.0
 """How long a finished run is kept where its API does not say: seven days."""
 
@@ -40,8 +42,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
-    header: str = "Idempotency-Key"
+    header: str | None = DEFAULT_HEADER
+    """None: the key is only at `pointer`."""
     ttl_s: float = 86_400.0
+    pointer: str | msgspec.UnsetType = msgspec.UNSET
+    """Place of the key in the input, as a JSON Pointer."""
+    required: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    """Whether a call without a key is refused. Absent, like `pointer`, so that earlier digests stay valid."""
+
+    @property
+    def key_pointer(self) -> str | None:
+        """The value of `pointer`, with its default."""
+        return None if isinstance(self.pointer, msgspec.UnsetType) else self.pointer
+
+    @property
+    def is_required(self) -> bool:
+        """The value of `required`, with its default."""
+        return self.required is True
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,6 +20,7 @@ _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
 _INTERVAL: Final = interval()
 _SIZE: Final = size()
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+POINTER_PATTERN: Final = "(?:/(?:[^~/]|~[01])*)+"
 RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
 
 
@@ -79,6 +80,12 @@ Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema({"type": "integer
 FreeMap = Annotated[dict[str, Any], IsMapping]
 TextMap = Annotated[dict[str, Text], IsMapping]
 TextList = Annotated[list[Text], IsList]
+JsonPointer = Annotated[
+    Text,
+    AfterValidator(matching(POINTER_PATTERN, "a JSON Pointer such as /id or /customer/id")),
+    WithJsonSchema({"type": "string", "pattern": f"^{POINTER_PATTERN}$", "examples": ["/id"]}),
+]
+"""Place in a JSON value, below its root."""
 
 
 def parse_rate(text: str) -> float | None:

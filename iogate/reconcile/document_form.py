@@ -56,7 +56,14 @@ def api_form(api: Api) -> dict[str, Any]:
                 "running": limits.running,
             }
         ),
-        "idempotency": {"header": api.idempotency.header, "ttl": format_seconds(api.idempotency.ttl_s)},
+        "idempotency": _present(
+            {
+                "header": api.idempotency.header,
+                "pointer": api.idempotency.key_pointer,
+                "ttl": format_seconds(api.idempotency.ttl_s),
+                "required": api.idempotency.is_required or None,
+            }
+        ),
         "timeout": None if api.timeout_s is None else format_seconds(api.timeout_s),
         "retention": format_seconds(api.retention_s),
         "record": api.records,

@@ -139,6 +139,8 @@ def _method(bundle: Bundle, api: Api) -> dict[str, Any]:
         form[name] = {key: value for key, value in form[name].items() if value != default[name].get(key)}
         if not form[name]:
             del form[name]
+    if api.idempotency.key_pointer is not None and api.idempotency.header is not None:
+        form["idempotency"]["header"] = api.idempotency.header  # beside a pointer it has no default
     return {name: value for name, value in form.items() if value != _DEFAULTS.get(name, _ALWAYS)}
 
 

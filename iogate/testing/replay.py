@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from iogate.errors import NotFound, for_operators, same_type
+from iogate.gateway.calls import call_keys
 from iogate.gateway.calls.routes import Route, Shared
 from iogate.gateway.http.request import Request
 from iogate.gateway.http.responses import HTTPError, not_allowed, too_large
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation import call_input as content
+from iogate.gateway.validation.call_input import Input
+from iogate.gateway.validation.input_keys import text_at
 from iogate.testing.comparison import differences
 from iogate.testing.harness import Harness
 from iogate.testing.outcome import Outcome
@@ -130,7 +133,11 @@ def input_of(api: Api, sent: Sent, root: Path) -> Any:
         method=sent.verb, query=sent.query.encode(), raw_headers=raw, headers=dict(raw), body=body
     )
     route = Route(api, counts=Counts(), shared=Shared(root=root))
-    return content.value(content.sent(route, request), route.schema)
+    value = content.value(content.sent(route, request), route.schema)
+    if route.keys is not None and call_keys.header_key(route.idempotency_header, request) is None:
+        keys = tuple(text_at(value, pointer) for pointer in route.pointers)
+        call_keys.other_key(route.keys, Input(json=b"", fingerprint="", keys=keys), None)
+    return value
 
 
 def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:

@@ -95,7 +95,6 @@ def test_every_form_of_a_secret_is_documented(source: str) -> None:
     [
         ("Limits", "body", "1MiB"),
         ("Limits", "queued", str(api.Limits().queued)),
-        ("Idempotency", "header", api.Idempotency().header),
         ("Idempotency", "ttl", "24h"),
         ("Method", "retention", "7d"),
     ],

@@ -121,7 +121,7 @@ methods:
     assert limits_of(own) == (65_536, 50.0, 10_000, None), "limits add up key by key"
     assert own.metadata == {"owner": "y", "tier": 1}
     assert own.idempotency is not None
-    assert (own.idempotency.header, own.idempotency.ttl) == ("Idempotency-Key", 3600.0)
+    assert (own.idempotency.header, own.idempotency.ttl) == (None, 3600.0)
 
 
 def limits_of(method: Method) -> tuple[int, float | None, int, int | None]:

@@ -84,7 +84,15 @@ methods = st.fixed_dictionaries(
                 "running": st.integers(1, 9),
             },
         ),
-        "idempotency": st.fixed_dictionaries({}, optional={"header": st.just("X-Key"), "ttl": durations}),
+        "idempotency": st.fixed_dictionaries(
+            {},
+            optional={
+                "header": st.sampled_from(["X-Key", "Idempotency-Key"]),
+                "pointer": st.sampled_from(["/id", "/a~1b/0"]),
+                "ttl": durations,
+                "required": st.booleans(),
+            },
+        ),
         "timeout": durations,
         "retention": durations,
         "protect": st.booleans(),

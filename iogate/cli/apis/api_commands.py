@@ -325,7 +325,12 @@ def api_details_json(api: Api) -> dict[str, Any]:
             "queued": api.limits.queued,
             "running": api.limits.running,
         },
-        "idempotency": {"header": api.idempotency.header, "ttlS": api.idempotency.ttl_s},
+        "idempotency": {
+            "header": api.idempotency.header,
+            "pointer": api.idempotency.key_pointer,
+            "ttlS": api.idempotency.ttl_s,
+            "required": api.idempotency.is_required,
+        },
         "timeoutS": api.timeout_s,
         "retentionS": api.retention_s,
         "record": api.records,

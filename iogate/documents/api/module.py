@@ -21,6 +21,7 @@ from iogate.documents.field_types import (
     FreeMap,
     IsList,
     IsMapping,
+    JsonPointer,
     Positive,
     Rate,
     Seconds,
@@ -114,9 +115,16 @@ class Limits(StrictModel):
 
 
 class Idempotency(StrictModel):
-    header: _HeaderName = "Idempotency-Key"
+    near: ClassVar = {"key": "pointer", "path": "pointer", "mandatory": "required"}
+
+    header: Maybe[_HeaderName] = None
+    """Header with the key; absent: `Idempotency-Key`, unless `pointer` is given."""
+    pointer: Maybe[JsonPointer] = None
+    """Place of the key in the input; a key in the header has precedence."""
     ttl: Seconds = 86_400.0
     """How long a key is remembered."""
+    required: Flag = False
+    """Whether a call without a key is refused."""
 
 
 class Method(StrictModel):

@@ -20,7 +20,7 @@ import msgspec
 
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway.authentication.signatures import Signed
-from iogate.gateway.calls import signed_calls
+from iogate.gateway.calls import call_keys, signed_calls
 from iogate.gateway.calls.routes import Release, Route, Table
 from iogate.gateway.http import responses
 from iogate.gateway.http.body import drain_before_error
@@ -153,18 +153,22 @@ class CallHandler:
         Raises HTTPError: the 4xx or 503 of the validation.
         """
         route, validation = admitted.route, self._state.validation
-        key = call_input.check_key(route.idempotency_header, request)
-        signed = admitted.signed if key is None else None
+        given, rules = call_keys.header_key(route.idempotency_header, request), route.keys
+        signed = admitted.signed if given is None else None
         if signed is None:
             sent = call_input.sent(route, request)
         else:
             sent = call_input.sent(route, request, delivery=signed.member)
-        value = validation.input_now(route, sent, fingerprint=key is not None)
+        compared = given is not None or rules is not None
+        value = validation.input_now(route, sent, fingerprint=compared)
         if value is None:
-            value = await validation.input(route, sent, request, fingerprint=key is not None)
-        if signed is not None:
-            # Attempts of one delivery may differ: Stripe counts its receivers in them.
-            key = signed_calls.delivery_key(signed.delivery or value.delivery)
+            value = await validation.input(route, sent, request, fingerprint=compared)
+        key, fingerprint = given, value.fingerprint
+        if given is None and (rules is not None or signed is not None):
+            delivery = (
+                None if signed is None else signed_calls.delivery_key(signed.delivery or value.delivery)
+            )
+            key, fingerprint = call_keys.other_key(rules, value, delivery)
         api = route.api
         intake = self._state.intake
         if intake is None:
@@ -182,7 +186,7 @@ class CallHandler:
             timeout_s=api.timeout_s,
             idempotency_key=key,
             idempotency_ttl_s=api.idempotency.ttl_s,
-            fingerprint=value.fingerprint,
+            fingerprint=fingerprint,
         )
         try:
             verdict = await intake.accept(run)
@@ -252,7 +256,7 @@ def _refused(route: Route, refusal: Refusal) -> Response:
             return ErrorResponse(
                 422,
                 "requestError.idempotencyMismatch",
-                f"The {route.api.idempotency.header} was used for a request with another input",
+                f"{call_keys.place(route.api)} was used for a request with another input",
             )
         case "disabled":
             return responses.NOT_ENABLED

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from iogate import json_pointer
 from iogate.auth.model import SignatureAuth, alternatives
 from iogate.auth.signatures import SCHEMES
 from iogate.gateway.authentication.authenticator import Authenticator, Fingerprint, no_fingerprint
 from iogate.gateway.calls.allowed_addresses import AddressCheck
+from iogate.gateway.calls.call_keys import KeyRules, input_pointers
 from iogate.gateway.http.responses import Response, not_allowed, too_many
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation.schema import Schema
@@ -94,7 +96,9 @@ class Route:
         "enabled",
         "held",
         "idempotency_header",
+        "keys",
         "options",
+        "pointers",
         "schema",
         "subscribes",
         "verbs",
@@ -132,7 +136,12 @@ class Route:
         self.verbs = frozenset(api.verbs)
         self.allow = ", ".join(api.verbs)
         self.options = Response(204, b"", [(b"allow", f"{self.allow}, OPTIONS".encode())])
-        self.idempotency_header = api.idempotency.header.lower().encode()
+        header = api.idempotency.header
+        self.idempotency_header = None if header is None else header.lower().encode()
+        self.pointers = tuple(json_pointer.parse(pointer) for pointer in input_pointers(api))
+        """Places of keys in the input."""
+        self.keys = KeyRules.of(api)
+        """None if at most the header has a key, and none is required."""
         self.counts = counts
         self._refusals = {verb: not_allowed(verb, self.allow) for verb in _PROBED if verb not in self.verbs}
         rate = api.limits.rate

@@ -114,21 +114,27 @@ def _examples(api: Api, verb: Verb) -> list[Example]:
 def _headers(api: Api, mode: Mode) -> list[dict[str, Any]]:
     """Return the headers of a call that are no credentials."""
     waits = "; wait=N: number of seconds to wait for the end, at most 300" if mode == "sync" else ""
-    return [
-        {
-            "name": api.idempotency.header,
+    found: list[dict[str, Any]] = []
+    rules = api.idempotency
+    if rules.header is not None:
+        key = {
+            "name": rules.header,
             "in": "header",
             "description": "Key of this call: a repetition with the same key starts no second run",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-        },
+        }
+        # Beside a pointer, a key in the input serves as well.
+        found.append(key | ({"required": True} if rules.is_required and rules.key_pointer is None else {}))
+    found.append(
         {
             "name": "Prefer",
             "in": "header",
             "description": f"link=cancel: the link in Location may cancel the run, too{waits}",
             "example": "wait=30" if mode == "sync" else "link=cancel",
             "schema": {"type": "string"},
-        },
-    ]
+        }
+    )
+    return found
 
 
 def security(auth: StoredAuth) -> list[dict[str, list[str]]]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from iogate.gateway.http import decoding
-from iogate.gateway.http.responses import invalid, unsupported
+from iogate.gateway.http.responses import unsupported
+from iogate.gateway.validation import input_keys
+from iogate.gateway.validation.input_keys import Tokens
 from iogate.gateway.validation.schema import IN_PROCESS, Describing, Schema, plain
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, tag="input"):
     fingerprint: str
     delivery: str | None = None
     """Id of the delivery, if it was wanted and is a text."""
+    keys: tuple[str | None, ...] = ()
+    """Texts at the pointers that the API names; None for a place that the input does not have."""
 
 
 _JSON_LABELS = (b"", b"application/json")
@@ -103,11 +107,17 @@ def value(given: Sent, schema: Schema | None, *, describing: Describing = IN_PRO
 
 
 def read(
-    given: Sent, schema: Schema | None, *, fingerprint: bool, describing: Describing = IN_PROCESS
+    given: Sent,
+    schema: Schema | None,
+    *,
+    fingerprint: bool,
+    pointers: tuple[Tokens, ...] = (),
+    describing: Describing = IN_PROCESS,
 ) -> Input:
-    """Return the input of a call as JSON; raises as `value` does.
+    """Return the input of a call as JSON; raises as `value` does, and HTTPError for an invalid key.
 
-    The fingerprint excludes headers, since they differ between two attempts of one call.
+    The fingerprint excludes headers, since they differ between two attempts of one call. `pointers` are the
+    places of keys.
     """
     found = value(given, schema, describing=describing)
     digest = ""
@@ -117,7 +127,8 @@ def read(
             repeated = {name: item for name, item in found.items() if name != "headers"}
         digest = hashlib.sha256(_encode_sorted(repeated)).hexdigest()
     delivery = _delivery(found, given) if given.delivery else None
-    return Input(json=_encode(found), fingerprint=digest, delivery=delivery)
+    keys = tuple(input_keys.text_at(found, tokens) for tokens in pointers)
+    return Input(json=_encode(found), fingerprint=digest, delivery=delivery, keys=keys)
 
 
 def _delivery(found: Any, given: Sent) -> str | None:
@@ -151,18 +162,3 @@ def _headers(raw: RawHeaders, stripped: frozenset[bytes]) -> dict[str, str]:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers
-
-
-def check_key(name: bytes, request: Request) -> str | None:
-    """Return the idempotency key of a call, which is the header `name`; None without one.
-
-    Raises HTTPError: a 400 for an invalid key.
-    """
-    key = request.headers.get(name)
-    if key is None:
-        return None
-    if name in request.repeated:
-        raise invalid(f"The header {name.decode()} is given more than once")
-    if not 1 <= len(key) <= 255:
-        raise invalid(f"The header {name.decode()} has {len(key)} characters; expected 1 to 255")
-    return key.decode("latin-1")

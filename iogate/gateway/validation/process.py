@@ -25,6 +25,7 @@ from iogate.gateway.events import cloudevents
 from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.validation import call_input
 from iogate.gateway.validation.call_input import Input, Sent
+from iogate.gateway.validation.input_keys import Tokens
 from iogate.gateway.validation.schema import Schema
 from iogate.store.runs import presentation
 
@@ -51,6 +52,7 @@ class CallJob(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
     digest: str
     schema: bytes | None
     fingerprint: bool
+    pointers: tuple[Tokens, ...] = ()
 
 
 class EventsJob(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
@@ -121,7 +123,7 @@ def perform(job: Job) -> Outcome | UnknownSchema:
                 if job.schema is None and job.digest not in _schemas:
                     return UnknownSchema()
                 schema = _schema(job.digest, job.schema)
-                return call_input.read(job.sent, schema, fingerprint=job.fingerprint)
+                return call_input.read(job.sent, schema, fingerprint=job.fingerprint, pointers=job.pointers)
             case EventsJob():
                 return Events(events=cloudevents.read(job.headers, job.repeated, job.body))
             case RedactJob():

@@ -195,7 +195,9 @@ class Validation:
         if size > FEW_BYTES and not _is_decoded_quickly(sent.body):
             return None
         try:
-            return call_input.read(sent, schema, fingerprint=fingerprint, describing=ON_LOOP)
+            return call_input.read(
+                sent, schema, fingerprint=fingerprint, pointers=route.pointers, describing=ON_LOOP
+            )
         except Undescribed:
             # The process has more time to describe the errors.
             return None
@@ -206,7 +208,13 @@ class Validation:
         Raises HTTPError: the 4xx that describes the error, the 429 for too many requests of one address, or a
         503.
         """
-        job = CallJob(sent=sent, digest=route.digest, schema=None, fingerprint=fingerprint)
+        job = CallJob(
+            sent=sent,
+            digest=route.digest,
+            schema=None,
+            fingerprint=fingerprint,
+            pointers=route.pointers,
+        )
         outcome = await self._perform(job, route, sent.size, route.api.id, request)
         assert isinstance(outcome, Input)
         return outcome

@@ -12,7 +12,7 @@ from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import rate_text, size_text
 from iogate.reconcile.facts import CaseVerdicts, Facts
-from iogate.reconcile.meanings import addresses, auth, schemas
+from iogate.reconcile.meanings import addresses, auth, idempotency, schemas
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.store.revisions.gates import Gate
 from iogate.timing.durations import format_seconds
@@ -97,7 +97,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
         yield Meaning(kind="target.changed", text=text, pointer="/workflow")
     yield from _input(before, after, facts)
     yield from _limits(before, after)
-    yield from _idempotency(before, after)
+    yield from idempotency.meanings(before.idempotency, after.idempotency)
     yield from _times(before, after, facts)
     yield from _enabled(before, after, facts)
     if before.protect != after.protect:
@@ -194,20 +194,6 @@ def _limits(before: Api, after: Api) -> Iterator[Meaning]:
             yield Meaning(
                 kind=f"limit.{word}", text=f"{label} {word} ({form(old)} → {form(new)})", pointer=pointer
             )
-
-
-def _idempotency(before: Api, after: Api) -> Iterator[Meaning]:
-    old, new = before.idempotency, after.idempotency
-    if old.header.lower() != new.header.lower():
-        text = f"idempotency header changed ({old.header} → {new.header}): the old header has no effect"
-        yield Meaning(kind="idempotency.header", text=text, pointer="/idempotency/header")
-    elif old.header != new.header:
-        text = f"letter case of the idempotency header changed ({old.header} → {new.header})"
-        yield Meaning(kind="api.changed", text=text, pointer="/idempotency/header")
-    if old.ttl_s != new.ttl_s:
-        word = "shortened" if new.ttl_s < old.ttl_s else "lengthened"
-        text = f"idempotency ttl {word} ({format_seconds(old.ttl_s)} → {format_seconds(new.ttl_s)})"
-        yield Meaning(kind=f"idempotency.{word}", text=text, pointer="/idempotency/ttl")
 
 
 def _times(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:

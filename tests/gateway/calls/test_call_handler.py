@@ -287,6 +287,91 @@ async def test_an_idempotency_key_is_one_header_of_1_to_255_characters(world: Wo
     assert (await world.call("o/o", idempotency_key="k")).uid != first.uid
 
 
+async def test_an_idempotency_key_in_the_input_gives_one_run(world: World) -> None:
+    await world.publish(
+        api("a/b", idempotency=Idempotency(header=None, pointer="/order/id")),
+        api("r/r", input_from="request", idempotency=Idempotency(header=None, pointer="/headers/x-delivery")),
+        api("x/y", idempotency=Idempotency(pointer="/id")),
+    )
+    first = await world.call("a/b", b'{"order":{"id":7},"n":1}', idempotency_key="ignored-1")
+    again = await world.call("a/b", b'{"n":1,"order":{"id":7}}', idempotency_key="ignored-2")
+    assert (again.uid, again.headers["idempotent-replayed"]) == (first.uid, "true")
+    other = await world.call("a/b", b'{"order":{"id":7},"n":2}')
+    assert (other.status, other.message) == (
+        422,
+        "The idempotency key at /order/id was used for a request with another input",
+    )
+    for body in (b"{}", b'{"order":[1]}', b'{"order":{"id":null}}'):
+        assert (await world.call("a/b", body)).uid != (await world.call("a/b", body)).uid
+
+    one = await world.call("r/r", x_delivery="d1")
+    assert (await world.call("r/r", x_delivery="d1")).uid == one.uid
+    assert (await world.call("r/r", x_delivery="d2")).uid != one.uid
+
+    # A key in the header has precedence.
+    given = await world.call("x/y", b'{"id":"a"}', idempotency_key="k1")
+    assert (await world.call("x/y", b'{"id":"a"}', idempotency_key="k1")).uid == given.uid
+    assert (await world.call("x/y", b'{"id":"a"}', idempotency_key="k2")).uid != given.uid
+    by_pointer = await world.call("x/y", b'{"id":"a"}')
+    assert (await world.call("x/y", b'{"id":"a"}')).uid == by_pointer.uid != given.uid
+
+
+@pytest.mark.parametrize(
+    ("rules", "body", "message"),
+    [
+        (
+            Idempotency(required=True),
+            b"{}",
+            "The header Idempotency-Key must have the idempotency key of the call",
+        ),
+        (
+            Idempotency(header=None, pointer="/id", required=True),
+            b"{}",
+            "The input at /id must have the idempotency key of the call",
+        ),
+        (
+            Idempotency(pointer="/id", required=True),
+            b'{"id":null}',
+            "The header Idempotency-Key or the input at /id must have the idempotency key of the call",
+        ),
+        (
+            Idempotency(pointer="/id"),
+            b'{"id":{"a":1}}',
+            "The type at /id of the input is object; expected string or number",
+        ),
+        (
+            Idempotency(pointer="/id"),
+            b'{"id":true}',
+            "The type at /id of the input is boolean; expected string or number",
+        ),
+        (
+            Idempotency(pointer="/id"),
+            b'{"id":""}',
+            "The text at /id of the input has 0 characters; expected 1 to 255",
+        ),
+        (
+            Idempotency(pointer="/id"),
+            b'{"id":"%b"}' % (b"x" * 40_000),  # validated in the process
+            "The text at /id of the input has 40000 characters; expected 1 to 255",
+        ),
+    ],
+)
+async def test_a_call_without_a_valid_key_is_a_400_that_names_its_place(
+    world: World, rules: Idempotency, body: bytes, message: str
+) -> None:
+    await world.publish(api("a/b", idempotency=rules))
+    reply = await world.call("a/b", body)
+    assert (reply.status, reply.code, reply.message) == (400, "requestError.invalidParams", message)
+    if rules.is_required:
+        assert (await world.call("a/b", b'{"id":"1"}', idempotency_key="k")).status == 202
+
+
+async def test_a_large_input_has_a_key_too(world: World) -> None:
+    await world.publish(api("a/b", idempotency=Idempotency(header=None, pointer="/id")))
+    body = b'{"id":9,"text":"%b"}' % (b"x" * 40_000)
+    assert (await world.call("a/b", body)).uid == (await world.call("a/b", body)).uid
+
+
 async def test_concurrent_duplicates_give_one_run(world: World) -> None:
     await world.publish(api("a/b"))
     replies = await asyncio.gather(*(world.call("a/b", idempotency_key="k") for _ in range(50)))
