@@ -1,4 +1,4 @@
-"""Compiled rules for the calls of an API: its idempotency.
+"""Compiled rules for the calls of an API: limits, coalescing and idempotency.
 
 Called by `compile`. Pure. Invariant: a rule that a document does not use is not part of the revision, so that
 the digests of earlier releases stay valid.
@@ -6,14 +6,24 @@ the digests of earlier releases stay valid.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from iogate.compiler.revision import DEFAULT_HEADER, Idempotency
+from iogate.compiler.revision import (
+    DEFAULT_HEADER,
+    PRIORITY,
+    Coalesce,
+    Concurrency,
+    Idempotency,
+    Limits,
+)
 
 if TYPE_CHECKING:
     from iogate.documents.api import module
+
+WINDOWS: Final = 10
+"""Number of windows after which a coalesced run starts at the latest, without `max`."""
 
 
 def compile_idempotency(declared: module.Idempotency | None) -> Idempotency:
@@ -27,3 +37,30 @@ def compile_idempotency(declared: module.Idempotency | None) -> Idempotency:
         pointer=UNSET if pointer is None else pointer,
         required=True if declared.required else UNSET,
     )
+
+
+def compile_limits(declared: module.Limits | None) -> Limits:
+    """Return the compiled form of `limits`."""
+    if declared is None:
+        return Limits()
+    return Limits(
+        body=declared.body,
+        rate=declared.rate,
+        burst=declared.burst,
+        queued=declared.queued,
+        running=declared.running,
+        per=UNSET if declared.per == "api" else declared.per,
+        concurrency=UNSET
+        if declared.concurrency is None
+        else Concurrency(key=declared.concurrency.key, limit=declared.concurrency.limit),
+        on_full=UNSET if declared.on_full == "reject" else declared.on_full,
+        priority=UNSET if declared.priority == PRIORITY else declared.priority,
+    )
+
+
+def compile_coalesce(declared: module.Coalesce | None) -> Coalesce | UnsetType:
+    """Return the compiled form of `coalesce`."""
+    if declared is None:
+        return UNSET
+    longest_s = WINDOWS * declared.window if declared.max is None else declared.max
+    return Coalesce(key=declared.key, window_s=declared.window, max_s=longest_s)

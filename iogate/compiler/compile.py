@@ -17,7 +17,7 @@ import msgspec
 from iogate.auth.stored import stored
 from iogate.compiler import features, schedules
 from iogate.compiler.broken_files import BrokenFiles
-from iogate.compiler.call_rules import compile_idempotency
+from iogate.compiler.call_rules import compile_coalesce, compile_idempotency, compile_limits
 from iogate.compiler.checks import (
     authentications,
     calls,
@@ -56,7 +56,6 @@ from iogate.compiler.revision import (
     RETENTION_S,
     Api,
     Bundle,
-    Limits,
     Revision,
     Workflow,
     canonical,
@@ -314,7 +313,6 @@ class _Compiler:
         accepted = method.auth.accepted
         if resolved is None or accepted is None:
             return None
-        limits = method.limits
         return Api(
             id=identity,
             description=method.description or "",
@@ -327,8 +325,9 @@ class _Compiler:
             auth=stored(accepted, place=identity),
             input_from=input_.from_ if input_ is not None else "body",
             input_schema=schema,
-            limits=Limits(**limits.model_dump()) if limits is not None else Limits(),
+            limits=compile_limits(method.limits),
             idempotency=compile_idempotency(method.idempotency),
+            coalesce=compile_coalesce(method.coalesce),
             timeout_s=method.timeout,
             retention_s=method.retention if method.retention is not None else RETENTION_S,
             record=msgspec.UNSET if method.record is None or method.record == "errors" else method.record,

@@ -24,8 +24,24 @@ Record = Literal["errors", "all", "none"]
 
 DEFAULT_HEADER = "Idempotency-Key"
 """Header of the idempotency key where the API names neither a header nor a pointer."""
+PRIORITY = 5
+"""Priority of the runs of an API that declares none."""
 RETENTION_S = 604_800.0
 """How long a finished run is kept where its API does not say: seven days."""
+
+
+class Concurrency(msgspec.Struct, frozen=True, kw_only=True):
+    key: str
+    """Place of the key in the input, as a JSON Pointer."""
+    limit: int = 1
+    """Runs of one key that have a place at once."""
+
+
+class Coalesce(msgspec.Struct, frozen=True, kw_only=True):
+    key: str
+    """Place of the key in the input, as a JSON Pointer."""
+    window_s: float
+    max_s: float
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +55,33 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Runs accepted and not yet ended that wait to be taken."""
     running: int | None = None
     """Runs held by workers at once; absent: unlimited."""
+    per: Literal["caller", "address"] | msgspec.UnsetType = msgspec.UNSET
+    """What rate and burst count by; absent: the API."""
+    concurrency: Concurrency | msgspec.UnsetType = msgspec.UNSET
+    """Absent: no key. Absent, as the ones below, so that the digests of earlier releases stay valid."""
+    on_full: Literal["replace"] | msgspec.UnsetType = msgspec.UNSET
+    priority: int | msgspec.UnsetType = msgspec.UNSET
+    """Absent: PRIORITY."""
+
+    @property
+    def of_key(self) -> Concurrency | None:
+        """The value of `concurrency`, with its default."""
+        return None if isinstance(self.concurrency, msgspec.UnsetType) else self.concurrency
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a full queue cancels its oldest run instead of refusing a call."""
+        return self.on_full == "replace"
+
+    @property
+    def rank(self) -> int:
+        """The value of `priority`, with its default."""
+        return PRIORITY if isinstance(self.priority, msgspec.UnsetType) else self.priority
+
+    @property
+    def counted_by(self) -> str:
+        """The value of `per`, with its default."""
+        return "api" if isinstance(self.per, msgspec.UnsetType) else self.per
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +138,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     """JSON Schema 2020-12 that the gateway judges the input by; None: anything goes."""
     limits: Limits = Limits()
     idempotency: Idempotency = Idempotency()
+    coalesce: Coalesce | msgspec.UnsetType = msgspec.UNSET
     timeout_s: float | None = None
     retention_s: float = RETENTION_S
     record: Literal["all", "none"] | msgspec.UnsetType = msgspec.UNSET
@@ -108,6 +152,11 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
     source: str = ""
     """File that declares it, relative to the project; not part of the digest."""
+
+    @property
+    def coalesces(self) -> Coalesce | None:
+        """The value of `coalesce`, with its default."""
+        return None if isinstance(self.coalesce, msgspec.UnsetType) else self.coalesce
 
     @property
     def records(self) -> Record:

@@ -26,7 +26,7 @@ from iogate.auth.model import (
     TokenAuth,
     UserAuth,
 )
-from iogate.compiler.revision import Api
+from iogate.compiler.revision import PRIORITY, Api, Coalesce
 from iogate.timing.durations import format_seconds
 
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -52,8 +52,14 @@ def api_form(api: Api) -> dict[str, Any]:
                 "body": size_text(limits.body),
                 "rate": None if limits.rate is None else rate_text(limits.rate),
                 "burst": limits.burst,
+                "per": None if limits.counted_by == "api" else limits.counted_by,
                 "queued": limits.queued,
                 "running": limits.running,
+                "concurrency": None
+                if limits.of_key is None
+                else {"key": limits.of_key.key, "limit": limits.of_key.limit},
+                "on_full": "replace" if limits.replaces else None,
+                "priority": None if limits.rank == PRIORITY else limits.rank,
             }
         ),
         "idempotency": _present(
@@ -64,6 +70,7 @@ def api_form(api: Api) -> dict[str, Any]:
                 "required": api.idempotency.is_required or None,
             }
         ),
+        "coalesce": _coalesce(api.coalesces),
         "timeout": None if api.timeout_s is None else format_seconds(api.timeout_s),
         "retention": format_seconds(api.retention_s),
         "record": api.records,
@@ -92,6 +99,16 @@ def _cases(api: Api) -> list[dict[str, Any]] | None:
         output = members.pop("output", msgspec.UNSET)
         cases.append(members if output is msgspec.UNSET else {**members, "expect": {"output": output}})
     return cases
+
+
+def _coalesce(rules: Coalesce | None) -> dict[str, Any] | None:
+    if rules is None:
+        return None
+    return {
+        "key": rules.key,
+        "window": format_seconds(rules.window_s),
+        "max": format_seconds(rules.max_s),
+    }
 
 
 def auth_form(auth: StoredAuth) -> Any:

@@ -43,6 +43,12 @@ loads them, so that both languages share one definition.
     iogate:gate:API            hash    switch, limits and load of the API             until pruned
     iogate:gates               set     ids of all APIs with a gate                    as the gates
     iogate:deleted             set     ids of deleted APIs                            until they return
+    iogate:holders:API         hash    concurrency key to the runs with its places    until they end
+    iogate:lane:API:HASH       list    runs that wait for a place of that key         until they have one
+    iogate:windows:API         hash    key of `coalesce` to its run                   until it starts
+    iogate:priorities          hash    API to its priority, if it has one; counter ""  as the APIs
+    iogate:promised:API        zset    refused calls that are expected, by their time  RETRY_MOST_MS
+    iogate:rates:API           zset    caller or address by the time it may call again  until then
     iogate:expiries            zset    API by the end of its override                 until published
     iogate:releases            zset    API by the time when it releases held runs     until released
     iogate:drained             string  author and times of a drain                    as requested
@@ -94,6 +100,31 @@ QUEUED_IN_RQ: Final = 64
 """Maximum number of runs of one API in the RQ queue; the others wait in its backlog."""
 HELD_MS: Final = 9_000_000_000_000_000
 """Time in the gate of an API that releases held runs by a command only."""
+DRAIN_MS: Final = 60_000
+"""Time in which the number of taken runs of a drain rate decays to 37 %."""
+RETRY_LEAST_MS: Final = 1_000
+RETRY_MOST_MS: Final = 300_000
+"""Bounds of the time after which a call that the queue has no room for is to return."""
+PROMISE_GRACE_MS: Final = 15_000
+"""Time for which the place of a call that is expected is kept."""
+PROMISES_KEPT: Final = 10_000
+"""Maximum number of calls of one API that are expected."""
+ALIKE: Final = 8
+"""Maximum number of expected calls with equal input and without an idempotency key."""
+RATE_KEYS: Final = 65_536
+"""Maximum number of callers or addresses of one API whose calls are counted; with `limits.per`."""
+PROMOTED: Final = 64
+"""Maximum number of runs that leave a lane at once, because a script blocks the server."""
+REFILLED: Final = 1_000
+"""Number of concurrency keys to which a publish applies a raised limit at once; the audit does the rest."""
+REPLACEABLE: Final = 256
+"""Number of runs at the head of a queue among which `on_full: replace` looks for the oldest one of an API."""
+PRIORITY_WINDOW: Final = 512
+"""Number of runs at the head of the queue among which a take chooses by priority."""
+PRIORITY: Final = 5
+"""Priority of an API that declares none."""
+IN_TURN: Final = 8
+"""One of so many runs is taken in the order of the queue, whatever its priority."""
 RELEASE_MS: Final = 250
 """Interval between attempts to release held runs of an API without room in the RQ queue."""
 COMMIT_BYTES: Final = 64 * 1024**2
@@ -196,6 +227,12 @@ IDEMPOTENCY: Final = "iogate:idem:"
 GATE: Final = "iogate:gate:"
 GATES: Final = "iogate:gates"
 DELETED: Final = "iogate:deleted"
+HOLDERS: Final = "iogate:holders:"
+LANE: Final = "iogate:lane:"
+WINDOWS: Final = "iogate:windows:"
+PRIORITIES: Final = "iogate:priorities"
+PROMISED: Final = "iogate:promised:"
+RATES: Final = "iogate:rates:"
 EXPIRIES: Final = "iogate:expiries"
 RELEASES: Final = "iogate:releases"
 FULL: Final = "iogate:full"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iogate.store.embedded.server import temporary_server
-from tests.faults import duplicates
+from tests.faults import duplicates, keyed_calls, overload
 
 
 @pytest.mark.timeout(120)
@@ -15,4 +15,20 @@ async def test_concurrent_duplicates_through_several_gateways_give_one_run_per_k
     """Six keys; `python -m tests.faults.duplicates` does it with 1,000 keys and four gateways."""
     with temporary_server() as server:
         found = await duplicates.campaign(server.url, tmp_path, keys=6, duplicates=50, gateways=2)
+    assert found.holds, found.figures()
+
+
+@pytest.mark.timeout(120)
+async def test_a_busy_key_does_not_delay_another_and_coalesced_calls_become_one_run(tmp_path: Path) -> None:
+    """60 calls and 300 runs; `python -m tests.faults.keyed_calls` does it with 1,000 and 10,000."""
+    with temporary_server() as server:
+        found = await keyed_calls.campaign(server.url, tmp_path, calls=60, queued=300, gateways=1)
+    assert found.holds, found.figures()
+
+
+@pytest.mark.timeout(120)
+async def test_an_overload_is_refused_with_a_time_at_which_the_call_is_accepted(tmp_path: Path) -> None:
+    """For 2 s; `python -m tests.faults.overload` does it for a minute."""
+    with temporary_server() as server:
+        found = await overload.campaign(server.url, tmp_path, seconds=2.0, per_s=10.0, queued=15)
     assert found.holds, found.figures()

@@ -82,6 +82,12 @@ methods = st.fixed_dictionaries(
                 "burst": st.integers(1, 9),
                 "queued": st.sampled_from([1, 10000]),
                 "running": st.integers(1, 9),
+                "per": st.sampled_from(["api", "caller", "address"]),
+                "concurrency": st.fixed_dictionaries(
+                    {"key": st.sampled_from(["/a", "/b/c"])}, optional={"limit": st.integers(1, 3)}
+                ),
+                "on_full": st.sampled_from(["reject", "replace"]),
+                "priority": st.integers(0, 9),
             },
         ),
         "idempotency": st.fixed_dictionaries(
@@ -92,6 +98,9 @@ methods = st.fixed_dictionaries(
                 "ttl": durations,
                 "required": st.booleans(),
             },
+        ),
+        "coalesce": st.sampled_from(
+            [{"key": "/a", "window": "10s"}, {"key": "/b", "window": "90s", "max": "5m"}]
         ),
         "timeout": durations,
         "retention": durations,

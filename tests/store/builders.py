@@ -31,6 +31,7 @@ def api(
     limits: Limits | None = None,
     enabled: bool | None = True,
     path: str | msgspec.UnsetType = msgspec.UNSET,
+    **more: Any,
 ) -> Api:
     return Api(
         id=name,
@@ -40,6 +41,7 @@ def api(
         enabled=enabled,
         path=path,
         limits=limits or Limits(),
+        **more,
     )
 
 

@@ -51,7 +51,7 @@ async def test_the_error_of_a_write_names_the_full_store_and_the_remedy(
     with pytest.raises(StoreFull):
         await each_store.call("SET", keys.UPKEEP, "1")
     refused = await each_store.intake().accept(request(each_store.intake()))
-    assert refused == Refusal(reason="memory", retry_after_s=1.0)
+    assert refused == Refusal(reason="memory", retry_after_s=keys.FULL_S)
 
 
 async def test_ended_runs_can_be_deleted_and_leave_nothing(each_store: Store, ended: list[str]) -> None:

@@ -15,21 +15,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iogate.compiler.revision import Limits
+from iogate.compiler.revision import Concurrency, Limits
 from iogate.store import keys
 from iogate.store.embedded.server import EmbeddedServer
-from iogate.store.runs.intake import Intake
+from iogate.store.runs.intake import Accepted, Intake
 from iogate.store.runs.leases import Claim
+from iogate.store.runs.traffic import Traffic
 from iogate.store.store import Store, open_store
 from tests.keys import RING
 from tests.store.builders import api, commit, publish, request
 from tests.store.events.test_bus import event, matched, wanting
 from tests.store.test_children import child
 
-APIS = (api("free/one"), api("tight/one", limits=Limits(running=2, queued=6)))
-WIDER = (APIS[0], api("tight/one", limits=Limits(running=4, queued=6)))
+APIS = (
+    api("free/one", limits=Limits(concurrency=Concurrency(key="/k"))),
+    api("tight/one", limits=Limits(running=2, queued=6, on_full="replace", priority=7)),
+)
+WIDER = (
+    api("free/one", limits=Limits(concurrency=Concurrency(key="/k", limit=2))),
+    api("tight/one", limits=Limits(running=4, queued=6, on_full="replace")),
+)
 ACTIONS = (
-    "accept", "accept", "accept", "take", "take", "alone", "end", "end", "fault", "park", "keep", "queue",
+    "accept", "accept", "accept", "keyed", "keyed", "keyed", "merge", "merge", "due",
+    "take", "take", "alone", "end", "end", "fault", "park", "keep", "queue",
     "expire", "recover", "release", "cancel", "empty", "audit", "limits", "repeat",
     "listen", "event", "event", "child", "child", "disown", "suspend", "resume", "retry",
     "hold", "hold", "disable", "enable", "rate", "clear",
@@ -58,6 +66,13 @@ class World:
                 )
                 uid = getattr(outcome, "uid", None)
                 self.uids += [uid] if uid else []
+            case "keyed" | "merge":
+                await self.call(action, n)
+            case "due":
+                for uid in await self.store.call("ZRANGE", keys.TIMERS, 0, n):
+                    if await self.store.call("HGET", keys.RUN + uid.decode(), "pl") == b"window":
+                        await self.store.call("ZADD", keys.TIMERS, 1, uid)
+                await leases.take(worker, 0)
             case "take" | "alone":
                 closed = await self.on_hold()
                 taken = await leases.take(worker, n, solitary=action == "alone")
@@ -106,6 +121,21 @@ class World:
                 await self.store.gates.clear_overrides([APIS[n % 2].id])
             case _:
                 pass
+
+    async def call(self, action: str, n: int) -> None:
+        """Call with a concurrency key, or one that coalesces."""
+        rules = Traffic(
+            key=f"k{n // 4}" if n % 2 == 0 and action == "keyed" else "",
+            replace=n % 2 == 1,
+            merge=f"m{n // 4}" if action == "merge" else "",
+            window=3_600_000,
+            most=3_600_000,
+        )
+        outcome = await self.intake.accept(
+            request(self.intake, APIS[n % 2], digest=await self.digest(n), traffic=rules)
+        )
+        if isinstance(outcome, Accepted) and not outcome.coalesced:
+            self.uids.append(outcome.uid)
 
     async def on_hold(self) -> set[str]:
         """APIs without a limit in time whose new runs must not start."""
@@ -166,6 +196,8 @@ class World:
         for each in APIS:
             await add("backlog", await call("LRANGE", keys.BACKLOG + each.id, 0, -1))
             await add("woken", await call("LRANGE", keys.WOKEN + each.id, 0, -1))
+            for key in await call("KEYS", f"{keys.LANE}{each.id}:*"):
+                await add("lane", await call("LRANGE", key.decode(), 0, -1))
 
         loads: Counter[tuple[str, str]] = Counter()
         statuses: Counter[str] = Counter()
@@ -174,6 +206,8 @@ class World:
             assert view is not None, uid
             statuses[view.status] += 1
             found = places.pop(uid, [])
+            if view.state == "window":  # its end is a timer
+                found = ["window" if place == "timer" else place for place in found]
             nowhere = view.ended or view.state == "suspended" or (view.state == "timer" and not found)
             if not (self.emptied and view.state == "queue" and not found):
                 assert found == ([] if nowhere else [view.state]), (uid, view.state)
@@ -185,12 +219,14 @@ class World:
         await self.check_links()
         await self.check_reports()
         await self.check_holds()
+        await self.check_places()
         assert {k: v for k, v in (await self.store.runs.counts()).items() if v} == dict(statuses)
         for each in APIS:
             gate = dict(zip(*[iter(await call("HGETALL", keys.GATE + each.id))] * 2, strict=True))
             assert int(gate.get(b"inq", 0)) == loads[each.id, "queue"]
             assert int(gate.get(b"run", 0)) == loads[each.id, "lease"]
             assert int(gate.get(b"bl", 0)) == loads[each.id, "backlog"] + loads[each.id, "woken"]
+            assert int(gate.get(b"dl", 0)) == loads[each.id, "lane"] + loads[each.id, "window"]
             limit = int(gate.get(b"rl", 10_000))
             assert loads[each.id, "lease"] <= max(limit, 4), "running"
 
@@ -205,6 +241,29 @@ class World:
             hold = await call("HGET", keys.GATE + each.id, "hold")
             due = await call("ZSCORE", keys.RELEASES, each.id)
             assert (due is not None) == (hold is not None and float(hold.split()[0]) < keys.HELD_MS)
+
+    async def check_places(self) -> None:
+        """Check that each run with a key waits for a place or has one, and that nobody else has one."""
+        call = self.store.call
+        keyed = {key.decode() for key in await call("KEYS", f"{keys.HOLDERS}*")}
+        assert keyed <= {keys.HOLDERS + APIS[0].id}
+        limit = int(await call("HGET", keys.GATE + APIS[0].id, "kl"))
+        flat = [part.decode() for part in await call("HGETALL", keys.HOLDERS + APIS[0].id)]
+        places = {key: held.split() for key, held in zip(*[iter(flat)] * 2, strict=True)}
+        for key, held in places.items():
+            assert len(set(held)) == len(held)
+            waiting = await call("LLEN", f"{keys.LANE}{APIS[0].id}:{key}")
+            # A lowered limit takes no place away.
+            assert len(held) <= 2
+            assert not waiting or len(held) >= limit
+        holding = {uid for held in places.values() for uid in held}
+        for uid in self.uids:
+            view = await self.store.runs.show(uid)
+            assert view is not None
+            if view.ended or view.state == "lane":
+                assert uid not in holding, (uid, view.state)
+        for key in await call("KEYS", f"{keys.LANE}*"):
+            assert key.decode().rpartition(":")[2] in places, "a lane that nobody empties"
 
     async def check_links(self) -> None:
         """Check that the keys of a run live as long as the run."""

@@ -199,9 +199,9 @@ def add_credentials(api: Api, request: Outgoing) -> dict[str, str]:
     if own.intersection(name.lower() for name in given):
         return given
     found = credentials.headers(auth, request, api=api.id) | given
-    if signing.identifies_by_body(auth, found):
+    if signing.identifies_by_body(auth, found) and (header := api.idempotency.header) is not None:
         # The same request again is meant to start another run.
-        found.setdefault(api.idempotency.header, token_hex(16))
+        found.setdefault(header, token_hex(16))
     return found
 
 
@@ -313,6 +313,7 @@ def api_details_json(api: Api) -> dict[str, Any]:
     """Return the details of an API that a list leaves out."""
     from iogate.reconcile.document_form import addresses_form
 
+    key, coalesce = api.limits.of_key, api.coalesces
     return {
         "allowIps": addresses_form(api.allow_ips),
         "ownPathMode": api.own_path[1] if api.own_path is not None else None,
@@ -322,9 +323,16 @@ def api_details_json(api: Api) -> dict[str, Any]:
             "body": api.limits.body,
             "rate": api.limits.rate,
             "burst": api.limits.burst,
+            "per": api.limits.counted_by,
             "queued": api.limits.queued,
             "running": api.limits.running,
+            "concurrency": None if key is None else {"key": key.key, "limit": key.limit},
+            "onFull": "replace" if api.limits.replaces else "reject",
+            "priority": api.limits.rank,
         },
+        "coalesce": None
+        if coalesce is None
+        else {"key": coalesce.key, "windowS": coalesce.window_s, "maxS": coalesce.max_s},
         "idempotency": {
             "header": api.idempotency.header,
             "pointer": api.idempotency.key_pointer,

@@ -87,6 +87,8 @@ def headline(run: Run) -> str:
         suffix = f"  waits for {waiting['kind']}"
         if waiting.get("task"):
             suffix += f" at {waiting['task']}"
+        if waiting.get("runs"):
+            suffix += f", which {' '.join(waiting['runs'])} {'has' if len(waiting['runs']) == 1 else 'have'}"
         if waiting.get("until"):
             suffix += f" until {waiting['until']}"
     return f"{run['uid']}  {run['status']}{suffix}"

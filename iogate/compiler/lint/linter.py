@@ -9,7 +9,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from iogate.compiler.lint import callers, debug_cases, exposure, input_fields, secrets, side_effects, usage
+from iogate.compiler.lint import (
+    call_rules,
+    callers,
+    debug_cases,
+    exposure,
+    input_fields,
+    secrets,
+    side_effects,
+    usage,
+)
 from iogate.compiler.lint.project import Project
 from iogate.documents.fixes import ReplaceComment
 from iogate.documents.ignores import Ignore, read_ignores
@@ -23,6 +32,7 @@ _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
     debug_cases.check,
     side_effects.check,
     input_fields.check,
+    call_rules.check,
     usage.check,
 )
 _OF_THE_MACHINE: Final = frozenset({"IOG512"})

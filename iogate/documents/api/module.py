@@ -15,7 +15,14 @@ from iogate.auth.addresses import ALLOW_IPS, AllowedAddresses
 from iogate.auth.reader import AUTH, DeclaredAuth
 from iogate.documents.api.debug import DebugCase
 from iogate.documents.api.own_path import OwnPath
-from iogate.documents.base_model import Maybe, StrictModel, rule_error, type_error
+from iogate.documents.base_model import (
+    FORMAT,
+    Maybe,
+    StrictModel,
+    field_error,
+    rule_error,
+    type_error,
+)
 from iogate.documents.field_types import (
     Flag,
     FreeMap,
@@ -28,6 +35,7 @@ from iogate.documents.field_types import (
     Size,
     Text,
     TextList,
+    Whole,
     matching,
 )
 from iogate.documents.json_schema import reject_bare_schema
@@ -55,6 +63,20 @@ WorkflowName = Annotated[
 Auth = Annotated[DeclaredAuth, PlainValidator(validator(AUTH)), WithJsonSchema(dict(AUTH.schema()))]
 AllowIps = Annotated[
     AllowedAddresses, PlainValidator(validator(ALLOW_IPS)), WithJsonSchema(dict(ALLOW_IPS.schema()))
+]
+_MOST_PRIORITY: Final = 9
+
+
+def _priority(value: int) -> int:
+    if not 0 <= value <= _MOST_PRIORITY:
+        raise field_error(FORMAT, expected=f"a whole number from 0 to {_MOST_PRIORITY}", got=str(value))
+    return value
+
+
+Priority = Annotated[
+    Whole,
+    AfterValidator(_priority),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": _MOST_PRIORITY}),
 ]
 _HeaderName = Annotated[
     Text, AfterValidator(matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", "the name of a header"))
@@ -99,8 +121,17 @@ class Input(StrictModel):
     """JSON Schema 2020-12; absent: the workflow's input.schema."""
 
 
+class Concurrency(StrictModel):
+    near: ClassVar = {"pointer": "key", "running": "limit", "max": "limit"}
+
+    key: JsonPointer
+    """Place of the key in the input."""
+    limit: Positive = 1
+    """Runs of one key that are not ended, at most; the others wait."""
+
+
 class Limits(StrictModel):
-    near: ClassVar = {"rps": "rate", "concurrency": "running", "size": "body", "queue": "queued"}
+    near: ClassVar = {"rps": "rate", "parallel": "running", "size": "body", "queue": "queued"}
 
     body: Size = 1024 * 1024
     """Largest request body."""
@@ -108,10 +139,40 @@ class Limits(StrictModel):
     """Calls accepted, over all gateways; absent: unlimited."""
     burst: Maybe[Positive] = None
     """Calls at once before the rate bites."""
+    per: Literal["api", "caller", "address"] = "api"
+    """What rate and burst count by."""
     queued: Positive = 10_000
     """Runs that may wait."""
     running: Maybe[Positive] = None
     """Runs at once; absent: unlimited."""
+    concurrency: Maybe[Concurrency] = None
+    """Bound of the runs of one key."""
+    on_full: Literal["reject", "replace"] = "reject"
+    """Whether a full queue refuses a call, or cancels its oldest run."""
+    priority: Priority = 5
+    """Runs of a higher priority are taken first."""
+
+
+class Coalesce(StrictModel):
+    near: ClassVar = {"pointer": "key", "delay": "window", "debounce": "window", "limit": "max"}
+
+    key: JsonPointer
+    """Place of the key in the input."""
+    window: Seconds
+    """Time without a call after which the run starts."""
+    max: Maybe[Seconds] = None
+    """Time after the first call at which it starts at the latest; absent: ten windows."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max is not None and self.max < self.window:
+            raise rule_error(
+                "max is shorter than window, so that the window never ends by itself",
+                code=66,
+                hint="make max at least as long as window",
+                key="max",
+            )
+        return self
 
 
 class Idempotency(StrictModel):
@@ -153,6 +214,10 @@ class Method(StrictModel):
         "burst": 'it belongs under "limits"',
         "queued": 'it belongs under "limits"',
         "running": 'it belongs under "limits"',
+        "per": 'it belongs under "limits"',
+        "concurrency": 'it belongs under "limits"',
+        "on_full": 'it belongs under "limits"',
+        "priority": 'it belongs under "limits"',
         "token": 'it belongs under "auth"',
         "password": 'it belongs under "auth"',
     }
@@ -174,6 +239,8 @@ class Method(StrictModel):
         Annotated[Input, reject_bare_schema("input", "schema", "from", write="input: {schema: …}")]
     ] = None
     limits: Maybe[Limits] = None
+    coalesce: Maybe[Coalesce] = None
+    """Calls of one key that become one run."""
     idempotency: Maybe[Idempotency] = None
     timeout: Maybe[Seconds] = None
     """Of the whole run."""
@@ -237,7 +304,7 @@ def _indented(value: Any) -> Any:
 class ApiModule(StrictModel):
     near: ClassVar = {"routes": "methods", "endpoints": "methods", "name": "module", "authentication": "auth"}
     elsewhere: ClassVar = dict.fromkeys(
-        ("workflow", "enabled", "input", "debug", "path", "mode"), "it belongs on a method"
+        ("workflow", "enabled", "input", "coalesce", "debug", "path", "mode"), "it belongs on a method"
     )
 
     module: RouteName

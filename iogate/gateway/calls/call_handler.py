@@ -21,6 +21,7 @@ import msgspec
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway.authentication.signatures import Signed
 from iogate.gateway.calls import call_keys, signed_calls
+from iogate.gateway.calls.rate_blocks import TOO_OFTEN
 from iogate.gateway.calls.routes import Release, Route, Table
 from iogate.gateway.http import responses
 from iogate.gateway.http.body import drain_before_error
@@ -47,6 +48,7 @@ SYNC_MOST_S = 300.0
 
 _PREFER_WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 _PREFER_CANCEL = re.compile(rb"(?:^|[,;\s])link\s*=\s*\"?cancel(?![\w-])", re.IGNORECASE)
+_COALESCED = (b"x-iogate-coalesced", b"true")
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
@@ -135,6 +137,9 @@ class CallHandler:
         # Before the credentials are checked, since that may take 30 ms of processor time.
         if (too_many := route.check_rate()) is not None:
             return too_many
+        blocks = route.blocks
+        if blocks is not None and (refused := blocks.refuse_address(request)) is not None:
+            return refused
         caller = route.authenticator.authenticate_now(request)
         signed: Signed | None = None
         if caller is None:
@@ -145,6 +150,9 @@ class CallHandler:
                     return sender
                 signed = sender
             caller = signed.caller if signed is not None else await route.authenticator.authenticate(request)
+        if blocks is not None and (refused := blocks.refuse_caller(caller)) is not None:
+            self._state.bodies.release(request)  # read already if it is signed
+            return refused
         return Admitted(table, route, caller, sync, release, signed)
 
     async def _store(self, request: Request, admitted: Admitted) -> Accepted | Response:
@@ -173,6 +181,9 @@ class CallHandler:
         intake = self._state.intake
         if intake is None:
             return responses.STORE_DOWN
+        traffic = None
+        if route.traffic is not None:
+            traffic = route.traffic.of_call(request, admitted.caller, value.keys)
         run = AcceptRequest(
             uid=self._uids.next(),
             api=api.id,
@@ -187,6 +198,7 @@ class CallHandler:
             idempotency_key=key,
             idempotency_ttl_s=api.idempotency.ttl_s,
             fingerprint=fingerprint,
+            traffic=traffic,
         )
         try:
             verdict = await intake.accept(run)
@@ -195,10 +207,14 @@ class CallHandler:
         if isinstance(verdict, Accepted):
             if verdict.replayed:
                 route.counts.replayed += 1
-            elif route.bucket is not None:
-                route.bucket.take()
+            else:
+                route.counts.coalesced += verdict.coalesced
+                if route.bucket is not None:
+                    route.bucket.take()
             route.counts.accepted += 1
             return verdict
+        if verdict.reason == "rate" and route.blocks is not None:
+            return route.blocks.block(route.blocks.key(request, admitted.caller), verdict.retry_after_s)
         return _refused(route, verdict)
 
     async def _store_by_newer(
@@ -237,6 +253,8 @@ class CallHandler:
         more = [(b"location", location), admitted.release.header]
         if accepted.replayed:
             more.append(_REPLAYED)
+        if accepted.coalesced:
+            more.append(_COALESCED)
         limit_s = SYNC_S
         if sync and (asked := _PREFER_WAIT.search(preferred)):
             limit_s = min(float(asked[1]), SYNC_MOST_S)
@@ -265,11 +283,11 @@ def _refused(route: Route, refusal: Refusal) -> Response:
         case "rate":
             if route.bucket is not None:
                 route.bucket.block(refusal.retry_after_s)
-            return responses.too_many("The interface is called too often", refusal.retry_after_s)
+            return responses.too_many(TOO_OFTEN, refusal.retry_after_s)
         case "queue_full":
             return responses.too_many("Too many runs of the interface are waiting", refusal.retry_after_s)
         case "memory":
-            return responses.STORE_FULL
+            return responses.unavailable(responses.STORE_FULL_MESSAGE, refusal.retry_after_s)
         case "taken":
             return responses.STORE_DOWN
         case _:

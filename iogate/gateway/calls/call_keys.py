@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 def input_pointers(api: Api) -> list[str]:
     """Return the pointers that `Input.keys` has the texts of, in this order."""
-    pointer = api.idempotency.key_pointer
-    return [] if pointer is None else [pointer]
+    concurrency, coalesce = api.limits.of_key, api.coalesces
+    pointers = [api.idempotency.key_pointer]
+    pointers += [None if rules is None else rules.key for rules in (concurrency, coalesce)]
+    return [pointer for pointer in pointers if pointer is not None]
 
 
 class KeyRules(msgspec.Struct, frozen=True):

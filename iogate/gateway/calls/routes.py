@@ -20,6 +20,8 @@ from iogate.auth.signatures import SCHEMES
 from iogate.gateway.authentication.authenticator import Authenticator, Fingerprint, no_fingerprint
 from iogate.gateway.calls.allowed_addresses import AddressCheck
 from iogate.gateway.calls.call_keys import KeyRules, input_pointers
+from iogate.gateway.calls.rate_blocks import TOO_OFTEN
+from iogate.gateway.calls.traffic_rules import TrafficRules
 from iogate.gateway.http.responses import Response, not_allowed, too_many
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation.schema import Schema
@@ -90,6 +92,7 @@ class Route:
         "allow",
         "api",
         "authenticator",
+        "blocks",
         "bucket",
         "counts",
         "digest",
@@ -101,6 +104,7 @@ class Route:
         "pointers",
         "schema",
         "subscribes",
+        "traffic",
         "verbs",
         "wraps",
     )
@@ -145,7 +149,11 @@ class Route:
         self.counts = counts
         self._refusals = {verb: not_allowed(verb, self.allow) for verb in _PROBED if verb not in self.verbs}
         rate = api.limits.rate
-        self.bucket = None if not rate else Bucket(rate, api.limits.burst or max(1, int(rate)))
+        per = api.limits.counted_by if rate else "api"
+        self.bucket = Bucket(rate, api.limits.burst or max(1, int(rate))) if rate and per == "api" else None
+        self.traffic = TrafficRules.of(api)
+        """None unless the API has rules beyond its rate and its queue."""
+        self.blocks = None if self.traffic is None else self.traffic.blocks
 
     @property
     def unset(self) -> tuple[str, ...]:
@@ -181,7 +189,7 @@ class Route:
         """Return the 429 for a call above the rate limit, else None."""
         if self.bucket is None or not (wait_s := self.bucket.wait_s()):
             return None
-        return too_many("The interface is called too often", wait_s)
+        return too_many(TOO_OFTEN, wait_s)
 
 
 class Release:

@@ -216,7 +216,8 @@ UNCONFIRMED = unavailable(
     "Too few replicas have confirmed the call, so that it may or may not have been accepted; "
     "repeat it with the same idempotency key"
 )
-STORE_FULL = unavailable("The store has no memory left; nothing was accepted")
+STORE_FULL_MESSAGE = "The store has no memory left; nothing was accepted"
+STORE_FULL = unavailable(STORE_FULL_MESSAGE, 10.0)
 NO_REVISION = unavailable("No revision is loaded yet")
 STALE = unavailable("The interface changed while this call was validated; call again")
 UNCONFIGURED = unavailable("The credentials of this interface are not configured on this gateway")

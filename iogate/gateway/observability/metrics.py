@@ -28,6 +28,7 @@ class Counts(msgspec.Struct):
 
     accepted: int = 0
     replayed: int = 0
+    coalesced: int = 0
     refused: dict[str, int] = {}
     buckets: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     seconds: float = 0.0
@@ -44,6 +45,7 @@ class Counts(msgspec.Struct):
         """Add the counts of another process."""
         self.accepted += other.accepted
         self.replayed += other.replayed
+        self.coalesced += other.coalesced
         _add(self.refused, other.refused)
         self.buckets = [own + more for own, more in zip(self.buckets, other.buckets, strict=True)]
         self.seconds += other.seconds
@@ -112,6 +114,9 @@ class _Scrape(Collector):
         replayed = CounterMetricFamily(
             "iogate_calls_replayed", "Accepted calls whose idempotency key had a run already", labels=["api"]
         )
+        coalesced = CounterMetricFamily(
+            "iogate_calls_coalesced", "Accepted calls that replaced the input of a run", labels=["api"]
+        )
         refused = CounterMetricFamily("iogate_calls_refused", "Calls refused", labels=["api", "code"])
         duration = HistogramMetricFamily(
             "iogate_accept_seconds", "Time from the request's head to its acceptance", labels=["api"]
@@ -119,6 +124,7 @@ class _Scrape(Collector):
         for api, counts in self._processes.apis.items():
             accepted.add_metric([api], counts.accepted)
             replayed.add_metric([api], counts.replayed)
+            coalesced.add_metric([api], counts.coalesced)
             for code, number in counts.refused.items():
                 refused.add_metric([api, code], number)
             total, buckets = 0, []
@@ -126,7 +132,7 @@ class _Scrape(Collector):
                 total += number
                 buckets.append((bound, float(total)))
             duration.add_metric([api], buckets, counts.seconds)
-        yield from (accepted, replayed, refused, duration)
+        yield from (accepted, replayed, coalesced, refused, duration)
         yield from self._of_events()
         runs = GaugeMetricFamily("iogate_runs", "Runs in the store", labels=["status"])
         for status, number in self._runs.items():

@@ -87,6 +87,10 @@ def accepted(*, replays: bool = True) -> Json:
             "description": "true: the idempotency key had this run already",
             "schema": _TEXT,
         }
+        headers["X-Iogate-Coalesced"] = {
+            "description": "true: the call replaced the input of a run that has not started",
+            "schema": _TEXT,
+        }
         headers["Preference-Applied"] = {"description": "Applied parts of Prefer", "schema": _TEXT}
     return {
         "description": "Stored durably; the run follows",

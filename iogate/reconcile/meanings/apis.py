@@ -12,7 +12,7 @@ from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import rate_text, size_text
 from iogate.reconcile.facts import CaseVerdicts, Facts
-from iogate.reconcile.meanings import addresses, auth, idempotency, schemas
+from iogate.reconcile.meanings import addresses, auth, idempotency, schemas, traffic
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.store.revisions.gates import Gate
 from iogate.timing.durations import format_seconds
@@ -37,6 +37,7 @@ _HANDLED: Final = frozenset(
         "input_schema",
         "limits",
         "idempotency",
+        "coalesce",
         "timeout_s",
         "retention_s",
         "record",
@@ -97,6 +98,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
         yield Meaning(kind="target.changed", text=text, pointer="/workflow")
     yield from _input(before, after, facts)
     yield from _limits(before, after)
+    yield from traffic.meanings(before, after)
     yield from idempotency.meanings(before.idempotency, after.idempotency)
     yield from _times(before, after, facts)
     yield from _enabled(before, after, facts)

@@ -1,12 +1,17 @@
 -- Validates a call and stores its run, or returns the reason for the refusal.
--- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog
--- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint
--- returns: {'ok', uid}, with 1 for a run on hold | {'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate'|'drained', ms}
+-- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog; promised, rates, holders, lane, windows,
+--   timers; those of a run that is replaced
+-- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint; for an API
+--   with rules for its traffic, MessagePack of `traffic.Traffic`
+-- returns: {'ok', uid}, with 1 for a run on hold | {'replayed', uid} | {'mismatch'|'disabled'|'stale'|'taken'} |
+--   {'rate'|'queue_full'|'memory'|'drained', ms} | {'coalesced', uid, 1 on hold}: the input of that run is replaced |
+--   {'coalesce', uid}: the call is to be made again for that uid
 -- invariant: idempotent. `facts` holds the nonce of the gateway, so that its own run is distinguished from that of
 --   another gateway with the same uid.
 -- include: time queue room
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
+local traffic = ARGV[10] and cmsgpack.unpack(ARGV[10])
 
 local function is_own()
   -- include: record ended
@@ -34,7 +39,7 @@ if idempotency ~= '' then
 end
 
 local g = redis.call('HMGET', $gate .. api,
-  'on', 'until', 'base', 'digest', 'interval', 'slack', 'tat', 'queued', 'inq', 'run', 'bl', 'rl')
+  'on', 'until', 'base', 'digest', 'interval', 'slack', 'tat', 'queued', 'inq', 'run', 'bl', 'rl', 'pms', 'dr', 'dl', 'kl')
 local on = g[1]
 if g[2] and g[2] ~= '' and now_ms >= tonumber(g[2]) then on = g[3] end
 -- One EXISTS for all rare cases: the uid is taken, the store is full or drained.
@@ -51,9 +56,11 @@ if g[4] ~= digest then return {'stale'} end
 
 -- GCRA: `tat` is the time of the next call at an even rate; `slack` is how far it may be ahead.
 local tat
+local counted_by = traffic and traffic.per and $rates .. api
 if g[5] and g[5] ~= '' then
   local exact = now_s * 1000 + now_us / 1000
-  tat = math.max(tonumber(g[7]) or 0, exact)
+  local last = counted_by and redis.call('ZSCORE', counted_by, traffic.per) or not counted_by and g[7]
+  tat = math.max(tonumber(last) or 0, exact)
   -- A larger value means that the clock was set back. The burst then counts as used up.
   if tat > exact + tonumber(g[6]) + tonumber(g[5]) + 1 then tat = exact + tonumber(g[6]) end
   local early = tat - exact - tonumber(g[6])
@@ -61,17 +68,56 @@ if g[5] and g[5] ~= '' then
   tat = tat + tonumber(g[5])
 end
 
+local function settle()
+  if tat and counted_by then
+    -- A time that has passed means no more than none. Beyond the bound, those that owe least are dropped.
+    redis.call('ZADD', counted_by, string.format('%.3f', tat), traffic.per)
+    redis.call('ZREMRANGEBYSCORE', counted_by, '-inf', now_ms)
+    local over = redis.call('ZCARD', counted_by) - $rate_keys
+    if over > 0 then redis.call('ZPOPMIN', counted_by, over) end
+    redis.call('PEXPIRE', counted_by, math.ceil(tonumber(g[6]) + 2 * tonumber(g[5])) + 1000)
+  elseif tat then
+    redis.call('HSET', $gate .. api, 'tat', string.format('%.3f', tat))
+  end
+  if idempotency ~= '' then
+    redis.call('SET', idempotency, uid .. ' ' .. fingerprint, 'PX', ARGV[8])
+  end
+end
+
+if traffic and traffic.merge then
+  -- include: merge
+  local merged = merge()
+  if merged then return merged end
+end
+if own == false then return {'taken'} end
+local is_full = seen and redis.call('EXISTS', $full) == 1
 local load = {inq = tonumber(g[9]) or 0, run = tonumber(g[10]) or 0, bl = tonumber(g[11]) or 0,
   limit = tonumber(g[12]) or math.huge}
-if load.inq + load.bl >= tonumber(g[8]) then return {'queue_full'} end
-if seen and redis.call('EXISTS', $full) == 1 then return {'memory'} end
-if own == false then return {'taken'} end
+local waiting, most = load.inq + load.bl + (tonumber(g[15]) or 0), tonumber(g[8])
+if waiting >= most and traffic and traffic.replace and not is_full then
+  -- include: index rq states places lanes record inbox outbox journal outcome finish replace
+  if not replace_oldest() then return {'queue_full', $retry_least_ms} end
+  local now = redis.call('HMGET', $gate .. api, 'inq', 'run', 'bl')
+  load.inq, load.run, load.bl = tonumber(now[1]) or 0, tonumber(now[2]) or 0, tonumber(now[3]) or 0
+elseif waiting >= most or g[13] then
+  -- include: promise
+  local refused = crowded(waiting, most, g[14])
+  if refused then return refused end
+end
+if is_full then return {'memory', redis.call('PTTL', $full)} end
 
-local queued = load.bl == 0 and not held and may_queue(load)
+local queued, apart = load.bl == 0 and not held and may_queue(load), nil
+if traffic and (traffic.key or traffic.merge) then
+  -- include: places apart
+  apart = stay_apart(tonumber(g[16]))
+  queued = queued and not apart
+end
 redis.call('HSET', $run .. uid, 'api', api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', retention,
-  'st', 'pending', 'pl', queued and 'queue' or 'backlog')
+  'st', 'pending', 'pl', queued and 'queue' or apart or 'backlog')
 redis.call('ZADD', $index .. 'pending', now_ms, uid)
-if queued then
+if apart then
+  redis.call('HINCRBY', $gate .. api, 'dl', 1)
+elseif queued then
   redis.call('HINCRBY', $gate .. api, 'inq', 1)
   rq_enqueue(uid)
   ring()
@@ -79,9 +125,6 @@ else
   redis.call('HINCRBY', $gate .. api, 'bl', 1)
   redis.call('RPUSH', $backlog .. api, uid)
 end
-if tat then redis.call('HSET', $gate .. api, 'tat', string.format('%.3f', tat)) end
-if idempotency ~= '' then
-  redis.call('SET', idempotency, uid .. ' ' .. fingerprint, 'PX', ARGV[8])
-end
+settle()
 if held then return {'ok', uid, 1} end
 return {'ok', uid}

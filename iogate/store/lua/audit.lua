@@ -4,7 +4,7 @@
 -- args: status, then for each run its uid and the state in whose list this audit has seen it ('' none)
 -- returns: number of restored runs, number of runs removed from the index, digests of the needed programs…
 -- invariant: a run in the list or set of its state is not changed.
--- include: time index queue rq room states record inbox outbox journal outcome ended finish
+-- include: time index queue rq room states places lanes record inbox outbox journal outcome ended finish
 local status = ARGV[1]
 local seen = {}
 
@@ -42,6 +42,16 @@ local function restore_state(uid, r)
     wake(uid, r.api)
   elseif r.state == 'suspended' then
     return false
+  elseif r.state == 'window' then
+    if redis.call('ZSCORE', $timers, uid) then return false end
+    redis.call('ZADD', $timers, r.due or now_ms, uid)
+  elseif r.state == 'lane' then
+    local key = redis.call('HGET', $run .. uid, 'ck') or ''
+    local is_missing = not holds(lane_of(r.api, key), uid, r)
+    if is_missing then redis.call('RPUSH', lane_of(r.api, key), uid) end
+    local has_holders = redis.call('HEXISTS', $holders .. r.api, key) == 1
+    if not has_holders then fill_places(r.api, key, {}) end
+    return is_missing or not has_holders
   elseif r.state == 'timer' then
     if (r.due or 0) == 0 or redis.call('ZSCORE', $timers, uid) then return false end
     redis.call('ZADD', $timers, r.due, uid)

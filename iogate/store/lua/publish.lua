@@ -2,7 +2,8 @@
 -- keys: live, revision, revisions, gates, gate of each API, deleted, expiries, schedules, ticks, chains;
 --   all keys of standing runs
 -- args: expected number, digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
---   '0', '1'), queued, GCRA interval ms or '', slack ms, running or '', 1 to clear an override],
+--   '0', '1'), queued, GCRA interval ms or '', slack ms, running or '', places of a
+--   concurrency key or '', priority or '', 1 to clear an override],
 --   how many revisions are kept, MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms,
 --   queued], signature, origin ('' none), '1' for a rollback, project, its list of revisions, expected number of the
 --   last revision, expected seal of the live record, seal of the new one, seal of the same content, mode: '' |
@@ -13,7 +14,7 @@
 --   admit waiting runs; gates and schedules of other projects stay as they are. A deleted API that returns is disabled
 --   until it is enabled, unless a rollback brings it back, with its switch and its override; its runs on hold stay so.
 --   A schedule with the same phase keeps its next tick and its standing run.
--- include: drained time index queue rq room states switch owner record inbox outbox journal outcome finish
+-- include: drained time index queue rq room states places lanes switch owner record inbox outbox journal outcome finish
 local project, list, mode = ARGV[10], ARGV[11], ARGV[16]
 if mode == 'repair' then
   for key, kind in pairs({[$live] = 'hash', [list] = 'list'}) do
@@ -80,13 +81,16 @@ for _, g in ipairs(apis) do
   local api, git = g[1], g[3]
   local key = $gate .. api
   named[api] = true
-  local own, override, expires = switch_of(api, git, g[8] == 1, ARGV[9] == '1' and owner(api) == project)
+  local own, override, expires = switch_of(api, git, g[10] == 1, ARGV[9] == '1' and owner(api) == project)
   local base = git == '' and own or git
   redis.call('HSET', key, 'git', git, 'own', own, 'override', override, 'until', expires, 'base', base,
     'on', override == '' and base or override, 'digest', g[2], 'queued', g[4], 'interval', g[5], 'slack', g[6])
-  if g[7] == '' then redis.call('HDEL', key, 'rl') else redis.call('HSET', key, 'rl', g[7]) end
+  for i, field in ipairs({'rl', 'kl'}) do
+    if g[6 + i] == '' then redis.call('HDEL', key, field) else redis.call('HSET', key, field, g[6 + i]) end
+  end
+  if g[9] == '' then redis.call('HDEL', $priorities, api) else redis.call('HSET', $priorities, api, g[9]) end
   own_gate(api)
-  load_of(api)
+  if load_of(api).apart > 0 then refill(api) end
 end
 
 -- Returns kind and phase; {} for an invalid entry.
@@ -134,15 +138,21 @@ for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
   if not named[api] and owner(api) == project then
     local key = $gate .. api
     local was = redis.call('HMGET', key, 'own', 'override', 'git', 'by')
-    redis.call('HDEL', key, 'on', 'base', 'git', 'digest', 'rl', 'tat', 'interval', 'slack', 'queued')
+    redis.call('HDEL', key, 'on', 'base', 'git', 'digest', 'rl', 'tat', 'interval', 'slack', 'queued', 'dr', 'pms')
+    redis.call('DEL', $promised .. api, $rates .. api)
     -- A rollback restores what is left.
     if not was[4] and (was[2] or '') == '' and not (was[3] == '' and was[1] == '1') then
       redis.call('HDEL', key, 'own', 'override', 'until', 'author', 'reason', 'at')
     end
     redis.call('SREM', $gates, api)
+    redis.call('HDEL', $priorities, api)
     redis.call('ZREM', $expiries, api)
     redis.call('SADD', $deleted, api)
   end
+end
+-- Only the counter is left: no API has a priority.
+if redis.call('HLEN', $priorities) == 1 and redis.call('HEXISTS', $priorities, '') == 1 then
+  redis.call('DEL', $priorities)
 end
 save_loads()
 save_index()

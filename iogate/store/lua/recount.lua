@@ -1,9 +1,10 @@
 -- Recounts the load of each API, and removes expired entries of RQ's registries.
--- keys: gates, deleted, gate of each API, releases, RQ queue, leases, backlog, woken, RQ's registries
+-- keys: gates, deleted, gate of each API, releases, RQ queue, leases, backlog, woken, holders, lanes, windows, RQ's
+--   registries
 -- args: none
 -- returns: number of APIs with wrong counts
 -- invariant: one step, so that no change in between is lost.
--- include: time queue rq room states
+-- include: time queue rq room states places lanes record
 local true_loads = {}
 local function count(uid, state, name)
   local v = redis.call('HMGET', $run .. uid, 'api', 'pl')
@@ -20,17 +21,46 @@ for _, uid in ipairs(redis.call('LRANGE', $rq_queue, 0, -1)) do
 end
 for _, uid in ipairs(redis.call('ZRANGE', $leases, 0, -1)) do count(uid, 'lease', 'run') end
 
+-- Gives up the places of runs that another program has deleted, fills free ones, and returns the number of runs
+-- apart from the queue.
+local function count_apart(api)
+  local holders = redis.call('HGETALL', $holders .. api)
+  for i = 1, #holders, 2 do
+    local kept, gone = {}, false
+    for uid in string.gmatch(holders[i + 1], '%d+') do
+      if is_live(uid) then kept[#kept + 1] = uid else gone = true end
+    end
+    if gone or redis.call('EXISTS', lane_of(api, holders[i])) == 1 then fill_places(api, holders[i], kept) end
+  end
+  local apart = 0
+  for _, key in ipairs(redis.call('HKEYS', $holders .. api)) do
+    apart = apart + redis.call('LLEN', lane_of(api, key))
+  end
+  local windows = redis.call('HGETALL', $windows .. api)
+  for i = 1, #windows, 2 do
+    local state = redis.pcall('HGET', $run .. windows[i + 1], 'pl')
+    if state == 'window' then apart = apart + 1 end
+    if not state then redis.call('HDEL', $windows .. api, windows[i]) end
+  end
+  return apart
+end
+
 local wrong = 0
 for _, set in ipairs({$gates, $deleted}) do
   for _, api in ipairs(redis.call('SMEMBERS', set)) do
     local load = load_of(api)
     local truth = true_loads[api] or {inq = 0, run = 0}
+    local before, apart = load.inq, 0
+    local has_apart = redis.call('EXISTS', $holders .. api, $windows .. api) > 0
+    if has_apart then apart = count_apart(api) end
+    truth.inq = truth.inq + load.inq - before
     local bl = redis.call('LLEN', $backlog .. api) + redis.call('LLEN', $woken .. api)
-    if load.inq ~= truth.inq or load.run ~= truth.run or load.bl ~= bl then wrong = wrong + 1 end
-    load.inq, load.run, load.bl = truth.inq, truth.run, bl
+    if load.apart ~= apart or load.inq ~= truth.inq or load.run ~= truth.run or load.bl ~= bl then wrong = wrong + 1 end
+    load.inq, load.run, load.bl, load.apart = truth.inq, truth.run, bl, apart
     if load.from and load.from < $held_ms then redis.call('ZADD', $releases, 'NX', load.from, api) end
     -- A rollback restores the switch of a deleted API.
-    if set == $deleted and truth.inq + truth.run + bl == 0 and redis.call('HEXISTS', $gate .. api, 'own') == 0 then
+    if set == $deleted and truth.inq + truth.run + bl == 0 and not has_apart
+      and redis.call('HEXISTS', $gate .. api, 'own') == 0 then
       redis.call('DEL', $gate .. api)
       loads[api] = nil
     end

@@ -4,7 +4,7 @@
 -- returns: 'unknown' | 'ended' | 'not suspended' | 'resumed'
 -- invariant: a waiting run keeps waiting, unless its time has passed or it has messages. A new run of an API with a
 --   hold is held.
--- include: drained time index queue rq room states record inbox outbox journal suspended operation
+-- include: drained time index queue rq room states places lanes record inbox outbox journal suspended operation
 local uid, operation = ARGV[1], ARGV[2]
 local known = answered(operation)
 if known then return known end
@@ -17,7 +17,9 @@ redis.call('HSET', $run .. uid, 'st', r.suspended)
 index(uid, r.created, r.status, r.suspended)
 write_resumed(uid, r)
 local due = r.due or 0
-if r.token == 0 and r.depth == 0 and load_of(r.api).from then
+if waits_for_place(uid, r.api, true) then
+  -- It is in the lane.
+elseif r.token == 0 and r.depth == 0 and load_of(r.api).from then
   put_back(uid, r.api, load_of(r.api))
 elseif r.suspended ~= 'waiting' or has_messages(uid, r) or (due > 0 and due <= now_ms) then
   wake(uid, r.api)

@@ -5,7 +5,7 @@
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: tasks, journal, creation and first start are kept; deaths and deadline are reset. An attempt is
 --   retried once, and each repetition returns 'retried'.
--- include: drained time index queue rq room states record journal ended operation
+-- include: drained time index queue rq room states places lanes record journal ended operation
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
 local known = answered(ARGV[6])
 if known then return known end
@@ -55,6 +55,10 @@ set('sta', e.started)
 set('msg', e.posted)
 set('dep', e.depth)
 set('jdr', e.dropped)
+if (e.key or '') ~= '' then
+  fields[#fields + 1] = 'ck'
+  fields[#fields + 1] = e.key
+end
 local timeout_s = tonumber(cjson.decode(ARGV[3])[5])
 if timeout_s then set('ddl', now_ms + math.floor(timeout_s * 1000)) end
 redis.call('HSET', $run .. uid, unpack(fields))
@@ -63,7 +67,7 @@ redis.call('DEL', $end .. uid, $big .. uid, $recorded .. uid)
 -- Not sent to sinks, because the DSL has no such event.
 write_entries(uid, {journal_entry('workflow.retried', nil, ARGV[5])})
 index(uid, e.created, e.status, 'pending')
-wake(uid, e.api)
+if waits_for_place(uid, e.api, false) then rq_forget(uid) else wake(uid, e.api) end
 save_loads()
 save_index()
 ring()

@@ -9,7 +9,7 @@
 -- invariant: a run is leased only from the queue or the suspects, with a token one higher than before; a repeated
 --   take id returns the same claims and leases nothing more. An error of one run, whose keys another program has
 --   overwritten, affects that run only (`pcall`).
--- include: spent drained time index queue rq room states record inbox outbox journal outcome finish suspect
+-- include: spent drained time index queue rq room states places lanes drain record inbox outbox journal outcome finish suspect
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
 
@@ -40,7 +40,11 @@ for _, uid in ipairs(due($timers, 256)) do
   if spent_ms() > $take_ms / 2 then break end
   redis.call('ZREM', $timers, uid)
   local r = record(uid)
-  if r and r.state == 'timer' then pcall(wake_parked, uid, r.api) end
+  if r and r.state == 'timer' then
+    pcall(wake_parked, uid, r.api)
+  elseif r and r.state == 'window' then
+    pcall(end_window, uid, r.api)
+  end
 end
 -- After a silence the store was unavailable, not the workers, so extend the leases for them to renew.
 local silent = passed_ms > $silence_ms
@@ -78,7 +82,8 @@ local function claim(uid, r)
     frames = redis.call('HGETALL', $frames .. uid)
     values = redis.call('HGETALL', $values .. uid)
   end
-  local own = redis.call('HMGET', $run .. uid, 'in', 'lft')
+  local own = redis.call('HMGET', $run .. uid, 'in', 'lft', 'wk')
+  if own[3] then close_window(uid, r.api, own[3]) end
   local claim = {uid, r.token, r.seq, r.api, r.facts, own[1], r.created,
     r.started, r.deadline or 0, r.attempt, r.deaths, r.retention, r.cancelled, frames, values}
   bytes = bytes + #(claim[6] or '')
@@ -98,6 +103,7 @@ end
 local function lease(uid, r)
   local load = load_of(r.api)
   load.run = load.run + 1
+  if r.token == 0 and r.depth == 0 then note_taken(r.api) end
   r.token = r.token + 1
   if r.started == 0 then r.started = now_ms end
   redis.call('HSET', $run .. uid, 'pl', 'lease', 'tok', r.token, 'wkr', worker, 'st', 'running',
@@ -172,12 +178,15 @@ elseif suspended == 0 and limit > 0 and solitary then
     end
   end
 elseif suspended == 0 and limit > 0 then
+  local ranked = redis.call('EXISTS', $priorities) == 1
+  -- include: priority
   for n = 1, limit do
     if bytes >= $take_bytes or (n > 1 and spent_ms() > $take_ms) then
       doorbell = true
       break
     end
-    local uid = redis.call('LPOP', $rq_queue)
+    local uid
+    if ranked then uid = next_by_priority() else uid = redis.call('LPOP', $rq_queue) end
     if not uid then break end
     pcall(take, uid)
   end
@@ -203,6 +212,7 @@ end
 if #taken > 0 and not repeated then
   redis.call('SET', $taken .. worker, take_id .. ' ' .. table.concat(taken, ' '), 'EX', $taken_s)
 end
+save_drain()
 rq_save_executions()
 save_loads()
 save_index()

@@ -62,6 +62,9 @@ async def _waiting(connection: Connection) -> Mapping[str, set[int]]:
     for names in await connection.calls([("SMEMBERS", keys.GATES), ("SMEMBERS", keys.DELETED)]):
         for api in sorted(name.decode() for name in names):
             lists += [("backlog", keys.BACKLOG + api), ("woken", keys.WOKEN + api)]
+        for api in names:
+            held = await connection.call("HKEYS", keys.HOLDERS + api.decode())
+            lists += [("lane", f"{keys.LANE}{api.decode()}:{key.decode()}") for key in held]
     waiting: dict[str, set[int]] = {state: set() for state, _ in lists}
     start = 0
     while lists:

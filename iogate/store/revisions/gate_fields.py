@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from iogate.compiler.revision import Api, Revision
+from iogate.compiler.revision import PRIORITY, Api, Revision
 from iogate.compiler.schedules import PREFIX
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed, Connection
@@ -22,6 +22,7 @@ _FIELDS: Final = {
     "interval": "limits.rate",
     "slack": "limits.burst",
     "rl": "limits.running",
+    "kl": "limits.concurrency",
 }
 """Fields in the order of `gate`, without the id, with the names that people know."""
 _SWITCH: Final = ("own", "override", "base", "on")
@@ -38,7 +39,12 @@ def gate(api: Api) -> tuple[Any, ...]:
         slack = (max(1, limits.burst or int(limits.rate)) - 1) * interval
     git = "" if api.enabled is None else str(int(api.enabled))
     running = "" if limits.running is None else limits.running
-    return (api.id, api.digest, git, limits.queued, _number(interval), _number(slack), running)
+    places = "" if limits.of_key is None else limits.of_key.limit
+    priority = "" if limits.rank == PRIORITY else limits.rank
+    return (
+        *(api.id, api.digest, git, limits.queued, _number(interval), _number(slack), running, places),
+        priority,
+    )
 
 
 def _number(value: float | str) -> str:

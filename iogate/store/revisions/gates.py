@@ -377,7 +377,7 @@ def _decode_gate(api: str, row: list[bytes], now_ms: int) -> Gate:
         digest=fields["digest"],
         git=None if fields["git"] == "" else fields["git"] == "1",
         override=override,
-        queued=int(fields.get("inq", 0)) + int(fields.get("bl", 0)),
+        queued=sum(int(fields.get(name, 0)) for name in ("inq", "bl", "dl")),
         running=int(fields.get("run", 0)),
         held=override is not None and override.held,
         switched=_switch(fields["by"]) if "by" in fields else None,

@@ -27,6 +27,7 @@ from iogate.store.connection.failures import Drained, NotPermitted, StoreUnavail
 from iogate.store.connection.memory import Memory
 from iogate.store.integrity.seals import Facts, seal_facts
 from iogate.store.runs.compression import LARGE, deflate
+from iogate.store.runs.traffic import Traffic, packed
 from iogate.store.runs.uids import UidSource
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class AcceptRequest(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     idempotency_ttl_s: float = 86_400.0
     fingerprint: str = ""
+    traffic: Traffic | None = None
+    """Rules beyond rate and queue of the API; None for an API without any."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
     uid: str
     replayed: bool = False
+    coalesced: bool = False
+    """Whether the call has replaced the input of a run that earlier calls have made."""
     held: bool = False
     """Whether the run does not start, because its API is on hold."""
 
@@ -78,10 +83,11 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: Reason
     retry_after_s: float = 0.0
+    """Time after which the same call is probably accepted."""
 
 
 class _PendingAccept:
-    __slots__ = ("answer", "deadline", "packed", "request", "sent", "tries")
+    __slots__ = ("answer", "deadline", "first_uid", "packed", "request", "sent", "tries")
 
     def __init__(
         self,
@@ -91,6 +97,7 @@ class _PendingAccept:
         answer: asyncio.Future[Accepted | Refusal],
     ) -> None:
         self.request = request
+        self.first_uid = request.uid
         self.packed = packed
         self.deadline = deadline
         self.tries = 0
@@ -131,7 +138,9 @@ class Intake:
             request = msgspec.structs.replace(request, input=smaller)
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        pending = _PendingAccept(request, self._pack(request), deadline, self._loop.create_future())
+        pending = _PendingAccept(
+            request, self._pack(request, request.uid), deadline, self._loop.create_future()
+        )
         self._queue.append(pending)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_all(), name="intake")
@@ -153,14 +162,17 @@ class Intake:
         self._queue.clear()
         await self._connection.close()
 
-    def _pack(self, request: AcceptRequest) -> bytes:
+    def _pack(self, request: AcceptRequest, call: str) -> bytes:
+        """Return the command that accepts a call; `call` is the first uid that it was given."""
+        # Two calls with equal input that become one run differ, so that only a repetition is none.
+        is_merged = request.traffic is not None and request.traffic.merge
         facts = Facts(
             request.revision,
             request.workflow,
             request.program,
             request.caller,
             request.timeout_s,
-            self._nonce,
+            f"{self._nonce}-{call}" if is_merged else self._nonce,
         )
         key = request.idempotency_key
         return pack(
@@ -176,6 +188,7 @@ class Intake:
             "" if key is None else keys.idempotency(request.api, request.caller, key),
             max(1, int(request.idempotency_ttl_s * 1000)),
             request.fingerprint,
+            *(() if request.traffic is None else (packed(request.traffic),)),
         )
 
     async def _send_all(self) -> None:
@@ -249,7 +262,7 @@ class Intake:
         if isinstance(reply, hiredis.ReplyError):
             text = str(reply)
             if text.startswith("OOM"):
-                self._set(pending, Refusal(reason="memory", retry_after_s=1.0))
+                self._set(pending, Refusal(reason="memory", retry_after_s=keys.FULL_S))
             elif text.startswith("MISCONF"):
                 self._fail([pending], StoreUnavailable(text))
             else:
@@ -260,14 +273,18 @@ class Intake:
             self._set(pending, Accepted(uid=reply[1].decode(), held=len(reply) > 2))
         elif code == b"replayed":
             self._set(pending, Accepted(uid=reply[1].decode(), replayed=True))
+        elif code == b"coalesced":
+            self._set(pending, Accepted(uid=reply[1].decode(), coalesced=True, held=reply[2] == 1))
+        elif code == b"coalesce":
+            self._send_with(reply[1].decode(), pending)
         elif code == b"taken":
-            self._redraw_uid(pending)
+            # Another gateway has drawn the same uid, or the run that it named has started.
+            self._send_with(self._uids.next(), pending)
         elif code == b"drained":
             self._fail([pending], Drained(reply[1] / 1000))
-        elif code == b"rate":
-            self._set(pending, Refusal(reason="rate", retry_after_s=reply[1] / 1000))
         else:
-            self._set(pending, Refusal(reason=code.decode()))
+            retry_after_s = reply[1] / 1000 if len(reply) > 1 else 0.0
+            self._set(pending, Refusal(reason=code.decode(), retry_after_s=retry_after_s))
 
     def _failure(self, reply: str) -> Exception:
         found = self._connection.failure(reply, "EVALSHA")
@@ -277,10 +294,10 @@ class Intake:
             log.error("%s; %s", found.message, found.hint, extra={"action": "store.forbidden"})
         return found
 
-    def _redraw_uid(self, pending: _PendingAccept) -> None:
-        """Send the request with another uid, because another gateway has drawn the same one."""
-        pending.request = msgspec.structs.replace(pending.request, uid=self._uids.next())
-        pending.packed = self._pack(pending.request)
+    def _send_with(self, uid: str, pending: _PendingAccept) -> None:
+        """Send the request with another uid, which its facts are sealed for."""
+        pending.request = msgspec.structs.replace(pending.request, uid=uid)
+        pending.packed = self._pack(pending.request, pending.first_uid)
         self._queue.append(pending)
 
     def _retry(self, group: list[_PendingAccept], error: StoreUnavailable) -> None:

@@ -49,7 +49,7 @@ class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     """Number of runs that wait for a worker, and the age of the oldest one."""
 
     depth: int
-    """Runs that wait for a worker: RQ queue, backlogs and suspects."""
+    """Runs that wait for a worker: RQ queue, backlogs, suspects, and those in lanes and windows."""
     oldest_s: float
 
 
@@ -86,7 +86,12 @@ class RunOperations:
         """Return the run; None if it does not exist any more, or its record is unreadable."""
         answer = await self._connection.run("show", uid)
         try:
-            return _view(uid, *answer)
+            view = _view(uid, *answer)
+            if view is None or view.state != "lane":
+                return view
+            key = pairs(answer[0]).get("ck", b"").decode()
+            holders = await self._connection.call("HGET", keys.HOLDERS + view.api, key)
+            return msgspec.structs.replace(view, behind=tuple((holders or b"").decode().split()))
         except (ValueError, TypeError, LookupError, AttributeError, msgspec.MsgspecError):
             self._refusals.note("run", uid, "its record cannot be read")
             return None
@@ -277,6 +282,8 @@ class RunOperations:
         lengths = await self._connection.calls(
             [("LLEN", prefix + api.decode()) for api in apis for prefix in (keys.BACKLOG, keys.WOKEN)]
         )
+        apart = await self._connection.calls([("HGET", keys.GATE + api.decode(), "dl") for api in apis])
+        lengths += [int(number) for number in apart if number]
         now_ms = time_ms(clock)
         age_s = (now_ms - float(oldest[1])) / 1000 if oldest else 0.0
         return QueueDepth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))

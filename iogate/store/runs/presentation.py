@@ -88,7 +88,7 @@ def describe(
         "input": raw_json(shown_input),
         "output": raw_json(run.output),
         "error": error(run, operator=operator),
-        "waitingFor": _waiting_for(run, limited=limited, held=held),
+        "waitingFor": _waiting_for(run, limited=limited, held=held, operator=operator),
         "tasks": [_task(row) for row in run.tasks],
     }
 
@@ -167,11 +167,14 @@ def _for_callers(problem: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _waiting_for(run: RunView, *, limited: bool, held: bool) -> dict[str, Any] | None:
+def _waiting_for(run: RunView, *, limited: bool, held: bool, operator: bool) -> dict[str, Any] | None:
     if run.state in ("queue", "backlog", "woken", "suspect"):
         behind = limited and run.state in ("backlog", "woken")
         kind = "hold" if held and run.state == "backlog" else "limit" if behind else "queue"
         return {"kind": kind, "task": None, "until": None}
+    if run.state == "lane":
+        runs = {"runs": list(run.behind)} if operator else {}
+        return {"kind": "key", "task": None, "until": None, **runs}
     if not run.waiting_for:
         return None
     found = msgspec.json.decode(run.waiting_for)

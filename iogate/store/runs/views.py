@@ -37,7 +37,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     status: str
     state: str
-    """backlog, queue, woken, lease, timer, suspended, suspect or end."""
+    """window, lane, backlog, queue, woken, lease, timer, suspended, suspect or end."""
     api: str
     workflow: str
     program: str
@@ -59,6 +59,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskView, ...]
     parent: str | None = None
     """Uid of the parent that waits for it."""
+    behind: tuple[str, ...] = ()
+    """Uids of the runs with the places of its concurrency key, if it waits for one."""
 
     @property
     def ended(self) -> bool:
@@ -114,6 +116,8 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     depth: int = 0
     parent: str = ""
     """Uid of the parent that waited for it."""
+    key: str = ""
+    """Hash of its concurrency key."""
 
 
 SAME = "="
@@ -211,7 +215,7 @@ def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunVie
         input=inflate(run.get("in", b"")),
         output=None,
         error=None,
-        waiting_for=(run.get("wt") or None) if run["pl"] == b"timer" else None,
+        waiting_for=_waiting_for(run),
         cancel_reason=None if reason is None else reason.decode(),
         worker=run.get("wkr", b"").decode(),
         deaths=int(run.get("dth", 0)),
@@ -220,6 +224,16 @@ def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunVie
         ),
         parent=run.get("par", b"").decode() or None,
     )
+
+
+def _waiting_for(run: dict[str, bytes]) -> bytes | None:
+    match run["pl"]:
+        case b"timer":
+            return run.get("wt") or None
+        case b"window":
+            return b'{"kind":"coalesce","task":null,"until":%d}' % int(run["due"])
+        case _:
+            return None
 
 
 def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from iogate.auth.model import EnvSecret, TokenAuth
-from iogate.compiler.revision import Idempotency, Limits
+from iogate.auth.model import EnvSecret, HashedSecret, TokenAuth
+from iogate.compiler.revision import Coalesce, Concurrency, Idempotency, Limits
 from iogate.gateway.calls.call_handler import Admitted, CallHandler
 from iogate.gateway.http.responses import Response
+from iogate.security import secrets
 from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
 from tests.gateway.driver import TOKEN, USER, World, api, publish, request
@@ -379,11 +380,66 @@ async def test_concurrent_duplicates_give_one_run(world: World) -> None:
     assert sum("idempotent-replayed" in reply.headers for reply in replies) == 49
 
 
+async def test_a_rate_per_address_or_caller_is_a_429_for_that_one_only(world: World) -> None:
+    two = TokenAuth(
+        tokens={name: (HashedSecret(value=secrets.hash_token(name)),) for name in ("ada-token", "bob-token")}
+    )
+    await world.publish(
+        api("by/address", limits=Limits(rate=0.01, per="address")),
+        api("by/caller", two, limits=Limits(rate=0.01, per="caller")),
+    )
+    assert (await world.call("by/address")).status == 202
+    for _ in range(2):  # by the store, then by this gateway
+        reply = await world.call("by/address")
+        assert reply.status == 429
+        assert reply.message.startswith("The interface is called too often from this address; retry in")
+        assert 90 <= int(reply.headers["retry-after"]) <= 101
+    world.client = ("127.0.0.9", 50_000)
+    assert (await world.call("by/address")).status == 202
+
+    assert (await world.call("by/caller", token="ada-token")).status == 202
+    for _ in range(2):
+        reply = await world.call("by/caller", token="ada-token")
+        assert reply.status == 429
+        assert reply.message.startswith("This caller calls the interface too often; retry in")
+    assert (await world.call("by/caller", token="bob-token")).status == 202
+
+
+async def test_coalesced_calls_have_one_uid_and_say_so(world: World) -> None:
+    await world.publish(api("a/b", coalesce=Coalesce(key="/sku", window_s=60.0, max_s=60.0)))
+    first = await world.call("a/b", b'{"sku":"A","n":1}')
+    second = await world.call("a/b", b'{"sku":"A","n":2}')
+    assert second.uid == first.uid
+    assert "x-iogate-coalesced" not in first.headers
+    assert second.headers["x-iogate-coalesced"] == "true"
+    assert (await world.call("a/b", b'{"sku":"B"}')).uid != first.uid
+    assert (await world.call("a/b", b"{}")).uid != (await world.call("a/b", b"{}")).uid
+    shown = (await world.ask(f"/v1/runs/{first.uid}")).json
+    assert (shown["status"], shown["input"]) == ("pending", {"sku": "A", "n": 2})
+    assert shown["waitingFor"]["kind"] == "coalesce"
+    assert shown["waitingFor"]["until"].endswith("Z")
+    assert world.live.counts["a/b"].coalesced == 1
+
+
+async def test_runs_of_one_key_wait_for_each_other(world: World) -> None:
+    rules = Limits(concurrency=Concurrency(key="/customer"))
+    await world.publish(api("a/b", limits=rules, idempotency=Idempotency(pointer="/id")))
+    first = await world.call("a/b", b'{"id":1,"customer":7}')
+    second = await world.call("a/b", b'{"id":2,"customer":"7"}')
+    other = await world.call("a/b", b'{"id":3,"customer":8}')
+    waiting = (await world.ask(f"/v1/runs/{second.uid}")).json["waitingFor"]
+    assert waiting == {"kind": "key", "task": None, "until": None}
+    assert (await world.ask(f"/v1/runs/{other.uid}")).json["waitingFor"]["kind"] == "queue"
+    await world.finish(first.uid)
+    assert (await world.ask(f"/v1/runs/{second.uid}")).json["waitingFor"]["kind"] == "queue"
+
+
 async def test_a_full_queue_is_a_429(world: World) -> None:
     await world.publish(api("a/b", limits=Limits(queued=2)))
     replies = [await world.call("a/b") for _ in range(3)]
     assert [reply.status for reply in replies] == [202, 202, 429]
     assert replies[2].message.startswith("Too many runs of the interface are waiting; retry in")
+    assert 1 <= int(replies[2].headers["retry-after"]) <= 3
 
 
 async def test_a_call_of_a_stale_revision_is_validated_again_by_the_live_one(world: World) -> None:

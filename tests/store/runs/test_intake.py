@@ -142,7 +142,9 @@ async def test_the_queued_limit_counts_waiting_runs_and_each_take_frees_one(each
     intake = each_store.intake()
     for _ in range(2):
         await accepted(intake, few)
-    assert await intake.accept(request(intake, few)) == Refusal(reason="queue_full")
+    refused = await intake.accept(request(intake, few))
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "queue_full"
     await each_store.leases.take("worker-1", 1)
     await accepted(intake, few)
 

@@ -60,7 +60,7 @@ local function tick_again(uid, api)
 end
 
 local function finish(uid, r, status, output, err, tasks, journal, seal)
-  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam')
+  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam', 'ck', 'wk')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
   -- A large output that equals the input is stored once; `views` decodes the mark, which is not JSON.
@@ -82,7 +82,7 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
   redis.call('SET', $end .. uid, cmsgpack.pack({status, r.api, r.facts, r.created, r.started, now_ms,
     r.attempt, r.token, r.seq, r.retention, r.deaths, r.reason, parts.input, parts.output, parts.error,
     tasks, parts.journal, #big > 0 and 1 or 0, tonumber(own[2]) or 0, r.posted, r.depth,
-    own[3] or ''}), 'PX', r.retention)
+    own[3] or '', own[7] or ''}), 'PX', r.retention)
   if status == 'faulted' then
     redis.call('PEXPIRE', $frames .. uid, r.retention)
     redis.call('PEXPIRE', $values .. uid, r.retention)
@@ -99,6 +99,8 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
     redis.call('PEXPIRE', $recorded .. uid, r.retention)
   end
   if own[5] then tick_again(uid, own[5]) end
+  if own[7] then leave_place(uid, r.api, own[7]) end
+  if own[8] then close_window(uid, r.api, own[8]) end
   if own[3] then notify_parent(uid, own[3], own[4], status, output, err, seal) end
 end
 
@@ -120,7 +122,7 @@ cancel = function(uid, reason)
     write_lifecycle(uid, r, {journal_entry('workflow.cancelled', nil, detail)})
     finish(uid, r, 'cancelled', '', '', fold_tasks(uid), fold_journal(uid))
     return 'cancelled'
-  elseif r.state == 'timer' or r.state == 'suspended' then
+  elseif r.state == 'timer' or r.state == 'suspended' or r.state == 'lane' then
     withdraw(uid, r)
     redis.call('HDEL', $run .. uid, 'sus')
     wake(uid, r.api)

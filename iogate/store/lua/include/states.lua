@@ -5,9 +5,11 @@
 --                 woken --^  ^        |--> timer --> queue or woken
 --                            |--------|--> suspended --> previous state
 --                            '--------'--> suspect -> lease (solitary)
+--     accept -> window -> lane -> backlog or queue
 --
--- The load of an API (inq: in the RQ queue, run: leased, bl: in its two lists) is read once per script and
--- written back by save_loads.
+-- A run whose API has a concurrency key or coalesces calls may wait in a lane or a window first: see `lanes.lua`.
+-- The load of an API (inq: in the RQ queue, run: leased, bl: in its two lists, apart: in a lane or window) is read
+-- once per script and written back by save_loads.
 --
 -- A hold keeps new runs in the backlog: those that no worker has leased yet, except children, which belong to a run
 -- that has started. The field `hold` of the gate is 'FROM EVERY': no run leaves the backlog before FROM, and then
@@ -17,9 +19,10 @@ local loads = {}
 local function load_of(api)
   local load = loads[api]
   if not load then
-    local v = redis.call('HMGET', $gate .. api, 'inq', 'run', 'bl', 'rl', 'hold')
+    local v = redis.call('HMGET', $gate .. api, 'inq', 'run', 'bl', 'rl', 'hold', 'dr', 'dl', 'kl')
     load = {inq = tonumber(v[1]) or 0, run = tonumber(v[2]) or 0, bl = tonumber(v[3]) or 0,
-      limit = tonumber(v[4]) or math.huge}
+      limit = tonumber(v[4]) or math.huge, drain = v[6], apart = tonumber(v[7]) or 0, places = tonumber(v[8])}
+    load.was_apart = load.apart
     if v[5] then
       local from, every = string.match(v[5], '^([%d.]+) ([%d.]+)$')
       load.from, load.every = tonumber(from), tonumber(every)
@@ -132,6 +135,13 @@ local function withdraw(uid, r)
     load.bl = math.max(0, load.bl - 1)
   elseif r.state == 'timer' then
     redis.call('ZREM', $timers, uid)
+  elseif r.state == 'lane' then
+    local key = redis.call('HGET', $run .. uid, 'ck')
+    if key then redis.call('LREM', $lane .. r.api .. ':' .. key, 1, uid) end
+    load.apart = math.max(0, load.apart - 1)
+  elseif r.state == 'window' then
+    redis.call('ZREM', $timers, uid)
+    load.apart = math.max(0, load.apart - 1)
   end
 end
 
@@ -139,5 +149,9 @@ local function save_loads()
   for api, load in pairs(loads) do
     promote(api, load)
     redis.call('HSET', $gate .. api, 'inq', load.inq, 'run', load.run, 'bl', load.bl)
+    if load.apart ~= load.was_apart then
+      redis.call('HSET', $gate .. api, 'dl', load.apart)
+      load.was_apart = load.apart
+    end
   end
 end

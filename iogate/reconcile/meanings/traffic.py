@@ -1,0 +1,88 @@
+"""Meanings of the changes of the rules for traffic: rate by caller, keys, a full queue, coalescing.
+
+Called by apis. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from iogate.compiler.revision import Api, Coalesce
+from iogate.reconcile.meanings.kinds import Meaning
+from iogate.timing.durations import format_seconds
+
+
+def meanings(before: Api, after: Api) -> Iterator[Meaning]:
+    """Yield the meanings of the differences between two forms of an API."""
+    yield from _per(before.limits.counted_by, after.limits.counted_by)
+    yield from _concurrency(before, after)
+    yield from _queue(before, after)
+    yield from _coalesce(before.coalesces, after.coalesces)
+
+
+def _per(old: str, new: str) -> Iterator[Meaning]:
+    if old != new:
+        # Each caller gets the whole rate, instead of a share of it.
+        kind = "limit.raised" if old == "api" else "limit.lowered" if new == "api" else "limit.counted"
+        text = f"limits.rate counts by {new}, no longer by {old}"
+        yield Meaning(kind=kind, text=text, pointer="/limits/per")
+
+
+def _concurrency(before: Api, after: Api) -> Iterator[Meaning]:
+    old, new = before.limits.of_key, after.limits.of_key
+    pointer, label = "/limits/concurrency", "limits.concurrency"
+    if old == new:
+        return
+    if old is None and new is not None:
+        text = (
+            f"{label} added: at most {new.limit} of the runs with an equal {new.key} at once; the others wait"
+        )
+        yield Meaning(kind="limit.added", text=text, pointer=pointer)
+    elif new is None and old is not None:
+        text = f"{label} removed: runs with an equal {old.key} do not wait for each other any more"
+        yield Meaning(kind="limit.removed", text=text, pointer=pointer)
+    elif old is not None and new is not None:
+        if old.key != new.key:
+            text = f"key of {label} changed ({old.key} → {new.key}), of new runs"
+            yield Meaning(kind="limit.counted", text=text, pointer=f"{pointer}/key")
+        if old.limit != new.limit:
+            word = "lowered" if new.limit < old.limit else "raised"
+            text = f"{label}.limit {word} ({old.limit} → {new.limit})"
+            yield Meaning(kind=f"limit.{word}", text=text, pointer=f"{pointer}/limit")
+
+
+def _queue(before: Api, after: Api) -> Iterator[Meaning]:
+    old, new = before.limits, after.limits
+    if old.replaces != new.replaces:
+        text = (
+            "a full queue cancels its oldest run, instead of refusing a call"
+            if new.replaces
+            else "a full queue refuses a call, instead of cancelling its oldest run"
+        )
+        yield Meaning(kind="limit.full", text=text, pointer="/limits/on_full")
+    if old.rank != new.rank:
+        word = "raised" if new.rank > old.rank else "lowered"
+        text = f"priority {word} ({old.rank} → {new.rank})"
+        yield Meaning(kind="limit.priority", text=text, pointer="/limits/priority")
+
+
+def _coalesce(old: Coalesce | None, new: Coalesce | None) -> Iterator[Meaning]:
+    if old == new:
+        return
+    if old is None and new is not None:
+        window = format_seconds(new.window_s)
+        text = f"coalesce added: calls with an equal {new.key} within {window} become one run"
+        yield Meaning(kind="coalesce.added", text=text, pointer="/coalesce")
+    elif new is None and old is not None:
+        text = f"coalesce removed: each call with an equal {old.key} starts a run"
+        yield Meaning(kind="coalesce.removed", text=text, pointer="/coalesce")
+    elif old is not None and new is not None:
+        shown = (
+            ("key", old.key, new.key),
+            ("window", format_seconds(old.window_s), format_seconds(new.window_s)),
+            ("max", format_seconds(old.max_s), format_seconds(new.max_s)),
+        )
+        for name, was, is_ in shown:
+            if was != is_:
+                text = f"coalesce.{name} changed ({was} → {is_})"
+                yield Meaning(kind="coalesce.changed", text=text, pointer=f"/coalesce/{name}")

@@ -1,0 +1,20 @@
+-- Coalesced calls: a call on the key of a run that no worker has taken replaces its input and its facts, which the
+-- gateway has sealed for the uid of that run. The window starts anew with each call, and ends at the latest `most` ms
+-- after the first one.
+-- Returns nil if there is no such run.
+local function merge()
+  local known = redis.call('HGET', $windows .. api, traffic.merge)
+  if not known then return nil end
+  local v = redis.pcall('HMGET', $run .. known, 'pl', 'tok', 'cxl', 'crt')
+  if v.err or not v[1] or v[2] or v[3] then return nil end
+  if known ~= uid then return {'coalesce', known} end
+  if redis.call('EXISTS', $full) == 1 then return {'memory', redis.call('PTTL', $full)} end
+  redis.call('HSET', $run .. uid, 'f', facts, 'in', input)
+  if v[1] == 'window' then
+    local due = math.min(now_ms + traffic.window, tonumber(v[4]) + traffic.most)
+    redis.call('HSET', $run .. uid, 'due', due)
+    redis.call('ZADD', $timers, due, uid)
+  end
+  settle()
+  return {'coalesced', uid, held and 1 or 0}
+end

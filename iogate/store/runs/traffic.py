@@ -1,0 +1,41 @@
+"""Rules for the traffic of an API as the accept script applies them to one call.
+
+Made by the gateway for each call of an API that has such rules; packed by `intake`. Invariant: the calls of
+an API without such rules carry none, so that they cost nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rules for one call, with the keys of the call; keys are hashes of limited length."""
+
+    per: str = ""
+    """Caller or address by which `limits.rate` counts; empty: the API."""
+    key: str = ""
+    """Concurrency key; empty: none."""
+    replace: bool = False
+    """Whether a full queue cancels its oldest run instead of refusing the call."""
+    merge: str = ""
+    """Key of the calls that become one run; empty: each is a run of its own."""
+    window: int = 0
+    """Time without a call after which that run starts, in milliseconds."""
+    most: int = 0
+    """Time after the first call at which it starts at the latest."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def packed(traffic: Traffic) -> bytes:
+    """Return the argument of the accept script."""
+    return _encode(traffic)
+
+
+def key_hash(key: str) -> str:
+    """Return a key of a call in the form in which the store has it."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
