@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from iogate.auth.forms import FORMS, SIGNATURE, SOURCES
-from iogate.auth.signatures import SCHEMES
+from iogate.auth.signatures import SCHEMES, HeaderReader, Signer
 from iogate.compiler.features import FEATURES
 from iogate.documents import api
 from iogate.documents.debug_cases import MockError
@@ -75,6 +76,24 @@ def test_every_form_of_auth_is_documented_with_its_keys(form: str) -> None:
 def test_the_schemes_and_keys_of_a_signature_have_tables() -> None:
     told = first_column(sections(PAGE)["Signatures"])
     assert told == [*SCHEMES, "hmac", *SIGNATURE.keys]
+
+
+def test_the_formats_of_other_senders_are_valid_and_sign() -> None:
+    """Each signs what its sender documents: the format is read, and its header is found in what it signs."""
+    told = rows(sections(DOCS / "how-to" / "webhooks.md")["Other senders"])
+    assert len(told) == 8
+    for sender, keys_of_sender in told:
+        (text,) = names(keys_of_sender)
+        given = yaml.safe_load(text)
+        form = SIGNATURE.read({"scheme": "hmac", "secret": {"env": "S"}, **given})
+        assert form.declared is not None
+        headers = Signer(form.declared, b"key").headers(body=b"{}", now_s=1.0, delivery="d", url="http://a/b")
+        assert headers.keys() == {
+            name for name in (form.declared.header, form.declared.timestamp, form.declared.id) if name
+        }, sender
+        assert len(HeaderReader(form.declared).signatures(headers[form.declared.header].encode())) == 1, (
+            sender
+        )
 
 
 def test_any_and_only_existing_forms_are_documented() -> None:
