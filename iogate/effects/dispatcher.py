@@ -54,6 +54,8 @@ class EffectContext:
     attempt: int = 1
     program: str = ""
     """Digest of its program, which identifies the revision whose resources it reads."""
+    trace: str = ""
+    """Trace context that its HTTP calls pass on, or empty."""
     wrote: Wrote | None = None
     """Receives the output of a process of this effect, as it is written."""
 
@@ -163,7 +165,7 @@ class Effects:
             effect = build_call(await self._documents.operation(effect, self._loader(run)), effect)
         match effect:
             case CallHttp() as call:
-                called = await self._http.call(call, idempotency_key=perform.idempotency_key)
+                called = await self._http.call(call, idempotency_key=perform.idempotency_key, trace=run.trace)
                 return Performed(
                     frame=perform.frame, output=called.output, authorization=called.authorization
                 )

@@ -71,13 +71,13 @@ class HttpCalls:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def call(self, call: CallHttp, *, idempotency_key: str) -> CallResult:
-        """Make the call and return its output.
+    async def call(self, call: CallHttp, *, idempotency_key: str, trace: str = "") -> CallResult:
+        """Make the call and return its output; it passes on the trace context `trace`.
 
         Raises only CallFailed, or CancelledError after the connection is closed.
         """
         try:
-            exchange = self._exchange(call, idempotency_key)
+            exchange = self._exchange(call, idempotency_key, trace)
             received = await exchange.run()
             async with failures.convert_failures(exchange.target):
                 output = responses.to_output(received, mode=call.output, request=exchange.request.redacted())
@@ -97,8 +97,8 @@ class HttpCalls:
         except WorkflowError as error:
             raise CallFailed(error, definite=False) from None
 
-    def _exchange(self, call: CallHttp, idempotency_key: str) -> _Exchange:
-        request = build_request(call, idempotency_key=idempotency_key)
+    def _exchange(self, call: CallHttp, idempotency_key: str, trace: str = "") -> _Exchange:
+        request = build_request(call, idempotency_key=idempotency_key, trace=trace)
         credential = None
         if call.authentication is not None:
             credential = self._authenticator.credential(call.authentication)

@@ -108,7 +108,7 @@ class Site:
         self.revision = await self.store.revisions.publish(Bundle(revision=revision, programs=programs))
         self.apis = apis
 
-    async def call(self, name: str = "noop", data: Any = None) -> str:
+    async def call(self, name: str = "noop", data: Any = None, *, trace: str = "") -> str:
         api = self.apis[f"test/{name}"]
         outcome = await self.intake.accept(
             AcceptRequest(
@@ -121,6 +121,7 @@ class Site:
                 input=msgspec.json.encode({} if data is None else data),
                 retention_s=api.retention_s,
                 timeout_s=api.timeout_s,
+                trace=trace,
             )
         )
         assert isinstance(outcome, Accepted), outcome

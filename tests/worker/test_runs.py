@@ -38,6 +38,35 @@ async def test_run_calls_http_with_its_own_idempotency_key(site: Site) -> None:
         assert [call.key for call in server.calls[uid]] == [f"{uid}/do/0/call/0"]
 
 
+async def test_run_and_its_children_pass_the_trace_of_their_caller_on(site: Site) -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    async with CountingServer() as server:
+        post = {
+            "method": "post",
+            "endpoint": f"{server.url}/first",
+            "body": {"uid": "1"},
+            "output": "response",
+        }
+        child = {"run": {"workflow": {"namespace": "test", "name": "child", "version": "1.0.0"}}}
+        call = {"call": "http", "with": post}
+        own = {"call": "http", "with": {**post, "headers": {"traceparent": "mine"}}}
+        sent = {"as": "${ .request.headers | [.traceparent, .tracestate] }"}
+        await site.publish(
+            workflow("parent", {"asks": child}),
+            workflow("child", {"calls": {**call, "output": sent}}),
+            workflow("own", {"calls": {**own, "output": sent}}),
+        )
+        await site.worker()
+        for name, trace, expected in (
+            ("parent", f"{parent} vendor=1", [parent, "vendor=1"]),
+            ("child", parent, [parent, None]),
+            ("child", "", [None, None]),
+            ("own", parent, ["mine", None]),
+        ):
+            run = await site.ended(await site.call(name, trace=trace))
+            assert decoded(run.output) == expected, (name, run.error)
+
+
 async def test_run_calls_a_function_of_the_project(site: Site) -> None:
     (site.folder / "acme_tasks.py").write_text(
         "import iogate\n\n"

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
-from iogate import json_values
+from iogate import json_values, trace_context
 from iogate.effects.http import multipart, urls
 from iogate.errors import WorkflowError
 from iogate.http_syntax import is_token, media_type
@@ -69,8 +69,8 @@ def configuration_error(detail: str) -> WorkflowError:
     return WorkflowError("configuration", title="HTTP call cannot be made", detail=detail)
 
 
-def build_request(call: CallHttp, *, idempotency_key: str) -> Request:
-    """Build the first request of a call.
+def build_request(call: CallHttp, *, idempotency_key: str, trace: str = "") -> Request:
+    """Build the first request of a call; a header of the author has priority over those of `trace`.
 
     Raises WorkflowError, of type configuration, for a call that cannot be sent.
     """
@@ -91,6 +91,7 @@ def build_request(call: CallHttp, *, idempotency_key: str) -> Request:
     headers: CIMultiDict[str] = CIMultiDict(
         {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": f"iogate/{iogate.__version__}"}
     )
+    headers.update(trace_context.headers(trace))
     body, content_type = _encode_body(call)
     if content_type:
         headers["Content-Type"] = content_type

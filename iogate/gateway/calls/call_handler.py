@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
+from iogate import trace_context
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway.authentication.signatures import Signed
 from iogate.gateway.calls import call_keys, signed_calls
@@ -199,6 +200,7 @@ class CallHandler:
             idempotency_ttl_s=api.idempotency.ttl_s,
             fingerprint=fingerprint,
             traffic=traffic,
+            trace=_trace(request),
         )
         try:
             verdict = await intake.accept(run)
@@ -266,6 +268,15 @@ class CallHandler:
             if response is not None:
                 return response
         return Response(202, b'{"response":{"uid":"%s"}}' % uid.encode(), more)
+
+
+def _trace(request: Request) -> str:
+    """Return the trace context of a call; empty without one."""
+    parent = request.headers.get(b"traceparent")
+    if parent is None or b"traceparent" in request.repeated:
+        return ""
+    states = [value for name, value in request.raw_headers if name == b"tracestate"]
+    return trace_context.read(parent, b",".join(states))
 
 
 def _refused(route: Route, refusal: Refusal) -> Response:

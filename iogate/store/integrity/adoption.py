@@ -24,7 +24,6 @@ from iogate.store.store import Store
 PAGE = 200
 SAY_S = 2.0
 
-_facts = msgspec.json.Decoder(seals.Facts)
 _packed = msgspec.msgpack.Decoder(
     tuple[list[msgspec.Raw], list[msgspec.Raw], list[msgspec.Raw], list[msgspec.Raw]]
 )
@@ -168,7 +167,7 @@ class _Adoption:
         return first
 
     def _facts(self, uid: str, api: bytes, packed: bytes, data: bytes, parent: str) -> bytes:
-        facts = _facts.decode(packed)
+        facts = seals.decode_facts(packed)
         facts = msgspec.structs.replace(facts, parent=facts.parent or parent, seal="")
         return seals.seal_facts(self._ring, uid, api.decode(), facts, data)
 

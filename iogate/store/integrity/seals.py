@@ -45,11 +45,23 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     nonce: str
     parent: str = ""
     """`UID/FRAME` of the parent that waits for this run, or empty."""
+    trace: str = ""
+    """Trace context of the caller; an empty one is not stored, as by earlier releases."""
     seal: str = ""
     """Seal of all other fields with uid, API and input; `seal_facts` sets it."""
 
 
 _encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(Facts)
+
+
+def decode_facts(packed: bytes | str) -> Facts:
+    """Decode the facts of a run. Raises msgspec.MsgspecError for other data."""
+    facts = _decoder.decode(packed)
+    if facts.trace and not facts.seal:
+        # Without a trace, the element at its place is the seal.
+        return msgspec.structs.replace(facts, trace="", seal=facts.trace)
+    return facts
 
 
 def seal_facts(ring: Keyring, uid: str, api: str, facts: Facts, data: bytes) -> bytes:
@@ -58,6 +70,8 @@ def seal_facts(ring: Keyring, uid: str, api: str, facts: Facts, data: bytes) -> 
     Raises Misused for a keyring without keys.
     """
     body = _encode(facts if not facts.seal else msgspec.structs.replace(facts, seal=""))
+    if not facts.trace:
+        body = body[:-4] + b"]"
     seal = ring.sign("run", uid.encode(), api.encode(), body, data)
     return body[:-2] + seal + b'"]'
 

@@ -15,12 +15,10 @@ import msgspec
 from iogate.security.keyring import Keyring
 from iogate.store.connection.connection import pairs
 from iogate.store.integrity import seals
-from iogate.store.integrity.seals import Facts
 from iogate.store.runs.compression import inflate
 
 log = logging.getLogger(__name__)
 
-_facts = msgspec.json.Decoder(Facts)
 LONGEST_NAME = 255
 
 
@@ -67,6 +65,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Number of ancestor runs: 0 if a caller or a schedule started it."""
     parent: str = ""
     """`UID/FRAME` of the parent that waits for it, or empty."""
+    trace: str = ""
+    """Trace context of the caller that started it or its oldest ancestor, or empty."""
     left: str = ""
     """Name of the worker that last released it without a commit, and had begun the current tasks."""
     forged: str = ""
@@ -105,7 +105,7 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
     uid, token, seq, api, packed, data, created, started, deadline = fields[:9]
     attempt, deaths, retention, reason, frames, values = fields[9:15]
     depth, first, inbox, *left = fields[15:] or (0, 1, ())
-    facts = _facts.decode(packed)
+    facts = seals.decode_facts(packed)
     stored = pairs(frames)
     kept: dict[str, bytes] = {}
     seal, head = stored.pop(seals.STATE, b""), stored.pop("head", None)
@@ -143,6 +143,7 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
         inbox=decode_messages(first, inbox, uid.decode(), ring) if inbox and not forged else (),
         depth=depth,
         parent=facts.parent,
+        trace=facts.trace,
         left=left[0].decode("utf-8", "replace")[:LONGEST_NAME] if left else "",
         forged=forged,
     )

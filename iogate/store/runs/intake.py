@@ -65,6 +65,8 @@ class AcceptRequest(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     traffic: Traffic | None = None
     """Rules beyond rate and queue of the API; None for an API without any."""
+    trace: str = ""
+    """Trace context of the caller, or empty."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +175,7 @@ class Intake:
             request.caller,
             request.timeout_s,
             f"{self._nonce}-{call}" if is_merged else self._nonce,
+            trace=request.trace,
         )
         key = request.idempotency_key
         return pack(

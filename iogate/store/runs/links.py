@@ -14,7 +14,7 @@ import msgspec
 from iogate.security.keyring import Keyring
 from iogate.security.one_time_links import EVENT, OneTimeLink
 from iogate.store.connection.connection import Connection, StoreFull
-from iogate.store.integrity.seals import Facts, seal_event
+from iogate.store.integrity.seals import decode_facts, seal_event
 
 Use = Literal["ok", "used", "expired", "ended", "cancelled", "unknown"]
 Condition = Literal["live", "ended", "cancelled", "unknown"]
@@ -40,7 +40,6 @@ class _Filter(msgspec.Struct):
     asks: str | None = None
 
 
-_facts = msgspec.json.Decoder(Facts)
 _filters = msgspec.json.Decoder(list[_Filter])
 
 
@@ -60,7 +59,7 @@ class OneTimeLinks:
         return LinkView(
             used=bool(used),
             run=condition,
-            program=_facts.decode(facts).program,
+            program=decode_facts(facts).program,
             asks=_asks(wanted, EVENT + link.name),
         )
 

@@ -22,8 +22,6 @@ from iogate.store.runs.views import ended_record
 
 Retried = Literal["retried", "unknown", "running", "completed", "cancelled", "changed", "lost"]
 
-_facts = msgspec.json.Decoder(Facts)
-
 
 class RetryState(msgspec.Struct, frozen=True, kw_only=True):
     """State from which a faulted run continues; replace fields to continue elsewhere."""
@@ -90,7 +88,7 @@ async def load_state(
         api=record.api,
         attempt=record.attempt,
         started_at_ms=record.started,
-        facts=_facts.decode(record.facts),
+        facts=seals.decode_facts(record.facts),
         input=inflate(given),
         stored_input=given,
         head=head,

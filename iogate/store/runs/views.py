@@ -13,10 +13,8 @@ import msgspec
 from iogate.store import keys
 from iogate.store.connection.connection import pairs
 from iogate.store.connection.packing import bytes_of
-from iogate.store.integrity.seals import Facts
+from iogate.store.integrity.seals import decode_facts
 from iogate.store.runs.compression import inflate
-
-_facts = msgspec.json.Decoder(Facts)
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +152,7 @@ LISTED = ("st", "api", "f", "pl", "att", "crt", "sta", "par")
 def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
     """Decode the values of the fields LISTED; in order."""
     status, api, packed, state, attempt, created, started, parent = (field or b"" for field in fields)
-    facts = _facts.decode(packed)
+    facts = decode_facts(packed)
     return Summary(
         uid=uid,
         status=status.decode(),
@@ -173,7 +171,7 @@ def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
 
 def ended_summary(uid: str, e: Ended) -> Summary:
     """Return the summary of an ended run."""
-    facts = _facts.decode(e.facts)
+    facts = decode_facts(e.facts)
     return Summary(
         uid=uid,
         status=e.status,
@@ -192,7 +190,7 @@ def ended_summary(uid: str, e: Ended) -> Summary:
 
 
 def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
-    facts = _facts.decode(run["f"])
+    facts = decode_facts(run["f"])
     tasks = sorted(
         ((reference, _row.decode(row)) for reference, row in rows.items()), key=lambda t: t[1]["o"]
     )
@@ -237,7 +235,7 @@ def _waiting_for(run: dict[str, bytes]) -> bytes | None:
 
 
 def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
-    facts = _facts.decode(e.facts)
+    facts = decode_facts(e.facts)
     rows = _rows.decode(big["tasks"]) if "tasks" in big else e.tasks
     data = inflate(big.get("input", e.input.encode()))
     return RunView(

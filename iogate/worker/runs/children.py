@@ -84,6 +84,7 @@ class ChildResolver:
             timeout_s=None,
             nonce="",
             parent=f"{parent.uid}/{start.frame}" if start.awaits else "",
+            trace=parent.trace,
         )
         return Child(
             uid=self._uids.next(),

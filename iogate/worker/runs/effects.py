@@ -83,6 +83,7 @@ class EffectRunner:
             uid=claim.uid,
             attempt=claim.attempt,
             program=claim.program,
+            trace=claim.trace,
             wrote=None if output is None else output.wrote,
         )
         try:
