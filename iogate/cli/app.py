@@ -54,6 +54,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "revisions.gate_commands": ("enable", "disable", "override"),
     "apis.api_commands": ("api",),
     "apis.workflow_commands": ("workflow",),
+    "apis.schedule_commands": ("schedule",),
     "run.run_command": ("run",),
     "runs.run_commands": ("runs",),
     "processes.process_commands": ("up", "serve", "worker"),

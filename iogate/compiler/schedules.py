@@ -6,6 +6,7 @@ from the same moment every worker computes the same next one.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -19,6 +20,7 @@ from iogate.timing.durations import Duration, InvalidDuration, TooLong, format_d
 
 Kind = Literal["every", "cron", "after", "on"]
 Missed = Literal["once", "skip", "all"]
+Overlap = Literal["allow", "skip", "queue", "replace"]
 
 MOST = 100
 """Runs of one schedule that start at once, at most: of more missed ticks the newest count."""
@@ -39,6 +41,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     zone: str = "UTC"
     """IANA name; of `cron`."""
     missed: Missed = "once"
+    overlap: Overlap = "allow"
+    """What a tick does while the run of an earlier one is not over; of `every` and `cron`."""
+    jitter_ms: int = 0
+    """Longest delay of a run after its tick."""
 
     @property
     def duration(self) -> Duration:
@@ -69,6 +75,13 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return crontab.cron(self.cron, self.zone).after_ms(due_ms)
         return self.duration.after_ms(due_ms)
 
+    def delay_ms(self, name: str, tick_ms: int) -> int:
+        """Return the delay of the run of a tick: the same in each worker, different for each schedule."""
+        if not self.jitter_ms:
+            return 0
+        digest = hashlib.sha256(f"{name}\0{tick_ms}".encode()).digest()
+        return int.from_bytes(digest[:6], "big") % (self.jitter_ms + 1)
+
     def due(self, due_ms: int, now_ms: int) -> tuple[list[int], int | None]:
         """Which ticks run now, oldest first, and which is due next; None: that follows from a run's end.
 
@@ -87,6 +100,12 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 case "all":
                     pass
         return ticks, following_ms
+
+    def dropped(self, due_ms: int, now_ms: int) -> int:
+        """Return the number of missed ticks that start no run by the policy `skip`."""
+        if self.chained or self.missed != "skip" or now_ms - due_ms <= LATE_MS:
+            return 0
+        return sum(now_ms - tick > LATE_MS for tick in self._until(due_ms, now_ms))
 
     def _until(self, due_ms: int, now_ms: int) -> list[int]:
         """The newest ticks from `due_ms` to now."""
@@ -158,6 +177,9 @@ def compiled(definition: JsonObject, program: str) -> Schedule | None:
     given = definition.get("schedule") or {}
     said = settings_of(definition)
     missed: Missed = said.get("missed", "once")
+    ticks = said.get("schedule") or {}
+    overlap: Overlap = ticks.get("overlap", "allow")
+    jitter_ms = 0 if "jitter" not in ticks else read_duration(ticks["jitter"]).after_ms(0)
     for kind in ("every", "after"):
         if kind in given:
             length = read_duration(given[kind])
@@ -167,10 +189,20 @@ def compiled(definition: JsonObject, program: str) -> Schedule | None:
                 months=length.months,
                 milliseconds=length.milliseconds,
                 missed=missed,
+                overlap=overlap,
+                jitter_ms=jitter_ms,
             )
     if "cron" in given:
         text = " ".join(given["cron"].split())
-        return Schedule(kind="cron", program=program, cron=text, zone=zone_of(definition)[1], missed=missed)
+        return Schedule(
+            kind="cron",
+            program=program,
+            cron=text,
+            zone=zone_of(definition)[1],
+            missed=missed,
+            overlap=overlap,
+            jitter_ms=jitter_ms,
+        )
     return Schedule(kind="on", program=program) if "on" in given else None
 
 

@@ -37,6 +37,7 @@ loads them, so that both languages share one definition.
     iogate:schedules           hash    schedule to its kind, phase and JSON           as the revision
     iogate:ticks               zset    schedule by the time of its next tick          as the revision
     iogate:chains              hash    schedule to the run whose end starts the next  until that end
+    iogate:schedule:ID         hash    switch, last run and skipped ticks             as the schedule (4)
     iogate:link:UID:NAME       hash    use of a one-time link, its undelivered event  until the link ends (3)
     iogate:operation:HASH      string  result of an operation with an id              OPERATION_S
     iogate:idem:API:HASH       string  uid and fingerprint; void without the run      the API's ttl
@@ -70,6 +71,7 @@ loads them, so that both languages share one definition.
 (1) For a faulted run until its retention has passed, for `retry`.
 (2) Until no worker's settings have named the sink for SINK_KEPT_MS.
 (3) LINK_EVENT_MS longer if no task of the run listened for the event when the link was used.
+(4) A schedule that a person has disabled keeps it, so that it is disabled when it returns.
 RQ's keys have the lifetimes of RQ: job, result and finished entry expire RQ_RESULT_S after the end.
 """
 
@@ -220,6 +222,7 @@ SINKS: Final = "iogate:sinks"
 SCHEDULES: Final = "iogate:schedules"
 TICKS: Final = "iogate:ticks"
 CHAINS: Final = "iogate:chains"
+SCHEDULE: Final = "iogate:schedule:"
 LINK: Final = "iogate:link:"
 LINK_EVENT: Final = EVENT
 OPERATION: Final = "iogate:operation:"

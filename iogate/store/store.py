@@ -28,6 +28,7 @@ from iogate.store.revisions.gates import Gates
 from iogate.store.revisions.live_record import LiveRecord
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.revisions.revisions import Revisions
+from iogate.store.revisions.schedule_states import ScheduleStates
 from iogate.store.revisions.schedules import Schedules
 from iogate.store.runs.intake import Intake
 from iogate.store.runs.leases import Leases
@@ -71,6 +72,7 @@ class Store:
         )
         self.outbox = Outbox(self._connection, self._pubsub)
         self.schedules = Schedules(self._connection, keyring, self.refusals, record, project)
+        self.schedule_states = ScheduleStates(self._connection, project)
         self.presence = Presence(self._connection, self._pubsub)
         self.convergence = Convergences(self.presence, project or DEFAULT_PROJECT)
         self.drains = Drains(self._connection)

@@ -64,6 +64,9 @@ def test_lists_show_the_next_tick(project: Cli, redis_url: str) -> None:
     assert row["schedule"] == {
         "when": "cron 0 6 * * *",
         "missed": "once",
+        "overlap": "allow",
+        "jitterS": 0.0,
+        "disabled": False,
         "nextAt": "2030-03-17T17:46:40.000Z",
         "run": None,
     }
@@ -122,3 +125,49 @@ def test_up_shows_the_next_tick_and_runs_it(project: Cli, monkeypatch: pytest.Mo
         assert "/v1/events (none or token; environment variable NO_TOKEN is not set)\n" in out.read_text()
         ran = until(lambda: project("runs", "list", "--status", "completed", "-o", "json").json["runs"])
         assert {run["api"] for run in ran} == {"schedule:shop/report"}
+
+
+SKIPPING = REPORT.replace("version: 1.0.0}", "version: 1.0.0,\n  metadata: {iogate: {schedule: %s}}}")
+
+
+def test_a_schedule_is_listed_disabled_enabled_and_run(project: Cli) -> None:
+    project.write("workflows.d/report.yaml", SKIPPING % ("{overlap: skip, jitter: PT30S}", CRON))
+    project("apply", "--yes")
+    (row,) = project("schedule", "list", "-o", "json").json["schedules"]
+    assert (row["schedule"], row["overlap"], row["jitterS"], row["skipped"]) == (
+        "shop/report",
+        "skip",
+        30.0,
+        0,
+    )
+    assert [each[11:] for each in row["nextTicks"]] == ["06:00:00.000Z"] * 3
+    assert (row["lastRun"], row["disabled"]) == (None, None)
+    assert project("schedule", "disable", "shop/report", "--ttl", "2h", "--reason", "audit").out == (
+        "disabled shop/report for 2h\n"
+    )
+    found = project("schedule", "list", "-o", "json").json["schedules"][0]["disabled"]
+    assert (found["reason"], "@" in found["author"], found["until"] > found["since"]) == ("audit", True, True)
+    assert ": audit" in project("schedule", "list").out
+    assert project("workflow", "list", "-o", "json").json["workflows"][0]["schedule"]["disabled"] is True
+    assert "disabled" in project("workflow", "list").out
+    (uid,) = project("schedule", "run", "shop/report", "-o", "json").json["runs"].values()
+    run = project("runs", "show", uid, "-o", "json").json
+    assert (run["api"], run["caller"]) == ("schedule:shop/report", found["author"])
+    row = project("schedule", "list", "-o", "json").json["schedules"][0]
+    assert (row["lastRun"], row["lastStatus"]) == (uid, "pending")
+    assert project("schedule", "enable", "shop/report").out == "enabled shop/report\n"
+    assert project("schedule", "list", "-o", "json").json["schedules"][0]["disabled"] is None
+    project.write("workflows.d/report.yaml", SKIPPING % ("{overlap: queue}", CRON))
+    texts = [each["text"] for each in project("plan", "-o", "json").json["changes"][0]["meanings"]]
+    assert texts == ["overlapping runs: skip → queue", "runs start up to 0s after their tick, was 30s"]
+
+
+def test_a_schedule_that_cannot_be_switched_or_run_says_why(project: Cli) -> None:
+    project.write("workflows.d/report.yaml", REPORT % "schedule: {on: {one: {with: {type: shop.paid}}}}")
+    project("apply", "--yes")
+    for verb in ("enable", "disable", "run"):
+        refused = project("schedule", verb, "shop/other", code=8)
+        assert "no live schedule of shop/other" in refused.err
+        assert "`iogate schedule list` shows the schedules" in refused.err
+    refused = project("schedule", "run", "shop/report", code=4)
+    assert "shop/report starts on events, and not by a tick" in refused.err

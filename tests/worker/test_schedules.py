@@ -269,3 +269,37 @@ async def test_events_of_all_are_collected_by_correlation(site: Site) -> None:
         await site.store.events.publish([canonical(envelope | {"data": {"order": order}})])
     found = await started(site, 2)
     assert sorted([each["order"] for each in decoded(run.input)] for run in found) == [[1, 1], [2, 2]]
+
+
+async def test_runs_of_a_schedule_that_skips_never_overlap_and_skips_are_logged(site: Site) -> None:
+    """Runs of 150 ms, a tick each 20 ms, two workers."""
+    slow = workflow("noop", {"pause": {"wait": {"milliseconds": 150}}})
+    workers = await asyncio.gather(site.worker(), site.worker())
+    await publish(site, slow, kind="every", milliseconds=20, missed="all", overlap="skip")
+
+    async def several() -> bool:
+        return len([run for run in await runs(site) if run.ended]) >= 4
+
+    await until(several, name="four runs")
+    found = sorted(
+        ((run.created_at_ms, run.ended_at_ms) for run in await runs(site)), key=lambda each: each[0]
+    )
+    for (_, ended_ms), (created_ms, _) in itertools.pairwise(found):
+        assert ended_ms is not None
+        assert created_ms >= ended_ms
+    name = ID.removeprefix("schedule:")
+    state = (await site.store.schedule_states.read([name], await now_ms(site)))[name]
+    assert state.skipped >= 10
+    assert any("schedule.skipped" in worker.log_text() for worker in workers)
+
+
+async def test_a_run_that_replaces_another_cancels_it(site: Site) -> None:
+    endless = workflow("noop", {"pause": {"wait": {"hours": 1}}})
+    await site.worker()
+    await publish(site, endless, kind="every", milliseconds=300, overlap="replace", jitter_ms=20)
+
+    async def several() -> bool:
+        return [run.status for run in await runs(site)].count("cancelled") >= 2
+
+    await until(several, name="two replaced runs")
+    assert sum(not run.ended for run in await runs(site)) <= 2

@@ -107,6 +107,9 @@ def schedules_json(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
         each.workflow: {
             "when": str(each.schedule),
             "missed": each.schedule.missed,
+            "overlap": each.schedule.overlap,
+            "jitterS": each.schedule.jitter_ms / 1000,
+            "disabled": each.disabled,
             "nextAt": rfc3339(each.next_ms),
             "run": each.run,
         }
@@ -127,6 +130,8 @@ def _cells(schedule: dict[str, Any] | None) -> tuple[str | None, str | None]:
 
 
 def _next(schedule: dict[str, Any]) -> str:
+    if schedule["disabled"]:
+        return "disabled"
     if schedule["when"] == "on events":  # `nextAt` is the time at which it starts to listen
         return "when events arrive"
     if schedule["nextAt"] is not None:

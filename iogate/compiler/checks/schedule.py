@@ -12,8 +12,10 @@ from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
 from iogate.documents.problems import Problem
+from iogate.json_values import JsonObject
 from iogate.messages import listed, nearest, quoted
 from iogate.timing import crontab
+from iogate.timing.durations import format_duration, read_duration
 
 _KINDS = get_args(schedules.Kind)
 _MISSED = get_args(schedules.Missed)
@@ -23,7 +25,11 @@ _METADATA = ("document", "metadata", "iogate")
 def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
     document = definition.document
     given = document.data.get("schedule")
+    settings = schedules.settings_of(document.data).get("schedule") or {}
     if given is None:
+        if settings:
+            message = "the settings of a schedule have no effect: this workflow has no schedule"
+            yield problem_at(document, (*_METADATA, "schedule"), "IOG348", message, key=True)
         return
     kinds = [kind for kind in _KINDS if given.get(kind) is not None]
     if len(kinds) != 1:
@@ -33,6 +39,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
         return
     yield from _length(document, kinds[0], given[kinds[0]])
     yield from _missed(document)
+    yield from _ticks(document, kinds[0], given[kinds[0]], settings)
     zone, faults = _zone(document)
     yield from faults
     if kinds == ["cron"] and not faults:
@@ -72,6 +79,27 @@ def _missed(document: Document) -> Iterator[Problem]:
     message = f"no policy {quoted(str(policy))} for missed ticks; there is {listed(_MISSED)}"
     hint = did_you_mean(nearest(str(policy), _MISSED))
     yield problem_at(document, (*_METADATA, "missed"), "IOG333", message, hint=hint)
+
+
+def _ticks(document: Document, kind: str, value: object, settings: JsonObject) -> Iterator[Problem]:
+    """Report an overlap of runs that never overlap, and a jitter that mixes up the order of ticks."""
+    pointer = (*_METADATA, "schedule")
+    for key in settings:
+        if kind in ("after", "on"):
+            why = "its runs follow one another" if kind == "after" else "events start its runs, and no ticks"
+            message = f'"{key}" needs a schedule with every or cron; this one has {kind}: {why}'
+            yield problem_at(document, (*pointer, key), "IOG348", message, key=True, hint="remove it")
+    jitter = settings.get("jitter")
+    if jitter is None or kind in ("after", "on"):
+        return
+    if (isinstance(jitter, str) and "${" in jitter) or schedules.is_endless(jitter):
+        message = '"jitter" must be a duration such as PT30S: there is no run yet that has data'
+        yield problem_at(document, (*pointer, "jitter"), "IOG349", message)
+    elif kind == "every" and not schedules.is_endless(value) and not schedules.is_zero(value):
+        longest, interval = (read_duration(each).after_ms(0) for each in (jitter, value))
+        if longest >= interval:
+            message = f'"jitter" must be shorter than the interval, {format_duration(read_duration(value))}'
+            yield problem_at(document, (*pointer, "jitter"), "IOG349", message)
 
 
 def _zone(document: Document) -> tuple[str, list[Problem]]:

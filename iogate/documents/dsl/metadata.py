@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from iogate.documents.base_model import FORMAT, Maybe, field_error, type_error
 from iogate.documents.debug_cases import Events, Mocks, RunExpectation
 from iogate.documents.dsl.base_model import DslModel, OpenDslModel
+from iogate.documents.dsl.field_types import Duration
 from iogate.documents.dsl.links import Links
 from iogate.documents.field_types import Flag, IsList, Text, Whole
 
@@ -66,6 +67,20 @@ class ScheduleCase(DslModel):
     expect: Maybe[ScheduleExpectation] = None
 
 
+class ScheduleSettings(DslModel):
+    """How the ticks of a schedule start runs."""
+
+    near: ClassVar = {"concurrency": "overlap", "policy": "overlap", "spread": "jitter", "delay": "jitter"}
+    elsewhere: ClassVar = dict.fromkeys(
+        ("every", "cron", "after", "on"), "it belongs under schedule, at the root of the workflow"
+    )
+
+    overlap: Maybe[Literal["allow", "skip", "queue", "replace"]] = None
+    """What a tick does while the run of an earlier one is not over."""
+    jitter: Maybe[Duration] = None
+    """Longest delay after a tick; it differs between workflows and ticks, and is reproducible."""
+
+
 class Iogate(DslModel):
     """Keys of iogate in the metadata of a workflow."""
 
@@ -84,6 +99,8 @@ class Iogate(DslModel):
     """IANA name of the time zone of `schedule.cron`."""
     missed: Any = None
     """Policy for missed ticks: once, skip or all."""
+    schedule: Maybe[ScheduleSettings] = None
+    """Overlap and jitter of the runs of `schedule`."""
     debug: Maybe[Annotated[list[ScheduleCase], IsList]] = None
     """Debug cases of the schedule, for `iogate test`."""
     links: Maybe[Links] = None
@@ -114,7 +131,7 @@ class TaskIogate(DslModel):
         "errors": "on_error",
     }
     elsewhere: ClassVar = dict.fromkeys(
-        ("timezone", "missed", "debug", "links"), "it belongs in the metadata of the document"
+        ("timezone", "missed", "schedule", "debug", "links"), "it belongs in the metadata of the document"
     )
 
     at_most_once: Maybe[Flag] = None

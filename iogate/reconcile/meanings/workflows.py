@@ -28,6 +28,7 @@ from iogate.reconcile.meanings.kinds import Meaning
 from iogate.reconcile.meanings.loops import loop_meanings
 from iogate.reconcile.shown_values import as_text, as_texts, shown
 from iogate.store.revisions.schedules import Upcoming
+from iogate.timing.durations import format_seconds
 
 _EXECUTED: Final = frozenset({"do", "timeout", "input", "output", "evaluate", "use"})
 """Parts of a definition whose meaning the compiled program holds."""
@@ -145,6 +146,16 @@ def schedule_changed(
     if before.missed != after.missed:
         text = f"missed ticks: {before.missed} → {after.missed}"
         yield Meaning(kind="schedule.changed", text=text, pointer="/document/metadata/iogate/missed")
+
+    if before.overlap != after.overlap:
+        text = f"overlapping runs: {before.overlap} → {after.overlap}"
+        yield Meaning(
+            kind="schedule.changed", text=text, pointer="/document/metadata/iogate/schedule/overlap"
+        )
+    if before.jitter_ms != after.jitter_ms:
+        old, new = (format_seconds(each.jitter_ms / 1000) for each in (before, after))
+        text = f"runs start up to {new} after their tick, was {old}"
+        yield Meaning(kind="schedule.changed", text=text, pointer="/document/metadata/iogate/schedule/jitter")
 
 
 def _cancelled(before: Schedule, current: Upcoming | None) -> str:

@@ -99,11 +99,12 @@ local function known(entry)
   return whole and type(s) == 'table' and s or {}
 end
 
--- Removes the next tick of a schedule; its standing run is cancelled, other runs continue.
+-- Removes the next tick of a schedule; its standing run is cancelled, other runs continue. Its switch stays.
 local function unchain(api, kind)
   local chain = redis.call('HGET', $chains, api)
   redis.call('ZREM', $ticks, api)
   redis.call('HDEL', $chains, api)
+  redis.call('HDEL', $schedule .. api, 'resume')
   local uid = chain and kind == 'on' and string.match(chain, '^%d+')
   if uid then cancel(uid, 'its schedule has changed') end
 end
@@ -131,6 +132,7 @@ for _, api in ipairs(redis.call('HKEYS', $schedules)) do
   if not named[api] and owner(api) == project then
     unchain(api, known(redis.call('HGET', $schedules, api))[1])
     redis.call('HDEL', $schedules, api)
+    if redis.call('HEXISTS', $schedule .. api, 'off') == 0 then redis.call('DEL', $schedule .. api) end
   end
 end
 

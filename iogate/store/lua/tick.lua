@@ -1,43 +1,102 @@
--- Takes a tick of a schedule: starts its runs and sets the next tick.
--- keys: ticks, schedules, chains, full; run, end, gate, index, RQ queue and job, backlog
--- args: pseudo API, due ms of the tick, entry of its schedule as it was read, next due ms ('' if it follows the end
---   of a run), delay after that end ms, retention ms, input, {uid, facts}…
+-- Takes a tick of a schedule: starts its runs and sets the next tick; or starts one run now, for a person.
+-- keys: ticks, schedules, chains, schedule, full, timers; all keys of a cancelled run; run, end, gate, index, RQ queue
+--   and job, backlog
+-- args: pseudo API, due ms of the tick ('' a run for a person), entry of its schedule as it was read, next due ms ('' if
+--   it follows the end of a run), delay after that end ms, retention ms, input, overlap, jitter ms,
+--   number of missed ticks that start no run, {uid, facts}…
 -- returns: {'ok', number of stored runs} | {'gone'|'memory'|'taken'}
--- invariant: a tick is taken once; its runs and the next due time are stored in the same step.
--- include: drained time queue rq room states
+--   | {'skipped', number of skipped ticks, reason}: no run started; of `queue`, one tick may wait
+-- invariant: a tick is taken once; its runs, its skips and the next due time are stored in the same step. The field
+--   `resume` is the next regular tick while the end of a run brings the next one, because a tick waits.
+-- include: drained time index queue rq room states places lanes record inbox outbox journal outcome finish
 local api, due, following, again, retention, input = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-if tonumber(redis.call('ZSCORE', $ticks, api) or '') ~= due then return {'gone'} end
+local overlap, jitter, first = ARGV[8], tonumber(ARGV[9]), 11
+local ticks = (#ARGV - first + 1) / 2
 -- An apply came in between: the caller reads the schedule again.
 if redis.call('HGET', $schedules, api) ~= ARGV[3] then return {'gone'} end
+if due and tonumber(redis.call('ZSCORE', $ticks, api) or '') ~= due then return {'gone'} end
 if redis.call('EXISTS', $full) == 1 then return {'memory'} end
-for i = 8, #ARGV, 2 do
+for i = first, #ARGV, 2 do
   if redis.call('EXISTS', $run .. ARGV[i], $parked .. ARGV[i], $end .. ARGV[i]) > 0 then return {'taken'} end
 end
 
+local state = $schedule .. api
+local s = redis.call('HMGET', state, 'off', 'until', 'run', 'resume')
+local ends, last, resume = tonumber(s[2] or ''), s[3], tonumber(s[4] or '')
+
+local function skip(count, reason)
+  if count <= 0 then return end
+  redis.call('HINCRBY', state, 'skipped', count)
+  redis.call('HSET', state, 'skip_at', due, 'skip_why', reason)
+end
+
+local function skipped(count, reason)
+  skip(count, reason)
+  if following ~= '' then redis.call('ZADD', $ticks, following, api) end
+  save_loads()
+  return {'skipped', count, reason}
+end
+
+if due and s[1] == '1' and not (ends and now_ms >= ends) then
+  redis.call('HDEL', state, 'resume')
+  if following == '' then redis.call('ZADD', $ticks, ends or $held_ms, api) end
+  return skipped(following == '' and 0 or ticks, 'disabled')
+end
+
+skip(tonumber(ARGV[10]), 'missed')
+local live = ticks > 0 and last and is_live(last)
+if due and live and overlap == 'skip' then return skipped(ticks, 'the run before is not over') end
+if due and live and overlap == 'queue' then
+  -- The end of that run brings the waiting tick; ticks until then are skipped.
+  redis.call('HSET', state, 'resume', following)
+  redis.call('HSET', $chains, api, last .. ' 0')
+  return skipped(resume and ticks or ticks - 1, 'one tick waits already')
+end
+if due and live and overlap == 'replace' then cancel(last, 'the next tick of its schedule replaces it') end
+if due and overlap ~= 'allow' and ticks > 1 then
+  skip(ticks - 1, 'several ticks were due')
+  first = #ARGV - 1
+end
+if due and ticks > 0 and resume then
+  redis.call('HDEL', state, 'resume')
+  following = resume
+end
+
 local load, limit = load_of(api), tonumber(redis.call('HGET', $gate .. api, 'queued'))
+local starts = due and jitter > 0 and due + jitter or 0
 local stored = 0
-for i = 8, #ARGV, 2 do
+for i = first, #ARGV, 2 do
   local uid = ARGV[i]
   if load.inq + load.bl >= limit then break end
   stored = stored + 1
-  local queued = load.bl == 0 and may_queue(load)
+  local place = load.bl == 0 and may_queue(load) and 'queue' or 'backlog'
+  if starts > now_ms then place = 'timer' end
   redis.call('HSET', $run .. uid, 'api', api, 'f', ARGV[i + 1], 'in', input, 'crt', now_ms, 'ret', retention,
-    'st', 'pending', 'pl', queued and 'queue' or 'backlog', 'sch', api)
+    'st', 'pending', 'pl', place, 'sch', api)
   redis.call('ZADD', $index .. 'pending', now_ms, uid)
-  if queued then
+  if place == 'timer' then
+    redis.call('HSET', $run .. uid, 'due', starts)
+    redis.call('ZADD', $timers, starts, uid)
+  elseif place == 'queue' then
     load.inq = load.inq + 1
     rq_enqueue(uid)
   else
     load.bl = load.bl + 1
     redis.call('RPUSH', $backlog .. api, uid)
   end
-  if following == '' then redis.call('HSET', $chains, api, uid .. ' ' .. again) end
+  if due and following == '' then redis.call('HSET', $chains, api, uid .. ' ' .. again) end
+  redis.call('HSET', state, 'run', uid, 'at', now_ms)
 end
-if following ~= '' then
-  redis.call('ZADD', $ticks, following, api)
-elseif stored > 0 then
-  redis.call('ZREM', $ticks, api)
+if due then
+  skip((#ARGV - first + 1) / 2 - stored, 'too many of its runs wait')
+  if following ~= '' then
+    redis.call('ZADD', $ticks, following, api)
+  elseif stored > 0 then
+    redis.call('ZREM', $ticks, api)
+  end
 end
 save_loads()
+save_index()
+announce_ended()
 ring()
 return {'ok', stored}

@@ -36,7 +36,8 @@ LIVE_REVISION = 0
 """Revision of a standing run: the runs that it starts use the revision that is live then."""
 BATCH = 64
 
-Outcome = Literal["ok", "gone", "memory", "taken"]
+Outcome = Literal["ok", "gone", "memory", "taken", "skipped"]
+"""`skipped`: the tick was taken, and started no run."""
 
 
 class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,8 @@ class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
     next_ms: int | None
     """Time of its next tick; None if it follows from the end of `run`."""
     run: str | None
+    disabled: bool = False
+    """Whether a person has disabled it: its ticks start no runs."""
 
 
 _scheduled = msgspec.json.Decoder(Scheduled)
@@ -164,13 +167,23 @@ class Schedules:
         )
 
     async def take(
-        self, tick: Tick, uids: Sequence[str], following_ms: int | None, *, again_ms: int = 0
-    ) -> tuple[Outcome, int]:
-        """Take a tick and start a run for each uid; return the outcome and the number of stored runs.
+        self,
+        tick: Tick,
+        uids: Sequence[str],
+        following_ms: int | None,
+        *,
+        again_ms: int = 0,
+        missed: int = 0,
+        caller: str = "",
+    ) -> tuple[Outcome, int, str]:
+        """Take a tick and start a run for each uid; return the outcome, a number, and the reason of a skip.
 
-        The caller has compared the schedule with the live revision. `following_ms` is the time of the next
-        tick; None: it follows `again_ms` after the end of the last of these runs. After `memory` the tick is
-        still due. Raises StoreUnavailable if the outcome is unknown; a repetition is idempotent.
+        The number is that of stored runs, or of skipped ticks. The caller has compared the schedule with the
+        live revision. `following_ms` is the time of the next tick; None: it follows `again_ms` after the end
+        of the last of these runs. After `memory` the tick is still due. `missed`:
+        number of earlier ticks that start no run, to be recorded. With a `caller`, a person starts one
+        run now, and the ticks stay as they are. Raises StoreUnavailable if the outcome is unknown; a
+        repetition is idempotent.
         """
         scheduled = tick.scheduled
         standing = scheduled.schedule.kind == "on"
@@ -178,19 +191,22 @@ class Schedules:
             LIVE_REVISION if standing else tick.revision,
             scheduled.workflow,
             scheduled.schedule.program,
-            CALLER,
+            caller or CALLER,
             None,
             "",
         )
         answer = await self._connection.run(
             "tick",
             tick.id,
-            tick.due_ms,
+            "" if caller else tick.due_ms,
             tick.entry,
             "" if following_ms is None else following_ms,
             again_ms,
             int(RETENTION_S * 1000),
             INPUT,
+            scheduled.schedule.overlap,
+            scheduled.schedule.delay_ms(tick.id, tick.due_ms),
+            missed,
             *(
                 argument
                 for uid in uids
@@ -198,7 +214,24 @@ class Schedules:
             ),
         )
         outcome: Outcome = answer[0].decode()
-        return outcome, int(answer[1]) if outcome == "ok" else 0
+        number = int(answer[1]) if outcome in ("ok", "skipped") else 0
+        return outcome, number, answer[2].decode() if outcome == "skipped" else ""
+
+    async def find(self, name: str) -> Tick | None:
+        """Return a schedule by `namespace/name` as a tick that is not due; None if there is none."""
+        record, entry, owner = await self._connection.calls(
+            [
+                ("HGETALL", keys.LIVE),
+                ("HGET", keys.SCHEDULES, PREFIX + name),
+                ("HGET", keys.GATE + PREFIX + name, "project"),
+            ]
+        )
+        project = DEFAULT_PROJECT if owner is None else owner.decode("utf-8", "replace")
+        if entry is None or (self._project is not None and project != self._project):
+            return None
+        live = (await self._record.verified(pairs(record))).live
+        number = live[project][0] if project in live else 0
+        return Tick(id=PREFIX + name, due_ms=0, revision=number, entry=entry, project=project)
 
     async def relink(self) -> int:
         """Repair schedules whose run was deleted by another program, and stray ticks; return their number."""
@@ -220,6 +253,7 @@ class Schedules:
         runs = dict(zip(chains[::2], chains[1::2], strict=True))
         found = {}
         stored = sorted(zip(entries[::2], entries[1::2], strict=True))
+        off = await self._disabled([name.decode() for name, _ in stored])
         if self._project is not None and not everywhere:
             owners = await self._owners([name.decode() for name, _ in stored])
             stored = [each for each, owner in zip(stored, owners, strict=True) if owner == self._project]
@@ -233,11 +267,26 @@ class Schedules:
                 schedule=scheduled.schedule,
                 next_ms=int(float(moments[name])) if name in moments else None,
                 run=runs[name].decode().partition(" ")[0] if name in runs else None,
+                disabled=name.decode() in off,
             )
         return found
 
     async def _entries(self, names: Sequence[str]) -> list[bytes | None]:
         return list(await self._connection.call("HMGET", keys.SCHEDULES, *names)) if names else []
+
+    async def _disabled(self, names: Sequence[str]) -> set[str]:
+        """Return the schedules that a person has disabled, and whose time is not over."""
+        if not names:
+            return set()
+        clock, *found = await self._connection.calls(
+            [("TIME",), *(("HMGET", keys.SCHEDULE + name, "off", "until") for name in names)]
+        )
+        now_ms = time_ms(clock)
+        return {
+            name
+            for name, (off, until) in zip(names, found, strict=True)
+            if off == b"1" and not (until and now_ms >= int(until))
+        }
 
     async def _owners(self, names: Sequence[str]) -> list[str]:
         """Return the project that owns each schedule."""

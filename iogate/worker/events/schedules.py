@@ -83,17 +83,29 @@ class ScheduleRunner:
             return False
         schedule = tick.scheduled.schedule
         moments, following_ms = schedule.due(tick.due_ms, now_ms)
-        outcome, stored = await self._store.schedules.take(
+        outcome, stored, reason = await self._store.schedules.take(
             tick,
             [self._uids.next() for _ in moments],
             following_ms,
             again_ms=schedule.again_ms(now_ms) if schedule.chained else 0,
+            missed=schedule.dropped(tick.due_ms, now_ms),
         )
         if outcome == "memory":
             self._warn_once(tick, "no runs start: the store is nearly full")
+        if outcome == "skipped" and stored:
+            log.info(
+                "%s skipped %d tick%s: %s",
+                tick.id,
+                stored,
+                "" if stored == 1 else "s",
+                reason,
+                extra={"action": "schedule.skipped", "api": tick.id, "skipped": stored},
+            )
+        if outcome == "skipped":
+            return True
         if outcome != "ok":
             return False
-        if stored < len(moments):
+        if stored < (len(moments) if schedule.overlap == "allow" else min(1, len(moments))):
             self._warn_once(tick, "no runs start: too many runs of the schedule are waiting")
             return not schedule.chained
         self._failed.pop(tick.id, None)

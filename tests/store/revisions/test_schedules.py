@@ -75,7 +75,7 @@ async def test_concurrent_takes_of_one_tick_have_one_winner(each_store: Store) -
     tick = await come(each_store)
     takes = (each_store.schedules.take(tick, [UIDS.next()], tick.due_ms + 60_000) for _ in range(20))
     outcomes = await asyncio.gather(*takes)
-    assert sorted(outcomes) == [("gone", 0)] * 19 + [("ok", 1)]
+    assert sorted(outcomes) == [("gone", 0, "")] * 19 + [("ok", 1, "")]
     (uid,) = await runs(each_store)
     view = await each_store.runs.show(uid)
     assert view is not None
@@ -102,7 +102,7 @@ async def test_a_tick_read_before_an_apply_is_validated_again(store: Store) -> N
     await publish(store, EVERY)
     tick = await come(store)
     await publish(store, Schedule(kind="every", program="p2", milliseconds=60_000), program="p2")
-    assert await store.schedules.take(tick, [UIDS.next()], tick.due_ms + 60_000) == ("gone", 0)
+    assert await store.schedules.take(tick, [UIDS.next()], tick.due_ms + 60_000) == ("gone", 0, "")
     (again,) = (await store.schedules.due()).ticks
     assert again.scheduled.schedule.program == "p2"
 
@@ -134,7 +134,7 @@ async def test_after_ticks_again_after_any_end(store: Store, status: str) -> Non
     await publish(store, AFTER)
     (tick,) = (await store.schedules.due()).ticks
     uid = UIDS.next()
-    assert await store.schedules.take(tick, [uid], None, again_ms=60_000) == ("ok", 1)
+    assert await store.schedules.take(tick, [uid], None, again_ms=60_000) == ("ok", 1, "")
     due = await store.schedules.due()
     assert (due.ticks, due.next_ms) == ((), None)
     upcoming = (await store.schedules.upcoming())["shop/report"]
@@ -211,10 +211,10 @@ async def test_a_full_store_leaves_the_tick_due(store: Store) -> None:
     await publish(store, EVERY)
     tick = await come(store)
     await store.call("SET", keys.FULL, "1")
-    assert await store.schedules.take(tick, [UIDS.next()], tick.due_ms + 60_000) == ("memory", 0)
+    assert await store.schedules.take(tick, [UIDS.next()], tick.due_ms + 60_000) == ("memory", 0, "")
     assert (await store.schedules.due()).ticks == (tick,)
     await store.call("DEL", keys.FULL)
-    assert await store.schedules.take(tick, [UIDS.next()], tick.due_ms + 60_000) == ("ok", 1)
+    assert await store.schedules.take(tick, [UIDS.next()], tick.due_ms + 60_000) == ("ok", 1, "")
 
 
 async def test_a_uid_that_is_taken_starts_nothing(store: Store) -> None:
@@ -222,7 +222,7 @@ async def test_a_uid_that_is_taken_starts_nothing(store: Store) -> None:
     tick = await come(store)
     uid = UIDS.next()
     await store.schedules.take(tick, [uid], tick.due_ms)
-    assert await store.schedules.take(tick, [UIDS.next(), uid], tick.due_ms + 60_000) == ("taken", 0)
+    assert await store.schedules.take(tick, [UIDS.next(), uid], tick.due_ms + 60_000) == ("taken", 0, "")
     assert len(await runs(store)) == 1
 
 
