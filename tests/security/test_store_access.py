@@ -46,7 +46,7 @@ SCRIPTS = {
     },
     "cli": {
         "publish", "enable", "restore", "retry", "cancel", "suspend", "resume", "emit", "recount", "show",
-        "follow", "summarise", "reload", "prune",
+        "follow", "summarise", "reload", "prune", "schedule", "tick",
     },
     "reader": {"show", "follow", "summarise", "reload"},
 }  # fmt: skip
@@ -96,7 +96,7 @@ READ_ONLY = {
     "gateway": {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM, keys.CONTENT, keys.BLOBS, keys.SCHEDULES,
         keys.GATES, keys.DELETED, keys.EXPIRIES, keys.DRAINED, keys.UPKEEP, keys.TAKEN, keys.MATCHER,
-        keys.CLOCK_AHEAD, keys.OPERATION, keys.FORMAT, keys.IDENTITY,
+        keys.CLOCK_AHEAD, keys.OPERATION, keys.FORMAT, keys.IDENTITY, keys.SCHEDULE,
     },
     "worker": {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.OPERATION, keys.FORMAT,
