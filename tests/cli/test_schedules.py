@@ -171,3 +171,20 @@ def test_a_schedule_that_cannot_be_switched_or_run_says_why(project: Cli) -> Non
         assert "`iogate schedule list` shows the schedules" in refused.err
     refused = project("schedule", "run", "shop/report", code=4)
     assert "shop/report starts on events, and not by a tick" in refused.err
+
+
+def test_a_schedule_that_another_program_changed_is_not_run(project: Cli, redis_url: str) -> None:
+    project("apply", "--yes")
+
+    async def forge() -> None:
+        store = await open_store(redis_url)
+        entry = await store.call("HGET", keys.SCHEDULES, "schedule:shop/report")
+        forged = entry.replace(b"0 6 * * *", b"0 7 * * *")
+        assert forged != entry
+        await store.call("HSET", keys.SCHEDULES, "schedule:shop/report", forged)
+        await store.close()
+
+    asyncio.run(forge())
+    refused = project("schedule", "run", "shop/report", code=4)
+    assert "its schedule in the store is not that of the live revision" in refused.err
+    assert project("runs", "list", "-o", "json").json["runs"] == []

@@ -8,6 +8,7 @@ import typer
 
 from iogate.cli import completion, panels
 from iogate.cli.apis.workflow_commands import schedules_json
+from iogate.cli.live_revision import live_revision
 from iogate.cli.messages import counted
 from iogate.cli.options import parse_seconds
 from iogate.cli.render import Table
@@ -167,7 +168,15 @@ async def run(session: Session, names: NamesArgument) -> None:
         if missing:
             raise unknown_schedule(missing)
         ticks = {name: tick for name, tick in found.items() if tick is not None}
+        _, revision = await live_revision(store)
         for name, tick in ticks.items():
+            # As workers do: the run that is signed here must be one of the verified revision.
+            if revision.scheduled.get(name) != (tick.scheduled.workflow, tick.scheduled.schedule):
+                raise Refused(
+                    f"no run of {name}: its schedule in the store is not that of the live revision",
+                    code=NOT_STARTED,
+                    hint="`iogate drift` shows what differs; `iogate apply` restores it",
+                )
             if tick.scheduled.schedule.kind == "on":
                 raise Refused(
                     f"{name} starts on events, and not by a tick",
