@@ -2,7 +2,7 @@
 
 A line that begins with `$ ` is typed, and goes on in lines that begin with `> `; the lines below it are
 what it prints, `…` standing for anything within a line and a line of `…` alone for any lines. `make run`
-and `iogate -C shop up` go on in the background, as in a terminal of its own; the port is a free one.
+and `iogate -C shop up` go on in the background, as in a terminal of its own; the ports are free ones.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def background(command: str, clone: Path, environment: dict[str, str], port: int
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None:
-    port = free_port()
+    port, other = free_port(), free_port()
     # What `make test` was given is not for the `make` of the page.
     foreign = ("IOGATE_", "MAKE", "MFLAGS", "ARGS")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
@@ -163,7 +163,7 @@ def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None
     }
     with contextlib.ExitStack() as servers:
         for step in steps(ROOT / page):
-            command = step.command.replace("localhost:8000", f"127.0.0.1:{port}")
+            command = step.command.replace("localhost:8000", f"127.0.0.1:{port}").replace("9090", str(other))
             if command in SERVERS:
                 servers.enter_context(background(command, clone, environment, port))
                 continue

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from iogate.auth.jwt import JWT
 from iogate.auth.model import (
     EnvSecret,
     FileSecret,
@@ -21,7 +22,7 @@ from iogate.auth.model import (
 )
 from iogate.auth.signature_form import signature
 from iogate.value_types.faults import broken_rule, type_name, wrong_type
-from iogate.value_types.scalars import choice, interval, matching_text, text
+from iogate.value_types.scalars import matching_text
 from iogate.value_types.structures import Key, Schema, ValueType, list_of, map_of, record
 
 _SOURCES: Final = "{env: NAME}, {file: PATH}, {hash: …} or a literal text"
@@ -120,12 +121,6 @@ def _read_named(value: Any) -> dict[str, tuple[Secret, ...]]:
     return map_of(CALLER, SECRETS).read(value)
 
 
-def _read_claims(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise wrong_type("a mapping", value)
-    return value
-
-
 def _secrets_schema() -> Schema:
     one = SECRET.schema()
     return {"anyOf": [one, {"type": "array", "items": one, "minItems": 2, "maxItems": 2}]}
@@ -146,44 +141,6 @@ NAMED_SECRETS: Final = ValueType(
 """Secrets of each caller."""
 
 SIGNATURE: Final = signature(CLEAR_SECRETS, SECRETS, CALLER)
-JWT: Final[ValueType[dict[str, Any]]] = record(
-    {
-        "issuer": Key(
-            type=text(),
-            description="Value of `iss`. Without `jwks` and `secret`, its OpenID configuration has the keys.",
-        ),
-        "audience": Key(type=text(), description="Value in `aud`."),
-        "jwks": Key(type=text(), required=False, description="URL of the issuer's key set."),
-        "secret": Key(type=CLEAR_SECRETS, required=False, description="Shared secret of the HS algorithms."),
-        "algorithms": Key(
-            type=list_of(
-                choice("RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512")
-            ),
-            required=False,
-        ),
-        "claims": Key(
-            type=ValueType(read=_read_claims, schema=lambda: {"type": "object"}),
-            required=False,
-            description="Claims that must have these values.",
-        ),
-        "scopes": Key(type=list_of(text()), required=False),
-        "caller": Key(
-            type=text(),
-            required=False,
-            description="The claim that names the caller; default `sub`.",
-        ),
-        "leeway": Key(type=interval(), required=False),
-    },
-    dict,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unexecuted:
-    """Reason why this release refuses a form that it reads and validates."""
-
-    code: str
-    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +148,7 @@ class FormType:
     """Declaration of one form; its first key distinguishes it from the others."""
 
     keys: Mapping[str, Key]
-    build: Callable[..., Form[Secret] | Unexecuted]
+    build: Callable[..., Form[Secret]]
     """Called with the values of the keys that are given."""
     near: Mapping[str, str] = field(default_factory=dict)
     """Common words for a key, and the key."""
@@ -224,7 +181,7 @@ FORMS: Final[Mapping[str, FormType]] = {
     ),
     "jwt": FormType(
         keys={"jwt": Key(type=JWT)},
-        build=lambda jwt: Unexecuted(code="IOG402", name="authentication by JWT"),  # noqa: ARG005
+        build=lambda jwt: jwt,
     ),
 }
 """Each form by the key that distinguishes it; `none` and `any` are the reader's."""

@@ -8,7 +8,7 @@ command line. Two sets of secrets: a file may contain a literal one (`Secret`), 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -116,7 +116,30 @@ class SignatureAuth(msgspec.Struct, Generic[S_co], frozen=True, kw_only=True, ta
     """Of `hmac`: the format."""
 
 
-Form: TypeAlias = NoAuth | TokenAuth[S_co] | UserAuth[S_co] | SignatureAuth[S_co]
+class JwtAuth(msgspec.Struct, Generic[S_co], frozen=True, kw_only=True, tag="jwt"):
+    """Tokens that an issuer has signed (RFC 7519).
+
+    The keys come from `jwks`, `key` or `secret`; without any, from the OpenID configuration of the issuer.
+    """
+
+    issuer: str | None = None
+    """Required value of `iss`; None: any."""
+    audience: tuple[str, ...] = ()
+    """`aud` must have one of these; empty: any."""
+    jwks: str | None = None
+    key: tuple[S_co, ...] = ()
+    secret: tuple[S_co, ...] = ()
+    algorithms: tuple[str, ...] = ()
+    """Empty: all that fit the keys."""
+    claims: dict[str, Any] = {}
+    """Claim, or JSON Pointer into the claims, to its required value, or to a list of the allowed ones."""
+    scopes: tuple[str, ...] = ()
+    caller: str = "sub"
+    """Claim, or JSON Pointer into the claims, that names the caller."""
+    leeway_s: float = 60.0
+
+
+Form: TypeAlias = NoAuth | TokenAuth[S_co] | UserAuth[S_co] | SignatureAuth[S_co] | JwtAuth[S_co]
 
 
 class AnyAuth(msgspec.Struct, Generic[S_co], frozen=True, kw_only=True, tag="any"):
@@ -144,3 +167,6 @@ def secrets_of(auth: Auth[S_co]) -> Iterator[S_co]:
             case SignatureAuth():
                 yield from form.secrets
                 yield from form.verify_token
+            case JwtAuth():
+                yield from form.key
+                yield from form.secret

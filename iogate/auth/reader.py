@@ -6,10 +6,10 @@ Used for API documents, for the setting `events` and by the command line. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-from iogate.auth.forms import CLEAR_SECRETS, FORMS, NAMED_SECRETS, SECRET, SECRETS, Unexecuted
+from iogate.auth.forms import CLEAR_SECRETS, FORMS, NAMED_SECRETS, SECRET, SECRETS
+from iogate.auth.jwt import KEYS
 from iogate.auth.model import AnyAuth, Auth, NoAuth, Secret, SignatureAuth, alternatives
 from iogate.value_types.faults import Fault, InvalidValue, ValuePath, broken_rule, wrong_form, wrong_type
 from iogate.value_types.structures import Key, ValueType, list_of, record
@@ -18,26 +18,13 @@ _KEYS: Final = (*FORMS, "any")
 _EXPECTED: Final = f"none, or a mapping with {', '.join(_KEYS[:-1])} or {_KEYS[-1]}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeclaredAuth:
-    """Valid `auth` of a file."""
-
-    accepted: Auth[Secret] | None = None
-    """Forms that this release executes; None if there are none."""
-    refused: tuple[tuple[ValuePath, Unexecuted], ...] = ()
-    """Forms that this release does not execute, each with its position in `auth`."""
-
-
-def _read(value: Any) -> DeclaredAuth:
+def _read(value: Any) -> Auth[Secret]:
     key = _form_key(value)
     if key == "none":
-        return DeclaredAuth(accepted=NoAuth())
+        return NoAuth()
     if key == "any":
         return _ANY.read(value)
-    built = _RECORDS[key].read(value)
-    if isinstance(built, Unexecuted):
-        return DeclaredAuth(refused=(((key,), built),))
-    return DeclaredAuth(accepted=built)
+    return _RECORDS[key].read(value)
 
 
 def _form_key(value: Any) -> str:
@@ -65,7 +52,7 @@ def _form_key(value: Any) -> str:
     raise InvalidValue(Fault(kind="unknown", path=(next(iter(value)),), choices=_KEYS))
 
 
-def _read_alternatives(value: Any) -> DeclaredAuth:
+def _read_alternatives(value: Any) -> AnyAuth[Secret]:
     given = value if isinstance(value, list | tuple) else ()
     for number, each in enumerate(given):
         if isinstance(each, Mapping) and "any" in each:
@@ -79,21 +66,11 @@ def _read_alternatives(value: Any) -> DeclaredAuth:
     parts = list_of(AUTH).read(value)
     if not parts:
         raise InvalidValue(Fault(kind="empty"))
-    accepted = [part.accepted for part in parts if part.accepted is not None]
-    return DeclaredAuth(
-        accepted=AnyAuth(any=tuple(form for auth in accepted for form in alternatives(auth)))
-        if accepted
-        else None,
-        refused=tuple(
-            ((number, *path), why) for number, part in enumerate(parts) for path, why in part.refused
-        ),
-    )
+    return AnyAuth(any=tuple(form for part in parts for form in alternatives(part)))
 
 
-def _build_any(any: DeclaredAuth) -> DeclaredAuth:  # noqa: A002 - the key
-    return DeclaredAuth(
-        accepted=any.accepted, refused=tuple((("any", *path), why) for path, why in any.refused)
-    )
+def _build_any(any: AnyAuth[Secret]) -> AnyAuth[Secret]:  # noqa: A002 - the key
+    return any
 
 
 _RECORDS: Final = {key: record(form.keys, form.build, near=form.near) for key, form in FORMS.items()}
@@ -109,11 +86,11 @@ _ANY: Final = record(
     },
     _build_any,
 )
-AUTH: Final[ValueType[DeclaredAuth]] = ValueType(
+AUTH: Final[ValueType[Auth[Secret]]] = ValueType(
     read=_read, schema=lambda: {"anyOf": [_FORM.schema(), _ANY.schema()]}
 )
 """Type of `auth` in API documents."""
-_FORM: Final[ValueType[DeclaredAuth]] = ValueType(
+_FORM: Final[ValueType[Auth[Secret]]] = ValueType(
     read=_read, schema=lambda: {"anyOf": [{"const": "none"}, *(each.schema() for each in _RECORDS.values())]}
 )
 DEFINITIONS: Final[Mapping[str, ValueType[Any]]] = {
@@ -125,27 +102,10 @@ DEFINITIONS: Final[Mapping[str, ValueType[Any]]] = {
 """Types that JSON Schemas with `auth` define once."""
 
 
-def _read_executed(value: Any) -> DeclaredAuth:
-    declared = AUTH.read(value)
-    _refuse_signatures(declared.accepted)
-    if declared.refused:
-        raise InvalidValue(
-            *(
-                Fault(
-                    kind="rule",
-                    message=f"{why.name} is not executed by this release",
-                    path=path,
-                    on_key=True,
-                )
-                for path, why in declared.refused
-            )
-        )
-    return declared
-
-
-def _refuse_signatures(accepted: Auth[Secret] | None) -> None:
-    """Raise InvalidValue for a signature, which events do not have."""
-    for number, form in enumerate(alternatives(accepted) if accepted is not None else ()):
+def _read_senders(value: Any) -> Auth[Secret]:
+    """Read `auth` of event senders. Raises InvalidValue for a signature, which events do not have."""
+    accepted = AUTH.read(value)
+    for number, form in enumerate(alternatives(accepted)):
         if isinstance(form, SignatureAuth):
             raise broken_rule(
                 "a signature authenticates calls of APIs, not senders of events",
@@ -154,10 +114,11 @@ def _refuse_signatures(accepted: Auth[Secret] | None) -> None:
                 path=("any", number, "signature") if isinstance(accepted, AnyAuth) else ("signature",),
                 on_key=True,
             )
+    return accepted
 
 
-EXECUTED_AUTH: Final = ValueType(read=_read_executed, schema=AUTH.schema)
-"""Type of `auth` where this release must execute all forms."""
+SENDER_AUTH: Final = ValueType(read=_read_senders, schema=AUTH.schema)
+"""Type of `auth` of event senders."""
 
 
 def literals(value: Any) -> Iterator[ValuePath]:
@@ -176,7 +137,7 @@ def literals(value: Any) -> Iterator[ValuePath]:
 def _literals_of_keys(keys: Mapping[str, Key], value: Any) -> Iterator[ValuePath]:
     for name, key in keys.items():
         given = value.get(name) if isinstance(value, Mapping) else None
-        if key.type in {SECRETS, CLEAR_SECRETS}:
+        if key.type in {SECRETS, CLEAR_SECRETS, KEYS}:
             found = _literals_of_secrets(given)
         elif key.type is NAMED_SECRETS:
             found = (

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import assert_never
+from typing import assert_never, cast
 
 from iogate.auth.model import (
     AnyAuth,
     Auth,
     Form,
     HashedSecret,
+    JwtAuth,
     LiteralSecret,
     NoAuth,
     Secret,
@@ -52,12 +53,16 @@ def _form(form: Form[Secret], place: str) -> Form[StoredSecret]:
                 verify_token=tuple(map(_token, form.verify_token)),
                 declared=form.declared,
             )
+        case JwtAuth():
+            for each in (*form.key, *form.secret):
+                _reference(each)
+            return cast("JwtAuth[StoredSecret]", form)
         case _:
             assert_never(form)
 
 
 def _reference(secret: Secret) -> StoredSecret:
-    assert not isinstance(secret, LiteralSecret), "forms refuses a literal secret of a signature"
+    assert not isinstance(secret, LiteralSecret), "forms refuses a literal secret of a signature and of a JWT"
     return secret
 
 

@@ -27,6 +27,14 @@ HeaderOption = Annotated[
     list[str] | None,
     typer.Option("--header", "-H", metavar="NAME:VALUE", help="Additional request header, such as a token."),
 ]
+JwtKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--jwt-key",
+        metavar="FILE",
+        help="Private key, in PEM or as a JWK, that signs a JWT for an API with jwt.",
+    ),
+]
 EndpointOption = Annotated[
     list[str] | None,
     typer.Option(

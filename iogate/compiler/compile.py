@@ -49,7 +49,6 @@ from iogate.compiler.definition import Definition
 from iogate.compiler.definition import read as read_definition
 from iogate.compiler.diagnostics import CheckContext, Document, Purpose
 from iogate.compiler.examples.cases import examples_of
-from iogate.compiler.features import unexecuted
 from iogate.compiler.resources import collector
 from iogate.compiler.resources.sources import MAX_BYTES, Fetch, Sources
 from iogate.compiler.revision import (
@@ -305,13 +304,7 @@ class _Compiler:
             self.problems.extend(schemas.problems(document, (*at, "input", "schema"), given))
         schema = given if given is not None or resolved is None else self._input_schema(resolved)
         assert method.auth is not None  # a document without is not handed over
-        at_auth = _auth_pointer(document, name, at)
-        self.problems.extend(
-            unexecuted(document, (*at_auth, *path), form.code, form.name, self.context)
-            for path, form in method.auth.refused
-        )
-        accepted = method.auth.accepted
-        if resolved is None or accepted is None:
+        if resolved is None:
             return None
         return Api(
             id=identity,
@@ -322,7 +315,7 @@ class _Compiler:
             workflow=resolved,
             program=workflows[resolved][0].program,
             enabled=method.enabled,
-            auth=stored(accepted, place=identity),
+            auth=stored(method.auth, place=identity),
             input_from=input_.from_ if input_ is not None else "body",
             input_schema=schema,
             limits=compile_limits(method.limits),
@@ -375,7 +368,3 @@ class _Compiler:
 
     def _exists(self, path: str) -> bool:
         return (self.root / path).is_file()
-
-
-def _auth_pointer(document: ApiDocument, name: str, at: Pointer) -> Pointer:
-    return (*at, "auth") if "auth" in document.data["methods"][name] else ("auth",)

@@ -11,6 +11,7 @@ result.
     processes/                   shell commands, scripts, containers
     document_fetcher             for the compiler, not for workflows
     gateway_client               for commands that call a gateway
+    key_sets                     keys of token issuers, for gateways
     json_values                  validation of JSON values from outside
 
 The dispatcher is imported at its first use: it needs the HTTP client, which a command that only looks for the

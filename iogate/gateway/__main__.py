@@ -18,6 +18,8 @@ import uvloop
 from iogate import logs, settings
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, sockets
+from iogate.gateway.authentication.key_fetcher import KeyFetcher
+from iogate.gateway.authentication.key_sets import KeySets
 from iogate.gateway.authentication.links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.certificates import Certificates
@@ -72,6 +74,7 @@ async def run(chosen: Settings) -> None:
     key = trust.link_key(chosen)
     if key is None:
         raise missing("a gateway signs the runs that it accepts")
+    fetcher = KeyFetcher(chosen)
     state = GatewayState(
         links=Links(key, chosen.previous_link_keys),
         loopback=is_loopback(chosen.host),
@@ -87,6 +90,7 @@ async def run(chosen: Settings) -> None:
         trusted_proxies=TrustedProxies(chosen.trusted_proxies) if chosen.trusted_proxies else None,
         bodies=Bodies(chosen.body_budget),
         root=Path.cwd(),
+        key_sets=KeySets(fetcher.fetch),
         streams=Streams(chosen.streams),
         senders=senders(chosen.events),
     )
@@ -96,7 +100,10 @@ async def run(chosen: Settings) -> None:
     sockets.limit_writes(listening, chosen.write_timeout)
     application = app.build(state, CallHandler(state, refresher, UidSource()))
     serving: Any = application
-    background = [asyncio.create_task(refresher.run(), name="refresh")]
+    background = [
+        asyncio.create_task(refresher.run(), name="refresh"),
+        asyncio.create_task(state.key_sets.run(), name="keys"),
+    ]
     if chosen.http2:
         idle = IdleConnections(listening.getsockname()[1])
         serving = idle.counting(application)
@@ -129,6 +136,7 @@ async def run(chosen: Settings) -> None:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await refresher.close()
+        await fetcher.close()
         await state.validation.close()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from iogate.errors import Unreachable
 from iogate.gateway.authentication.authenticator import Fingerprint, no_fingerprint
+from iogate.gateway.authentication.key_sets import KeySets
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.hosts import Hosts
@@ -80,6 +81,7 @@ class GatewayState:
 
     bodies: Bodies = field(default_factory=Bodies)
     hashing: Hashing = field(default_factory=Hashing)
+    key_sets: KeySets = field(default_factory=KeySets)
     validation: Validation = field(default_factory=Validation)
 
     def snapshot(self) -> Snapshot:

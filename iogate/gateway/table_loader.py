@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iogate.auth.model import JwtAuth, alternatives
 from iogate.errors import WrongStore
+from iogate.gateway.authentication.jwt_keys import load_library
 from iogate.gateway.calls import routes
 from iogate.store.maintenance.presence import Failure, concerns_revision, failure
 
@@ -50,6 +52,8 @@ class TableLoader:
                 if invalid is not None:
                     raise revisions.invalid(project, invalid)  # noqa: TRY301 - handled as each other failure
                 revision = await revisions.load(number, project=project)
+                if _accepts_jwts(revision):
+                    await load_library()
                 releases[project] = self._build(project, number, digest, revision)
             except Exception as error:
                 if not concerns_revision(error):
@@ -77,6 +81,7 @@ class TableLoader:
                     hashing=state.hashing,
                     fingerprint=state.fingerprint,
                     proxies=state.trusted_proxies,
+                    key_sets=state.key_sets,
                 ),
             )
         except ValueError as error:
@@ -86,6 +91,10 @@ class TableLoader:
             raise WrongStore(
                 f"revision {number} cannot be used, {served}: {str(error).splitlines()[0]}"
             ) from error
+
+
+def _accepts_jwts(revision: Revision) -> bool:
+    return any(isinstance(form, JwtAuth) for api in revision.apis.values() for form in alternatives(api.auth))
 
 
 def mismatch(gate: Gate, table: Table) -> str:

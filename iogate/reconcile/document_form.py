@@ -19,6 +19,7 @@ from iogate.auth.model import (
     FileSecret,
     Form,
     HashedSecret,
+    JwtAuth,
     NoAuth,
     SignatureAuth,
     StoredAuth,
@@ -130,6 +131,8 @@ def _form(form: Form[StoredSecret]) -> Any:
             return {"users": {name: _secrets(given) for name, given in users.items()}}
         case SignatureAuth():
             return {"signature": _signature(form)}
+        case JwtAuth():
+            return {"jwt": jwt_form(form)}
         case _:
             assert_never(form)
 
@@ -162,6 +165,23 @@ def _signature(form: SignatureAuth[StoredSecret]) -> dict[str, Any]:
             **format_,
         }
     )
+
+
+def jwt_form(form: JwtAuth[StoredSecret]) -> dict[str, Any]:
+    """Return the value of `jwt`; keys without a value are left out."""
+    members: dict[str, Any] = {
+        "issuer": form.issuer,
+        "audience": form.audience[0] if len(form.audience) == 1 else list(form.audience),
+        "jwks": form.jwks,
+        "key": _secrets(form.key) if form.key else None,
+        "secret": _secrets(form.secret) if form.secret else None,
+        "algorithms": list(form.algorithms),
+        "claims": form.claims,
+        "scopes": list(form.scopes),
+        "caller": form.caller,
+        "leeway": format_seconds(form.leeway_s),
+    }
+    return {name: value for name, value in members.items() if value not in (None, [], {})}
 
 
 def _secrets(given: Sequence[StoredSecret]) -> Any:

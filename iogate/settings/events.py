@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from iogate.auth.reader import EXECUTED_AUTH, literals
+from iogate.auth.reader import SENDER_AUTH, literals
 from iogate.http_syntax import is_token
 from iogate.settings.setting_types import REFERENCE
 from iogate.value_types.faults import InvalidValue, wrong_form
@@ -33,8 +33,7 @@ def senders(events: Mapping[str, Any]) -> StoredAuth | None:
         return None
     from iogate.auth.stored import stored  # noqa: PLC0415 - only gateways and a few commands need hashes
 
-    accepted = EXECUTED_AUTH.read(events["auth"]).accepted
-    return None if accepted is None else stored(accepted, place="events")
+    return stored(SENDER_AUTH.read(events["auth"]), place="events")
 
 
 def has_literal(events: Mapping[str, Any]) -> bool:
@@ -44,7 +43,7 @@ def has_literal(events: Mapping[str, Any]) -> bool:
 
 def _read_auth(value: Any) -> Any:
     """Validate `auth`, which stays as it was given: child processes read the setting again."""
-    EXECUTED_AUTH.read(value)
+    SENDER_AUTH.read(value)
     return value
 
 
@@ -113,7 +112,7 @@ SINK: Final[ValueType[dict[str, Any]]] = record(
 EVENTS: Final[ValueType[dict[str, Any]]] = record(
     {
         "auth": Key(
-            type=ValueType(read=_read_auth, schema=EXECUTED_AUTH.schema),
+            type=ValueType(read=_read_auth, schema=SENDER_AUTH.schema),
             required=False,
             description="Who may send events; without it, nobody.",
         ),

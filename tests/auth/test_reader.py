@@ -23,7 +23,7 @@ from iogate.auth.model import (
     TokenAuth,
     UserAuth,
 )
-from iogate.auth.reader import AUTH, EXECUTED_AUTH, DeclaredAuth, literals
+from iogate.auth.reader import AUTH, SENDER_AUTH, literals
 from iogate.auth.stored import stored
 from iogate.documents.yaml.masking import hides, mask_by_shape, room_below
 from iogate.security import secrets
@@ -56,21 +56,8 @@ VALID: list[tuple[Any, Auth[Secret]]] = [
 
 @pytest.mark.parametrize(("given", "auth"), VALID)
 def test_every_form_is_read_into_the_model(given: Any, auth: Auth[Secret]) -> None:
-    assert AUTH.read(given) == EXECUTED_AUTH.read(given) == DeclaredAuth(accepted=auth)
+    assert AUTH.read(given) == SENDER_AUTH.read(given) == auth
     jsonschema_rs.validator_for(dict(AUTH.schema())).validate(given)
-
-
-def test_forms_that_are_not_executed_keep_their_position() -> None:
-    declared = AUTH.read({"any": [{"token": "t"}, JWT]})
-    assert declared.accepted == AnyAuth(any=(TokenAuth(tokens={"token": (LiteralSecret(text="t"),)}),))
-    ((path, why),) = declared.refused
-    assert (path, why.code) == (("any", 1, "jwt"), "IOG402")
-    assert AUTH.read(JWT).accepted is None
-    with pytest.raises(InvalidValue) as raised:
-        EXECUTED_AUTH.read({"any": [{"token": "t"}, JWT]})
-    (fault,) = raised.value.faults
-    assert fault.path == path
-    assert fault.message == "authentication by JWT is not executed by this release"
 
 
 SIGNATURES: list[tuple[Any, SignatureAuth[Secret]]] = [
@@ -133,7 +120,7 @@ SIGNATURES: list[tuple[Any, SignatureAuth[Secret]]] = [
 
 @pytest.mark.parametrize(("given", "form"), SIGNATURES)
 def test_every_scheme_is_read_into_the_model(given: Any, form: SignatureAuth[Secret]) -> None:
-    assert AUTH.read({"signature": given}).accepted == form
+    assert AUTH.read({"signature": given}) == form
     jsonschema_rs.validator_for(dict(AUTH.schema())).validate({"signature": given})
     if form.verify_token:
         assert "clear" not in repr(stored(form, place="m/x"))
@@ -218,7 +205,7 @@ def test_a_signature_authenticates_no_senders_of_events() -> None:
         ({"any": [{"token": "t"}, SIGNATURE]}, ("any", 1, "signature")),
     ):
         with pytest.raises(InvalidValue) as raised:
-            EXECUTED_AUTH.read(given)
+            SENDER_AUTH.read(given)
         (fault,) = raised.value.faults
         assert (fault.path, fault.message) == (
             path,
@@ -269,7 +256,7 @@ def test_literal_secrets_are_found_even_in_an_invalid_auth(given: Any, found: li
 
 def test_hashes_that_iogate_prints_are_valid() -> None:
     for given in (secrets.hash_token("x"), secrets.hash_password("x")):
-        assert AUTH.read({"token": {"hash": given}}).accepted == TokenAuth(
+        assert AUTH.read({"token": {"hash": given}}) == TokenAuth(
             tokens={"token": (HashedSecret(value=given),)}
         )
 

@@ -20,7 +20,7 @@ BYTES = (
 
 
 def test_the_stored_form_has_hashes_and_is_stable() -> None:
-    accepted = AUTH.read(GIVEN).accepted
+    accepted = AUTH.read(GIVEN)
     assert accepted is not None
     encoded = msgspec.json.encode(stored(accepted, place="m/x"), order="deterministic")
     assert encoded == BYTES

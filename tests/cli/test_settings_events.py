@@ -54,7 +54,6 @@ def test_a_secret_in_clear_is_known_and_a_reference_is_none() -> None:
 
 FORM = "none, or a mapping with token, tokens, user, users, signature, jwt or any"
 SECRET = "{env: NAME}, {file: PATH}, {hash: …} or a literal text"
-JWT = {"jwt": {"issuer": "https://id.example.com", "audience": "iogate"}}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,11 @@ JWT = {"jwt": {"issuer": "https://id.example.com", "audience": "iogate"}}
             {"auth": {"any": [{"any": ["none"]}]}},
             '.auth.any[0]: "any" stands inside of "any"; list its forms here',
         ),
-        ({"auth": JWT}, ".auth.jwt: authentication by JWT is not executed by this release"),
+        (
+            {"auth": {"jwt": {"issuer": "id"}}},
+            ".auth.jwt.issuer: the keys of an issuer are found by its OpenID configuration if it is a URL, "
+            "and it is none; give jwks, key or secret, too",
+        ),
         (
             {"auth": {"token": 123456}},
             ".auth.token: a secret must be text, not a number;"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from iogate.auth.model import EnvSecret, NoAuth, TokenAuth
-from iogate.auth.reader import DeclaredAuth
 from iogate.documents import Problem, Source, load, load_text, render, render_all
 from iogate.documents.api import Method
 
@@ -112,11 +111,11 @@ methods:
 """
     (api,) = load_text(text, "apis.d/orders.yaml").apis
     plain, own = api.model.methods["plain"], api.model.methods["own"]
-    assert plain.auth == DeclaredAuth(accepted=TokenAuth(tokens={"token": (EnvSecret(name="T"),)}))
+    assert plain.auth == TokenAuth(tokens={"token": (EnvSecret(name="T"),)})
     assert (plain.verbs, plain.timeout, plain.retention) == (["GET"], 300.0, 604_800.0)
     assert limits_of(plain) == (2 * 2**20, 50.0, 10_000, None)
     assert (plain.protect, plain.tags, plain.debug, plain.enabled) == (False, ["a"], [], None)
-    assert own.auth == DeclaredAuth(accepted=NoAuth())
+    assert own.auth == NoAuth()
     assert (own.verbs, own.retention, own.tags) == (["POST"], 86_400.0, [])
     assert limits_of(own) == (65_536, 50.0, 10_000, None), "limits add up key by key"
     assert own.metadata == {"owner": "y", "tier": 1}

@@ -40,6 +40,20 @@ forms = st.one_of(
     ),
     st.builds(lambda name: {"user": name, "password": {"env": "P"}}, st.sampled_from(["ada", "bob"])),
     st.builds(lambda more: {"signature": SIGNED | more}, st.sampled_from(SIGNATURES)),
+    st.builds(
+        lambda more: {"jwt": {"issuer": "https://a.test"} | more},
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "audience": st.sampled_from(["x", ["x", "y"]]),
+                "key": st.just({"file": "k.pem"}),
+                "claims": st.just({"/a/b": ["x", 1], "c": True}),
+                "scopes": st.just(["s"]),
+                "algorithms": st.just(["ES256"]),
+                "leeway": st.just("5s"),
+            },
+        ),
+    ),
 )
 auths = (
     forms

@@ -13,12 +13,12 @@ from urllib.parse import urlencode, urlsplit
 import typer
 
 from iogate.cli import completion, panels
-from iogate.cli.apis import credentials, signing
+from iogate.cli.apis import credentials, jwt_tokens, signing
 from iogate.cli.apis.gate_display import gate_json, state_text, switch_json, with_overrides
 from iogate.cli.apis.signing import Outgoing
 from iogate.cli.live_revision import live_revision
 from iogate.cli.messages import did_you_mean
-from iogate.cli.options import HeaderOption, InputOption, parse_pair, parse_seconds, read_input
+from iogate.cli.options import HeaderOption, InputOption, JwtKeyOption, parse_pair, parse_seconds, read_input
 from iogate.cli.render import Table
 from iogate.cli.runs.run_display import run_details
 from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
@@ -108,6 +108,7 @@ async def call(
     api: ApiArgument,
     input_: InputOption = None,
     header: HeaderOption = None,
+    jwt_key: JwtKeyOption = None,
     get: Annotated[
         bool, typer.Option("--get", help="Call with GET, with the input as query string.")
     ] = False,
@@ -148,6 +149,8 @@ async def call(
         else:
             value = read_input(input_)
         given = dict(parse_pair(each, "--header", ":") for each in header or ())
+        if jwt_key is not None:
+            given |= sign_jwt(known, jwt_key)
         url = await live_gateway_url(store, settings)
         trusted = own_certificate(settings)
         response = await send_call(url, known, value, given, get=get, certificate=trusted)
@@ -205,6 +208,11 @@ def add_credentials(api: Api, request: Outgoing) -> dict[str, str]:
     return found
 
 
+def sign_jwt(api: Api, key: Path) -> dict[str, str]:
+    """Return the header with a JWT that the private key of a file has signed. Raises Misused."""
+    return jwt_tokens.header_of_key(local_auth(Path.cwd(), api) or api.auth, key, api=api.id)
+
+
 def local_auth(root: Path, api: Api) -> Auth[Secret] | None:
     """Return `auth` from the local document that declares the API; None if there is no valid one."""
     from iogate.auth.reader import AUTH
@@ -221,7 +229,7 @@ def local_auth(root: Path, api: Api) -> Auth[Secret] | None:
     own = (data.get("methods") or {}).get(method)
     given = (own.get("auth") if isinstance(own, dict) else None) or data.get("auth")
     try:
-        return AUTH.read(given).accepted
+        return AUTH.read(given)
     except InvalidValue:
         return None
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from iogate.cli.apis import signing
+from iogate.cli.apis import jwt_tokens, signing
 from iogate.errors import IogateError, Misused
 
 if TYPE_CHECKING:
@@ -26,18 +26,23 @@ def headers(auth: Auth[Secret], request: Outgoing, *, api: str) -> dict[str, str
 
     Raises the error of the last caller if no secret is available.
     """
-    from iogate.auth.model import SignatureAuth, alternatives
+    from iogate.auth.model import JwtAuth, SignatureAuth, alternatives
 
     last_error: IogateError | None = None
     for form in alternatives(auth):
         attempts: Iterable[Mapping[str, str | Secret]] = candidates(form)
         if isinstance(form, SignatureAuth):
             attempts = ({"": each} for each in form.secrets)
+        elif isinstance(form, JwtAuth):
+            attempts = ({"": each} for each in form.secret)
+            last_error = last_error or jwt_tokens.missing_key(api)
         for attempt in attempts:
             try:
                 found = {name: _resolve(value, api) for name, value in attempt.items()}
                 if isinstance(form, SignatureAuth):
                     return signing.sign(form, found[""], request, api=api)
+                if isinstance(form, JwtAuth):
+                    return jwt_tokens.header_of_secret(form, found[""], api=api)
                 return found  # noqa: TRY300 - the loop ends at the first that is available
             except IogateError as error:
                 last_error = error
@@ -48,9 +53,9 @@ def headers(auth: Auth[Secret], request: Outgoing, *, api: str) -> dict[str, str
 def candidates(auth: Auth[Secret]) -> Iterator[Mapping[str, str | Secret]]:
     """Yield the headers of each caller and each of its secrets, with secrets as references.
 
-    A signature has none: its header depends on the request.
+    A signature has none, since its header depends on the request, and a JWT has none, since it is signed.
     """
-    from iogate.auth.model import NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
+    from iogate.auth.model import JwtAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
 
     for form in alternatives(auth):
         match form:
@@ -62,7 +67,7 @@ def candidates(auth: Auth[Secret]) -> Iterator[Mapping[str, str | Secret]]:
                 yield from (
                     {"user": user, "password": each} for user, given in users.items() for each in given
                 )
-            case SignatureAuth():
+            case SignatureAuth() | JwtAuth():
                 pass
             case _:
                 assert_never(form)
@@ -92,7 +97,7 @@ def _resolve(value: str | Secret, api: str) -> str:
 
 def describe(auth: Auth[Secret]) -> str:
     """Return the kind of an `auth`, for a table."""
-    from iogate.auth.model import NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
+    from iogate.auth.model import JwtAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
 
     kinds: list[str] = []
     for form in alternatives(auth):
@@ -105,6 +110,8 @@ def describe(auth: Auth[Secret]) -> str:
                 kinds.append("user/password")
             case SignatureAuth(scheme=scheme):
                 kinds.append(f"signature ({scheme})")
+            case JwtAuth():
+                kinds.append("jwt")
             case _:
                 assert_never(form)
     return " or ".join(dict.fromkeys(kinds))

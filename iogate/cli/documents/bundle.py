@@ -86,7 +86,7 @@ def check_documents(
     with _garbage_kept(), ProjectReader(root, paths, edited).start() as reader:
         # The models take longer to import than many files to read, which other processes do meanwhile.
         from iogate import declarations
-        from iogate.cli.processes.tools import missing_tools
+        from iogate.cli.processes.tools import missing_extras, missing_tools
         from iogate.compiler.compile import compile_documents
         from iogate.compiler.resources import lock as locks
         from iogate.documents import in_order, load
@@ -118,7 +118,9 @@ def check_documents(
             fetch=lock.guard(_fetcher(known, root)) if online or purpose != "validate" else None,
             allow_unsupported=allow_unsupported,
         )
-    lacking = missing_tools(compiled.definitions.values()) if purpose == "validate" else ()
+    lacking: Sequence[Problem] = ()
+    if purpose == "validate":
+        lacking = (*missing_tools(compiled.definitions.values()), *missing_extras(documents.apis))
     problems = in_order(
         problem
         for problem in (*compiled.problems, *lacking)

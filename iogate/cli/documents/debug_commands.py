@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import typer
 
 from iogate.cli import completion, panels
-from iogate.cli.apis.api_commands import add_credentials, live_gateway_url
+from iogate.cli.apis.api_commands import add_credentials, live_gateway_url, sign_jwt
 from iogate.cli.apis.signing import Outgoing
 from iogate.cli.documents import cases
 from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.documents.cases import ApiCase, Case, Result
-from iogate.cli.options import HeaderOption, parse_pair, parse_seconds
+from iogate.cli.options import HeaderOption, JwtKeyOption, parse_pair, parse_seconds
 from iogate.cli.render import Output, Screen, prints_to_stderr, write_stderr
 from iogate.cli.runs.run_display import LiveDisplay
 from iogate.cli.session import Session, command
@@ -56,6 +56,7 @@ async def debug(
         bool, typer.Option("--all", help="Run all cases on a gateway that is not local.")
     ] = False,
     header: HeaderOption = None,
+    jwt_key: JwtKeyOption = None,
     limit: Annotated[
         str, typer.Option("--timeout", metavar="TIME", help="Longest time to wait for a run.")
     ] = "5m",
@@ -89,6 +90,8 @@ async def debug(
         cases.api_cases(checked), cases.case_ids(checked, schedules=False), [api], name or ()
     )
     given = dict(parse_pair(each, "--header", ":") for each in header or ())
+    if jwt_key is not None:
+        given |= sign_jwt(chosen[0].api, jwt_key)
     write_stderr(f"gateway: {url}", style="bright_black")
     async with GatewayClient(url, certificate=own_certificate(settings)) as client:
         results = [await _replay_live(session.screen, client, url, case, given, timeout_s) for case in chosen]
@@ -245,7 +248,8 @@ async def _wait_for_end(
 ) -> Mapping[str, Any]:
     """Wait until the run ends or the timeout passes; show its tasks live and return its last state."""
     deadline = time.monotonic() + timeout_s
-    known = {name: value for name, value in headers.items() if name in {"token", "user", "password"}}
+    credentials = {"token", "user", "password", "authorization"}
+    known = {name: value for name, value in headers.items() if name.lower() in credentials}
     with LiveDisplay(screen) as watching:
         while True:
             left_s = deadline - time.monotonic()

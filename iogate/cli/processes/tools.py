@@ -1,4 +1,4 @@
-"""External programs that workflows need: a JavaScript runtime and a container runtime.
+"""Parts of this machine that a project needs: a JavaScript runtime, a container runtime, the extra `jwt`.
 
 Used by `validate` and `doctor`, which check this machine only; workers may run on others.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from iogate.compiler.definition import Definition
+    from iogate.documents import ApiDocument
     from iogate.documents.problems import Problem
 
 
@@ -74,3 +76,27 @@ def missing_tools(definitions: Iterable[Definition]) -> Iterator[Problem]:
                 key=True,
                 hint=tool.hint,
             )
+
+
+def missing_extras(documents: Iterable[ApiDocument]) -> Iterator[Problem]:
+    """Yield a warning for each API with JWTs if the library that verifies them is not installed here."""
+    from iogate.auth.jwt import INSTALL
+    from iogate.auth.model import JwtAuth, alternatives
+    from iogate.compiler.diagnostics import warning_at
+
+    for document in documents:
+        for name, method in document.model.methods.items():
+            forms = alternatives(method.auth) if method.auth is not None else ()
+            if any(isinstance(form, JwtAuth) for form in forms) and not _has_jwt_library():
+                own = "auth" in document.data["methods"][name]
+                yield warning_at(
+                    document,
+                    ("methods", name, "auth") if own else ("auth",),
+                    "IOG539",
+                    "the library that verifies JWTs is not installed on this machine",
+                    hint=INSTALL,
+                )
+
+
+def _has_jwt_library() -> bool:
+    return all(find_spec(name) is not None for name in ("jwt", "cryptography"))

@@ -128,7 +128,7 @@ def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[st
 
 def _of_auth(auth: StoredAuth) -> Iterator[tuple[str, str]]:
     """Yield the source and the role of each secret: `token`, `token of CALLER` or `password of USER`."""
-    from iogate.auth.model import SignatureAuth, TokenAuth, UserAuth, alternatives, source_of
+    from iogate.auth.model import JwtAuth, SignatureAuth, TokenAuth, UserAuth, alternatives, source_of
 
     for form in alternatives(auth):
         match form:
@@ -143,6 +143,8 @@ def _of_auth(auth: StoredAuth) -> Iterator[tuple[str, str]]:
                     f"secret of {form.caller}": form.secrets,
                     f"verify token of {form.caller}": form.verify_token,
                 }
+            case JwtAuth():
+                named = {"key of jwt": form.key, "secret of jwt": form.secret}
             case _:
                 continue
         for role, secrets in named.items():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def check(document: Document, pointer: Pointer, method: Method) -> Iterator[Problem]:
     """Report a method at `pointer` with GET, whose query no signature of its auth covers."""
-    accepted = method.auth.accepted if method.auth is not None else None
+    accepted = method.auth
     forms = alternatives(accepted) if accepted is not None else ()
     signed = [form for form in forms if isinstance(form, SignatureAuth)]
     if "GET" not in (method.verbs or ()) or not signed or len(signed) < len(forms):

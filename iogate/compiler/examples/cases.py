@@ -26,8 +26,7 @@ MAX_BYTES: Final = 4096
 
 def examples_of(method: Method) -> tuple[Example, ...] | msgspec.UnsetType:
     """Return the first examples that debug cases of a method give; unset without one."""
-    accepted = method.auth.accepted if method.auth is not None else None
-    redactor = Redactor(_literals(accepted) if accepted is not None else ())
+    redactor = Redactor(_literals(method.auth) if method.auth is not None else ())
     verbs = method.verbs or ["POST"]
     found: list[Example] = []
     for case in method.debug or ():

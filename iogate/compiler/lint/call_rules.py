@@ -83,8 +83,7 @@ def _rate(api: Api) -> Iterator[Problem]:
 
 
 def _has_one_caller(api: Api) -> bool:
-    accepted = api.method.auth.accepted if api.method.auth is not None else None
-    forms = list(alternatives(accepted)) if accepted is not None else []
+    forms = list(alternatives(api.method.auth)) if api.method.auth is not None else []
     if len(forms) != 1:
         return False
     match forms[0]:

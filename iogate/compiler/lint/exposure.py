@@ -34,7 +34,7 @@ def _public_address(settings: Settings) -> str | None:
 
 
 def _open(api: Api, address: str) -> Iterator[Problem]:
-    accepted = api.method.auth.accepted if api.method.auth is not None else None
+    accepted = api.method.auth
     if accepted is None or not any(isinstance(form, NoAuth) for form in alternatives(accepted)):
         return
     yield warning_at(

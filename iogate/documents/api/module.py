@@ -11,8 +11,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
+from iogate.auth import model
 from iogate.auth.addresses import ALLOW_IPS, AllowedAddresses
-from iogate.auth.reader import AUTH, DeclaredAuth
+from iogate.auth.reader import AUTH
 from iogate.documents.api.debug import DebugCase
 from iogate.documents.api.own_path import OwnPath
 from iogate.documents.base_model import (
@@ -60,7 +61,9 @@ WorkflowName = Annotated[
     ),
     WithJsonSchema({"type": "string", "pattern": f"^{_LABEL}/{_LABEL}(:{_VERSION})?$"}),
 ]
-Auth = Annotated[DeclaredAuth, PlainValidator(validator(AUTH)), WithJsonSchema(dict(AUTH.schema()))]
+Auth = Annotated[
+    model.Auth[model.Secret], PlainValidator(validator(AUTH)), WithJsonSchema(dict(AUTH.schema()))
+]
 AllowIps = Annotated[
     AllowedAddresses, PlainValidator(validator(ALLOW_IPS)), WithJsonSchema(dict(ALLOW_IPS.schema()))
 ]

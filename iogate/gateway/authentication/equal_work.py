@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from iogate.auth.model import AnyAuth, HashedSecret, TokenAuth, UserAuth
 from iogate.gateway.authentication import authenticator
+from iogate.gateway.authentication.credentials import Credentials, read_credentials
 from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets
 from iogate.security.password_hashing import Busy, cost, missing
@@ -43,7 +44,7 @@ async def authenticate(
     HTTPError: the 429 for too many wrong credentials.
     """
     own = own or _CLOSED
-    credentials = authenticator.read_credentials(request)
+    credentials = read_credentials(request)
     if (found := own.known_caller(credentials)) is not None:
         return found
     # No early exit: the time must not reveal which authenticator knows them.
@@ -54,19 +55,47 @@ async def authenticate(
     )
     if known_by:
         return await _authenticate_known(own, authenticators, credentials)
-    try:
-        return await own.authenticate(request)
-    except HTTPError as failed:
-        if failed.response.status == 429:
-            raise
-        # The reason is not reported: it would reveal that the run exists.
+    counted = False
+    if credentials.jwt and (accepting := [each for each in authenticators if each.accepts_jwts]):
+        # With Argon2 hashes of tokens, `own.authenticate` counts the failure.
+        counted = not own.token_work
+        if counted:
+            _count_attempt(hashing, request.address)
+        named = [(each, await each.jwt_caller(credentials.jwt)) for each in accepting]
+        if any(caller is not None for _, caller in named):
+            if counted:
+                hashing.succeeded(request.address)
+            found = next((caller for each, caller in named if each is own), None)
+            return _anonymous(own) if found is None else found
+    if not (counted and own.accepts_jwts):
+        try:
+            return await own.authenticate(request)
+        except HTTPError as failed:
+            if failed.response.status == 429:
+                raise
+            # The reason is not reported: it would reveal that the run exists.
+    elif own.opens_to_all:
+        return _anonymous(own)
     work = costliest_work(authenticators, request)
-    await spend(work, own.work(request), hashing=hashing, address=request.address)
+    await spend(work, own.work(request), hashing=hashing, address=request.address, count=not counted)
     return None
 
 
+def _anonymous(own: Authenticator) -> str | None:
+    """Return the caller of a run whose credentials are not valid for it: None, unless it is open to all."""
+    return authenticator.ANONYMOUS if own.opens_to_all and not own.unset else None
+
+
+def _count_attempt(hashing: Hashing, address: str) -> None:
+    """Count a failure until it is known to be none. Raises HTTPError, the 429 for too many."""
+    try:
+        hashing.count_attempt(address)
+    except Busy as busy:
+        raise authenticator.too_many_attempts(busy) from None
+
+
 async def _authenticate_known(
-    own: Authenticator, authenticators: Sequence[Authenticator], credentials: authenticator.Credentials
+    own: Authenticator, authenticators: Sequence[Authenticator], credentials: Credentials
 ) -> str | None:
     """Return the result of `authenticate` for credentials that another authenticator knows."""
     found: str | None = None
@@ -81,7 +110,7 @@ async def _authenticate_known(
         raise authenticator.too_many_attempts(busy) from None
     if found is not None:
         return found
-    return authenticator.ANONYMOUS if own.opens_to_all and not own.unset else None
+    return _anonymous(own)
 
 
 def costliest_work(authenticators: Iterable[Authenticator], request: Request) -> list[Parameters]:
@@ -100,14 +129,19 @@ def costliest_work(authenticators: Iterable[Authenticator], request: Request) ->
 
 
 async def spend(
-    work: Sequence[Parameters], spent: Sequence[Parameters], *, hashing: Hashing, address: str
+    work: Sequence[Parameters],
+    spent: Sequence[Parameters],
+    *,
+    hashing: Hashing,
+    address: str,
+    count: bool = True,
 ) -> None:
-    """Compute the hashes of `work` that `spent` lacks; count a failure if `spent` is empty.
+    """Compute the hashes of `work` that `spent` lacks; count a failure if `spent` is empty and `count`.
 
     Raises HTTPError: the 429 for too many wrong credentials.
     """
     try:
-        if work and not spent:
+        if work and not spent and count:
             hashing.count_attempt(address)
         for each in missing(work, spent):
             await hashing.run(each.spend, b"")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from iogate.compiler.revision import Api, Revision
+    from iogate.gateway.authentication.key_sets import KeySets
     from iogate.gateway.http.client_address import TrustedProxies
     from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing
@@ -81,6 +82,8 @@ class Shared:
     hashing: Hashing | None = None
     fingerprint: Fingerprint = no_fingerprint
     proxies: TrustedProxies | None = None
+    key_sets: KeySets | None = None
+    """Keys of the issuers of JWTs."""
 
 
 class Route:
@@ -122,7 +125,11 @@ class Route:
         self.held = False
         """Whether new runs are on hold, or are released gradually, as of the last read of the gates."""
         self.authenticator = Authenticator(
-            api.auth, root=shared.root, hashing=shared.hashing, fingerprint=shared.fingerprint
+            api.auth,
+            root=shared.root,
+            hashing=shared.hashing,
+            fingerprint=shared.fingerprint,
+            key_sets=shared.key_sets,
         )
         allowed = api.allow_ips
         self.addresses = (

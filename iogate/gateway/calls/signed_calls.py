@@ -43,7 +43,7 @@ async def authenticate(
         signed = await signatures.verify(request, presented, state.public_url)
     except BaseException as error:
         state.bodies.release(request)
-        if isinstance(error, HTTPError) and route.authenticator.unset:
+        if isinstance(error, HTTPError) and route.authenticator.lacks:
             # The signature may match a secret that this machine lacks.
             raise HTTPError(UNCONFIGURED) from None
         raise

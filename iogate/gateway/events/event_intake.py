@@ -110,6 +110,7 @@ class EventIntake:
                 root=self._state.root,
                 hashing=self._state.hashing,
                 fingerprint=self._state.fingerprint,
+                key_sets=self._state.key_sets,
             )
         )
         lacks = () if authenticator is None else authenticator.unset

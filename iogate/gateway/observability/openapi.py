@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
-from iogate.auth.model import AnyAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
+from iogate.auth.model import AnyAuth, JwtAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
 from iogate.auth.signatures import scheme_of
 from iogate.gateway.events.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
 from iogate.gateway.observability import openapi_responses as responses
@@ -35,6 +35,7 @@ SCHEMES: dict[str, Any] = {
     "user": {"type": "apiKey", "in": "header", "name": "user"},
     "password": {"type": "apiKey", "in": "header", "name": "password"},
     "basic": {"type": "http", "scheme": "basic"},
+    "jwt": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
 }
 
 
@@ -148,6 +149,8 @@ def security(auth: StoredAuth) -> list[dict[str, list[str]]]:
             return [{"user": [], "password": []}, {"basic": []}]
         case SignatureAuth():
             return [{_signature_name(auth): []}]
+        case JwtAuth():
+            return [{"jwt": []}]
         case AnyAuth():
             return [way for part in auth.any for way in security(part)]
         case _:
@@ -179,7 +182,7 @@ def _signatures(apis: Mapping[str, Api]) -> dict[str, Any]:
 
 def _run_paths() -> dict[str, Any]:
     ways: list[dict[str, list[str]]] = [{}]
-    ways += [{"token": []}, {"bearer": []}, {"user": [], "password": []}, {"basic": []}]
+    ways += [{"token": []}, {"bearer": []}, {"user": [], "password": []}, {"basic": []}, {"jwt": []}]
 
     def operation(name: str, summary: str, shown: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
         return {

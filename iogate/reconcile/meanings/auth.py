@@ -13,6 +13,7 @@ from iogate.auth.model import (
     FileSecret,
     Form,
     HashedSecret,
+    JwtAuth,
     NoAuth,
     SignatureAuth,
     StoredAuth,
@@ -22,6 +23,7 @@ from iogate.auth.model import (
     alternatives,
 )
 from iogate.messages import quoted
+from iogate.reconcile.meanings import jwt
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.timing.durations import format_seconds
 
@@ -53,6 +55,7 @@ def meanings(before: StoredAuth, after: StoredAuth) -> Iterator[Meaning]:
         return
     yield from _caller_meanings(_callers(before), _callers(after))
     yield from _signature_meanings(_signatures(before), _signatures(after))
+    yield from jwt.meanings(before, after)
 
 
 def _caller_meanings(old: Callers, new: Callers) -> Iterator[Meaning]:
@@ -100,6 +103,8 @@ def _form(form: Form[StoredSecret]) -> str:
             return "user"
         case SignatureAuth(scheme=scheme):
             return f"signature {scheme}"
+        case JwtAuth():
+            return "jwt"
         case _:
             assert_never(form)
 
@@ -114,7 +119,7 @@ def _callers(auth: StoredAuth) -> Callers:
     found: Callers = {}
     for form in alternatives(auth):
         match form:
-            case NoAuth():
+            case NoAuth() | JwtAuth():
                 pass
             case TokenAuth(tokens=tokens):
                 found |= {("token", name): secrets for name, secrets in tokens.items()}
