@@ -38,6 +38,7 @@ from iogate.compiler.checks import (
     references,
     retention,
     routes,
+    run_ends,
     runtime_variables,
     schedule,
     schemas,
@@ -306,6 +307,10 @@ class _Compiler:
         assert method.auth is not None  # a document without is not handed over
         if resolved is None:
             return None
+        handler, problems = run_ends.fault_handler(
+            document, at, method, self._workflow_of, self.definitions, workflows
+        )
+        self.problems.extend(problems)
         return Api(
             id=identity,
             description=method.description or "",
@@ -326,6 +331,8 @@ class _Compiler:
             record=msgspec.UNSET if method.record is None or method.record == "errors" else method.record,
             allow_ips=msgspec.UNSET if method.allow_ips is None else method.allow_ips,
             examples=examples_of(method),
+            callback=run_ends.callback(method),
+            on_fault=handler,
             protect=bool(method.protect),
             tags=tuple(method.tags or ()),
             metadata=method.metadata or {},

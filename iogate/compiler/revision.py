@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from iogate.auth.addresses import AllowedAddresses
-from iogate.auth.model import StoredAuth
+from iogate.auth.model import EnvSecret, FileSecret, StoredAuth
 from iogate.compiler.schedules import Schedule
 from iogate.url_paths import Mode
 
@@ -115,6 +115,31 @@ class Example(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Output of the run."""
 
 
+End = Literal["cancelled", "completed", "faulted"]
+"""Status of an ended run."""
+ENDS: tuple[End, ...] = ("cancelled", "completed", "faulted")
+
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Request to a receiver at the end of a run."""
+
+    url: str = ""
+    """Empty: the caller names it."""
+    allow: tuple[str, ...] = ()
+    """Hosts that a caller may name."""
+    secret: EnvSecret | FileSecret
+    """Of the signature; resolved by workers."""
+    on: tuple[End, ...] = ENDS
+
+
+class FaultHandler(msgspec.Struct, frozen=True, kw_only=True):
+    """Workflow that the fault of a run starts."""
+
+    workflow: str
+    """`namespace/name:version`, resolved."""
+    program: str
+
+
 class Api(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one module, with every default filled in."""
 
@@ -147,6 +172,8 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     """Absent: every address may call."""
     examples: tuple[Example, ...] | msgspec.UnsetType = msgspec.UNSET
     """Absent: none. Not part of the digest: a gateway checks no call by them."""
+    callback: Callback | msgspec.UnsetType = msgspec.UNSET
+    on_fault: FaultHandler | msgspec.UnsetType = msgspec.UNSET
     protect: bool = False
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
@@ -169,6 +196,12 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(self.path, msgspec.UnsetType):
             return None
         return self.path, "async" if isinstance(self.mode, msgspec.UnsetType) else self.mode
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """The workflows that its calls, and the faults of their runs, start."""
+        handler = self.on_fault
+        return (self.workflow, handler.workflow) if isinstance(handler, FaultHandler) else (self.workflow,)
 
     @property
     def digest(self) -> str:
@@ -206,6 +239,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
         """Digests of all programs that runs of this revision may be executed from."""
         return {
             *(api.program for api in self.apis.values()),
+            *(api.on_fault.program for api in self.apis.values() if isinstance(api.on_fault, FaultHandler)),
             *(workflow.program for workflow in self.workflows.values()),
             *(schedule.program for _, schedule in self.scheduled.values()),
         }

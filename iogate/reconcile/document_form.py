@@ -27,7 +27,7 @@ from iogate.auth.model import (
     TokenAuth,
     UserAuth,
 )
-from iogate.compiler.revision import PRIORITY, Api, Coalesce
+from iogate.compiler.revision import ENDS, PRIORITY, Api, Callback, Coalesce, FaultHandler
 from iogate.timing.durations import format_seconds
 
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -75,6 +75,8 @@ def api_form(api: Api) -> dict[str, Any]:
         "timeout": None if api.timeout_s is None else format_seconds(api.timeout_s),
         "retention": format_seconds(api.retention_s),
         "record": api.records,
+        "callback": callback_form(api.callback),
+        "on_fault": api.on_fault.workflow if isinstance(api.on_fault, FaultHandler) else None,
         "protect": api.protect,
         "tags": list(api.tags),
         "metadata": api.metadata,
@@ -110,6 +112,20 @@ def _coalesce(rules: Coalesce | None) -> dict[str, Any] | None:
         "window": format_seconds(rules.window_s),
         "max": format_seconds(rules.max_s),
     }
+
+
+def callback_form(callback: Callback | msgspec.UnsetType) -> dict[str, Any] | None:
+    """Return the value of `callback`; None without one."""
+    if isinstance(callback, msgspec.UnsetType):
+        return None
+    return _present(
+        {
+            "url": callback.url or None,
+            "allow": list(callback.allow) or None,
+            "secret": _secret(callback.secret),
+            "on": list(callback.on) if callback.on != ENDS else None,
+        }
+    )
 
 
 def auth_form(auth: StoredAuth) -> Any:

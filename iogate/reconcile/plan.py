@@ -254,7 +254,8 @@ def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[Objec
         yield _change("delete", "workflow", name, meanings, source=old[name].source)
     users: dict[str, list[str]] = {}
     for api in after.revision.apis.values():
-        users.setdefault(api.workflow, []).append(api.id)
+        for started in api.started:
+            users.setdefault(started, []).append(api.id)
     for name in old.keys() & new.keys():
         if old[name].program == new[name].program:
             continue

@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from iogate.compiler import program
-from iogate.compiler.revision import Api, Bundle, Revision, Workflow
+from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, Workflow
 from iogate.compiler.tasks import Child
 from iogate.compiler.workflows import precedence
 from iogate.errors import NotFound, Refused
@@ -94,7 +94,14 @@ def _joined(live: Revision, new: Revision, apis: Iterable[str], workflows: Itera
 def _with_program(api: Api, workflows: Mapping[str, Workflow]) -> Api:
     """Return an API that starts its workflow as `workflows` has it, if they do."""
     workflow = workflows.get(api.workflow)
-    return api if workflow is None else msgspec.structs.replace(api, program=workflow.program)
+    if workflow is not None:
+        api = msgspec.structs.replace(api, program=workflow.program)
+    handler = api.on_fault
+    if isinstance(handler, FaultHandler) and (workflow := workflows.get(handler.workflow)) is not None:
+        api = msgspec.structs.replace(
+            api, on_fault=msgspec.structs.replace(handler, program=workflow.program)
+        )
+    return api
 
 
 def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
@@ -116,9 +123,10 @@ def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
         if name in live.workflows and live.workflows[name].program != new.workflows[name].program
     }
     for name, api in sorted(live.apis.items()):
-        if name not in chosen and api.workflow in changed:
+        shared = [workflow for workflow in api.started if workflow in changed]
+        if name not in chosen and shared:
             raise Refused(
-                f"the selection changes workflow {api.workflow}, which {name} starts too, and {name} is not "
+                f"the selection changes workflow {shared[0]}, which {name} starts too, and {name} is not "
                 "selected",
                 code=SHARED,
                 hint="select both, apply everything, or give the changed workflow another version",
@@ -151,7 +159,7 @@ def _reached(apis: Iterable[Api], bundle: Bundle) -> set[str]:
     """Return the workflows that APIs start, and those that these run."""
     workflows = bundle.revision.workflows
     found: set[str] = set()
-    open_ = [api.workflow for api in apis]
+    open_ = [name for api in apis for name in api.started]
     while open_:
         name = open_.pop()
         if name in found or name not in workflows:

@@ -22,8 +22,8 @@ from typing import Any, Final, Literal
 from iogate.errors import Misused
 from iogate.security import base64url
 
-Purpose = Literal["revision", "run", "state", "end", "event", "link"]
-PURPOSES: Final[tuple[Purpose, ...]] = ("revision", "run", "state", "end", "event", "link")
+Purpose = Literal["revision", "run", "state", "end", "event", "link", "callback"]
+PURPOSES: Final[tuple[Purpose, ...]] = ("revision", "run", "state", "end", "event", "link", "callback")
 
 SEAL_CHARACTERS: Final = 22
 """Length of a seal: 128 bits in unpadded base64."""

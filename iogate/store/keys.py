@@ -38,6 +38,10 @@ loads them, so that both languages share one definition.
     iogate:ticks               zset    schedule by the time of its next tick          as the revision
     iogate:chains              hash    schedule to the run whose end starts the next  until that end
     iogate:schedule:ID         hash    switch, last run and skipped ticks             as the schedule (4)
+    iogate:after:UID           hash    what follows the end of a run; its callback    retention
+    iogate:callbacks           zset    uid by the time of the next try of a callback  until delivered
+    iogate:callback_counts     hash    outcome to number of tries of callbacks        permanent
+    iogate:faults              list    faulted runs whose handler is to be started    until started
     iogate:link:UID:NAME       hash    use of a one-time link, its undelivered event  until the link ends (3)
     iogate:operation:HASH      string  result of an operation with an id              OPERATION_S
     iogate:idem:API:HASH       string  uid and fingerprint; void without the run      the API's ttl
@@ -179,6 +183,10 @@ SINK_NAMED_MS: Final = 15_000
 """Every worker registers its sinks every 4 s; a sink not registered for longer is in no worker's settings."""
 SINK_KEPT_MS: Final = 86_400_000
 """Time for which the entries of such a sink are kept; it may return with the next deployment."""
+CALLBACK_MS: Final = 86_400_000
+"""Time after the end of a run until which its callback is tried."""
+CALLBACK_LEASE_MS: Final = 60_000
+"""Time after which another worker tries a callback whose try has no outcome."""
 LINK_EVENT_MS: Final = 2_592_000_000
 REVISIONS_KEPT: Final = 50
 FORMAT_NUMBER: Final = 2
@@ -223,6 +231,10 @@ SCHEDULES: Final = "iogate:schedules"
 TICKS: Final = "iogate:ticks"
 CHAINS: Final = "iogate:chains"
 SCHEDULE: Final = "iogate:schedule:"
+AFTER: Final = "iogate:after:"
+CALLBACKS: Final = "iogate:callbacks"
+CALLBACK_COUNTS: Final = "iogate:callback_counts"
+FAULTS: Final = "iogate:faults"
 LINK: Final = "iogate:link:"
 LINK_EVENT: Final = EVENT
 OPERATION: Final = "iogate:operation:"
@@ -271,6 +283,8 @@ EVENTS_CHANNEL: Final = "iogate:events"
 """Events were published, for the matcher."""
 OUTBOX_CHANNEL: Final = "iogate:outbox"
 """Name of a sink whose outbox was empty and got an entry."""
+CALLBACKS_CHANNEL: Final = "iogate:callbacks"
+"""A run ended with a callback, or a fault whose handler is to be started."""
 CONFIRM_CHANNEL: Final = "iogate:confirm"
 """Channel without subscribers; a message is replicated, so that WAIT has something to wait for."""
 CHANGE_CHANNEL: Final = "iogate:change"

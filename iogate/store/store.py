@@ -17,6 +17,7 @@ from iogate.store.connection.endpoint import Endpoint
 from iogate.store.connection.memory import Memory
 from iogate.store.connection.pubsub import PubSub
 from iogate.store.events.bus import EventBus
+from iogate.store.events.callbacks import Callbacks
 from iogate.store.events.outbox import Outbox
 from iogate.store.integrity import store_format, trust
 from iogate.store.integrity.refusals import Refusals
@@ -66,6 +67,7 @@ class Store:
         self.gates = Gates(self._connection, self._pubsub, project)
         self.leases = Leases(self._connection, self._pubsub, keyring, self.refusals)
         self.runs = RunOperations(self._connection, self._pubsub, keyring, self.refusals)
+        self.callbacks = Callbacks(self._connection, self._pubsub)
         self.links = OneTimeLinks(self._connection, keyring)
         self.events = EventBus(
             self._connection, self._pubsub, Memory(self._connection), keyring, self.refusals

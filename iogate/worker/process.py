@@ -25,8 +25,11 @@ from iogate.store.integrity import trust
 from iogate.store.store import Store, StoreUnavailable, open_store
 from iogate.supervision import ticks
 from iogate.timing.clock import StoreClock
+from iogate.worker.events.callbacks import CallbackDelivery
 from iogate.worker.events.delivery import Delivery
+from iogate.worker.events.fault_runs import FaultRuns
 from iogate.worker.events.matcher import Matcher
+from iogate.worker.events.run_end_rules import RunEndRules
 from iogate.worker.events.schedules import ScheduleRunner
 from iogate.worker.events.sinks import read_sinks
 from iogate.worker.loop import Loop
@@ -136,7 +139,17 @@ async def work(
                 delivery = Delivery(
                     outbox=store.outbox, sinks=sinks, effects=effects, secrets=secrets, owner=name
                 )
+                rules = RunEndRules(store.revisions)
+                callbacks = CallbackDelivery(
+                    store=store,
+                    effects=effects,
+                    rules=rules,
+                    redaction=lambda: secrets.redaction,
+                    root=root,
+                )
                 beside += [
+                    asyncio.create_task(callbacks.run(), name="callbacks"),
+                    asyncio.create_task(FaultRuns(store, rules).run(), name="faults"),
                     asyncio.create_task(ScheduleRunner(store).run(), name="schedules"),
                     asyncio.create_task(Matcher(store.events, name).run(), name="matcher"),
                     asyncio.create_task(delivery.run(), name="delivery"),

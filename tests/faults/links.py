@@ -74,8 +74,9 @@ async def campaign(redis_url: str, store: Store, folder: Path, *, links: int, po
     """Scan and race for the links of as many runs."""
     program = await publish_links(store)
     uids = await start(store, program, links)
-    for _ in range(0, links, 100):
-        await listen(store, {1: wanting("seen")}, 100)
+    parked = 0
+    while parked < links:
+        parked += await listen(store, {1: wanting("seen")}, 100)
     expiry = int(time.time()) + 3_600
     paths = [path(store, uid, "seen", expiry) for uid in uids]
     seen = Seen(links=links)

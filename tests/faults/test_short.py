@@ -9,6 +9,7 @@ import pytest
 from iogate.store.embedded.server import temporary_server
 from iogate.store.store import Store
 from tests.faults import (
+    callbacks,
     canaries,
     commit_points,
     disables,
@@ -64,6 +65,16 @@ async def test_no_call_is_accepted_after_disable_has_returned_not_by_a_stopped_g
     assert (seen.late_calls, seen.late_runs) == (0, 0), seen.to_json()
     assert seen.accepted, seen.to_json()
     assert seen.stopped[403], "no call was under way in the stopped gateway"
+
+
+@pytest.mark.timeout(90)
+async def test_all_callbacks_reach_a_receiver_that_fails_half_of_the_time(
+    redis_url: str, store: Store, tmp_path: Path
+) -> None:
+    """Of 60 runs; `python -m tests.faults.callbacks` does it with 10,000."""
+    seen = await callbacks.campaign(redis_url, store, tmp_path, runs=60, limit_s=60)
+    assert seen.holds, seen.to_json()
+    assert seen.tries > 80, seen.to_json()
 
 
 @pytest.mark.timeout(90)

@@ -78,6 +78,13 @@ schemas = st.sampled_from(
     ]
 )
 WORKFLOWS = ("s/one", "s/two", "s/two:1.0.0")
+callbacks = st.sampled_from(
+    [
+        {"url": "https://h.example/x", "secret": {"env": "CB"}},
+        {"url": "http://localhost:1/", "secret": {"file": "cb.txt"}, "on": ["faulted"]},
+        {"allow": ["*.example", "localhost:1"], "secret": {"env": "CB"}, "on": ["completed", "cancelled"]},
+    ]
+)
 methods = st.fixed_dictionaries(
     {"workflow": st.sampled_from(WORKFLOWS), "auth": auths},
     optional={
@@ -119,6 +126,8 @@ methods = st.fixed_dictionaries(
         "timeout": durations,
         "retention": durations,
         "protect": st.booleans(),
+        "callback": callbacks,
+        "on_fault": st.sampled_from(WORKFLOWS),
         "allow_ips": st.lists(
             st.sampled_from(
                 ["10.0.0.0/8", "10.1.0.0/16", "::ffff:10.0.0.1", "2001:db8::/32", {"file": "a.txt"}]

@@ -42,11 +42,11 @@ SCRIPTS = {
     "worker": {
         "take", "commit", "renew", "inbox", "release", "recover", "audit", "recount", "relink", "match",
         "deliver", "send", "sinks", "tick", "cancel", "restore",
-        "show",
+        "show", "callbacks", "handle_fault",
     },
     "cli": {
         "publish", "enable", "restore", "retry", "cancel", "suspend", "resume", "emit", "recount", "show",
-        "follow", "summarise", "reload", "prune", "schedule", "tick",
+        "follow", "summarise", "reload", "prune", "schedule", "tick", "callbacks",
     },
     "reader": {"show", "follow", "summarise", "reload"},
 }  # fmt: skip
@@ -97,6 +97,7 @@ READ_ONLY = {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM, keys.CONTENT, keys.BLOBS, keys.SCHEDULES,
         keys.GATES, keys.DELETED, keys.EXPIRIES, keys.DRAINED, keys.UPKEEP, keys.TAKEN, keys.MATCHER,
         keys.CLOCK_AHEAD, keys.OPERATION, keys.FORMAT, keys.IDENTITY, keys.SCHEDULE,
+        keys.CALLBACK_COUNTS,
     },
     "worker": {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.OPERATION, keys.FORMAT,

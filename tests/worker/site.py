@@ -14,8 +14,11 @@ import msgspec
 
 from iogate.auth.model import NoAuth
 from iogate.compiler.revision import Api, Bundle, Limits, Revision, Workflow, canonical, digest_of
+from iogate.gateway.calls.routes import Route, Shared
+from iogate.gateway.observability.metrics import Counts
 from iogate.settings import Settings, to_environment
 from iogate.store.runs.intake import Accepted, AcceptRequest, Intake
+from iogate.store.runs.run_ends import RunEnds
 from iogate.supervision.ticks import IDENTITY
 from tests import fork_server
 
@@ -108,8 +111,13 @@ class Site:
         self.revision = await self.store.revisions.publish(Bundle(revision=revision, programs=programs))
         self.apis = apis
 
-    async def call(self, name: str = "noop", data: Any = None, *, trace: str = "") -> str:
+    async def call(
+        self, name: str = "noop", data: Any = None, *, trace: str = "", callback_url: str = ""
+    ) -> str:
+        """Accept a call as a gateway does."""
         api = self.apis[f"test/{name}"]
+        route = Route(api, counts=Counts(), shared=Shared())
+        ends = RunEnds(letters=route.callback_letters, url=callback_url) if callback_url else route.after
         outcome = await self.intake.accept(
             AcceptRequest(
                 uid=self.intake.uid(),
@@ -122,6 +130,7 @@ class Site:
                 retention_s=api.retention_s,
                 timeout_s=api.timeout_s,
                 trace=trace,
+                after=ends,
             )
         )
         assert isinstance(outcome, Accepted), outcome

@@ -22,6 +22,7 @@ from iogate.cli.options import (
 from iogate.cli.render import write_stdout
 from iogate.cli.runs import prune
 from iogate.cli.runs.bulk import Selection, change_runs, require_known_api
+from iogate.cli.runs.end_display import end_json
 from iogate.cli.runs.run_display import format_entry, is_recorded, run_details, run_table
 from iogate.cli.runs.run_outcome import (
     find_run,
@@ -118,6 +119,7 @@ async def show(session: Session, uid: UidArgument, data: DataOption = False) -> 
         view = await find_run(store, uid)
         children = await store.runs.children(uid)
         run = run_json(view, **await reasons_to_wait(store, view), children=children)
+        run |= end_json(await store.callbacks.record(uid))
         text = run_details(run)
         if data:
             recorded = [each for each in await _journal(store, uid) if is_recorded(each)]
@@ -189,6 +191,27 @@ async def _journal(store: Store, uid: str) -> list[dict[str, Any]]:
     from iogate.store.runs.presentation import journal_entry
 
     return [journal_entry(raw) for raw in await store.runs.journal(uid)]
+
+
+@command(group, "redeliver")
+async def redeliver(session: Session, uid: UidArgument) -> None:
+    """Send the callback of an ended run again, with the same webhook-id.
+
+    Raises NotFound for an unknown run, Refused if the run has not ended or has no callback.
+    """
+    async with session.store(session.settings()) as store:
+        outcome = await store.callbacks.redeliver(uid)
+        if outcome == "unknown":
+            await find_run(store, uid)
+    if outcome == "live":
+        raise Refused(f"run {uid} has not ended: its callback follows its end")
+    if outcome == "none":
+        raise Refused(
+            f"run {uid} has no callback",
+            hint="its API has no `callback`, not for this end, or its call had no header Callback-Url",
+        )
+    session.screen.note(f"the callback of run {uid} is sent again")
+    session.screen.data("runs.redeliver", {"uid": uid, "outcome": "requested"})
 
 
 @command(group, "cancel")

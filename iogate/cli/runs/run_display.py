@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from iogate import messages
 from iogate.cli.render import STYLES, Screen, Table, console, is_colour_terminal
+from iogate.cli.runs.end_display import end_lines
 from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def run_details(run: dict[str, Any]) -> list[Table | str]:
     lines += [f"{name:<10} {run[name]}" for name in fields if run.get(name) is not None]
     if run.get("children"):
         lines.append(f"{'children':<10} {' '.join(run['children'])}")
+    lines += end_lines(run)
     lines += [
         f"{name:<10} {shorten(json.dumps(run[name], ensure_ascii=False))}"
         for name in ("input", "output")

@@ -16,6 +16,11 @@ def check(project: Project) -> Iterator[Problem]:
     if not project.complete:
         return
     used = {api.workflow for api in project.apis}
+    used |= {
+        project.workflows.resolve(api.method.on_fault)
+        for api in project.apis
+        if api.method.on_fault is not None
+    }
     for definition in project.definitions.values():
         used |= {project.child(child) for _, child in children(definition)}
     for name, definition in project.definitions.items():

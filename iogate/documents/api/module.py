@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 from iogate.auth import model
 from iogate.auth.addresses import ALLOW_IPS, AllowedAddresses
 from iogate.auth.reader import AUTH
+from iogate.documents.api.callback import Callback
 from iogate.documents.api.debug import DebugCase
 from iogate.documents.api.own_path import OwnPath
 from iogate.documents.base_model import (
@@ -207,6 +208,10 @@ class Method(StrictModel):
         "route": "path",
         "tests": "debug",
         "cases": "debug",
+        "webhook": "callback",
+        "callbacks": "callback",
+        "on_error": "on_fault",
+        "on_failure": "on_fault",
     }
     elsewhere: ClassVar = {
         "schema": 'it belongs under "input"',
@@ -251,6 +256,10 @@ class Method(StrictModel):
     """Of finished runs; default 7d."""
     record: Maybe[Literal["errors", "all", "none"]] = None
     """Task input and output that the journal keeps; default errors."""
+    callback: Maybe[Callback] = None
+    """Request at the end of each run."""
+    on_fault: Maybe[WorkflowName] = None
+    """Workflow that a fault starts: namespace/name, optionally :version."""
     protect: Maybe[Flag] = None
     """Never deleted by an apply."""
     tags: Maybe[TextList] = None
@@ -278,6 +287,8 @@ _INHERITED: Final = (
     "timeout",
     "retention",
     "record",
+    "callback",
+    "on_fault",
     "protect",
     "tags",
     "metadata",
@@ -321,6 +332,8 @@ class ApiModule(StrictModel):
     timeout: Maybe[Seconds] = None
     retention: Maybe[Seconds] = None
     record: Maybe[Literal["errors", "all", "none"]] = None
+    callback: Maybe[Callback] = None
+    on_fault: Maybe[WorkflowName] = None
     protect: Maybe[Flag] = None
     tags: Maybe[TextList] = None
     metadata: Maybe[FreeMap] = None

@@ -22,6 +22,7 @@ from iogate import trace_context
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway.authentication.signatures import Signed
 from iogate.gateway.calls import call_keys, signed_calls
+from iogate.gateway.calls.callback_url import named_ends
 from iogate.gateway.calls.rate_blocks import TOO_OFTEN
 from iogate.gateway.calls.routes import Release, Route, Table
 from iogate.gateway.http import responses
@@ -185,6 +186,9 @@ class CallHandler:
         traffic = None
         if route.traffic is not None:
             traffic = route.traffic.of_call(request, admitted.caller, value.keys)
+        after = route.after
+        if route.callback_hosts is not None:
+            after = named_ends(request, route.callback_hosts, route.callback_letters, after)
         run = AcceptRequest(
             uid=self._uids.next(),
             api=api.id,
@@ -201,6 +205,7 @@ class CallHandler:
             fingerprint=fingerprint,
             traffic=traffic,
             trace=_trace(request),
+            after=after,
         )
         try:
             verdict = await intake.accept(run)

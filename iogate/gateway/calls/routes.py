@@ -17,6 +17,7 @@ import msgspec
 from iogate import json_pointer
 from iogate.auth.model import SignatureAuth, alternatives
 from iogate.auth.signatures import SCHEMES
+from iogate.compiler.revision import Callback, FaultHandler
 from iogate.gateway.authentication.authenticator import Authenticator, Fingerprint, no_fingerprint
 from iogate.gateway.calls.allowed_addresses import AddressCheck
 from iogate.gateway.calls.call_keys import KeyRules, input_pointers
@@ -26,6 +27,7 @@ from iogate.gateway.http.responses import Response, not_allowed, too_many
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation.schema import Schema
 from iogate.store.revisions.origin import DEFAULT_PROJECT
+from iogate.store.runs.run_ends import HANDLED, RunEnds, letters
 from iogate.url_paths import reserved_for
 
 if TYPE_CHECKING:
@@ -92,11 +94,14 @@ class Route:
     __slots__ = (
         "_refusals",
         "addresses",
+        "after",
         "allow",
         "api",
         "authenticator",
         "blocks",
         "bucket",
+        "callback_hosts",
+        "callback_letters",
         "counts",
         "digest",
         "enabled",
@@ -161,6 +166,18 @@ class Route:
         self.traffic = TrafficRules.of(api)
         """None unless the API has rules beyond its rate and its queue."""
         self.blocks = None if self.traffic is None else self.traffic.blocks
+        callback = api.callback if isinstance(api.callback, Callback) else None
+        handled = isinstance(api.on_fault, FaultHandler)
+        self.callback_letters = letters(callback.on if callback is not None else (), handled=handled)
+        """What follows the end of a run with a callback, for the store."""
+        self.callback_hosts = callback.allow if callback is not None and not callback.url else None
+        """Hosts that callers may name for a callback; None if callers name none."""
+        self.after: RunEnds | None = None
+        """What follows the end of a run whose call names no callback."""
+        if callback is not None and callback.url:
+            self.after = RunEnds(letters=self.callback_letters)
+        elif handled:
+            self.after = RunEnds(letters=HANDLED)
 
     @property
     def unset(self) -> tuple[str, ...]:

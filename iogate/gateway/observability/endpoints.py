@@ -47,11 +47,13 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
         runs: dict[str, int] = {}
         forged: dict[str, int] = {}
         queued: int | None = None
+        callbacks: tuple[dict[str, int], int] | None = None
         try:
             async with state.reach() as store:
                 runs = await store.runs.counts()
                 queued = (await store.runs.queue()).depth
                 forged = await store.refusals.counts()
+                callbacks = await store.callbacks.counts()
         except HTTPError:
             pass  # while the store is unreachable, the counts of this process matter most
         processes = state.snapshot()
@@ -60,7 +62,7 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
             others = await state.shared.others()
             others.add(processes)
             processes = others
-        text = metrics.exposition(processes, runs=runs, queued=queued, forged=forged)
+        text = metrics.exposition(processes, runs=runs, queued=queued, forged=forged, callbacks=callbacks)
         return Response(text, media_type=metrics.CONTENT_TYPE, headers={"cache-control": "no-store"})
 
     @route("/openapi.json", http_method=_READ)

@@ -106,8 +106,10 @@ class _Scrape(Collector):
         runs: Mapping[str, int],
         queued: int | None,
         forged: Mapping[str, int],
+        callbacks: tuple[Mapping[str, int], int] | None,
     ) -> None:
         self._processes, self._runs, self._queued, self._forged = processes, runs, queued, forged
+        self._callbacks = callbacks
 
     def collect(self) -> Iterator[Metric]:
         accepted = CounterMetricFamily("iogate_calls_accepted", "Calls answered with a uid", labels=["api"])
@@ -140,6 +142,13 @@ class _Scrape(Collector):
         yield runs
         if self._queued is not None:
             yield GaugeMetricFamily("iogate_queue_depth", "Runs that wait for a worker", self._queued)
+        if self._callbacks is not None:
+            tries, waiting = self._callbacks
+            tried = CounterMetricFamily("iogate_callbacks", "Tries of callbacks", labels=["outcome"])
+            for outcome, number in tries.items():
+                tried.add_metric([outcome], number)
+            yield tried
+            yield GaugeMetricFamily("iogate_callbacks_waiting", "Callbacks to be delivered", waiting)
         processes = self._processes
         if processes.revision is not None:
             yield GaugeMetricFamily(
@@ -175,8 +184,9 @@ def exposition(
     runs: Mapping[str, int],
     queued: int | None,
     forged: Mapping[str, int] | None = None,
+    callbacks: tuple[Mapping[str, int], int] | None = None,
 ) -> bytes:
     """Return the metrics in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(processes, runs, queued, forged or {}))
+    registry.register(_Scrape(processes, runs, queued, forged or {}, callbacks))
     return generate_latest(registry)

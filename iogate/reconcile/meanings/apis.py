@@ -12,7 +12,7 @@ from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import rate_text, size_text
 from iogate.reconcile.facts import CaseVerdicts, Facts
-from iogate.reconcile.meanings import addresses, auth, idempotency, schemas, traffic
+from iogate.reconcile.meanings import addresses, auth, idempotency, run_ends, schemas, traffic
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.store.revisions.gates import Gate
 from iogate.timing.durations import format_seconds
@@ -42,6 +42,8 @@ _HANDLED: Final = frozenset(
         "retention_s",
         "record",
         "examples",
+        "callback",
+        "on_fault",
         "protect",
         "tags",
         "metadata",
@@ -101,6 +103,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     yield from traffic.meanings(before, after)
     yield from idempotency.meanings(before.idempotency, after.idempotency)
     yield from _times(before, after, facts)
+    yield from run_ends.meanings(before, after)
     yield from _enabled(before, after, facts)
     if before.protect != after.protect:
         word = "added" if after.protect else "removed"

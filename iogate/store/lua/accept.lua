@@ -2,7 +2,7 @@
 -- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog; promised, rates, holders, lane, windows,
 --   timers; those of a run that is replaced
 -- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint; for an API
---   with rules for its traffic, MessagePack of `traffic.Traffic`
+--   with rules for its traffic, MessagePack of `traffic.Traffic`, otherwise ''; what follows the end (`after.lua`)
 -- returns: {'ok', uid}, with 1 for a run on hold | {'replayed', uid} | {'mismatch'|'disabled'|'stale'|'taken'} |
 --   {'rate'|'queue_full'|'memory'|'drained', ms} | {'coalesced', uid, 1 on hold}: the input of that run is replaced |
 --   {'coalesce', uid}: the call is to be made again for that uid
@@ -11,7 +11,7 @@
 -- include: time queue room
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
-local traffic = ARGV[10] and cmsgpack.unpack(ARGV[10])
+local traffic = (ARGV[10] or '') ~= '' and cmsgpack.unpack(ARGV[10])
 
 local function is_own()
   -- include: record ended
@@ -95,7 +95,7 @@ local load = {inq = tonumber(g[9]) or 0, run = tonumber(g[10]) or 0, bl = tonumb
   limit = tonumber(g[12]) or math.huge}
 local waiting, most = load.inq + load.bl + (tonumber(g[15]) or 0), tonumber(g[8])
 if waiting >= most and traffic and traffic.replace and not is_full then
-  -- include: index rq states places lanes record inbox outbox journal outcome finish replace
+  -- include: index rq states places lanes record inbox outbox journal outcome after finish replace
   if not replace_oldest() then return {'queue_full', $retry_least_ms} end
   local now = redis.call('HMGET', $gate .. api, 'inq', 'run', 'bl')
   load.inq, load.run, load.bl = tonumber(now[1]) or 0, tonumber(now[2]) or 0, tonumber(now[3]) or 0
@@ -125,6 +125,7 @@ else
   redis.call('HINCRBY', $gate .. api, 'bl', 1)
   redis.call('RPUSH', $backlog .. api, uid)
 end
+if ARGV[11] then redis.call('HSET', $run .. uid, 'aft', ARGV[11]) end
 settle()
 if held then return {'ok', uid, 1} end
 return {'ok', uid}

@@ -6,7 +6,7 @@
 --   32 not applied because its family has too many runs, 64 not applied because the uid of a child is taken;
 --   0 void
 -- invariant: seq n+1 applies; a repeated n returns applied and changes nothing; all others are void.
--- include: drained time index queue rq room states places lanes record inbox outbox journal suspended outcome ended finish children bus
+-- include: drained time index queue rq room states places lanes record inbox outbox journal suspended outcome ended after finish children bus
 -- include: one_time_links
 local lease_ms = tonumber(ARGV[1])
 local leases, unleased, results = {}, {}, {}
@@ -118,6 +118,7 @@ local function end_run(uid, c, r)
   end
   if c.status == 'faulted' then save_state(uid, c) end
   r.seq = c.seq
+  r.handler = c.handler
   end_lease(uid, r)
   rq_outcome(uid, r, c.status, c.exc or '')
   finish(uid, r, c.status, c.output or '', c.error or '', tasks, journal, c.seal)

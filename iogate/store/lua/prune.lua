@@ -12,6 +12,7 @@ local function prune(uid)
   if not e or tonumber(e.ended) >= before then return end
   redis.call('DEL', $end .. uid, $big .. uid, $frames .. uid, $values .. uid, $recorded .. uid, $rq_job .. uid,
     $rq_results .. uid)
+  if redis.call('DEL', $after .. uid) == 1 then redis.call('ZREM', $callbacks, uid) end
   redis.call('ZREM', $index .. e.status, uid)
   count = count + 1
 end

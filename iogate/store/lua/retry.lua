@@ -59,6 +59,13 @@ if (e.key or '') ~= '' then
   fields[#fields + 1] = 'ck'
   fields[#fields + 1] = e.key
 end
+local after = redis.call('HGET', $after .. uid, 'aft')
+if after then
+  fields[#fields + 1] = 'aft'
+  fields[#fields + 1] = after
+  -- The end that it tells is no longer the last word.
+  redis.call('ZREM', $callbacks, uid)
+end
 local timeout_s = tonumber(cjson.decode(ARGV[3])[5])
 if timeout_s then set('ddl', now_ms + math.floor(timeout_s * 1000)) end
 redis.call('HSET', $run .. uid, unpack(fields))

@@ -84,6 +84,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     children: Sequence[Child] = ()
     scheduled: bool = False
     """A schedule starts the children: each starts only if the queue has room."""
+    handles_fault: bool = False
+    """The last of the children is started by the fault with which the run ends."""
     children_gone: Sequence[int] = ()
     """Frames that no longer wait for their child, which is cancelled."""
     emits: Sequence[bytes] = ()
@@ -162,6 +164,8 @@ def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
     if c.parent and c.move == "end":
         seal = seals.seal_end(ring, c.parent, c.status, c.output or b"", c.error or b"")
         fields["seal"] = text(seal)
+    if c.handles_fault:
+        fields["handler"] = c.children[-1].uid
     if reach := _reach(c, ring):
         fields["reach"] = reach
     return fields

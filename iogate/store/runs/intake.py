@@ -27,6 +27,7 @@ from iogate.store.connection.failures import Drained, NotPermitted, StoreUnavail
 from iogate.store.connection.memory import Memory
 from iogate.store.integrity.seals import Facts, seal_facts
 from iogate.store.runs.compression import LARGE, deflate
+from iogate.store.runs.run_ends import RunEnds, packed_ends
 from iogate.store.runs.traffic import Traffic, packed
 from iogate.store.runs.uids import UidSource
 
@@ -67,6 +68,8 @@ class AcceptRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Rules beyond rate and queue of the API; None for an API without any."""
     trace: str = ""
     """Trace context of the caller, or empty."""
+    after: RunEnds | None = None
+    """What follows the end of the run; None: nothing."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,8 +194,15 @@ class Intake:
             "" if key is None else keys.idempotency(request.api, request.caller, key),
             max(1, int(request.idempotency_ttl_s * 1000)),
             request.fingerprint,
-            *(() if request.traffic is None else (packed(request.traffic),)),
+            *self._rarely(request),
         )
+
+    def _rarely(self, request: AcceptRequest) -> tuple[bytes | str, ...]:
+        """Return the arguments that most calls do without."""
+        traffic = () if request.traffic is None else (packed(request.traffic),)
+        if request.after is None:
+            return traffic
+        return (*(traffic or ("",)), packed_ends(self._ring, request.uid, request.after))
 
     async def _send_all(self) -> None:
         # Let the requests of this loop iteration join the group.

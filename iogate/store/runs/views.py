@@ -13,7 +13,7 @@ import msgspec
 from iogate.store import keys
 from iogate.store.connection.connection import pairs
 from iogate.store.connection.packing import bytes_of
-from iogate.store.integrity.seals import decode_facts
+from iogate.store.integrity.seals import Facts, decode_facts
 from iogate.store.runs.compression import inflate
 
 
@@ -56,7 +56,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     deaths: int
     tasks: tuple[TaskView, ...]
     parent: str | None = None
-    """Uid of the parent that waits for it."""
+    """Uid of the parent that waits for it, or whose fault started it."""
     behind: tuple[str, ...] = ()
     """Uids of the runs with the places of its concurrency key, if it waits for one."""
 
@@ -165,8 +165,13 @@ def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
         created_at_ms=int(created),
         started_at_ms=int(started or 0) or None,
         ended_at_ms=None,
-        parent=parent.decode() or None,
+        parent=parent.decode() or _starter(facts),
     )
+
+
+def _starter(facts: Facts) -> str | None:
+    """Return the run whose fault started this one; None if there is none."""
+    return facts.parent.partition("/")[0] or None
 
 
 def ended_summary(uid: str, e: Ended) -> Summary:
@@ -183,7 +188,7 @@ def ended_summary(uid: str, e: Ended) -> Summary:
         created_at_ms=e.created,
         started_at_ms=e.started or None,
         ended_at_ms=e.ended or None,
-        parent=e.parent or None,
+        parent=e.parent or _starter(facts),
         error=e.error.encode() or None,
         cancel_reason=e.reason if e.status == "cancelled" else None,
     )
@@ -220,7 +225,7 @@ def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunVie
         tasks=tuple(
             _task(reference, r["n"], r["s"], r["b"], r["e"], r["a"], r["c"]) for reference, r in tasks
         ),
-        parent=run.get("par", b"").decode() or None,
+        parent=run.get("par", b"").decode() or _starter(facts),
     )
 
 
@@ -261,7 +266,7 @@ def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
         worker="",
         deaths=e.deaths,
         tasks=tuple(_task(*row[1:]) for row in rows),
-        parent=e.parent or None,
+        parent=e.parent or _starter(facts),
     )
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from iogate.errors import Unreachable
-from iogate.settings import Settings, permissions, secret_variables, to_environment
+from iogate.settings import Settings, permissions, to_environment
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import WORKER
 from iogate.store.runs.leases import POISONED
@@ -109,10 +109,9 @@ class Pool:
             name=name,
             command=(sys.executable, "-P", "-m", "iogate.worker", *(("--solitary",) if solitary else ())),
             environment=self._environment(),
-            handover={
-                **to_environment(self._settings),
-                **handover.selected(os.environ, secret_variables(self._settings)),
-            },
+            # A callback of a later revision may refer to any variable. They stay in the memory of the worker:
+            # its processes get those of `environment` only.
+            handover={**os.environ, **to_environment(self._settings)},
             directory=str(self._root),
             ticks=True,
             grace_s=self._settings.drain_timeout + HAND_BACK_S,

@@ -1,7 +1,7 @@
-"""Cache of the key `record` of each API, by the revision that a run is pinned to.
+"""Cache of the keys `record` and `on_fault` of each API, by the revision that a run is pinned to.
 
-Used by `loader`, which gives each run its mode. Invariant: after the first run of a revision, a lookup costs
-one access to a mapping; only APIs that say something else than `errors` take memory.
+Used by `loader`, which gives each run its mode and the handler of its fault. Invariant: after the first run
+of a revision, a lookup costs one access to a mapping; only APIs that declare one of the keys take memory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-from iogate.compiler.revision import Record
+from iogate.compiler.revision import FaultHandler, Record
 from iogate.errors import NotFound, Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.revisions.revisions import NotAuthentic
@@ -28,6 +28,8 @@ class RecordModes:
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
         self._kept: OrderedDict[int, Mapping[str, Record]] = OrderedDict()
+        self._handlers: dict[int, Mapping[str, FaultHandler]] = {}
+        """Handlers of faults, of the revisions that have any."""
         self._waiting: dict[int, list[Callable[[], None]]] = {}
         """Calls to make when a revision is cached, by its number."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -38,6 +40,11 @@ class RecordModes:
             return "errors"
         modes = self._kept.get(revision)
         return None if modes is None else modes.get(api, "errors")
+
+    def handler(self, revision: int, api: str) -> FaultHandler | None:
+        """Return the workflow that a fault of a run of an API starts, if the revision is cached."""
+        handlers = self._handlers.get(revision)
+        return None if handlers is None else handlers.get(api)
 
     def fetch(self, revision: int, cached: Callable[[], None]) -> None:
         """Load a revision once for all who wait, then call `cached`; retry if the store is unreachable.
@@ -57,14 +64,23 @@ class RecordModes:
                 loaded = await self._revisions.load(revision)
             except (NotFound, NotAuthentic):
                 modes: dict[str, Record] = {}
+                handlers: dict[str, FaultHandler] = {}
                 break
             except (Unreachable, CommandFailed):
                 await asyncio.sleep(RETRY_S)
             else:
                 modes = {name: api.records for name, api in loaded.apis.items() if api.records != "errors"}
+                handlers = {
+                    name: api.on_fault
+                    for name, api in loaded.apis.items()
+                    if isinstance(api.on_fault, FaultHandler)
+                }
                 break
         self._kept[revision] = modes
+        if handlers:
+            self._handlers[revision] = handlers
         while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+            oldest, _ = self._kept.popitem(last=False)
+            self._handlers.pop(oldest, None)
         for cached in self._waiting.pop(revision):
             asyncio.get_running_loop().call_soon(cached)

@@ -12,6 +12,7 @@ from iogate.engine.commands import Emit
 from iogate.engine.state.run_state import State, WaitingFor
 from iogate.store.revisions.schedules import LIVE_REVISION
 from iogate.store.runs.commits import Child, Commit, Move
+from iogate.worker.events.fault_runs import fault_run
 from iogate.worker.events.lifecycle import LifecycleEvents
 from iogate.worker.events.sinks import OutgoingEvent
 from iogate.worker.runs.codec import NOTHING, Delta, encode, encode_data
@@ -46,6 +47,10 @@ def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tup
         lifecycle_events = LifecycleEvents(run.uid, claim.workflow, statuses=sinks.statuses)
         step = f"{claim.attempt}/{run.seq + 1}"
         lifecycle = lifecycle_events.build(notes, step, redaction, before=before, after=state.status)
+    children = [child for child in run.outgoing.children if _starts(state, child, ended=ended)]
+    handles_fault = ended and state.status == "faulted" and run.handler is not None and not run.refused
+    if handles_fault:
+        children.append(_fault_run(run, state))
     return state, Commit(
         uid=run.uid,
         token=claim.token,
@@ -73,12 +78,29 @@ def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tup
         inbox_done=state.inbox_done,
         wants=delta.wants,
         wants_gone=delta.wants_gone,
-        children=[child for child in run.outgoing.children if _starts(state, child, ended=ended)],
+        children=children,
+        handles_fault=handles_fault,
         scheduled=standing,
         children_gone=delta.children_gone,
         emits=[event.data for event in emitted],
         once=[place for place, emit in enumerate(emits) if _is_published_once(run, emit)],
         outbox=sinks.outbox([*lifecycle, *emitted]) if sinks.all else {},
+    )
+
+
+def _fault_run(run: Run, state: State) -> Child:
+    """Return the run that the fault of a run starts."""
+    claim = run.claim
+    assert run.handler is not None
+    return fault_run(
+        run.handler,
+        uid=run.uid,
+        api=claim.api,
+        workflow=claim.workflow,
+        revision=claim.revision,
+        caller=claim.caller,
+        error=state.error or {},
+        data=claim.input,
     )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from iogate.compiler.program import Program
-from iogate.compiler.revision import Record
+from iogate.compiler.revision import FaultHandler, Record
 from iogate.store.runs.claims import Claim
+from iogate.worker.events.fault_runs import NOT_AUTHENTIC
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import TaskRecorder
 from iogate.worker.ports import Clock, Secrets
@@ -86,12 +87,13 @@ class Loader:
             record=record,
             recorder=self._make_recorder(claim, program),
         )
+        run.start_on_fault(self._handler_of(claim))
         if claim.forged:
             return run, RunFault(
                 "authentication",
                 f"{claim.forged} was not written by a process that has the link_key, or was changed since: "
                 "the run was not executed",
-                "Run is not authentic",
+                NOT_AUTHENTIC,
             )
         if isinstance(found, Unloadable):
             return run, RunFault("configuration", found.reason)
@@ -110,6 +112,12 @@ class Loader:
         if self._modes is None or claim.forged:
             return "none"
         return self._modes.get(claim.revision, claim.api)
+
+    def _handler_of(self, claim: Claim) -> FaultHandler | None:
+        """Return the workflow that a fault of the run starts; children start none, nor do forged runs."""
+        if self._modes is None or claim.depth or claim.forged:
+            return None
+        return self._modes.handler(claim.revision, claim.api)
 
     def _make_recorder(self, claim: Claim, program: Program | None) -> TaskRecorder | None:
         if self._record_progress is None or program is None:

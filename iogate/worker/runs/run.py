@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from iogate.compiler.program import Program
-from iogate.compiler.revision import Record
+from iogate.compiler.revision import FaultHandler, Record
 from iogate.engine.advance import Advance
 from iogate.engine.commands import Cancelled, EngineEvent, Expired, Note, Perform, Resumed
 from iogate.engine.scope import Environment, RunFacts
@@ -67,6 +67,7 @@ class Run:
         "effects",
         "environment",
         "facts",
+        "handler",
         "held_until",
         "outgoing",
         "pace",
@@ -106,6 +107,7 @@ class Run:
         self.sinks = sinks
         self.record = record
         """Tasks whose input and output are recorded."""
+        self.handler: FaultHandler | None = None
         self.outgoing = Outgoing(sinks)
         self.pace = Pace()
         self.held_until = held_until
@@ -123,8 +125,7 @@ class Run:
         """The state holds the result of an effect that is not stored."""
         self.refused = False
         """The store refused a commit once."""
-        self.cancelled = False
-        self.suspended = False
+        self.cancelled = self.suspended = False
         self._phase: Phase = READY
         self._recorder = recorder
         self._expired = False
@@ -204,6 +205,10 @@ class Run:
             self.state = state
             self._inbox.append(Resumed(worker=self.claim.left))
         self._heard = self.state.inbox_done
+
+    def start_on_fault(self, handler: FaultHandler | None) -> None:
+        """Let the commit of a fault start this workflow."""
+        self.handler = handler
 
     def is_new(self, number: int) -> bool:
         """Tell whether the message with this number was not put into the inbox yet."""

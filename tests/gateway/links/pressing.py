@@ -79,8 +79,8 @@ def wanting(name: str, asks: str | None = None) -> bytes:
     return json.dumps([{"match": {"type": EVENT + name}, "correlate": [], **more}]).encode()
 
 
-async def listen(store: Store, wants: dict[int, bytes], limit: int = 1) -> None:
-    """Let the next runs park with these subscriptions."""
+async def listen(store: Store, wants: dict[int, bytes], limit: int = 1) -> int:
+    """Let the next runs park with these subscriptions, at most `limit`; return their number."""
     taken = await store.leases.take("w1", limit)
     commits = [
         Commit(
@@ -95,6 +95,7 @@ async def listen(store: Store, wants: dict[int, bytes], limit: int = 1) -> None:
         for claim in taken.claims
     ]
     assert all(each.applied for each in await store.leases.commit(commits))
+    return len(commits)
 
 
 def path(store: Store, uid: str, name: str, expires_s: int) -> str:

@@ -60,7 +60,7 @@ local function tick_again(uid, api)
 end
 
 local function finish(uid, r, status, output, err, tasks, journal, seal)
-  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam', 'ck', 'wk')
+  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam', 'ck', 'wk', 'aft')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
   -- A large output that equals the input is stored once; `views` decodes the mark, which is not JSON.
@@ -101,6 +101,7 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
   if own[5] then tick_again(uid, own[5]) end
   if own[7] then leave_place(uid, r.api, own[7]) end
   if own[8] then close_window(uid, r.api, own[8]) end
+  if own[9] then after_end(uid, r, status, own[9]) end
   if own[3] then notify_parent(uid, own[3], own[4], status, output, err, seal) end
 end
 
@@ -133,4 +134,5 @@ end
 local function announce_ended()
   if #ended > 0 then redis.call('PUBLISH', $ended_channel, table.concat(ended, ' ')) end
   notify_workers()
+  ring_callbacks()
 end

@@ -1,0 +1,56 @@
+"""What followed the end of a run, for `runs show`: its callback, and the run that its fault started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from iogate.store.events.callbacks import EndRecord
+
+
+def end_json(record: EndRecord | None) -> dict[str, Any]:
+    """Return the members `callback` and `onFault` of a run; none of them if nothing followed."""
+    from iogate.store.runs.presentation import rfc3339
+
+    if record is None:
+        return {}
+    found: dict[str, Any] = {}
+    if record.id:
+        state = "waiting"
+        if record.delivered_ms is not None:
+            state = "delivered"
+        elif record.stopped_ms is not None:
+            state = "given up"
+        found["callback"] = {
+            "id": record.id,
+            "state": state,
+            "attempts": record.tries,
+            "lastStatus": record.status,
+            "lastError": record.error,
+            "nextAttemptAt": rfc3339(record.due_ms) if state == "waiting" else None,
+            "deliveredAt": rfc3339(record.delivered_ms),
+            "givenUpAt": rfc3339(record.stopped_ms),
+        }
+    if record.handler is not None:
+        found["onFault"] = record.handler
+    return found
+
+
+def end_lines(run: Mapping[str, Any]) -> list[str]:
+    """Return the lines of `runs show` about what followed the end."""
+    lines: list[str] = []
+    if run.get("onFault"):
+        lines.append(f"{'on fault':<10} {run['onFault']}")
+    callback = run.get("callback")
+    if callback is None:
+        return lines
+    attempts = f"{callback['attempts']} attempt{'' if callback['attempts'] == 1 else 's'}"
+    at = callback["deliveredAt"] or callback["givenUpAt"] or callback["nextAttemptAt"]
+    when = {"waiting": "next at", "delivered": "at", "given up": "at"}[callback["state"]]
+    lines.append(f"{'callback':<10} {callback['state']}, {attempts}, {when} {at}  ({callback['id']})")
+    if callback["lastError"]:
+        said = " ".join(str(callback["lastError"]).split())
+        status = f"{callback['lastStatus']}: " if callback["lastStatus"] else ""
+        lines.append(f"{'':<10} last: {status}{said}")
+    return lines

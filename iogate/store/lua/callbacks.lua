@@ -1,0 +1,67 @@
+-- Takes due callbacks for delivery, records the outcomes of their tries, and requests another delivery.
+-- keys: callbacks, counts of callbacks; per run: after, end
+-- args: 'take', limit | 'settle', MessagePack of {uid, id, try, outcome, status, error, time of the next try or 0}… |
+--   'redeliver', uid
+-- returns: take: {now ms, ms until the next one is due or -1, {uid, id, try, `aft`, since}…}; settle: number of outcomes
+--   recorded; redeliver: 'ok' | 'none' | 'live' | 'unknown'
+-- invariant: a try counts from its take, so that a worker that dies does not repeat it at once; only the outcome of
+--   the last try is recorded. Outcomes: 'delivered', 'failed' (tried again), 'stopped', 'postponed' (was no try).
+-- include: drained time
+local action = ARGV[1]
+
+if action == 'redeliver' then
+  local uid = ARGV[2]
+  local id = redis.call('HGET', $after .. uid, 'id')
+  if redis.call('EXISTS', $end .. uid) == 0 then
+    return redis.call('EXISTS', $run .. uid, $parked .. uid) == 1 and 'live' or 'unknown'
+  end
+  if not id then return 'none' end
+  redis.call('HDEL', $after .. uid, 'delivered', 'stopped', 'error', 'status')
+  redis.call('HSET', $after .. uid, 'since', now_ms, 'due', now_ms)
+  redis.call('ZADD', $callbacks, now_ms, uid)
+  redis.call('PUBLISH', $callbacks_channel, '1')
+  return 'ok'
+end
+
+if action == 'take' then
+  local answer = {now_ms, -1}
+  for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $callbacks, '-inf', now_ms, 'LIMIT', 0, ARGV[2])) do
+    local key = $after .. uid
+    local v = redis.pcall('HMGET', key, 'id', 'aft', 'since')
+    if v.err or not v[1] then
+      redis.call('ZREM', $callbacks, uid)
+    else
+      redis.call('ZADD', $callbacks, now_ms + $callback_lease_ms, uid)
+      answer[#answer + 1] = {uid, v[1], redis.call('HINCRBY', key, 'tries', 1), v[2], tonumber(v[3])}
+    end
+  end
+  local first = redis.call('ZRANGE', $callbacks, 0, 0, 'WITHSCORES')
+  if first[2] then answer[2] = math.max(0, math.ceil(tonumber(first[2]) - now_ms)) end
+  return answer
+end
+
+local count = 0
+for _, each in ipairs(cmsgpack.unpack(ARGV[2])) do
+  local uid, id, try, outcome, status, err, next_ms = unpack(each)
+  local key = $after .. uid
+  local v = redis.pcall('HMGET', key, 'id', 'tries')
+  if not v.err and v[1] == id and tonumber(v[2]) == try then
+    count = count + 1
+    if outcome == 'postponed' then
+      redis.call('HINCRBY', key, 'tries', -1)
+    else
+      redis.call('HINCRBY', $callback_counts, outcome, 1)
+      redis.call('HSET', key, 'status', status)
+    end
+    if err ~= '' then redis.call('HSET', key, 'error', err) else redis.call('HDEL', key, 'error') end
+    if outcome == 'failed' or outcome == 'postponed' then
+      redis.call('HSET', key, 'due', next_ms)
+      redis.call('ZADD', $callbacks, next_ms, uid)
+    else
+      redis.call('HSET', key, outcome, now_ms)
+      redis.call('HDEL', key, 'due')
+      redis.call('ZREM', $callbacks, uid)
+    end
+  end
+end
+return count
