@@ -21,7 +21,7 @@ reads their sections in `explanations.md`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 
@@ -33,8 +33,12 @@ class IogateError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, code: str = "IOG600", hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: str = "IOG600", hint: str = "", where: Sequence[str] = ()
+    ) -> None:
+        """`where` are the places that the error is about: `PATH:LINE:COLUMN`."""
         super().__init__(message)
+        self.where = tuple(where)
         self.message = message
         self.code = code
         self.hint = hint

@@ -19,6 +19,7 @@ import typer
 import typer.main
 
 from iogate import __version__
+from iogate.cli.error_output import print_error, wants_json, write_json
 from iogate.cli.render import write_stderr, write_stdout
 from iogate.cli.session import (
     DirectoryOption,
@@ -146,28 +147,21 @@ def run(arguments: list[str]) -> int:
         write_stderr("aborted")
         return INTERRUPTED
     except IogateError as error:
-        print_error(error)
+        print_error(error, as_json=wants_json(arguments))
         return error.exit_code
     except UsageError as error:
         message = error.format_message().replace("Value error, ", "")
         if message.startswith("Usage:"):  # a group without a command
             write_stderr(message)
             return Misused.exit_code
-        write_stderr(f"iogate: {message}", style="red")
-        if error.ctx is not None:
-            write_stderr(f'  try "{error.ctx.command_path} --help"')
+        hint = f'try "{error.ctx.command_path} --help"' if error.ctx is not None else ""
+        print_error(Misused(message, hint=hint), as_json=wants_json(arguments))
         return Misused.exit_code
     except Exception:  # noqa: BLE001 — last resort: report and exit
         write_stderr(traceback.format_exc().rstrip())
-        write_stderr("iogate: unexpected error: this is a bug in iogate, please report it", style="red")
+        unexpected = "unexpected error: this is a bug in iogate, please report it"
+        write_stderr(f"iogate: {unexpected}", style="red")
+        if wants_json(arguments):
+            write_json(unexpected, 1)
         return 1
     return result if isinstance(result, int) else 0
-
-
-def print_error(error: IogateError) -> None:
-    """Print an error and its hint on stderr."""
-    code = "" if error.code == "IOG600" else f" [{error.code}]"
-    first, newline, rest = error.message.partition("\n")
-    write_stderr(f"iogate: {first}{code}{newline}{rest}", style="red")
-    if error.hint:
-        write_stderr(f"  {error.hint}")

@@ -119,7 +119,11 @@ def _read(name: str, folder: Path) -> SettingsFile | None:
     problems = [each for each in reading.problems if each.code != "IOG129"]  # an empty file is fine here
     if problems:
         rendered = render_all(problems, {name: reading.source})
-        raise InvalidFiles(rendered.rstrip("\n"), code=problems[0].code)
+        raise InvalidFiles(
+            rendered.rstrip("\n"),
+            code=problems[0].code,
+            where=[f"{each.path}:{each.line}:{each.column}" for each in problems],
+        )
     if reading.root is None:
         return None
     if reading.root.entries is None:

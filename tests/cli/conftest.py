@@ -22,6 +22,11 @@ class Ran:
     err: str
 
     @property
+    def said(self) -> str:
+        """Its stderr without the error as JSON."""
+        return "".join(line for line in self.err.splitlines(keepends=True) if '"iogate.error/v1"' not in line)
+
+    @property
     def json(self) -> dict[str, Any]:
         value = json.loads(self.out)
         assert isinstance(value, dict)

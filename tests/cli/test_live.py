@@ -201,7 +201,7 @@ def test_waiting_exits_by_the_end_of_the_run(live: Cli, shop: Place) -> None:
     ran = live("runs", "wait", uid, "-o", "json", code=7)
     assert ran.json["error"]["code"] == "cancelled"
     assert ran.json["error"]["detail"].endswith(": enough")
-    assert ran.err == f"iogate: run {uid} was cancelled: {ran.json['error']['detail']}\n"
+    assert ran.said == f"iogate: run {uid} was cancelled: {ran.json['error']['detail']}\n"
     assert live("runs", "cancel", uid).err.endswith(f"{uid} has ended already\n")
 
 
@@ -548,7 +548,7 @@ def test_debug_shows_each_result_beside_its_expect(live: Cli) -> None:
         'output.bought: expected "B-2", got "A-1"',
         'not used here: its events, which are for "iogate test" only',
     ]
-    assert ran.err.endswith("iogate: 1 case of 2 failed\n")
+    assert ran.said.endswith("iogate: 1 case of 2 failed\n")
     text = live("debug", "shop/buy", "--name", "one").out
     assert 'shop/buy: one  passed   202 completed {"bought": "A-1"}  202 completed {"bought": "A-1"}' in text
 

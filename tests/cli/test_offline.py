@@ -57,7 +57,7 @@ def test_validate_reports_errors_of_settings_and_of_documents_in_one_pass(cli: C
     assert [(each["code"], each["line"]) for each in ran.json["problems"]] == [("IOG207", 6)]
     assert ran.json["settings"] == ['iogate.yaml:1: unknown setting "prot"; did you mean "port"?']
     assert not ran.json["ok"]
-    assert ran.err == (
+    assert ran.said == (
         "1 file: 1 error, 0 warnings\n"
         'iogate: iogate.yaml:1: unknown setting "prot"; did you mean "port"? [IOG190]\n'
         "  correct the settings and validate again: checks that depend on them were skipped\n"
@@ -246,7 +246,7 @@ def test_test_compares_offline_and_exits_9(cli: Cli, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("SHOP_TOKEN", raising=False)
     ran = cli("test", "-o", "json", code=9)
     assert (ran.json["passed"], ran.json["failed"]) == (2, 1)
-    assert ran.err.endswith("iogate: 1 case of 3 failed\n")
+    assert ran.said.endswith("iogate: 1 case of 3 failed\n")
     text = cli("test", "shop/buy", code=9).out
     assert 'shop/buy: wrong on purpose\n  output.bought: expected "B-2", got "A-1"\n' in text
 

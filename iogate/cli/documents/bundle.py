@@ -187,6 +187,11 @@ def compile_or_fail(
         raise InvalidFiles(
             f"validation failed: {counted(checked.errors, 'error')}",
             hint='run "iogate explain CODE" for details',
+            where=[
+                f"{each.path}:{each.line}:{each.column}"
+                for each in checked.problems
+                if each.severity == "error"
+            ],
         )
     return checked
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +50,21 @@ class GitMirror:
         if not (self.folder / "HEAD").exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._git("init", "--quiet", "--bare", ".", limit_s=LOCAL_S)
+        self._remove_leftovers()
         self._git(
             "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force",
             "--", self.source, f"{self.ref}:{FETCHED}", limit_s=FETCH_S,
         )  # fmt: skip
         commit = self._git("rev-parse", "--verify", f"{FETCHED}^{{commit}}", limit_s=LOCAL_S)
         return commit.decode("ascii").strip()
+
+    def _remove_leftovers(self) -> None:
+        """Remove the temporary files of fetches that have failed: of a full disk they would take the rest."""
+        latest = time.time() - FETCH_S
+        with contextlib.suppress(OSError):
+            for file in self.folder.glob("objects/*/tmp_*"):
+                if file.stat().st_mtime < latest:
+                    file.unlink()
 
     def is_ancestor(self, commit: str, of: str) -> bool:
         """Return whether `commit` is in the history of `of`; false if this is not known."""

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from iogate.cli.error_output import SCHEMA
 from iogate.cli.pull.sources import Source
 from iogate.errors import IogateError, Unreachable
 
@@ -104,7 +105,7 @@ class ProjectWatcher:
                 done = await self._command(
                     folder, "--keep-rollback", "--expect", str(expected), *self.source.describe(version)
                 )
-                if STALE not in done.error:
+                if done.fault.get("code") != STALE:
                     return self._conclude(version, done)
         raise Unreachable(f"the live revision changed {ATTEMPTS} times while {version[:12]} was applied")
 
@@ -175,7 +176,7 @@ class ProjectWatcher:
         assert process.returncode is not None
         return Done(
             code=process.returncode,
-            error=errors.decode("utf-8", "replace").strip()[-ERROR_CHARACTERS:],
+            errors=errors.decode("utf-8", "replace").strip(),
             output=output,
         )
 
@@ -192,14 +193,32 @@ class Done:
     """Result of an `iogate apply`."""
 
     code: int
-    error: str
+    errors: str
+    """Its stderr, the last line of which is the error as JSON if it has failed."""
     output: bytes
 
     @property
     def value(self) -> Mapping[str, object]:
         """The JSON of its result; empty if it has none."""
-        try:
-            found = json.loads(self.output)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        return _object(self.output)
+
+    @property
+    def fault(self) -> Mapping[str, object]:
+        """The JSON of its error; empty if it has none."""
+        found = _object(self.errors.rpartition("\n")[2])
+        return found if found.get("schema") == SCHEMA else {}
+
+    @property
+    def error(self) -> str:
+        """Its warnings and its error as text."""
+        text = self.errors.rpartition("\n")[0] if self.fault else self.errors
+        return text[-ERROR_CHARACTERS:]
+
+
+def _object(text: str | bytes) -> Mapping[str, object]:
+    """Return a JSON object; empty for any other text."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -90,8 +90,12 @@ class Revisions:
         async def load(number: int, project: str) -> Revision:
             return await self.load(number, project=project)
 
-        live = found if found is not None else await self.live_of_all()
-        return await own_paths.find_taken(revision, self.project, live, load)
+        if found is None:
+            try:
+                found = await self.live_of_all()
+            except CommandFailed:  # a record of another type, which the publish of a repair replaces
+                return []
+        return await own_paths.find_taken(revision, self.project, found, load)
 
     async def live(self) -> Live | None:
         """Return number and digest of the live revision of the project, None if there is none.

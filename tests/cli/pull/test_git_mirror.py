@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -83,6 +84,19 @@ def test_links_and_hooks_of_the_repository_have_no_effect(repository: Path, tmp_
     watched.fetch()
     with watched.files(head) as folder:
         assert [each.name for each in folder.iterdir()] == ["one"]
+
+
+def test_leftovers_of_failed_fetches_are_removed(repository: Path, tmp_path: Path) -> None:
+    commit(repository, one="1")
+    watched = mirror(tmp_path, str(repository))
+    watched.fetch()
+    old, new = watched.folder / "objects/pack/tmp_pack_old", watched.folder / "objects/ab/tmp_obj_new"
+    for file in (old, new):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    watched.fetch()
+    assert (old.exists(), new.exists()) == (False, True), "another watcher may be fetching"
 
 
 def test_unknown_ref_is_named_with_the_repository(repository: Path, tmp_path: Path) -> None:
