@@ -45,13 +45,13 @@ password = { api_key = "123456" }
 basic = { username = "iolinker", password = "123456" }
 
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
+expected-statuses = ["2xx", "401", "403", "404", "409", "413", "422", "429", "5xx"]
 
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "403", "404", "405", "413", "415", "422", "429"]
 """
 """Valid requests may get other statuses than 2xx: for a repeated key with another input, a run of another
-caller, a rate limit, a faulted run. Of an invalid one, an earlier check may fail."""
+caller, a size, a rate limit, a faulted run. Of an invalid one, an earlier check may fail."""
 HOOKS = """\
 import schemathesis
 

@@ -16,6 +16,7 @@ from iogate.gateway.events.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
 from iogate.gateway.observability import openapi_responses as responses
 from iogate.gateway.observability import openapi_schemas as schemas
 from iogate.gateway.observability.openapi_responses import UID
+from iogate.http_syntax import TOKEN
 from iogate.url_paths import MODES, Mode, api_path
 
 if TYPE_CHECKING:
@@ -230,6 +231,7 @@ def _sending(senders: StoredAuth) -> dict[str, Any]:
     event = {
         "type": "object",
         "required": ["id", "source", "specversion", "type"],
+        "not": {"required": ["data", "data_base64"]},
         "properties": {
             "id": {"type": "string", "minLength": 1},
             "source": {"type": "string", "format": "uri-reference", "minLength": 1},
@@ -237,7 +239,7 @@ def _sending(senders: StoredAuth) -> dict[str, Any]:
             "type": {"type": "string", "minLength": 1},
             "subject": {"type": "string", "minLength": 1},
             "time": {"type": "string", "format": "date-time"},
-            "datacontenttype": {"type": "string", "minLength": 1},
+            "datacontenttype": {"type": "string", "pattern": f"^{TOKEN}/{TOKEN}$"},
             "dataschema": {"type": "string", "format": "uri", "minLength": 1},
             "data": {},
             "data_base64": {"type": "string", "contentEncoding": "base64"},

@@ -16,6 +16,8 @@ _VALUES: Final = frozenset({"const", "default", "enum", "example", "examples"})
 """Keywords whose values are no schemas."""
 _NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 """Keywords with schemas by name, of which one may be `enum`."""
+_COMPOSED: Final = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "const", "enum"})
+"""Keywords by which a schema without a type may accept other values than objects."""
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _PLACES: Final = "#/components/schemas/"
 
@@ -113,7 +115,7 @@ def _is_object(schema: Any) -> bool:
     """Tell whether a form, which is an object of texts, can be valid."""
     if not isinstance(schema, dict):
         return schema is not False
-    kinds = schema.get("type", "object")
+    kinds = schema.get("type", "array" if _COMPOSED & schema.keys() else "object")
     return kinds == "object" or (isinstance(kinds, list) and "object" in kinds)
 
 

@@ -99,6 +99,9 @@ async def test_a_schema_with_references_means_the_same_in_the_document(world: Wo
         "application/x-www-form-urlencoded",
         "multipart/form-data",
     }
+    either = api("a/c", input_schema={"oneOf": [{"type": "object"}, {"type": "array"}]})
+    body = (await document(world, either))["paths"]["/v1/api/a/c/async"]["post"]["requestBody"]
+    assert body["content"].keys() == {"application/json"}
     listed = (await document(world, LOGIN))["paths"]["/v1/api/shop/login/async"]["post"]["requestBody"]
     assert listed["content"].keys() == {"application/json"}, "a list is no form"
 
