@@ -13,8 +13,10 @@ from iogate.security import secrets
 from iogate.settings.events import senders
 from iogate.store import keys
 from iogate.store.store import Store
+from tests.gateway.authentication.tokens import ISSUER, jwk, key_set, private_key, token
 from tests.gateway.driver import TOKEN, USER, World, api, listening, spawn
 from tests.gateway.sending import EVENT, STRUCTURED, open_to, send, stored
+from tests.http_server import HttpServer
 
 
 @pytest.fixture(autouse=True)
@@ -161,6 +163,40 @@ async def test_a_real_gateway_takes_events_by_its_settings(
     assert closed.status_code == 404
     assert await stored(store) == [EVENT, EVENT]
     assert "pass" not in gateway.log.read_text()
+
+
+def bearer(given: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {given}"}
+
+
+class Issuer(HttpServer):
+    """An issuer of JWTs with one key."""
+
+    async def respond(self, path: str, headers: dict[str, str], body: bytes) -> bytes:  # noqa: ARG002
+        found = key_set(jwk("p256", kid="a"))
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(found), found)
+
+
+async def test_a_real_gateway_fetches_the_keys_of_the_issuer_of_jwts(
+    store: Store, redis_url: str, tmp_path: Path
+) -> None:
+    good, forged = (token(key=private_key("p256", number), header={"kid": "a"}) for number in (0, 1))
+    async with Issuer() as issuer:
+        setting = {"auth": {"jwt": {"issuer": ISSUER, "jwks": f"{issuer.url}/keys"}}}
+        with listening() as on:
+            gateway = spawn(redis_url, on, tmp_path, events=json.dumps(setting))
+            try:
+                async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+                    answers = [
+                        await client.post("/v1/events", json=EVENT, headers=STRUCTURED | bearer(each))
+                        for each in (good, forged, good)
+                    ]
+            finally:
+                gateway.stop()
+    assert [each.status_code for each in answers] == [202, 401, 202]
+    log = gateway.log.read_text()
+    assert f"1 key of {issuer.url}/keys loaded" in log
+    assert good not in log
 
 
 def test_a_literal_of_the_setting_is_kept_as_its_hash() -> None:
