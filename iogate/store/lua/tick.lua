@@ -8,7 +8,7 @@
 --   | {'skipped', number of skipped ticks, reason}: no run started; of `queue`, one tick may wait
 -- invariant: a tick is taken once; its runs, its skips and the next due time are stored in the same step. The field
 --   `resume` is the next regular tick while the end of a run brings the next one, because a tick waits.
--- include: drained time index queue rq room states places lanes record inbox outbox journal outcome finish
+-- include: drained time index queue rq room states places lanes record inbox outbox journal outcome after finish
 local api, due, following, again, retention, input = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local overlap, jitter, first = ARGV[8], tonumber(ARGV[9]), 11
 local ticks = (#ARGV - first + 1) / 2
