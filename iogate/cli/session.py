@@ -213,7 +213,7 @@ def command(
 def _unfit_format(chosen: Output, path: str, formats: tuple[Output, ...]) -> Misused:
     """Return the error of a format that the command at `path` does not have."""
     import_module("iogate.cli.app").make_app()  # registers all commands, of which one was imported
-    have = [f'"iogate {each}"' for each in _commands_by_format.get(chosen, ())]
+    have = [f'"iogate {each}"' for each in sorted(_commands_by_format.get(chosen, ()))]
     return Misused(
         f'-o {chosen}: "{path}" does not have this format; it has {listed((*COMMON_FORMATS, *formats))}',
         hint=f"commands with -o {chosen}: {', '.join(have)}" if have else "",

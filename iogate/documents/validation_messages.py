@@ -28,7 +28,7 @@ Family = Literal["api", "workflow"]
 _DIGIT = {"api": 1, "workflow": 2}
 _LISTS_OF_TASKS = frozenset({"do", "try", "branches", "before", "after"})
 _CHOICE = re.compile(r"'([^']*)'")
-_MOST_KEYS_LISTED = 16
+_MOST_KEYS_LISTED = 30
 _LONGEST_SHOWN = 60
 
 

@@ -90,12 +90,13 @@ class Revisions:
         async def load(number: int, project: str) -> Revision:
             return await self.load(number, project=project)
 
-        if found is None:
-            try:
-                found = await self.live_of_all()
-            except CommandFailed:  # a record of another type, which the publish of a repair replaces
-                return []
-        return await own_paths.find_taken(revision, self.project, found, load)
+        try:
+            live = found if found is not None else await self.live_of_all()
+        except CommandFailed as error:
+            if not _is_wrong_type(error):
+                raise
+            return []  # `apply --repair` replaces the record, in which no project has a live revision
+        return await own_paths.find_taken(revision, self.project, live, load)
 
     async def live(self) -> Live | None:
         """Return number and digest of the live revision of the project, None if there is none.
@@ -105,7 +106,7 @@ class Revisions:
         try:
             found = await self.live_of_all()
         except CommandFailed as error:
-            if not str(error).startswith("WRONGTYPE"):
+            if not _is_wrong_type(error):
                 raise
             raise self.invalid(self.project, Invalid(why="it has another type")) from None
         if (invalid := found.invalid.get(self.project)) is not None:
@@ -323,3 +324,8 @@ class Revisions:
 
 def _entry_command(number: str) -> tuple[str, ...]:
     return "HMGET", keys.REVISION + number, "digest", "at", "origin", "sig"
+
+
+def _is_wrong_type(error: CommandFailed) -> bool:
+    """Tell whether the key of the command holds another type than the command expects."""
+    return str(error).startswith("WRONGTYPE")

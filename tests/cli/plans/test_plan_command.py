@@ -170,7 +170,7 @@ def test_an_unreadable_base_is_told(project: Cli, git: Git) -> None:
     git.commit()
     project.write("apis.d/shop.yaml", API)
     ran = project("plan", "--base", "HEAD", code=3)
-    assert 'the files of HEAD are invalid: apis.d/shop.yaml:5: unknown key "methods"' in ran.err
+    assert 'the files of HEAD are invalid: apis.d/shop.yaml:7: unknown key "methods"' in ran.err
     assert "[IOG701]" in ran.err
 
 

@@ -70,7 +70,7 @@ def test_a_format_that_a_command_lacks_is_refused_with_the_commands_that_have_it
     ran = cli("-o", "junit", "explain", code=64)
     assert ran.err.splitlines() == [
         'iogate: -o junit: "iogate explain" does not have this format; it has text, json or yaml',
-        '  commands with -o junit: "iogate validate", "iogate lint", "iogate debug", "iogate test"',
+        '  commands with -o junit: "iogate debug", "iogate lint", "iogate test", "iogate validate"',
     ]
     assert ran.out == ""
     assert '"iogate test" does not have this format; it has text, json, yaml or junit' in (

@@ -157,7 +157,7 @@ def test_github_annotations(project: Cli) -> None:
     assert lines[0].startswith(
         "::error file=apis.d/a%3A b%2C c%25.yaml,line=7,col=5,endColumn=11,title=iogate IOG101"
         '::unknown key "colour" in method shop/order'
-        " (expected one of description, verbs, "
+        " (expected one of description, "
     )
     assert [line.partition(" ")[0] for line in lines] == [
         "::error",
