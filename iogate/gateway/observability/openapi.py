@@ -237,12 +237,17 @@ def _sending(senders: StoredAuth) -> dict[str, Any]:
             "source": {"type": "string", "format": "uri-reference", "minLength": 1},
             "specversion": {"const": "1.0"},
             "type": {"type": "string", "minLength": 1},
-            "subject": {"type": "string", "minLength": 1},
-            "time": {"type": "string", "format": "date-time"},
-            "datacontenttype": {"type": "string", "pattern": f"^{TOKEN}/{TOKEN}$"},
-            "dataschema": {"type": "string", "format": "uri", "minLength": 1},
+            "subject": {"type": ["string", "null"], "minLength": 1},
+            "time": {"type": ["string", "null"], "format": "date-time"},
+            "datacontenttype": {"type": ["string", "null"], "pattern": f"^{TOKEN}/{TOKEN}$"},
+            "dataschema": {"type": ["string", "null"], "format": "uri", "minLength": 1},
             "data": {},
-            "data_base64": {"type": "string", "contentEncoding": "base64"},
+            "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
+        },
+        "additionalProperties": {
+            "type": ["string", "boolean", "integer", "null"],
+            "minimum": -(2**31),
+            "maximum": 2**31 - 1,
         },
     }
     batch = {"type": "array", "items": event, "maxItems": MAX_EVENTS}
