@@ -67,7 +67,7 @@ def may_read(program: JsonObject) -> bool:
         return True
 
 
-def embed(program: JsonObject, declared: Mapping[str, Any]) -> dict[str, Any]:
+def embed(program: JsonObject, declared: JsonObject) -> dict[str, Any]:
     """Return the program with the values of exactly the variables that it reads.
 
     Functions from elsewhere, which are in the references of the program, do not see the project's variables.
@@ -85,9 +85,9 @@ def embed(program: JsonObject, declared: Mapping[str, Any]) -> dict[str, Any]:
     return {**program, KEY: {**program.get(KEY, {}), MEMBER: values}}
 
 
-def embedded(program: JsonObject) -> Mapping[str, Any]:
+def embedded(program: JsonObject) -> JsonObject:
     """Return the variables in a program."""
-    found: Mapping[str, Any] = program.get(KEY, {}).get(MEMBER, {})
+    found: JsonObject = program.get(KEY, {}).get(MEMBER, {})
     return found
 
 

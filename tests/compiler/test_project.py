@@ -229,25 +229,6 @@ def test_a_get_that_no_signature_can_cover_is_an_error(
     assert found == ([("IOG138", message, hint)] if hint and "GET" in verbs else [])
 
 
-@pytest.mark.parametrize(
-    ("auth", "code"),
-    [
-        ("{jwt: {issuer: 'https://example.com', audience: orders}}", "IOG402"),
-        ("{any: [none, {jwt: {issuer: 'https://example.com', audience: orders}}]}", "IOG402"),
-    ],
-)
-def test_authentication_to_come_is_an_error_or_if_wanted_a_warning(
-    tmp_path: Path, auth: str, code: str
-) -> None:
-    files = {**PATHS, "apis.d/orders.yaml": api(auth=auth)}
-    results = [compiled(tmp_path, files, purpose=purpose) for purpose in ("validate", "apply", "run")]
-    results.append(compiled(tmp_path, files, purpose="validate", lenient=True))
-    severities = [
-        problem.severity for result in results for problem in result.problems if problem.code == code
-    ]
-    assert severities == ["error", "error", "error", "warning"]
-
-
 def test_debug_cases_are_checked_against_api_and_workflow(tmp_path: Path) -> None:
     result = compiled(
         tmp_path,

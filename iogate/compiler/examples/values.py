@@ -6,9 +6,10 @@ Used by the documentation of APIs and by the banner of `up`. Pure. Invariant: a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from iogate import json_pointer
+from iogate.json_values import JsonObject
 
 MAX_DEPTH: Final = 20
 MAX_LENGTH: Final = 1000
@@ -52,7 +53,7 @@ def example_value(schema: Any) -> Any:
     return value
 
 
-def _refuse_references(uri: str) -> Any:
+def _refuse_references(uri: str) -> NoReturn:
     raise ValueError(uri)
 
 
@@ -79,7 +80,7 @@ def _make(schema: Any, root: Any, depth: int) -> Any:
     return _make_typed(schema, root, depth)
 
 
-def _make_typed(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
+def _make_typed(schema: JsonObject, root: Any, depth: int) -> Any:
     kinds = schema.get("type", "object")
     kind = next((each for each in kinds if each != "null"), "null") if isinstance(kinds, list) else kinds
     match kind:
@@ -106,7 +107,7 @@ def _make_typed(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
             return None
 
 
-def _make_number(schema: Mapping[str, Any]) -> float:
+def _make_number(schema: JsonObject) -> float:
     step = schema.get("multipleOf", 1)
     low = max(schema.get("minimum", 1), schema.get("exclusiveMinimum", 0) + 1)
     value = -(-low // step) * step
@@ -116,7 +117,7 @@ def _make_number(schema: Mapping[str, Any]) -> float:
     return whole
 
 
-def _merged(schemas: list[Any]) -> dict[str, Any]:
+def _merged(schemas: list[Any]) -> JsonObject:
     """Merge schemas that all apply, as far as objects are concerned."""
     merged: dict[str, Any] = {}
     for schema in schemas:

@@ -10,6 +10,9 @@ The rules here look at a whole project, or ask for a habit that not every projec
     debug_cases   APIs and schedules without a debug case
     side_effects  GET calls that change something
     input_fields  reads of fields that the input schema lacks
+    callers       callers that no list of addresses, audience or TLS keeps out
+    call_rules    keys of calls that no input has, limits without effect
+    input_schemas the schemas of the input of workflows and APIs
     schemas       the members that a JSON Schema describes
     usage         workflows that nothing starts
 """

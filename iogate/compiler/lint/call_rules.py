@@ -7,18 +7,14 @@ from typing import Any, Final
 
 from iogate import json_pointer
 from iogate.auth.model import NoAuth, TokenAuth, UserAuth, alternatives
-from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.diagnostics import did_you_mean, warning_at
+from iogate.compiler.lint.input_schemas import Schema, api_schema, describes_input, workflow_schema
 from iogate.compiler.lint.project import Api, Project
 from iogate.compiler.lint.schemas import absent_member
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 from iogate.messages import listed, nearest, quoted
 
-_REQUEST: Final[Mapping[str, Any]] = {
-    "properties": {name: {} for name in ("method", "headers", "query", "body")}
-}
-"""Input of an API with `from: request`."""
 _MOST_LISTED: Final = 8
 
 
@@ -96,19 +92,12 @@ def _has_one_caller(api: Api) -> bool:
     return False
 
 
-def _schema(project: Project, api: Api) -> Any:
-    """Return the JSON Schema of the input; None if there is none that can be read."""
-    input_ = api.method.input
-    if input_ is not None and input_.schema_ is not None:
-        return input_.schema_ if first_error(input_.schema_) is None else None
-    if input_ is not None and input_.from_ == "request":
-        return _REQUEST
+def _schema(project: Project, api: Api) -> Schema | None:
+    """Return the JSON Schema of the input of an API, its own or that of its workflow, if it can be read."""
+    if describes_input(api):
+        return api_schema(api)
     definition = project.definitions.get(api.workflow or "")
-    if definition is None:
-        return None
-    source = (definition.document.data.get("input") or {}).get("schema") or {}
-    schema = source.get("document")
-    return schema if schema is not None and first_error(schema) is None else None
+    return None if definition is None else workflow_schema(definition)
 
 
 def _declared(api: Api, path: Pointer) -> Pointer:

@@ -6,13 +6,13 @@ in `input.from` of the workflow, and in the tasks that start on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from iogate.compiler.checks.expressions import expressions
-from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import did_you_mean, warning_at
+from iogate.compiler.lint.input_schemas import Schema, api_schema, workflow_schema
 from iogate.compiler.lint.project import Api, Project
 from iogate.compiler.lint.schemas import Absent, absent_member
 from iogate.compiler.reader.index import Found
@@ -23,10 +23,6 @@ from iogate.expressions.reads import Read, reads
 from iogate.json_pointer import Pointer
 from iogate.messages import listed, nearest, quoted
 
-_REQUEST: Final[Mapping[str, Any]] = {
-    "properties": {name: {} for name in ("method", "headers", "query", "body")}
-}
-"""Input of an API with `from: request`."""
 _OWN: Final = frozenset({"set", "with", "run", "switch", "raise", "emit", "wait", "for"})
 """Keys of a task whose expressions are evaluated on its input."""
 _MOST_LISTED: Final = 8
@@ -38,13 +34,13 @@ def check(project: Project) -> Iterator[Problem]:
     for name, definition in project.definitions.items():
         if definition.loose or definition.language != "jq":
             continue
-        schema = _schema(definition)
+        schema = workflow_schema(definition)
         known = [(schema, "the input schema")] if schema is not None else shared.get(name, [])
         if known:
             yield from _check(definition, known)
 
 
-def _check(definition: Definition, known: list[tuple[Any, str]]) -> Iterator[Problem]:
+def _check(definition: Definition, known: list[tuple[Schema, str]]) -> Iterator[Problem]:
     starts = [] if definition.program.flow.input_from is not None else list(_starts(definition))
     for found in expressions(definition):
         for read in reads(found.text):
@@ -114,15 +110,7 @@ def _first_inside(task: Task) -> Iterator[Task]:
             pass
 
 
-def _schema(definition: Definition) -> Any:
-    """Return the inline JSON Schema of the input; None if there is none that can be read."""
-    source = (definition.document.data.get("input") or {}).get("schema") or {}
-    schema = source.get("document")
-    is_json = str(source.get("format", "json")).partition(":")[0] == "json"
-    return schema if is_json and schema is not None and first_error(schema) is None else None
-
-
-def _schemas_of_apis(project: Project) -> dict[str, list[tuple[Any, str]]]:
+def _schemas_of_apis(project: Project) -> dict[str, list[tuple[Schema, str]]]:
     """Return, by workflow, the schemas of its APIs, if calls of these are all that starts it."""
     users: dict[str, list[Api]] = {}
     for api in project.apis:
@@ -136,19 +124,11 @@ def _schemas_of_apis(project: Project) -> dict[str, list[tuple[Any, str]]]:
         for _, child in children(definition)
     }
     others |= {name for name, each in project.definitions.items() if each.document.data.get("schedule")}
-    found: dict[str, list[tuple[Any, str]]] = {}
+    found: dict[str, list[tuple[Schema, str]]] = {}
     for workflow, apis in users.items():
-        known = [(_schema_of(api), f"the input of {api.id}") for api in apis]
-        if workflow not in others and all(schema is not None for schema, _ in known):
+        known = [
+            (schema, f"the input of {api.id}") for api in apis if (schema := api_schema(api)) is not None
+        ]
+        if workflow not in others and len(known) == len(apis):
             found[workflow] = known
     return found
-
-
-def _schema_of(api: Api) -> Any:
-    input_ = api.method.input
-    if input_ is None:
-        return None
-    schema = input_.schema_
-    if schema is not None:
-        return schema if first_error(schema) is None else None
-    return _REQUEST if input_.from_ == "request" else None

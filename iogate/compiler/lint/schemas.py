@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from iogate.expressions.reads import EACH
 from iogate.json_pointer import resolve_fragment
+from iogate.json_values import JsonObject
 
 _BRANCHES: Final = ("allOf", "anyOf", "oneOf")
 _CONDITIONS: Final = ("if", "then", "else")
@@ -39,7 +40,7 @@ class Absent:
     """Names that the schema describes at this place."""
 
 
-def absent_member(schema: Any, steps: tuple[str | int, ...]) -> Absent | None:
+def absent_member(schema: object, steps: tuple[str | int, ...]) -> Absent | None:
     """Return the first member of a path that the schema lacks; None if there may be all of them."""
     node = schema
     for index, step in enumerate(steps):
@@ -53,7 +54,7 @@ def absent_member(schema: Any, steps: tuple[str | int, ...]) -> Absent | None:
                 return None
             node = items[0]
             continue
-        members: dict[str, list[Any]] = {}
+        members: dict[str, list[JsonObject | bool]] = {}
         for part in plain:
             for name, member in (part.get("properties") or {}).items():
                 members.setdefault(name, []).append(member)
@@ -67,11 +68,11 @@ def absent_member(schema: Any, steps: tuple[str | int, ...]) -> Absent | None:
     return None
 
 
-def _is_open(part: Mapping[str, Any]) -> bool:
+def _is_open(part: JsonObject) -> bool:
     return part.get("additionalProperties", False) is not False or any(key in part for key in _OPEN)
 
 
-def _parts(node: Any, root: Any, depth: int) -> Iterator[Mapping[str, Any] | None]:
+def _parts(node: object, root: object, depth: int) -> Iterator[JsonObject | None]:
     """Yield the schema and all that it combines; None for a part that allows anything or is unknown."""
     if not isinstance(node, Mapping) or depth == 0:
         yield None
@@ -93,7 +94,7 @@ def _parts(node: Any, root: Any, depth: int) -> Iterator[Mapping[str, Any] | Non
             yield from _branch(node[key], root, depth - 1)
 
 
-def _branch(node: Any, root: Any, depth: int) -> Iterator[Mapping[str, Any] | None]:
+def _branch(node: object, root: object, depth: int) -> Iterator[JsonObject | None]:
     """Yield the parts of an alternative; one that describes an object without members allows anything."""
     if isinstance(node, Mapping) and node.get("type") == "object" and "properties" not in node:
         yield None if "required" not in node else node

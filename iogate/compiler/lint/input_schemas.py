@@ -1,0 +1,42 @@
+"""Schemas of the input of workflows and APIs, for the rules that compare names with them.
+
+Called by `input_fields` and `call_rules`. Invariant: an invalid schema counts as none.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from iogate.compiler.checks.schemas import first_error
+from iogate.compiler.definition import Definition
+from iogate.compiler.lint.project import Api
+from iogate.json_values import JsonObject
+
+Schema: TypeAlias = JsonObject | bool
+
+REQUEST: Final[JsonObject] = {"properties": {name: {} for name in ("method", "headers", "query", "body")}}
+"""Input of an API with `from: request`."""
+
+
+def workflow_schema(definition: Definition) -> Schema | None:
+    """Return the inline JSON Schema of the input of a workflow, if there is one that can be read."""
+    source = (definition.document.data.get("input") or {}).get("schema") or {}
+    schema: Schema | None = source.get("document")
+    is_json = str(source.get("format", "json")).partition(":")[0] == "json"
+    return schema if is_json and schema is not None and first_error(schema) is None else None
+
+
+def describes_input(api: Api) -> bool:
+    """Tell whether the API itself says what its input is, so that the schema of its workflow does not."""
+    given = api.method.input
+    return given is not None and (given.schema_ is not None or given.from_ == "request")
+
+
+def api_schema(api: Api) -> Schema | None:
+    """Return the JSON Schema that an API gives for its input, if there is one that can be read."""
+    given = api.method.input
+    if given is None:
+        return None
+    if given.schema_ is not None:
+        return given.schema_ if first_error(given.schema_) is None else None
+    return REQUEST if given.from_ == "request" else None
