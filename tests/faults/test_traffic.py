@@ -28,7 +28,7 @@ async def test_a_busy_key_does_not_delay_another_and_coalesced_calls_become_one_
 
 @pytest.mark.timeout(120)
 async def test_an_overload_is_refused_with_a_time_at_which_the_call_is_accepted(tmp_path: Path) -> None:
-    """For 2 s; `python -m tests.faults.overload` does it for a minute."""
+    """For 2.5 s; `python -m tests.faults.overload` does it for a minute."""
     with temporary_server() as server:
-        found = await overload.campaign(server.url, tmp_path, seconds=2.0, per_s=10.0, queued=15)
+        found = await overload.campaign(server.url, tmp_path, seconds=2.5, per_s=10.0, queued=8)
     assert found.holds, found.figures()

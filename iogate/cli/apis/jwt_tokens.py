@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iogate.auth.jwt import INSTALL
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def _private_key(file: Path) -> tuple[Any, str | None]:
         import jwt
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
+        from iogate.auth.jwt import INSTALL
+
         raise Misused(INSTALL) from None
     kid: str | None = None
     try:
@@ -104,6 +105,8 @@ def _header(form: JwtAuth[Any], key: Any, algorithm: str, kid: str | None, *, ap
     try:
         import jwt
     except ImportError:
+        from iogate.auth.jwt import INSTALL
+
         raise Misused(INSTALL) from None
     head = {"kid": kid} if kid is not None else None
     try:

@@ -12,7 +12,6 @@ from iogate import messages
 from iogate.cli.documents.bundle import CheckResult
 from iogate.cli.messages import counted, did_you_mean
 from iogate.cli.render import Output, Screen, Table, result_stream
-from iogate.cli.reports import junit
 from iogate.errors import ExpectationFailed, NotFound
 from iogate.security.redaction_patterns import REDACTED, is_secret, redact_text
 
@@ -196,19 +195,21 @@ def report_results(screen: Screen, schema: str, results: list[Result]) -> None:
             "cases": [each.to_json() for each in results],
         },
         [table, *failures],
-        {Output.JUNIT: lambda: junit.render(f"iogate {schema}", _suites(results))},
+        {Output.JUNIT: lambda: _junit(f"iogate {schema}", results)},
     )
     if failed:
         raise ExpectationFailed(f"{counted(len(failed), 'case')} of {len(results)} failed")
     screen.note(f"{counted(len(results), 'case')} passed", style="green")
 
 
-def _suites(results: Sequence[Result]) -> list[junit.TestSuite]:
-    """Return one suite for each API and schedule."""
+def _junit(title: str, results: Sequence[Result]) -> str:
+    """Return a report with one suite for each API and schedule."""
+    from iogate.cli.reports import junit
+
     by_id: dict[str, list[Result]] = {}
     for each in results:
         by_id.setdefault(each.case.id, []).append(each)
-    return [
+    suites = [
         junit.TestSuite(
             name=name,
             cases=[
@@ -224,6 +225,7 @@ def _suites(results: Sequence[Result]) -> list[junit.TestSuite]:
         )
         for name, group in by_id.items()
     ]
+    return junit.render(title, suites)
 
 
 def _redacted(failure: str) -> str:
