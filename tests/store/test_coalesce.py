@@ -10,6 +10,7 @@ import pytest
 from iogate.compiler.revision import Api, Coalesce, Concurrency, Limits
 from iogate.store import keys
 from iogate.store.runs.intake import Accepted, Refusal
+from iogate.store.runs.run_ends import RunEnds
 from iogate.store.runs.traffic import Traffic, key_hash
 from iogate.store.store import Store
 from tests.store.builders import ORDERS, api, commit, publish, request, state_of, until
@@ -18,8 +19,10 @@ WORKER = "w1"
 HOUR_MS = 3_600_000
 
 
-def rules(key: str = "A-1", *, window: int = HOUR_MS, most: int = HOUR_MS, **more: Any) -> Traffic:
-    return Traffic(merge=key_hash(key), window=window, most=most, **more)
+def rules(
+    key: str = "A-1", *, by: str = "", window: int = HOUR_MS, most: int = HOUR_MS, **more: Any
+) -> Traffic:
+    return Traffic(merge=key_hash(key), key=by, window=window, most=most, **more)
 
 
 async def called(store: Store, body: bytes, traffic: Traffic, of: Api = ORDERS, **more: Any) -> Accepted:
@@ -169,3 +172,45 @@ async def test_a_coalesced_run_waits_for_its_concurrency_key_after_its_window(ea
     assert (
         await called(each_store, b"3", Traffic(key="c1", merge="m", window=1, most=1), of)
     ).uid == keyed.uid
+
+
+async def test_a_merged_run_ends_as_the_latest_call_says(each_store: Store) -> None:
+    await publish(each_store)
+    told = RunEnds(letters="c", url="https://alice.example/")
+    first = await called(each_store, b'{"n":1}', rules(), after=told)
+    before = await each_store.call("HGET", keys.RUN + first.uid, "aft")
+    await called(each_store, b'{"n":2}', rules(), after=RunEnds(letters="cf", url="https://bob.example/"))
+    after = await each_store.call("HGET", keys.RUN + first.uid, "aft")
+    assert b"alice" in before
+    assert b"bob" in after
+    assert b"alice" not in after
+    await called(each_store, b'{"n":3}', rules(), retention_s=60.0)
+    assert await each_store.call("HMGET", keys.RUN + first.uid, "aft", "ret") == [None, b"60000"]
+
+
+async def test_a_merged_run_has_the_concurrency_key_of_the_latest_call(each_store: Store) -> None:
+    keyed = api("shop/order", limits=Limits(concurrency=Concurrency(key="/customer", limit=1)))
+    await publish(each_store, keyed)
+    await called(each_store, b'{"customer":"B"}', Traffic(key=key_hash("B")), keyed)
+    (running,) = (await each_store.leases.take(WORKER, 5)).claims
+    first = await called(each_store, b'{"customer":"A"}', rules(by=key_hash("A")), keyed)
+    last = await called(each_store, b'{"customer":"B"}', rules(by=key_hash("B")), keyed)
+    assert last.uid == first.uid
+    assert await end_windows(each_store) == []  # B has no free place
+    await each_store.leases.commit([commit(running)])
+    (claim,) = (await each_store.leases.take(WORKER, 5)).claims
+    assert claim.input == b'{"customer":"B"}'
+
+
+async def test_a_call_with_another_concurrency_key_leaves_a_run_after_its_window_alone(
+    each_store: Store,
+) -> None:
+    keyed = api("shop/order", limits=Limits(concurrency=Concurrency(key="/customer", limit=1)))
+    await publish(each_store, keyed)
+    await called(each_store, b"0", Traffic(key=key_hash("A")), keyed)
+    assert len((await each_store.leases.take(WORKER, 5)).claims) == 1
+    first = await called(each_store, b"1", rules(by=key_hash("A")), keyed)
+    assert await end_windows(each_store) == []
+    assert await each_store.call("HGET", keys.RUN + first.uid, "pl") == b"lane"
+    second = await called(each_store, b"2", rules(by=key_hash("B")), keyed)
+    assert (second.uid != first.uid, second.coalesced) == (True, False)

@@ -200,3 +200,22 @@ async def test_a_higher_priority_is_taken_first_and_a_lower_one_not_never(each_s
     assert in_turn[0] == "low"
     await publish(each_store, plain)
     assert await each_store.call("EXISTS", keys.PRIORITIES) == 0
+
+
+async def test_a_full_queue_does_not_replace_a_suspended_run(each_store: Store) -> None:
+    rules = Concurrency(key="/customer", limit=1)
+    of = api("keyed/one", limits=Limits(queued=1, on_full="replace", concurrency=rules))
+    await publish(each_store, of)
+    intake, replacing = each_store.intake(), Traffic(key="a", replace=True)
+    suspended = await accepted(intake, of, traffic=replacing)
+    await each_store.runs.suspend(suspended)
+    waiting = await accepted(intake, of, traffic=replacing)
+    newest = await accepted(intake, of, traffic=replacing)
+    statuses = [await status_of(each_store, uid) for uid in (suspended, waiting, newest)]
+    assert statuses == ["suspended", "cancelled", "pending"]
+
+
+async def status_of(store: Store, uid: str) -> str:
+    view = await store.runs.show(uid)
+    assert view is not None
+    return view.status

@@ -149,12 +149,19 @@ class _Operation:
             rows.append((element("code", status), found["description"], ", ".join(found.get("headers", {}))))
         return _collapsed("Responses", _table(("Status", "Meaning", "Headers"), rows))
 
+    def _credential(self, name: str) -> str:
+        """Return the header of a security scheme, with a variable of the shell as its value."""
+        scheme = self._document["components"]["securitySchemes"][name]
+        if scheme["type"] == "http":
+            return f"Authorization: {scheme['scheme'].capitalize()} $CREDENTIALS"
+        return f"{scheme['name']}: {_PLACEHOLDERS.get(name, '$CREDENTIALS')}"
+
     def _curl(self) -> str:
         """Return a command that makes the call; credentials are variables of the shell."""
         options = []
         needed = self._given["security"]
         if needed and {} not in needed:
-            options += [f'-H "{name}: {_PLACEHOLDERS.get(name, "$CREDENTIALS")}"' for name in needed[0]]
+            options += [f'-H "{self._credential(name)}"' for name in needed[0]]
         url = self._document["servers"][0]["url"].rstrip("/") + self.path
         if self.verb == "POST" and (body := self._given.get("requestBody")) is not None:
             kind = next(iter(body["content"]))

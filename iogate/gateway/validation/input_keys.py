@@ -15,6 +15,8 @@ Tokens: TypeAlias = tuple[str, ...]
 """A JSON Pointer as its reference tokens."""
 
 MOST_CHARACTERS: Final = 255
+_EXACT: Final = 2.0**53
+"""Up to this number a float holds each integer."""
 
 
 def text_at(value: Any, tokens: Tokens) -> str | None:
@@ -36,6 +38,8 @@ def text_at(value: Any, tokens: Tokens) -> str | None:
             )
         case None:
             return None
+        case float() if found.is_integer() and abs(found) < _EXACT:
+            text = str(int(found))  # 1.0 and 1e0 are the number 1
         case _:
             text = str(found)
     if not 1 <= len(text) <= MOST_CHARACTERS:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from iogate.auth.model import EnvSecret, SignatureAuth, StoredSecret
 from iogate.compiler.examples.values import example_value
 from iogate.compiler.revision import Example
 from iogate.store.store import Store
@@ -183,6 +184,13 @@ async def test_the_command_of_the_page_can_be_called(world: World) -> None:
         body.encode(),
     )
     assert reply.status == 202
+
+
+async def test_the_command_of_a_signed_call_names_the_header_of_the_signature(world: World) -> None:
+    hooks = SignatureAuth[StoredSecret](scheme="github", caller="github", secrets=(EnvSecret(name="HOOK"),))
+    await world.publish(api("hooks/in", hooks, verbs=("POST",)))
+    page = html.unescape((await world.ask("/docs")).body.decode())
+    assert 'curl -H "X-Hub-Signature-256: $CREDENTIALS"' in page
 
 
 async def test_sending_events_is_described_if_it_is_open(store: Store) -> None:

@@ -1,8 +1,10 @@
 -- Room in a full queue with `on_full: replace`: cancels the oldest run of the API that no worker has taken, or that of
 -- the concurrency key of the call.
+local REPLACEABLE = {queue = true, backlog = true, lane = true, window = true}
+
 local function is_new(other)
-  local v = redis.pcall('HMGET', $run .. other, 'api', 'tok', 'dep')
-  return not v.err and v[1] == api and not v[2] and not v[3]
+  local v = redis.pcall('HMGET', $run .. other, 'api', 'tok', 'dep', 'pl')
+  return not v.err and v[1] == api and not v[2] and not v[3] and REPLACEABLE[v[4]] or false
 end
 
 local function first_new(uids)
