@@ -102,7 +102,7 @@ class SignatureFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignatureAuth(msgspec.Struct, Generic[S_co], frozen=True, kw_only=True, tag="signature"):
-    """Requests whose body is signed with one of the secrets, two during a rotation."""
+    """Authentication by a signature of the body. There are two secrets during a rotation."""
 
     scheme: SignatureScheme
     secrets: tuple[S_co, ...]

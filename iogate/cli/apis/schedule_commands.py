@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 @command(group, "list")
 async def list_(session: Session) -> None:
-    """List the live schedules: next ticks, last run, skipped ticks, and who disabled them."""
+    """List the live schedules with next ticks, last run, skipped ticks and overrides."""
     async with session.store(session.settings()) as store:
         upcoming = await store.schedules.upcoming()
         states = await store.schedule_states.read(sorted(upcoming), await store.now_ms())
@@ -94,7 +94,7 @@ async def _row(store: Store, name: str, each: Upcoming, state: ScheduleState) ->
 
 
 def _next_ticks(each: Upcoming, state: ScheduleState) -> list[int]:
-    """Return the times of the next ticks; none of a schedule that is disabled, or follows a run or events."""
+    """Return the times of the next ticks; empty if the schedule is disabled, or follows a run or events."""
     if each.next_ms is None or (each.schedule.chained and state.pause is not None):
         return []
     if each.schedule.chained:

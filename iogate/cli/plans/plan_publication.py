@@ -44,7 +44,7 @@ def check_clean(origin: Origin) -> None:
 
 
 def note_faults(screen: Screen, found: LivePlan) -> None:
-    """Say what `--repair` has found, and what the plan starts from."""
+    """Print the faults that `--repair` has found, and the revision that the plan starts from."""
     for fault in found.faults:
         screen.warn(fault)
     if not found.faults:
@@ -123,7 +123,7 @@ async def publish(
 
 
 def question(found: LivePlan, verb: str) -> str:
-    """Return the question before a publish: what it does if the plan itself is empty."""
+    """Return the question before a publish, also for an empty plan."""
     if found.faults:
         return "Replace what is refused?"
     return f"{verb}?" if found.plan else f"Repair {counted(len(found.drift), 'difference')} of the store?"

@@ -41,7 +41,7 @@ def by_api(gateways: Iterable[Process]) -> dict[str, list[str]]:
 async def of_revision(
     store: Store, revision: Revision, programs: Mapping[str, bytes] | None = None
 ) -> list[dict[str, Any]]:
-    """Return what APIs and workflows of a revision lack on running processes, for people and as JSON.
+    """Return the missing secrets of APIs and workflows on running processes, as text and as JSON.
 
     `programs` are those that the store need not have yet. A gateway tells only what the APIs that it has
     loaded lack.

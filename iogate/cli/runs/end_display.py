@@ -1,4 +1,4 @@
-"""What followed the end of a run, for `runs show`: its callback, and the run that its fault started."""
+"""Display of the callback of a run, and of the run that its fault started, for `runs show`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def end_json(record: EndRecord | None) -> dict[str, Any]:
 
 
 def end_lines(run: Mapping[str, Any]) -> list[str]:
-    """Return the lines of `runs show` about what followed the end."""
+    """Return the lines of `runs show` about the callback and the run of `on_fault`."""
     lines: list[str] = []
     if run.get("onFault"):
         lines.append(f"{'on fault':<10} {run['onFault']}")

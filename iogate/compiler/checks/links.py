@@ -33,7 +33,7 @@ _READ: Final = re.compile(
 
 
 def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
-    """Report what is wrong with the links of a workflow, and with the events of links."""
+    """Report errors in the links of a workflow and in the events of links."""
     del context
     links = declared(definition.document.data)
     yield from _schemas(definition.document, links)

@@ -1,4 +1,4 @@
-"""What follows the end of a run, as an API declares it: its callback, and the workflow of its faults.
+"""Checks of `callback` and `on_fault` of APIs.
 
 Called by compile.
 """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check(document: Document, pointer: Pointer, method: Method) -> Iterator[Problem]:
-    """Report a method at `pointer` with GET, whose query no signature of its auth covers."""
+    """Report a method with GET if no signature of its auth covers the query."""
     accepted = method.auth
     forms = alternatives(accepted) if accepted is not None else ()
     signed = [form for form in forms if isinstance(form, SignatureAuth)]
