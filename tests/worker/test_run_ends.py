@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -138,6 +139,52 @@ async def test_retry_after_is_honoured_and_410_ends_the_tries(
     gone = await settled(site, uid, lambda each: each.stopped_ms is not None)
     assert (gone.status, gone.tries, gone.due_ms) == (410, 2, None)
     assert await site.store.call("ZCARD", "iogate:callbacks") == 0
+
+
+@pytest.mark.parametrize("wish", ["90000", "9999999", "Thu, 31 Dec 2099 00:00:00 GMT"])
+async def test_a_long_retry_after_does_not_end_the_tries(
+    site: Site, receiver: Receiver, callback: Callable[..., Callback], wish: str
+) -> None:
+    receiver.answers.append((503, f"Retry-After: {wish}\r\n"))
+    await site.publish(NOOP, callback=callback())
+    await site.worker()
+    uid = await site.call()
+    later = await settled(site, uid, lambda each: each.error is not None)
+    assert later.stopped_ms is None
+    assert later.due_ms is not None
+    assert 21_500_000 < later.due_ms - await site.store.now_ms() <= 21_600_000
+
+
+@dataclass
+class Silent(HttpServer):
+    """Receiver that never answers."""
+
+    paths: list[str] = field(default_factory=list)
+
+    async def respond(self, path: str, headers: dict[str, str], body: bytes) -> bytes | None:
+        del headers, body
+        self.paths.append(path)
+        await asyncio.sleep(60)
+        return None
+
+
+async def test_a_slow_host_delays_no_other_host_in_whatever_spelling(
+    site: Site, receiver: Receiver, callback: Callable[..., Callback]
+) -> None:
+    async with Silent() as silent:
+        _, _, port = silent.url.rpartition(":")
+        await site.publish(NOOP, callback=callback(url="", allow=("127.0.0.1:*", "localhost:*")))
+        for n in range(40):
+            letters = zip("localhost", f"{n:09b}", strict=True)
+            host = "".join(letter.upper() if bit == "1" else letter for letter, bit in letters)
+            await site.call(callback_url=f"http://{host}:{port}/slow")
+        await site.worker()
+        await until(lambda: len(silent.paths) >= 8)
+        fast = await site.call(callback_url=f"{receiver.url}/fast")
+        await until(lambda: receiver.paths == ["/fast"], 8, "the callback to the other host")
+        await settled(site, fast, lambda each: each.delivered_ms is not None)
+        assert len(silent.paths) == 8
+        await site.close()
 
 
 async def test_a_caller_names_a_receiver_on_an_allowed_host(

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from iogate.documents.base_model import Maybe, StrictModel, rule_error
-from iogate.documents.field_types import IsList, Text, matching
+from iogate.documents.base_model import FORMAT, Maybe, StrictModel, field_error, rule_error
+from iogate.documents.field_types import IsList, Text
 from iogate.documents.plain_types import validator
 from iogate.security import callback_urls
 from iogate.settings.setting_types import REFERENCE
@@ -22,11 +22,16 @@ def _url(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    expected = callback_urls.entry_fault(value)
+    if expected is not None:
+        raise field_error(FORMAT, expected=expected, got=value)
+    return value
+
+
 _Host = Annotated[
     Text,
-    AfterValidator(
-        matching(callback_urls.HOST, "a host such as hooks.example.com, *.example.com or localhost:8080")
-    ),
+    AfterValidator(_host),
     WithJsonSchema({"type": "string", "pattern": f"^{callback_urls.HOST}$"}),
 ]
 

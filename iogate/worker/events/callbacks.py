@@ -1,11 +1,11 @@
 """Delivery of callbacks: the end of a run, as a signed request to the receiver that its API or caller named.
 
 Started by `process` in each worker. Invariants: a try starts only after the store has leased the callback to
-this worker, and counts from then on; a receiver that is slow or fails delays callbacks to its own host only;
-the secret is resolved for each try and never stored.
+this worker, and counts from then on; a receiver that is slow or fails delays callbacks to its own host only
+(`callback_shares`); the secret is resolved for each try and never stored.
 
     due ── POST ── 2xx ──────────────────────────────▶ delivered
-              ├── 410, or 24 h since the end ────────▶ stopped
+              ├── 410, or 24 h and all tries made ───▶ stopped
               └── anything else ── backoff, or Retry-After of a 429 or 503 ──▶ due again
 """
 
@@ -15,13 +15,12 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import Counter
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -37,6 +36,7 @@ from iogate.store.connection.connection import CommandFailed
 from iogate.store.events.callbacks import Due, Settled
 from iogate.store.runs import presentation
 from iogate.store.runs.run_ends import callers_url
+from iogate.worker.events.callback_shares import AT_ONCE, Share, Shares
 from iogate.worker.events.run_end_rules import RunEndRules
 
 if TYPE_CHECKING:
@@ -47,15 +47,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AT_ONCE: Final = 32
-"""Tries of one worker at the same time."""
-AT_ONCE_PER_HOST: Final = 8
 TIMEOUT_S: Final = 15.0
 """Timeout of a try; with the time to prepare it, shorter than its lease in the store."""
 POLL_S: Final = 5.0
 """Interval of looks for callbacks that another worker has left; its own ones are tried at their time."""
 BUSY_S: Final = 0.25
-"""Delay of a callback whose host has all its tries."""
+BUSY_MOST_S: Final = 30.0
+"""Shortest and longest delay of a callback whose host has all its tries."""
+MOST_TRIES: Final = 1_000
 LONGEST_ERROR: Final = 300
 COMMUNICATION: Final = ERROR_TYPES + "communication"
 LATER: Final = frozenset({429, 503})
@@ -73,12 +72,20 @@ class Pace:
     factor: float = 3.0
     longest_s: float = 21_600.0
     limit_s: float = keys.CALLBACK_MS / 1000
-    """No try begins later than this after the end of the run."""
+    """No try begins later than this after the end of the run, unless the receiver has asked for delays."""
 
     def delay_s(self, number: int) -> float:
         """Return the delay after a try, with jitter, so that receivers are not flooded when they return."""
         delay_s = min(self.longest_s, self.first_s * self.factor ** min(number - 1, 30))
         return delay_s * random.uniform(0.8, 1.2)  # noqa: S311 - no secret is drawn
+
+    def tries(self) -> int:
+        """Return the number of tries until the limit, without jitter and `Retry-After`."""
+        number, at_s = 1, self.first_s
+        while at_s <= self.limit_s and number < MOST_TRIES:
+            number += 1
+            at_s += min(self.longest_s, self.first_s * self.factor ** min(number - 1, 30))
+        return number
 
 
 class CallbackDelivery:
@@ -100,8 +107,9 @@ class CallbackDelivery:
         self._redaction = redaction
         self._root = root
         self._pace = pace or Pace()
+        self._scheduled = self._pace.tries()
         self._tries: set[asyncio.Task[None]] = set()
-        self._hosts: Counter[str] = Counter()
+        self._shares = Shares()
         self._settled: list[Settled] = []
         self._unset: set[str] = set()
         """Missing secrets, each of which is logged once."""
@@ -178,23 +186,27 @@ class CallbackDelivery:
         if callback is None:
             return self._stopped(due, "the API has no callback any more, and its revision is gone")
         target = url or callback.url
-        if not target or (url and not callback_urls.is_allowed(url, callback.allow)):
+        entry = callback_urls.allowing_entry(url, callback.allow) if url else None
+        if not target or (url and entry is None):
             return self._stopped(due, "the API does not allow this host any more")
         try:
             key = standard_webhooks.key(self._secret(callback))
         except (Unset, ValueError) as error:
             return self._without_secret(due, now_ms, run.api, str(error))
-        host = urlsplit(target).netloc
-        if self._hosts[host] >= AT_ONCE_PER_HOST:
-            at_ms = now_ms + int(BUSY_S * 1000 * random.uniform(0.5, 1.5))  # noqa: S311 - no secret is drawn
-            return Settled(due=due, outcome="postponed", next_ms=at_ms)
-        self._hosts[host] += 1
+        pattern = entry if entry is not None and callback_urls.is_pattern(entry) else None
+        share = Share(callback_urls.host_of(target), "" if pattern is None else f"{run.api} {pattern}")
+        place = self._shares.enter(share)
+        if place is None:
+            least_s = BUSY_S * random.uniform(0.5, 1.5)  # noqa: S311 - no secret is drawn
+            wait_s = self._shares.wait_s(share, now_ms / 1000, least_s, BUSY_MOST_S)
+            return Settled(due=due, outcome="postponed", next_ms=now_ms + int(wait_s * 1000))
+        began_s = time.monotonic()
         try:
             # The rules for redirects apply to a host that no reviewed file names in full.
-            foreign = bool(url) and not callback_urls.is_allowed(url, callback.allow, named=True)
+            foreign = pattern is not None
             performed = await self._post(due, target, key, body_of(run), foreign=foreign)
         finally:
-            self._hosts[host] -= 1
+            self._shares.leave(place, time.monotonic() - began_s)
         return self._judged(due, now_ms, run, performed)
 
     def _secret(self, callback: Callback) -> str:
@@ -249,10 +261,13 @@ class CallbackDelivery:
         return self._again(due, now_ms, reason, status=status, wait_s=wait_s)
 
     def _again(self, due: Due, now_ms: int, reason: str, *, status: int = 0, wait_s: float = 0.0) -> Settled:
-        """Return the outcome of a failed try: the next one, or the end of all tries."""
-        delay_s = max(wait_s, self._pace.delay_s(due.number))
+        """Return the outcome of a failed try: the next one, or the end of all tries.
+
+        The receiver can delay the tries by `wait_s`, but not reduce their number.
+        """
+        delay_s = max(min(wait_s, self._pace.longest_s), self._pace.delay_s(due.number))
         next_ms = now_ms + int(delay_s * 1000)
-        if next_ms - due.since_ms > self._pace.limit_s * 1000:
+        if due.number >= self._scheduled and next_ms - due.since_ms > self._pace.limit_s * 1000:
             log.error(
                 "callback of run %s was given up after %d tries: %s",
                 due.uid,
