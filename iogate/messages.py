@@ -24,6 +24,12 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(rest)} or {last}" if rest else last
 
 
+def conjoined(names: Iterable[str]) -> str:
+    """Return the names as `a, b and c`."""
+    *rest, last = names
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """Return the choice that most resembles `word`; None if no choice is near."""
     return _nearest(word, tuple(choices)) if 2 <= len(word) <= 60 else None

@@ -31,6 +31,7 @@ from iogate.compiler.checks import (
     links,
     lint,
     literals,
+    local_files,
     names,
     origins,
     parallel,
@@ -173,6 +174,7 @@ class _Compiler:
         self.programs: dict[str, JsonObject] = {}
         """Definitions with their references resolved, as they are stored, by the same names."""
         self.routes = routes.Routes()
+        self.unlimited: list[timeouts.Unlimited] = []
 
     def compile(self) -> Compiled:
         workflows = self._workflows()
@@ -180,10 +182,12 @@ class _Compiler:
             self.problems.extend(debug.check_schedule(source, self.definitions[workflow], self._definition))
         apis: dict[str, Api] = {}
         for document in self.documents.apis:
+            self.problems.extend(local_files.check(document, self._exists))
             for name, method in document.model.methods.items():
                 api = self._api(document, name, method, workflows)
                 if api is not None:
                     apis[api.id] = api
+        self.problems.extend(timeouts.problems(self.unlimited))
         self.problems.extend(self._problems_of_placeholders(workflows))
         problems, started = in_order(self.problems), tuple(self.taken.processes)
         if any(problem.severity == "error" for problem in problems):
@@ -298,7 +302,16 @@ class _Compiler:
         self.problems.extend(debug.check(document, at, method, definition, self._exists, self._definition))
         self.problems.extend(retention.check(document, at, method))
         self.problems.extend(signatures.check(document, at, method))
-        self.problems.extend(timeouts.check(document, at, identity, method, definition))
+        if not timeouts.is_limited(method, definition):
+            self.unlimited.append(
+                timeouts.Unlimited(
+                    document=document,
+                    pointer=at,
+                    identity=identity,
+                    workflow=resolved or method.workflow,
+                    definition=definition,
+                )
+            )
         input_ = method.input
         given = input_.schema_ if input_ is not None else None
         if given is not None:

@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import Document, warning_at
 from iogate.compiler.tasks import Container, Http, Listen, OpenApi, Process
 from iogate.documents.problems import Problem
-from iogate.messages import quoted
+from iogate.messages import conjoined, quoted
 
 if TYPE_CHECKING:
     from iogate.documents.api import Method
     from iogate.json_pointer import Pointer
 
 _EXTERNAL = (Http, OpenApi, Process, Container, Listen)
+_MOST_LISTED = 5
 
 
-def check(
-    document: Document, pointer: Pointer, identity: str, method: Method, definition: Definition | None
-) -> Iterator[Problem]:
-    """Warn if neither the method at `pointer` nor its workflow, if it is known, limits the time of a run."""
-    if method.timeout is not None or (definition is not None and definition.program.timeout is not None):
-        return
-    tasks = definition.index.tasks if definition is not None else ()
+@dataclass(frozen=True, kw_only=True)
+class Unlimited:
+    """An API whose runs nothing limits in time."""
+
+    document: Document
+    pointer: Pointer
+    identity: str
+    workflow: str
+    """Full name; the reference of the method if no file has the workflow."""
+    definition: Definition | None
+
+
+def is_limited(method: Method, definition: Definition | None) -> bool:
+    """Tell whether the method or its workflow, if it is known, limits the time of a run."""
+    return method.timeout is not None or (definition is not None and definition.program.timeout is not None)
+
+
+def problems(found: Iterable[Unlimited]) -> Iterator[Problem]:
+    """Warn about APIs without a timeout, once for each workflow, at the first of its APIs."""
+    groups: dict[str, list[Unlimited]] = {}
+    for api in found:
+        groups.setdefault(api.workflow, []).append(api)
+    for apis in groups.values():
+        yield _problem(apis)
+
+
+def _problem(apis: list[Unlimited]) -> Problem:
+    first = apis[0]
+    tasks = first.definition.index.tasks if first.definition is not None else ()
     waiting = next((task.name for task in tasks if isinstance(task.body, _EXTERNAL)), None)
     because = "" if waiting is None else f", and task {quoted(waiting)} waits for another system"
-    yield warning_at(
-        document,
-        pointer,
+    names = [api.identity for api in apis[:_MOST_LISTED]]
+    if len(apis) > _MOST_LISTED:
+        names.append(f"{len(apis) - _MOST_LISTED} more")
+    hint = "add one, such as timeout: 5m"
+    if len(apis) > 1:
+        hint += f", to each, to the module, or timeout: {{after: PT5M}} to workflow {first.workflow}"
+    return warning_at(
+        first.document,
+        first.pointer,
         "IOG502",
-        f"runs of {identity} have no timeout{because}",
+        f"runs of {conjoined(names)} have no timeout{because}",
         key=True,
-        hint="add one, such as timeout: 5m",
+        hint=hint,
     )

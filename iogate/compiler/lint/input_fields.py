@@ -12,7 +12,13 @@ from typing import Final
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import did_you_mean, warning_at
-from iogate.compiler.lint.input_schemas import Schema, api_schema, workflow_schema
+from iogate.compiler.lint.input_schemas import (
+    Schema,
+    api_schema,
+    of_request,
+    takes_request,
+    workflow_schema,
+)
 from iogate.compiler.lint.project import Api, Project
 from iogate.compiler.lint.schemas import Absent, absent_member
 from iogate.compiler.reader.index import Found
@@ -31,10 +37,13 @@ _MOST_LISTED: Final = 8
 def check(project: Project) -> Iterator[Problem]:
     """Report each read of an absent field, at the expression."""
     shared = _schemas_of_apis(project)
+    of_requests = {api.workflow for api in project.apis if takes_request(api)}
     for name, definition in project.definitions.items():
         if definition.loose or definition.language != "jq":
             continue
         schema = workflow_schema(definition)
+        if schema is not None and name in of_requests:
+            schema = of_request(schema)
         known = [(schema, "the input schema")] if schema is not None else shared.get(name, [])
         if known:
             yield from _check(definition, known)

@@ -5,6 +5,7 @@ Called by `input_fields` and `call_rules`. Invariant: an invalid schema counts a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from iogate.compiler.checks.schemas import first_error
@@ -29,7 +30,12 @@ def workflow_schema(definition: Definition) -> Schema | None:
 def describes_input(api: Api) -> bool:
     """Tell whether the API itself says what its input is, so that the schema of its workflow does not."""
     given = api.method.input
-    return given is not None and (given.schema_ is not None or given.from_ == "request")
+    return takes_request(api) or (given is not None and given.schema_ is not None)
+
+
+def takes_request(api: Api) -> bool:
+    """Tell whether the input of an API is the whole request."""
+    return api.method.input is not None and api.method.input.from_ == "request"
 
 
 def api_schema(api: Api) -> Schema | None:
@@ -38,5 +44,21 @@ def api_schema(api: Api) -> Schema | None:
     if given is None:
         return None
     if given.schema_ is not None:
-        return given.schema_ if first_error(given.schema_) is None else None
-    return REQUEST if given.from_ == "request" else None
+        if first_error(given.schema_) is not None:
+            return None
+        return of_request(given.schema_) if takes_request(api) else given.schema_
+    return REQUEST if takes_request(api) else None
+
+
+def of_request(schema: Schema) -> Schema:
+    """Return a schema of a whole request with the members that it does not name: each request has them.
+
+    Headers that it does not name are possible, unless it says otherwise.
+    """
+    if isinstance(schema, bool):
+        return REQUEST if schema else schema
+    members = {**REQUEST["properties"], **(schema.get("properties") or {})}
+    headers = members["headers"]
+    if isinstance(headers, Mapping):
+        members["headers"] = {"additionalProperties": True, **headers}
+    return {**schema, "properties": members}

@@ -35,7 +35,7 @@ _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
     call_rules.check,
     usage.check,
 )
-_OF_THE_MACHINE: Final = frozenset({"IOG512", "IOG539"})
+_OF_THE_MACHINE: Final = frozenset({"IOG512", "IOG539", "IOG560"})
 """Rules whose findings differ between machines, so that an ignore comment may be without effect here."""
 _OF_PROJECTS: Final = frozenset({"IOG510", "IOG511", "IOG530", "IOG531"})
 """Rules that find less in a part of a project."""

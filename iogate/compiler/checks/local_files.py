@@ -1,0 +1,60 @@
+"""Check of the files that APIs name for secrets and addresses: a relative path is a file of the project.
+
+Called by `compile` for each API document. Gateways and workers read these files, so that an absent one is
+only a warning. Absolute paths, and those that lead out of the project, belong to the machines of the
+processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from iogate.compiler.diagnostics import Document, warning_at
+from iogate.documents.problems import Problem
+from iogate.json_pointer import Pointer
+from iogate.messages import quoted
+
+_CONSEQUENCES: Final = {
+    "auth": ("secret file", "a gateway without it refuses its callers"),
+    "allow_ips": ("file", "a gateway without it refuses every call"),
+    "callback": ("secret file", "a worker without it sends no callback"),
+}
+"""Kind of the file and the effect of its absence, by the key that names it."""
+
+
+def check(document: Document, exists: Callable[[str], bool]) -> Iterator[Problem]:
+    """Warn about each named file that the project lacks."""
+    methods = document.data.get("methods") or {}
+    for place in ((), *(("methods", name) for name in methods)):
+        holder = methods.get(place[1]) if place else document.data
+        for key, (kind, consequence) in _CONSEQUENCES.items():
+            value = holder.get(key) if isinstance(holder, Mapping) else None
+            for pointer, path in _files(value, (*place, key)):
+                if _is_of_project(path) and not exists(path):
+                    yield warning_at(
+                        document,
+                        pointer,
+                        "IOG560",
+                        f"{kind} {quoted(path)} does not exist in the project: {consequence}",
+                        hint="create it, or correct the path; ignore this if only the other machine has it",
+                    )
+
+
+def _files(value: Any, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:
+    """Yield the pointer and the path of each `{file: PATH}` in a value."""
+    if isinstance(value, Mapping):
+        if value.keys() == {"file"} and isinstance(value["file"], str):
+            yield (*pointer, "file"), value["file"]
+            return
+        for name, member in value.items():
+            yield from _files(member, (*pointer, name))
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            yield from _files(member, (*pointer, index))
+
+
+def _is_of_project(path: str) -> bool:
+    given = PurePosixPath(path)
+    return not given.is_absolute() and ".." not in given.parts
