@@ -31,6 +31,7 @@ from iogate.compiler.revision import ENDS, PRIORITY, Api, Callback, Coalesce, Fa
 from iogate.timing.durations import format_seconds
 
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNITS: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 _SIZES: Final = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
@@ -227,6 +228,22 @@ def rate_text(rate: float) -> str:
             if float(text) / seconds == rate:
                 return f"{text}/{unit}"
     return f"{rate:.6f}/s"
+
+
+def rate_words(*rates: float) -> list[str]:
+    """Return rates for people, all in one unit: `100 per minute`.
+
+    It is the shortest unit in which all are whole numbers, else the shortest in which all are at least 1.
+    """
+    fitting = [unit for unit, length in _RATE_S.items() if min(rates) * length >= 1] or ["d"]
+    whole = (unit for unit in fitting if all(_is_whole(rate * _RATE_S[unit]) for rate in rates))
+    unit = next(whole, fitting[0])
+    shown = (f"{rate * _RATE_S[unit]:,.2f}".rstrip("0").rstrip(".") for rate in rates)
+    return [f"{number} per {_UNITS[unit]}" for number in shown]
+
+
+def _is_whole(number: float) -> bool:
+    return abs(number - round(number)) < 1e-6 * max(1.0, number)
 
 
 def size_text(size: int) -> str | int:

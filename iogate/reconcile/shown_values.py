@@ -28,8 +28,10 @@ def shown(path: Pointer, value: Any) -> Any:
         return None
     if path[:1] == ("auth",):
         return _auth(path, value)
-    if path[:2] == ("use", "secrets"):  # names
+    if path[:2] in (("use", "secrets"), ("callback", "secret")):  # names and places
         return value
+    if path == ("callback",) and isinstance(value, Mapping):
+        return {name: shown((*path, name), member) for name, member in value.items()}
     if any(isinstance(step, str) and is_secret(step) for step in path) and value not in (None, ""):
         return REDACTED
     if path[-2:-1] == ("environment",) and names_secret(str(path[-1])) and _is_literal(value):

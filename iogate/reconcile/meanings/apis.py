@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from iogate import json_values
 from iogate.compiler.revision import Api, Record
-from iogate.reconcile.document_form import rate_text, size_text
+from iogate.reconcile.document_form import size_text
 from iogate.reconcile.facts import CaseVerdicts, Facts
 from iogate.reconcile.meanings import addresses, auth, idempotency, run_ends, schemas, traffic
 from iogate.reconcile.meanings.kinds import Meaning
@@ -178,27 +178,19 @@ def input_meaning(found: schemas.Comparison, cases: CaseVerdicts | None, pointer
 
 
 def _limits(before: Api, after: Api) -> Iterator[Meaning]:
+    yield from traffic.rate_meanings(before.limits, after.limits)
     shown: tuple[tuple[str, Callable[[Any], object]], ...] = (
         ("body", size_text),
-        ("rate", rate_text),
         ("burst", str),
         ("queued", str),
         ("running", str),
     )
     for name, form in shown:
         old, new = getattr(before.limits, name), getattr(after.limits, name)
-        if old == new:
-            continue
-        pointer, label = f"/limits/{name}", f"limits.{name}"
-        if old is None:
-            yield Meaning(kind="limit.added", text=f"{label} added ({form(new)})", pointer=pointer)
-        elif new is None:
-            yield Meaning(kind="limit.removed", text=f"{label} removed (was {form(old)})", pointer=pointer)
-        else:
-            word = "lowered" if new < old else "raised"
-            yield Meaning(
-                kind=f"limit.{word}", text=f"{label} {word} ({form(old)} → {form(new)})", pointer=pointer
-            )
+        if old != new:
+            texts = (None if each is None else str(form(each)) for each in (old, new))
+            raised = old is not None and new is not None and new > old
+            yield traffic.limit_meaning(name, *texts, raised=raised)
 
 
 def _times(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:

@@ -6,11 +6,11 @@ Called by `apis`. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from iogate.compiler.revision import Api, Callback, FaultHandler
 from iogate.messages import listed
 from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.shown_values import shown
 
 _POINTER = "/callback"
 
@@ -67,8 +67,7 @@ def _handler(before: Api, after: Api) -> Iterator[Meaning]:
 
 
 def _target(callback: Callback) -> str:
-    """Return the origin of a receiver, since its path may hold a secret, or the hosts of callers."""
+    """Return the URL of a receiver without credentials, or the hosts of callers."""
     if not callback.url:
         return f"a URL that the caller names on {listed(callback.allow)}"
-    parts = urlsplit(callback.url)
-    return f"{parts.scheme}://{parts.netloc}"
+    return str(shown(("callback", "url"), callback.url))

@@ -6,25 +6,61 @@ Called by apis. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from iogate.compiler.revision import Api, Coalesce
+from iogate.compiler.revision import Api, Coalesce, Limits
+from iogate.reconcile.document_form import rate_words
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.timing.durations import format_seconds
 
 
 def meanings(before: Api, after: Api) -> Iterator[Meaning]:
     """Yield the meanings of the differences between two forms of an API."""
-    yield from _per(before.limits.counted_by, after.limits.counted_by)
     yield from _concurrency(before, after)
     yield from _queue(before, after)
     yield from _coalesce(before.coalesces, after.coalesces)
 
 
-def _per(old: str, new: str) -> Iterator[Meaning]:
+def limit_meaning(name: str, old: str | None, new: str | None, *, raised: bool) -> Meaning:
+    """Return the meaning of a changed limit with its values as text; None: there is no limit."""
+    pointer, label = f"/limits/{name}", f"limits.{name}"
+    if old is None:
+        return Meaning(kind="limit.added", text=f"{label} added ({new})", pointer=pointer)
+    if new is None:
+        return Meaning(kind="limit.removed", text=f"{label} removed (was {old})", pointer=pointer)
+    word = "raised" if raised else "lowered"
+    return Meaning(kind=f"limit.{word}", text=f"{label} {word} ({old} → {new})", pointer=pointer)
+
+
+def rate_meanings(before: Limits, after: Limits) -> Iterator[Meaning]:
+    """Yield the meanings of a changed rate, and of what it counts by."""
+    old, new = before.rate, after.rate
+    if old is not None and new is not None:
+        if old != new:
+            yield limit_meaning("rate", *rate_words(old, new), raised=new > old)
+        yield from _counted_by(before.counted_by, after.counted_by, new)
+        return
+    if old is not None or new is not None:
+        texts = (None if each is None else rate_words(each)[0] for each in (old, new))
+        yield limit_meaning("rate", *texts, raised=False)
+    if before.counted_by != after.counted_by:
+        text = f"limits.rate {_COUNTED[after.counted_by]}"
+        yield Meaning(kind="limit.counted", text=text, pointer="/limits/per")
+
+
+_COUNTED: Final = {
+    "api": "is that of all calls together",
+    "caller": "is that of each caller",
+    "address": "is that of each client address",
+}
+
+
+def _counted_by(old: str, new: str, rate: float) -> Iterator[Meaning]:
     if old != new:
         # Each caller gets the whole rate, instead of a share of it.
         kind = "limit.raised" if old == "api" else "limit.lowered" if new == "api" else "limit.counted"
-        text = f"limits.rate counts by {new}, no longer by {old}"
+        was = _COUNTED[old].removeprefix("is ")
+        text = f"limits.rate ({rate_words(rate)[0]}) {_COUNTED[new]}, no longer {was}"
         yield Meaning(kind=kind, text=text, pointer="/limits/per")
 
 

@@ -22,7 +22,7 @@ from iogate.json_values import JsonObject
 from iogate.messages import quoted
 from iogate.reconcile.facts import Facts
 from iogate.reconcile.json_diff import ABSENT, JsonChange, changes, is_same
-from iogate.reconcile.meanings import literal_durations, schemas
+from iogate.reconcile.meanings import links, literal_durations, schemas
 from iogate.reconcile.meanings.apis import input_meaning
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.reconcile.meanings.loops import loop_meanings
@@ -55,10 +55,14 @@ def differences(before: JsonObject, after: JsonObject) -> list[JsonChange]:
 
 def _changes(before: JsonObject, after: JsonObject) -> list[JsonChange]:
     """Return all changed places, without those that plan compares elsewhere."""
+    old, new = map(links.without_links, (before, after))
     return [
-        change
-        for change in changes(_with_use(before, after), _with_use(after, before))
-        if change.path and change.path[0] not in (RESOLVED, "schedule")
+        *(
+            change
+            for change in changes(_with_use(old, new), _with_use(new, old))
+            if change.path and change.path[0] not in (RESOLVED, "schedule")
+        ),
+        *links.changed_places(before, after),
     ]
 
 
@@ -72,6 +76,7 @@ def _with_use(definition: JsonObject, other: JsonObject) -> JsonObject:
 def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> Iterator[Meaning]:
     """Yield the meanings of changed places of a definition."""
     schema_done = False
+    yield from links.link_meanings(before, after)
     for change in found:
         match change.path:
             case ("vars", *_):
@@ -95,6 +100,8 @@ def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> 
                 yield _place_meaning("output.changed", change)
             case ("use", "secrets", *_):
                 yield from _secrets(before, after)
+            case path if links.is_of_links(path):
+                pass  # compared above, each link as a whole
             case ("do" | "use" | "evaluate" | "timeout", *_):
                 yield _place_meaning(_kind_of_place(change.path), change)
             case _:
@@ -138,10 +145,7 @@ def schedule_changed(
         shown_change = f"({before} → {after})" if str(before) != str(after) else "(other events)"
         text = f"schedule changed {shown_change}"
         if facts.now_ms is not None and not after.chained:
-            moment = moment_text(after.first_ms(facts.now_ms), after.zone)
-            text += f": next tick moves to {moment}"
-            if current is not None and current.next_ms is not None:
-                text += f" from {moment_text(current.next_ms, after.zone)}"
+            text += f": {_next_tick(after, current, facts.now_ms)}"
         yield Meaning(kind="schedule.changed", text=text + _cancelled(before, current), pointer="/schedule")
     if before.missed != after.missed:
         text = f"missed ticks: {before.missed} → {after.missed}"
@@ -156,6 +160,16 @@ def schedule_changed(
         old, new = (format_seconds(each.jitter_ms / 1000) for each in (before, after))
         text = f"runs start up to {new} after their tick, was {old}"
         yield Meaning(kind="schedule.changed", text=text, pointer="/document/metadata/iogate/schedule/jitter")
+
+
+def _next_tick(after: Schedule, current: Upcoming | None, now_ms: int) -> str:
+    """Return whether the next tick moves, and to when."""
+    new_ms, old_ms = after.first_ms(now_ms), current.next_ms if current is not None else None
+    moment = moment_text(new_ms, after.zone)
+    if old_ms is None:
+        return f"next tick at {moment}"
+    old = moment_text(old_ms, after.zone)
+    return f"next tick stays at {moment}" if old == moment else f"next tick moves to {moment} from {old}"
 
 
 def _cancelled(before: Schedule, current: Upcoming | None) -> str:

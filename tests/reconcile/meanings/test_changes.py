@@ -9,6 +9,7 @@ import pytest
 
 from iogate.compiler.compile import compile_documents
 from iogate.compiler.revision import Bundle
+from iogate.compiler.schedules import Schedule
 from iogate.documents import load
 from iogate.functions import Registry
 from iogate.reconcile.facts import CaseVerdicts, Count, Facts
@@ -176,13 +177,16 @@ SEEDED: list[tuple[str, Edit, str, str]] = [
      'input schema narrowed: "x" required'),
     ("the whole request", {A: ("input: {", "input: {from: request, ")}, "input.from",
      "input comes from the request, no longer from the body"),
-    ("a lower rate", {A: ("rate: 50/s", "rate: 10/s")}, "limit.lowered", "limits.rate lowered (50/s → 10/s)"),
+    ("a lower rate", {A: ("rate: 50/s", "rate: 10/s")}, "limit.lowered",
+     "limits.rate lowered (50 per second → 10 per second)"),
+    ("a rate in another unit", {A: ("rate: 50/s", "rate: 600/h")}, "limit.lowered",
+     "limits.rate lowered (3,000 per minute → 10 per minute)"),
     ("a higher limit", {A: ("running: 20", "running: 40")}, "limit.raised",
      "limits.running raised (20 → 40)"),
-    ("no rate", {A: ("rate: 50/s, ", "")}, "limit.removed", "limits.rate removed (was 50/s)"),
+    ("no rate", {A: ("rate: 50/s, ", "")}, "limit.removed", "limits.rate removed (was 50 per second)"),
     ("a new limit", {A: ("rate: 50/s", "rate: 50/s, burst: 9")}, "limit.added", "limits.burst added (9)"),
     ("a rate per caller", {A: ("rate: 50/s", "rate: 50/s, per: caller")}, "limit.raised",
-     "limits.rate counts by caller, no longer by api"),
+     "limits.rate (50 per second) is that of each caller, no longer that of all calls together"),
     ("a concurrency key", {A: ("rate: 50/s", "rate: 50/s, concurrency: {key: /c}")}, "limit.added",
      "limits.concurrency added: at most 1 of the runs with an equal /c at once; the others wait"),
     ("a replacing queue", {A: ("rate: 50/s", "rate: 50/s, on_full: replace")}, "limit.full",
@@ -203,7 +207,7 @@ SEEDED: list[tuple[str, Edit, str, str]] = [
      "recording reduced (errors → none), of new runs"),
     ("a callback", {A: ("    tags: [billing]",
                        "    callback: {url: 'https://h.example/a', secret: {env: CB}}")}, "callback.added",
-     "callback added: the output of new runs is sent to https://h.example"),
+     "callback added: the output of new runs is sent to https://h.example/a"),
     ("a fault handler", {A: ("    tags: [billing]", "    on_fault: shop/second")}, "on_fault.added",
      "a fault of a new run starts shop/second:1.0.0"),
     ("another header", {A: ("{ttl: 24h}", "{header: X-Key, ttl: 24h}")}, "idempotency.header",
@@ -380,11 +384,25 @@ def test_facts_of_the_store_complete_the_meanings(tmp_path: Path) -> None:
     aged = "retention shortened (7d → 1d), of new runs: 1,204 finished runs are older than that"
     assert f"{aged} and keep their 7d" in found
     assert any("its standing run 77 is cancelled" in each for each in found)
-    assert "schedule changed (every 1h → every 2h): next tick moves to 1970-01-01T02:16:40Z" in found
+    assert "schedule changed (every 1h → every 2h): next tick at 1970-01-01T02:16:40Z" in found
     narrowed = texts(changed(tmp_path / "n", {A: ("maxLength: 20", "maxLength: 5")}, facts))
     assert narrowed == [
         "input schema narrowed: 2 of 5 debug cases now fail (/sku: maxLength 20 → 5)",
     ]
+
+
+def test_a_changed_schedule_says_whether_its_next_tick_moves(tmp_path: Path) -> None:
+    hour, now_ms = 3_600_000, 1_000_000
+    edit = {N: ("{hours: 1}", "{hours: 2}")}
+    for at_ms, said in (
+        (now_ms + 2 * hour, "next tick stays at 1970-01-01T02:16:40Z"),
+        (now_ms + hour, "next tick moves to 1970-01-01T02:16:40Z from 1970-01-01T01:16:40Z"),
+    ):
+        schedule = Schedule(kind="every", program="p", milliseconds=hour)
+        current = Upcoming(workflow="shop/nightly", schedule=schedule, next_ms=at_ms, run=None)
+        facts = Facts(now_ms=now_ms, upcoming={"shop/nightly": current})
+        found = texts(changed(tmp_path / str(at_ms), edit, facts))
+        assert f"schedule changed (every 1h → every 2h): {said}" in found
 
 
 def test_runs_of_several_revisions_are_counted_together(tmp_path: Path) -> None:

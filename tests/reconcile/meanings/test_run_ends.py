@@ -10,6 +10,7 @@ import pytest
 from iogate.auth.model import EnvSecret, NoAuth
 from iogate.compiler.revision import Api, Callback, FaultHandler
 from iogate.reconcile.meanings import run_ends
+from iogate.reconcile.shown_values import shown
 
 PLAIN = Api(id="a/b", workflow="n/w:1.0.0", program="p", auth=NoAuth())
 SECRET = EnvSecret(name="CB")
@@ -26,13 +27,27 @@ def with_(**members: Any) -> Api:
     return msgspec.structs.replace(PLAIN, **members)
 
 
+def test_a_plan_shows_the_path_of_a_callback_and_no_credentials() -> None:
+    url = "https://h.example/hooks/orders?token=abc123&v=2"
+    ((_, text),) = found(PLAIN, with_(callback=Callback(url=url, secret=SECRET)))
+    assert text.endswith("is sent to https://h.example/hooks/orders?token=[redacted]&v=2")
+    form = shown(("callback",), {"url": url, "secret": {"env": "CB"}})
+    assert form == {"url": "https://h.example/hooks/orders?token=[redacted]&v=2", "secret": {"env": "CB"}}
+    assert shown(("callback", "secret", "env"), "CB") == "CB"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
         (
             PLAIN,
             with_(callback=FIXED),
-            [("callback.added", "callback added: the output of new runs is sent to https://h.example")],
+            [
+                (
+                    "callback.added",
+                    "callback added: the output of new runs is sent to https://h.example/secret-path",
+                )
+            ],
         ),
         (
             with_(callback=NAMED),
@@ -51,7 +66,8 @@ def with_(**members: Any) -> Api:
             [
                 (
                     "callback.changed",
-                    "callback of new runs goes to https://i.example, no longer to https://h.example",
+                    "callback of new runs goes to https://i.example/, no longer to "
+                    "https://h.example/secret-path",
                 )
             ],
         ),
