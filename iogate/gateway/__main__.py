@@ -93,6 +93,7 @@ async def run(chosen: Settings) -> None:
         key_sets=KeySets(fetcher.fetch),
         streams=Streams(chosen.streams),
         senders=senders(chosen.events),
+        certificates=Certificates(chosen.tls) if chosen.tls else None,
     )
     ring = trust.keyring(chosen, Path.cwd())
     refresher = Refresher(state, lambda: find_store(chosen), ring, replicas=chosen.confirming)
@@ -129,7 +130,7 @@ async def run(chosen: Settings) -> None:
             grace_s=chosen.drain_timeout,
             background=background,
             http2=chosen.http2,
-            certificates=Certificates(chosen.tls) if chosen.tls else None,
+            certificates=state.certificates,
         )
     finally:
         for task in background:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from iogate.errors import Misused
+from iogate.security import certificate_expiry
 
 TRIAL_S: Final = 30.0
 KINDS: Final = "RSA of 2048 to 4096 bits, ECDSA with P-256 or P-384, or Ed25519"
@@ -44,6 +45,8 @@ class Certificates:
 
     def __init__(self, tls: Mapping[str, Any]) -> None:
         self.cert, self.key = Path(tls["cert"]), Path(tls["key"])
+        self.expires_s: float | None = None
+        """Unix time at which the first one of the certificates in use expires."""
         self._used: _Signature = ()
         self._last: _Signature = ()
 
@@ -54,6 +57,8 @@ class Certificates:
         with as_files(pair) as (cert, key):
             self._check(cert, key)
             _try(cert, key, self.cert)
+        with contextlib.suppress(ValueError):
+            self.expires_s = certificate_expiry.earliest_end_s(pair.cert)
         return pair
 
     def have_changed(self) -> bool:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from iogate.auth.model import StoredAuth
     from iogate.gateway.authentication.links import Links
     from iogate.gateway.calls.routes import Table
+    from iogate.gateway.certificates import Certificates
     from iogate.gateway.http.client_address import TrustedProxies
     from iogate.gateway.observability.metrics import Counts
     from iogate.gateway.observability.shared_metrics import SharedMetrics
@@ -76,6 +77,8 @@ class GatewayState:
     events: EventCounts = field(default_factory=EventCounts)
     shared: SharedMetrics | None = None
     """Counts of the other processes on this port; None if there is only one process."""
+    certificates: Certificates | None = None
+    """Files of the gateway's own TLS; None without it."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """The process is about to end: requests that wait for a run are answered now."""
 
@@ -92,6 +95,7 @@ class GatewayState:
             processes=1,
             streams=len(self.streams),
             revision=self.table.number if self.table is not None else None,
+            certificate_expiry_s=None if self.certificates is None else self.certificates.expires_s,
         )
 
     def drain(self) -> None:

@@ -20,6 +20,7 @@ from iogate.store.store import Store
 from iogate.timing.backoff import with_jitter
 from iogate.timing.clock import epoch_ms
 from iogate.worker.revision_follower import RevisionFollower
+from iogate.worker.secrets.callback_secrets import CallbackSecrets
 from iogate.worker.secrets.secret_store import SecretStore
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,15 @@ class Maintenance:
         secrets: SecretStore,
         audits: bool,
         facts: Callable[[], dict[str, str]],
-        follower: RevisionFollower,
+        callbacks: CallbackSecrets,
     ) -> None:
         self._store = store
         self._name = name
         self._secrets = secrets
         self._audits = audits
         self._facts = facts
-        self._follower = follower
+        self._callbacks = callbacks
+        self._follower = RevisionFollower(store, callbacks.take)
         self._fingerprints = Fingerprints(store.keyring)
         self._started_at_ms = epoch_ms()
         self._next_audit = 0.0
@@ -95,8 +97,11 @@ class Maintenance:
                     **self._facts(),
                     "audits": str(self._audits).lower(),
                     **self._secrets.announced(),
+                    **self._callbacks.announced(),
                 },
-                fingerprints=self._fingerprints.update(self._secrets.fingerprints),
+                fingerprints=self._fingerprints.update(
+                    {**self._callbacks.fingerprints, **self._secrets.fingerprints}
+                ),
                 fingerprint_key=self._fingerprints.key,
             )
         )
@@ -123,9 +128,10 @@ class Maintenance:
 
     async def _refresh(self) -> None:
         """Resolve the secrets again, and announce a new value at once."""
-        before = self._secrets.fingerprints
+        before = self._secrets.fingerprints, self._callbacks.fingerprints
         self._secrets.refresh()
-        if self._secrets.fingerprints != before:
+        self._callbacks.refresh()
+        if before != (self._secrets.fingerprints, self._callbacks.fingerprints):
             await self.announce()
 
     async def leave(self) -> None:

@@ -35,12 +35,12 @@ from iogate.worker.events.sinks import read_sinks
 from iogate.worker.loop import Loop
 from iogate.worker.maintenance import Maintenance
 from iogate.worker.recording.modes import RecordModes
-from iogate.worker.revision_follower import RevisionFollower
 from iogate.worker.rq_worker import WorkflowWorker
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.executor import Executor
 from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs
+from iogate.worker.secrets.callback_secrets import CallbackSecrets
 from iogate.worker.secrets.secret_store import SecretStore
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ async def work(
                 secrets=secrets,
                 audits=not solitary,
                 facts=lambda: {"runs": str(len(loop.executor.runs))},
-                follower=RevisionFollower(store),
+                callbacks=CallbackSecrets(root, ring),
             )
             beside = [registration, asyncio.create_task(maintenance.run(), name="maintenance")]
             if not solitary:

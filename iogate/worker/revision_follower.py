@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from iogate.compiler.revision import Revision
 from iogate.errors import NotFound, Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import Failure, concerns_revision, failure
@@ -25,8 +26,12 @@ NAMED = 3
 class RevisionFollower:
     """Follower of the live revisions of all projects."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, taken: Callable[[str, Revision | None], None] = lambda _project, _revision: None
+    ) -> None:
+        """`taken` gets each loaded revision with its project, and None for a project without one."""
         self._store = store
+        self._taken = taken
         self.loaded: dict[str, int] = {}
         """Newest revision of each project that was verified and has all its programs."""
         self.failed: dict[str, Failure] = {}
@@ -57,6 +62,7 @@ class RevisionFollower:
         for project in (self.loaded.keys() | self.failed.keys()) - found.live.keys() - found.invalid.keys():
             self.loaded.pop(project, None)
             self.failed.pop(project, None)
+            self._taken(project, None)
         for project, (number, _) in found.live.items():
             if self.loaded.get(project) != number:
                 await self._load(project, number)
@@ -66,26 +72,29 @@ class RevisionFollower:
 
     async def _load(self, project: str, number: int) -> None:
         try:
-            await self._verify(project, number)
+            revision = await self._verified(project, number)
         except Exception as error:
             if not concerns_revision(error):
                 raise
             self._fail(project, number, error)
             return
+        self._taken(project, revision)
         self.loaded[project] = number
         self.failed.pop(project, None)
 
-    async def _verify(self, project: str, number: int) -> None:
-        """Check that a revision is authentic, and that the store has its programs and contents.
+    async def _verified(self, project: str, number: int) -> Revision:
+        """Return a revision that is authentic, and whose programs and contents the store has.
 
         Raises NotFound, NotAuthentic or WrongStore if not.
         """
         revisions = self._store.revisions
-        missing = await revisions.missing(await revisions.load(number, project=project))
+        revision = await revisions.load(number, project=project)
+        missing = await revisions.missing(revision)
         if missing:
             more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
             names = ", ".join(f"{each[:12]}…" for each in missing[:NAMED])
             raise NotFound(f"revision {number} needs programs that the store does not have: {names}{more}")
+        return revision
 
     def _fail(self, project: str, number: int, error: Exception) -> None:
         failed = failure(number, error)

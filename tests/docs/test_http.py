@@ -50,7 +50,7 @@ def test_exactly_the_routes_are_documented() -> None:
 
 
 def test_exactly_the_metrics_are_documented() -> None:
-    processes = metrics.Snapshot(apis={"a/b": metrics.Counts()}, revision=1)
+    processes = metrics.Snapshot(apis={"a/b": metrics.Counts()}, revision=1, certificate_expiry_s=1.0)
     text = metrics.exposition(processes, runs={"running": 1}, queued=0, callbacks=({"failed": 1}, 0)).decode()
     told = set(re.findall(r"`(iogate_\w+)`", sections(PAGE)["Observing"]))
     assert told == set(re.findall(r"(?m)^# TYPE (\w+) ", text))

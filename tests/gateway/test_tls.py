@@ -16,6 +16,7 @@ import pytest
 
 from iogate.compiler.revision import Limits
 from iogate.gateway.certificates import Certificates, Unusable
+from iogate.security.certificate_expiry import earliest_end_s
 from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.store import Store
 from tests import certificates
@@ -114,6 +115,14 @@ async def test_tls_has_version_1_2_at_least(live: Gateway, tls: dict[str, str]) 
     assert await asyncio.to_thread(peer_certificate, live.port, ssl.TLSVersion.TLSv1_2) == expected
     with pytest.raises((ssl.SSLError, ConnectionError)), pytest.warns(DeprecationWarning, match="TLS"):
         await asyncio.to_thread(peer_certificate, live.port, ssl.TLSVersion.TLSv1_1)
+
+
+async def test_the_metrics_have_the_end_of_the_certificate(live: Gateway, tls: dict[str, str]) -> None:
+    _, text = await curl(live, "/metrics")
+    end_s = earliest_end_s(ssl.DER_cert_to_PEM_cert(der(tls)).encode())
+    (line,) = (each for each in text.splitlines() if each.startswith("iogate_tls_certificate_expiry_"))
+    name, number = line.split()
+    assert (name, float(number)) == ("iogate_tls_certificate_expiry_timestamp_seconds", end_s)
 
 
 @pytest.mark.skipif(not HAS_HTTP2, reason="needs a curl with HTTP/2")

@@ -128,13 +128,13 @@ async def plan(
                 session.screen.note(f"replaying up to {replay:,} runs of each changed workflow …")
                 replays = await replay_live(store, live_plan, replay, limit_s)
             state = await store.convergence.look(live_plan.number) if live_plan.number else None
-            lacks = await missing_secrets.of_revision(
+            missing = await missing_secrets.of_revision(
                 store, live_plan.bundle.revision, live_plan.bundle.programs
             )
             address = store.shown_url
         found = live_plan.plan
         needs = guard.needed(live_plan.before, live_plan.bundle.revision)
-        show_live_plan(session, live_plan, address, replays, state, lacks)
+        show_live_plan(session, live_plan, address, replays, state, missing)
         if out is not None:
             session.screen.note(f"saved the plan: iogate apply {out}")
     failing = failures(found, needs, fail_on or ())
@@ -222,11 +222,11 @@ def show_live_plan(
     address: str,
     replays: Replays | None = None,
     state: Convergence | None = None,
-    lacks: Sequence[dict[str, Any]] = (),
+    missing: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Print a plan against the live revision, and the state of the processes.
 
-    `lacks`: secrets that they lack, as `missing_secrets.of_revision` returns them.
+    `missing`: secrets that they lack, as `missing_secrets.of_revision` returns them.
     """
     from iogate.cli.revisions import missing_secrets
     from iogate.reconcile import guard
@@ -240,14 +240,14 @@ def show_live_plan(
         "processes": None if state is None else state.to_json(),
         "needs": guard.needed(found.before, found.bundle.revision),
         "drift": [each.to_json() for each in found.drift],
-        "lacks": list(lacks),
+        "missing": list(missing),
     }
     if replays is not None:
         head["replay"] = replays.to_json()
     notes = [f"compared with {against} of {address}"]
     if state is not None and state.total:
         notes.append(f"{state}: {state.describe_late()}" if state.late else str(state))
-    notes += missing_secrets.lines(lacks)
+    notes += missing_secrets.lines(missing)
     _show(session, found.plan, notes, head, "iogate plan", found, replays)
 
 

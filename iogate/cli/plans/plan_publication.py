@@ -104,17 +104,17 @@ async def publish(
         if how.rollback_on_failure:
             undone, rolled_back = await roll_back(store, late, settings, how.wait_s)
     gates = await store.gates.states()
-    lacks = await missing_secrets.of_revision(store, found.settled.revision, found.bundle.programs)
+    missing = await missing_secrets.of_revision(store, found.settled.revision, found.bundle.programs)
     for_programs = session.screen.output is not Output.TEXT  # a large plan takes a while
     session.screen.data(
         how.schema,
-        {**applied.to_json(), "rolledBack": rolled_back, "lacks": lacks} if for_programs else {},
+        {**applied.to_json(), "rolledBack": rolled_back, "missing": missing} if for_programs else {},
         [summarize(applied), describe_convergence(applied)],
     )
     closed = [api for api in applied.plan.ids("add", "api") if api in gates and not gates[api].enabled]
     if closed:
         session.screen.note(f"not enabled yet: iogate enable {' '.join(closed)}")
-    for text in missing_secrets.lines(lacks):
+    for text in missing_secrets.lines(missing):
         session.screen.warn(text)
     if undone:
         session.screen.warn(undone)

@@ -11,9 +11,8 @@ import resource
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -23,8 +22,10 @@ from iogate.cli.apis import credentials
 from iogate.cli.documents.bundle import check_documents
 from iogate.cli.messages import counted
 from iogate.cli.processes import tools
+from iogate.cli.processes.certificate_check import check_certificate
+from iogate.cli.processes.findings import Finding
 from iogate.cli.render import Table
-from iogate.cli.revisions import missing_secrets
+from iogate.cli.revisions import missing_secrets, secret_values
 from iogate.cli.revisions.status_command import describe_refusals
 from iogate.cli.session import NO_STORE, Session, command
 from iogate.errors import InvalidFiles, IogateError, Unreachable
@@ -40,18 +41,6 @@ if TYPE_CHECKING:
 MAX_DRIFT_S = 1.0
 MIN_OPEN_FILES = 4096
 
-Verdict = Literal["ok", "warning", "error"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Result of one check."""
-
-    about: str
-    verdict: Verdict
-    message: str
-    hint: str = ""
-
 
 def register(app: typer.Typer) -> None:
     command(app, "doctor", rich_help_panel=panels.PROCESSES)(doctor)
@@ -65,7 +54,7 @@ async def doctor(session: Session) -> None:
         Unreachable: there is no store, or it is unreachable or unsafe.
     """
     settings = session.settings()
-    findings = [*check_machine(settings)]
+    findings = [*check_machine(settings), *check_certificate(settings)]
     checked: CheckResult | None = None
     try:
         checked = check_documents(settings, purpose="apply")
@@ -214,6 +203,17 @@ def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[F
                 message=f"{name}: {_in_this_shell(lack)}",
                 hint="a gateway started from this shell responds with 503",
             )
+    for api in bundle.revision.apis.values() if bundle is not None else ():
+        try:
+            secret_values.resolve_callback(api)
+        except Unset as error:
+            missing += 1
+            yield Finding(
+                about="secrets",
+                verdict="warning",
+                message=f"{api.id}: callback: {_in_this_shell(error)}",
+                hint="a worker started from this shell sends none of its callbacks",
+            )
     if has_literal(settings.events):
         yield Finding(
             about="secrets",
@@ -354,19 +354,28 @@ async def check_processes(store: Store) -> list[Finding]:
         Finding(
             about="gateways",
             verdict="warning",
-            message=f"{api} responds with 503: {'; '.join(lacks)}",
-            hint="set it in the environment of the gateways",
+            message=f"{api} responds with 503: {'; '.join(missing)}",
+            hint="set it, or write the file, where the gateways run",
         )
-        for api, lacks in missing_secrets.by_api(gateways).items()
+        for api, missing in missing_secrets.by_api(gateways).items()
+    ]
+    found += [
+        Finding(
+            about="workers",
+            verdict="warning",
+            message=f"callbacks of {api} wait, at most 24 hours: {'; '.join(missing)}",
+            hint="set it, or write the file, where the workers run",
+        )
+        for api, missing in missing_secrets.of_callbacks(workers).items()
     ]
     unset, _ = await missing_secrets.by_live_workflow(store, workers)
     found += [
         Finding(
             about="workers",
             verdict="warning",
-            message=f"runs of {workflow} that need it fail: {'; '.join(lacks)}",
+            message=f"runs of {workflow} that need it fail: {'; '.join(missing)}",
             hint="name it in the setting secrets, and set its variable or file where the workers run",
         )
-        for workflow, lacks in unset.items()
+        for workflow, missing in unset.items()
     ]
     return found

@@ -1,8 +1,8 @@
 """Secrets that gateways and workers lack, by the API or workflow that needs them.
 
 Used by `status`, `doctor`, `plan` and `apply`. A gateway announces the secrets that its APIs lack. A worker
-announces the secrets that it has, and why it lacks others of its settings. The definition of a workflow
-declares the secrets that it needs.
+announces the secrets that it has, why it lacks others of its settings, and why it cannot sign the callbacks
+of an API. The definition of a workflow declares the secrets that it needs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from iogate.errors import IogateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from iogate.compiler.revision import Revision
     from iogate.store.maintenance.presence import Process
@@ -26,16 +26,35 @@ UNNAMED = 'the setting "secrets" does not name it'
 
 
 def by_api(gateways: Iterable[Process]) -> dict[str, list[str]]:
-    """Return the missing secrets that gateways announce, by API."""
+    """Return the missing secrets and files that gateways announce, by API."""
     from iogate.store.maintenance.presence import UNSET
 
-    lacks: dict[str, list[str]] = {}
-    for gateway in gateways:
-        for name, text in gateway.detail.items():
-            if name.startswith(UNSET):
-                known = lacks.setdefault(name.removeprefix(UNSET), [])
+    return _announced(gateways, UNSET)
+
+
+def of_callbacks(workers: Iterable[Process]) -> dict[str, list[str]]:
+    """Return the missing secrets of callbacks that workers announce, by API."""
+    from iogate.store.maintenance.presence import CALLBACK
+
+    return _announced(workers, CALLBACK)
+
+
+def of_apis(gateways: Iterable[Process], workers: Iterable[Process]) -> dict[str, list[str]]:
+    """Return the missing secrets and files of gateways, and of callbacks, by API."""
+    missing = by_api(gateways)
+    for api, texts in of_callbacks(workers).items():
+        missing.setdefault(api, []).extend(f"callback: {text}" for text in texts)
+    return missing
+
+
+def _announced(processes: Iterable[Process], prefix: str) -> dict[str, list[str]]:
+    missing: dict[str, list[str]] = {}
+    for process in processes:
+        for name, text in process.detail.items():
+            if name.startswith(prefix):
+                known = missing.setdefault(name.removeprefix(prefix), [])
                 known += [each for each in text.split("; ") if each not in known]
-    return lacks
+    return missing
 
 
 async def of_revision(
@@ -47,10 +66,12 @@ async def of_revision(
     loaded lack.
     """
     gateways, workers = await asyncio.gather(store.presence.list("gateway"), store.presence.list("worker"))
-    apis = _counted_by_api(gateways)
+    apis = _counted(gateways, by_api, "gateways")
+    for name, texts in _counted(workers, lambda each: of_apis((), each), "workers").items():
+        apis.setdefault(name, []).extend(texts)
     workflows = await by_workflow(store, revision, workers, programs)
     return [
-        {"type": type_, "id": name, "lacks": texts}
+        {"type": type_, "id": name, "missing": texts}
         for type_, found, known in (("api", apis, revision.apis), ("workflow", workflows, revision.workflows))
         for name, texts in sorted(found.items())
         if name in known
@@ -59,19 +80,21 @@ async def of_revision(
 
 def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the result of `of_revision` as lines of text."""
-    return [f"{each['type']} {each['id']} lacks {'; '.join(each['lacks'])}" for each in found]
+    return [f"{each['type']} {each['id']}: {'; '.join(each['missing'])}" for each in found]
 
 
-def _counted_by_api(gateways: Sequence[Process]) -> dict[str, list[str]]:
-    """Return `by_api`, each text with the number of gateways if others have the secret."""
+def _counted(
+    processes: Sequence[Process], missing: Callable[[Sequence[Process]], Mapping[str, list[str]]], kind: str
+) -> dict[str, list[str]]:
+    """Return what is missing by API, each text with the number of processes if others have the secret."""
     holders: dict[str, Counter[str]] = {}
-    for gateway in gateways:
-        for api, texts in by_api([gateway]).items():
+    for process in processes:
+        for api, texts in missing([process]).items():
             holders.setdefault(api, Counter()).update(texts)
-    count = len(gateways)
+    count = len(processes)
     return {
         api: [
-            text + (f" on {number} of {count} gateways" if number < count else "")
+            text + (f" on {number} of {count} {kind}" if number < count else "")
             for text, number in texts.items()
         ]
         for api, texts in holders.items()
@@ -94,11 +117,11 @@ async def by_workflow(
     declared = await asyncio.gather(
         *(_declared(store, revision.workflows[name].program, programs or {}) for name in names)
     )
-    lacks = {
+    missing = {
         name: [text for secret in secrets for text in _missing(secret, announcing)]
         for name, secrets in zip(names, declared, strict=True)
     }
-    return {name: texts for name, texts in lacks.items() if texts}
+    return {name: texts for name, texts in missing.items() if texts}
 
 
 async def by_live_workflow(

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iogate.cli.render import Table
@@ -17,7 +18,7 @@ from iogate.errors import IogateError
 
 if TYPE_CHECKING:
     from iogate.auth.model import StoredAuth
-    from iogate.compiler.revision import Revision
+    from iogate.compiler.revision import Api, Revision
     from iogate.settings import Settings
     from iogate.store.maintenance.presence import Process
     from iogate.store.store import Store
@@ -108,12 +109,16 @@ async def users_of_live(
 
 def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[str]]:
     """Return the users of each source of a secret: APIs, event senders, workflows and sinks."""
+    from iogate.auth.model import source_of
+    from iogate.compiler.revision import Callback
     from iogate.settings.events import senders
 
     found: dict[str, list[str]] = {}
     for api in revision.apis.values() if revision is not None else ():
         for source, role in _of_auth(api.auth):
             found.setdefault(source, []).append(f"{api.id} {role}")
+        if isinstance(api.callback, Callback):
+            found.setdefault(source_of(api.callback.secret), []).append(f"{api.id} callback")
     accepted = senders(settings.events)
     for source, role in () if accepted is None else _of_auth(accepted):
         found.setdefault(source, []).append(f"events {role}")
@@ -124,6 +129,17 @@ def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[st
             if isinstance(value, Mapping):
                 found.setdefault(_written(value), []).append(f"sink {sink} {name}")
     return {source: sorted(set(names)) for source, names in found.items()}
+
+
+def resolve_callback(api: Api) -> None:
+    """Resolve the secret of the callback of an API here, if it has one. Raises Unset if it is missing."""
+    from iogate.auth.model import source_of
+    from iogate.compiler.revision import Callback
+    from iogate.security.secrets import resolve
+
+    if isinstance(api.callback, Callback):
+        kind, _, value = source_of(api.callback.secret).partition(" ")
+        resolve("env" if kind == "env" else "file", value, root=Path.cwd())
 
 
 def _of_auth(auth: StoredAuth) -> Iterator[tuple[str, str]]:

@@ -51,7 +51,7 @@ async def status(
         drained_s = await store.drains.left_s()
         schedules = await store.schedules.upcoming(everywhere=True)
         refused = await store.refusals.counts()
-        unset, started = await missing_secrets.by_live_workflow(store, workers)
+        of_workflows, started = await missing_secrets.by_live_workflow(store, workers)
         left = await store.gates.held_of_deleted()
         found = lives.live.get(settings.project)
         invalid = lives.invalid.get(settings.project)
@@ -60,7 +60,7 @@ async def status(
     states = {name: compare(observed, number, name) for name, (number, _) in sorted(lives.live.items())}
     state = states.get(settings.project)
     gone = {each.process.id for each in observed if each.connected is False}
-    lacks = missing_secrets.by_api(gateways)
+    missing = missing_secrets.of_apis(gateways, workers)
     known = secret_values.compare([each for each in (*gateways, *workers) if each.id not in gone], users)
     apis = [
         {
@@ -68,7 +68,7 @@ async def status(
             "project": gate.project,
             **gate_json(gate),
             "overridden": gate.override is not None,
-            "unset": [*lacks.get(gate.api, []), *unset.get(started.get(gate.api, ""), [])],
+            "missing": [*missing.get(gate.api, []), *of_workflows.get(started.get(gate.api, ""), [])],
         }
         for gate in gates.values()
     ]
@@ -98,9 +98,9 @@ async def status(
             {
                 "workflow": name,
                 "apis": [api for api, started_by in started.items() if started_by == name],
-                "unset": texts,
+                "missing": texts,
             }
-            for name, texts in unset.items()
+            for name, texts in of_workflows.items()
         ],
         "schedules": workflow_commands.schedules_json(schedules.values()),
         "secrets": secret_values.to_json(known),
@@ -121,13 +121,13 @@ def describe_refusals(refused: Mapping[str, int]) -> str:
 
 
 def _process_json(process: Process, *, gone: bool) -> dict[str, Any]:
-    from iogate.store.maintenance.presence import SECRETS, UNSET
+    from iogate.store.maintenance.presence import CALLBACK, SECRETS, UNSET
     from iogate.store.runs.presentation import rfc3339
 
     detail = {
         name: value
         for name, value in process.detail.items()
-        if name != SECRETS and not name.startswith(UNSET)
+        if name != SECRETS and not name.startswith((UNSET, CALLBACK))
     }
     return {
         "id": process.id,
@@ -185,7 +185,7 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
         parts += ["", Table(columns=("project", "revision", "apis", "loaded by"), rows=rows_)]
     if value["apis"]:
         columns, rows = with_overrides(
-            (*(("project",) if several else ()), "api", "state", "queued", "running", "lacks"),
+            (*(("project",) if several else ()), "api", "state", "queued", "running"),
             [
                 (
                     *((api["project"],) if several else ()),
@@ -193,7 +193,6 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
                     state_text(api),
                     api["queued"],
                     api["running"],
-                    "; ".join(api["unset"]) or None,
                 )
                 for api in value["apis"]
             ],
@@ -201,9 +200,15 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
         )
         table = Table(columns=columns, rows=rows, numbers=frozenset({"queued", "running"}))
         parts += ["", table]
-    alone = [(each["workflow"], "; ".join(each["unset"])) for each in value["workflows"] if not each["apis"]]
-    if alone:
-        parts += ["", Table(columns=("workflow", "lacks"), rows=alone)]
+    missing = [(api["api"], each) for api in value["apis"] for each in api["missing"]]
+    missing += [
+        (each["workflow"], text)
+        for each in value["workflows"]
+        if not each["apis"]
+        for text in each["missing"]
+    ]
+    if missing:
+        parts += ["", Table(columns=("needed by", "missing"), rows=missing)]
     if value["schedules"]:
         parts += ["", workflow_commands.schedule_table(value["schedules"])]
     rows = [

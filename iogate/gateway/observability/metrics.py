@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -17,6 +17,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
+
+_Number = TypeVar("_Number", int, float)
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
 """The server adds the charset."""
@@ -78,20 +80,26 @@ class Snapshot(msgspec.Struct, kw_only=True):
     streams: int = 0
     revision: int | None = None
     """The oldest revision that one of the processes uses."""
+    certificate_expiry_s: float | None = None
+    """Unix time at which the first certificate of one of the processes expires; None without TLS."""
 
     def add(self, other: Snapshot) -> None:
-        """Add up counters and gauges, and keep the older revision."""
+        """Add up counters and gauges, and keep the older revision and the earlier expiry."""
         for api, counts in other.apis.items():
             self.apis.setdefault(api, Counts()).add(counts)
         self.events.add(other.events)
         self.processes += other.processes
         self.streams += other.streams
-        revisions = [each for each in (self.revision, other.revision) if each is not None]
-        self.revision = min(revisions, default=None)
+        self.revision = _least(self.revision, other.revision)
+        self.certificate_expiry_s = _least(self.certificate_expiry_s, other.certificate_expiry_s)
 
     def counters(self) -> Snapshot:
         """Return the counters, which remain after a process has ended; gauges do not."""
         return Snapshot(apis=self.apis, events=self.events)
+
+
+def _least(one: _Number | None, other: _Number | None) -> _Number | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _add(into: dict[str, int], other: Mapping[str, int]) -> None:
@@ -153,6 +161,12 @@ class _Scrape(Collector):
         if processes.revision is not None:
             yield GaugeMetricFamily(
                 "iogate_revision", "Number of the oldest revision that a process uses", processes.revision
+            )
+        if processes.certificate_expiry_s is not None:
+            yield GaugeMetricFamily(
+                "iogate_tls_certificate_expiry_timestamp_seconds",
+                "Unix time at which the first certificate of the gateway's TLS expires",
+                processes.certificate_expiry_s,
             )
         yield GaugeMetricFamily("iogate_gateways", "Gateway processes of this port", processes.processes)
         yield GaugeMetricFamily("iogate_streams", "Event streams that are open", processes.streams)

@@ -26,6 +26,8 @@ GATEWAY: Final = "gateway"
 WORKER: Final = "worker"
 UNSET: Final = "unset:"
 """Prefix of a detail: reason why a gateway lacks a secret of an API, or a worker one of its settings."""
+CALLBACK: Final = "callback:"
+"""Prefix of a detail of a worker: reason why it cannot sign the callbacks of an API."""
 SECRETS: Final = "secrets"
 """Detail of a worker: names of its secrets, one per line."""
 
