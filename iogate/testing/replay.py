@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from iogate.auth.model import SignatureAuth, alternatives
+from iogate.auth.signatures import scheme_of
 from iogate.errors import NotFound, for_operators, same_type
 from iogate.gateway.calls import call_keys
 from iogate.gateway.calls.routes import Route, Shared
@@ -136,8 +138,22 @@ def input_of(api: Api, sent: Sent, root: Path) -> Any:
     value = content.value(content.sent(route, request), route.schema)
     if route.keys is not None and call_keys.header_key(route.idempotency_header, request) is None:
         keys = tuple(text_at(value, pointer) for pointer in route.pointers)
-        call_keys.other_key(route.keys, Input(json=b"", fingerprint="", keys=keys), None)
+        call_keys.other_key(route.keys, Input(json=b"", fingerprint="", keys=keys), _delivery(api, value))
     return value
+
+
+def _delivery(api: Api, value: Any) -> str | None:
+    """Return the id of the delivery that the sender of a signature would give; None without one."""
+    body = value["body"] if api.input_from == "request" else value
+    for form in alternatives(api.auth):
+        if isinstance(form, SignatureAuth):
+            scheme = scheme_of(form)
+            if any(each.id for each in scheme.formats):
+                return "debug case"
+            found = body.get(scheme.delivery) if isinstance(body, dict) and scheme.delivery else None
+            if isinstance(found, str) and found:
+                return found
+    return None
 
 
 def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:

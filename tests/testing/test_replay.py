@@ -21,6 +21,16 @@ methods:
     verbs: [GET, POST]
     input: {schema: {type: object, required: [n], properties: {n: {type: integer}}}}
     limits: {body: 1KiB}
+  keyed:
+    workflow: t/echo
+    idempotency: {required: true}
+  placed:
+    workflow: t/echo
+    idempotency: {pointer: /id, required: true}
+  signed:
+    workflow: t/echo
+    auth: {signature: {scheme: github, secret: {env: HOOK}}}
+    idempotency: {required: true}
 """
 WORKFLOW = """
 document: {dsl: 1.0.3, namespace: t, name: echo, version: 1.0.0}
@@ -38,8 +48,8 @@ def harness(tmp_path: Path) -> Harness:
     return Harness.load(tmp_path)
 
 
-async def run(harness: Harness, **case: Any) -> Replayed:
-    return await replay(harness, "t/echo", DebugCase.model_validate({"name": "case", **case}))
+async def run(harness: Harness, api: str = "t/echo", **case: Any) -> Replayed:
+    return await replay(harness, api, DebugCase.model_validate({"name": "case", **case}))
 
 
 async def test_a_passing_case_has_no_failures(harness: Harness) -> None:
@@ -83,7 +93,7 @@ async def test_a_refusal_equals_that_of_the_gateway(
 
 
 async def test_an_unknown_api_is_named(harness: Harness) -> None:
-    with pytest.raises(NotFound, match=r"^no API t/x; there are: t/echo$"):
+    with pytest.raises(NotFound, match=r"^no API t/x; there are: t/echo, t/keyed, t/placed, t/signed$"):
         await replay(harness, "t/x", DebugCase.model_validate({"name": "case"}))
 
 
@@ -117,3 +127,20 @@ def test_objects_match_by_given_keys_and_other_values_exactly(
 def test_a_long_value_is_cut_in_a_message() -> None:
     (said,) = differences(1, "x" * 1000)
     assert len(said) < 160
+
+
+@pytest.mark.parametrize(
+    ("api", "case", "http", "message"),
+    [
+        ("t/keyed", {}, 400, "The header Idempotency-Key must have the idempotency key of the call"),
+        ("t/keyed", {"headers": {"idempotency-key": "k"}}, 202, ""),
+        ("t/placed", {}, 400, "The input at /id must have the idempotency key of the call"),
+        ("t/placed", {"body": {"id": "k"}}, 202, ""),
+        ("t/signed", {}, 202, ""),
+    ],
+)
+async def test_a_call_without_the_required_key_is_refused(
+    harness: Harness, api: str, case: dict[str, Any], http: int, message: str
+) -> None:
+    replayed = await run(harness, api, **{"body": {"n": 1}, **case}, expect={"http": http})
+    assert (replayed.http, replayed.message, replayed.failures) == (http, message, ())

@@ -75,13 +75,20 @@ class Result:
     """Members `uid`, `status`, `output`, `error`, `tasks`; empty without a run."""
     failures: tuple[str, ...] = ()
     took_s: float = 0.0
+    skipped: str = ""
+    """Why the case was not replayed; empty if it was."""
+
+    @property
+    def verdict(self) -> str:
+        return "skipped" if self.skipped else "failed" if self.failures else "passed"
 
     def to_json(self) -> dict[str, Any]:
         expect = self.case.stored.expect
         return {
             "api": self.case.id,
             "name": self.case.stored.name,
-            "passed": not self.failures,
+            "passed": None if self.skipped else not self.failures,
+            "skipped": self.skipped or None,
             "http": self.http,
             "message": self.message or None,
             "uid": self.run.get("uid"),
@@ -171,12 +178,14 @@ def report_results(screen: Screen, schema: str, results: list[Result]) -> None:
     Raises ExpectationFailed if a case failed.
     """
     failed = [each for each in results if each.failures]
+    skipped = [each for each in results if each.skipped]
+    passed = len(results) - len(failed) - len(skipped)
     table = Table(
         columns=("case", "verdict", "expect", "got", "took"),
         rows=[
             (
                 each.case.label,
-                "failed" if each.failures else "passed",
+                each.verdict,
                 _expected(each.case),
                 _got(each),
                 f"{each.took_s:.2f}s",
@@ -190,8 +199,9 @@ def report_results(screen: Screen, schema: str, results: list[Result]) -> None:
     screen.data(
         schema,
         {
-            "passed": len(results) - len(failed),
+            "passed": passed,
             "failed": len(failed),
+            "skipped": len(skipped),
             "cases": [each.to_json() for each in results],
         },
         [table, *failures],
@@ -199,7 +209,8 @@ def report_results(screen: Screen, schema: str, results: list[Result]) -> None:
     )
     if failed:
         raise ExpectationFailed(f"{counted(len(failed), 'case')} of {len(results)} failed")
-    screen.note(f"{counted(len(results), 'case')} passed", style="green")
+    without = f", {len(skipped)} skipped" if skipped else ""
+    screen.note(f"{counted(passed, 'case')} passed{without}", style="green" if passed else "yellow")
 
 
 def _junit(title: str, results: Sequence[Result]) -> str:
@@ -219,6 +230,7 @@ def _junit(title: str, results: Sequence[Result]) -> str:
                     file=each.case.file,
                     failures=[_redacted(failure) for failure in each.failures],
                     kind="ExpectationFailed",
+                    advice=each.skipped,
                 )
                 for each in group
             ],
@@ -249,6 +261,8 @@ def _expected(case: Case) -> str:
 
 
 def _got(result: Result) -> str:
+    if result.skipped:
+        return result.skipped
     http = "" if result.http is None else str(result.http)
     if not result.run:
         return _joined([http, result.message]) or "-"

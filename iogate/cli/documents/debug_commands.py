@@ -5,9 +5,8 @@ Both use the comparison of `iogate.testing`.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,27 +15,19 @@ from urllib.parse import urlsplit
 import typer
 
 from iogate.cli import completion, panels
-from iogate.cli.apis.api_commands import add_credentials, live_gateway_url, sign_jwt
-from iogate.cli.apis.signing import Outgoing
+from iogate.cli.apis.api_commands import live_gateway_url, sign_jwt
 from iogate.cli.documents import cases
 from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.documents.cases import ApiCase, Case, Result
 from iogate.cli.options import HeaderOption, JwtKeyOption, parse_pair, parse_seconds
-from iogate.cli.render import Output, Screen, prints_to_stderr, write_stderr
-from iogate.cli.runs.run_display import LiveDisplay
+from iogate.cli.render import Output, prints_to_stderr, write_stderr
 from iogate.cli.session import Session, command
-from iogate.errors import IogateError, Misused, Refused, Unreachable
+from iogate.errors import IogateError, Misused, Unreachable
 from iogate.settings.urls import is_loopback, own_certificate
-from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
-    from iogate.documents.api import DebugCase
-    from iogate.effects.gateway_client import GatewayClient, Response
     from iogate.settings import Settings
     from iogate.testing import Harness, Outcome
-
-DISPLAY_POLL_S = 0.3
-LONG_POLL_S = 20.0
 
 
 def register(app: typer.Typer) -> None:
@@ -60,14 +51,20 @@ async def debug(
     limit: Annotated[
         str, typer.Option("--timeout", metavar="TIME", help="Longest time to wait for a run.")
     ] = "5m",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave a run that has not ended then, instead of cancelling it.")
+    ] = False,
 ) -> None:
     """Replay an API's debug cases against the running gateway, and compare each result with its `expect`.
+
+    Cases with `events` are skipped, unless `--name` chooses them.
 
     Raises:
         Misused, InvalidFiles, NotFound: the options, files or cases are wrong.
         Refused, Unreachable: the API is disabled, or the gateway does not respond.
         ExpectationFailed: a case failed.
     """
+    from iogate.cli.documents.live_replay import NOT_SENT, LiveReplay
     from iogate.compiler.schedules import PREFIX
     from iogate.effects.gateway_client import GatewayClient
 
@@ -92,9 +89,18 @@ async def debug(
     given = dict(parse_pair(each, "--header", ":") for each in header or ())
     if jwt_key is not None:
         given |= sign_jwt(chosen[0].api, jwt_key)
+    programs = checked.bundle.programs if checked.bundle is not None else {}
     write_stderr(f"gateway: {url}", style="bright_black")
     async with GatewayClient(url, certificate=own_certificate(settings)) as client:
-        results = [await _replay_live(session.screen, client, url, case, given, timeout_s) for case in chosen]
+        live = LiveReplay(
+            session.screen, client, url, given=given, timeout=(timeout_s, limit), keep=keep, programs=programs
+        )
+        results = [
+            Result(case=case, skipped=NOT_SENT)
+            if case.stored.events and not name
+            else await live.replay(case)
+            for case in chosen
+        ]
     cases.report_results(session.screen, "debug", results)
 
 
@@ -174,103 +180,3 @@ def _outcome_json(outcome: Outcome | None) -> Mapping[str, Any]:
     if outcome is None:
         return {}
     return {"status": outcome.status, "output": outcome.output, "error": outcome.error}
-
-
-async def _replay_live(
-    screen: Screen,
-    client: GatewayClient,
-    url: str,
-    case: ApiCase,
-    given: Mapping[str, str],
-    timeout_s: float,
-) -> Result:
-    """Send one case and wait for its run."""
-    from iogate.testing import Outcome, failures, request_of
-
-    started = time.monotonic()
-    sent = request_of(case.stored, case.api, root=Path.cwd())
-    path = f"/v1/api/{case.api.id}/async" + (f"?{sent.query}" if sent.query else "")
-    outgoing = Outgoing(
-        verb=sent.verb, path=path, body=sent.body or b"", url=url, headers={**given, **sent.headers}
-    )
-    headers = add_credentials(case.api, outgoing)
-    response = await client.request(sent.verb, path, headers=headers, body=sent.body)
-    content = _content(response)
-    error = content.get("error") or {}
-    wanted = case.stored.expect.http if case.stored.expect is not None else None
-    if error.get("code") == "requestError.notEnabled" and wanted != response.status:
-        raise Refused(
-            f"{case.api.id} is disabled on the gateway",
-            hint=f'use "iogate enable {case.api.id}", or replay it offline: "iogate test {case.api.id}"',
-        )
-    run: Mapping[str, Any] = {}
-    outcome: Outcome | None = None
-    if response.status == 202:
-        location = response.headers.get("Location") or f"/v1/runs/{content['uid']}"
-        run = await _wait_for_end(screen, client, location, headers, case, timeout_s)
-        outcome = Outcome(
-            uid=run["uid"],
-            status=run["status"],
-            output=run.get("output"),
-            error=run.get("error"),
-            notes=(),
-            calls=(),
-            waiting_for=None,
-            elapsed_s=time.monotonic() - started,
-        )
-    return Result(
-        case=case,
-        http=response.status,
-        message=str(error.get("message", "")),
-        run=run,
-        failures=_with_note_on_mocks(
-            case.stored, failures(case.stored, response.status, str(error.get("message", "")), outcome)
-        ),
-        took_s=time.monotonic() - started,
-    )
-
-
-def _with_note_on_mocks(case: DebugCase, found: Sequence[str]) -> tuple[str, ...]:
-    """Return the differences, and a note that mocks have no effect on a live gateway."""
-    unsent = [name for name in ("mocks", "events") if getattr(case, name)]
-    if not found or not unsent:
-        return tuple(found)
-    return (*found, f'not used here: its {" and its ".join(unsent)}, which are for "iogate test" only')
-
-
-async def _wait_for_end(
-    screen: Screen,
-    client: GatewayClient,
-    location: str,
-    headers: Mapping[str, str],
-    case: ApiCase,
-    timeout_s: float,
-) -> Mapping[str, Any]:
-    """Wait until the run ends or the timeout passes; show its tasks live and return its last state."""
-    deadline = time.monotonic() + timeout_s
-    credentials = {"token", "user", "password", "authorization"}
-    known = {name: value for name, value in headers.items() if name.lower() in credentials}
-    with LiveDisplay(screen) as watching:
-        while True:
-            left_s = deadline - time.monotonic()
-            wait_s = 0 if watching.active else max(0, int(min(left_s, LONG_POLL_S)))
-            mark = "&" if "?" in location else "?"
-            response = await client.request("GET", f"{location}{mark}wait={wait_s}", headers=known)
-            run = _content(response)
-            if "status" not in run:
-                raise Unreachable(f"{case.label}: the run cannot be read: {run.get('error')}")
-            watching.show(run, f"{case.label}  ")
-            if run["status"] in ENDED or left_s <= 0:
-                return run
-            if watching.active or wait_s == 0:
-                await asyncio.sleep(DISPLAY_POLL_S)
-
-
-def _content(response: Response) -> dict[str, Any]:
-    try:
-        content = response.json()["response"]
-    except (ValueError, KeyError, TypeError):
-        content = None
-    if not isinstance(content, dict):
-        raise Unreachable(f"unexpected response with status {response.status}: is this an iogate gateway?")
-    return content

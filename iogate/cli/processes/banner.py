@@ -137,7 +137,7 @@ def curl_line(row: Row, url: str) -> str | None:
     None without an example call, or if the command would contain a secret in clear text.
     """
     example = row.example
-    headers = None if row.credentials is None else _headers(row.credentials)
+    headers = None if row.credentials is None else credential_options(row.credentials)
     if headers is None or example is None:
         return None
     address = url.removeprefix("http://") + row.path
@@ -154,7 +154,7 @@ def curl_line(row: Row, url: str) -> str | None:
     return call if row.enabled else f"iogate enable {row.api} && {call}"
 
 
-def _headers(auth: Auth[Secret]) -> str | None:
+def credential_options(auth: Auth[Secret]) -> str | None:
     """Return curl options that read each secret from its source; None if that is impossible."""
     for attempt in credentials.candidates(auth):
         options = [_option(name, value) for name, value in attempt.items()]
