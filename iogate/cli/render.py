@@ -257,22 +257,32 @@ def _rich_table(table: Table, screen: Console) -> object | None:
 def _record_lines(table: Table, width: int) -> Iterator[str]:
     """Yield the lines of a table with one block per row, for a terminal that is too narrow.
 
-    Lines end between words. A word that is longer than a line stays in one piece, so that it can be copied.
+    Numbers of neighbouring columns share a line. Lines end between words. A word that is longer than a line
+    stays in one piece, so that it can be copied.
     """
     labels = [column.upper() for column in table.columns]
     margin = max(map(len, labels)) + 2
     for number, row in enumerate(table.rows):
         if number:
             yield ""
-        for label, value in zip(labels, row, strict=True):
+        counts: list[str] = []
+        for column, label, value in zip(table.columns, labels, row, strict=True):
             cell = _cell(value)
             if cell in {"", "-"}:
                 continue
+            if column in table.numbers:
+                counts.append(f"{label:<{margin}}{cell}" if not counts else f"{label} {cell}")
+                continue
+            if counts:
+                yield "  ".join(counts)
+                counts = []
             first, *rest = textwrap.wrap(
                 cell, max(width - margin, MIN_PROSE_WIDTH), break_long_words=False, break_on_hyphens=False
             ) or [""]
             yield f"{label:<{margin}}{first}"
             yield from (f"{'':<{margin}}{line}" for line in rest)
+        if counts:
+            yield "  ".join(counts)
 
 
 def _cell(value: object) -> str:

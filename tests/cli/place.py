@@ -51,6 +51,7 @@ methods:
   lacking:
     workflow: shop/buy
     auth: {token: {env: NOBODY_SETS_THIS}}
+    callback: {url: "https://hooks.example.com/lacking", secret: {env: NOBODY_SIGNS_WITH_THIS}}
     enabled: true
     timeout: 1m
   fail:

@@ -211,7 +211,7 @@ def test_a_child_is_distinguished_from_its_parent(live: Cli, shop: Place) -> Non
     assert (child["parent"], child["workflow"], child["api"]) == (parent, "shop/sleep:1.0.0", "shop/nested")
     until(lambda: live("runs", "show", parent, "-o", "json").json["children"] == [child["uid"]])
     text = live("runs", "show", parent).out
-    assert text.startswith(f"{parent}  waiting  waits for child at /do/0/inner\n")
+    assert text.startswith(f"{parent}  waiting  waits for a child run at /do/0/inner\n")
     assert f"\nchildren   {child['uid']}\n" in text
     assert f"\nparent     {parent}\n" in live("runs", "show", child["uid"]).out
     heading, *rows = live("runs", "list", "--api", "shop/nested").out.splitlines()
@@ -465,25 +465,33 @@ def test_status_names_missing_secrets_of_an_api(live: Cli) -> None:
     assert {"revision", "runs", "queue", "apis", "gateways", "workers"} <= set(found)
     assert set(found["queue"]) == {"depth", "oldestS"}
     assert len(found["gateways"]) == len(found["workers"]) == 1
-    lacking = {api["api"]: api["unset"] for api in found["apis"] if api["unset"]}
-    assert lacking == {"shop/lacking": ["environment variable NOBODY_SETS_THIS is not set"]}
+    lacking = {api["api"]: api["missing"] for api in found["apis"] if api["missing"]}
+    assert lacking == {
+        "shop/lacking": [
+            "environment variable NOBODY_SETS_THIS is not set",
+            "callback: environment variable NOBODY_SIGNS_WITH_THIS is not set",
+        ]
+    }
     reason = "secret nobody_has: environment variable NOBODY_HAS_THIS is not set"
-    assert found["workflows"] == [{"workflow": "shop/secretive:1.0.0", "apis": [], "unset": [reason]}]
-    assert not {"secrets", "unset"} & {name.partition(":")[0] for name in found["workers"][0]}
+    assert found["workflows"] == [{"workflow": "shop/secretive:1.0.0", "apis": [], "missing": [reason]}]
+    assert not {"secrets", "unset", "callback"} & {name.partition(":")[0] for name in found["workers"][0]}
     text = live("status").out
     assert "NOBODY_SETS_THIS" in text
     assert reason in text
 
 
 def test_plan_and_apply_name_missing_secrets(live: Cli) -> None:
-    of_api = "api shop/lacking lacks environment variable NOBODY_SETS_THIS is not set"
+    of_api = (
+        "api shop/lacking: environment variable NOBODY_SETS_THIS is not set; "
+        "callback: environment variable NOBODY_SIGNS_WITH_THIS is not set"
+    )
     reason = "secret nobody_has: environment variable NOBODY_HAS_THIS is not set"
-    of_workflow = f"workflow shop/secretive:1.0.0 lacks {reason}"
+    of_workflow = f"workflow shop/secretive:1.0.0: {reason}"
     noted = live("plan").err.splitlines()
     assert {of_api, of_workflow} <= set(noted)
     told = live("apply").err.splitlines()
     assert {f"warning: {of_api}", f"warning: {of_workflow}"} <= set(told)
-    assert [(each["type"], each["id"]) for each in live("plan", "-o", "json").json["lacks"]] == [
+    assert [(each["type"], each["id"]) for each in live("plan", "-o", "json").json["missing"]] == [
         ("api", "shop/lacking"),
         ("workflow", "shop/secretive:1.0.0"),
     ]
@@ -496,7 +504,12 @@ def test_doctor_finds_problems(live: Cli) -> None:
     about_store = [each["message"] for each in findings if each["about"] == "store"]
     assert any(message.endswith(f", {binaries.choose()}") for message in about_store), "by its own version"
     assert any("shop/lacking" in each["message"] for each in findings if each["about"] == "secrets")
-    assert any("secret nobody_has" in each["message"] for each in findings if each["about"] == "workers")
+    of_workers = [each["message"] for each in findings if each["about"] == "workers"]
+    assert any("secret nobody_has" in each for each in of_workers)
+    unset = "environment variable NOBODY_SIGNS_WITH_THIS is not set"
+    assert f"callbacks of shop/lacking wait, at most 24 hours: {unset}" in of_workers
+    of_shell = [each["message"] for each in findings if each["about"] == "secrets"]
+    assert f"shop/lacking: callback: {unset} in this shell" in of_shell
 
 
 def test_the_store_has_one_spelling(live: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,7 +553,8 @@ def test_workflows_are_listed_and_shown(live: Cli) -> None:
 
 
 def test_debug_shows_each_result_beside_its_expect(live: Cli) -> None:
-    ran = live("debug", "shop/buy", "-o", "json", code=9)
+    names = ("--name", "one", "--name", "wrong on purpose")
+    ran = live("debug", "shop/buy", *names, "-o", "json", code=9)
     assert ran.err.startswith("gateway: http://127.0.0.1:")
     first, second = ran.json["cases"]
     assert (first["name"], first["passed"], first["http"], first["status"]) == ("one", True, 202, "completed")
@@ -566,7 +580,7 @@ def test_debug_sends_headers_given_by_hand_instead_of_credentials(live: Cli) -> 
 def test_debug_of_a_disabled_api_names_test(live: Cli) -> None:
     live("disable", "shop/buy")
     ran = live("debug", "shop/buy", code=4)
-    assert ran.err.splitlines()[1:] == [
+    assert ran.err.splitlines()[2:] == [
         "iogate: shop/buy is disabled on the gateway",
         '  use "iogate enable shop/buy", or replay it offline: "iogate test shop/buy"',
     ]

@@ -232,6 +232,24 @@ def test_no_id_is_broken_over_lines_however_narrow_the_terminal(
     assert at in text
 
 
+def test_numbers_share_a_line_of_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = narrow_terminal(monkeypatch, 40)
+    row = ("orders/place", "enabled", 3, 1, "shop/place-an-order:1.0.0")
+    Screen().show(
+        Table(
+            columns=("api", "state", "queued", "running", "workflow"),
+            rows=[row],
+            numbers=frozenset({"queued", "running"}),
+        )
+    )
+    assert terminal.getvalue().splitlines() == [
+        "API       orders/place",
+        "STATE     enabled",
+        "QUEUED    3  RUNNING 1",
+        "WORKFLOW  shop/place-an-order:1.0.0",
+    ]
+
+
 @pytest.mark.parametrize("columns", [100, 60, 40])
 def test_no_line_of_a_table_is_left_to_the_terminal_to_break(
     monkeypatch: pytest.MonkeyPatch, columns: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -148,6 +149,12 @@ def test_a_schedule_is_listed_disabled_enabled_and_run(project: Cli) -> None:
     found = project("schedule", "list", "-o", "json").json["schedules"][0]["disabled"]
     assert (found["reason"], "@" in found["author"], found["until"] > found["since"]) == ("audit", True, True)
     assert ": audit" in project("schedule", "list").out
+    (row,) = project("schedule", "list", "-o", "json").json["schedules"]
+    assert row["nextTicks"][0] > found["until"], "ticks until then start no runs"
+    project("schedule", "disable", "shop/report")
+    assert project("schedule", "list", "-o", "json").json["schedules"][0]["nextTicks"] == []
+    assert re.search(r"  disabled by \S+  -  ", project("schedule", "list").out)
+    project("schedule", "disable", "shop/report", "--ttl", "2h", "--reason", "audit")
     assert project("workflow", "list", "-o", "json").json["workflows"][0]["schedule"]["disabled"] is True
     assert "disabled" in project("workflow", "list").out
     (uid,) = project("schedule", "run", "shop/report", "-o", "json").json["runs"].values()

@@ -81,6 +81,9 @@ async def test_a_thousand_concurrent_calls_of_one_key_make_one_run(each_store: S
     assert len({outcome.uid for outcome in accepted}) == 1
     assert sum(not outcome.coalesced for outcome in accepted) == 1
     assert (await each_store.runs.counts())["pending"] == 1
+    view = await each_store.runs.show(accepted[0].uid)
+    assert view is not None
+    assert view.merged == 199
     again = await intakes[0].accept(calls[7])
     assert again == Accepted(uid=accepted[0].uid, replayed=True)
 
@@ -117,6 +120,38 @@ async def test_a_run_that_waits_behind_others_takes_calls_until_a_worker_has_it(
     assert (await called(each_store, b"2", rules(), limited)).uid == first.uid
     assert await state_of(each_store, first.uid) == "backlog"
     assert busy.uid != first.uid
+
+
+async def test_an_idempotency_key_is_looked_up_before_a_call_is_coalesced(each_store: Store) -> None:
+    await publish(each_store)
+
+    async def send(body: bytes, key: str, print_: str = "p") -> Accepted | Refusal:
+        intake = each_store.intake()
+        return await intake.accept(
+            request(intake, input=body, traffic=rules(), idempotency_key=key, fingerprint=print_)
+        )
+
+    first = await send(b"1", "one")
+    assert isinstance(first, Accepted)
+    uid = first.uid
+    assert await send(b"2", "two") == Accepted(uid=uid, coalesced=True)
+    assert await send(b"1", "one") == Accepted(uid=uid, replayed=True)
+    other = await send(b"3", "two", "q")
+    assert isinstance(other, Refusal)
+    assert other.reason == "mismatch"
+    view = await each_store.runs.show(uid)
+    assert view is not None
+    assert (view.input, view.merged) == (b"2", 1), "a repeated call brings its input not back"
+    (claim,) = await end_windows(each_store)
+    assert await send(b"2", "two") == Accepted(uid=uid, replayed=True), "also once the run has started"
+    await each_store.leases.commit([commit(claim)])
+    assert await send(b"1", "one") == Accepted(uid=uid, replayed=True), "and after its end"
+    view = await each_store.runs.show(uid)
+    assert view is not None
+    assert (view.status, view.merged) == ("completed", 1)
+    new = await send(b"4", "three")
+    assert isinstance(new, Accepted)
+    assert new.uid != uid
 
 
 @pytest.mark.parametrize("how", ["cancel", "suspend", "audit"])

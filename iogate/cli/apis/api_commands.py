@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 import typer
 
 from iogate.cli import completion, panels
-from iogate.cli.apis import credentials, jwt_tokens, signing
+from iogate.cli.apis import contract, credentials, jwt_tokens, signing
 from iogate.cli.apis.gate_display import gate_json, state_text, switch_json, with_overrides
 from iogate.cli.apis.signing import Outgoing
 from iogate.cli.live_revision import live_revision
@@ -94,12 +94,7 @@ async def show(session: Session, api: ApiArgument) -> None:
         "switched": None if gate is None or gate.switched is None else switch_json(gate.switched),
         **api_details_json(known),
     }
-    lines = [
-        f"{name:<12} {each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)}"
-        for name, each in value.items()
-        if each not in (None, "", [], {})
-    ]
-    session.screen.data("api.show", value, ["\n".join(lines)])
+    session.screen.data("api.show", value, contract.lines(value))
 
 
 @command(group, "call")
@@ -354,4 +349,5 @@ def api_details_json(api: Api) -> dict[str, Any]:
         "metadata": api.metadata,
         "source": api.source,
         "program": api.program,
+        "document": contract.document(api),
     }

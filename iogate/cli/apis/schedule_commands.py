@@ -94,12 +94,18 @@ async def _row(store: Store, name: str, each: Upcoming, state: ScheduleState) ->
 
 
 def _next_ticks(each: Upcoming, state: ScheduleState) -> list[int]:
-    """Return the times of the next ticks; empty if the schedule is disabled, or follows a run or events."""
-    if each.next_ms is None or (each.schedule.chained and state.pause is not None):
+    """Return the times of the next ticks that start runs; empty if they follow a run or events.
+
+    A disabled schedule has none, or those after the time at which it is enabled again.
+    """
+    pause = state.pause
+    if each.next_ms is None or (pause is not None and (each.schedule.chained or pause.until_ms is None)):
         return []
     if each.schedule.chained:
         return [each.next_ms]
     moments = [each.next_ms]
+    if pause is not None and pause.until_ms is not None and pause.until_ms > each.next_ms:
+        moments = [each.schedule.due(each.next_ms, pause.until_ms)[1] or each.next_ms]
     while len(moments) < TICKS:
         moments.append(each.schedule.next_ms(moments[-1]))
     return moments

@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from iogate.cli.options import read_json
+from iogate.cli.run.local_links import use_link
 from iogate.errors import Misused
+from iogate.security.one_time_links import EVENT
 from iogate.timing.clock import epoch_ms
 
 if TYPE_CHECKING:
@@ -63,10 +65,13 @@ def _with_defaults(event: Any) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def publish_events(store: Store, events: Sequence[bytes]) -> AsyncIterator[Sequence[bytes]]:
-    """Publish events in the background, each when a task listens; yield the unpublished ones."""
+async def publish_events(store: Store, events: Sequence[bytes], uid: str) -> AsyncIterator[Sequence[bytes]]:
+    """Publish events in the background, each when a task listens; yield the unpublished ones.
+
+    An event of a link uses that link of the run `uid`.
+    """
     left = list(events)
-    publishing = asyncio.create_task(_publish_when_awaited(store, left), name="publish events")
+    publishing = asyncio.create_task(_publish_when_awaited(store, left, uid), name="publish events")
     try:
         yield left
     finally:
@@ -75,9 +80,21 @@ async def publish_events(store: Store, events: Sequence[bytes]) -> AsyncIterator
             await publishing
 
 
-async def _publish_when_awaited(store: Store, left: list[bytes]) -> None:
+async def _publish_when_awaited(store: Store, left: list[bytes], uid: str) -> None:
     while left:
         if await store.events.all_listen():
-            await store.events.publish([left.pop(0)])
+            event = left.pop(0)
+            kind = type_of(event)
+            if kind.startswith(EVENT):
+                await use_link(store, uid, kind.removeprefix(EVENT), event)
+            else:
+                await store.events.publish([event])
         else:
             await asyncio.sleep(POLL_S)
+
+
+def type_of(event: bytes) -> str:
+    """Return the type of an event that `read_events` has returned."""
+    import msgspec
+
+    return str(msgspec.json.decode(event)["type"])

@@ -25,11 +25,13 @@ from iogate.cli.messages import counted
 from iogate.cli.options import EndpointOption, InputOption, parse_endpoints, parse_seconds, read_input
 from iogate.cli.render import Output, is_colour_terminal, prints_to_stderr, result_stream
 from iogate.cli.run.detached_runs import LINGER_S, log_to_screen, wait_for_detached
-from iogate.cli.run.event_input import publish_events, read_events
+from iogate.cli.run.event_input import publish_events, read_events, type_of
+from iogate.cli.run.local_links import declared_links, note_on
 from iogate.cli.run.workflow_files import required_files
 from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound, Unreachable
+from iogate.settings.urls import gateway_url
 from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
@@ -89,17 +91,21 @@ async def run(
         endpoints={**settings.endpoints, **parse_endpoints(endpoint)},
         # The key is needed only as long as the temporary store.
         link_key=secrets.token_urlsafe(32),
+        # `$runtime.links` needs an address; nothing listens there, unless a gateway happens to.
+        public_url=gateway_url(settings),
     )
     root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
     bundle, api = _single_workflow_bundle(
         compile_or_fail(settings, purpose="run", paths=required_files(file, root), root=root), file
     )
+    if note := note_on(declared_links(bundle), map(type_of, events)):
+        session.screen.note(note)
     until = math.inf if timeout_s is None else time.monotonic() + timeout_s
     with prints_to_stderr(), log_to_screen(session.screen):
         async with _temporary_worker(replace(settings, concurrency=1), root) as (store, executor):
             await store.revisions.publish(bundle)
             uid = await _accept(store, api, value)
-            async with publish_events(store, events) as left:
+            async with publish_events(store, events, uid) as left:
                 ended = await _wait_for_end(session, store, uid, timeout_s)
                 _show(session, ended)
                 if ended["status"] in ENDED:

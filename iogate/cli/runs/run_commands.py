@@ -22,6 +22,7 @@ from iogate.cli.options import (
 from iogate.cli.render import write_stdout
 from iogate.cli.runs import prune
 from iogate.cli.runs.bulk import Selection, change_runs, require_known_api
+from iogate.cli.runs.call_display import count_failures, keys_json
 from iogate.cli.runs.end_display import end_json
 from iogate.cli.runs.run_display import format_entry, is_recorded, run_details, run_table
 from iogate.cli.runs.run_outcome import (
@@ -36,6 +37,7 @@ from iogate.errors import Misused, Refused
 from iogate.store.keys import NOT_ENDED
 
 if TYPE_CHECKING:
+    from iogate.store.runs.operations import RunView
     from iogate.store.store import Store
 
 Uids = Annotated[
@@ -120,9 +122,11 @@ async def show(session: Session, uid: UidArgument, data: DataOption = False) -> 
         children = await store.runs.children(uid)
         run = run_json(view, **await reasons_to_wait(store, view), children=children)
         run |= end_json(await store.callbacks.record(uid))
+        journal = await _add_calls(store, view, run)
         text = run_details(run)
         if data:
-            recorded = [each for each in await _journal(store, uid) if is_recorded(each)]
+            journal = journal or await _journal(store, uid)
+            recorded = [each for each in journal if is_recorded(each)]
             run["recorded"] = [{**each.pop("detail", {}), **each} for each in map(dict, recorded)]
             text += ["", *(map(format_entry, recorded) if recorded else [NOTHING_RECORDED])]
     session.screen.data("runs.show", run, text)
@@ -145,6 +149,7 @@ async def wait(
     async with session.store(session.settings()) as store:
         view = await wait_for_end(session, store, uid, timeout_s)
         run = run_json(view, children=await store.runs.children(uid))
+        await _add_calls(store, view, run)
     session.screen.data("runs.wait", run, run_details(run))
     raise_for_outcome(run, limit)
 
@@ -185,6 +190,15 @@ async def logs(
                     write_stdout(json.dumps(shown, ensure_ascii=False))
                 case Output.YAML:
                     write_stdout(f"---\n{to_yaml(shown)}", end="")
+
+
+async def _add_calls(store: Store, view: RunView, run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Add keys, merged calls and failed executions to a run; return its journal if that was needed."""
+    run |= await keys_json(store, view, run["input"])
+    repeated = any(task["count"] > 1 for task in run["tasks"])
+    journal = await _journal(store, view.uid) if repeated else []
+    count_failures(run["tasks"], journal)
+    return journal
 
 
 async def _journal(store: Store, uid: str) -> list[dict[str, Any]]:

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from iogate import messages
 from iogate.cli.render import STYLES, Screen, Table, console, is_colour_terminal
+from iogate.cli.runs.call_display import key_lines
 from iogate.cli.runs.end_display import end_lines
 from iogate.store.keys import ENDED
 
@@ -31,13 +32,21 @@ Run = Mapping[str, Any]
 
 def task_table(tasks: Sequence[Run]) -> Table:
     """Return a table with a row per task, in order of start; `took` is the total of all its executions."""
+    fails = any(each.get("failed") for each in tasks)
     return Table(
-        columns=("task", "reference", "status", "times", "took"),
+        columns=("task", "reference", "status", "times", *(["failed"] if fails else []), "took"),
         rows=[
-            (each["name"], each["reference"], each["status"], each["count"], format_duration(each))
+            (
+                each["name"],
+                each["reference"],
+                each["status"],
+                each["count"],
+                *([each["failed"]] if fails else []),
+                format_duration(each),
+            )
             for each in tasks
         ],
-        numbers=frozenset({"times"}),
+        numbers=frozenset({"times", "failed"}),
     )
 
 
@@ -82,17 +91,36 @@ def format_duration(timed: Run) -> str:
 
 def headline(run: Run) -> str:
     """Format the uid and the status of a run, and the event or time that it waits for."""
+    waits = waiting_text(run)
+    return f"{run['uid']}  {run['status']}" + (f"  {waits}" if waits else "")
+
+
+def waiting_text(run: Run) -> str:
+    """Format what a run waits for, as a predicate: `waits for an event at /do/1`; else empty."""
     waiting = run.get("waitingFor")
-    suffix = ""
-    if waiting:
-        suffix = f"  waits for {waiting['kind']}"
-        if waiting.get("task"):
-            suffix += f" at {waiting['task']}"
-        if waiting.get("runs"):
-            suffix += f", which {' '.join(waiting['runs'])} {'has' if len(waiting['runs']) == 1 else 'have'}"
-        if waiting.get("until"):
-            suffix += f" until {waiting['until']}"
-    return f"{run['uid']}  {run['status']}{suffix}"
+    if not waiting:
+        return ""
+    text = f"waits for {_WAITS.get(waiting['kind'], waiting['kind'])}"
+    if waiting.get("task"):
+        text += f" at {waiting['task']}"
+    if waiting.get("runs"):
+        text += f", which {' '.join(waiting['runs'])} {'has' if len(waiting['runs']) == 1 else 'have'}"
+    if waiting.get("until"):
+        text += f" until {waiting['until']}"
+    return text
+
+
+_WAITS: Final = {
+    "queue": "a worker",
+    "limit": "its turn: limits.running",
+    "hold": "the release of the hold",
+    "key": "its concurrency key",
+    "timer": "its time",
+    "event": "an event",
+    "retry": "its next attempt",
+    "child": "a child run",
+}
+"""Words for the kinds of waits."""
 
 
 def shorten(text: str) -> str:
@@ -109,7 +137,7 @@ def run_details(run: dict[str, Any]) -> list[Table | str]:
     lines += [f"{name:<10} {run[name]}" for name in fields if run.get(name) is not None]
     if run.get("children"):
         lines.append(f"{'children':<10} {' '.join(run['children'])}")
-    lines += end_lines(run)
+    lines += [*key_lines(run), *end_lines(run)]
     lines += [
         f"{name:<10} {shorten(json.dumps(run[name], ensure_ascii=False))}"
         for name in ("input", "output")

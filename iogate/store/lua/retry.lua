@@ -55,6 +55,7 @@ set('sta', e.started)
 set('msg', e.posted)
 set('dep', e.depth)
 set('jdr', e.dropped)
+set('mrg', e.merged)
 if (e.key or '') ~= '' then
   fields[#fields + 1] = 'ck'
   fields[#fields + 1] = e.key

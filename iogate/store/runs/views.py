@@ -59,6 +59,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """Uid of the parent that waits for it, or whose fault started it."""
     behind: tuple[str, ...] = ()
     """Uids of the runs with the places of its concurrency key, if it waits for one."""
+    merged: int = 0
+    """Number of further calls that it stands for, because its API coalesces calls."""
 
     @property
     def ended(self) -> bool:
@@ -116,6 +118,8 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     """Uid of the parent that waited for it."""
     key: str = ""
     """Hash of its concurrency key."""
+    merged: int = 0
+    """Number of further calls that it stands for."""
 
 
 SAME = "="
@@ -226,6 +230,7 @@ def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunVie
             _task(reference, r["n"], r["s"], r["b"], r["e"], r["a"], r["c"]) for reference, r in tasks
         ),
         parent=run.get("par", b"").decode() or _starter(facts),
+        merged=int(run.get("mrg", 0)),
     )
 
 
@@ -267,6 +272,7 @@ def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
         deaths=e.deaths,
         tasks=tuple(_task(*row[1:]) for row in rows),
         parent=e.parent or _starter(facts),
+        merged=e.merged,
     )
 
 

@@ -38,6 +38,39 @@ def test_each_event_is_published_once_the_run_waits_for_it(cli: Cli) -> None:
     assert (ran.json["status"], ran.json["output"]) == ("completed", [2])
 
 
+ASKING = """\
+document:
+  dsl: 1.0.0
+  namespace: demo
+  name: asking
+  version: 1.0.0
+  metadata: {iogate: {links: {approve: {ttl: 1h}}}}
+do:
+  - ask: {set: {url: '${ $runtime.links.approve }'}}
+  - decided: {listen: {to: {one: {with: {type: iogate.link.approve}}}}}
+  - answer: {set: {decision: '${ .[0].decision }', url: '${ $runtime.links.approve }'}}
+"""
+
+
+def test_an_event_uses_a_link_of_the_run(cli: Cli) -> None:
+    cli.write("w.yaml", ASKING)
+    event = '{"type": "iogate.link.approve", "data": {"decision": "yes"}}'
+    ran = cli("run", "w.yaml", "--event", event, "--timeout", "10", "-o", "json")
+    assert (ran.json["status"], ran.json["output"]["decision"]) == ("completed", "yes")
+    assert "/v1/links/" in ran.json["output"]["url"]
+    assert "no page here" not in ran.err
+
+
+def test_a_link_without_an_event_is_told_before_the_run_waits(cli: Cli) -> None:
+    cli.write("w.yaml", ASKING)
+    ran = cli("run", "w.yaml", "--timeout", "1", code=124)
+    assert ran.err.splitlines()[0] == (
+        "the link has no page here (approve): a run that waits for one needs "
+        """--event '{"type": "iogate.link.approve", "data": {}}'"""
+    )
+    assert "is still waiting after 1s" in ran.err
+
+
 def test_unpublished_events_are_reported(cli: Cli) -> None:
     cli.write("w.yaml", document("w", "do: [{a: {set: {ok: true}}}]"))
     ran = cli("run", "w.yaml", "--event", '{"type": "paid"}')

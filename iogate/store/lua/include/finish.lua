@@ -60,7 +60,7 @@ local function tick_again(uid, api)
 end
 
 local function finish(uid, r, status, output, err, tasks, journal, seal)
-  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam', 'ck', 'wk', 'aft')
+  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam', 'ck', 'wk', 'aft', 'mrg')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
   -- A large output that equals the input is stored once; `views` decodes the mark, which is not JSON.
@@ -82,7 +82,7 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
   redis.call('SET', $end .. uid, cmsgpack.pack({status, r.api, r.facts, r.created, r.started, now_ms,
     r.attempt, r.token, r.seq, r.retention, r.deaths, r.reason, parts.input, parts.output, parts.error,
     tasks, parts.journal, #big > 0 and 1 or 0, tonumber(own[2]) or 0, r.posted, r.depth,
-    own[3] or '', own[7] or ''}), 'PX', r.retention)
+    own[3] or '', own[7] or '', tonumber(own[10]) or 0}), 'PX', r.retention)
   if status == 'faulted' then
     redis.call('PEXPIRE', $frames .. uid, r.retention)
     redis.call('PEXPIRE', $values .. uid, r.retention)

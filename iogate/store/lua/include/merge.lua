@@ -6,12 +6,14 @@
 local function merge()
   local known = redis.call('HGET', $windows .. api, traffic.merge)
   if not known then return nil end
-  local v = redis.pcall('HMGET', $run .. known, 'pl', 'tok', 'cxl', 'crt', 'ck')
+  local v = redis.pcall('HMGET', $run .. known, 'pl', 'tok', 'cxl', 'crt', 'ck', 'f')
   if v.err or not v[1] or v[2] or v[3] then return nil end
   local key = traffic.key or false
   if v[1] ~= 'window' and v[5] ~= key then return nil end
   if known ~= uid then return {'coalesce', known} end
   if redis.call('EXISTS', $full) == 1 then return {'memory', redis.call('PTTL', $full)} end
+  -- A call that is repeated has the same facts.
+  if v[6] ~= facts then redis.call('HINCRBY', $run .. uid, 'mrg', 1) end
   redis.call('HSET', $run .. uid, 'f', facts, 'in', input, 'ret', retention)
   if key then redis.call('HSET', $run .. uid, 'ck', key) else redis.call('HDEL', $run .. uid, 'ck') end
   if ARGV[11] then redis.call('HSET', $run .. uid, 'aft', ARGV[11]) else redis.call('HDEL', $run .. uid, 'aft') end

@@ -1,0 +1,54 @@
+"""The whole contract of a live API, as its document would declare it with every default written out.
+
+Used by `api show`. Invariants: a key of API documents cannot be missing, since `export` writes files by the
+same form; no secret is shown, only where it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from iogate.cli.apis.gate_display import override_text, state_text
+from iogate.cli.render import to_yaml
+from iogate.url_paths import api_path
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Api
+
+
+def document(api: Api) -> dict[str, Any]:
+    """Return an API in the form of API documents, without its debug cases and without hashes of secrets."""
+    from iogate.reconcile.document_form import api_form
+    from iogate.reconcile.shown_values import shown
+
+    return {name: shown((name,), value) for name, value in api_form(api).items() if name != "debug"}
+
+
+def lines(value: Mapping[str, Any]) -> list[str]:
+    """Return the result of `api show` as text: the state, then the contract as YAML."""
+    verbs = ", ".join(value["verbs"])
+    urls = [f"{verbs} {value['path']}", f"{verbs} {api_path(value['api'], 'sync')}"]
+    if value["ownPath"] is not None:
+        urls.append(f"{verbs} {value['ownPath']} ({value['ownPathMode']})")
+    head = {
+        "api": value["api"],
+        "state": state_text(dict(value)),
+        "override": override_text(value["override"]),
+        "switched": _switched(value["switched"]),
+        "runs": f"{value['queued']} queued, {value['running']} running",
+        "url": urls[0],
+        "revision": value["revision"],
+        "source": value["source"] or None,
+    }
+    shown = [f"{name:<9} {text}" for name, text in head.items() if text is not None]
+    at = next(number for number, line in enumerate(shown) if line.startswith("url"))
+    shown[at + 1 : at + 1] = [f"{'':<9} {url}" for url in urls[1:]]
+    return ["\n".join(shown), "", to_yaml(value["document"]).rstrip("\n")]
+
+
+def _switched(switch: Mapping[str, Any] | None) -> str | None:
+    if switch is None:
+        return None
+    reason = f": {switch['reason']}" if switch["reason"] else ""
+    return f"by {switch['author']} at {switch['setAt']}{reason}"
