@@ -17,11 +17,11 @@ from iogate.json_pointer import Pointer
 from iogate.messages import quoted
 
 _CONSEQUENCES: Final = {
-    "auth": ("secret file", "a gateway without it refuses its callers"),
-    "allow_ips": ("file", "a gateway without it refuses every call"),
-    "callback": ("secret file", "a worker without it sends no callback"),
+    "auth": "a gateway without it refuses its callers",
+    "allow_ips": "a gateway without it refuses every call",
+    "callback": "a worker without it sends no callback",
 }
-"""Kind of the file and the effect of its absence, by the key that names it."""
+"""Effect of the absence of a file, by the key that names it."""
 
 
 def check(document: Document, exists: Callable[[str], bool]) -> Iterator[Problem]:
@@ -29,7 +29,7 @@ def check(document: Document, exists: Callable[[str], bool]) -> Iterator[Problem
     methods = document.data.get("methods") or {}
     for place in ((), *(("methods", name) for name in methods)):
         holder = methods.get(place[1]) if place else document.data
-        for key, (kind, consequence) in _CONSEQUENCES.items():
+        for key, consequence in _CONSEQUENCES.items():
             value = holder.get(key) if isinstance(holder, Mapping) else None
             for pointer, path in _files(value, (*place, key)):
                 if _is_of_project(path) and not exists(path):
@@ -37,7 +37,7 @@ def check(document: Document, exists: Callable[[str], bool]) -> Iterator[Problem
                         document,
                         pointer,
                         "IOG560",
-                        f"{kind} {quoted(path)} does not exist in the project: {consequence}",
+                        f"file {quoted(path)} of {key} does not exist in the project: {consequence}",
                         hint="create it, or correct the path; ignore this if only the other machine has it",
                     )
 
