@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from iogate.errors import Unreachable
-from iogate.gateway.authentication.authenticator import Fingerprint, no_fingerprint
 from iogate.gateway.authentication.key_sets import KeySets
+from iogate.gateway.authentication.secret_reader import Fingerprint, no_fingerprint
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.hosts import Hosts

@@ -9,6 +9,7 @@ import pytest
 from argon2.low_level import Type, hash_secret
 
 from iogate.auth.model import AnyAuth, HashedSecret, NoAuth, StoredAuth, TokenAuth, UserAuth
+from iogate.gateway.authentication.forms.tokens import Tokens
 from iogate.security import secrets
 from iogate.security.password_hashing import FAILURES, Parameters, parameters
 from iogate.store.connection.connection import Argument, Connection
@@ -150,10 +151,10 @@ async def test_a_token_that_may_be_that_of_a_slow_api_too_is_hashed_once(
     slow = (await world.call("a/slow", token="right")).uid
     table = world.live.table
     assert table is not None
-    verifier = table.routes["a/slow"].authenticator._token
-    assert verifier is not None
+    (tokens,) = table.routes["a/slow"].authenticator.forms
+    assert isinstance(tokens, Tokens)
     for uid in (slow, "1"):
-        verifier._ruled_out.clear()
+        tokens._verifier._ruled_out.clear()
         spent.clear()
         replies = [
             await world.ask(f"/v1/runs/{uid}", headers={"token": "123456"}) for _ in range(2 * FAILURES)

@@ -1,83 +1,40 @@
-"""Authentication of callers by the credentials in request headers.
+"""Authentication of callers by the forms that an API accepts; any of them is enough.
 
-Each API has one `Authenticator`, built when the gateway loads a revision. Invariant: no credential is logged,
-stored or named in a response, and comparison is constant-time (`iogate.security.secrets.Verifier`).
+Each API has one `Authenticator`, built when the gateway loads a revision, of the forms in `forms.table`.
+Invariant: no credential is logged, stored or named in a response, and comparison is constant-time
+(`iogate.security.secrets.Verifier`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from iogate import files
-from iogate.auth.model import (
-    EnvSecret,
-    FileSecret,
-    HashedSecret,
-    JwtAuth,
-    NoAuth,
-    SignatureAuth,
-    TokenAuth,
-    UserAuth,
-    alternatives,
-    source_of,
-)
-from iogate.auth.signatures import key_of
-from iogate.gateway.authentication import jwt, signatures
-from iogate.gateway.authentication.credentials import (
-    HEADERS,
-    Credentials,
-    authorization,
-    is_jwt,
-    one_token,
-    one_user,
-    to_text,
-)
-from iogate.gateway.authentication.jwt_keys import UnusableKeys
-from iogate.gateway.http.responses import (
-    KEYS_MISSING,
-    UNCONFIGURED,
-    ErrorResponse,
-    HTTPError,
-    invalid,
-    too_many,
-)
-from iogate.security import secrets
+from iogate.auth.model import alternatives
+from iogate.gateway.authentication.caller_names import CallerNames
+from iogate.gateway.authentication.credentials import Carrier, Credential, authorization
+from iogate.gateway.authentication.forms.form import HeaderForm, InvalidCredentials, MissingCredentials, Setup
+from iogate.gateway.authentication.forms.open_to_all import OpenToAll
+from iogate.gateway.authentication.forms.table import FORMS, HEADERS
+from iogate.gateway.authentication.secret_reader import Fingerprint, SecretReader, no_fingerprint
+from iogate.gateway.authentication.signatures import Signatures
+from iogate.gateway.http.responses import UNCONFIGURED, ErrorResponse, HTTPError, invalid, too_many
 from iogate.security.password_hashing import Busy, Hashing
-from iogate.security.secrets import Presented, Verifier
 
 if TYPE_CHECKING:
-    from iogate.auth.model import StoredAuth, StoredSecret
-    from iogate.gateway.authentication.jwt import JwtVerifiers
+    from collections.abc import Mapping, Sequence
+
+    from iogate.auth.model import StoredAuth
+    from iogate.gateway.authentication.forms.form import Form
     from iogate.gateway.authentication.key_sets import KeySets
     from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Parameters
 
+Credentials: TypeAlias = "Mapping[Carrier, Credential]"
+"""The credentials of a request by the way they came, as `equal_work` reads them for several APIs."""
+
 ANONYMOUS = ""
 """The caller of an API without credentials."""
-
-_BEARER = (b"www-authenticate", b'Bearer realm="iogate"')
-_BASIC = (b"www-authenticate", b'Basic realm="iogate", charset="UTF-8"')
-_TOKEN, _USER, _SIGNATURE, _JWT = "Token", "User/Password", "Signature", "JWT"
-
-
-Fingerprint: TypeAlias = Callable[[str, str], str | None]
-"""Returns the keyed fingerprint of a secret, of its source and text; None without a key."""
-
-
-def no_fingerprint(_source: str, _text: str) -> str | None:
-    """Make no fingerprints, outside a gateway."""
-    return None
-
-
-class MissingCredentials(HTTPError):
-    """The request has no credentials of a kind that the API accepts."""
-
-
-class InvalidCredentials(HTTPError):
-    """The credentials are not valid for the API."""
 
 
 class Authenticator:
@@ -92,139 +49,60 @@ class Authenticator:
         fingerprint: Fingerprint = no_fingerprint,
         key_sets: KeySets | None = None,
     ) -> None:
-        self.lacks: tuple[str, ...] = ()
-        """Messages about missing secrets, of callers that have no other secret on this machine."""
-        self.spare: tuple[str, ...] = ()
-        """Messages about missing secrets, of callers that have another secret on this machine."""
-        self.fingerprints: dict[str, str] = {}
-        """Fingerprint of each secret in a variable or file, by its source."""
         self._auth, self._root, self._hashing, self._key_sets = auth, root, hashing, key_sets
         self._fingerprint = fingerprint
-        self._files: dict[Path, files.Version] = {}
-        self.opens_to_all = False
-        self._token: Verifier | None = None
-        self._user: Verifier | None = None
-        self.signatures: signatures.Signatures | None = None
+        self._secrets = SecretReader(root, fingerprint)
+        built = _build(auth, self._secrets, hashing, key_sets)
+        self.forms: tuple[HeaderForm, ...] = tuple(each for each in built if isinstance(each, HeaderForm))
+        """Forms with a credential in headers, in the order of the table."""
+        self.signatures = next((each for each in built if isinstance(each, Signatures)), None)
         """Signatures that the API accepts; None if it has none."""
-        signed: list[signatures.SignatureForm] = []
-        self._jwt: JwtVerifiers | None = None
-        verifiers: list[jwt.JwtVerifier] = []
-        tokens: dict[str, list[str]] = {}
-        users: dict[str, list[str]] = {}
-        for part in alternatives(auth):
-            match part:
-                case NoAuth():
-                    self.opens_to_all = True
-                case TokenAuth():
-                    self._resolve(part.tokens, tokens)
-                case UserAuth():
-                    self._resolve(part.users, users)
-                case SignatureAuth():
-                    signed.append(self._signature(part))
-                case JwtAuth():
-                    verifiers.append(jwt.build(part, key_sets, self._texts))
-                case _:
-                    assert_never(part)
-        if tokens:
-            self._token = Verifier(tokens, hashing=hashing)
-        if users:
-            self._user = Verifier(users, hashing=hashing)
-        if verifiers:
-            self._jwt = jwt.JwtVerifiers(verifiers, hashing or Hashing())
-        if signed:
-            self.signatures = signatures.Signatures(signed)
-        self._only_token = self._token if self._user is None and not signed and not verifiers else None
-        accepted = [
-            (kind, header)
-            for kind, header, verifier in (
-                (_TOKEN, _BEARER, self._token or self._jwt),
-                (_USER, _BASIC, self._user),
-                (_SIGNATURE, signatures.CHALLENGE, self.signatures),
-            )
-            if verifier
-        ]
-        kinds = [kind for kind, _ in accepted]
-        self._challenges = [header for _, header in accepted]
-        self._absent = ErrorResponse(
-            401, "requestError.invalidParams", " or ".join(kinds) + " is required", self._challenges
+        self.opens_to_all = any(isinstance(each, OpenToAll) for each in built)
+        self._ways = tuple(
+            (carrier, tuple(form for form in self.forms if form.carrier is carrier))
+            for carrier in dict.fromkeys(form.carrier for form in self.forms)
         )
-        self._wrong = {
-            kind: ErrorResponse(401, "requestError.unauthorized", f"{kind} is invalid", self._challenges)
-            for kind in kinds
-        }
-        rejections = self._jwt.rejections if self._jwt is not None else ()
-        self._rejected = {each: jwt.rejection_response(each, self._challenges[1:]) for each in rejections}
-        self.stripped = frozenset(
-            {b"authorization", b"proxy-authorization", b"cookie"}
-            | ({b"token"} if self._token or self._jwt else set())
-            | ({b"user", b"password"} if self._user else set())
-            | (self.signatures.stripped if self.signatures else set())
+        """Forms of each carrier."""
+        self.work_of_carriers = tuple((form.carrier, form.work) for form in self.forms if form.work)
+        """Hashes to compute for a wrong credential."""
+        only = self.forms[0] if len(self.forms) == 1 and self.signatures is None else None
+        self.authenticate_now = _nobody if only is None else only.quick_caller
+        """Returns the caller of a request if it is quickly known; after None, `authenticate` decides."""
+        labels = dict.fromkeys(each.label for each in built if each.label)
+        challenges = list(dict.fromkeys(each.challenge for each in built if each.label))
+        self._absent = ErrorResponse(
+            401, "requestError.invalidParams", " or ".join(labels) + " is required", challenges
+        )
+        for form in self.forms:
+            form.set_challenges(challenges)
+        self.stripped = frozenset({b"authorization", b"proxy-authorization", b"cookie"}).union(
+            *(each.stripped for each in built)
         )
         """Headers that are never part of the input of a run."""
 
-    def _signature(self, form: SignatureAuth[StoredSecret]) -> signatures.SignatureForm:
-        found: dict[str, list[str]] = {}
-        self._resolve({"": form.secrets}, found, check=partial(key_of, form.scheme))
-        self._resolve({"verify_token": form.verify_token}, found)
-        return signatures.SignatureForm(
-            form, found.get("", ()), found.get("verify_token", ()), hashing=self._hashing
-        )
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Messages about missing secrets, of callers that have no other secret on this machine."""
+        return self._secrets.lacks
 
-    def _resolve(
-        self,
-        named: Mapping[str, tuple[StoredSecret, ...]],
-        into: dict[str, list[str]],
-        *,
-        check: Callable[[str], object] | None = None,
-    ) -> None:
-        for name, values in named.items():
-            accepted, missing = self._texts(values, check)
-            if accepted:
-                into.setdefault(name, []).extend(accepted)
-                self.spare += missing
-            else:
-                self.lacks += missing
+    @property
+    def spare(self) -> tuple[str, ...]:
+        """Messages about missing secrets, of callers that have another secret on this machine."""
+        return self._secrets.spare
 
-    def _texts(
-        self, values: Iterable[StoredSecret], check: Callable[[str], object] | None = None
-    ) -> tuple[list[str], tuple[str, ...]]:
-        """Return the texts of secrets, and messages about those that are missing.
-
-        `check` raises ValueError for a text that cannot be used.
-        """
-        accepted: list[str] = []
-        missing: tuple[str, ...] = ()
-        for secret in values:
-            if isinstance(secret, FileSecret):
-                # Before the file is read, so that a change in between is noticed later.
-                path = Path(secret.path) if self._root is None else self._root / secret.path
-                self._files[path] = files.version(path)
-            try:
-                text = _resolve(secret, self._root)
-                if check is not None:
-                    check(text)
-                accepted.append(text)
-                self._note_fingerprint(secret, text)
-            except secrets.Unset as unset:
-                missing += (unset.message,)
-            except ValueError as unusable:
-                missing += (f"{source_of(secret)} {unusable}",)
-        return accepted, missing
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each secret in a variable or file, by its source."""
+        return self._secrets.fingerprints
 
     @property
     def unset(self) -> tuple[str, ...]:
         """Messages about secrets and keys without which this machine cannot check some callers."""
-        return self.lacks + (self._jwt.unset if self._jwt is not None else ())
-
-    def _note_fingerprint(self, secret: StoredSecret, text: str) -> None:
-        source = source_of(secret)
-        found = self._fingerprint(source, text) if source else None
-        if found is not None:
-            self.fingerprints[source] = found
+        return self.lacks + tuple(message for form in self.forms for message in form.unset)
 
     def has_changed(self) -> bool:
         """Tell whether a secret file was replaced, written, created or removed; calls stat on each file."""
-        return any(files.version(path) != known for path, known in self._files.items())
+        return self._secrets.has_changed()
 
     def renewed(self) -> Authenticator:
         """Return a new authenticator of the same API with its secrets read again."""
@@ -236,41 +114,29 @@ class Authenticator:
             key_sets=self._key_sets,
         )
 
-    def authenticate_now(self, request: Request) -> str | None:
-        """Return the caller of a request with the header `token` as its only credential, else None.
-
-        After None, `authenticate` has to decide. Most calls are of this kind; it takes a third of the time.
-        """
-        headers, verifier = request.headers, self._only_token
-        if verifier is None or request.repeated or b"authorization" in headers:
-            return None
-        token = headers.get(b"token")
-        return verifier.quick_token(token) if token else None
-
     async def authenticate(self, request: Request) -> str:
         """Return the name of the caller.
 
         Raises MissingCredentials, InvalidCredentials, or HTTPError: the 400 for credentials that contradict
         each other, the 429 for too many wrong ones, the 503 if the secrets are missing on this machine.
         """
-        return (await self.identify(request))[1]
-
-    async def identify(self, request: Request) -> tuple[str, str]:
-        """Return kind and name of the credential: a token and a user of one name are two identities.
-
-        Both are empty without a credential. Raises as `authenticate` does.
-        """
-        if self._token is None and self._user is None and self._jwt is None:
+        if not self.forms:
             if self.signatures is not None and not (self.opens_to_all or self.lacks):
                 raise MissingCredentials(self._absent)
             if not self.opens_to_all or self.lacks:
                 # Also of an authentication without a secret: only `none` opens an API to all.
                 raise HTTPError(UNCONFIGURED)
-            return ANONYMOUS, ANONYMOUS
+            return ANONYMOUS
         if request.repeated and (twice := sorted(request.repeated & HEADERS)):
             raise invalid(f"The header {twice[0].decode()} is given more than once")
+        found = self._presented(request.headers)
         try:
-            return await self._authenticate(request)
+            if found is None:
+                raise MissingCredentials(self._absent)  # noqa: TRY301 - handled as wrong ones
+            form, value = found
+            caller = await form.authenticate(value, request.address)
+            if caller is None:
+                raise InvalidCredentials(form.wrong)  # noqa: TRY301
         except Busy as busy:
             raise too_many_attempts(busy) from None
         except (MissingCredentials, InvalidCredentials):
@@ -278,103 +144,70 @@ class Authenticator:
                 # The credentials may match a secret that this machine lacks.
                 raise HTTPError(UNCONFIGURED) from None
             if self.opens_to_all:
-                return ANONYMOUS, ANONYMOUS
+                return ANONYMOUS
             raise
+        return caller
+
+    async def identify(self, request: Request) -> tuple[str, str]:
+        """Return kind and name of the credential: a token and a user of one name are two identities.
+
+        Both are empty without a credential. Raises as `authenticate` does.
+        """
+        caller = await self.authenticate(request)
+        found = self._presented(request.headers) if caller != ANONYMOUS else None
+        return (ANONYMOUS if found is None else found[0].kind), caller
+
+    def select(self, credentials: Credentials) -> tuple[HeaderForm, Credential] | None:
+        """Return the form that credentials are for, with its credential; None without one or with several."""
+        found: tuple[HeaderForm, Credential] | None = None
+        for carrier, forms in self._ways:
+            credential = credentials.get(carrier)
+            if credential is not None:
+                if found is not None:
+                    return None
+                found = _first(forms, credential.value), credential
+        return found
 
     def known_caller(self, credentials: Credentials) -> str | None:
         """Return the caller with these credentials if that is known without a computation, else None."""
-        if self._jwt is not None and credentials.jwt:
-            return self._jwt.known_caller(credentials.jwt)
-        selected = self._select(credentials)
-        return selected[0].known_caller(selected[1]) if selected is not None else None
-
-    @property
-    def accepts_jwts(self) -> bool:
-        return self._jwt is not None
-
-    async def jwt_caller(self, token: bytes) -> str | None:
-        """Return the caller that a JWT names, None if it is not accepted; do not count a failure."""
-        if self._jwt is None:
-            return None
-        try:
-            found = await self._jwt.verify(token)
-        except UnusableKeys:
-            return None
-        return found if isinstance(found, str) else None
+        found = self.select(credentials)
+        return found[0].known_caller(found[1]) if found is not None else None
 
     async def verify(self, credentials: Credentials) -> str | None:
         """Return the caller with these credentials, None if there is none; do not count a failure.
 
         Raises Busy if too many hashes are waiting.
         """
-        if self._jwt is not None and credentials.jwt:
-            return await self.jwt_caller(credentials.jwt)
-        selected = self._select(credentials)
-        return await selected[0].verify(selected[1]) if selected is not None else None
+        found = self.select(credentials)
+        return await found[0].verify(found[1]) if found is not None else None
 
-    def _select(self, credentials: Credentials) -> tuple[Verifier, Presented] | None:
-        token = (self._token, credentials.token) if self._token and credentials.token else None
-        user = (self._user, credentials.user) if self._user and credentials.user else None
-        # Credentials of both kinds are an error, which `authenticate` reports.
-        return None if token and user else token or user
-
-    @property
-    def token_work(self) -> list[Parameters]:
-        """Hashes to compute for a wrong token."""
-        return self._token.token_work if self._token is not None else []
-
-    @property
-    def password_work(self) -> list[Parameters]:
-        """Hashes to compute for a wrong password."""
-        return self._user.password_work if self._user is not None else []
-
-    def work(self, request: Request) -> list[Parameters]:
+    def work(self, request: Request) -> Sequence[Parameters]:
         """Return the hashes to compute for the credentials of a request if they are wrong."""
         if request.repeated & HEADERS:
-            return []
+            return ()
         try:
-            token, user = self._presented(request.headers)
+            found = self._presented(request.headers)
         except HTTPError:
-            return []
-        return self.token_work if token else self.password_work if user else []
+            return ()
+        return found[0].work if found is not None else ()
 
-    def _presented(self, headers: Mapping[bytes, bytes]) -> tuple[bytes, tuple[bytes, bytes] | None]:
-        """Return the token, or user and password, of a kind that the API accepts. Raises HTTPError: a 400."""
-        bearer, basic = authorization(headers)
-        token = one_token(headers, bearer) if self._token or self._jwt else b""
-        user = one_user(headers, basic) if self._user else None
-        if token and user:
-            raise invalid("Credentials are given as a token and as user and password; send one of them")
-        return token, user
+    def _presented(self, headers: Mapping[bytes, bytes]) -> tuple[HeaderForm, Any] | None:
+        """Return the form that the credential of a request is for, and its value; None without one.
 
-    async def _authenticate(self, request: Request) -> tuple[str, str]:
-        token, user = self._presented(request.headers)
-        address = request.address
-        if token and self._jwt is not None and (is_jwt(token) or self._token is None):
-            return _JWT, await self._authenticate_jwt(self._jwt, token, address)
-        if token:
-            assert self._token is not None
-            caller = await self._token.token(to_text(token), address=address)
-            if caller is None:
-                raise InvalidCredentials(self._wrong[_TOKEN])
-            return _TOKEN, caller
-        if user:
-            assert self._user is not None
-            caller = await self._user.password(to_text(user[0]), to_text(user[1]), address=address)
-            if caller is None:
-                raise InvalidCredentials(self._wrong[_USER])
-            return _USER, caller
-        raise MissingCredentials(self._absent)
-
-    async def _authenticate_jwt(self, verifiers: JwtVerifiers, token: bytes, address: str) -> str:
-        """Return the caller that a token names. Raises InvalidCredentials, HTTPError and Busy."""
-        try:
-            found = await verifiers.authenticate(token, address)
-        except UnusableKeys:
-            raise HTTPError(KEYS_MISSING) from None
-        if isinstance(found, str):
-            return found
-        raise InvalidCredentials(self._rejected[found])
+        Raises HTTPError, the 400 for credentials that contradict each other.
+        """
+        scheme, rest = authorization(headers)
+        found: tuple[HeaderForm, Any] | None = None
+        for carrier, forms in self._ways:
+            value = carrier.read(headers, scheme, rest)
+            if value:
+                if found is not None:
+                    raise invalid(
+                        f"Credentials are given as {found[0].carrier.name} and as {carrier.name}; "
+                        "send one of them"
+                    )
+                found = _first(forms, value), value
+        return found
 
 
 def too_many_attempts(busy: Busy) -> HTTPError:
@@ -382,13 +215,35 @@ def too_many_attempts(busy: Busy) -> HTTPError:
     return HTTPError(too_many("Too many wrong credentials", busy.retry_after_s))
 
 
-def _resolve(secret: StoredSecret, root: Path | None) -> str:
-    match secret:
-        case EnvSecret():
-            return secrets.resolve("env", secret.name)
-        case FileSecret():
-            return secrets.resolve("file", secret.path, root=root)
-        case HashedSecret():
-            return secrets.resolve("hash", secret.value)
-        case _:
-            assert_never(secret)
+def _nobody(_request: Request) -> str | None:
+    """Return the caller of an API for which `authenticate` has to decide: None."""
+    return None
+
+
+def _first(forms: tuple[HeaderForm, ...], value: Any) -> HeaderForm:
+    """Return the form that takes a credential; the last one takes what the others leave."""
+    if len(forms) > 1:
+        for form in forms[:-1]:
+            if form.takes(value):
+                return form
+    return forms[-1]
+
+
+def _build(
+    auth: StoredAuth, secrets: SecretReader, hashing: Hashing | None, key_sets: KeySets | None
+) -> list[Form]:
+    """Return the forms that an API accepts, in the order of the table."""
+    declared = alternatives(auth)
+    setup = Setup(
+        secrets=secrets,
+        callers=CallerNames(auth),
+        hashing=hashing,
+        key_sets=key_sets,
+        declared=frozenset(map(type, declared)),
+    )
+    found = [
+        form.build([each for each in declared if isinstance(each, struct)], setup)
+        for struct, form in FORMS.items()
+        if struct in setup.declared
+    ]
+    return [form for form in found if form is not None]

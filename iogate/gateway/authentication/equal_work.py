@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from iogate.auth.model import AnyAuth, HashedSecret, TokenAuth, UserAuth
 from iogate.gateway.authentication import authenticator
-from iogate.gateway.authentication.credentials import Credentials, read_credentials
+from iogate.gateway.authentication.credentials import Credential, authorization
+from iogate.gateway.authentication.forms.table import CARRIERS, HEADERS
 from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets
 from iogate.security.password_hashing import Busy, cost, missing
 
 if TYPE_CHECKING:
-    from iogate.gateway.authentication.authenticator import Authenticator
+    from iogate.gateway.authentication.authenticator import Authenticator, Credentials
     from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing, Parameters
 
@@ -45,29 +46,28 @@ async def authenticate(
     """
     own = own or _CLOSED
     credentials = read_credentials(request)
-    if (found := own.known_caller(credentials)) is not None:
-        return found
-    # No early exit: the time must not reveal which authenticator knows them.
-    known_by = (
-        [each for each in authenticators if each.known_caller(credentials) is not None]
-        if any(credentials)
-        else []
-    )
-    if known_by:
-        return await _authenticate_known(own, authenticators, credentials)
+    accepting: list[Authenticator] = []
     counted = False
-    if credentials.jwt and (accepting := [each for each in authenticators if each.accepts_jwts]):
-        # With Argon2 hashes of tokens, `own.authenticate` counts the failure.
-        counted = not own.token_work
-        if counted:
-            _count_attempt(hashing, request.address)
-        named = [(each, await each.jwt_caller(credentials.jwt)) for each in accepting]
-        if any(caller is not None for _, caller in named):
+    if credentials:
+        if (caller := own.known_caller(credentials)) is not None:
+            return caller
+        chosen = [(each, found) for each in authenticators if (found := each.select(credentials))]
+        # No early exit: the time must not reveal which authenticator knows them.
+        if [form for _, (form, credential) in chosen if form.known_caller(credential) is not None]:
+            return await _authenticate_known(own, authenticators, credentials)
+        accepting = [each for each, (form, credential) in chosen if form.is_self_contained(credential)]
+        if accepting:
+            # With Argon2 hashes, `own.authenticate` counts the failure.
+            counted = not own.work(request)
             if counted:
-                hashing.succeeded(request.address)
-            found = next((caller for each, caller in named if each is own), None)
-            return _anonymous(own) if found is None else found
-    if not (counted and own.accepts_jwts):
+                _count_attempt(hashing, request.address)
+            named = [(each, await each.verify(credentials)) for each in accepting]
+            if any(caller is not None for _, caller in named):
+                if counted:
+                    hashing.succeeded(request.address)
+                caller = next((caller for each, caller in named if each is own), None)
+                return _anonymous(own) if caller is None else caller
+    if not (counted and own in accepting):
         try:
             return await own.authenticate(request)
         except HTTPError as failed:
@@ -79,6 +79,19 @@ async def authenticate(
     work = costliest_work(authenticators, request)
     await spend(work, own.work(request), hashing=hashing, address=request.address, count=not counted)
     return None
+
+
+def read_credentials(request: Request) -> Credentials:
+    """Return the credentials of a request; none also if they contradict each other."""
+    if request.repeated & HEADERS:
+        return {}
+    headers = request.headers
+    scheme, rest = authorization(headers)
+    try:
+        read = [(each, each.read(headers, scheme, rest)) for each in CARRIERS]
+    except HTTPError:
+        return {}
+    return {carrier: Credential(value, carrier) for carrier, value in read if value}
 
 
 def _anonymous(own: Authenticator) -> str | None:
@@ -113,18 +126,14 @@ async def _authenticate_known(
     return _anonymous(own)
 
 
-def costliest_work(authenticators: Iterable[Authenticator], request: Request) -> list[Parameters]:
+def costliest_work(authenticators: Iterable[Authenticator], request: Request) -> Sequence[Parameters]:
     """Return the most expensive list of hashes that an API computes for credentials of these kinds."""
-    headers = request.headers
-    scheme = headers.get(b"authorization", b"")[:6].lower()
-    has_token = bool(headers.get(b"token")) or scheme == b"bearer"
-    has_password = bool(headers.get(b"user") and headers.get(b"password")) or scheme == b"basic "
-    found: list[Parameters] = []
+    carriers = [each for each in CARRIERS if each.is_in(request.headers)]
+    found: Sequence[Parameters] = ()
     for each in authenticators:
-        if has_token and (work := each.token_work):
-            found = max(found, work, key=cost)
-        if has_password and (work := each.password_work):
-            found = max(found, work, key=cost)
+        for carrier, work in each.work_of_carriers:
+            if carrier in carriers:
+                found = max(found, work, key=cost)
     return found
 
 

@@ -1,6 +1,6 @@
 """Authentication by JWT (RFC 7519, RFC 8725): the policy of one API about tokens of one issuer.
 
-Used by `authenticator`. `key_sets` verifies the signature, this module the claims. Invariants: a claim is
+Used by `forms.jwts`. `key_sets` verifies the signature, this module the claims. Invariants: a claim is
 read only after the signature is valid; an expired token is not accepted, also if it is remembered.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,13 +23,11 @@ from iogate.gateway.authentication.jwt_keys import (
     read_secret,
 )
 from iogate.gateway.authentication.key_sets import KeySet, KeySets, KeySource
-from iogate.gateway.http.responses import ErrorResponse
 from iogate.json_pointer import unescape
 
 if TYPE_CHECKING:
     from iogate.auth.model import JwtAuth, StoredSecret
     from iogate.gateway.authentication.key_sets import Verified
-    from iogate.security.password_hashing import Hashing
 
 _CALLER: Final = re.compile(r"[^\x00-\x20\x7f]{1,128}")
 
@@ -77,10 +75,13 @@ class JwtVerifier:
         auth: JwtAuth[StoredSecret],
         keys: KeySet,
         *,
+        prefix: str = "",
         unset: tuple[str, ...] = (),
         now_s: Callable[[], float] = time.time,
     ) -> None:
+        """`prefix`: text before the names of callers."""
         self._auth, self._keys, self._now_s = auth, keys, now_s
+        self._prefix = prefix
         self._unset = unset
         allowed = SYMMETRIC if auth.secret else ASYMMETRIC
         self._algorithms = frozenset(auth.algorithms or allowed)
@@ -141,7 +142,7 @@ class JwtVerifier:
             caller = str(caller)
         if not isinstance(caller, str) or not _CALLER.fullmatch(caller):
             return NO_CALLER
-        return caller
+        return self._prefix + caller
 
     def _check_times(self, token: bytes, claims: Mapping[str, Any]) -> Rejection | None:
         now, leeway = self._now_s(), self._auth.leeway_s
@@ -161,84 +162,22 @@ class JwtVerifier:
         return None
 
 
-class JwtVerifiers:
-    """All JWT forms of one API, with the limit for wrong tokens of an address."""
-
-    def __init__(self, verifiers: Sequence[JwtVerifier], hashing: Hashing) -> None:
-        self._verifiers, self._hashing = tuple(verifiers), hashing
-        self.rejections = (*REASONS, *(each.no_scope for each in verifiers))
-
-    @property
-    def unset(self) -> tuple[str, ...]:
-        """Messages about keys that are missing on this machine, each once."""
-        return tuple(dict.fromkeys(message for each in self._verifiers for message in each.unset))
-
-    def known_caller(self, token: bytes) -> str | None:
-        """Return the caller of a token whose signature is known to be valid, else None."""
-        found = self._known(token)
-        return found if isinstance(found, str) else None
-
-    def _known(self, token: bytes) -> str | Rejection | None:
-        rejection: Rejection | None = None
-        for each in self._verifiers:
-            found = each.known(token)
-            if isinstance(found, str):
-                return found
-            rejection = rejection or found
-        # Another issuer may accept what one rejects.
-        return rejection if len(self._verifiers) == 1 else None
-
-    async def verify(self, token: bytes) -> str | Rejection:
-        """Return the caller that a token names, or the reason why it is not accepted; count no failure.
-
-        Raises UnusableKeys if keys are missing that may have accepted it.
-        """
-        best, missing = INVALID, None
-        for each in self._verifiers:
-            try:
-                found = await each.verify(token)
-            except UnusableKeys as error:
-                missing = error
-                continue
-            if isinstance(found, str):
-                return found
-            if found.is_signed:
-                best = found
-        if missing is not None and not best.is_signed:
-            raise missing
-        return best
-
-    async def authenticate(self, token: bytes, address: str) -> str | Rejection:
-        """Return as `verify` does; a token without a valid signature counts as a failure of its address.
-
-        Raises UnusableKeys, and Busy for an address with too many failures.
-        """
-        known = self._known(token)
-        if known is not None:
-            return known
-        # Before the signature is verified, since that takes a tenth of a millisecond.
-        self._hashing.count_attempt(address)
-        try:
-            found = await self.verify(token)
-        except UnusableKeys:
-            self._hashing.succeeded(address)
-            raise
-        if isinstance(found, str) or found.is_signed:
-            self._hashing.succeeded(address)
-        return found
-
-
 def build(
     auth: JwtAuth[StoredSecret],
     key_sets: KeySets | None,
     resolve: Callable[[Iterable[StoredSecret]], tuple[list[str], tuple[str, ...]]],
+    *,
+    prefix: str = "",
 ) -> JwtVerifier:
-    """Return the verifier of a form; `resolve` returns the texts of references, and messages about others."""
+    """Return the verifier of a form, with a text before the names of its callers.
+
+    `resolve` returns the texts of references, and messages about others.
+    """
     if missing := missing_library():
-        return JwtVerifier(auth, KeySet(), unset=(missing,))
+        return JwtVerifier(auth, KeySet(), prefix=prefix, unset=(missing,))
     if not auth.key and not auth.secret:
         source = KeySource(jwks=auth.jwks) if auth.jwks else KeySource(issuer=auth.issuer or "")
-        return JwtVerifier(auth, (key_sets or KeySets()).get(source))
+        return JwtVerifier(auth, (key_sets or KeySets()).get(source), prefix=prefix)
     kind, given = ("secret", auth.secret) if auth.secret else ("key", auth.key)
     texts, unset = resolve(given)
     keys: list[VerificationKey] = []
@@ -251,27 +190,7 @@ def build(
         except UnusableKeys as error:
             unset += (f"{kind} of jwt {error}",)
     # One of two keys is enough during a rotation.
-    return JwtVerifier(auth, KeySet(keys=keys), unset=() if keys else unset)
-
-
-def rejection_response(rejection: Rejection, challenges: Sequence[tuple[bytes, bytes]]) -> ErrorResponse:
-    """Return the response to a token that is not accepted (RFC 6750, section 3.1)."""
-    error = "insufficient_scope" if rejection.scope else "invalid_token"
-    challenge = f'Bearer realm="iogate", error="{error}", error_description="{rejection.description}"'
-    if rejection.scope:
-        challenge += f', scope="{rejection.scope}"'
-        return ErrorResponse(
-            403,
-            "requestError.forbidden",
-            rejection.message,
-            [(b"www-authenticate", challenge.encode()), *challenges],
-        )
-    return ErrorResponse(
-        401,
-        "requestError.unauthorized",
-        rejection.message,
-        [(b"www-authenticate", challenge.encode()), *challenges],
-    )
+    return JwtVerifier(auth, KeySet(keys=keys), prefix=prefix, unset=() if keys else unset)
 
 
 def _reader(name: str) -> Callable[[Mapping[str, Any]], Any]:

@@ -1,8 +1,7 @@
-"""Signatures of requests: read from their headers, verified over the raw body, and handshakes of senders.
+"""Form `signature`: read from headers, verified over the raw body, with the handshakes of senders.
 
-Used by `authenticator`, which builds the forms of an API, and by `calls.signed_calls`, which reads the body
-in between. Invariants: a body is read only for a signature that is well formed and fresh; all secrets are
-tried, in constant time; nothing in a request raises anything but HTTPError.
+`calls.signed_calls` reads the body in between. Invariants: a body is read only for a signature that is well
+formed and fresh; all secrets are tried, in constant time; nothing in a request raises anything but HTTPError.
 """
 
 from __future__ import annotations
@@ -10,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from iogate.auth.signatures import OF_TARGET, HeaderReader, Signer, key_of, parts_of, scheme_of
+from iogate.gateway.authentication.forms.form import Form, Setup
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response, json_response
 from iogate.security.secrets import Verifier
 from iogate.timing.durations import format_seconds
 
 if TYPE_CHECKING:
-    from iogate.auth.model import SignatureAuth, SignatureFormat
+    from iogate.auth.model import SignatureAuth, SignatureFormat, StoredSecret
     from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing
 
@@ -121,10 +122,13 @@ class SignatureForm:
         secrets: Sequence[str],
         verify_tokens: Sequence[str] = (),
         hashing: Hashing | None = None,
+        *,
+        caller: str = "",
     ) -> None:
+        """`caller`: name of the caller, if it is not that of the declaration."""
         scheme = scheme_of(auth)
         self.tolerance_s = auth.tolerance_s
-        self.caller, self.member = auth.caller, scheme.delivery
+        self.caller, self.member = caller or auth.caller, scheme.delivery
         self.answer = _ANSWERS.get(auth.scheme)
         self.subscribes = auth.scheme == "meta"
         self.verify_token = Verifier({auth.caller: verify_tokens}, hashing=hashing)
@@ -135,14 +139,22 @@ class SignatureForm:
         )
 
 
-class Signatures:
+class Signatures(Form):
     """All forms `signature` of one API."""
+
+    kind = label = "Signature"
+    challenge = CHALLENGE
 
     def __init__(self, forms: Sequence[SignatureForm]) -> None:
         self._forms = tuple(forms)
         self._layouts = tuple(layout for form in forms for layout in form.layouts)
         self.stripped = frozenset(name for form in forms for name in form.stripped)
-        """Headers that are never part of the input of a run."""
+
+    @classmethod
+    def build(cls, declared: Sequence[SignatureAuth[StoredSecret]], setup: Setup) -> Signatures:
+        """Build the form of its declarations in the API."""
+        names = setup.callers.claim("signature", [each.caller for each in declared])
+        return cls([_build(each, setup, names.get(each.caller, each.caller)) for each in declared])
 
     def read(self, request: Request, now_s: float) -> list[Presented]:
         """Return the signatures in the headers of a request; an empty list if it has none.
@@ -205,6 +217,15 @@ class Signatures:
         # Plain text that no browser takes for a page.
         headers = [(b"x-content-type-options", b"nosniff")]
         return Response(200, challenge.encode(), headers, content_type=b"text/plain; charset=utf-8")
+
+
+def _build(declared: SignatureAuth[StoredSecret], setup: Setup, caller: str) -> SignatureForm:
+    found: dict[str, list[str]] = {}
+    setup.secrets.read({"": declared.secrets}, found, check=partial(key_of, declared.scheme))
+    setup.secrets.read({"verify_token": declared.verify_token}, found)
+    return SignatureForm(
+        declared, found.get("", ()), found.get("verify_token", ()), hashing=setup.hashing, caller=caller
+    )
 
 
 def _match(request: Request, presented: Sequence[Presented], public_url: str) -> Presented | None:

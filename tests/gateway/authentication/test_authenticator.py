@@ -18,11 +18,8 @@ from iogate.auth.model import (
     TokenAuth,
     UserAuth,
 )
-from iogate.gateway.authentication.authenticator import (
-    Authenticator,
-    InvalidCredentials,
-    MissingCredentials,
-)
+from iogate.gateway.authentication.authenticator import Authenticator
+from iogate.gateway.authentication.forms.form import InvalidCredentials, MissingCredentials
 from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets
 from iogate.security.password_hashing import FAILURES

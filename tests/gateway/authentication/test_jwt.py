@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from iogate.auth.jwt import ASYMMETRIC, SYMMETRIC
 from iogate.auth.model import AnyAuth, EnvSecret, FileSecret, JwtAuth, NoAuth, StoredSecret
 from iogate.gateway.authentication import jwt_keys
-from iogate.gateway.authentication.authenticator import Authenticator, InvalidCredentials, MissingCredentials
+from iogate.gateway.authentication.authenticator import Authenticator
+from iogate.gateway.authentication.forms.form import InvalidCredentials, MissingCredentials
+from iogate.gateway.authentication.forms.jwts import Jwts
 from iogate.gateway.authentication.key_sets import MAX_TOKEN, KeySet
 from iogate.gateway.http.responses import HTTPError
 from iogate.security.password_hashing import FAILURES, Hashing
@@ -255,7 +257,7 @@ def test_the_challenge_names_the_reason(tmp_path: Path) -> None:
 def test_a_token_of_three_parts_goes_to_jwt_and_another_one_to_token(tmp_path: Path) -> None:
     auth = AnyAuth(any=(TOKEN, form(tmp_path)))
     assert check(auth, "123456") == ("Token", "token")
-    assert check(auth, token()) == ("JWT", "ada")
+    assert check(auth, token()) == ("JWT", f"jwt:{ISSUER}#ada")
     assert check(auth, token(exp=1)) == (401, "Token has expired")
     assert check(auth, "wrong") == INVALID
     assert check(AnyAuth(any=(NoAuth(), form(tmp_path))), token(exp=1)) == ("", "")
@@ -265,8 +267,9 @@ def test_the_tokens_of_two_issuers_are_accepted(tmp_path: Path) -> None:
     auth = AnyAuth(any=(form(tmp_path), form(tmp_path, "rsa", issuer="https://second.test", scopes=("a",))))
     authenticator = Authenticator(auth)
     for _ in range(2):
-        assert ask(authenticator, token()) == ("JWT", "ada")
-        assert ask(authenticator, token("RS256", iss="https://second.test", scope="a")) == ("JWT", "ada")
+        assert ask(authenticator, token()) == ("JWT", f"jwt:{ISSUER}#ada")
+        second = ask(authenticator, token("RS256", iss="https://second.test", scope="a"))
+        assert second == ("JWT", "jwt:https://second.test#ada")
         assert ask(authenticator, token("RS256")) == INVALID, "the key of one, the name of the other"
         assert ask(authenticator, token("RS256", iss="https://second.test"))[0] == 403
 
@@ -290,8 +293,9 @@ def test_a_token_is_verified_once_and_accepted_until_it_expires(
     monkeypatch.setattr("iogate.gateway.authentication.key_sets.verified_payload", counted)
     now = [time.time()]
     authenticator = Authenticator(form(tmp_path, leeway_s=5.0))
-    assert authenticator._jwt is not None
-    authenticator._jwt._verifiers[0]._now_s = lambda: now[0]
+    (jwts,) = authenticator.forms
+    assert isinstance(jwts, Jwts)
+    jwts._verifiers[0]._now_s = lambda: now[0]
     sent = token(exp=now[0] + 10)
     for _ in range(3):
         assert ask(authenticator, sent) == ("JWT", "ada")
@@ -300,7 +304,7 @@ def test_a_token_is_verified_once_and_accepted_until_it_expires(
     assert ask(authenticator, sent) == ("JWT", "ada")
     now[0] += 0.2
     assert ask(authenticator, sent) == (401, "Token has expired")
-    keys = authenticator._jwt._verifiers[0]._keys
+    keys = jwts._verifiers[0]._keys
     assert not keys._verified, "an expired token is forgotten"
 
 
@@ -475,8 +479,9 @@ class _Static:
     @staticmethod
     def of(*keys: jwt_keys.VerificationKey, symmetric: bool = False) -> Authenticator:
         authenticator = Authenticator(JwtAuth(issuer=ISSUER, jwks="https://issuer.test/keys"))
-        assert authenticator._jwt is not None
-        (verifier,) = authenticator._jwt._verifiers
+        (jwts,) = authenticator.forms
+        assert isinstance(jwts, Jwts)
+        (verifier,) = jwts._verifiers
         verifier._keys = KeySet(keys=keys)
         if symmetric:
             verifier._algorithms = frozenset(SYMMETRIC)

@@ -1,0 +1,102 @@
+"""Secrets of one API on this machine: read from variables and files, and noted as missing or changed.
+
+Used by `authenticator` and `forms`. Invariant: no message contains a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from iogate import files
+from iogate.auth.model import EnvSecret, FileSecret, HashedSecret, source_of
+from iogate.security import secrets
+
+if TYPE_CHECKING:
+    from iogate.auth.model import StoredSecret
+
+Fingerprint: TypeAlias = Callable[[str, str], str | None]
+"""Returns the keyed fingerprint of a secret, of its source and text; None without a key."""
+Check: TypeAlias = Callable[[str], object]
+"""Raises ValueError for a text that cannot be used as a secret."""
+
+
+def no_fingerprint(_source: str, _text: str) -> str | None:
+    """Make no fingerprints, outside a gateway."""
+    return None
+
+
+class SecretReader:
+    """Reader of the secrets of one API."""
+
+    def __init__(self, root: Path | None = None, fingerprint: Fingerprint = no_fingerprint) -> None:
+        self.lacks: tuple[str, ...] = ()
+        """Messages about missing secrets, of callers that have no other secret on this machine."""
+        self.spare: tuple[str, ...] = ()
+        """Messages about missing secrets, of callers that have another secret on this machine."""
+        self.fingerprints: dict[str, str] = {}
+        """Fingerprint of each secret in a variable or file, by its source."""
+        self._root, self._fingerprint = root, fingerprint
+        self._files: dict[Path, files.Version] = {}
+
+    def read(
+        self,
+        named: Mapping[str, tuple[StoredSecret, ...]],
+        into: dict[str, list[str]],
+        *,
+        check: Check | None = None,
+    ) -> None:
+        """Add the texts of the secrets of each caller to `into`; note those that are missing."""
+        for name, values in named.items():
+            accepted, missing = self.texts(values, check)
+            if accepted:
+                into.setdefault(name, []).extend(accepted)
+                self.spare += missing
+            else:
+                self.lacks += missing
+
+    def texts(
+        self, values: Iterable[StoredSecret], check: Check | None = None
+    ) -> tuple[list[str], tuple[str, ...]]:
+        """Return the texts of secrets, and messages about those that are missing."""
+        accepted: list[str] = []
+        missing: tuple[str, ...] = ()
+        for secret in values:
+            if isinstance(secret, FileSecret):
+                # Before the file is read, so that a change in between is noticed later.
+                path = Path(secret.path) if self._root is None else self._root / secret.path
+                self._files[path] = files.version(path)
+            try:
+                text = _resolve(secret, self._root)
+                if check is not None:
+                    check(text)
+                accepted.append(text)
+                self._note_fingerprint(secret, text)
+            except secrets.Unset as unset:
+                missing += (unset.message,)
+            except ValueError as unusable:
+                missing += (f"{source_of(secret)} {unusable}",)
+        return accepted, missing
+
+    def has_changed(self) -> bool:
+        """Tell whether a secret file was replaced, written, created or removed; calls stat on each file."""
+        return any(files.version(path) != known for path, known in self._files.items())
+
+    def _note_fingerprint(self, secret: StoredSecret, text: str) -> None:
+        source = source_of(secret)
+        found = self._fingerprint(source, text) if source else None
+        if found is not None:
+            self.fingerprints[source] = found
+
+
+def _resolve(secret: StoredSecret, root: Path | None) -> str:
+    match secret:
+        case EnvSecret():
+            return secrets.resolve("env", secret.name)
+        case FileSecret():
+            return secrets.resolve("file", secret.path, root=root)
+        case HashedSecret():
+            return secrets.resolve("hash", secret.value)
+        case _:
+            assert_never(secret)
