@@ -1,8 +1,8 @@
 """W3C Trace Context: the place of a call in the trace of its caller.
 
-Read by the gateway, kept in the facts of a run, and sent by the effects with its HTTP calls. Pure. Invariant:
-iogate adds no span of its own, so it passes on what it received, as the recommendation asks of a system that
-does not take part in a trace (section 3.5).
+Read by the gateway, kept in the facts of a run, and sent by the effects with its HTTP calls. Pure. Without
+`telemetry`, iogate adds no span of its own and passes on what it received, as the recommendation asks of a
+system that does not take part in a trace (section 3.5).
 """
 
 from __future__ import annotations
@@ -38,3 +38,8 @@ def headers(context: str) -> dict[str, str]:
     if not parent:
         return {}
     return {"traceparent": parent, "tracestate": state} if state else {"traceparent": parent}
+
+
+def is_sampled(context: str) -> bool:
+    """Tell whether the caller records the trace of a context."""
+    return bool(int(context[53:55], 16) & 1)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from iogate.settings import Settings
+    from iogate.telemetry.tracing import Span
 
 STORE_RETRY_S: Final = 0.5
 
@@ -56,6 +57,8 @@ class EffectContext:
     """Digest of its program, which identifies the revision whose resources it reads."""
     trace: str = ""
     """Trace context that its HTTP calls pass on, or empty."""
+    span: Span | None = None
+    """Span of this effect, which gets the facts of its HTTP call; None without tracing."""
     wrote: Wrote | None = None
     """Receives the output of a process of this effect, as it is written."""
 
@@ -165,7 +168,9 @@ class Effects:
             effect = build_call(await self._documents.operation(effect, self._loader(run)), effect)
         match effect:
             case CallHttp() as call:
-                called = await self._http.call(call, idempotency_key=perform.idempotency_key, trace=run.trace)
+                called = await self._http.call(
+                    call, idempotency_key=perform.idempotency_key, trace=run.trace, span=run.span
+                )
                 return Performed(
                     frame=perform.frame, output=called.output, authorization=called.authorization
                 )

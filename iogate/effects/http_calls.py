@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from multidict import CIMultiDict
 from yarl import URL
@@ -22,10 +22,14 @@ from iogate.effects.http.addresses import ForbiddenAddress, Trust
 from iogate.effects.http.failures import FOLLOWED, CallFailed, UnexpectedStatus
 from iogate.effects.http.request import Request, build_request
 from iogate.effects.http.responses import Response
+from iogate.effects.http.span_facts import describe_request
 from iogate.effects.http.transport import Route, Transport, lower_trust
 from iogate.engine.commands import CallHttp
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
+
+if TYPE_CHECKING:
+    from iogate.telemetry.tracing import Span
 
 MAX_REDIRECTS: Final = 10
 
@@ -71,13 +75,19 @@ class HttpCalls:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def call(self, call: CallHttp, *, idempotency_key: str, trace: str = "") -> CallResult:
+    async def call(
+        self, call: CallHttp, *, idempotency_key: str, trace: str = "", span: Span | None = None
+    ) -> CallResult:
         """Make the call and return its output; it passes on the trace context `trace`.
 
-        Raises only CallFailed, or CancelledError after the connection is closed.
+        A `span` gets method, server and status of the call. Raises only CallFailed, or CancelledError after
+        the connection is closed.
         """
         try:
             exchange = self._exchange(call, idempotency_key, trace)
+            if span is not None:
+                describe_request(span, call, exchange.request)
+                exchange.span = span
             received = await exchange.run()
             async with failures.convert_failures(exchange.target):
                 output = responses.to_output(received, mode=call.output, request=exchange.request.redacted())
@@ -128,6 +138,7 @@ class _Exchange:
         self._redirected_from = ""
         self._written_url: URL | None = None
         self.may_follow: Callable[[str], bool] | None = None
+        self.span: Span | None = None
         self.request = request
         self.target = target_names.TargetName(f"{request.method} {request.url.origin()}")
 
@@ -154,6 +165,8 @@ class _Exchange:
                 except ForbiddenAddress as reason:
                     raise ForbiddenAddress(f"{reason}{_suggest_template(self._call.address)}") from None
                 status, headers = received.status, received.headers
+                if self.span is not None:
+                    self.span.set("http.response.status_code", status)
                 if not self._redirected(status, headers):
                     if not self._accepted(status):
                         response = responses.redact_error_response(received, self._redactor())

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,9 +40,11 @@ from iogate.settings.urls import is_loopback
 from iogate.store.integrity import trust
 from iogate.store.runs.uids import UidSource
 from iogate.supervision import handover
+from iogate.telemetry import settings as telemetry
 
 if TYPE_CHECKING:
     from iogate.settings import Settings
+    from iogate.telemetry.tracing import Tracing
 
 log = logging.getLogger("iogate.gateway")
 
@@ -62,6 +65,16 @@ def find_store(chosen: Settings) -> str:
             hint='set redis_url, or start one with "iogate up"',
         )
     return url
+
+
+def _start_tracing() -> Tracing | None:
+    """Create the tracer of this process; None unless OpenTelemetry's own variables name a collector."""
+    variables = telemetry.read({**os.environ, **handover.variables()})
+    if not variables or telemetry.find_problem(variables):
+        return None  # the parent has logged the problem
+    from iogate.telemetry import tracing  # noqa: PLC0415 - few gateways export traces
+
+    return tracing.start(variables)
 
 
 async def run(chosen: Settings) -> None:
@@ -99,7 +112,14 @@ async def run(chosen: Settings) -> None:
     refresher = Refresher(state, lambda: find_store(chosen), ring, replicas=chosen.confirming)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
-    application = app.build(state, CallHandler(state, refresher, UidSource()))
+    tracing = _start_tracing()
+    calls = CallHandler(state, refresher, UidSource())
+    if tracing is not None:
+        # The choice is made here, so that calls without spans cost nothing.
+        from iogate.gateway.calls.traced_calls import TracedCallHandler  # noqa: PLC0415 - see above
+
+        calls = TracedCallHandler(state, refresher, UidSource(), tracing, scheme=scheme)
+    application = app.build(state, calls)
     serving: Any = application
     background = [
         asyncio.create_task(refresher.run(), name="refresh"),
@@ -139,6 +159,8 @@ async def run(chosen: Settings) -> None:
         await refresher.close()
         await fetcher.close()
         await state.validation.close()
+        if tracing is not None:
+            await tracing.close()
 
 
 def main() -> int:

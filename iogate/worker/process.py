@@ -10,20 +10,23 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redis import RedisError
 
-from iogate import functions
+from iogate import functions, logs
 from iogate.effects.dispatcher import Effects
 from iogate.errors import Misused
 from iogate.security.keyring import Keyring, missing
 from iogate.settings import Settings
 from iogate.store.integrity import trust
 from iogate.store.store import Store, StoreUnavailable, open_store
-from iogate.supervision import ticks
+from iogate.supervision import handover, ticks
+from iogate.telemetry import settings as telemetry
 from iogate.timing.clock import StoreClock
 from iogate.worker.events.callbacks import CallbackDelivery
 from iogate.worker.events.delivery import Delivery
@@ -42,6 +45,10 @@ from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs
 from iogate.worker.secrets.callback_secrets import CallbackSecrets
 from iogate.worker.secrets.secret_store import SecretStore
+
+if TYPE_CHECKING:
+    from iogate.telemetry.tracing import Tracing
+    from iogate.worker.run_spans import RunSpans
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +96,7 @@ async def work(
     programs = Programs(store.revisions)
     sinks = read_sinks(settings)
     clock = StoreClock()
+    tracing, spans = _start_tracing(secrets)
     loader = Loader(
         programs,
         secrets,
@@ -96,6 +104,7 @@ async def work(
         clock,
         modes=RecordModes(store.revisions),
         record_progress=record_progress if solitary else None,
+        spans=spans,
     )
     try:
         async with Effects(
@@ -118,6 +127,7 @@ async def work(
                     loader=loader,
                     children=ChildResolver(store.revisions),
                     released=released,
+                    spans=spans,
                 ),
             )
             on_start(loop.executor)
@@ -146,6 +156,7 @@ async def work(
                     rules=rules,
                     redaction=lambda: secrets.redaction,
                     root=root,
+                    spans=spans,
                 )
                 beside += [
                     asyncio.create_task(callbacks.run(), name="callbacks"),
@@ -166,8 +177,24 @@ async def work(
                 await maintenance.leave()
     finally:
         await store.close()
+        if tracing is not None:
+            await tracing.close()
         ticking.cancel()
     log.info("worker %s ended", name, extra={"action": "worker.ended", "worker": name})
+
+
+def _start_tracing(secrets: SecretStore) -> tuple[Tracing | None, RunSpans | None]:
+    """Create tracer and spans of this process; None unless OpenTelemetry's variables name a collector."""
+    variables = telemetry.read({**os.environ, **handover.variables()})
+    if not variables or telemetry.find_problem(variables):
+        return None, None  # the parent has logged the problem
+    from iogate.telemetry import tracing  # noqa: PLC0415 - few workers export traces
+    from iogate.worker.run_spans import RunSpans  # noqa: PLC0415 - it imports OpenTelemetry
+
+    tracer = tracing.start(variables)
+    if tracer is None:
+        return None, None
+    return tracer, RunSpans(tracer, redact=lambda text: logs.scrub(secrets.redaction.text(text)))
 
 
 async def _connect(url: str, name: str, ring: Keyring, stopped: asyncio.Event, replicas: int) -> Store | None:

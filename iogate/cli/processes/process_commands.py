@@ -139,6 +139,7 @@ async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     from iogate.cli.revisions.publication import stamp
     from iogate.supervision import handover
     from iogate.supervision.supervisor import Supervisor
+    from iogate.telemetry import settings as telemetry
 
     def read_settings() -> Settings:
         return session.settings(flags)
@@ -147,6 +148,9 @@ async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     before = stamp(Path.cwd()) if parts.watch else frozenset()
     settings = read_settings()
     logs.set_up(settings.log_format)
+    if problem := telemetry.find_problem(telemetry.read(os.environ)):
+        # Once here, not in each process.
+        session.screen.warn(problem)
     if parts.workers:
         await check_isolation(settings)
     checked = compile_or_fail(settings, purpose="apply") if parts.apply else None

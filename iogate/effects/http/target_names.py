@@ -49,8 +49,13 @@ def name_target(method: str, address: str, written: URL, sent: URL) -> TargetNam
         text = redact_address(" ".join(address.split()))
         place += f" (from {shorten(text, MAX_LENGTH)})"
     elif address:
-        place += _SEGMENT.sub(_redact_key, _path_of(address))
+        place += redacted_path(address)
     return TargetName(f"{method} {place}", _rewritten_origin(written, sent))
+
+
+def redacted_path(address: str) -> str:
+    """Return the path of an address as the author wrote it, without keys; empty if it has none."""
+    return _SEGMENT.sub(_redact_key, _path_of(address))
 
 
 def name_server(role: str, written: URL, sent: URL) -> TargetName:

@@ -204,7 +204,7 @@ class CallHandler:
             idempotency_ttl_s=api.idempotency.ttl_s,
             fingerprint=fingerprint,
             traffic=traffic,
-            trace=_trace(request),
+            trace=self.trace_of(request),
             after=after,
         )
         try:
@@ -223,6 +223,10 @@ class CallHandler:
         if verdict.reason == "rate" and route.blocks is not None:
             return route.blocks.block(route.blocks.key(request, admitted.caller), verdict.retry_after_s)
         return _refused(route, verdict)
+
+    def trace_of(self, request: Request) -> str:
+        """Return the trace context to keep on the run of a call; empty without one."""
+        return inbound_trace(request)
 
     async def _store_by_newer(
         self, request: Request, stale: Admitted
@@ -275,8 +279,8 @@ class CallHandler:
         return Response(202, b'{"response":{"uid":"%s"}}' % uid.encode(), more)
 
 
-def _trace(request: Request) -> str:
-    """Return the trace context of a call; empty without one."""
+def inbound_trace(request: Request) -> str:
+    """Return the trace context that a caller has sent; empty without one."""
     parent = request.headers.get(b"traceparent")
     if parent is None or b"traceparent" in request.repeated:
         return ""

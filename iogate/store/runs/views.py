@@ -57,6 +57,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskView, ...]
     parent: str | None = None
     """Uid of the parent that waits for it, or whose fault started it."""
+    trace: str = ""
+    """Trace context that is kept on it; its seal was not verified."""
     behind: tuple[str, ...] = ()
     """Uids of the runs with the places of its concurrency key, if it waits for one."""
     merged: int = 0
@@ -231,6 +233,7 @@ def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunVie
         ),
         parent=run.get("par", b"").decode() or _starter(facts),
         merged=int(run.get("mrg", 0)),
+        trace=facts.trace,
     )
 
 
@@ -273,6 +276,7 @@ def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
         tasks=tuple(_task(*row[1:]) for row in rows),
         parent=e.parent or _starter(facts),
         merged=e.merged,
+        trace=facts.trace,
     )
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from iogate.store.runs.views import RunView
     from iogate.store.store import Store
     from iogate.worker.ports import Effects
+    from iogate.worker.run_spans import RunSpans
     from iogate.worker.secrets.redaction import Redaction
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,10 @@ class CallbackDelivery:
         redaction: Callable[[], Redaction],
         root: Path,
         pace: Pace | None = None,
+        spans: RunSpans | None = None,
     ) -> None:
         self._store = store
+        self._spans = spans
         self._effects = effects
         self._rules = rules
         self._redaction = redaction
@@ -204,7 +207,7 @@ class CallbackDelivery:
         try:
             # The rules for redirects apply to a host that no reviewed file names in full.
             foreign = pattern is not None
-            performed = await self._post(due, target, key, body_of(run), foreign=foreign)
+            performed = await self._post(due, target, key, run, foreign=foreign)
         finally:
             self._shares.leave(place, time.monotonic() - began_s)
         return self._judged(due, now_ms, run, performed)
@@ -217,9 +220,10 @@ class CallbackDelivery:
                 return resolve("file", path, root=self._root)
 
     async def _post(
-        self, due: Due, target: str, key: bytes, body: bytes, *, foreign: bool
+        self, due: Due, target: str, key: bytes, run: RunView, *, foreign: bool
     ) -> Performed | None:
         """Send the request; None if there is no response in time."""
+        body = body_of(run)
         at_s = (await self._store.now_ms()) // 1000
         call = CallHttp(
             method="post",
@@ -234,11 +238,30 @@ class CallbackDelivery:
             foreign=foreign,
         )
         perform = Perform(frame=0, reference="callback", effect=call, idempotency_key=due.id)
+        if self._spans is not None:
+            return await self._perform_traced(self._spans, perform, run, due.number)
+        return await self._perform(perform, EffectContext(uid=due.uid))
+
+    async def _perform(self, perform: Perform, context: EffectContext) -> Performed | None:
+        """Perform the request; None if there is no response in time."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await self._effects.perform(perform, run=EffectContext(uid=due.uid))
+                return await self._effects.perform(perform, run=context)
         except TimeoutError:
             return None
+
+    async def _perform_traced(
+        self, spans: RunSpans, perform: Perform, run: RunView, number: int
+    ) -> Performed | None:
+        """Perform the request with a span, whose trace context it passes on."""
+        span, performed = spans.callback(run, number), None
+        try:
+            performed = await self._perform(
+                perform, EffectContext(uid=run.uid, trace=span.context, span=span)
+            )
+        finally:
+            spans.finish(span, performed, missing="timeout")
+        return performed
 
     def _judged(self, due: Due, now_ms: int, run: RunView, performed: Performed | None) -> Settled:
         if performed is None:

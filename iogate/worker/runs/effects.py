@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from iogate.effects.dispatcher import EffectContext
 from iogate.effects.processes.process_output import EVERY_S, ProcessOutput
@@ -17,6 +18,9 @@ from iogate.errors import WorkflowError
 from iogate.worker.ports import Clock, Effects, Secrets
 from iogate.worker.recording.recorder import record_effect
 from iogate.worker.runs.run import Run
+
+if TYPE_CHECKING:
+    from iogate.worker.run_spans import RunSpans
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +36,14 @@ class EffectRunner:
         *,
         performed: Callable[[Run], None],
         released: Callable[[], None],
+        spans: RunSpans | None = None,
     ) -> None:
         self._effects = effects
         self._secrets = secrets
         self._performed = performed
         self._released = released
         self._clock = clock
+        self._spans = spans
         self._detached: set[asyncio.Task[None]] = set()
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -79,11 +85,14 @@ class EffectRunner:
         if perform.await_result and isinstance(perform.effect, RunProcess | RunContainer):
             output = ProcessOutput(lambda: self._secrets.redaction)
             looking = asyncio.create_task(self._show_output(run, perform, output))
+        span = None if self._spans is None else self._spans.effect(claim, perform)
+        performed = None
         context = EffectContext(
             uid=claim.uid,
             attempt=claim.attempt,
             program=claim.program,
-            trace=claim.trace,
+            trace=claim.trace if span is None else span.context,
+            span=span,
             wrote=None if output is None else output.wrote,
         )
         try:
@@ -102,6 +111,8 @@ class EffectRunner:
                 looking.cancel()
             if output is not None:
                 self._note_output(run, perform, output, ended=True)
+            if self._spans is not None and span is not None:
+                self._spans.finish(span, performed)
         redaction = self._secrets.redaction
         outcome = redaction.outcome(perform, performed)
         ended = run.effect_ended(perform.frame, asyncio.current_task(), outcome)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from iogate.engine.advance import advance
 from iogate.engine.commands import Perform, StartChild
@@ -38,6 +38,9 @@ from iogate.worker.runs.phase import Resting
 from iogate.worker.runs.run import Run
 from iogate.worker.runs.scheduler import Scheduler
 
+if TYPE_CHECKING:
+    from iogate.worker.run_spans import RunSpans
+
 CROWDED = f"one run may have at most {keys.FAMILY_RUNS} descendants at once"
 
 
@@ -54,16 +57,18 @@ class Executor:
         loader: Loader,
         children: Children,
         released: Callable[[], None],
+        spans: RunSpans | None = None,
     ) -> None:
-        """`released` is called when a run leaves."""
+        """`released` is called when a run leaves; without `spans`, no run has spans."""
         self.loader = loader
         self._children = children
         self._secrets = secrets
         self._clock = clock
         self._released = released
         self._scheduler = Scheduler(self._slice, clock=clock.monotonic)
+        self._spans = spans
         self._effects = EffectRunner(
-            effects, secrets, clock, performed=self._scheduler.add, released=released
+            effects, secrets, clock, performed=self._scheduler.add, released=released, spans=spans
         )
         self._inboxes = InboxReader(leases, self._scheduler.add)
         self._committer = Committer(leases, clock)
@@ -181,6 +186,8 @@ class Executor:
         if run.record == "all" or (run.record != "none" and (happened or advanced.faulted)):
             record_slice(run, happened, advanced, self._secrets.redaction, now_ms)
         run.apply(advanced)
+        if self._spans is not None and advanced.emits:
+            self._spans.emitting(run.uid, advanced.emits)
         leaves = self.draining or run.suspended
         self._go_on(run, decide(run, advanced, leaves=leaves, now=self._clock.monotonic(), now_ms=now_ms))
 
@@ -256,6 +263,8 @@ class Executor:
             case CommitResult():
                 if outcome.left_out:
                     self._log.left_out(run)
+                if self._spans is not None:
+                    self._spans.committed(run)
                 if run.leaving:
                     self._left(run)
                 else:
@@ -290,6 +299,8 @@ class Executor:
     def _let_go(self, run: Run) -> list[Perform]:
         """Forget a run; return its effects that no task awaits."""
         self.leaving -= run.leaving
+        if self._spans is not None:
+            self._spans.release(run.uid)  # a lease that ended with a commit has no span any more
         unawaited = run.leave()
         if self._runs.get(run.uid) is run:
             del self._runs[run.uid]

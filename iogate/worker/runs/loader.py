@@ -7,6 +7,7 @@ run that cannot be loaded has a fault and affects no other run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from iogate.compiler.program import Program
 from iogate.compiler.revision import FaultHandler, Record
@@ -22,6 +23,9 @@ from iogate.worker.runs.inbox import deliver
 from iogate.worker.runs.programs import Programs, Unloadable
 from iogate.worker.runs.run import Run
 
+if TYPE_CHECKING:
+    from iogate.worker.run_spans import RunSpans
+
 
 class Loader:
     """Loader of the runs of one worker."""
@@ -35,8 +39,9 @@ class Loader:
         *,
         modes: RecordModes | None,
         record_progress: Callable[[bytes], None] | None,
+        spans: RunSpans | None = None,
     ) -> None:
-        """Without `modes`, no task is recorded.
+        """Without `modes`, no task is recorded; without `spans`, no run has spans.
 
         A solitary worker passes `record_progress`, which keeps a line for crash recovery.
         """
@@ -46,6 +51,7 @@ class Loader:
         self._clock = clock
         self._modes = modes
         self._record_progress = record_progress
+        self._spans = spans
         self.waiting: dict[str, Claim] = {}
         """Claims that wait for their program, by uid."""
 
@@ -77,6 +83,8 @@ class Loader:
         if found is None or record is None:
             return None
         program = None if isinstance(found, Unloadable) else found
+        if self._spans is not None:
+            claim = self._spans.begin(claim)
         run = Run(
             claim=claim,
             program=program,

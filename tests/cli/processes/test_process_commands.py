@@ -251,3 +251,11 @@ def links(pid: int) -> list[str]:
         with contextlib.suppress(OSError):
             found.append(str(entry.readlink()))
     return found
+
+
+def test_a_command_says_once_why_no_traces_are_exported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://key:s3cr3t-of-collector@127.0.0.1:4317")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    ran = cli("worker", "--redis-url", "redis://127.0.0.1:1", code=6)
+    assert ran.err.count("no traces are exported; set it to http/protobuf") == 1
+    assert "s3cr3t-of-collector" not in ran.err

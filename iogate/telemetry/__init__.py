@@ -1,0 +1,8 @@
+"""Spans of OpenTelemetry, exported by OTLP; the only package that imports OpenTelemetry, an extra.
+
+    settings    variables `OTEL_…` of a process, and whether they turn tracing on
+    export      exporter whose failures are logged once per interval
+    tracing     tracer of a process, and its spans
+
+Gateways and workers call `settings.read`, and import `tracing` only if it is on.
+"""
