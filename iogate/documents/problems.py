@@ -6,6 +6,7 @@ data and never contains a secret.
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Severity = Literal["error", "warning", "advice"]
 
 _WIDEST_SNIPPET = 160
+_NARROWEST_SNIPPET = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +76,12 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(set(problems), key=lambda problem: problem.place))
 
 
-def render(problem: Problem, source: Source | None) -> str:
-    """Return the problem as text, with its source line if the source is given."""
+def render(problem: Problem, source: Source | None, *, width: int | None = None) -> str:
+    """Return the problem as text, with its source line if the source is given.
+
+    `width`: columns of a terminal. The source line is cut to them, and a hint that does not fit beside the
+    caret is on lines of its own.
+    """
     head = (
         f"{printable(problem.path)}:{problem.line}:{problem.column}: "
         f"{problem.severity} {problem.code}: {problem.message}"
@@ -85,14 +91,29 @@ def render(problem: Problem, source: Source | None) -> str:
         return f"{head}\n  {problem.hint}" if problem.hint else head
     start = min(problem.column - 1, len(text))
     stop = min(start + max(problem.length, 1), max(len(text), start + 1))
-    first = max(0, start - _WIDEST_SNIPPET // 2)
-    shown = text[first : first + _WIDEST_SNIPPET]
     gutter = " " * len(str(problem.line))
+    margin = f"  {gutter} | "
+    widest, first = _WIDEST_SNIPPET, max(0, start - _WIDEST_SNIPPET // 2)
+    if width is not None:
+        widest = max(_NARROWEST_SNIPPET, width - len(margin))
+        first = 0 if stop <= widest else max(0, start - widest // 2)
+    shown = text[first : first + widest]
     lead = "".join(_blank(char) for char in text[first:start])
-    marked = text[start : min(stop, first + _WIDEST_SNIPPET)]
+    marked = text[start : min(stop, first + widest)]
     caret = "^" * max(1, sum(_width(char) for char in marked))
-    hint = f" {problem.hint}" if problem.hint else ""
-    return f"{head}\n  {problem.line} | {printable(shown)}\n  {gutter} | {lead}{caret}{hint}"
+    line = f"{margin}{lead}{caret}"
+    top = f"{head}\n  {problem.line} | {printable(shown)}\n"
+    if not problem.hint:
+        return top + line
+    if width is None or len(line) + 1 + len(problem.hint) <= width:
+        return f"{top}{line} {problem.hint}"
+    below = textwrap.wrap(
+        problem.hint,
+        max(_NARROWEST_SNIPPET, width - len(margin)),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return top + "\n".join([line, *(margin + each for each in below)])
 
 
 def render_all(problems: Iterable[Problem], sources: Mapping[str, Source]) -> str:

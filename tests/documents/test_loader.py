@@ -212,3 +212,19 @@ def test_no_secret_of_a_broken_document_is_shown(auth: str) -> None:
     assert "hush" not in told
     for number in range(1, 9):
         assert "hush" not in (documents.sources["a.yaml"].line(number) or "")
+
+
+@pytest.mark.parametrize("column", [3, 70, 150])
+def test_a_narrow_terminal_gets_short_lines_with_the_place_in_view(column: int) -> None:
+    line = "".join(chr(ord("a") + number % 26) for number in range(160))
+    hint = "add one, such as timeout: 5m, to each, or to the module"
+    problem = Problem(
+        path="a.yaml", line=1, column=column, length=5, code="IOG502", message="no timeout", hint=hint
+    )
+    source = Source(path="a.yaml", text=line)
+    _, shown, caret, *below = render(problem, source, width=60).splitlines()
+    assert max(map(len, (shown, caret, *below))) <= 60
+    marked = shown[caret.index("^") :][:5]
+    assert marked == line[column - 1 :][:5]
+    assert " ".join(each.removeprefix("    | ") for each in below) == hint
+    assert render(problem, source, width=300).splitlines()[2].endswith(f"^^^^^ {hint}")

@@ -44,7 +44,8 @@ def lines(value: Mapping[str, Any]) -> list[str]:
     shown = [f"{name:<9} {text}" for name, text in head.items() if text is not None]
     at = next(number for number, line in enumerate(shown) if line.startswith("url"))
     shown[at + 1 : at + 1] = [f"{'':<9} {url}" for url in urls[1:]]
-    return ["\n".join(shown), "", to_yaml(value["document"]).rstrip("\n")]
+    contract = {name: each for name, each in value["document"].items() if each not in ([], {})}
+    return ["\n".join(shown), "", to_yaml(contract).rstrip("\n")]
 
 
 def _switched(switch: Mapping[str, Any] | None) -> str | None:

@@ -18,19 +18,21 @@ def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], st
     from iogate.documents.problems import in_order, render
 
     for problem in in_order(problems):
-        shown = render(problem, sources.get(problem.path))
+        source = sources.get(problem.path)
         if not is_colour_terminal(stream):
-            (write_stdout if stream is sys.stdout else write_stderr)(shown)
+            (write_stdout if stream is sys.stdout else write_stderr)(render(problem, source))
             continue
         from rich.text import Text
 
+        screen = console(stream)
+        shown = render(problem, source, width=screen.width)
         text = Text(shown)
         first, _, _ = shown.partition("\n")
         text.stylize("bold", 0, len(first))
         colour = {"error": "red", "warning": "yellow"}.get(problem.severity, "cyan")
         text.highlight_regex(rf"{problem.severity} {problem.code}", style=f"bold {colour}")
         text.highlight_regex(r"(?m)^ +\| +\^+", style=colour)
-        console(stream).print(text, soft_wrap=True)
+        screen.print(text, soft_wrap=True)
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

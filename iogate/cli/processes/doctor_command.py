@@ -29,6 +29,7 @@ from iogate.cli.revisions import missing_secrets, secret_values
 from iogate.cli.revisions.status_command import describe_refusals
 from iogate.cli.session import NO_STORE, Session, command
 from iogate.errors import InvalidFiles, IogateError, Unreachable
+from iogate.messages import conjoined
 from iogate.settings import LINK_KEY_FILE, permissions
 from iogate.settings.urls import gateway_url, is_loopback
 
@@ -359,14 +360,17 @@ async def check_processes(store: Store) -> list[Finding]:
         )
         for api, missing in missing_secrets.by_api(gateways).items()
     ]
+    apis_by_reason: dict[str, list[str]] = {}
+    for api, texts in missing_secrets.of_callbacks(workers).items():
+        apis_by_reason.setdefault("; ".join(texts), []).append(api)
     found += [
         Finding(
             about="workers",
             verdict="warning",
-            message=f"callbacks of {api} wait, at most 24 hours: {'; '.join(missing)}",
+            message=f"callbacks of {conjoined(sorted(apis))} wait, at most 24 hours: {reason}",
             hint="set it, or write the file, where the workers run",
         )
-        for api, missing in missing_secrets.of_callbacks(workers).items()
+        for reason, apis in apis_by_reason.items()
     ]
     unset, _ = await missing_secrets.by_live_workflow(store, workers)
     found += [

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from iogate.cli.documents.live_replay import NOT_SENT
+from tests import fork_server
 from tests.cli.conftest import Cli
-from tests.cli.place import Place
+from tests.cli.place import Place, environment, until
 
 ASKING = """\
 document:
@@ -48,7 +50,9 @@ def refunds(live: Cli) -> Iterator[Cli]:
     live("apply", "--yes", "--prune")
 
 
-def test_a_case_with_events_is_skipped_and_a_run_that_waits_is_cancelled_or_kept(refunds: Cli) -> None:
+def test_a_case_with_events_is_skipped_and_a_run_that_waits_is_cancelled_or_kept(
+    refunds: Cli, shop: Place
+) -> None:
     ran = refunds("debug", "refunds/request", "--timeout", "2s", "-o", "json", code=9)
     assert (ran.json["passed"], ran.json["failed"], ran.json["skipped"]) == (0, 1, 1)
     skipped, failed = ran.json["cases"]
@@ -71,6 +75,33 @@ def test_a_case_with_events_is_skipped_and_a_run_that_waits_is_cancelled_or_kept
     assert case["failures"][1] == f"cancel it with: iogate runs cancel {case['uid']}"
     assert refunds("runs", "show", case["uid"], "-o", "json").json["status"] == "waiting"
     refunds("runs", "cancel", case["uid"], "-q")
+    _check_interrupt(refunds, shop)  # with the same API: one that an apply deletes returns disabled
+
+
+def _check_interrupt(refunds: Cli, shop: Place) -> None:
+    """Ctrl-C cancels the run, too."""
+
+    def status(name: str) -> list[str]:
+        listed = refunds("runs", "list", "--api", "refunds/request", "--status", name, "-o", "json").json
+        return [run["uid"] for run in listed["runs"]]
+
+    with (refunds.root / "debug.err").open("wb") as err:
+        process = fork_server.start(
+            *("iogate", "debug", "refunds/request", "--name", "undecided"),
+            environment={**environment(), "IOGATE_PORT": str(shop.port)},
+            folder=refunds.root,
+            stdout=err,
+            stderr=err,
+        )
+    try:
+        until(lambda: bool(status("waiting")))
+        (uid,) = status("waiting")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    finally:
+        process.kill()
+        process.wait()
+    until(lambda: uid in status("cancelled"))
 
 
 def test_a_case_goes_to_the_path_of_the_api_and_its_curl_line_is_shown(live: Cli, shop: Place) -> None:
