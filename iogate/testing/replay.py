@@ -138,7 +138,8 @@ def input_of(api: Api, sent: Sent, root: Path) -> Any:
     value = content.value(content.sent(route, request), route.schema)
     if route.keys is not None and call_keys.header_key(route.idempotency_header, request) is None:
         keys = tuple(text_at(value, pointer) for pointer in route.pointers)
-        call_keys.other_key(route.keys, Input(json=b"", fingerprint="", keys=keys), _delivery(api, value))
+        if _delivery(api, value) is None:
+            call_keys.input_key(route.keys, Input(json=b"", fingerprint="", keys=keys))
     return value
 
 

@@ -163,22 +163,23 @@ class CallHandler:
         Raises HTTPError: the 4xx or 503 of the validation.
         """
         route, validation = admitted.route, self._state.validation
-        given, rules = call_keys.header_key(route.idempotency_header, request), route.keys
-        signed = admitted.signed if given is None else None
+        signed, rules, name = admitted.signed, route.keys, route.idempotency_header
         if signed is None:
+            key = call_keys.header_key(name, request)
+            compared = key is not None or rules is not None
             sent = call_input.sent(route, request)
         else:
+            key, compared = None, rules is not None or (name is not None and name in request.headers)
             sent = call_input.sent(route, request, delivery=signed.member)
-        compared = given is not None or rules is not None
         value = validation.input_now(route, sent, fingerprint=compared)
         if value is None:
             value = await validation.input(route, sent, request, fingerprint=compared)
-        key, fingerprint = given, value.fingerprint
-        if given is None and (rules is not None or signed is not None):
-            delivery = (
-                None if signed is None else signed_calls.delivery_key(signed.delivery or value.delivery)
-            )
-            key, fingerprint = call_keys.other_key(rules, value, delivery)
+        fingerprint = value.fingerprint
+        if signed is not None:
+            delivery = signed_calls.delivery_key(signed.delivery or value.delivery)
+            key, fingerprint = call_keys.signed_key(rules, value, delivery, name, request)
+        elif key is None and rules is not None:
+            key, fingerprint = call_keys.input_key(rules, value)
         api = route.api
         intake = self._state.intake
         if intake is None:

@@ -1,4 +1,4 @@
-"""Keys of a call: its idempotency key, from a header or from the input.
+"""Keys of a call: its idempotency key, from a header, the input, or the sender of a signed delivery.
 
 Called by `call_handler`, with rules that `routes` makes once per revision. Pure. Invariant: an API whose key
 is optional and only in a header costs its calls one look at the headers.
@@ -34,6 +34,8 @@ class KeyRules(msgspec.Struct, frozen=True):
     """Whether the first text of `Input.keys` is a key."""
     missing: str | None
     """Message to a call without a key; None if a key is optional."""
+    in_body: bool = False
+    """Whether that text is a part of the body, which a signature covers."""
 
     @classmethod
     def of(cls, api: Api) -> Self | None:
@@ -46,7 +48,8 @@ class KeyRules(msgspec.Struct, frozen=True):
         places += [f"the input at {pointer}"] if pointer is not None else []
         where = " or ".join(places)
         message = f"{where[0].upper()}{where[1:]} must have the idempotency key of the call"
-        return cls(pointer is not None, message if rules.is_required else None)
+        in_body = pointer is not None and (api.input_from != "request" or pointer.startswith("/body/"))
+        return cls(pointer is not None, message if rules.is_required else None, in_body)
 
 
 def place(api: Api) -> str:
@@ -74,16 +77,35 @@ def header_key(name: bytes | None, request: Request) -> str | None:
     return key.decode("latin-1")
 
 
-def other_key(rules: KeyRules | None, value: Input, delivery: str | None) -> tuple[str | None, str]:
+def input_key(rules: KeyRules, value: Input) -> tuple[str | None, str]:
     """Return the idempotency key of a call without one in its header, and the fingerprint that goes with it.
 
-    A key in the input precedes `delivery`, the id that the scheme of a signature brings. Raises HTTPError: a
-    400 for a call without a key that needs one.
+    Raises HTTPError: a 400 for a call without a key that needs one.
     """
-    key = value.keys[0] if rules is not None and rules.in_input else None
+    key = value.keys[0] if rules.in_input else None
     if key is not None:
         return key, value.fingerprint
-    if delivery is None and rules is not None and rules.missing is not None:
+    if rules.missing is not None:
         raise invalid(rules.missing)
-    # Attempts of one delivery may differ: Stripe counts its receivers in them.
-    return delivery, ""
+    return None, ""
+
+
+def signed_key(
+    rules: KeyRules | None, value: Input, delivery: str | None, header: bytes | None, request: Request
+) -> tuple[str | None, str]:
+    """Return the idempotency key of a signed call, and the fingerprint that goes with it.
+
+    A key in the body precedes `delivery`, the id that the sender gives a delivery, and this precedes what no
+    signature covers: whoever has captured a delivery could repeat it with another header. Raises HTTPError: a
+    400 for a call without a key that needs one, or with an invalid one in its header.
+    """
+    key = value.keys[0] if rules is not None and rules.in_input else None
+    if delivery is not None and not (key is not None and rules is not None and rules.in_body):
+        # Attempts of one delivery may differ: Stripe counts its receivers in them.
+        return delivery, ""
+    key = key if key is not None else header_key(header, request)
+    if key is not None:
+        return key, value.fingerprint
+    if rules is not None and rules.missing is not None:
+        raise invalid(rules.missing)
+    return None, ""

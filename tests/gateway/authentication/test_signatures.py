@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote_plus
 
+import msgspec
 import pytest
 
 from iogate.auth.model import (
@@ -219,14 +220,50 @@ async def test_a_repeated_delivery_returns_the_run_of_the_first(
     assert (await post(world, unlike, headers)).uid != first.uid
 
 
-async def test_the_key_of_the_call_comes_before_the_id_of_the_delivery(world: World) -> None:
-    await world.publish(api("hooks/in", signed("github"), idempotency=Idempotency(header="X-Key")))
-    first = await post(world, BODY, github(BODY) | {"X-Key": "a"})
-    again = await post(world, BODY, github(BODY, delivery="d-2") | {"X-Key": "a"})
-    assert first.uid == again.uid
-    reply = await post(world, b"{}", github(b"{}") | {"X-Key": "a"})
+@pytest.mark.parametrize("scheme", ["github", "standard-webhooks", "stripe", "slack"])
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_captured_delivery_is_not_repeated_by_a_key_that_is_not_signed(
+    world: World, scheme: SignatureScheme, *, whole: bool
+) -> None:
+    rules = Idempotency(header="X-Key", pointer="/headers/x-other" if whole else msgspec.UNSET)
+    await world.publish(
+        api("hooks/in", signed(scheme), idempotency=rules, input_from="request" if whole else "body")
+    )
+    captured = SENDERS[scheme](BODY)
+    first = await post(world, BODY, captured)
+    for more in ({"X-Key": "a"}, {"X-Key": "b", "X-Other": "c"}, {"X-Key": "x" * 300}):
+        again = await post(world, BODY, captured | more)
+        assert (again.uid, again.headers["idempotent-replayed"]) == (first.uid, "true"), more
+
+
+async def test_a_key_in_the_signed_body_comes_before_the_id_of_the_delivery(world: World) -> None:
+    await world.publish(
+        api("hooks/in", signed("github"), idempotency=Idempotency(header="X-Key", pointer="/id")),
+        api("hooks/all", signed("github"), idempotency=Idempotency(pointer="/body/id"), input_from="request"),
+    )
+    for path in (PATH, "/v1/api/hooks/all/async"):
+        first = await post(world, BODY, github(BODY), path)
+        again = await post(world, BODY, github(BODY, delivery="d-2") | {"X-Key": "a"}, path)
+        assert (again.uid, again.headers["idempotent-replayed"]) == (first.uid, "true")
+        other = b'{"id": "evt_1", "n": 2}'
+        reply = await post(world, other, github(other, delivery="d-3"), path)
+        assert (reply.status, reply.code) == (422, "requestError.idempotencyMismatch")
+
+
+async def test_the_header_is_the_key_of_a_sender_without_ids_of_deliveries(world: World) -> None:
+    rules = Idempotency(header="X-Key", required=True)
+    await world.publish(api("hooks/in", signed("meta"), idempotency=rules))
+    first = await post(world, BODY, meta(BODY) | {"X-Key": "a"})
+    assert (await post(world, BODY, meta(BODY) | {"X-Key": "a"})).uid == first.uid
+    assert (await post(world, BODY, meta(BODY) | {"X-Key": "b"})).uid != first.uid
+    reply = await post(world, b"{}", meta(b"{}") | {"X-Key": "a"})
     assert (reply.status, reply.code) == (422, "requestError.idempotencyMismatch")
-    assert (await post(world, BODY, github(BODY))).uid != first.uid
+    for more, message in (
+        ({"X-Key": "x" * 300}, "The header x-key has 300 characters; expected 1 to 255"),
+        ({}, "The header X-Key must have the idempotency key of the call"),
+    ):
+        reply = await post(world, BODY, meta(BODY) | more)
+        assert (reply.status, reply.message) == (400, message)
 
 
 async def test_a_long_id_is_a_key_and_another_type_of_id_is_none(world: World) -> None:
