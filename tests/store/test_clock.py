@@ -8,6 +8,7 @@ from iogate.compiler.revision import Limits
 from iogate.store import keys
 from iogate.store.connection.connection import time_ms
 from iogate.store.runs.intake import Accepted, Refusal
+from iogate.store.runs.traffic import Traffic, key_hash
 from iogate.store.store import Store
 from tests.store.builders import accepted, api, commit, publish, request, state_of, until
 
@@ -74,6 +75,56 @@ async def test_the_rate_limiter_admits_the_next_call(each_store: Store) -> None:
     if isinstance(refusal, Refusal):
         assert refusal.reason == "rate"
         assert refusal.retry_after_s <= 0.1
+
+
+async def test_the_rate_of_a_caller_admits_the_next_call(each_store: Store) -> None:
+    limited = api(limits=Limits(rate=10.0, burst=1, per="caller"))
+    await publish(each_store, limited)
+    intake = each_store.intake()
+    rules = Traffic(per=key_hash("ada"))
+    far = await clock(each_store) + MINUTES
+    await each_store.call("ZADD", keys.RATES + limited.id, far, key_hash("ada"), far, key_hash("bob"))
+    assert isinstance(await intake.accept(request(intake, limited, traffic=rules)), Accepted)
+    refusal = await intake.accept(request(intake, limited, traffic=rules))
+    assert isinstance(refusal, Accepted) or (refusal.reason == "rate" and refusal.retry_after_s <= 0.1)
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_a_window_ends_and_takes_calls_meanwhile(each_store: Store, *, noticed: bool) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    rules = Traffic(merge=key_hash("A-1"), window=200, most=400)
+    uid = await accepted(intake, traffic=rules)
+    then = await set_back(each_store)
+    # As if the call had come while the clock was ahead.
+    await each_store.call("HSET", keys.RUN + uid, "crt", then, "due", then + 200)
+    await each_store.call("ZADD", keys.TIMERS, then + 200, uid)
+    if noticed:
+        await each_store.leases.take("w", 0)
+    again = await intake.accept(request(intake, traffic=rules))
+    assert isinstance(again, Accepted)
+    assert (again.uid, again.coalesced) == (uid, True)
+
+    async def is_queued() -> bool:
+        await each_store.leases.take("w", 0)
+        return await state_of(each_store, uid) == "queue"
+
+    await until(is_queued, 2.0)
+
+
+async def test_a_full_queue_tells_no_time_beyond_its_bound(each_store: Store) -> None:
+    """Also to a call whose turn was computed before the clock was set back."""
+    small = api(limits=Limits(queued=1))
+    await publish(each_store, small)
+    intake = each_store.intake()
+    await accepted(intake, small)
+    call = request(intake, small, idempotency_key="k", fingerprint="f")
+    assert isinstance(await intake.accept(call), Refusal)
+    (entry,) = await each_store.call("ZRANGE", keys.PROMISED + small.id, 0, -1)
+    await each_store.call("ZADD", keys.PROMISED + small.id, await clock(each_store) + MINUTES, entry)
+    refusal = await intake.accept(request(intake, small, idempotency_key="k", fingerprint="f"))
+    assert isinstance(refusal, Refusal)
+    assert refusal.retry_after_s <= keys.RETRY_MOST_MS / 1000
 
 
 async def test_the_clock_catches_up_and_time_stays_monotone(each_store: Store) -> None:

@@ -181,6 +181,63 @@ async def test_a_full_queue_replaces_a_run_of_the_same_key_only(each_store: Stor
     assert (await refused(intake, of, traffic=traffic("c"))).reason == "queue_full"
 
 
+async def test_a_full_queue_replaces_the_oldest_run_in_a_window(each_store: Store) -> None:
+    of = api("merged/one", limits=Limits(queued=3, on_full="replace"))
+    await publish(each_store, of)
+    intake = each_store.intake()
+
+    def traffic(merge: str) -> Traffic:
+        return Traffic(merge=merge, window=60_000, most=600_000, replace=True)
+
+    uids = [await accepted(intake, of, traffic=traffic(f"sku{n}")) for n in range(3)]
+    again = await intake.accept(request(intake, of, traffic=traffic("sku0")))
+    assert isinstance(again, Accepted)
+    assert (again.uid, again.coalesced) == (uids[0], True), "a call for a run that waits needs no room"
+    newer = await accepted(intake, of, traffic=traffic("sku3"))
+    assert [await state_of(each_store, uid) for uid in (*uids, newer)] == [
+        "end",
+        "window",
+        "window",
+        "window",
+    ]
+    plain = await accepted(intake, of, traffic=Traffic(replace=True))
+    assert [await state_of(each_store, uid) for uid in (uids[1], plain)] == ["end", "queue"]
+    newest = await accepted(intake, of, traffic=traffic("sku0"))
+    assert newest != uids[0]
+    assert [await state_of(each_store, uid) for uid in (uids[2], newer, plain, newest)] == [
+        "end", "window", "queue", "window",
+    ]  # fmt: skip
+    assert (await each_store.gates.states())[of.id].queued == 3
+
+
+async def test_a_run_in_a_window_is_replaced_by_calls_of_its_key_only(each_store: Store) -> None:
+    of = api("both/one", limits=Limits(queued=2, on_full="replace", concurrency=Concurrency(key="/c")))
+    await publish(each_store, of)
+    intake = each_store.intake()
+
+    def traffic(key: str, merge: str = "") -> Traffic:
+        return Traffic(key=key, merge=merge, window=60_000, most=600_000, replace=True)
+
+    first, second = [await accepted(intake, of, traffic=traffic(key, f"m{key}")) for key in "ab"]
+    assert (await refused(intake, of, traffic=traffic("c", "mc"))).reason == "queue_full"
+    assert (await refused(intake, of, traffic=Traffic(replace=True))).reason == "queue_full"
+    newer = await accepted(intake, of, traffic=traffic("b"))
+    states = [await state_of(each_store, uid) for uid in (first, second, newer)]
+    assert states == ["window", "end", "queue"]
+
+
+async def test_a_call_without_a_key_replaces_no_run_of_a_key(each_store: Store) -> None:
+    of = api("keyed/one", limits=Limits(queued=2, on_full="replace", concurrency=Concurrency(key="/c")))
+    await publish(each_store, of)
+    intake = each_store.intake()
+    keyed = await accepted(intake, of, traffic=Traffic(key="a", replace=True))
+    plain = await accepted(intake, of, traffic=Traffic(replace=True))
+    newer = await accepted(intake, of, traffic=Traffic(replace=True))
+    assert [await state_of(each_store, uid) for uid in (keyed, plain, newer)] == ["queue", "end", "queue"]
+    await accepted(intake, of, traffic=Traffic(key="a", replace=True))
+    assert [await state_of(each_store, uid) for uid in (keyed, newer)] == ["end", "queue"]
+
+
 async def test_a_higher_priority_is_taken_first_and_a_lower_one_not_never(each_store: Store) -> None:
     low, high = (api(f"{n}/one", limits=Limits(priority=p)) for n, p in (("low", 1), ("high", 9)))
     plain = api("plain/one")

@@ -64,7 +64,8 @@ local function crowded(waiting, most, drain)
       return nil
     end
   end
-  if time and not is_due then return {'queue_full', time - now_ms} end
+  -- A later time was computed before the clock was set back.
+  if time and not is_due then return {'queue_full', math.min(time - now_ms, $retry_most_ms)} end
   local ahead = is_due and redis.call('ZRANK', promises, name) or redis.call('ZCARD', promises)
   local wait = spread((ahead + 1) * pace(drain))
   if is_due or ahead < $promises_kept then
