@@ -7,7 +7,7 @@ Called by the worker, the harness of `testing` and `iogate run`; nothing else in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iogate.compiler.program import Program
 from iogate.engine.commands import (
@@ -69,7 +69,7 @@ def advance(
         return Advance(state=state)
     ctx = ExecutionContext(
         program=program,
-        facts=facts,
+        facts=facts if state.links is None else replace(facts, links=state.links),
         environment=environment or Environment(),
         now_ms=now_ms,
         tree=FrameTree(state),
@@ -120,6 +120,7 @@ def _result(ctx: ExecutionContext, before: State) -> Advance:
             error=ctx.error,
             faulted_at=ctx.faulted_at,
             inbox_done=ctx.inbox_done,
+            links=before.links,
         )
     else:
         if ctx.more:
@@ -129,6 +130,7 @@ def _result(ctx: ExecutionContext, before: State) -> Advance:
             next_id=tree.next_id,
             status="running" if ctx.more or tree.index.effects else "waiting",
             inbox_done=ctx.inbox_done,
+            links=before.links,
             index=tree.index,
             trail=extend_change_log(before, tree.changed_ids()),
         )

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from iogate.compiler.program import Program
-from iogate.compiler.tasks import FUNCTIONS, Task
+from iogate.compiler.tasks import FUNCTIONS, Link, Task
 from iogate.engine.commands import Authentication
 from iogate.errors import WorkflowError
 from iogate.version import __version__
@@ -30,6 +30,8 @@ class RunFacts:
     input: Any
     """Raw input."""
     attempt: int = 1
+    links: Mapping[str, int] | None = None
+    """Start of the lifetime of each renewed link, as in the state of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +198,7 @@ class Scope:
         return runtime
 
     def _links(self) -> dict[str, str]:
-        """Return the URL of each link; it is the same whenever an expression of the run reads it."""
+        """Return the URL of each link; it is the same until a retry renews the link."""
         make = self.environment.link
         if make is None:
             raise WorkflowError(
@@ -205,9 +207,9 @@ class Scope:
                 detail="$runtime.links needs the setting public_url, the URL at which people reach"
                 " the gateway, and this worker has none",
             )
-        uid, began_ms = self.facts.uid, self.facts.started_at_ms
+        uid = self.facts.uid
         return {
-            name: make(uid, name, (began_ms + link.ttl_ms) // 1000)
+            name: make(uid, name, link_expiry_s(link, name, self.facts.started_at_ms, self.facts.links))
             for name, link in self.program.links.items()
         }
 
@@ -227,6 +229,11 @@ class Scope:
                 return {"scheme": "Bearer", "parameter": None}  # known after the token request only
             case _:
                 return None
+
+
+def link_expiry_s(link: Link, name: str, started_at_ms: int, renewed: Mapping[str, int] | None) -> int:
+    """Return the end of a link in seconds; it is a part of its URL."""
+    return ((renewed or {}).get(name, started_at_ms) + link.ttl_ms) // 1000
 
 
 def describe_time(at_ms: int) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Retrier:
     async def _prepare(self, start: RetryState) -> RetryState:
         import msgspec
 
-        from iogate.engine import retry
+        from iogate.engine import link_renewal, retry
         from iogate.worker.runs.codec import Codec
 
         program = old = await self._program(start.facts.program)
@@ -104,9 +104,23 @@ class Retrier:
                     f"{start.uid}: {self.pointer} receives the data at the time of the fault, since its "
                     "original input is not stored"
                 )
+        renewed: tuple[link_renewal.Renewal, ...] = ()
+        used = (
+            await self.store.links.consumed(start.uid, program.links) if self.pointer is not None else set()
+        )
+        if self.pointer is not None and used:
+            link_renewal.check_sent_again(program, self.pointer, used)
+            resumed, renewed = link_renewal.renew_links(
+                old, program, resumed, used, start.started_at_ms, self.now_ms
+            )
+            self.remarks += [
+                f"{start.uid}: link {each.name} was used; a task that sends it again gets a new URL"
+                for each in renewed
+            ]
         delta = Codec(input=start.input).delta(resumed)
+        links = tuple((each.name, each.spent_s * 1000, each.ends_s * 1000) for each in renewed)
         return msgspec.structs.replace(
-            start, facts=facts, head=delta.head, frames=delta.frames, values=delta.values
+            start, facts=facts, head=delta.head, frames=delta.frames, values=delta.values, links=links
         )
 
     async def _program(self, digest: str) -> Program:

@@ -14,7 +14,7 @@ from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.checks.variables import declared_names
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
-from iogate.compiler.reader.links import POINTER, declared
+from iogate.compiler.reader.links import POINTER, READ, declared
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 from iogate.json_values import JsonObject
@@ -26,10 +26,6 @@ EMITTED: Final = "IOG336"
 STARTS: Final = "IOG337"
 NO_OBJECT: Final = "IOG338"
 UNAWAITED: Final = "IOG548"
-
-_READ: Final = re.compile(
-    r"\$\s*runtime\s*\.\s*links\s*(?:\.([A-Za-z_]\w*)|\.?\[\s*\"([^\"\\]*)\"\s*\])", re.ASCII
-)
 
 
 def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
@@ -73,7 +69,7 @@ def _reads(definition: Definition, links: JsonObject) -> Iterator[Problem]:
     if any("runtime" in declared_names(task) for task in definition.index.tasks):
         return  # `$runtime` may be the variable of a loop
     for found in expressions(definition):
-        for read in _READ.finditer(found.text):
+        for read in READ.finditer(found.text):
             name = read[1] or read[2]
             if name not in links:
                 yield _undeclared(definition.document, found.pointer, f"$runtime.links.{name}", name, links)

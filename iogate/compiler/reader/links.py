@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,6 +13,10 @@ from iogate.json_values import JsonObject
 from iogate.timing.durations import parse_duration
 
 POINTER: Final = ("document", "metadata", "iogate", "links")
+READ: Final = re.compile(
+    r"\$\s*runtime\s*\.\s*links\s*(?:\.([A-Za-z_]\w*)|\.?\[\s*\"([^\"\\]*)\"\s*\])", re.ASCII
+)
+"""Read of a link in an expression; a group has its name."""
 TTL_S: Final = 604_800
 """Default lifetime of a link."""
 

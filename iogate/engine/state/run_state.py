@@ -65,6 +65,9 @@ class State:
     """Scope of the task that faulted the run, if several iterations may be at that task."""
     inbox_done: int = 0
     """The highest number of a processed message: repeated messages are ignored."""
+    links: Mapping[str, int] | None = None
+    """Time in ms from which the lifetime of a link counts, by name; without one, it is the start of the run.
+    Only links that a retry has renewed have one."""
     index: FrameIndex | None = field(default=None, compare=False, repr=False)
     trail: ChangeLog | None = field(default=None, compare=False, repr=False)
 
@@ -154,6 +157,8 @@ def head_to_json(state: State) -> dict[str, Any]:
         head["faulted_at"] = state.faulted_at
     if state.inbox_done:
         head["inbox_done"] = state.inbox_done
+    if state.links is not None:
+        head["links"] = dict(state.links)
     return head
 
 
@@ -172,5 +177,6 @@ def state_from_json(head: Mapping[str, Any], frames: Mapping[int, Mapping[str, A
         error=head.get("error"),
         faulted_at=head.get("faulted_at"),
         inbox_done=head.get("inbox_done", 0),
+        links=head.get("links"),
         trail=ChangeLog([]),
     )

@@ -1,12 +1,13 @@
 -- Reads what the page of a one-time link shows.
 -- keys: link, run, parked, end, wanted
--- args: uid, name
+-- args: uid, name, end of the link in ms
 -- returns: {1 if the link was used, state of the run: 'live' | 'ended' | 'cancelled' | 'unknown', its facts,
 --   {subscription…}}
 -- invariant: reads only.
 -- include: ended
 local uid = ARGV[1]
-local used = redis.call('EXISTS', $link .. uid .. ':' .. ARGV[2])
+local v = redis.call('HMGET', $link .. uid .. ':' .. ARGV[2], 'use', 'spent')
+local used = (v[1] or v[2] and tonumber(ARGV[3]) <= tonumber(v[2])) and 1 or 0
 local run = redis.call('HMGET', $run .. uid, 'f', 'cxl')
 if not run[1] then
   local packed = redis.call('GET', $parked .. uid)

@@ -1,7 +1,8 @@
 -- Starts another attempt of a faulted run, queued like a woken one.
--- keys: end, big, recorded, run, frames, values, tasks, journal, index, gate, RQ's, woken, operation
+-- keys: end, big, recorded, run, frames, values, tasks, journal, index, gate, link, RQ's, woken, operation
 -- args: uid, attempt that faulted, facts, MessagePack of {head, {frame, bytes…}, {digest, value…}} or '' for
---   the stored state, detail of the journal entry in JSON, key of the operation or ''
+--   the stored state, detail of the journal entry in JSON, key of the operation or '', MessagePack of {name, end of the
+--   used URL in ms, end of the new one}… of renewed links or ''
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: tasks, journal, creation and first start are kept; deaths and deadline are reset. An attempt is
 --   retried once, and each repetition returns 'retried'.
@@ -28,6 +29,12 @@ elseif redis.call('HEXISTS', $frames .. uid, 'head') == 0 then
   -- Without a commit before its end, no state was lost: start from the beginning.
   if tonumber(e.seq) > 1 then return 'lost' end
   e.seq = 0
+end
+for _, renewed in ipairs((ARGV[7] or '') ~= '' and cmsgpack.unpack(ARGV[7]) or {}) do
+  local link = $link .. uid .. ':' .. renewed[1]
+  redis.call('HSET', link, 'spent', renewed[2])
+  redis.call('HDEL', link, 'use')
+  redis.call('PEXPIRE', link, math.max(1, renewed[3] - now_ms))
 end
 redis.call('PERSIST', $frames .. uid)
 redis.call('PERSIST', $values .. uid)

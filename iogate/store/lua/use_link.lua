@@ -6,8 +6,9 @@
 -- include: drained time index queue rq room states record inbox one_time_links
 local uid, name, event, ends_ms, use = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local key = $link .. uid .. ':' .. name
-local known = redis.call('HGET', key, 'use')
-if known then return known == use and 'ok' or 'used' end
+local v = redis.call('HMGET', key, 'use', 'spent')
+if v[2] and ends_ms <= tonumber(v[2]) then return 'used' end
+if v[1] then return v[1] == use and 'ok' or 'used' end
 if now_ms >= ends_ms then return 'expired' end
 local r = record(uid)
 if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end

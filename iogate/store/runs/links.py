@@ -7,12 +7,14 @@ event goes to the run of the link only, also if no task of the run listens for i
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
 
 from iogate.security.keyring import Keyring
 from iogate.security.one_time_links import EVENT, OneTimeLink
+from iogate.store import keys
 from iogate.store.connection.connection import Connection, StoreFull
 from iogate.store.integrity.seals import decode_facts, seal_event
 
@@ -52,7 +54,9 @@ class OneTimeLinks:
 
     async def look(self, link: OneTimeLink) -> LinkView:
         """Return the state of a link and of its run; changes nothing."""
-        used, run, facts, wanted = await self._connection.run("look_at_link", link.uid, link.name)
+        used, run, facts, wanted = await self._connection.run(
+            "look_at_link", link.uid, link.name, link.expires_s * 1000
+        )
         condition: Condition = run.decode()
         if condition == "unknown":
             return LinkView(used=bool(used), run=condition)
@@ -62,6 +66,14 @@ class OneTimeLinks:
             program=decode_facts(facts).program,
             asks=_asks(wanted, EVENT + link.name),
         )
+
+    async def consumed(self, uid: str, names: Collection[str]) -> set[str]:
+        """Return the links of a run that were used, and whose event a task of the run has got."""
+        calls = [("HMGET", f"{keys.LINK}{uid}:{name}", "use", "event") for name in names]
+        found = await self._connection.calls(calls) if calls else []
+        return {
+            name for name, (use, event) in zip(names, found, strict=True) if use is not None and event is None
+        }
 
     async def use(self, link: OneTimeLink, event: bytes) -> Use:
         """Deliver the CloudEvent of a link to its run, unless the link was used, or has expired.

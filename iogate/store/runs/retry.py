@@ -40,6 +40,8 @@ class RetryState(msgspec.Struct, frozen=True, kw_only=True):
     """None if it faulted before its first commit; it then starts from the beginning."""
     frames: dict[str, bytes]
     values: dict[str, bytes]
+    links: tuple[tuple[str, int, int], ...] = ()
+    """Renewed links: name, end of the URL that was used and of the new one, in ms."""
 
 
 class RetryRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,5 +120,6 @@ async def retry(
         packed = encode((text(start.head), frames, flat(deflate_all(start.values))))
     facts = seals.seal_facts(ring, start.uid, start.api, start.facts, start.stored_input)
     detail = msgspec.json.encode({"attempt": start.attempt + 1, **msgspec.to_builtins(request)})
-    answer = await connection.run("retry", start.uid, start.attempt, facts, packed, detail, operation)
+    links = encode(start.links) if start.links else b""
+    answer = await connection.run("retry", start.uid, start.attempt, facts, packed, detail, operation, links)
     return cast("Retried", answer.decode())
