@@ -72,6 +72,37 @@ def test_no_example_has_a_secret(tmp_path: Path, auth: Any) -> None:
         assert secret not in stored
 
 
+def test_no_example_has_a_text_in_the_form_of_a_credential(tmp_path: Path) -> None:
+    body = {
+        "Authorization": "Bearer xyz",
+        "curl": "curl -H 'Authorization: Bearer xyz' -u ada:s3same https://h.example/",
+        "sent": "bearer xyz",
+        "log": "called with Bearer xyz today",
+        "headers": [{"name": "X-Api-Key", "value": "xyz"}, {"name": "Accept", "value": "text/plain"}],
+        "url": "https://ada:s3same@h.example/",
+        "plan": "Basic plan for the bearer of news",
+    }
+    case = {"name": "Authorization: Bearer xyz", "body": body, "expect": {"output": ["Bearer xyz"]}}
+    (example,) = examples(tmp_path, case, {"name": "q", "query": {"q": "Bearer xyz"}}).examples[:1]
+    assert example == Example(
+        name="Authorization: [redacted]",
+        verb="POST",
+        body={
+            "Authorization": "[redacted]",
+            "curl": "curl -H 'Authorization: [redacted]",
+            "sent": "bearer [redacted]",
+            "log": "called with Bearer [redacted] today",
+            "headers": [
+                {"name": "X-Api-Key", "value": "[redacted]"},
+                {"name": "Accept", "value": "text/plain"},
+            ],
+            "url": "https://ada:[redacted]@h.example/",
+            "plan": "Basic plan for the bearer of news",
+        },
+        output=["Bearer [redacted]"],
+    )
+
+
 def test_their_number_and_size_are_bounded(tmp_path: Path) -> None:
     cases = [{"name": str(number), "body": {"n": number}} for number in range(9)]
     api = examples(tmp_path, {"name": "large", "body": "x" * 5000}, *cases)

@@ -114,7 +114,7 @@ async def test_a_retry_after_a_used_link_keeps_it_and_one_that_nobody_could_cont
         assert len(mail.links) == 1
 
 
-async def test_a_link_whose_event_waits_is_not_renewed(site: Site) -> None:
+async def test_a_link_that_was_not_used_stays_the_same(site: Site) -> None:
     async with Mail() as mail:
         definition = approval(mail)
         definition["do"] = [definition["do"][0], definition["do"][2], definition["do"][1]]

@@ -1,12 +1,13 @@
 """Examples in the documentation of an API: those of its debug cases that anybody may see.
 
-Called by `compile`. Pure. Invariants: no example contains a header, a literal secret of the API, or a value
-with the name of a secret, since examples are stored and shown without credentials; their number and size are
-bounded.
+Called by `compile`. Pure. Invariants: no example contains a header, a literal secret of the API, a value with
+the name of a secret, or a text that has the form of a credential, since examples are stored and shown without
+credentials; their number and size are bounded.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -15,13 +16,18 @@ import msgspec
 from iogate.auth.model import LiteralSecret
 from iogate.compiler.revision import Example, Verb
 from iogate.documents.api import DebugCase, Method
+from iogate.security.credential_shapes import redact_credentials
 from iogate.security.redaction import Redactor
-from iogate.security.redaction_patterns import redact
+from iogate.security.redaction_patterns import REDACTED, is_secret, redact, redact_text
 
 MOST: Final = 5
 """Examples of one API."""
 MAX_BYTES: Final = 4096
 """Of one example."""
+
+_BEARER: Final = re.compile(r"\b(Bearer|(?i:\A\s*bearer))\s+\S+")
+_NAMES: Final = frozenset({"name", "key", "header"})
+"""Members with the name of a header in lists such as `[{name: Authorization, value: …}]`."""
 
 
 def examples_of(method: Method) -> tuple[Example, ...] | msgspec.UnsetType:
@@ -48,7 +54,7 @@ def _example(case: DebugCase, verbs: list[Any], redactor: Redactor) -> Example |
         return None
     verb: Verb = case.verb or ("POST" if (case.has_body or "GET" not in verbs) and "POST" in verbs else "GET")
     shown = Example(
-        name=redactor.text(case.name)[:100],
+        name=_text(case.name, redactor)[:100],
         verb=verb,
         query=_public(case.query, redactor) if case.query else msgspec.UNSET,
         body=_public(case.body, redactor) if case.has_body else msgspec.UNSET,
@@ -62,19 +68,26 @@ def _example(case: DebugCase, verbs: list[Any], redactor: Redactor) -> Example |
 
 def _public(value: Any, redactor: Redactor) -> Any:
     """Return a value without secrets."""
-    return redact(value) if redactor.idle else _without(redact(value), redactor)
+    return _without(redact(value), redactor)
 
 
 def _without(value: Any, redactor: Redactor) -> Any:
     match value:
         case str():
-            return redactor.text(value)
+            return _text(value, redactor)
         case dict():
-            return {redactor.text(name): _without(item, redactor) for name, item in value.items()}
+            if "value" in value and any(is_secret(str(value.get(name, ""))) for name in _NAMES):
+                value = {**value, "value": REDACTED}
+            return {_text(name, redactor): _without(item, redactor) for name, item in value.items()}
         case list():
             return [_without(item, redactor) for item in value]
         case _:
             return value
+
+
+def _text(text: str, redactor: Redactor) -> str:
+    """Return a text without literal secrets of the API, and without what has the form of a credential."""
+    return _BEARER.sub(rf"\1 {REDACTED}", redact_credentials(redact_text(redactor.text(text))))
 
 
 def _literals(value: Any) -> Iterator[str]:

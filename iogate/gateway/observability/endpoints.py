@@ -16,6 +16,8 @@ from iogate.gateway.observability import metrics
 from iogate.gateway.observability.descriptions import Descriptions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litestar.handlers import HTTPRouteHandler
 
     from iogate.gateway.state import GatewayState
@@ -48,12 +50,14 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
         forged: dict[str, int] = {}
         queued: int | None = None
         callbacks: tuple[dict[str, int], int] | None = None
+        skips: Mapping[str, Mapping[str, int]] = {}
         try:
             async with state.reach() as store:
                 runs = await store.runs.counts()
                 queued = (await store.runs.queue()).depth
                 forged = await store.refusals.counts()
                 callbacks = await store.callbacks.counts()
+                skips = await store.schedule_states.skips()
         except HTTPError:
             pass  # while the store is unreachable, the counts of this process matter most
         processes = state.snapshot()
@@ -62,7 +66,9 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
             others = await state.shared.others()
             others.add(processes)
             processes = others
-        text = metrics.exposition(processes, runs=runs, queued=queued, forged=forged, callbacks=callbacks)
+        text = metrics.exposition(
+            processes, runs=runs, queued=queued, forged=forged, callbacks=callbacks, skips=skips
+        )
         return Response(text, media_type=metrics.CONTENT_TYPE, headers={"cache-control": "no-store"})
 
     @route("/openapi.json", http_method=_READ)

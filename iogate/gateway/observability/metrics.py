@@ -115,9 +115,10 @@ class _Scrape(Collector):
         queued: int | None,
         forged: Mapping[str, int],
         callbacks: tuple[Mapping[str, int], int] | None,
+        skips: Mapping[str, Mapping[str, int]],
     ) -> None:
         self._processes, self._runs, self._queued, self._forged = processes, runs, queued, forged
-        self._callbacks = callbacks
+        self._callbacks, self._skips = callbacks, skips
 
     def collect(self) -> Iterator[Metric]:
         accepted = CounterMetricFamily("iogate_calls_accepted", "Calls answered with a uid", labels=["api"])
@@ -157,6 +158,13 @@ class _Scrape(Collector):
                 tried.add_metric([outcome], number)
             yield tried
             yield GaugeMetricFamily("iogate_callbacks_waiting", "Callbacks to be delivered", waiting)
+        skipped = CounterMetricFamily(
+            "iogate_schedule_ticks_skipped", "Ticks of schedules without a run", labels=["schedule", "reason"]
+        )
+        for schedule, reasons in self._skips.items():
+            for reason, number in reasons.items():
+                skipped.add_metric([schedule, reason], number)
+        yield skipped
         processes = self._processes
         if processes.revision is not None:
             yield GaugeMetricFamily(
@@ -199,8 +207,9 @@ def exposition(
     queued: int | None,
     forged: Mapping[str, int] | None = None,
     callbacks: tuple[Mapping[str, int], int] | None = None,
+    skips: Mapping[str, Mapping[str, int]] | None = None,
 ) -> bytes:
     """Return the metrics in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(processes, runs, queued, forged or {}, callbacks))
+    registry.register(_Scrape(processes, runs, queued, forged or {}, callbacks, skips or {}))
     return generate_latest(registry)

@@ -24,9 +24,14 @@ local state = $schedule .. api
 local s = redis.call('HMGET', state, 'off', 'until', 'run', 'resume')
 local ends, last, resume = tonumber(s[2] or ''), s[3], tonumber(s[4] or '')
 
+-- Labels of the reasons for `/metrics`.
+local LABELS = {missed = 'missed', disabled = 'disabled', ['the run before is not over'] = 'overlap',
+  ['one tick waits already'] = 'overlap', ['several ticks were due'] = 'late', ['too many of its runs wait'] = 'queue_full'}
+
 local function skip(count, reason)
   if count <= 0 then return end
   redis.call('HINCRBY', state, 'skipped', count)
+  redis.call('HINCRBY', state, 'skips:' .. LABELS[reason], count)
   redis.call('HSET', state, 'skip_at', due, 'skip_why', reason)
 end
 

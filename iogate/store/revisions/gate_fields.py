@@ -58,13 +58,17 @@ async def altered(connection: Connection, revision: Revision, project: str) -> l
     apis = sorted(revision.apis)
     reads = [("HMGET", keys.GATE + api, *_FIELDS, *_SWITCH) for api in apis]
     rows = await _rows(connection, reads)
+    ranks = await _rows(connection, [("HMGET", keys.PRIORITIES, *apis)] if apis else [])
     found = []
-    for api, row in zip(apis, rows, strict=True):
-        wanted = map(str, gate(revision.apis[api])[1:])
+    for at, (api, row) in enumerate(zip(apis, rows, strict=True)):
+        wanted = list(map(str, gate(revision.apis[api])[1:]))
         stored = ["" if value is None else value.decode("utf-8", "replace") for value in row]
         differing = [
             label for label, old, new in zip(_FIELDS.values(), stored, wanted, strict=False) if old != new
         ]
+        rank = ranks[0][at] if ranks[0] else b"?"  # the key has another type
+        if (b"" if rank is None else rank).decode("utf-8", "replace") != wanted[len(_FIELDS)]:
+            differing.append("limits.priority")
         if stored and not _is_consistent(revision.apis[api], *stored[len(_FIELDS) :]):
             differing.append("state")
         if api not in members or not (stored and stored[0]):

@@ -19,6 +19,7 @@ from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.revisions.refused import Foreign
 
 UNKNOWN: Final = "IOG722"
+_SKIPS: Final = "skips:"
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,9 @@ class ScheduleState(msgspec.Struct, frozen=True, kw_only=True):
     """Number of ticks without a run."""
     skipped_at_ms: int | None = None
     skipped_reason: str = ""
+    skips: Mapping[str, int] = {}
+    """Number of ticks without a run by the label of their reason: `missed`, `disabled`, `overlap`, `late`,
+    `queue_full`."""
 
 
 class ScheduleStates:
@@ -57,6 +61,12 @@ class ScheduleStates:
         rows = [("HGETALL", keys.SCHEDULE + PREFIX + name) for name in names]
         found = await self._connection.calls(rows) if rows else []
         return {name: _state(pairs(row), now_ms) for name, row in zip(names, found, strict=True)}
+
+    async def skips(self) -> dict[str, Mapping[str, int]]:
+        """Return the numbers of skipped ticks of all live schedules, by `namespace/name` and reason."""
+        found = await self._connection.call("HKEYS", keys.SCHEDULES)
+        names = sorted(name.decode("utf-8", "replace").removeprefix(PREFIX) for name in found)
+        return {name: state.skips for name, state in (await self.read(names, 0)).items()}
 
     async def switch(
         self, names: Sequence[str], *, enabled: bool, author: str, reason: str, ttl_s: float | None
@@ -111,4 +121,7 @@ def _state(row: Mapping[str, bytes], now_ms: int) -> ScheduleState:
         skipped=number("skipped") or 0,
         skipped_at_ms=number("skip_at"),
         skipped_reason=text("skip_why"),
+        skips={
+            name.removeprefix(_SKIPS): number(name) or 0 for name in sorted(row) if name.startswith(_SKIPS)
+        },
     )

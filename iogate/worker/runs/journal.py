@@ -63,7 +63,10 @@ def encode_entries(notes: list[Note], redaction: Redaction) -> list[bytes]:
     for note in notes:
         if note.kind in _STARTS:
             # iogate creates a task when it starts; the standard has an event for each.
-            written.append(_encode(JournalEntry(note.at_ms, "task.created", note.reference, note.name)))
+            iteration = {"iteration": note.detail["iteration"]} if "iteration" in note.detail else None
+            written.append(
+                _encode(JournalEntry(note.at_ms, "task.created", note.reference, note.name, iteration))
+            )
         detail = note.detail if idle else redaction.scrub(note.detail)
         written.append(
             _encode(JournalEntry(note.at_ms, note.kind, note.reference, note.name, detail or None))

@@ -70,6 +70,11 @@ def test_changes_of_the_store_are_drift(applied: Cli, redis_url: str) -> None:
     assert texts(applied) == [
         ("gate", "shop/buy", "its gate has another enabled and limits.queued than the revision")
     ]
+    raw(redis_url, "HSET", gate, "queued", "10000", "git", "1")
+    raw(redis_url, "HSET", keys.PRIORITIES, "shop/buy", "9")
+    assert texts(applied) == [("gate", "shop/buy", "its gate has another limits.priority than the revision")]
+    raw(redis_url, "DEL", keys.PRIORITIES)
+    assert applied("drift").out == "revision 1: no drift\n"
     raw(redis_url, "DEL", gate)
     assert texts(applied) == [("gate", "shop/buy", "it has no gate: calls are refused")]
     raw(redis_url, "HSET", f"{keys.GATE}shop/evil", "on", "1", "digest", "x", "git", "1")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate.gateway.observability.metrics import Counts, Snapshot
+from iogate.gateway.observability.metrics import Counts, Snapshot, exposition
 from iogate.gateway.observability.shared_metrics import SharedMetrics
 from iogate.store.store import Store
 from tests.gateway.driver import announced, api, listening, publish, spawn, until
@@ -38,6 +38,15 @@ async def request(port: int, line: str) -> str:
     text = (await reader.read()).decode()
     writer.close()
     return text
+
+
+def test_skipped_ticks_are_counted_by_schedule_and_reason() -> None:
+    skips = {"shop/nightly": {"overlap": 3, "missed": 1}, "shop/hourly": {}}
+    text = exposition(Snapshot(), runs={}, queued=0, skips=skips).decode()
+    assert [line for line in text.splitlines() if line.startswith("iogate_schedule_ticks_skipped_total")] == [
+        'iogate_schedule_ticks_skipped_total{reason="overlap",schedule="shop/nightly"} 3.0',
+        'iogate_schedule_ticks_skipped_total{reason="missed",schedule="shop/nightly"} 1.0',
+    ]
 
 
 async def test_three_processes_are_one_to_prometheus(redis_url: str, store: Store, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ async def test_skip_starts_no_run_while_one_is_not_over_and_records_it(store: St
         assert await tick(store) == ("skipped", 1, "the run before is not over")
     found = await state(store)
     assert (found.skipped, found.skipped_reason) == (3, "the run before is not over")
+    assert await store.schedule_states.skips() == {NAME: {"overlap": 3}}
     assert found.skipped_at_ms is not None
     (uid,) = await runs(store)
     assert found.run == uid
@@ -244,3 +245,4 @@ async def test_missed_ticks_that_start_no_run_are_recorded(store: Store) -> None
     assert await store.schedules.take(due, [], due.due_ms + 60_000, missed=4) == ("ok", 0, "")
     found = await state(store)
     assert (found.skipped, found.skipped_reason, found.waits) == (4, "missed", False)
+    assert await store.schedule_states.skips() == {NAME: {"missed": 4}}
