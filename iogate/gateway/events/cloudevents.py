@@ -32,7 +32,7 @@ _MODES: Final = (
 _REQUIRED: Final = ("specversion", "id", "source", "type")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _PREFIX: Final = b"ce-"
-_LONGEST: Final = 2_048
+LONGEST: Final = 2_048
 """Limit of characters per attribute; longer content belongs in `data`."""
 
 _NAME = re.compile(r"[a-z0-9]{1,64}")
@@ -79,8 +79,16 @@ def _structured(value: Any, which: str) -> dict[str, Any]:
         raise invalid(f"{which} is not a JSON object")
     event = {}
     for name, given in value.items():
-        if given is not None or name == "data":
-            event[name] = given if name in ("data", "data_base64") else _attribute(name, given, which)
+        if name in ("data", "data_base64"):
+            if given is not None or name == "data":
+                event[name] = given
+            continue
+        if not _NAME.fullmatch(name):
+            raise invalid(
+                f"{which} has the attribute {_quoted(name)}; names consist of lower-case letters and digits"
+            )
+        if given is not None:
+            event[name] = _attribute(name, given, which)
     _check(event, which)
     if "data_base64" in event:
         if "data" in event:
@@ -93,10 +101,6 @@ _TEXTS: Final = frozenset({*_REQUIRED, "subject", "time", "datacontenttype", "da
 
 
 def _attribute(name: str, value: Any, which: str) -> Any:
-    if not _NAME.fullmatch(name):
-        raise invalid(
-            f"{which} has the attribute {_quoted(name)}; names consist of lower-case letters and digits"
-        )
     if type(value) is str or (name not in _TEXTS and _is_simple(value)):
         return value
     expected = "text" if name in _TEXTS else "text, true, false or an integer of 32 bits"
@@ -180,8 +184,8 @@ def _check(event: Mapping[str, Any], which: str, prefix: str = "") -> None:
     for name, value in event.items():
         if name in ("data", "data_base64"):
             continue
-        if type(value) is str and len(value) > _LONGEST:
-            raise _wrong(name, which, f"longer than {_LONGEST} characters")
+        if type(value) is str and len(value) > LONGEST:
+            raise _wrong(name, which, f"longer than {LONGEST} characters")
         if type(value) is str and _UNPRINTABLE.search(value):
             raise _wrong(name, which, "not printable")
     for name in ("subject", "datacontenttype", "dataschema"):

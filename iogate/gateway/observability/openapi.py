@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
-from iogate.auth.model import AnyAuth, JwtAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
-from iogate.auth.signatures import scheme_of
-from iogate.gateway.events.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
+from iogate.auth.model import AnyAuth, JwtAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth
+from iogate.gateway.observability import openapi_callbacks as callbacks
+from iogate.gateway.observability import openapi_events, openapi_links
 from iogate.gateway.observability import openapi_responses as responses
 from iogate.gateway.observability import openapi_schemas as schemas
+from iogate.gateway.observability import openapi_signatures as signatures
 from iogate.gateway.observability.openapi_responses import UID
-from iogate.http_syntax import TOKEN
 from iogate.url_paths import MODES, Mode, api_path
 
 if TYPE_CHECKING:
@@ -57,17 +57,21 @@ def document(
             paths[path] = {
                 verb.lower(): _operation(api, verb, mode, label, shared.get(schemas.name_of(name)))
                 for verb in api.verbs
-            }
+            } | signatures.registration(api, label)
     paths |= _run_paths()
+    paths["/v1/links/{link}"] = openapi_links.path_item()
     if senders is not None:
-        paths["/v1/events"] = {"post": _sending(senders)}
+        paths["/v1/events"] = openapi_events.path_item(security(senders))
+    shared |= callbacks.schemas(apis)
+    sent = callbacks.webhooks(apis)
     return {
         "openapi": "3.1.0",
         "info": {"title": "iogate", "version": str(number)},
         "servers": [{"url": server}],
         "paths": paths,
+        **({"webhooks": sent} if sent else {}),
         "components": {
-            "securitySchemes": SCHEMES | _signatures(apis),
+            "securitySchemes": SCHEMES | signatures.security_schemes(apis),
             "schemas": shared,
             "responses": errors,
         },
@@ -78,7 +82,7 @@ def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dic
     """Return one operation; `label` distinguishes the URLs of an API in its id."""
     module, _, method = api.id.partition("/")
     posted = verb == "POST"
-    statuses = responses.OF_CALLS + (responses.OF_BODIES if posted else ())
+    kinds = _possible(api, posted=posted)
     shown = _examples(api, verb)
     outputs = {each.name: each.output for each in shown if each.output is not msgspec.UNSET}
     whole = api.input_from == "request"
@@ -91,10 +95,14 @@ def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dic
         "security": security(api.auth),
         "parameters": [
             *(schemas.query_parameters(queried, queries) if not posted or whole else ()),
+            *signatures.parameters(api),
             *_headers(api, mode),
+            *callbacks.parameters(api),
         ],
-        "responses": responses.of_sync(statuses, outputs) if mode == "sync" else responses.of_async(statuses),
+        "responses": responses.of_sync(kinds, outputs) if mode == "sync" else responses.of_async(kinds),
+        **callbacks.callbacks(api),
     }
+    operation["responses"] = signatures.with_tests(api, verb, operation["responses"])
     if posted:
         body: Any = schemas.part(schema, "body") if whole else {} if schema is None else schema
         named = (
@@ -103,6 +111,22 @@ def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dic
         bodies = {each.name: each.body for each in shown if each.body is not msgspec.UNSET}
         operation["requestBody"] = schemas.request_body(body, named, bodies)
     return operation
+
+
+def _possible(api: Api, *, posted: bool) -> responses.Possible:
+    """Return the responses that calls of an API can get."""
+    rules = api.idempotency
+    keyed = rules.header is not None or rules.key_pointer is not None
+    statuses = responses.OF_CALLS + (responses.OF_BODIES if posted else ())
+    if not isinstance(api.auth, NoAuth):
+        statuses += (401,)
+    if keyed:
+        statuses += (422,)
+    return responses.Possible(
+        statuses=statuses,
+        replays=keyed or signatures.delivers(api),
+        coalesces=api.coalesces is not None,
+    )
 
 
 def _examples(api: Api, verb: Verb) -> list[Example]:
@@ -149,36 +173,13 @@ def security(auth: StoredAuth) -> list[dict[str, list[str]]]:
         case UserAuth():
             return [{"user": [], "password": []}, {"basic": []}]
         case SignatureAuth():
-            return [{_signature_name(auth): []}]
+            return [{signatures.scheme_name(auth): []}]
         case JwtAuth():
             return [{"jwt": []}]
         case AnyAuth():
             return [way for part in auth.any for way in security(part)]
         case _:
             assert_never(auth)
-
-
-def _signature_name(form: SignatureAuth[Any]) -> str:
-    if form.declared is None:
-        return f"signature-{form.scheme}"
-    return f"signature-{form.declared.header.lower()}"
-
-
-def _signatures(apis: Mapping[str, Api]) -> dict[str, Any]:
-    """Return the security schemes of the signatures that APIs accept."""
-    found = {}
-    for api in apis.values():
-        for form in alternatives(api.auth):
-            if isinstance(form, SignatureAuth):
-                format_ = scheme_of(form).formats[0]
-                found[_signature_name(form)] = {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": format_.header,
-                    "description": f"{format_.prefix}HMAC ({format_.algorithm}, {format_.encoding}) of "
-                    f"{format_.signed}",
-                }
-    return dict(sorted(found.items()))
 
 
 def _run_paths() -> dict[str, Any]:
@@ -223,52 +224,5 @@ def _run_paths() -> dict[str, Any]:
         },
         "/v1/runs/{uid}/cancel": {
             "post": operation("cancel", "Cancel a run", {"202": cancelled, **errors, **responses.errors(409)})
-        },
-    }
-
-
-def _sending(senders: StoredAuth) -> dict[str, Any]:
-    event = {
-        "type": "object",
-        "required": ["id", "source", "specversion", "type"],
-        "not": {"required": ["data", "data_base64"]},
-        "properties": {
-            "id": {"type": "string", "minLength": 1},
-            "source": {"type": "string", "format": "uri-reference", "minLength": 1},
-            "specversion": {"const": "1.0"},
-            "type": {"type": "string", "minLength": 1},
-            "subject": {"type": ["string", "null"], "minLength": 1},
-            "time": {"type": ["string", "null"], "format": "date-time"},
-            "datacontenttype": {"type": ["string", "null"], "pattern": f"^{TOKEN}/{TOKEN}$"},
-            "dataschema": {"type": ["string", "null"], "format": "uri", "minLength": 1},
-            "data": {},
-            "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
-        },
-        "additionalProperties": {
-            "type": ["string", "boolean", "integer", "null"],
-            "minimum": -(2**31),
-            "maximum": 2**31 - 1,
-        },
-    }
-    batch = {"type": "array", "items": event, "maxItems": MAX_EVENTS}
-    count = {"events": {"type": "integer", "minimum": 0}}
-    return {
-        "operationId": "events.send",
-        "tags": ["events"],
-        "summary": "Send CloudEvents to the workflows that listen",
-        "description": "Also in binary mode: attributes in ce- headers, and the data, of any type, as body.",
-        "security": security(senders),
-        "requestBody": {
-            "content": {
-                STRUCTURED.decode(): {"schema": event},
-                BATCHED.decode(): {"schema": batch},
-            }
-        },
-        "responses": {
-            "202": {
-                "description": "Stored durably; how many of them the sender had not sent before",
-                "content": responses.envelope(count),
-            },
-            **responses.errors(400, 401, 403, 404, 405, 408, 413, 415, 421, 429, 431, 500, 503),
         },
     }

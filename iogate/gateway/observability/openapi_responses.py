@@ -6,6 +6,7 @@ responses with the document.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 Json = dict[str, Any]
@@ -32,7 +33,8 @@ _ERRORS: Final[dict[int, tuple[str, str, Json]]] = {
         {"Allow": {"description": "Accepted methods", "schema": _TEXT}},
     ),
     408: ("RequestTimeout", "The body did not arrive in time", {}),
-    409: ("Conflict", "The state of the run does not allow this", {}),
+    409: ("Conflict", "The state of the run or of the link does not allow this", {}),
+    410: ("Gone", "The link has expired, or its run has ended", {}),
     413: ("ContentTooLarge", "The body is larger than allowed", {}),
     415: ("UnsupportedMediaType", "The content type, charset or encoding is not supported", {}),
     421: ("MisdirectedRequest", "The gateway does not serve this host name", {}),
@@ -43,9 +45,21 @@ _ERRORS: Final[dict[int, tuple[str, str, Json]]] = {
     503: ("ServiceUnavailable", "Not accepted now, or it is not known whether it was", _RETRY),
 }
 
-OF_CALLS: Final = (400, 401, 403, 404, 405, 421, 422, 429, 431, 500, 503)
+OF_CALLS: Final = (400, 403, 404, 405, 421, 429, 431, 500, 503)
+"""Of every API; those with credentials and keys have more."""
 OF_BODIES: Final = (408, 413, 415)
 OF_RUNS: Final = (400, 401, 403, 404, 405, 421, 429, 500, 503)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Possible:
+    """Responses that calls of an API can get, as far as APIs differ."""
+
+    statuses: tuple[int, ...]
+    replays: bool
+    """Whether a call may be a repetition."""
+    coalesces: bool
+    """Whether a call may replace the input of a run."""
 
 
 def errors(*statuses: int) -> Json:
@@ -53,13 +67,20 @@ def errors(*statuses: int) -> Json:
     return {str(each): {"$ref": f"#/components/responses/{_ERRORS[each][0]}"} for each in sorted(statuses)}
 
 
+def described(*statuses: int) -> Json:
+    """Return the error responses with these statuses in full."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    found = {}
+    for status in sorted(statuses):
+        _, description, headers = _ERRORS[status]
+        shown = {"description": description, "content": content}
+        found[str(status)] = {**shown, "headers": headers} if headers else shown
+    return found
+
+
 def components() -> tuple[Json, Json]:
     """Return the shared schemas and responses."""
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    responses = {}
-    for name, description, headers in _ERRORS.values():
-        shown = {"description": description, "content": content}
-        responses[name] = {**shown, "headers": headers} if headers else shown
+    responses = {_ERRORS[int(status)][0]: shown for status, shown in described(*_ERRORS).items()}
     return {"Error": _error(), "Problem": _problem(), "Run": _run()}, responses
 
 
@@ -76,22 +97,23 @@ def _response(properties: Json) -> Json:
     return {"type": "object", "required": ["response"], "properties": {"response": inner}}
 
 
-def accepted(*, replays: bool = True) -> Json:
+def accepted(possible: Possible) -> Json:
     """Return the 202 of a call."""
     headers: Json = {
         "Location": {"description": "The run, by a signed link", "schema": _TEXT},
         "X-Iogate-Revision": {"description": "Revision that accepted the call", "schema": _TEXT},
+        "Preference-Applied": {"description": "Applied parts of Prefer", "schema": _TEXT},
     }
-    if replays:
+    if possible.replays:
         headers["Idempotent-Replayed"] = {
             "description": "true: the idempotency key had this run already",
             "schema": _TEXT,
         }
+    if possible.coalesces:
         headers["X-Iogate-Coalesced"] = {
             "description": "true: the call replaced the input of a run that has not started",
             "schema": _TEXT,
         }
-        headers["Preference-Applied"] = {"description": "Applied parts of Prefer", "schema": _TEXT}
     return {
         "description": "Stored durably; the run follows",
         "headers": headers,
@@ -99,12 +121,12 @@ def accepted(*, replays: bool = True) -> Json:
     }
 
 
-def of_async(statuses: tuple[int, ...]) -> Json:
+def of_async(possible: Possible) -> Json:
     """Return the responses of a call that does not wait."""
-    return {"202": accepted(), **errors(*statuses)}
+    return {"202": accepted(possible), **errors(*possible.statuses)}
 
 
-def of_sync(statuses: tuple[int, ...], outputs: dict[str, Any]) -> Json:
+def of_sync(possible: Possible, outputs: dict[str, Any]) -> Json:
     """Return the responses of a call that waits for the end; `outputs` are examples of `data`, by name."""
     ended: Json = {"code": {"const": 0}, "msg": _TEXT, "data": {}, "uid": UID}
     completed = envelope(ended)
@@ -125,11 +147,11 @@ def of_sync(statuses: tuple[int, ...], outputs: dict[str, Any]) -> Json:
     return {
         "200": {
             "description": "The run completed; data is its output",
-            "headers": accepted()["headers"],
+            "headers": accepted(possible)["headers"],
             "content": completed,
         },
-        "202": accepted() | {"description": "The run continues after the wait"},
-        **errors(*statuses),
+        "202": accepted(possible) | {"description": "The run continues after the wait"},
+        **errors(*possible.statuses),
         "409": {"description": "The run was cancelled", "content": failed},
         "500": {
             "description": "The run faulted, or the gateway failed",

@@ -33,7 +33,6 @@ def undocumented(
     if schema is None:
         return ""
     whole = {**schema, "components": document["components"]}
-    errors = [
-        str(error.message) for error in jsonschema_rs.validator_for(whole).iter_errors(json.loads(body))
-    ]
+    value = json.loads(body) if kind.endswith("json") else body.decode()
+    errors = [str(error.message) for error in jsonschema_rs.validator_for(whole).iter_errors(value)]
     return f"{verb} {path} {status}: {errors}" if errors else ""
