@@ -4,13 +4,13 @@ A real gateway; the worker of this process ends the runs of a busy API, of which
 `running` allows, at a fixed rate, and those of an idle API at once. Callers of the busy API send new calls at
 three times that rate, and a refused call returns once, when its `Retry-After` says. Ends with 1 unless every
 accepted run ends, at least 90 % of the returning calls are accepted, and the idle API is as quick as before.
+A minute of overload takes two to six minutes, until the last call has returned and the last run has ended.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import statistics
@@ -27,6 +27,7 @@ import httpx
 from iogate.compiler.revision import Limits
 from iogate.store.embedded.server import temporary_server
 from iogate.store.store import Store, open_store
+from tests.faults import raw_http
 from tests.gateway.driver import Gateway, announced, api, listening, publish, spawn, until
 from tests.keys import RING
 from tests.store.builders import commit
@@ -70,19 +71,27 @@ class Found:
             and statistics.median(self.beside_s) < 3 * statistics.median(self.alone_s) + 0.1
         )
 
-    def figures(self) -> dict[str, Any]:
-        return {
-            "accepted": self.accepted,
-            "refusedFirst": self.refused,
-            "returned": dict(self.returned),
-            "acceptedShareOfReturned": round(self.accepted_share, 4),
-            "retryAfterS": [min(self.waits_s, default=0), max(self.waits_s, default=0)],
-            "statuses": dict(self.statuses),
-            "unended": self.unended,
-            "idleMedianMs": [
-                round(statistics.median(each) * 1e3, 1) for each in (self.alone_s, self.beside_s)
-            ],
-        }
+    def table(self) -> str:
+        waits = f"{min(self.waits_s, default=0)} to {max(self.waits_s, default=0)}"
+        return raw_http.table(
+            [
+                ("accepted calls", self.accepted),
+                ("  of these, not ended", self.unended),
+                ("refused calls", self.refused),
+                ("  Retry-After, s", waits),
+                ("  accepted when they returned as told", f"{self.accepted_share:.1%}"),
+                ("  returned, by phase of the overload", dict(self.returned)),
+                ("statuses of all calls", dict(self.statuses)),
+                ("idle API, call to end: before, ms", _latency(self.alone_s)),
+                ("idle API, call to end: during, ms", _latency(self.beside_s)),
+            ]
+        )
+
+
+def _latency(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    longest = f"longest {ordered[-1] * 1e3:.1f}, of {len(ordered)} calls" if ordered else "no call"
+    return f"median {statistics.median(ordered or [0.0]) * 1e3:.1f}, {longest}"
 
 
 class Workers:
@@ -209,7 +218,7 @@ async def main(arguments: list[str]) -> int:
         found = await campaign(
             server.url, Path(folder), seconds=given.seconds, per_s=given.rate, queued=given.queued
         )
-    print(json.dumps(found.figures()))
+    print(found.table())
     return 0 if found.holds else 1
 
 
