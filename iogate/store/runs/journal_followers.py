@@ -20,8 +20,8 @@ from iogate.store.connection.pubsub import Doorbell, Listener, PubSub
 from iogate.store.runs import views
 from iogate.timing.backoff import with_jitter
 
-PAGE = 100
-"""Maximum number of entries of one read."""
+PAGE = 25
+"""Maximum number of entries of one read, and of a page, which a stream holds until its client has read it."""
 BUFFER_BYTES = 64 * 1024
 """Size of the buffer of newest entries for the streams of a live run."""
 POLL_S = 5.0
@@ -132,12 +132,13 @@ class JournalFollower:
             self._waiting.discard(waiter)
 
     def entries_after(self, after: int) -> list[bytes] | None:
-        """Return the entries after number `after`; None if they are not all buffered."""
+        """Return up to PAGE entries after number `after`; None if not all after it are buffered."""
         assert self.newest is not None
         missing = self.newest - after
         if missing > len(self._entries):
             return None
-        return [self._entries[index] for index in range(len(self._entries) - missing, len(self._entries))]
+        first = len(self._entries) - missing
+        return [self._entries[index] for index in range(first, min(first + PAGE, len(self._entries)))]
 
     async def _read(self) -> None:
         while True:
@@ -190,8 +191,8 @@ class JournalFollowers:
     async def pages(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, list[bytes]], None]:
         """Yield the entries after number `after`, until the run has ended.
 
-        Each item is the number of its first entry, and all entries that exist from there on. Raises
-        StoreUnavailable as soon as the store cannot be read.
+        Each item is the number of its first entry, and entries from there on, up to PAGE if the follower has
+        them. Raises StoreUnavailable as soon as the store cannot be read.
         """
         async with self._joined(uid) as follower:
             while True:

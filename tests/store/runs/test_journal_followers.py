@@ -284,3 +284,20 @@ async def test_an_unavailable_store_ends_each_stream_with_an_error(redis_url: st
     await other.close()
     with pytest.raises(Unreachable):
         await waiting
+
+
+@pytest.mark.parametrize("move", ["keep", "end"])
+async def test_a_page_is_bounded_also_of_a_run_that_has_ended(store: Store, move: str) -> None:
+    """A stream whose client reads slowly holds its page."""
+    (writer,) = await writers(store, 1)
+    expected = [b"%d" % number for number in range(1, 251)]
+    await writer.write(*expected, move=move)
+    pages = store.runs.followers.pages(writer.uid)
+    found: list[bytes] = []
+    while len(found) < len(expected):
+        first, entries = await anext(pages)
+        assert first == len(found) + 1
+        assert len(entries) <= journal_followers.PAGE
+        found += entries
+    assert found == expected
+    await pages.aclose()
