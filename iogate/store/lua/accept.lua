@@ -95,7 +95,7 @@ local load = {inq = tonumber(g[9]) or 0, run = tonumber(g[10]) or 0, bl = tonumb
   limit = tonumber(g[12]) or math.huge}
 local waiting, most = load.inq + load.bl + (tonumber(g[15]) or 0), tonumber(g[8])
 if waiting >= most and traffic and traffic.replace and not is_full then
-  -- include: index rq states places lanes record inbox outbox journal outcome after finish replace
+  -- include: replace
   if not replace_oldest() then return {'queue_full', $retry_least_ms} end
   local now = redis.call('HMGET', $gate .. api, 'inq', 'run', 'bl')
   load.inq, load.run, load.bl = tonumber(now[1]) or 0, tonumber(now[2]) or 0, tonumber(now[3]) or 0
@@ -108,7 +108,7 @@ if is_full then return {'memory', redis.call('PTTL', $full)} end
 
 local queued, apart = load.bl == 0 and not held and may_queue(load), nil
 if traffic and (traffic.key or traffic.merge) then
-  -- include: places apart
+  -- include: apart
   apart = stay_apart(tonumber(g[16]))
   queued = queued and not apart
 end

@@ -4,7 +4,7 @@
 -- args: status, then for each run its uid and the state in whose list this audit has seen it ('' none)
 -- returns: number of restored runs, number of runs removed from the index, digests of the needed programs…
 -- invariant: a run in the list or set of its state is not changed.
--- include: time index queue rq room states places lanes record inbox outbox journal outcome ended after finish
+-- include: time index queue states lanes record messages ended finish
 local status = ARGV[1]
 local seen = {}
 

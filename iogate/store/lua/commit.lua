@@ -6,8 +6,8 @@
 --   32 not applied because its family has too many runs, 64 not applied because the uid of a child is taken;
 --   0 void
 -- invariant: seq n+1 applies; a repeated n returns applied and changes nothing; all others are void.
--- include: drained time index queue rq room states places lanes record inbox outbox journal suspended outcome ended after finish children bus
--- include: one_time_links
+-- include: drained time index queue rq states record messages outbox
+-- include: journal suspended outcome ended finish children bus one_time_links
 local lease_ms = tonumber(ARGV[1])
 local leases, unleased, results = {}, {}, {}
 

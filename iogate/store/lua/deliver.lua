@@ -4,7 +4,7 @@
 -- returns: 1 plus the number of deliveries to full inboxes; 0 without any change if another process is the matcher
 -- invariant: idempotent. A subscription gets each event once, in order, because it stores the number of its last
 --   event. An error of one run, whose keys another program has overwritten, affects that run only (`pcall`).
--- include: drained time index queue rq room states record inbox bus
+-- include: drained time index queue states record inbox bus
 if redis.call('HGET', $matcher, 'owner') ~= ARGV[1] then return 0 end
 local upto = tonumber(ARGV[2])
 local deliveries = cmsgpack.unpack(ARGV[3])

@@ -8,7 +8,7 @@
 -- invariant: the switch of an API without a value in git is changed; a hold, a switch with a ttl, and one that
 --   differs from git is an override, and so is each that disables, even if git agrees. To hold an API that refuses
 --   calls, or to disable one on hold, gives switch '3': it refuses calls, and its runs stay on hold until it is enabled.
--- include: drained time queue rq room states switch owner
+-- include: drained time queue states switch owner
 local wanted, author, reason, ttl, every, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local by_override = ARGV[7] == '1'
 local others = foreign_from(9, ARGV[8])

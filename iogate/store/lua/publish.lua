@@ -14,7 +14,7 @@
 --   admit waiting runs; gates and schedules of other projects stay as they are. A deleted API that returns is disabled
 --   until it is enabled, unless a rollback brings it back, with its switch and its override; its runs on hold stay so.
 --   A schedule with the same phase keeps its next tick and its standing run.
--- include: drained time index queue rq room states places lanes switch owner record inbox outbox journal outcome after finish
+-- include: drained time index queue states lanes switch owner finish
 local project, list, mode = ARGV[10], ARGV[11], ARGV[16]
 if mode == 'repair' then
   for key, kind in pairs({[$live] = 'hash', [list] = 'list'}) do

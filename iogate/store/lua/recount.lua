@@ -4,7 +4,7 @@
 -- args: none
 -- returns: number of APIs with wrong counts
 -- invariant: one step, so that no change in between is lost.
--- include: time queue rq room states places lanes record
+-- include: time queue states lanes record
 local true_loads = {}
 local function count(uid, state, name)
   local v = redis.call('HMGET', $run .. uid, 'api', 'pl')

@@ -5,7 +5,7 @@
 --   RQ text, '1' if a living parent saw the worker die by itself, lease end to start from ('-inf': all)
 -- returns: {number of leases ended in this call, lease end from which the next call continues; '' if it is done}
 -- invariant: idempotent; each call but the last one ends a lease or advances.
--- include: spent time index queue rq room states places lanes record inbox outbox journal outcome after finish suspect
+-- include: spent index queue rq states finish suspect
 local worker, from = ARGV[1], ARGV[8]
 local count, others, at, unfinished = 0, 0, from, false
 repeat

@@ -3,7 +3,7 @@
 -- args: worker, lease ms, uid, token, uid, token…
 -- returns: {uids with a lost lease, cancelled, with messages, to be suspended}
 -- invariant: a lease that has ended is not renewed.
--- include: time queue rq
+-- include: time rq
 local lost, cancelled, woken, suspended, leases, started = {}, {}, {}, {}, {}, {}
 for i = 3, #ARGV, 2 do
   local uid, token = ARGV[i], tonumber(ARGV[i + 1])

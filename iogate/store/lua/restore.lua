@@ -3,7 +3,7 @@
 -- args: ms between two released runs ('' all at once), project ('' any), api…
 -- returns: {'ok', number of removed overrides} | {'foreign', api, its project, …}, if nothing was changed
 -- invariant: an API without a value in git keeps its own switch. A hold ends with its override.
--- include: time queue rq room states owner
+-- include: time queue states owner
 local others = foreign_from(3, ARGV[2])
 if others then return others end
 local count = 0

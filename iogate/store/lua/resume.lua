@@ -4,7 +4,7 @@
 -- returns: 'unknown' | 'ended' | 'not suspended' | 'resumed'
 -- invariant: a waiting run keeps waiting, unless its time has passed or it has messages. A new run of an API with a
 --   hold is held.
--- include: drained time index queue rq room states places lanes record inbox outbox journal suspended operation
+-- include: drained time index queue states lanes record messages suspended operation
 local uid, operation = ARGV[1], ARGV[2]
 local known = answered(operation)
 if known then return known end

@@ -6,7 +6,7 @@
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: tasks, journal, creation and first start are kept; deaths and deadline are reset. An attempt is
 --   retried once, and each repetition returns 'retried'.
--- include: drained time index queue rq room states places lanes record journal ended operation
+-- include: drained time index queue rq states lanes record journal operation ended
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
 local known = answered(ARGV[6])
 if known then return known end

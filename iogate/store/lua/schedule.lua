@@ -4,7 +4,7 @@
 -- returns: {'unknown', pseudo API…} | {'foreign', pseudo API, its project, …}, if nothing was changed | {'ok'}
 -- invariant: the switch of a schedule outlives revisions, until a command or its time ends it. A disabled
 --   schedule keeps its ticks, and takes each without a run; the standing run of one on events is cancelled.
--- include: drained time index queue rq room states places lanes owner record inbox outbox journal outcome after finish
+-- include: drained time index queue states owner finish
 local enabled, ttl = ARGV[1] == '1', tonumber(ARGV[4])
 local others = foreign_from(6, ARGV[5])
 if others then return others end

@@ -9,7 +9,7 @@
 -- invariant: a run is leased only from the queue or the suspects, with a token one higher than before; a repeated
 --   take id returns the same claims and leases nothing more. An error of one run, whose keys another program has
 --   overwritten, affects that run only (`pcall`).
--- include: spent drained time index queue rq room states places lanes drain record inbox outbox journal outcome after finish suspect
+-- include: spent drained time index queue rq states lanes drain record messages finish suspect
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
 

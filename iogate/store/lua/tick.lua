@@ -8,7 +8,7 @@
 --   | {'skipped', number of skipped ticks, reason}: no run started; of `queue`, one tick may wait
 -- invariant: a tick is taken once; its runs, its skips and the next due time are stored in the same step. The field
 --   `resume` is the next regular tick while the end of a run brings the next one, because a tick waits.
--- include: drained time index queue rq room states places lanes record inbox outbox journal outcome after finish
+-- include: drained time index queue states record finish
 local api, due, following, again, retention, input = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local overlap, jitter, first = ARGV[8], tonumber(ARGV[9]), 11
 local ticks = (#ARGV - first + 1) / 2
@@ -74,20 +74,14 @@ for i = first, #ARGV, 2 do
   local uid = ARGV[i]
   if load.inq + load.bl >= limit then break end
   stored = stored + 1
-  local place = load.bl == 0 and may_queue(load) and 'queue' or 'backlog'
-  if starts > now_ms then place = 'timer' end
   redis.call('HSET', $run .. uid, 'api', api, 'f', ARGV[i + 1], 'in', input, 'crt', now_ms, 'ret', retention,
-    'st', 'pending', 'pl', place, 'sch', api)
+    'st', 'pending', 'sch', api)
   redis.call('ZADD', $index .. 'pending', now_ms, uid)
-  if place == 'timer' then
-    redis.call('HSET', $run .. uid, 'due', starts)
+  if starts > now_ms then
+    redis.call('HSET', $run .. uid, 'pl', 'timer', 'due', starts)
     redis.call('ZADD', $timers, starts, uid)
-  elseif place == 'queue' then
-    load.inq = load.inq + 1
-    rq_enqueue(uid)
   else
-    load.bl = load.bl + 1
-    redis.call('RPUSH', $backlog .. api, uid)
+    line_up(uid, api, 'backlog')
   end
   if due and following == '' then redis.call('HSET', $chains, api, uid .. ' ' .. again) end
   redis.call('HSET', state, 'run', uid, 'at', now_ms)

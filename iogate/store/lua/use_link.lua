@@ -3,7 +3,7 @@
 -- args: uid, name, sealed event, end of the link in ms, id of the use
 -- returns: 'ok' | 'used' | 'expired' | 'ended' | 'cancelled' | 'unknown' | 'memory'
 -- invariant: one use of a link succeeds. A repetition with the id of that use returns 'ok' and delivers nothing.
--- include: drained time index queue rq room states record inbox one_time_links
+-- include: drained time index queue states record inbox one_time_links
 local uid, name, event, ends_ms, use = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local key = $link .. uid .. ':' .. name
 local v = redis.call('HMGET', key, 'use', 'spent')

@@ -11,6 +11,7 @@ from iogate.store import keys
 from iogate.store.connection import scripts
 from iogate.store.runs import views
 from iogate.store.store import Store
+from tests.store.connection.lua_names import Names, names_of
 
 HEADER = ("keys", "args", "returns", "invariant")
 COMMANDS = """
@@ -63,6 +64,89 @@ def test_both_languages_name_the_fields_of_an_ended_record_alike() -> None:
     names = re.search(r"^local ENDED = \{(.+?)\}", text, re.MULTILINE | re.DOTALL)
     assert names
     assert tuple(re.findall(r"'(\w+)'", names[1])) == views.Ended.__struct_fields__
+
+
+def own_names(text: str) -> Names:
+    """Names of a script or fragment without those that it includes."""
+    return names_of(re.sub(r"\$[a-z_]+", "0", text))
+
+
+def fragments() -> dict[str, str]:
+    folder = files("iogate.store").joinpath("lua", "include")
+    return {file.name.removesuffix(".lua"): file.read_text() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", scripts.names())
+def test_each_name_that_a_script_uses_is_defined(name: str) -> None:
+    """Redis finds a missing function only when the script calls it."""
+    assert names_of(scripts.script(name).text).free == set()
+
+
+def test_scripts_and_fragments_name_exactly_the_fragments_that_they_use() -> None:
+    texts = fragments()
+    names = {fragment: own_names(text) for fragment, text in texts.items()}
+    home = {each: fragment for fragment, found in names.items() for each in found.defined}
+    assert len(home) == sum(len(found.defined) for found in names.values()), "a name has one fragment"
+    for name in scripts.names():
+        texts[f"script {name}"] = files("iogate.store").joinpath("lua", f"{name}.lua").read_text()
+    for name, text in texts.items():
+        lines = re.findall(r"^ *-- (?:include|needs): (.+)$", text, re.MULTILINE)
+        given = [each for line in lines for each in line.split()]
+        used = {home[each] for each in own_names(text).free if each in home}
+        # It only stops the script of a drained store.
+        assert sorted(given) == sorted(used | ({"drained"} & set(given))), name
+
+
+def test_a_fragment_comes_once_and_after_those_that_it_needs() -> None:
+    texts = {"a": "-- needs: b c\nA", "b": "-- needs: c\nB", "c": "C", "d": "-- needs: c\nD"}
+    found = scripts.expand(
+        "-- include: a d\nif x then\n  -- include: b\n  -- include: e\nend", {**texts, "e": "E"}.__getitem__
+    )
+    assert re.findall(r"^ *[A-Z]$", found, re.MULTILINE) == ["C", "B", "A", "D", "E"]
+    block = "do\n  -- include: b\nend\ndo\n  -- include: b\nend\n-- include: b"
+    assert re.findall(r"^[A-Z]$", scripts.expand(block, texts.__getitem__), re.MULTILINE) == ["C", "B"] * 3
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (
+            {"a": "-- needs: b", "b": "-- needs: c", "c": "-- needs: a"},
+            "script fragments need each other: a -> b -> c -> a",
+        ),
+        ({"a": "-- needs: b"}, "no script fragment b, which a needs"),
+        ({}, "no script fragment a"),
+    ],
+)
+def test_fragments_that_are_missing_or_need_each_other_are_an_error(
+    texts: dict[str, str], message: str
+) -> None:
+    def read(name: str) -> str:
+        if name not in texts:
+            raise FileNotFoundError(name)
+        return texts[name]
+
+    with pytest.raises(scripts.InvalidScript) as raised:
+        scripts.expand("-- include: a", read)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "free"),
+    [
+        ("local a = 1 return a + b", {"b"}),
+        ("local function f(x, ...) return x.y:z(w) end f()", {"w"}),
+        ("for i, v in pairs(t) do g(i, v) end return i", {"t", "g", "i"}),
+        ("for i = 1, n do local k = {k = i, [m] = 2} end", {"n", "m"}),
+        ("if c then local x = 1 else y = x end", {"c", "x", "y"}),
+        ("repeat local done = f() until done\nreturn done", {"f", "done"}),
+        ("while p(q) do local z = 'a -- b' end -- comment", {"p", "q"}),
+        ("local t = {} function t.f(a) return a, self end", {"self"}),
+        ("f() local function f() end", {"f"}),
+    ],
+)
+def test_the_names_of_a_chunk_are_those_of_its_scopes(text: str, free: set[str]) -> None:
+    assert names_of(text).free == free
 
 
 async def test_every_operation_loads_on_every_server(each_store: Store) -> None:

@@ -1,5 +1,5 @@
 -- Publishing on the event bus. An event is a list entry after its number; an event without any subscription to
--- its type is not stored. Needs only `time`.
+-- its type is not stored.
 local rung = false
 
 -- Number of the last published event: a new subscription gets only later ones.

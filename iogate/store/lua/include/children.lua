@@ -1,5 +1,7 @@
 -- Child runs. They belong to the API of their parent and are queued like new calls. A hold does not apply to them,
 -- since their parent has started: they are then queued like woken runs.
+-- needs: time index states finish
+
 -- Returns whether another run has the uid of one of these children; a seal of facts is valid for one uid only.
 local function uids_are_taken(children)
   local drawn = {}
@@ -35,10 +37,8 @@ local function start_child(parent, r, scheduled, uid, frame, facts, input, await
     redis.call('HSET', $run .. uid, 'fam', family)
     redis.call('HINCRBY', $families, family, 1)
   end
-  local queued = load.bl == 0 and may_queue(load)
-  local state = queued and 'queue' or load.from and 'woken' or 'backlog'
   redis.call('HSET', $run .. uid, 'api', r.api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', r.retention,
-    'st', 'pending', 'pl', state, 'dep', r.depth + 1)
+    'st', 'pending', 'dep', r.depth + 1)
   index(uid, now_ms, nil, 'pending')
   if awaits == 1 then
     redis.call('HSET', $run .. uid, 'par', parent, 'pfr', frame)
@@ -46,13 +46,7 @@ local function start_child(parent, r, scheduled, uid, frame, facts, input, await
     redis.call('HSET', $run .. parent, 'ext', 1)
     r.reaches = '1'
   end
-  if queued then
-    load.inq = load.inq + 1
-    rq_enqueue(uid)
-  else
-    load.bl = load.bl + 1
-    redis.call('RPUSH', (load.from and $woken or $backlog) .. r.api, uid)
-  end
+  line_up(uid, r.api, load.from and 'woken' or 'backlog')
   return true
 end
 

@@ -1,5 +1,6 @@
 -- Inbox of a run: a list of messages with frame, kind and data, numbered consecutively up to a counter of the
 -- run (`posted`). A message wakes a parked run, and notifies the worker of a leased one.
+-- needs: states
 local notified = {}
 
 local function post(uid, r, frame, kind, data)
@@ -13,17 +14,6 @@ local function post(uid, r, frame, kind, data)
   elseif r.state == 'lease' then
     notified[uid] = true
   end
-end
-
--- Returns the number of the first message, and the first $inbox_read messages.
-local function messages(uid, r)
-  if r.posted == 0 then return 0, {} end
-  local size = redis.call('LLEN', $inbox .. uid)
-  return r.posted - size + 1, redis.call('LRANGE', $inbox .. uid, 0, $inbox_read - 1)
-end
-
-local function has_messages(uid, r)
-  return r.posted > 0 and redis.call('EXISTS', $inbox .. uid) == 1
 end
 
 local function notify_workers()

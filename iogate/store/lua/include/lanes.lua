@@ -2,21 +2,8 @@
 -- those of coalesced calls, whose window has not ended. `apart` of the load (`dl` in the gate) counts both; they
 -- take room of the queue, although they are not in it. The field `ck` of a run is its concurrency key, `wk` the key
 -- under which its API finds it for further calls.
+-- needs: states places
 local function lane_of(api, key) return $lane .. api .. ':' .. key end
-
--- Queues a run that no worker has leased, behind the backlog of its API.
-local function enter(uid, api)
-  local load = load_of(api)
-  if load.bl == 0 and not is_held(load) and may_queue(load) then
-    load.inq = load.inq + 1
-    redis.call('HSET', $run .. uid, 'pl', 'queue')
-    rq_enqueue(uid)
-  else
-    load.bl = load.bl + 1
-    redis.call('HSET', $run .. uid, 'pl', 'backlog')
-    redis.call('RPUSH', $backlog .. api, uid)
-  end
-end
 
 -- Gives the free places of a key to the first runs of its lane; `kept` are the runs that have a place. Without a
 -- limit any more, at most $promoted runs at once leave, and the end of each lets further ones leave.
@@ -30,7 +17,7 @@ local function fill_places(api, key, kept)
     local v = redis.pcall('HMGET', $run .. uid, 'pl', 'tok')
     if not v.err and v[1] == 'lane' then
       kept[#kept + 1] = uid
-      if v[2] then wake_parked(uid, api) else enter(uid, api) end
+      line_up(uid, api, v[2] and 'woken' or 'backlog')
     end
   end
   if #kept > 0 then
@@ -83,7 +70,7 @@ end
 local function end_window(uid, api)
   local load = load_of(api)
   load.apart = math.max(0, load.apart - 1)
-  if not waits_for_place(uid, api, false) then enter(uid, api) end
+  if not waits_for_place(uid, api, false) then line_up(uid, api, 'backlog') end
 end
 
 -- Removes a run from the key under which further calls find it.

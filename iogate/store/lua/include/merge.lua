@@ -2,6 +2,8 @@
 -- gateway has sealed for the uid of that run, its retention and what follows its end. The concurrency key of a run
 -- changes in its window only; after it, a call with another one makes a new run. The window starts anew with each call, and ends at the latest `most` ms
 -- after the first one.
+-- needs: time
+
 -- Returns nil if there is no such run.
 local function merge()
   local known = redis.call('HGET', $windows .. api, traffic.merge)

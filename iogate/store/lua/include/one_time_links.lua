@@ -1,6 +1,7 @@
 -- Events of one-time links. The hash of a link exists once it was used: `use` is the id of that use, and `event`
 -- its event, until a task of the run listens for it. After a retry that has renewed the link, `spent` is the end of the
 -- URL that was used, and `use` belongs to a later one.
+-- needs: inbox
 local function listens_for(types, kind)
   for each in string.gmatch(types .. ' ', '(.-) ') do
     if each == kind or each == '' then return true end

@@ -1,4 +1,5 @@
 -- Ended jobs in RQ: status, registry and result, for $rq_result_s.
+-- needs: time rq
 local finished = {}
 local succeeded, failed, worked, finished_now, counted = 0, 0, 0, nil, nil
 

@@ -5,6 +5,7 @@
 --
 -- A call is recognised by its idempotency key, otherwise by its input; $alike calls with the same input and no key
 -- count separately. A place that is not claimed within $promise_grace_ms is free again.
+-- needs: time
 local promises = $promised .. api
 
 -- Returns the ms in which one new run is taken; a rate that was not measured yet is guessed from the time since.

@@ -1,5 +1,6 @@
 -- RQ queue and jobs in the format of RQ 3.0; iogate never reads the jobs. The data of a job are not compressed,
 -- which RQ accepts: all fields then have at most 64 bytes, and the hash takes 0.5 KB instead of 2 KB.
+-- needs: time
 local doorbell = false
 
 local function rq_job(uid)

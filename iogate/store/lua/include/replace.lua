@@ -1,6 +1,7 @@
 -- Room in a full queue with `on_full: replace`: cancels the oldest run of the API that no worker has taken, in its
 -- queue, a lane or a window. With concurrency keys only a run with the key of the call, or one without a key for a call
 -- without one: the runs of a key are not replaced by others.
+-- needs: index states lanes finish
 local REPLACEABLE = {queue = true, backlog = true, lane = true, window = true}
 local has_keys, key_of_call = g[16], traffic.key or false
 

@@ -14,6 +14,7 @@
 -- A hold keeps new runs in the backlog: those that no worker has leased yet, except children, which belong to a run
 -- that has started. The field `hold` of the gate is 'FROM EVERY': no run leaves the backlog before FROM, and then
 -- one every EVERY ms; with 0 the hold ends at FROM, otherwise once the backlog is empty.
+-- needs: time queue rq room
 local loads = {}
 
 local function load_of(api)
@@ -103,19 +104,25 @@ local function put_back(uid, api, load)
   redis.call('DEL', $rq_job .. uid)
 end
 
--- Queues a parked run, such as one with a due timer: behind the API's other woken runs, ahead of its backlog. A
--- parked run has no job.
-local function wake_parked(uid, api)
+-- Queues a run that waits for a worker: in the RQ queue if there is room, otherwise at the end of `list`, which is
+-- 'woken', or 'backlog' for a new run. The accept script has its own form of this, without the load of other APIs.
+local function line_up(uid, api, list)
   local load = load_of(api)
-  if load.bl == 0 and may_queue(load) then
+  if load.bl == 0 and may_queue(load) and not (list == 'backlog' and is_held(load)) then
     load.inq = load.inq + 1
     redis.call('HSET', $run .. uid, 'pl', 'queue')
     rq_enqueue(uid)
   else
     load.bl = load.bl + 1
-    redis.call('HSET', $run .. uid, 'pl', 'woken')
-    redis.call('RPUSH', $woken .. api, uid)
+    redis.call('HSET', $run .. uid, 'pl', list)
+    redis.call('RPUSH', (list == 'woken' and $woken or $backlog) .. api, uid)
   end
+end
+
+-- Queues a parked run, such as one with a due timer: behind the API's other woken runs, ahead of its backlog. A
+-- parked run has no job.
+local function wake_parked(uid, api)
+  line_up(uid, api, 'woken')
 end
 
 -- Queues any other run, such as one whose lease was released.

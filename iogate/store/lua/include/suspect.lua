@@ -8,6 +8,7 @@
 -- progresses between losses is a suspect after $seen_losses seen losses.
 --
 --     lease --lost--> queue --lease--> lost again --> suspect --solitary lease--> death, seen --> counted
+-- needs: index rq states record journal outcome finish
 
 -- Records the loss and returns whether the run is now a suspect. `los` holds the sequence number of the last
 -- loss, the number of losses at that point, and the number of all seen losses.

@@ -1,5 +1,6 @@
 -- Suspended runs are only in the index: they have no timer, and messages stay in their inbox. `sus` is the status
 -- to restore.
+-- needs: index rq journal
 local function set_suspended(uid, r, status)
   rq_forget(uid)
   redis.call('HSET', $run .. uid, 'pl', 'suspended', 'st', 'suspended', 'sus', status)
