@@ -1,8 +1,8 @@
 -- Validates a call and stores its run, or returns the reason for the refusal.
 -- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog; promised, rates, holders, lane, windows,
 --   timers; those of a run that is replaced
--- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint; for an API
---   with rules for its traffic, MessagePack of `traffic.Traffic`, otherwise ''; what follows the end (`after.lua`)
+-- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint; for
+--   the few calls that have any, MessagePack of `traffic.Extras`: rules for traffic, what follows the end (`after.lua`)
 -- returns: {'ok', uid}, with 1 for a run on hold | {'replayed', uid} | {'mismatch'|'disabled'|'stale'|'taken'} |
 --   {'rate'|'queue_full'|'memory'|'drained', ms} | {'coalesced', uid, 1 on hold}: the input of that run is replaced |
 --   {'coalesce', uid}: the call is to be made again for that uid
@@ -11,7 +11,8 @@
 -- include: time queue room
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
-local traffic = (ARGV[10] or '') ~= '' and cmsgpack.unpack(ARGV[10])
+local extras = ARGV[10] and cmsgpack.unpack(ARGV[10])
+local traffic, ends = extras and extras.traffic, extras and extras.ends
 
 local function is_own()
   -- include: record ended
@@ -125,7 +126,7 @@ else
   redis.call('HINCRBY', $gate .. api, 'bl', 1)
   redis.call('RPUSH', $backlog .. api, uid)
 end
-if ARGV[11] then redis.call('HSET', $run .. uid, 'aft', ARGV[11]) end
+if ends then redis.call('HSET', $run .. uid, 'aft', ends) end
 settle()
 if held then return {'ok', uid, 1} end
 return {'ok', uid}

@@ -28,7 +28,7 @@ from iogate.store.connection.memory import Memory
 from iogate.store.integrity.seals import Facts, seal_facts
 from iogate.store.runs.compression import LARGE, deflate
 from iogate.store.runs.run_ends import RunEnds, packed_ends
-from iogate.store.runs.traffic import Traffic, packed
+from iogate.store.runs.traffic import Extras, Traffic, packed
 from iogate.store.runs.uids import UidSource
 
 log = logging.getLogger(__name__)
@@ -194,15 +194,15 @@ class Intake:
             "" if key is None else keys.idempotency(request.api, request.caller, key),
             max(1, int(request.idempotency_ttl_s * 1000)),
             request.fingerprint,
-            *self._rarely(request),
+            *self._extras(request),
         )
 
-    def _rarely(self, request: AcceptRequest) -> tuple[bytes | str, ...]:
-        """Return the arguments that most calls do without."""
-        traffic = () if request.traffic is None else (packed(request.traffic),)
-        if request.after is None:
-            return traffic
-        return (*(traffic or ("",)), packed_ends(self._ring, request.uid, request.after))
+    def _extras(self, request: AcceptRequest) -> tuple[bytes, ...]:
+        """Return the last argument, which most calls do without."""
+        if request.traffic is None and request.after is None:
+            return ()
+        ends = None if request.after is None else packed_ends(self._ring, request.uid, request.after)
+        return (packed(Extras(traffic=request.traffic, ends=ends)),)
 
     async def _send_all(self) -> None:
         # Let the requests of this loop iteration join the group.

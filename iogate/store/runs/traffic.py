@@ -1,4 +1,4 @@
-"""Rules for the traffic of an API as the accept script applies them to one call.
+"""Rules for the traffic of an API as the accept script applies them to one call, and other rare parts of one.
 
 Made by the gateway for each call of an API that has such rules; packed by `intake`. Invariant: the calls of
 an API without such rules carry none, so that they cost nothing.
@@ -28,12 +28,20 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Time after the first call at which it starts at the latest."""
 
 
+class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rare parts of a call, as one argument of the accept script: a new feature adds a field here."""
+
+    traffic: Traffic | None = None
+    ends: str | None = None
+    """What follows the end of the run, as `run_ends` packs it."""
+
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def packed(traffic: Traffic) -> bytes:
+def packed(extras: Extras) -> bytes:
     """Return the argument of the accept script."""
-    return _encode(traffic)
+    return _encode(extras)
 
 
 def key_hash(key: str) -> str:

@@ -18,7 +18,7 @@ local function merge()
   if v[6] ~= facts then redis.call('HINCRBY', $run .. uid, 'mrg', 1) end
   redis.call('HSET', $run .. uid, 'f', facts, 'in', input, 'ret', retention)
   if key then redis.call('HSET', $run .. uid, 'ck', key) else redis.call('HDEL', $run .. uid, 'ck') end
-  if ARGV[11] then redis.call('HSET', $run .. uid, 'aft', ARGV[11]) else redis.call('HDEL', $run .. uid, 'aft') end
+  if ends then redis.call('HSET', $run .. uid, 'aft', ends) else redis.call('HDEL', $run .. uid, 'aft') end
   if v[1] == 'window' then
     local due = math.min(now_ms + traffic.window, tonumber(v[4]) + traffic.most)
     redis.call('HSET', $run .. uid, 'due', due)
