@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Revision
     from iogate.gateway.calls.routes import Release, Table
     from iogate.gateway.state import GatewayState
-    from iogate.store.revisions.gates import Gate
+    from iogate.store.revisions.gate_states import Gate
     from iogate.store.revisions.projects import LiveRevisions
     from iogate.store.revisions.revisions import Revisions
 

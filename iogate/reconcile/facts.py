@@ -13,7 +13,7 @@ from typing import Final
 
 from iogate.compiler.revision import Revision
 from iogate.store import keys
-from iogate.store.revisions.gates import Gate
+from iogate.store.revisions.gate_states import Gate
 from iogate.store.revisions.own_paths import Taken
 from iogate.store.revisions.schedules import Upcoming
 from iogate.store.store import Store

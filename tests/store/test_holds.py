@@ -12,7 +12,7 @@ from iogate.compiler.revision import Limits
 from iogate.errors import NotFound
 from iogate.store import keys
 from iogate.store.embedded.server import start_embedded
-from iogate.store.revisions.gates import Gate, Switched
+from iogate.store.revisions.gate_states import Gate, Switched
 from iogate.store.revisions.origin import Origin
 from iogate.store.runs.intake import Accepted, Refusal
 from iogate.store.runs.leases import Claim

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Api, Revision
     from iogate.effects.gateway_client import Response
     from iogate.settings import Settings
-    from iogate.store.revisions.gates import Gate
+    from iogate.store.revisions.gate_states import Gate
     from iogate.store.store import Store
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from iogate.store.revisions.gates import Gate, Override, Switch
+    from iogate.store.revisions.gate_states import Gate, Override, Switch
 
 
 def gate_json(gate: Gate | None) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def switch_json(switch: Switch) -> dict[str, Any]:
 
 def state_text(shown: dict[str, Any]) -> str:
     """Return the state in the JSON form of a gate or an override, as a cell of a table."""
-    from iogate.store.revisions.gates import state_of
+    from iogate.store.revisions.gate_states import state_of
 
     state = state_of(enabled=shown["enabled"], held=shown["held"])
     rate = shown.get("releasePerS")

@@ -14,7 +14,7 @@ from iogate.security.control_characters import escape_line
 if TYPE_CHECKING:
     from iogate.reconcile.drift import Drift
     from iogate.reconcile.plan import Action, ObjectChange, Plan
-    from iogate.store.revisions.gates import Gate
+    from iogate.store.revisions.gate_states import Gate
 
 MARKS: Final[Mapping[Action, str]] = {"add": "+", "change": "~", "delete": "-"}
 _LABELS: Final = {"breaking": "BREAKING", "weakening": "WEAKENING", "caution": "caution", "neutral": ""}

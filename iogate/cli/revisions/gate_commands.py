@@ -18,7 +18,7 @@ from iogate.cli.session import Session, author, command
 from iogate.errors import Misused, Refused
 
 if TYPE_CHECKING:
-    from iogate.store.revisions.gates import Switched
+    from iogate.store.revisions.gate_states import Switched
 
 
 overrides = typer.Typer(

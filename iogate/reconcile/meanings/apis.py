@@ -14,7 +14,7 @@ from iogate.reconcile.document_form import size_text
 from iogate.reconcile.facts import CaseVerdicts, Facts
 from iogate.reconcile.meanings import addresses, auth, idempotency, run_ends, schemas, traffic
 from iogate.reconcile.meanings.kinds import Meaning
-from iogate.store.revisions.gates import Gate
+from iogate.store.revisions.gate_states import Gate
 from iogate.timing.durations import format_seconds
 
 _PROSE: Final = ("description", "tags", "metadata")

@@ -17,87 +17,19 @@ import msgspec
 from iogate.compiler.schedules import PREFIX
 from iogate.errors import NotFound
 from iogate.store import keys
-from iogate.store.connection.connection import CommandFailed, Connection, StoreUnavailable, pairs, time_ms
+from iogate.store.connection.connection import CommandFailed, Connection, StoreUnavailable, time_ms
 from iogate.store.connection.pubsub import Doorbell, PubSub
+from iogate.store.revisions.gate_states import ACCEPTING, Gate, Override, Switched, read_gate
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.revisions.refused import Foreign
 
 POLL_S = 1.0
-_ACCEPTING = (b"1", b"2")
-_HOLDING = ("2", "3")
 _STATES = {"0": "disabled", "1": "enabled", "2": "held", "3": "disabled, held"}
 
 _CLOCK = (("TIME",), ("MGET", keys.CLOCK_AHEAD))
 """Commands for the time of the scripts, which set the end of an override; MGET accepts a key of any type."""
 
 _switched = msgspec.msgpack.Decoder(list[tuple[str, str, str, int, int]])
-
-
-class Override(msgspec.Struct, frozen=True, kw_only=True):
-    """Switch that has precedence over the value in git.
-
-    It is a hold, or has an end, or differs from git; one that disables may also agree with git.
-    """
-
-    enabled: bool
-    author: str
-    reason: str
-    set_at_ms: int
-    expires_at_ms: int | None
-    held: bool = False
-    """Whether new runs are on hold."""
-
-    @property
-    def state(self) -> str:
-        """State for people: see `state_of`."""
-        return state_of(enabled=self.enabled, held=self.held)
-
-
-class Switch(msgspec.Struct, frozen=True, kw_only=True):
-    """Last switch of an API without a value in git, with its author and reason."""
-
-    author: str
-    reason: str
-    set_at_ms: int
-
-
-class Switched(msgspec.Struct, frozen=True, kw_only=True):
-    """Change of one API by `set_enabled`."""
-
-    api: str
-    before: str
-    """State before: see `state_of`; "deleted" for an API of which only runs on hold are left."""
-    after: str
-    held_before: int
-    """Number of runs that were on hold, or not released yet."""
-    held: int
-    """Number of runs that are on hold, or not released yet."""
-
-
-class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """State of one API: switch and load."""
-
-    api: str
-    enabled: bool
-    digest: str
-    git: bool | None
-    """Value in git; None if left to `iogate enable`."""
-    override: Override | None
-    queued: int
-    running: int
-    held: bool = False
-    """Whether new runs do not start until `enable`, or until the override expires."""
-    release_per_s: float | None = None
-    """Rate at which `enable --rate` releases the runs that were on hold; None if it does not."""
-    switched: Switch | None = None
-    """Who set the switch of an API that git leaves to `iogate enable`; None if nobody has."""
-    project: str = DEFAULT_PROJECT
-    """Project that owns the API."""
-
-    @property
-    def state(self) -> str:
-        """State for people: see `state_of`."""
-        return state_of(enabled=self.enabled, held=self.held)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,7 +198,7 @@ class Gates:
         now_ms = _now_ms(*clock)
         rows = zip(names, await self._rows(names), strict=True)
         # A gate without fields was removed between the two commands.
-        found = {name: _gate(name, row, now_ms) for name, row in rows if row != []}
+        found = {name: read_gate(name, row, now_ms) for name, row in rows if row != []}
         if everywhere or self._project is None:
             return found
         return {name: gate for name, gate in found.items() if gate.project == self._project}
@@ -291,7 +223,7 @@ class Gates:
         on, until, base = (value or b"" for value in row)
         if until and not _is_time(until):
             return False
-        return (base if until and _now_ms(*clock) >= int(until) else on) in _ACCEPTING
+        return (base if until and _now_ms(*clock) >= int(until) else on) in ACCEPTING
 
     async def watch(self) -> AsyncGenerator[Change, None]:
         """Yield the current version, then each change within POLL_S, also across lost connections."""
@@ -319,11 +251,6 @@ class Gates:
         return Change(revision=_count(number), changes=_count(changes), expired=expired)
 
 
-def state_of(*, enabled: bool, held: bool) -> str:
-    """Return `enabled`, `held`, `disabled`, or `disabled, held`: refuses calls, and its runs are on hold."""
-    return ("held" if enabled else "disabled, held") if held else "enabled" if enabled else "disabled"
-
-
 def _now_ms(clock: Sequence[bytes], ahead: Sequence[bytes | None]) -> int:
     """Return the time of the store from the replies to _CLOCK, as `time.lua` does."""
     (text,) = ahead
@@ -339,51 +266,6 @@ def _count(text: bytes | None) -> int:
 
 def _is_time(text: bytes) -> bool:
     return text.isdigit() and len(text) < 16
-
-
-def _gate(api: str, row: list[bytes] | None, now_ms: int) -> Gate:
-    try:
-        return _decode_gate(api, row or [], now_ms)
-    except (KeyError, ValueError):
-        return Gate(api=api, enabled=False, digest="", git=None, override=None, queued=0, running=0)
-
-
-def _switch(by: str) -> Switch:
-    """Decode the field `by`, which `switch.lua` writes. Raises ValueError for another text."""
-    head, _, reason = by.partition("\n")
-    at, _, author = head.partition(" ")
-    return Switch(author=author, reason=reason, set_at_ms=int(at))
-
-
-def _decode_gate(api: str, row: list[bytes], now_ms: int) -> Gate:
-    """Decode a gate. Raises KeyError or ValueError for one that iogate did not write."""
-    fields = {name: value.decode() for name, value in pairs(row).items()}
-    expires = int(fields["until"]) if fields.get("until") else None
-    expired = expires is not None and now_ms >= expires
-    override = None
-    if fields.get("override") and not expired:
-        override = Override(
-            enabled=fields["override"].encode() in _ACCEPTING,
-            author=fields.get("author", ""),
-            reason=fields.get("reason", ""),
-            set_at_ms=int(fields.get("at", 0)),
-            expires_at_ms=expires,
-            held=fields["override"] in _HOLDING,
-        )
-    every_ms = float(fields["hold"].partition(" ")[2]) if "hold" in fields else 0.0
-    return Gate(
-        api=api,
-        enabled=fields["base" if expired else "on"].encode() in _ACCEPTING,
-        digest=fields["digest"],
-        git=None if fields["git"] == "" else fields["git"] == "1",
-        override=override,
-        queued=sum(int(fields.get(name, 0)) for name in ("inq", "bl", "dl")),
-        running=int(fields.get("run", 0)),
-        held=override is not None and override.held,
-        switched=_switch(fields["by"]) if "by" in fields else None,
-        release_per_s=round(1000 / every_ms, 6) if every_ms > 0 else None,
-        project=fields.get("project", DEFAULT_PROJECT),
-    )
 
 
 def _project(stored: bytes | None) -> str:

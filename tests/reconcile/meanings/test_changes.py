@@ -16,7 +16,7 @@ from iogate.reconcile.facts import CaseVerdicts, Count, Facts
 from iogate.reconcile.meanings.kinds import KINDS
 from iogate.reconcile.plan import Plan, Side, plan
 from iogate.settings import Settings
-from iogate.store.revisions.gates import Gate, Override, Switch
+from iogate.store.revisions.gate_states import Gate, Override, Switch
 from iogate.store.revisions.schedules import Upcoming
 from tests.compiler.projects import write
 

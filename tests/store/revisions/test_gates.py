@@ -7,7 +7,7 @@ import pytest
 from iogate.compiler.revision import Api, Limits
 from iogate.errors import NotFound
 from iogate.store import keys
-from iogate.store.revisions.gates import Gate, Override, Switched
+from iogate.store.revisions.gate_states import Gate, Override, Switched
 from iogate.store.runs.intake import Accepted, Refusal
 from iogate.store.store import Store
 from tests.store.builders import ORDERS, accepted, api, bundle, publish, request

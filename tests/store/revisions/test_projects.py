@@ -18,7 +18,7 @@ from iogate.errors import NotFound
 from iogate.reconcile import facts
 from iogate.store import keys
 from iogate.store.maintenance import audit
-from iogate.store.revisions.gates import Gate
+from iogate.store.revisions.gate_states import Gate
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.refused import Foreign
 from iogate.store.revisions.revisions import Conflict, NotAuthentic, Owned, PathTaken
