@@ -32,8 +32,8 @@ from iogate.store.connection.failures import (
     Unconfirmed,
     failure,
 )
+from iogate.store.connection.server_checks import check_server, too_old
 from iogate.store.connection.socket import Argument, Socket, address_of, open_socket, options_of, pack
-from iogate.store.embedded.binaries import OLDEST
 
 __all__ = ["Argument", "CommandFailed", "Connection", "StoreFull", "StoreUnavailable", "pack"]
 
@@ -291,7 +291,7 @@ class Connection:
         if isinstance(found, WrongStore):
             raise found
         if reply.startswith("ERR unknown command") and named == "HELLO":
-            raise _too_old(address, "before 6.0")
+            raise too_old(address, "before 6.0")
         raise WrongStore(
             f"the store at {address} refused {named}: {reply}",
             code="IOG612",
@@ -299,30 +299,14 @@ class Connection:
         )
 
     def _check_server(self, reply: Sequence[Any], socket: Socket | None) -> None:
-        """Check the reply of HELLO: iogate needs the primary of a store that is not a cluster."""
-        server = {
-            str(name, "utf-8", "replace"): value for name, value in zip(reply[::2], reply[1::2], strict=False)
-        }
+        """Check the reply of HELLO; close the connection to a replica. Raises as `check_server` does."""
         address = address_of(socket.url) if socket is not None and socket.url else self.address
-        version, mode = _text(server.get("version")), _text(server.get("mode"))
-        if version and too_old(version):
-            raise _too_old(address, version)
-        if mode == "cluster":
-            raise WrongStore(
-                f"the store at {address} is a cluster: scripts of iogate use keys of several slots",
-                code="IOG651",
-                hint="set redis_url to a server with `cluster-enabled no`",
-            )
-        if mode == "sentinel":
-            raise WrongStore(
-                f"{address} is a sentinel and holds no data",
-                code="IOG651",
-                hint=f"set redis_url to redis+sentinel://{address}/NAME, with the NAME of `sentinel monitor`",
-            )
-        if _text(server.get("role")) in {"replica", "slave"}:
+        try:
+            check_server(reply, address)
+        except NotPrimary:
             if socket is not None:
                 socket.close("the server is a replica")
-            raise NotPrimary(address)
+            raise
 
     # Monitor.
 
@@ -364,23 +348,6 @@ class Connection:
             return
         self._socket = found
         socket.close("the primary has moved")
-
-
-def too_old(version: str) -> bool:
-    """Return whether a server of this version lacks commands that the store uses."""
-    return tuple(int(part) for part in version.split(".")[:2]) < OLDEST
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else ""
-
-
-def _too_old(address: str, version: str) -> WrongStore:
-    return WrongStore(
-        f"the store at {address} is Redis {version}; iogate needs 6.2 or later",
-        code="IOG612",
-        hint="upgrade it, or set redis_url to a newer server",
-    )
 
 
 def is_missing_script(reply: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iogate.errors import Misused, WrongStore
-from iogate.store.connection.connection import too_old
+from iogate.store.connection.server_checks import is_too_old
 from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store, open_store
 from tests.keys import RING
@@ -92,7 +92,7 @@ async def test_an_address_that_cannot_be_read_is_reported_without_its_password(u
 
 
 def test_versions_before_6_2_are_too_old() -> None:
-    assert [too_old(v) for v in ("5.0.7", "6.0.16", "6.2.0", "7.2.4", "8.0")] == [
+    assert [is_too_old(v) for v in ("5.0.7", "6.0.16", "6.2.0", "7.2.4", "8.0")] == [
         True,
         True,
         False,
