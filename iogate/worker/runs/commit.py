@@ -6,7 +6,7 @@ Used by `run`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from iogate.engine.commands import Emit
 from iogate.engine.state.run_state import State, WaitingFor
@@ -20,10 +20,31 @@ from iogate.worker.runs.journal import encode_entries
 from iogate.worker.secrets.redaction import Redaction
 
 if TYPE_CHECKING:
-    from iogate.worker.runs.run import Run
+    from iogate.compiler.revision import FaultHandler
+    from iogate.store.runs.claims import Claim
+    from iogate.worker.events.sinks import Sinks
+    from iogate.worker.runs.codec import Codec
+    from iogate.worker.runs.journal import Outgoing
 
 
-def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tuple[State, Commit]:
+class CommittedRun(Protocol):
+    """The parts of a run that a commit stores."""
+
+    claim: Claim
+    state: State
+    codec: Codec
+    sinks: Sinks
+    outgoing: Outgoing
+    handler: FaultHandler | None
+    seq: int
+    refused: bool
+    deadline_ms: int | None
+
+    @property
+    def uid(self) -> str: ...
+
+
+def build(run: CommittedRun, move: Move, due_ms: int | None, redaction: Redaction) -> tuple[State, Commit]:
     """Return the state as it is stored, with its error redacted, and the next commit.
 
     Raises TooDeep for data nested too deeply, ValueError or TypeError for what JSON cannot hold.
@@ -88,7 +109,7 @@ def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tup
     )
 
 
-def _fault_run(run: Run, state: State) -> Child:
+def _fault_run(run: CommittedRun, state: State) -> Child:
     """Return the run that the fault of a run starts."""
     claim = run.claim
     assert run.handler is not None
@@ -104,7 +125,7 @@ def _fault_run(run: Run, state: State) -> Child:
     )
 
 
-def _delta(run: Run, state: State, *, ended: bool) -> Delta:
+def _delta(run: CommittedRun, state: State, *, ended: bool) -> Delta:
     """Return the changes of the state to write; a run that ends keeps its state only for `retry`."""
     if not ended:
         return run.codec.delta(state)
@@ -114,7 +135,7 @@ def _delta(run: Run, state: State, *, ended: bool) -> Delta:
     return replace(run.codec.delta(state), wants={}, wants_gone=(), children_gone=())
 
 
-def _is_published_once(run: Run, emit: Emit) -> bool:
+def _is_published_once(run: CommittedRun, emit: Emit) -> bool:
     """Tell whether the store need not deduplicate the event; a sink may publish its events again."""
     return emit.generated and not run.sinks.emitted(emit.event["type"])
 
