@@ -5,6 +5,7 @@ Composes the layers below; holds no logic that another program would need.
     app         the `iogate` command and the end of every failure
     session     directory, settings, output format and store of a command
     settings_files  `iogate.yaml` and the file of an environment
+    store_address  settings of a project, and the URL of its store
     error_output  errors as text and as JSON
     options     options that commands share
     panels      groups of commands in the help

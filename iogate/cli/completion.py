@@ -235,13 +235,11 @@ async def _newest_runs() -> list[tuple[str, str]]:
 
 
 async def _open_store() -> Store:
-    from iogate.cli.session import Session, read_project_settings
+    from iogate.cli.store_address import read_project_settings, store_url
     from iogate.store.store import open_store
 
     settings = read_project_settings(environment=_environment.get())
-    return await open_store(
-        Session().store_url(settings), client_name="iogate-completion", project=settings.project
-    )
+    return await open_store(store_url(settings), client_name="iogate-completion", project=settings.project)
 
 
 def _within_budget(work: Coroutine[Any, Any, T]) -> T:

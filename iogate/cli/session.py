@@ -22,15 +22,14 @@ from iogate import settings as settings_module
 from iogate.cli import completion
 from iogate.cli.render import COMMON_FORMATS, Output, Screen, write_stderr
 from iogate.cli.settings_files import read_files
-from iogate.errors import Misused, Unreachable
+from iogate.cli.store_address import store_url
+from iogate.errors import Misused
 from iogate.messages import listed
 from iogate.security.redaction_patterns import redact_url
 from iogate.settings import Settings, environments
 
 if TYPE_CHECKING:
     from iogate.store.store import Store
-
-NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
 
 CHANGES = 2
 """Exit code of changes: `drift`, and `--exit-code`, `--fail-on`, `--check` or `--diff` of other commands."""
@@ -106,14 +105,7 @@ class Session:
 
         Raises Unreachable if there is neither.
         """
-        if settings.redis_url is not None:
-            return settings.redis_url
-        from iogate.store.embedded.server import find_embedded
-
-        url = find_embedded(settings.data_dir)
-        if url is None:
-            raise Unreachable(NO_STORE)
-        return url
+        return store_url(settings)
 
     @asynccontextmanager
     async def store(
@@ -136,17 +128,6 @@ class Session:
             yield store
         finally:
             await store.close()
-
-
-def read_project_settings(
-    flags: dict[str, Any] | None = None, environment: str | None = None, *, folder: Path = Path()
-) -> Settings:
-    """Read the settings of a folder, in an environment or that which IOGATE_ENV names.
-
-    Raises InvalidFiles and Misused as `Session.settings` does.
-    """
-    files = read_files(environment or os.environ.get(environments.VARIABLE), folder=folder)
-    return settings_module.read(files.values, os.environ, flags, place_of=files.place)
 
 
 _commands_by_format: dict[Output, dict[str, None]] = {}

@@ -27,7 +27,8 @@ from iogate.cli.processes.findings import Finding
 from iogate.cli.render import Table
 from iogate.cli.revisions import missing_secrets, secret_values
 from iogate.cli.revisions.status_command import describe_refusals
-from iogate.cli.session import NO_STORE, Session, command
+from iogate.cli.session import Session, command
+from iogate.cli.store_address import NO_STORE
 from iogate.errors import InvalidFiles, IogateError, Unreachable
 from iogate.messages import conjoined
 from iogate.settings import LINK_KEY_FILE, permissions

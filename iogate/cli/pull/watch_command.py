@@ -114,7 +114,7 @@ async def watch(
 
 def _project(session: Session, settings: Settings, folder: Path) -> str:
     """Return the project that the files in a folder belong to; invalid ones are reported by the apply."""
-    from iogate.cli.session import read_project_settings
+    from iogate.cli.store_address import read_project_settings
 
     try:
         return read_project_settings(environment=session.environment, folder=folder).project

@@ -1,0 +1,43 @@
+"""Settings of a project and URL of its store, without the output of a command.
+
+Used by `session`, and by `completion` while a command line is typed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from iogate import settings as settings_module
+from iogate.cli.settings_files import read_files
+from iogate.errors import Unreachable
+from iogate.settings import Settings, environments
+
+NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
+
+
+def read_project_settings(
+    flags: dict[str, Any] | None = None, environment: str | None = None, *, folder: Path = Path()
+) -> Settings:
+    """Read the settings of a folder, in an environment or that which IOGATE_ENV names.
+
+    Raises InvalidFiles and Misused as `Session.settings` does.
+    """
+    files = read_files(environment or os.environ.get(environments.VARIABLE), folder=folder)
+    return settings_module.read(files.values, os.environ, flags, place_of=files.place)
+
+
+def store_url(settings: Settings) -> str:
+    """Return the URL of the store: `redis_url`, else that of a running embedded store.
+
+    Raises Unreachable if there is neither.
+    """
+    if settings.redis_url is not None:
+        return settings.redis_url
+    from iogate.store.embedded.server import find_embedded
+
+    url = find_embedded(settings.data_dir)
+    if url is None:
+        raise Unreachable(NO_STORE)
+    return url
