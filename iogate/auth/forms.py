@@ -11,8 +11,6 @@ from typing import Any, Final
 
 from iogate.auth.jwt import JWT
 from iogate.auth.model import (
-    EnvSecret,
-    FileSecret,
     Form,
     HashedSecret,
     LiteralSecret,
@@ -20,6 +18,7 @@ from iogate.auth.model import (
     TokenAuth,
     UserAuth,
 )
+from iogate.auth.references import references
 from iogate.auth.signature_form import signature
 from iogate.value_types.faults import broken_rule, type_name, wrong_type
 from iogate.value_types.scalars import matching_text
@@ -31,23 +30,9 @@ _HASH: Final = (
 )
 
 SOURCES: Final[Mapping[str, ValueType[Secret]]] = {
-    "env": record(
-        {
-            "env": Key(
-                type=matching_text("the name of a variable", r"[A-Za-z_][A-Za-z0-9_]*"),
-                description="The environment variable that holds the secret.",
-            )
-        },
-        lambda env: EnvSecret(name=env),
-    ),
-    "file": record(
-        {
-            "file": Key(
-                type=matching_text("the path of a file", r"(?s)[^\0]+"),
-                description="The file that holds the secret; its trailing line break does not count.",
-            )
-        },
-        lambda file: FileSecret(path=file),
+    **references(
+        env="The environment variable that holds the secret.",
+        file="The file that holds the secret; its trailing line break does not count.",
     ),
     "hash": record(
         {

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from iogate.auth.model import EnvSecret, FileSecret, JwtAuth, Secret
+from iogate.auth.model import JwtAuth, Secret
+from iogate.auth.references import references
 from iogate.value_types.faults import Fault, InvalidValue, broken_rule, collecting, wrong_form, wrong_type
 from iogate.value_types.scalars import choice, interval, matching_text
 from iogate.value_types.structures import Key, Schema, ValueType, list_of, record
@@ -27,26 +28,7 @@ _FORMS: Final = "{env: NAME} or {file: PATH}"
 _URL: Final = r"https?://[^\s/?#@]+[^\s#]*"
 _CLAIM_FORMS: Final = "a text, a number, true, false, or a list of these"
 
-_REFERENCES: Final[Mapping[str, ValueType[Secret]]] = {
-    "env": record(
-        {
-            "env": Key(
-                type=matching_text("the name of a variable", r"[A-Za-z_][A-Za-z0-9_]*"),
-                description="The environment variable with the key.",
-            )
-        },
-        lambda env: EnvSecret(name=env),
-    ),
-    "file": record(
-        {
-            "file": Key(
-                type=matching_text("the path of a file", r"(?s)[^\0]+"),
-                description="The file with the key.",
-            )
-        },
-        lambda file: FileSecret(path=file),
-    ),
-}
+_REFERENCES: Final = references(env="The environment variable with the key.", file="The file with the key.")
 
 
 def _read_reference(value: Any) -> Secret:
