@@ -6,7 +6,7 @@ expressions can read, so that a run is pinned to the values of its revision.
 
 from __future__ import annotations
 
-import json
+import marshal
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -61,8 +61,9 @@ def reads(text: str) -> Reads:
 
 def may_read(program: JsonObject) -> bool:
     """Tell whether a text of a program may name `$runtime`: most do not, and this is known at once."""
+    value: Any = program  # whatever cannot be dumped raises
     try:
-        return "runtime" in json.dumps(program)
+        return b"runtime" in marshal.dumps(value)  # it keeps texts as they are, and is quick
     except (ValueError, TypeError, RecursionError):  # another check reports such a value
         return True
 

@@ -24,9 +24,9 @@ _PREFIX: Final = "__iogate_"
 _STRING: Final = re.compile(r'"[^"\\()]*"')
 _ALONE: Final = re.compile(r"[;#\"\\]|__")
 """Ends of definitions, comments, other strings, and names that begin like those of the proof."""
-_TOGETHER: Final = 100
-"""Size of a group; the time that jq takes grows with its square."""
-_SMALL: Final = 25
+_TOGETHER: Final = 40
+"""Size of a group: jq takes a fixed time for each group, and time that grows with the square of its size."""
+_SMALL: Final = 20
 """A group of this size that does not compile is not divided."""
 
 _proven: set[Unproven] = set()

@@ -10,9 +10,7 @@ memory.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import ctypes
 import json
 import os
 import socket
@@ -70,11 +68,15 @@ def conceal() -> None:
     The superuser can still read them. Systems other than Linux have no such option.
     """
     if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - of processes with secrets only
+
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 async def send(channel: socket.socket, values: Mapping[str, str]) -> None:
     """Send a child its variables after it has requested them, and close the channel."""
+    import asyncio  # noqa: PLC0415 - of commands that start processes only
+
     loop = asyncio.get_running_loop()
     with channel:
         channel.setblocking(False)

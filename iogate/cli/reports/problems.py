@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iogate.cli.render import Output
-from iogate.cli.reports import github, junit, sarif
 
 if TYPE_CHECKING:
     from iogate.documents.problems import Problem
@@ -29,14 +28,22 @@ class ProblemReport:
 
     def formats(self) -> Mapping[Output, Callable[[], str]]:
         """Return the makers of all formats, for `Screen.data`."""
-        return {
-            Output.GITHUB: lambda: github.render(self.problems),
-            Output.SARIF: lambda: sarif.render(self.problems),
-            Output.JUNIT: self._junit,
-        }
+        return {Output.GITHUB: self._github, Output.SARIF: self._sarif, Output.JUNIT: self._junit}
+
+    def _github(self) -> str:
+        from iogate.cli.reports import github
+
+        return github.render(self.problems)
+
+    def _sarif(self) -> str:
+        from iogate.cli.reports import sarif
+
+        return sarif.render(self.problems)
 
     def _junit(self) -> str:
         """Return one suite: a case for each problem, and one for each file without a problem."""
+        from iogate.cli.reports import junit
+
         with_problem = {problem.path for problem in self.problems}
         cases = [
             junit.TestCase(
