@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := iogate tests bench
+# Tests wait for processes and deadlines half of their time, so that two processors are enough for three.
+WORKERS ?= 3
 # Without cached bytecode each process compiles the whole project, which is a third of its start-up time.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -36,7 +38,7 @@ run: setup ## Serve ./apis.d and ./workflows.d: store, gateway, worker
 	@exec $(BIN)/iogate up $(ARGS)
 
 test: setup $(if $(ARGS),,lint) ## Run all tests, after lint; with ARGS only the selected ones
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: setup ## Verify format, lint rules, types and import contracts
 	@$(BIN)/ruff format --check .

@@ -32,6 +32,15 @@ def _kinds() -> dict[str, servers.Server]:
     return {f"{server.kind}-{server.version}": server for server in found if server is not None}
 
 
+LONG = ("tests/faults/", "tests/worker/test_parent.py", "tests/store/test_model.py", "tests/deploy/")
+"""Places of tests that take longest: started first, so that the end of the suite waits for none of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the longest tests to the front."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 KINDS = _kinds()
 Servers = dict[str, EmbeddedServer]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import jsonschema_rs
@@ -10,8 +11,12 @@ import pytest
 from iogate.documents import load, schema
 from tests.documents.corpus import EXAMPLES, data_of, holds, needs_standard, official
 from tests.documents.mutations import mutations
+from tests.examples import THOROUGH
 
 RICH = Path(__file__).parent / "rich.yaml"
+EVERY = 1 if THOROUGH else 12
+"""Each run tries one of so many mutations, from another one on, so that a few runs try all of them."""
+FIRST = random.randrange(EVERY)
 
 # The schema tells a literal time or instance from an expression by `format`, which its dialect does not
 # assert: taken at its word it refuses every expression there. The standard's text allows them, so do we.
@@ -41,18 +46,18 @@ def test_there_are_68_examples() -> None:
 @needs_standard
 @pytest.mark.parametrize("part", range(8))
 def test_verdicts_agree_on_mutations_of_the_examples(part: int) -> None:
-    """Every fifth of tens of thousands of mutations."""
+    """A part of tens of thousands of mutations."""
     judge, count, disagreements = official(), 0, []
     for path in EXAMPLES[part::8]:
         for number, (what, mutated) in enumerate(mutations(data_of(path))):
-            if number % 5 or what.endswith(STRICTER):
+            if number % EVERY != FIRST or what.endswith((*STRICTER, *DEVIATIONS)):
                 continue
             count += 1
             document = mutated()
             if judge.is_valid(document) != holds(document):
                 disagreements.append(f"{path.name}: {what}")
     assert disagreements == []
-    assert count > 1_000
+    assert count > 400
 
 
 @needs_standard
@@ -63,7 +68,7 @@ def test_verdicts_agree_on_mutations_of_a_workflow_with_every_key() -> None:
     assert holds(document)
     for number, (what, mutated) in enumerate(mutations(document)):
         deliberate = what.endswith(DEVIATIONS)
-        if what.endswith(STRICTER) or (not deliberate and number % 7):
+        if what.endswith(STRICTER) or (not deliberate and number % EVERY != FIRST):
             continue
         count += 1
         changed = mutated()
@@ -73,7 +78,7 @@ def test_verdicts_agree_on_mutations_of_a_workflow_with_every_key() -> None:
             else:
                 disagreements.append(what)
     assert disagreements == []
-    assert count > 2_000
+    assert count > 1_000
     assert deviations == 5
 
 
