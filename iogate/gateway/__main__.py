@@ -109,7 +109,9 @@ async def run(chosen: Settings) -> None:
         certificates=Certificates(chosen.tls) if chosen.tls else None,
     )
     ring = trust.keyring(chosen, Path.cwd())
-    refresher = Refresher(state, lambda: find_store(chosen), ring, replicas=chosen.confirming)
+    refresher = Refresher(
+        state, lambda: find_store(chosen), ring, replicas=chosen.confirming, data_dir=chosen.data_dir
+    )
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
     tracing = _start_tracing()

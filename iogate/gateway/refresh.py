@@ -23,6 +23,7 @@ from iogate.errors import IogateError
 from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.gateway.table_loader import TableLoader, mismatch
 from iogate.store.connection.connection import CommandFailed
+from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.maintenance.fingerprints import Fingerprints
 from iogate.store.maintenance.presence import GATEWAY, UNSET, Process
 from iogate.store.revisions.origin import DEFAULT_PROJECT
@@ -31,6 +32,7 @@ from iogate.supervision import ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from iogate.gateway.calls.routes import Route, Table
     from iogate.gateway.state import GatewayState
@@ -52,14 +54,22 @@ class Refresher:
     """Background task that keeps `state.table`, `state.store` and `state.intake` current."""
 
     def __init__(
-        self, state: GatewayState, find_store: Callable[[], str], keyring: Keyring, *, replicas: int = 0
+        self,
+        state: GatewayState,
+        find_store: Callable[[], str],
+        keyring: Keyring,
+        *,
+        replicas: int = 0,
+        data_dir: Path | None = None,
     ) -> None:
+        """In `data_dir`, the newest seal that gateways and workers have seen is remembered."""
         self._state = state
         self._keyring = keyring
         self._fingerprints = Fingerprints(keyring)
         state.fingerprint = keyring.fingerprint
         self._find_store = find_store
         self._replicas = replicas
+        self._data_dir = data_dir
         self._reading: asyncio.Task[None] | None = None
         self._gates: dict[str, asyncio.Task[None]] = {}
         """Pending requests to the store for the gate of an API, by API id."""
@@ -101,8 +111,9 @@ class Refresher:
             url = await asyncio.to_thread(self._find_store)
             async with asyncio.timeout(2):
                 name = f"iogate-gateway-{os.getpid()}"
+                seals = None if self._data_dir is None else NewestSeals(self._data_dir, url)
                 store = await open_store(
-                    url, client_name=name, keyring=self._keyring, replicas=self._replicas
+                    url, client_name=name, keyring=self._keyring, replicas=self._replicas, seals=seals
                 )
             await self._read_clock(store)
             self._state.intake = store.intake()

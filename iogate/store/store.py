@@ -20,6 +20,7 @@ from iogate.store.events.bus import EventBus
 from iogate.store.events.callbacks import Callbacks
 from iogate.store.events.outbox import Outbox
 from iogate.store.integrity import store_format, trust
+from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.checkup import Finding, findings
 from iogate.store.maintenance.drains import Drains
@@ -50,8 +51,12 @@ class Store:
         keyring: Keyring,
         replicas: int = 0,
         project: str | None = None,
+        seals: NewestSeals | None = None,
     ) -> None:
-        """With a project, the parts show and change only its revisions, APIs and schedules."""
+        """With a project, the parts show and change only its revisions, APIs and schedules.
+
+        `seals`: memory of the records of live revisions that earlier processes have seen.
+        """
         self.url = url
         self.keyring = keyring
         self._client_name = client_name
@@ -60,7 +65,7 @@ class Store:
         self._pubsub = PubSub(self._endpoint, name=client_name)
         self._intakes: list[Intake] = []
         self.refusals = Refusals(self._connection)
-        record = LiveRecord(self._connection, keyring)
+        record = LiveRecord(self._connection, keyring, seals)
         self.revisions = Revisions(
             self._connection, keyring, self.refusals, record, project or DEFAULT_PROJECT
         )
@@ -190,16 +195,19 @@ async def open_store(
     adopts: bool = False,
     replicas: int = 0,
     project: str | None = None,
+    seals: NewestSeals | None = None,
 ) -> Store:
     """Open the store at `url`: redis://, rediss://, unix:// or redis+sentinel://.
 
     With keys in `keyring`, reads are verified and writes are signed. `adopts` also opens a store of an
     earlier release or of another key. `replicas`: number of replicas that must confirm each acknowledged
-    write. `project`: see `Store`. Raises StoreUnavailable if the server does not answer or is a replica,
-    WrongStore if it rejects the login, is older than 6.2, a cluster or a sentinel, has an unknown format, or
-    is used with another key.
+    write. `project`, `seals`: see `Store`. Raises StoreUnavailable if the server does not answer or is a
+    replica, WrongStore if it rejects the login, is older than 6.2, a cluster or a sentinel, has an unknown
+    format, or is used with another key.
     """
-    store = Store(url, client_name=client_name, keyring=keyring, replicas=replicas, project=project)
+    store = Store(
+        url, client_name=client_name, keyring=keyring, replicas=replicas, project=project, seals=seals
+    )
     try:
         await store.check_server()
         await store_format.check(store._connection, keyring, adopts=adopts)  # noqa: SLF001 - its other half

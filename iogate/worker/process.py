@@ -24,6 +24,7 @@ from iogate.errors import Misused
 from iogate.security.keyring import Keyring, missing
 from iogate.settings import Settings
 from iogate.store.integrity import trust
+from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.store import Store, StoreUnavailable, open_store
 from iogate.supervision import handover, ticks
 from iogate.telemetry import settings as telemetry
@@ -88,7 +89,7 @@ async def work(
     ticking = asyncio.create_task(ticks.keep_ticking())
     registry = functions.load(settings.functions, root)
     stopped = asyncio.Event()
-    store = await _connect(settings.redis_url, name, ring, stopped, settings.confirming)
+    store = await _connect(settings, settings.redis_url, name, ring, stopped)
     if store is None:
         ticking.cancel()
         return
@@ -197,13 +198,18 @@ def _start_tracing(secrets: SecretStore) -> tuple[Tracing | None, RunSpans | Non
     return tracer, RunSpans(tracer, redact=lambda text: logs.scrub(secrets.redaction.text(text)))
 
 
-async def _connect(url: str, name: str, ring: Keyring, stopped: asyncio.Event, replicas: int) -> Store | None:
+async def _connect(
+    settings: Settings, url: str, name: str, ring: Keyring, stopped: asyncio.Event
+) -> Store | None:
     """Open the store, with retries; return None if the process is stopped first."""
     _stop_on_signals(stopped.set)
     logged = False
+    seals = NewestSeals(settings.data_dir, url)
     while not stopped.is_set():
         try:
-            return await open_store(url, client_name=name, keyring=ring, replicas=replicas)
+            return await open_store(
+                url, client_name=name, keyring=ring, replicas=settings.confirming, seals=seals
+            )
         except StoreUnavailable as error:
             if not logged:
                 log.warning("%s; the worker waits for it", error, extra={"action": "store.lost"})

@@ -77,3 +77,12 @@ def test_doctor_warns_of_data_loss_in_a_failover(cli: Cli) -> None:
             "durability is local: a failover loses calls that no replica has received"
             in cli("doctor", code=6).out
         )
+
+
+def test_doctor_says_if_a_restart_forgets_the_newest_live_revision(cli: Cli) -> None:
+    with server() as own:
+        cli.write("iogate.yaml", f"redis_url: {own.url}\n")
+        told = "does not exist: processes that start later cannot refuse an earlier live revision"
+        assert f".iogate {told}" in cli("doctor", code=None).out
+        (cli.root / ".iogate").mkdir()
+        assert told not in cli("doctor", code=None).out

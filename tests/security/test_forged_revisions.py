@@ -21,11 +21,13 @@ from iogate.compiler import revision as compiled
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
 from iogate.security.keyring import Keyring, generate_pair
 from iogate.store import keys
+from iogate.store.integrity.newest_seals import FILE, NewestSeals
+from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import NotAuthentic
 from tests.gateway.driver import TOKEN, Gateway, listening, spawn
 from tests.keys import RING
 from tests.security.test_forgeries import THIEF
-from tests.store.live_records import make_live
+from tests.store.live_records import SEAL, make_live, put_back, record
 from tests.worker.site import NOOP, until
 
 if TYPE_CHECKING:
@@ -293,3 +295,34 @@ async def test_an_invalid_live_record_stops_no_gateway(
         assert await publish(site) == 8
         await until(lambda: '"revision": 8' in forger.gateway.log.read_text(), 10, "the next revision")
         await honest(client, 8)
+
+
+async def test_a_gateway_that_starts_later_refuses_a_record_that_was_put_back(
+    site: Site, tmp_path: Path
+) -> None:
+    data_dir, store = site.settings.data_dir, site.store
+    data_dir.mkdir()
+    weak = Bundle(revision=revision(guarded=False), programs={PROGRAM: canonical(NOOP)})
+    strict = Bundle(revision=revision(), programs=weak.programs)
+    await store.revisions.publish(weak)
+    taken = await record(store)
+    await store.revisions.publish(strict)
+    newest = int((await store.call("HGET", keys.LIVE, SEAL)).partition(b" ")[0])
+    path = "/v1/api/test/guarded/async"
+    with served(site, tmp_path, data_dir=data_dir):
+        seen = NewestSeals(data_dir, store.url)
+        await until(lambda: seen.counters() == {"default": newest}, 20, "the newest seal")
+    await put_back(store, taken)
+    with served(site, tmp_path, data_dir=data_dir) as gateway:
+        await until(
+            lambda: "older than one that this machine has seen" in gateway.log.read_text(), 20, "refusal"
+        )
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}") as client:
+            assert (await client.post(path, content=b"{}")).status_code == 503
+            await store.revisions.repair(strict, Origin(author="ann"))
+            await until(lambda: "revision.taken" in gateway.log.read_text(), 20, "the repaired revision")
+            assert (await client.post(path, content=b"{}")).status_code == 401
+    (data_dir / FILE).unlink()
+    await site.worker()
+    repaired = int((await store.call("HGET", keys.LIVE, SEAL)).partition(b" ")[0])
+    await until(lambda: seen.counters() == {"default": repaired}, 20, "a worker remembers the seal")

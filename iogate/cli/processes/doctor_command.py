@@ -33,6 +33,7 @@ from iogate.errors import InvalidFiles, IogateError, Unreachable
 from iogate.messages import conjoined
 from iogate.settings import LINK_KEY_FILE, permissions
 from iogate.settings.urls import gateway_url, is_loopback
+from iogate.store.integrity import newest_seals
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
@@ -148,6 +149,14 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
                 message=f"not set: links start with {gateway_url(settings)}",
                 hint="set public_url to the address that callers use",
             )
+    lacks = newest_seals.fault(settings.data_dir)
+    if lacks and (settings.redis_url is not None or settings.data_dir.exists()):
+        yield Finding(
+            about="data_dir",
+            verdict="warning",
+            message=f"{lacks}: processes that start later cannot refuse an earlier live revision",
+            hint="set data_dir to a folder that gateways and workers can write, and that is kept",
+        )
     key = settings.data_dir / LINK_KEY_FILE
     if key.exists() and key.stat().st_mode & 0o077:
         yield Finding(

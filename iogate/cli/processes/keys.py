@@ -27,6 +27,7 @@ CLIENT = "iogate-cli"
 
 async def open_to_read(settings: Settings, url: str) -> Store:
     """Open the store for a command that only reads, with the keys of this machine if they are its own."""
+    from iogate.store.integrity.newest_seals import NewestSeals
     from iogate.store.integrity.store_format import SET_BACK, TOO_OLD
     from iogate.store.integrity.trust import WRONG_KEY, keyring
     from iogate.store.store import open_store
@@ -38,6 +39,7 @@ async def open_to_read(settings: Settings, url: str) -> Store:
             keyring=keyring(settings, Path.cwd()),
             replicas=settings.confirming,
             project=settings.project,
+            seals=NewestSeals(settings.data_dir, url, writes=False),
         )
     except WrongStore as error:
         if error.code not in {WRONG_KEY, TOO_OLD, SET_BACK}:
@@ -50,6 +52,7 @@ async def open_to_change(settings: Settings, url: str, publishes: bool) -> Store
 
     Raises WrongStore for a store that is used with another key, or that an earlier release wrote.
     """
+    from iogate.store.integrity.newest_seals import NewestSeals
     from iogate.store.integrity.trust import keyring
     from iogate.store.store import open_store
 
@@ -57,7 +60,12 @@ async def open_to_change(settings: Settings, url: str, publishes: bool) -> Store
         await ensure_key(settings, url)
     ring = keyring(settings, Path.cwd(), publishes=publishes)
     return await open_store(
-        url, client_name=CLIENT, keyring=ring, replicas=settings.confirming, project=settings.project
+        url,
+        client_name=CLIENT,
+        keyring=ring,
+        replicas=settings.confirming,
+        project=settings.project,
+        seals=NewestSeals(settings.data_dir, url),
     )
 
 
@@ -70,6 +78,7 @@ async def open_to_serve(
     and for a store whose form was set back.
     """
     from iogate.store.integrity import store_format
+    from iogate.store.integrity.newest_seals import NewestSeals
     from iogate.store.integrity.trust import keyring
     from iogate.store.store import open_store
 
@@ -95,6 +104,7 @@ async def open_to_serve(
             keyring=ring,
             replicas=settings.confirming,
             project=settings.project,
+            seals=NewestSeals(settings.data_dir, url),
         )
     except WrongStore as error:
         if error.code == store_format.TOO_OLD and known.format_number(name) > ADOPTING:
@@ -109,12 +119,14 @@ async def open_to_serve(
 async def open_to_adopt(settings: Settings, url: str) -> Store:
     """Open the store with any content and with a key of this machine, which is generated if missing."""
     from iogate.store.integrity import trust
+    from iogate.store.integrity.newest_seals import NewestSeals
     from iogate.store.store import open_store
 
     if trust.link_key(settings) is None:
         trust.generate_link_key(settings)
     ring = trust.keyring(settings, Path.cwd(), publishes=settings.publish_key is not None)
-    return await open_store(url, client_name=CLIENT, keyring=ring, adopts=True)
+    seals = NewestSeals(settings.data_dir, url)
+    return await open_store(url, client_name=CLIENT, keyring=ring, adopts=True, seals=seals)
 
 
 async def check_older(settings: Settings, store: Store, url: str, *, embedded: bool) -> None:

@@ -6,8 +6,9 @@ to Redis cannot make an earlier revision live again, although its own signature 
     seal, seal:NAME = COUNTER SIGNATURE        fields of the hash `iogate:live`, beside those of `projects`
 
 The counter is the time of the store in milliseconds, or one more than the previous counter. Invariants: a
-process accepts no seal with a smaller counter than it has seen; a record without a seal is accepted only as
-long as nothing shows that the project had one, because earlier releases wrote none.
+process accepts no seal with a smaller counter than it has seen, or an earlier process of this machine has
+remembered; a record without a seal is accepted only as long as nothing shows that the project had one,
+because earlier releases wrote none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import msgspec
 from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, pairs
+from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.revisions import origin as origins
 from iogate.store.revisions import projects
 from iogate.store.revisions.origin import DEFAULT_PROJECT
@@ -29,20 +31,22 @@ PURPOSE: Final = b"live"
 """First part of the signed data; that of a revision is a number, that of a program is `program`."""
 
 
-SET_BACK: Final = "it was set back: its seal is older than one that this process has seen"
+SET_BACK: Final = "it was set back: its seal is older than one that this machine has seen"
 
 
 class _SetBack(Exception):
-    """A record has an older seal than another one that this process has read."""
+    """A record has an older seal than another one that this process has read, or remembers."""
 
 
 class LiveRecord:
     """Client of the record of live revisions, with the newest counters that this process has seen."""
 
-    def __init__(self, connection: Connection, ring: Keyring) -> None:
+    def __init__(self, connection: Connection, ring: Keyring, seals: NewestSeals | None = None) -> None:
+        """With `seals`, counters that earlier processes have seen count, too."""
         self._connection = connection
         self._ring = ring
-        self._counters: dict[str, int] = {}
+        self._seals = seals
+        self._counters: dict[str, int] = {} if seals is None else seals.counters()
 
     async def read(self) -> LiveRevisions:
         """Return the live revisions of all projects; those with a forged record are in `invalid`."""
@@ -116,9 +120,12 @@ class LiveRecord:
             return "its seal is not readable"
         if self._ring.revision_fault(signature, *_parts(project, live, number)) is not None:
             return "its seal does not match it"
-        if number < self._counters.get(project, 0):
+        newest = self._counters.get(project, 0)
+        if number < newest:
             return SET_BACK
         self._counters[project] = number
+        if number > newest and self._seals is not None:
+            self._seals.remember(project, number)
         return ""
 
     async def _missing_fault(self, project: str, live: Live) -> str:

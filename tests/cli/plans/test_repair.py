@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iogate.store import keys
+from iogate.store.integrity.newest_seals import FILE
 from tests.cli.conftest import Cli
 from tests.cli.plans.conftest import raw
 from tests.cli.plans.test_drift_command import NIGHTLY
@@ -174,6 +175,8 @@ def test_a_writer_to_the_store_makes_no_earlier_revision_live(applied: Cli, redi
     for command in (("show",), ("drift",), ("plan",), ("api", "list")):
         assert "its seal does not match it" in applied(*command, code=4).err, command
     raw(redis_url, "HDEL", keys.LIVE, SEAL)
+    assert "it has no seal, and it had one before" in applied("plan", code=4).err
+    (applied.root / ".iogate" / FILE).unlink()  # as on a machine that has not seen it
     assert "it has no seal, and revision 2 is newer" in applied("plan", code=4).err
     status = applied("status")
     assert "revision  refused: it has no seal, and revision 2 is newer" in status.out
