@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from iogate.cli.documents.cases import api_cases
-
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
     from iogate.compiler.revision import Api, Revision
@@ -31,9 +29,13 @@ def case_reader(checked: CheckResult, root: Path) -> CaseReader:
             for name, api in after.apis.items()
             if name in before.apis and before.apis[name].input_schema != api.input_schema
         }
+        if not changed:
+            return {}
+        from iogate.cli.documents.cases import api_cases
+
         accepted: dict[str, int] = {}
         failing: dict[str, list[str]] = {}
-        for case in api_cases(checked) if changed else ():
+        for case in api_cases(checked):
             if case.id not in changed:
                 continue
             new = changed[case.id]

@@ -188,7 +188,7 @@ def blocking_client(url: str, **options: Any) -> Redis:
         client: Redis = Redis.from_url(url, **options)
         return client
     own = options_of(sentinels.server_url(*sentinels.hosts[0]))
-    for name in ("host", "port", "connection_class"):
+    for name in ("host", "port"):
         own.pop(name, None)
     tls = {name: value for name, value in own.items() if name.startswith("ssl_")} | (
         {"ssl": True} if sentinels.tls else {}
