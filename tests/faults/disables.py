@@ -1,6 +1,8 @@
 """`iogate disable` under load, with a gateway stopped meanwhile: no call is accepted after it has returned.
 
-`python -m tests.faults.disables` does it 200 times and ends with 1 where a call was accepted too late.
+`python -m tests.faults.disables` does it 200 times and ends with 1 where a call was accepted too late. Each
+takes one to two seconds on two free processors, mostly for the start of the command: five minutes in all;
+rounds that do not fit into `--limit` seconds are left out, reported, and end it with 1, too.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
@@ -42,6 +45,8 @@ SERVING_S = 60.0
 PAUSE_S = 0.1
 """Pause of a caller between two calls."""
 OPEN_S = 10.0
+COMMAND_S = 60.0
+"""Longest time of one command; the stopped gateway is resumed after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +119,14 @@ class Callers:
             await asyncio.sleep(0.01)
 
 
-async def campaign(folder: Path, *, rounds: int, gateways: int = 3, callers: int = 12) -> Seen:
-    """Enable and disable the API; stop a gateway before each command, and resume it afterwards."""
+async def campaign(
+    folder: Path, *, rounds: int, gateways: int = 3, callers: int = 12, limit_s: float = math.inf
+) -> Seen:
+    """Enable and disable the API; stop a gateway before each command, and resume it afterwards.
+
+    No round begins after `limit_s`.
+    """
+    ends_s = time.monotonic() + limit_s
     for name, text in (("apis.d/shop.yaml", API), ("workflows.d/buy.yaml", WORKFLOW)):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +145,8 @@ async def campaign(folder: Path, *, rounds: int, gateways: int = 3, callers: int
             calling = Callers(f"{base}/v1/api/{NAME}/async", callers)
             try:
                 for number in range(rounds):
+                    if time.monotonic() > ends_s:
+                        break
                     await _round(site, store, calling, seen, number)
             finally:
                 await calling.stop()
@@ -158,7 +171,7 @@ async def _round(site: Site, store: Store, callers: Callers, seen: Seen, number:
             *(sys.executable, "-m", "iogate", "-q", "-C", str(site.folder), "disable", *arguments),
             stdout=asyncio.subprocess.DEVNULL,
         )
-        code = await command.wait()
+        code = await asyncio.wait_for(command.wait(), COMMAND_S)
         returned_s, returned_ms = time.monotonic(), await store.now_ms()
         assert code == 0, "the command failed"
     finally:
@@ -186,13 +199,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--gateways", type=int, default=3)
+    parser.add_argument("--limit", type=float, default=900, metavar="SECONDS", help="longest time")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="iogate-faults-") as name:
         seen = asyncio.run(
-            campaign(Path(name) / "site", rounds=arguments.rounds, gateways=arguments.gateways)
+            campaign(
+                Path(name) / "site",
+                rounds=arguments.rounds,
+                gateways=arguments.gateways,
+                limit_s=arguments.limit,
+            )
         )
     sys.stdout.write(json.dumps(seen.to_json(), indent=1) + "\n")
-    raise SystemExit(bool(seen.late_calls + seen.late_runs) or not seen.stopped)
+    if missing := arguments.rounds - seen.rounds:
+        sys.stderr.write(f"{missing} of {arguments.rounds} rounds did not fit into {arguments.limit:g} s\n")
+    raise SystemExit(bool(seen.late_calls + seen.late_runs or missing) or not seen.stopped)
 
 
 if __name__ == "__main__":
