@@ -231,7 +231,7 @@ ATTACKS: Mapping[str, tuple[Attack, int]] = {
     "trickled bodies": (trickled_bodies, 1_000),
     "large heads": (large_heads, 20),
     "large heads, trickled": (large_trickled_heads, 300),
-    "slow streams": (slow_streams, 900),
+    "slow streams": (slow_streams, 800),
     "slow responses": (slow_responses, 30),
     "JSON": (json_bodies, 4),
 }
