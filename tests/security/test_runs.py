@@ -8,11 +8,22 @@ import msgspec
 import pytest
 from argon2.low_level import Type, hash_secret
 
-from iogate.auth.model import AnyAuth, HashedSecret, NoAuth, StoredAuth, TokenAuth, UserAuth
+from iogate.auth.model import (
+    AnyAuth,
+    EnvSecret,
+    HashedSecret,
+    JwtAuth,
+    NoAuth,
+    StoredAuth,
+    StoredSecret,
+    TokenAuth,
+    UserAuth,
+)
 from iogate.gateway.authentication.forms.tokens import Tokens
 from iogate.security import secrets
 from iogate.security.password_hashing import FAILURES, Parameters, parameters
 from iogate.store.connection.connection import Argument, Connection
+from tests.gateway.authentication.tokens import ISSUER, SECRET, token
 from tests.gateway.driver import OTHER, TOKEN, USER, World, api
 from tests.store.builders import commit
 from tests.store.runs.test_compression import NOISE
@@ -161,6 +172,23 @@ async def test_a_token_that_may_be_that_of_a_slow_api_too_is_hashed_once(
         ]
         assert ({reply.status for reply in replies}, spent) == ({404}, [64])
     assert (await world.call("a/slow", token="right")).status == 202
+
+
+async def test_a_forged_jwt_costs_the_same_whether_or_not_the_run_exists(
+    world: World, spent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if tokens of the API, which a JWT is not compared with, have Argon2 hashes."""
+    monkeypatch.setenv("SECRET", SECRET)
+    jwt: JwtAuth[StoredSecret] = JwtAuth(secret=(EnvSecret(name="SECRET"),), issuer=ISSUER)
+    await world.publish(api("a/slow", AnyAuth(any=(SLOW_TOKEN, jwt))))
+    uid = (await world.call("a/slow", token="right")).uid
+    costs: dict[str, list[int]] = {}
+    for each in (uid, "1"):
+        spent.clear()
+        headers = {"authorization": f"Bearer {token('HS256', key=b'x' * 32)}"}
+        assert (await world.ask(f"/v1/runs/{each}", headers=headers)).status == 404
+        costs[each] = list(spent)
+    assert costs[uid] == costs["1"] == [64]
 
 
 async def test_one_password_at_two_apis_opens_the_runs_of_both(world: World) -> None:

@@ -165,7 +165,7 @@ class Authenticator:
             if credential is not None:
                 if found is not None:
                     return None
-                found = _first(forms, credential.value), credential
+                found = forms[0] if len(forms) == 1 else _first(forms, credential.value), credential
         return found
 
     def known_caller(self, credentials: Credentials) -> str | None:
@@ -206,7 +206,7 @@ class Authenticator:
                         f"Credentials are given as {found[0].carrier.name} and as {carrier.name}; "
                         "send one of them"
                     )
-                found = _first(forms, value), value
+                found = forms[0] if len(forms) == 1 else _first(forms, value), value
         return found
 
 
@@ -222,10 +222,9 @@ def _nobody(_request: Request) -> str | None:
 
 def _first(forms: tuple[HeaderForm, ...], value: Any) -> HeaderForm:
     """Return the form that takes a credential; the last one takes what the others leave."""
-    if len(forms) > 1:
-        for form in forms[:-1]:
-            if form.takes(value):
-                return form
+    for form in forms[:-1]:
+        if form.takes(value):
+            return form
     return forms[-1]
 
 
