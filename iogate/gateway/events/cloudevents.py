@@ -103,6 +103,8 @@ _TEXTS: Final = frozenset({*_REQUIRED, "subject", "time", "datacontenttype", "da
 def _attribute(name: str, value: Any, which: str) -> Any:
     if type(value) is str or (name not in _TEXTS and _is_simple(value)):
         return value
+    if type(value) is float and name not in _TEXTS and value.is_integer() and _is_simple(int(value)):
+        return int(value)  # JSON has one kind of numbers: 3.0 is an integer
     expected = "text" if name in _TEXTS else "text, true, false or an integer of 32 bits"
     raise _wrong(name, which, f"not {expected}")
 

@@ -18,6 +18,7 @@ Json = dict[str, Any]
 
 _PRINTABLE: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 _TEXT: Final[Json] = {"minLength": 1, "maxLength": LONGEST, "pattern": _PRINTABLE}
+_UNSPACED: Final = "[^\\s\\u0000-\\u001f\\u007f-\\u009f]+"
 _MEDIA: Final = f"^{TOKEN}/{TOKEN}([ ]*;[^\\u0000-\\u001f\\u007f-\\u009f]*)?$"
 
 
@@ -60,13 +61,13 @@ def _event() -> Json:
         "propertyNames": {"pattern": "^([a-z0-9]{1,64}|data_base64)$"},
         "properties": {
             "id": {"type": "string", **_TEXT},
-            "source": {"type": "string", "format": "uri-reference", **_TEXT},
+            "source": {"type": "string", **_TEXT, "pattern": f"^{_UNSPACED}$"},
             "specversion": {"const": "1.0"},
             "type": {"type": "string", **_TEXT, "not": {"pattern": f"^{re.escape(EVENT)}"}},
             "subject": optional,
             "time": {"type": ["string", "null"], "format": "date-time"},
             "datacontenttype": {**optional, "pattern": _MEDIA},
-            "dataschema": {"format": "uri", **optional},
+            "dataschema": {**optional, "pattern": f"^[A-Za-z][A-Za-z0-9+.-]*:{_UNSPACED}$"},
             "data": {},
             "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
         },

@@ -214,6 +214,7 @@ names = st.sampled_from(
         "subject",
         "type",
         "source",
+        "dataschema",
         "data",
         "data_base64",
         "datacontenttype",
@@ -228,7 +229,24 @@ values = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(2**32), 2**32),
-    st.sampled_from(["", "a", "a b", "a/b", "a/b; c=d", "\x00", "x" * 2049, "iogate.link.x", "YQ=="]),
+    st.sampled_from([424.0, -3e9, 1e300, 1.5]),
+    st.sampled_from(
+        [
+            "",
+            "ĘÜ",
+            "a\u3000b",
+            "urn:ö",
+            ":x",
+            "a",
+            "a b",
+            "a/b",
+            "a/b; c=d",
+            "\x00",
+            "x" * 2049,
+            "iogate.link.x",
+            "YQ==",
+        ]
+    ),
 )
 
 
@@ -238,6 +256,8 @@ values = st.one_of(
 @example({"data_base64": "YQ==", "data": 1})
 @example({"datacontenttype": "text/plain; charset=utf-8"})
 @example({"type": "iogate.link.approve"})
+@example({"source": "ĘÜ"})
+@example({"trace": 424.0})
 def test_the_schema_of_an_event_is_what_the_gateway_accepts(more: dict[str, Any]) -> None:
     event = {**GOOD, **more}
     label = {b"content-type": cloudevents.STRUCTURED}
