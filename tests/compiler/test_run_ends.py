@@ -27,7 +27,7 @@ callback: {url: 'https://h.example/x', secret: {env: CB}, on: [faulted, complete
 on_fault: n/notify
 methods:
   a: {workflow: n/w}
-  b: {workflow: n/w, on_fault: n/lenient, callback: {allow: ['*.example'], secret: {file: cb}}}
+  b: {workflow: n/w, on_fault: n/lenient, callback: {allow: ['*.example'], secret: {file: /run/cb}}}
 """
 
 
