@@ -1,4 +1,4 @@
-"""Compiled rules for the calls of an API: limits, coalescing and idempotency.
+"""Compiled rules for the calls of an API: limits, files, coalescing and idempotency.
 
 Called by `compile`. Pure. Invariant: a rule that a document does not use is not part of the revision, so that
 the digests of earlier releases stay valid.
@@ -15,15 +15,18 @@ from iogate.compiler.revision import (
     PRIORITY,
     Coalesce,
     Concurrency,
+    Files,
     Idempotency,
     Limits,
 )
 
 if TYPE_CHECKING:
-    from iogate.documents.api import module
+    from iogate.documents.api import Input, module
 
 WINDOWS: Final = 10
 """Number of windows after which a coalesced run starts at the latest, without `max`."""
+TOTAL_FILES: Final = 16 * 1024 * 1024
+"""Largest size of all files of a call, in bytes, without `total`."""
 
 
 def compile_idempotency(declared: module.Idempotency | None) -> Idempotency:
@@ -56,6 +59,15 @@ def compile_limits(declared: module.Limits | None) -> Limits:
         on_full=UNSET if declared.on_full == "reject" else declared.on_full,
         priority=UNSET if declared.priority == PRIORITY else declared.priority,
     )
+
+
+def compile_files(declared: Input | None) -> Files | UnsetType:
+    """Return the compiled form of `input.files`."""
+    files = None if declared is None else declared.files
+    if files is None:
+        return UNSET
+    total = max(TOTAL_FILES, files.size) if files.total is None else files.total
+    return Files(size=files.size, total=total, count=files.count)
 
 
 def compile_coalesce(declared: module.Coalesce | None) -> Coalesce | UnsetType:

@@ -17,7 +17,12 @@ import msgspec
 from iogate.auth.stored import stored
 from iogate.compiler import features, schedules
 from iogate.compiler.broken_files import BrokenFiles
-from iogate.compiler.call_rules import compile_coalesce, compile_idempotency, compile_limits
+from iogate.compiler.call_rules import (
+    compile_coalesce,
+    compile_files,
+    compile_idempotency,
+    compile_limits,
+)
 from iogate.compiler.checks import (
     authentications,
     calls,
@@ -336,6 +341,8 @@ class _Compiler:
             auth=stored(method.auth, place=identity),
             input_from=input_.from_ if input_ is not None else "body",
             input_schema=schema,
+            files=compile_files(input_),
+            raw=True if input_ is not None and input_.raw else msgspec.UNSET,
             limits=compile_limits(method.limits),
             idempotency=compile_idempotency(method.idempotency),
             coalesce=compile_coalesce(method.coalesce),

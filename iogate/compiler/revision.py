@@ -140,6 +140,14 @@ class FaultHandler(msgspec.Struct, frozen=True, kw_only=True):
     program: str
 
 
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of the files that a call may have; in bytes, except `count`."""
+
+    size: int
+    total: int
+    count: int
+
+
 class Api(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one module, with every default filled in."""
 
@@ -161,6 +169,10 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     input_from: Literal["body", "request"] = "body"
     input_schema: Any = None
     """JSON Schema 2020-12 that the gateway judges the input by; None: anything goes."""
+    files: Files | msgspec.UnsetType = msgspec.UNSET
+    """Absent: the input has the content of a file. Absent, like `raw`, so that earlier digests stay valid."""
+    raw: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    """Whether the input has the body as a file."""
     limits: Limits = Limits()
     idempotency: Idempotency = Idempotency()
     coalesce: Coalesce | msgspec.UnsetType = msgspec.UNSET
@@ -184,6 +196,11 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     def coalesces(self) -> Coalesce | None:
         """The value of `coalesce`, with its default."""
         return None if isinstance(self.coalesce, msgspec.UnsetType) else self.coalesce
+
+    @property
+    def has_raw(self) -> bool:
+        """The value of `raw`, with its default."""
+        return self.raw is True
 
     @property
     def records(self) -> Record:

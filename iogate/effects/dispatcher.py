@@ -10,9 +10,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, assert_never
 
+from iogate.effects.files import (
+    STORE_RETRY_S,
+    ReadFile,
+    RunFiles,
+    no_files,
+    with_files,
+    with_operation_files,
+    with_paths,
+)
 from iogate.effects.function_calls import call_function
 from iogate.effects.http.failures import CallFailed
 from iogate.effects.http_calls import HttpCalls
@@ -41,8 +50,6 @@ if TYPE_CHECKING:
 
     from iogate.settings import Settings
     from iogate.telemetry.tracing import Span
-
-STORE_RETRY_S: Final = 0.5
 
 log = logging.getLogger("iogate.effects")
 
@@ -84,9 +91,11 @@ class Effects:
         settings: Settings,
         resources: Resources = no_resources,
         functions: Registry | None = None,
+        files: ReadFile = no_files,
         redactor: Callable[[], Redactor] = Redactor,
     ) -> None:
         """Create the clients; `redactor` returns a redactor with the present secrets."""
+        self._files = files
         self._http = HttpCalls(
             allow_hosts=settings.allow_hosts,
             endpoints=settings.endpoints,
@@ -164,10 +173,13 @@ class Effects:
         output: Any
         identity = {"IOGATE_RUN_ID": run.uid, "IOGATE_IDEMPOTENCY_KEY": perform.idempotency_key}
         effect = perform.effect
+        files = RunFiles(self._files, run.uid)
         if isinstance(effect, CallOpenApi):
-            effect = build_call(await self._documents.operation(effect, self._loader(run)), effect)
+            operation = await self._documents.operation(effect, self._loader(run))
+            effect = build_call(operation, await with_operation_files(effect, operation, files))
         match effect:
             case CallHttp() as call:
+                call = await with_files(call, files)
                 called = await self._http.call(
                     call, idempotency_key=perform.idempotency_key, trace=run.trace, span=run.span
                 )
@@ -176,7 +188,7 @@ class Effects:
                 )
             case RunProcess() as process:
                 output = await self._processes.run(
-                    process, identity=identity, load=self._loader(run), wrote=run.wrote
+                    process, identity=identity, load=self._loader(run), files=files, wrote=run.wrote
                 )
             case RunContainer() as container:
                 output = await self._containers.run(container, identity=identity, wrote=run.wrote)
@@ -187,7 +199,11 @@ class Effects:
                     run_id=run.uid,
                     deadline=None if perform.deadline_ms is None else perform.deadline_ms / 1000,
                 )
-                output = await call_function(call, context, functions=self._functions, threads=self._threads)
+                with self._workspace.file_folder() as folder:
+                    call = replace(call, arguments=await with_paths(call.arguments, files, folder))
+                    output = await call_function(
+                        call, context, functions=self._functions, threads=self._threads
+                    )
             case unknown:
                 assert_never(unknown)
         return Performed(frame=perform.frame, output=output)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from iogate.compiler.openapi import Operation
 from iogate.errors import WorkflowError
+from iogate.file_references import FileReference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,8 @@ class RunProcess:
     stdin: str | None = None
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, FileReference] = field(default_factory=dict)
+    """Files of the run, by the argument, variable or standard input that stands for each."""
     returns: Literal["stdout", "stderr", "code", "all", "none"] = "stdout"
     definition: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     """Member `run` of the task as the document has it, for permissions by digest."""

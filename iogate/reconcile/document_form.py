@@ -27,7 +27,7 @@ from iogate.auth.model import (
     TokenAuth,
     UserAuth,
 )
-from iogate.compiler.revision import ENDS, PRIORITY, Api, Callback, Coalesce, FaultHandler
+from iogate.compiler.revision import ENDS, PRIORITY, Api, Callback, Coalesce, FaultHandler, Files
 from iogate.timing.durations import format_seconds
 
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -48,7 +48,14 @@ def api_form(api: Api) -> dict[str, Any]:
         "enabled": api.enabled,
         "auth": auth_form(api.auth),
         "allow_ips": addresses_form(api.allow_ips),
-        "input": _present({"from": api.input_from, "schema": api.input_schema}),
+        "input": _present(
+            {
+                "from": api.input_from,
+                "raw": api.has_raw or None,
+                "files": files_form(api.files),
+                "schema": api.input_schema,
+            }
+        ),
         "limits": _present(
             {
                 "body": size_text(limits.body),
@@ -91,6 +98,13 @@ def addresses_form(allowed: AllowedAddresses | msgspec.UnsetType) -> list[Any] |
     if isinstance(allowed, msgspec.UnsetType):
         return None
     return [*allowed.networks, *({"file": path} for path in allowed.files)]
+
+
+def files_form(files: Files | msgspec.UnsetType) -> dict[str, Any] | None:
+    """Return the value of `input.files`; None if files are not stored."""
+    if isinstance(files, msgspec.UnsetType):
+        return None
+    return {"size": size_text(files.size), "total": size_text(files.total), "count": files.count}
 
 
 def _cases(api: Api) -> list[dict[str, Any]] | None:

@@ -4,6 +4,7 @@ No other package keeps durable state, or knows keys and scripts.
 
     keys         every key and its lifetime
     store        opens the store and hands out its parts
+    run_files    files that came with calls
     connection   connections, scripts, publish/subscribe, sentinels
     embedded     the Redis server that `up` starts
     runs         intake, leases, commits, index, and views of runs

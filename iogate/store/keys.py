@@ -43,6 +43,8 @@ loads them, so that both languages share one definition.
     iogate:callback_counts     hash    outcome to number of tries of callbacks        permanent
     iogate:faults              list    faulted runs whose handler is to be started    until started
     iogate:link:UID:NAME       hash    use of a one-time link, its undelivered event  until the link ends (3)
+    iogate:files:ID            hash    files of a call, in chunks                     as its runs (5)
+    iogate:file_runs:ID        zset    their runs by the time until which they keep   as the files
     iogate:operation:HASH      string  result of an operation with an id              OPERATION_S
     iogate:idem:API:HASH       string  uid and fingerprint; void without the run      the API's ttl
     iogate:gate:API            hash    switch, limits and load of the API             until pruned
@@ -76,6 +78,7 @@ loads them, so that both languages share one definition.
 (2) Until no worker's settings have named the sink for SINK_KEPT_MS.
 (3) LINK_EVENT_MS longer if no task of the run listened for the event when the link was used.
 (4) A schedule that a person has disabled keeps it, so that it is disabled when it returns.
+(5) Until the retention of all runs that were given them has passed; UPLOAD_MS until the call is accepted.
 RQ's keys have the lifetimes of RQ: job, result and finished entry expire RQ_RESULT_S after the end.
 """
 
@@ -188,6 +191,8 @@ CALLBACK_MS: Final = 86_400_000
 CALLBACK_LEASE_MS: Final = 60_000
 """Time after which another worker tries a callback whose try has no outcome."""
 LINK_EVENT_MS: Final = 2_592_000_000
+UPLOAD_MS: Final = 120_000
+"""Lifetime of the files of a call until the call is accepted."""
 REVISIONS_KEPT: Final = 50
 FORMAT_NUMBER: Final = 2
 """Format of the store; 1, of releases up to 0.9, has no seals and no number."""
@@ -237,6 +242,8 @@ CALLBACK_COUNTS: Final = "iogate:callback_counts"
 FAULTS: Final = "iogate:faults"
 LINK: Final = "iogate:link:"
 LINK_EVENT: Final = EVENT
+FILES: Final = "iogate:files:"
+FILE_RUNS: Final = "iogate:file_runs:"
 OPERATION: Final = "iogate:operation:"
 IDEMPOTENCY: Final = "iogate:idem:"
 GATE: Final = "iogate:gate:"

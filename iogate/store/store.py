@@ -32,6 +32,7 @@ from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.revisions.revisions import Revisions
 from iogate.store.revisions.schedule_states import ScheduleStates
 from iogate.store.revisions.schedules import Schedules
+from iogate.store.run_files import RunFiles
 from iogate.store.runs.intake import Intake
 from iogate.store.runs.leases import Leases
 from iogate.store.runs.links import OneTimeLinks
@@ -74,6 +75,7 @@ class Store:
         self.runs = RunOperations(self._connection, self._pubsub, keyring, self.refusals)
         self.callbacks = Callbacks(self._connection, self._pubsub)
         self.links = OneTimeLinks(self._connection, keyring)
+        self.files = RunFiles(self._connection, Memory(self._connection))
         self.events = EventBus(
             self._connection, self._pubsub, Memory(self._connection), keyring, self.refusals
         )

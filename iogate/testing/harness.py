@@ -56,6 +56,8 @@ class Harness:
     secrets: Mapping[str, Any] | None = None
     """Values of `use.secrets`; None gives each one a placeholder."""
     root: Path = Path()
+    files: Mapping[str, bytes | memoryview] = field(default_factory=dict)
+    """Files of the call, by the digest of their content."""
 
     def __post_init__(self) -> None:
         revisions = MemoryRevisions(self.bundle)
@@ -110,8 +112,12 @@ class Harness:
             program=digest,
             input=encode_data(input, "the input"),
         )
+
         async with Effects(
-            settings=self.settings, resources=self._loaded.resource, functions=self.functions
+            settings=self.settings,
+            resources=self._loaded.resource,
+            functions=self.functions,
+            files=self._read_file,
         ) as effects:
             family = Family(mocks=mocks or {}, failure=asyncio.get_running_loop().create_future())
             virtual, secrets = VirtualClock(clock or FakeClock()), self.given_secrets()
@@ -133,6 +139,9 @@ class Harness:
                     return await simulation.play(request, events)
             except TimeoutError:
                 raise StillRunning(f"{workflow} is still running after {limit_s:g} s") from None
+
+    async def _read_file(self, _: str, sha256: str) -> bytes:
+        return bytes(self.files[sha256])
 
     def _find(self, workflow: str) -> tuple[str, str]:
         """Return full name and program of a workflow; without a version, of the newest one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import mimetypes
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -101,10 +101,12 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
     http, message, outcome = 202, "", None
     mocks = scripted(case.mocks)
     try:
-        value = input_of(api, sent, harness.root)
+        value, files = input_of(api, sent, harness.root)
     except HTTPError as refused:
         http, message = refused.response.status, refused.response.message
     else:
+        if files:
+            harness = replace(harness, files=files)
         outcome = await harness.run(api.workflow, value, mocks=mocks, events=case.events or ())
     found = failures(case, http, message, outcome)
     if outcome is not None:
@@ -118,16 +120,14 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
     )
 
 
-def input_of(api: Api, sent: Sent, root: Path) -> Any:
-    """Return the input that a request gives a run.
+def input_of(api: Api, sent: Sent, root: Path) -> tuple[Any, Mapping[str, memoryview]]:
+    """Return the input that a request gives a run, and the files of the run, by their digests.
 
     Raises HTTPError, with the response of the gateway, for a request that it refuses.
     """
     if sent.verb not in api.verbs:
         raise HTTPError(not_allowed(sent.verb, ", ".join(api.verbs)))
     body = sent.body or b""
-    if len(body) > api.limits.body:
-        raise too_large(api.limits.body)
     raw = [
         (name.lower().encode(), value.encode("latin-1", "replace")) for name, value in sent.headers.items()
     ]
@@ -135,12 +135,16 @@ def input_of(api: Api, sent: Sent, root: Path) -> Any:
         method=sent.verb, query=sent.query.encode(), raw_headers=raw, headers=dict(raw), body=body
     )
     route = Route(api, counts=Counts(), shared=Shared(root=root))
-    value = content.value(content.sent(route, request), route.schema)
+    limit = route.body_limit(request)
+    if len(body) > limit:
+        raise too_large(limit)
+    upload = None if route.files is None else route.files.split(request)
+    value = content.value(content.sent(route, request, upload=upload), route.schema)
     if route.keys is not None and call_keys.header_key(route.idempotency_header, request) is None:
         keys = tuple(text_at(value, pointer) for pointer in route.pointers)
         if _delivery(api, value) is None:
             call_keys.input_key(route.keys, Input(json=b"", fingerprint="", keys=keys))
-    return value
+    return value, {} if upload is None else upload.contents
 
 
 def _delivery(api: Api, value: Any) -> str | None:

@@ -112,6 +112,7 @@ async def work(
             settings=settings,
             resources=programs.resource,
             functions=registry,
+            files=store.files.read,
             redactor=lambda: secrets.redaction,
         ) as effects:
             loop = Loop(

@@ -38,7 +38,7 @@ NOT_GRANTED = {"config|get", "client|list", "client|info"}
 
 SCRIPTS = {
     "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "summarise", "look_at_link",
-        "use_link"},
+        "use_link", "store_file"},
     "worker": {
         "take", "commit", "renew", "inbox", "release", "recover", "audit", "recount", "relink", "match",
         "deliver", "send", "sinks", "tick", "cancel", "restore",

@@ -4,7 +4,8 @@ This package does not know workflows: the compiler checks that a workflow exists
 """
 
 from iogate.documents.api.debug import DebugCase, Expect
-from iogate.documents.api.module import ApiModule, Idempotency, Input, Limits, Method
+from iogate.documents.api.input import Input
+from iogate.documents.api.module import ApiModule, Idempotency, Limits, Method
 from iogate.documents.debug_cases import Mock
 
 __all__ = [

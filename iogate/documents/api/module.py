@@ -16,6 +16,7 @@ from iogate.auth.addresses import ALLOW_IPS, AllowedAddresses
 from iogate.auth.reader import AUTH
 from iogate.documents.api.callback import Callback
 from iogate.documents.api.debug import DebugCase
+from iogate.documents.api.input import Input
 from iogate.documents.api.own_path import OwnPath
 from iogate.documents.base_model import (
     FORMAT,
@@ -23,7 +24,6 @@ from iogate.documents.base_model import (
     StrictModel,
     field_error,
     rule_error,
-    type_error,
 )
 from iogate.documents.field_types import (
     Flag,
@@ -87,20 +87,6 @@ _HeaderName = Annotated[
 ]
 
 
-def _json_schema(value: Any) -> Any:
-    if not isinstance(value, dict | bool):
-        raise type_error("a JSON Schema: a mapping, true or false", value)
-    if isinstance(value, dict) and value.keys() == {"document"}:
-        # The form of workflows; as a JSON Schema it would accept everything.
-        raise rule_error(
-            "in an API document, schema is the JSON Schema itself",
-            code=6,
-            hint="remove document",
-            key="document",
-        )
-    return value
-
-
 def _verbs(value: list[Any]) -> list[Any]:
     if not value:
         raise rule_error("verbs is empty", code=6, hint="name GET, POST or both")
@@ -110,19 +96,6 @@ def _verbs(value: list[Any]) -> list[Any]:
 
 
 _Verbs = Annotated[list[Literal["GET", "POST"]], AfterValidator(_verbs), IsList]
-
-
-class Input(StrictModel):
-    from_: Literal["body", "request"] = "body"
-    """What becomes the workflow's input: the body, or {method, headers, query, body}."""
-    schema_: Maybe[
-        Annotated[
-            dict[str, Any] | bool,
-            BeforeValidator(_json_schema),
-            WithJsonSchema({"type": ["object", "boolean"]}),
-        ]
-    ] = None
-    """JSON Schema 2020-12; absent: the workflow's input.schema."""
 
 
 class Concurrency(StrictModel):

@@ -9,11 +9,21 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from iogate.json_values import to_json, to_text
 
 MEDIA_TYPE: Final = "multipart/form-data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileContent:
+    """A file of the run, in place of the data that refers to it."""
+
+    filename: str
+    content_type: str
+    data: bytes
 
 
 def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -> tuple[bytes, str]:
@@ -46,8 +56,10 @@ def decode_base64(value: Any, subject: str) -> bytes:
 
 
 def _encode_part(name: str, value: Any, media: str) -> bytes:
-    quoted = name.replace("\\", "\\\\").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    quoted = _quoted(name)
     head = f'Content-Disposition: form-data; name="{quoted}"'
+    if isinstance(value, FileContent):
+        return _encode_file(head, value)
     textual = media.startswith("text/") or media.endswith(("json", "xml"))
     if media and not textual:
         data = decode_base64(value, f'field "{name}"')
@@ -59,3 +71,12 @@ def _encode_part(name: str, value: Any, media: str) -> bytes:
         data = to_text(value).encode()
         head += f"\r\nContent-Type: {media}" if media else ""
     return head.encode() + b"\r\n\r\n" + data + b"\r\n"
+
+
+def _encode_file(head: str, file: FileContent) -> bytes:
+    head += f'; filename="{_quoted(file.filename)}"\r\nContent-Type: {file.content_type}'
+    return head.encode() + b"\r\n\r\n" + file.data + b"\r\n"
+
+
+def _quoted(name: str) -> str:
+    return name.replace("\\", "\\\\").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -141,6 +141,8 @@ def _encode_body(call: CallHttp) -> tuple[bytes | None, str | None]:
         return None, None
     declared = next((v for n, v in call.headers.items() if n.lower() == "content-type"), "")
     kind = media_type(declared)
+    if isinstance(call.body, multipart.FileContent):
+        return call.body.data, call.body.content_type
     if isinstance(call.body, bytes):
         return call.body, "application/octet-stream"
     if isinstance(call.body, str):

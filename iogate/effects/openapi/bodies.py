@@ -33,6 +33,8 @@ def _encoded(body: Body, value: Any) -> tuple[Any, str]:
         return (to_json(value) if isinstance(value, str) else value), body.media
     if kind == multipart.MEDIA_TYPE:
         return multipart.encode(_members(kind, value), body.fields)
+    if isinstance(value, multipart.FileContent):
+        return value.data, body.media
     if kind == "application/x-www-form-urlencoded":
         return {name: _field(each) for name, each in _members(kind, value).items()}, kind
     if kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iogate.effects.files import NO_FILES, RunFiles
 from iogate.effects.processes import interpreters, process, results
 from iogate.effects.processes.isolation import Isolation
 from iogate.effects.processes.permission import require_allowed
@@ -74,6 +76,7 @@ class Processes:
         *,
         identity: Mapping[str, str],
         load: Callable[[str], Awaitable[bytes]],
+        files: RunFiles = NO_FILES,
         wrote: process.Wrote | None = None,
     ) -> Any:
         """Run a process to its end and return the output that `return` asks for.
@@ -82,11 +85,16 @@ class Processes:
         """
         require_allowed(self._allow_run, run.kind, run.definition, loose=run.loose)
         with self._workspace.process_folders() as folders:
+            stdin = None if run.stdin is None else run.stdin.encode("utf-8", "replace")
+            if run.files:
+                if run.stdin is not None and run.stdin in run.files:
+                    stdin = await files.content(run.files[run.stdin])
+                run = await _with_paths(run, files, folders.own)
             command = process.Command(
                 argv=await self._argv(run, folders.own, load),
                 environment=self._environment(run, folders, identity),
                 folder=self._workspace.working_directory,
-                stdin=None if run.stdin is None else run.stdin.encode("utf-8", "replace"),
+                stdin=stdin,
                 home=folders.shared,
                 keep=results.KEPT_STREAMS[run.returns],
                 wrote=wrote,
@@ -139,3 +147,14 @@ class Processes:
             raise configuration_error(
                 f"the {run.kind}'s command, arguments or environment hold a NUL character or a bad name"
             ) from None
+
+
+async def _with_paths(run: RunProcess, files: RunFiles, folder: Path) -> RunProcess:
+    """Return a process with the paths of its files, which are written into its folder."""
+    given = {*run.arguments, *run.environment.values()}
+    paths = {text: await files.write(file, folder) for text, file in run.files.items() if text in given}
+    return replace(
+        run,
+        arguments=tuple(paths.get(text, text) for text in run.arguments),
+        environment={name: paths.get(text, text) for name, text in run.environment.items()},
+    )

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,19 @@ class Workspace:
             yield ProcessFolders(own=folder, shared=shared)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def file_folder(self) -> Iterator[Callable[[], Path]]:
+        """Yield a function that returns a folder for files, created when it is first called."""
+        with ExitStack() as stack:
+            made: list[Path] = []
+
+            def folder() -> Path:
+                if not made:
+                    made.append(stack.enter_context(self.process_folders(owned=False)).own)
+                return made[0]
+
+            yield folder
 
     def close(self) -> None:
         """Close the launcher and remove the folders; cancelled tasks have ended every process."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from iogate import file_references
 from iogate.compiler.resources.addresses import is_computed
 from iogate.compiler.tasks import Container, Function, Http, OpenApi, Process
 from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Effect, RunProcess
@@ -18,6 +19,7 @@ from iogate.engine.tasks import run_container
 from iogate.engine.tasks.authentication import evaluate_policy
 from iogate.engine.tasks.uri_templates import build_url, scalar_text
 from iogate.errors import WorkflowError
+from iogate.file_references import FileReference
 from iogate.json_values import to_text, type_name
 
 Outside = Http | OpenApi | Function | Process | Container
@@ -106,6 +108,7 @@ def _process(body: Process, scope: Scope) -> RunProcess:
     if not isinstance(arguments, list):
         raise WorkflowError("expression", detail=f"arguments must be an array, not {type_name(arguments)}")
     environment = _object(body.environment.evaluate(scope.input, scope), "environment")
+    files: dict[str, FileReference] = {}
     return RunProcess(
         kind=body.kind,
         language=body.language,
@@ -113,17 +116,35 @@ def _process(body: Process, scope: Scope) -> RunProcess:
             body.code.evaluate(scope.input, scope), "the command" if body.kind == "shell" else "the code"
         ),
         source=body.source,
-        stdin=None if body.stdin is None else _stdin(body.stdin.evaluate(scope.input, scope)),
-        arguments=tuple(scalar_text(value, f"argument {index}") for index, value in enumerate(arguments, 1)),
-        environment={name: scalar_text(value, f"variable {name}") for name, value in environment.items()},
+        stdin=None if body.stdin is None else _stdin(body.stdin.evaluate(scope.input, scope), files),
+        arguments=tuple(
+            _text_or_path(value, f"argument {index}", files) for index, value in enumerate(arguments, 1)
+        ),
+        environment={
+            name: _text_or_path(value, f"variable {name}", files) for name, value in environment.items()
+        },
+        files=files,
         returns=body.returns,
         definition=None if scope.task is None else scope.task.definition["run"],
         loose=body.loose,
     )
 
 
-def _stdin(value: Any) -> str | None:
-    """Return text unchanged and other data as JSON."""
+def _text_or_path(value: Any, label: str, files: dict[str, FileReference]) -> str:
+    """Return a scalar as text, and a file as the text that stands for its path, which `files` gets."""
+    found = file_references.read(value)
+    if found is None:
+        return scalar_text(value, label)
+    files[found.placeholder] = found
+    return found.placeholder
+
+
+def _stdin(value: Any, files: dict[str, FileReference]) -> str | None:
+    """Return text unchanged, a file as the text that stands for it in `files`, and other data as JSON."""
+    found = file_references.read(value)
+    if found is not None:
+        files[found.placeholder] = found
+        return found.placeholder
     return None if value is None else to_text(value)
 
 

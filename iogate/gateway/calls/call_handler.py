@@ -21,7 +21,7 @@ import msgspec
 from iogate import trace_context
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway.authentication.signatures import Signed
-from iogate.gateway.calls import call_keys, signed_calls
+from iogate.gateway.calls import call_files, call_keys, signed_calls
 from iogate.gateway.calls.callback_url import named_ends
 from iogate.gateway.calls.rate_blocks import TOO_OFTEN
 from iogate.gateway.calls.routes import Release, Route, Table
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from iogate.gateway.http.request import Request
     from iogate.gateway.refresh import Refresher
     from iogate.gateway.state import GatewayState
+    from iogate.store.run_files import StoredFiles
     from iogate.store.runs.intake import Refusal
     from iogate.store.runs.uids import UidSource
 
@@ -102,7 +103,7 @@ class CallHandler:
         bodies = self._state.bodies
         if request.method == "POST" and not request.is_read:
             call_input.check_encoding(request)
-            await bodies.read(request, limit=admitted.route.api.limits.body)
+            await bodies.read(request, limit=admitted.route.body_limit(request))
         try:
             verdict = await self._store(request, admitted)
             if verdict is responses.STALE:
@@ -164,13 +165,15 @@ class CallHandler:
         """
         route, validation = admitted.route, self._state.validation
         signed, rules, name = admitted.signed, route.keys, route.idempotency_header
+        upload = None if route.files is None else await route.files.read(request)
         if signed is None:
             key = call_keys.header_key(name, request)
             compared = key is not None or rules is not None
-            sent = call_input.sent(route, request)
+            member = ""
         else:
             key, compared = None, rules is not None or (name is not None and name in request.headers)
-            sent = call_input.sent(route, request, delivery=signed.member)
+            member = signed.member
+        sent = call_input.sent(route, request, delivery=member, upload=upload)
         value = validation.input_now(route, sent, fingerprint=compared)
         if value is None:
             value = await validation.input(route, sent, request, fingerprint=compared)
@@ -190,6 +193,12 @@ class CallHandler:
         after = route.after
         if route.callback_hosts is not None:
             after = named_ends(request, route.callback_hosts, route.callback_letters, after)
+        stored: StoredFiles | None = None
+        if upload is not None:
+            found = await call_files.store(self._state.store, upload)
+            if isinstance(found, Response):
+                return found
+            stored, traffic = found, call_files.add_to(traffic, found)
         run = AcceptRequest(
             uid=self._uids.next(),
             api=api.id,
@@ -211,7 +220,10 @@ class CallHandler:
         try:
             verdict = await intake.accept(run)
         except Unreachable as error:
+            # The store may have accepted the call: its files are not deleted here, and expire otherwise.
             return responses.store_error(error, responses.UNANSWERED)
+        if stored is not None:
+            await call_files.drop_unless_kept(self._state.store, stored, verdict)
         if isinstance(verdict, Accepted):
             if verdict.replayed:
                 route.counts.replayed += 1
@@ -246,7 +258,7 @@ class CallHandler:
         admitted = await self.admit(request, newer)
         if isinstance(admitted, Response):
             return admitted, stale
-        limit = admitted.route.api.limits.body
+        limit = admitted.route.body_limit(request)
         if len(request.body) > limit:
             raise responses.too_large(limit)
         return await self._store(request, admitted), admitted
@@ -311,5 +323,7 @@ def _refused(route: Route, refusal: Refusal) -> Response:
             return responses.unavailable(responses.STORE_FULL_MESSAGE, refusal.retry_after_s)
         case "taken":
             return responses.STORE_DOWN
+        case "files":
+            return call_files.EXPIRED
         case _:
             assert_never(refusal.reason)

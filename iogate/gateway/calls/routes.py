@@ -21,6 +21,7 @@ from iogate.compiler.revision import Callback, FaultHandler
 from iogate.gateway.authentication.authenticator import Authenticator
 from iogate.gateway.authentication.secret_reader import Fingerprint, no_fingerprint
 from iogate.gateway.calls.allowed_addresses import AddressCheck
+from iogate.gateway.calls.call_files import FileRules
 from iogate.gateway.calls.call_keys import KeyRules, input_pointers
 from iogate.gateway.calls.rate_blocks import TOO_OFTEN
 from iogate.gateway.calls.traffic_rules import TrafficRules
@@ -106,6 +107,7 @@ class Route:
         "counts",
         "digest",
         "enabled",
+        "files",
         "held",
         "idempotency_header",
         "keys",
@@ -150,6 +152,8 @@ class Route:
         """Whether senders may wrap the body in a form."""
         self.subscribes = "meta" in schemes
         """Whether a GET may register the URL, whatever the verbs."""
+        self.files = FileRules.of(api)
+        """None if no call has files that are stored."""
         self.verbs = frozenset(api.verbs)
         self.allow = ", ".join(api.verbs)
         self.options = Response(204, b"", [(b"allow", f"{self.allow}, OPTIONS".encode())])
@@ -198,6 +202,10 @@ class Route:
             self.authenticator = self.authenticator.renewed()
         if self.addresses is not None and self.addresses.has_changed():
             self.addresses = await asyncio.to_thread(self.addresses.renewed)
+
+    def body_limit(self, request: Request) -> int:
+        """Return the limit of the body of a request, in bytes."""
+        return self.api.limits.body if self.files is None else self.files.limit(request)
 
     def refuse_verb(self, verb: str) -> Response:
         """Return the response to a method that the API does not allow: a 405, or the one to OPTIONS."""

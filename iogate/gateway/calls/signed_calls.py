@@ -38,7 +38,7 @@ async def authenticate(
         return None
     if request.method == "POST" and not request.is_read:
         call_input.check_encoding(request)
-        await state.bodies.read(request, limit=route.api.limits.body)
+        await state.bodies.read(request, limit=route.body_limit(request))
     try:
         signed = await signatures.verify(request, presented, state.public_url)
     except BaseException as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -170,6 +171,13 @@ def body(content: bytes, content_type: bytes) -> Any:
     )
 
 
+def is_decodable(content_type: bytes, content: bytes) -> bool:
+    """Tell whether `body` knows the type of a content; if not, it raises a 415."""
+    media = content_type.partition(b";")[0].strip().lower()
+    known = media in (b"", b"application/json", b"multipart/form-data", _FORM) or media.endswith(b"+json")
+    return known or content.lstrip()[:1] in (b"{", b"[") or not content.strip()
+
+
 def unwrap(content: bytes, content_type: bytes) -> tuple[bytes, bytes]:
     """Return the JSON in a form whose only field is `payload`, with its type; anything else unchanged."""
     if (
@@ -202,10 +210,11 @@ def pairs(content: bytes, where: str) -> dict[str, Any]:
         raise invalid(f"The {where} is not UTF-8") from None
     except ValueError:
         raise invalid(f"The {where} has more than {MAX_FIELDS} fields") from None
-    return _gather(items)
+    return gather(items)
 
 
-def _gather(items: list[tuple[str, Any]]) -> dict[str, Any]:
+def gather(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return fields as an object, with a list for a repeated name."""
     gathered: dict[str, Any] = {}
     for name, value in items:
         if name not in gathered:
@@ -236,7 +245,7 @@ def _multipart(content: bytes, parameters: bytes) -> dict[str, Any]:
                     items.append((segment.name, _part(segment, b"".join(collected))))
     except multipart.MultipartError as error:
         raise invalid(f"The multipart body is malformed: {error}") from None
-    return _gather(items)
+    return gather(items)
 
 
 def _part(segment: multipart.MultipartSegment, content: bytes) -> str | File:

@@ -110,6 +110,11 @@ def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dic
         )
         bodies = {each.name: each.body for each in shown if each.body is not msgspec.UNSET}
         operation["requestBody"] = schemas.request_body(body, named, bodies)
+        content = operation["requestBody"]["content"]
+        if not isinstance(api.files, msgspec.UnsetType):
+            content["multipart/form-data"] = {"schema": schemas.form_with_files(body)}
+        if api.has_raw:
+            content["*/*"] = {"schema": {}}
     return operation
 
 

@@ -19,6 +19,8 @@ _NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definiti
 _COMPOSED: Final = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "const", "enum"})
 """Keywords by which a schema without a type may accept other values than objects."""
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+_METADATA: Final = frozenset({"content_type", "filename", "sha256"})
+"""Properties by which an object is recognised as a file."""
 _PLACES: Final = "#/components/schemas/"
 
 
@@ -109,6 +111,27 @@ def request_body(schema: Any, named: Any, examples: dict[str, Any]) -> Json:
     if isinstance(schema, dict) and (schema.get("required") or not _is_object(schema)):
         body["required"] = True
     return body
+
+
+def form_with_files(schema: Any) -> Json:
+    """Return the schema of a form whose files the input describes by their metadata: files as binary data."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict):
+        return {"type": "object", "additionalProperties": True}
+    return {**schema, "properties": {name: _sent_field(held) for name, held in properties.items()}}
+
+
+def _sent_field(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    inner = schema.get("properties")
+    named = inner.keys() if isinstance(inner, dict) else ()
+    if schema.get("format") == "binary" or _METADATA.intersection(named):
+        described = {"description": schema["description"]} if "description" in schema else {}
+        return {"type": "string", "format": "binary", **described}
+    if isinstance(schema.get("items"), dict):
+        return {**schema, "items": _sent_field(schema["items"])}
+    return schema
 
 
 def _is_object(schema: Any) -> bool:

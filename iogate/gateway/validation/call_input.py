@@ -6,10 +6,11 @@ Pure; used on the event loop and in the validation process. Invariant: an input 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from iogate.file_references import FileMetadata
 from iogate.gateway.http import decoding
 from iogate.gateway.http.responses import unsupported
 from iogate.gateway.validation import input_keys
@@ -19,6 +20,7 @@ from iogate.gateway.validation.schema import IN_PROCESS, Describing, Schema, pla
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from iogate.gateway.calls.call_files import Upload
     from iogate.gateway.calls.routes import Route
     from iogate.gateway.http.request import RawHeaders, Request
 
@@ -39,10 +41,25 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a form with the only field `payload` has the body in that field."""
     delivery: str = ""
     """Member of the body with the id of the delivery, which is wanted; empty if none is."""
+    fields: tuple[tuple[str, str | FileMetadata], ...] | None = None
+    """Fields of a form with files, in place of the body."""
+    raw: FileMetadata | None = None
+    """The body as a file, for the input that has it in addition."""
+
+    @property
+    def decoded(self) -> bytes:
+        """The data that decoders read."""
+        if self.fields is None:
+            return self.body
+        return "".join(found for _, found in self.fields if isinstance(found, str)).encode()
 
     @property
     def size(self) -> int:
-        return len(self.body) + len(self.query)
+        """Size of the data that the input is built from, in bytes."""
+        if self.fields is None:
+            return len(self.body) + len(self.query)
+        fields = sum(len(name) + (len(f) if isinstance(f, str) else FILE_SIZE) for name, f in self.fields)
+        return fields + len(self.query)
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, tag="input"):
@@ -56,6 +73,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, tag="input"):
     """Texts at the pointers that the API names; None for a place that the input does not have."""
 
 
+FILE_SIZE: Final = 512
+"""Size that the metadata of a file counts for."""
 _JSON_LABELS = (b"", b"application/json")
 
 
@@ -67,17 +86,21 @@ def check_encoding(request: Request) -> None:
         raise unsupported(f"The content encoding {name} is not supported; expected none")
 
 
-def sent(route: Route, request: Request, *, delivery: str = "") -> Sent:
+def sent(route: Route, request: Request, *, delivery: str = "", upload: Upload | None = None) -> Sent:
     """Return the parts of a request that the input of `route` is built from.
 
-    `delivery` is the member of the body with the id of the delivery, if that is wanted.
+    `delivery` is the member of the body with the id of the delivery, if that is wanted; `upload` are the
+    files of the request.
     """
     whole = route.api.input_from == "request"
+    fields = None if upload is None else upload.fields
     return Sent(
         method=request.method,
         query=request.query,
         content_type=request.headers.get(b"content-type", b""),
-        body=request.body,
+        body=request.body if fields is None else b"",
+        fields=fields,
+        raw=None if upload is None else upload.raw,
         headers=_headers(request.raw_headers, route.authenticator.stripped) if whole else None,
         wrapped=route.wraps,
         delivery=delivery,
@@ -97,6 +120,8 @@ def value(given: Sent, schema: Schema | None, *, describing: Describing = IN_PRO
             "query": _fields(schema, decoding.pairs(given.query, "query string"), "query"),
             "body": _body(schema, given, "body") if posted else {},
         }
+        if given.raw is not None:
+            found["raw"] = given.raw.to_json()
     elif posted:
         found = _body(schema, given, None)
     else:
@@ -139,6 +164,10 @@ def _delivery(found: Any, given: Sent) -> str | None:
 
 def _body(schema: Schema | None, given: Sent, within: str | None) -> Any:
     label, body = given.content_type, given.body
+    if given.fields is not None:
+        return _fields(schema, decoding.gather(given.fields), within)
+    if given.raw is not None and not decoding.is_decodable(label, body):
+        return None
     if given.wrapped:
         body, label = decoding.unwrap(body, label)
     found = decoding.body(body, label)

@@ -16,6 +16,7 @@ from typing import Any
 import jsonschema_rs
 
 from iogate import json_pointer
+from iogate.file_references import FileMetadata
 from iogate.gateway.http import decoding
 from iogate.gateway.http.decoding import File
 from iogate.gateway.http.responses import HTTPError, invalid
@@ -144,6 +145,8 @@ class Schema:
             inner = inner.get("items") if isinstance(inner, dict) else None
             if isinstance(value, list) or "string" not in types:
                 return [self._value(item, inner) for item in items]
+        if isinstance(value, FileMetadata):
+            return value.to_json()
         if isinstance(value, File):
             text = value.text() if "string" in types else None
             return value.to_json() if text is None else text
@@ -234,4 +237,4 @@ def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return value.to_json() if isinstance(value, File) else value
+    return value.to_json() if isinstance(value, File | FileMetadata) else value

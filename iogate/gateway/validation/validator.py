@@ -192,7 +192,7 @@ class Validation:
         size = sent.size
         if size > ON_LOOP_BYTES or (schema is not None and size > schema.quick_size):
             return None
-        if size > FEW_BYTES and not _is_decoded_quickly(sent.body):
+        if size > FEW_BYTES and not _is_decoded_quickly(sent.decoded):
             return None
         try:
             return call_input.read(

@@ -12,7 +12,7 @@ from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import size_text
 from iogate.reconcile.facts import CaseVerdicts, Facts
-from iogate.reconcile.meanings import addresses, auth, idempotency, run_ends, schemas, traffic
+from iogate.reconcile.meanings import addresses, auth, idempotency, input_files, run_ends, schemas, traffic
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.store.revisions.gate_states import Gate
 from iogate.timing.durations import format_seconds
@@ -35,6 +35,8 @@ _HANDLED: Final = frozenset(
         "allow_ips",
         "input_from",
         "input_schema",
+        "files",
+        "raw",
         "limits",
         "idempotency",
         "coalesce",
@@ -150,6 +152,7 @@ def _input(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     if before.input_from != after.input_from:
         text = f"input comes from the {after.input_from}, no longer from the {before.input_from}"
         yield Meaning(kind="input.from", text=text, pointer="/input/from")
+    yield from input_files.meanings(before, after)
     old, new = before.input_schema, after.input_schema
     if json_values.is_equal(old, new):
         return

@@ -1,9 +1,9 @@
 -- Validates a call and stores its run, or returns the reason for the refusal.
 -- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog; promised, rates, holders, lane, windows,
---   timers; those of a run that is replaced
+--   timers, files; those of a run that is replaced
 -- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint; for
 --   the few calls that have any, MessagePack of `traffic.Extras`: rules for traffic, what follows the end (`after.lua`)
--- returns: {'ok', uid}, with 1 for a run on hold | {'replayed', uid} | {'mismatch'|'disabled'|'stale'|'taken'} |
+-- returns: {'ok', uid}, with 1 for a run on hold | {'replayed', uid} | {'mismatch'|'disabled'|'stale'|'taken'|'files'} |
 --   {'rate'|'queue_full'|'memory'|'drained', ms} | {'coalesced', uid, 1 on hold}: the input of that run is replaced |
 --   {'coalesce', uid}: the call is to be made again for that uid
 -- invariant: idempotent. `facts` holds the nonce of the gateway, so that its own run is distinguished from that of
@@ -54,6 +54,7 @@ if not g[4] then return {'stale'} end
 local held = on == '2'
 if on ~= '1' and not held then return {'disabled'} end
 if g[4] ~= digest then return {'stale'} end
+if traffic and traffic.files and redis.call('HLEN', $files .. traffic.files) ~= traffic.chunks then return {'files'} end
 
 -- GCRA: `tat` is the time of the next call at an even rate; `slack` is how far it may be ahead.
 local tat
@@ -127,6 +128,11 @@ else
   redis.call('RPUSH', $backlog .. api, uid)
 end
 if ends then redis.call('HSET', $run .. uid, 'aft', ends) end
+if traffic and traffic.files then
+  -- include: files
+  redis.call('HSET', $run .. uid, 'fl', traffic.files)
+  need_files(traffic.files, uid, 'inf')
+end
 settle()
 if held then return {'ok', uid, 1} end
 return {'ok', uid}

@@ -9,7 +9,7 @@ if uid ~= '' and redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid) 
 if redis.call('LREM', $faults, 1, parent) == 0 then return 0 end
 local e = uid ~= '' and ended_record(parent)
 if e then
-  local r = {api = e.api, depth = tonumber(e.depth), retention = e.retention}
+  local r = {api = e.api, depth = tonumber(e.depth), retention = e.retention, files = e.files}
   start_child(parent, r, false, uid, 0, ARGV[3], ARGV[4], 0)
   redis.call('HSET', $after .. parent, 'run', uid)
 end

@@ -1,11 +1,11 @@
 -- Deletes ended runs before their retention has passed.
--- keys: per run: end, big, frames, values, recorded, RQ's job and results; index
+-- keys: per run: end, big, frames, values, recorded, files, RQ's job and results; index
 -- args: ms, uid…
 -- returns: number of deleted runs
 -- invariant: only runs that ended before that time are deleted, so that it is idempotent; it only deletes, so that
 --   it works on a full server. An error of one run, whose keys another program has overwritten, affects that run
 --   only (`pcall`).
--- include: ended
+-- include: time files ended
 local before, count = tonumber(ARGV[1]), 0
 local function prune(uid)
   local e = ended_record(uid)
@@ -13,6 +13,7 @@ local function prune(uid)
   redis.call('DEL', $end .. uid, $big .. uid, $frames .. uid, $values .. uid, $recorded .. uid, $rq_job .. uid,
     $rq_results .. uid)
   if redis.call('DEL', $after .. uid) == 1 then redis.call('ZREM', $callbacks, uid) end
+  if (e.files or '') ~= '' then release_files(e.files, uid) end
   redis.call('ZREM', $index .. e.status, uid)
   count = count + 1
 end

@@ -6,7 +6,7 @@
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: tasks, journal, creation and first start are kept; deaths and deadline are reset. An attempt is
 --   retried once, and each repetition returns 'retried'.
--- include: drained time index queue rq states lanes record journal operation ended
+-- include: drained time index queue rq states lanes record journal files operation ended
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
 local known = answered(ARGV[6])
 if known then return known end
@@ -77,6 +77,10 @@ end
 local timeout_s = tonumber(cjson.decode(ARGV[3])[5])
 if timeout_s then set('ddl', now_ms + math.floor(timeout_s * 1000)) end
 redis.call('HSET', $run .. uid, unpack(fields))
+if (e.files or '') ~= '' then
+  redis.call('HSET', $run .. uid, 'fl', e.files)
+  need_files(e.files, uid, 'inf')
+end
 -- A replay could not tell the attempts apart.
 redis.call('DEL', $end .. uid, $big .. uid, $recorded .. uid)
 -- Not sent to sinks, because the DSL has no such event.

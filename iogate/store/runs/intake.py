@@ -44,7 +44,7 @@ CONFIRM_MARGIN_S = 0.1
 _MULTI = pack("MULTI")
 _EXEC = pack("EXEC")
 
-Reason = Literal["mismatch", "disabled", "stale", "queue_full", "rate", "memory", "taken"]
+Reason = Literal["mismatch", "disabled", "stale", "queue_full", "rate", "memory", "taken", "files"]
 
 
 class AcceptRequest(msgspec.Struct, frozen=True, kw_only=True):

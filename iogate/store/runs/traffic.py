@@ -1,7 +1,7 @@
 """Rules for the traffic of an API as the accept script applies them to one call, and other rare parts of one.
 
-Made by the gateway for each call of an API that has such rules; packed by `intake`. Invariant: the calls of
-an API without such rules carry none, so that they cost nothing.
+Made by the gateway for each call of an API that has such rules, or that came with files; packed by `intake`.
+Invariant: other calls carry none, so that they cost nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Time without a call after which that run starts, in milliseconds."""
     most: int = 0
     """Time after the first call at which it starts at the latest."""
+    files: str = ""
+    """Id of the files of the call, which are stored; empty without any."""
+    chunks: int = 0
+    """Number of their chunks."""
 
 
 class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

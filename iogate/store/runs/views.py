@@ -122,6 +122,8 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     """Hash of its concurrency key."""
     merged: int = 0
     """Number of further calls that it stands for."""
+    files: str = ""
+    """Id of its files; empty without any."""
 
 
 SAME = "="

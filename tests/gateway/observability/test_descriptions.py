@@ -13,7 +13,7 @@ import pytest
 
 from iogate.auth.model import EnvSecret, SignatureAuth, StoredSecret
 from iogate.compiler.examples.values import example_value
-from iogate.compiler.revision import Example
+from iogate.compiler.revision import Example, Files
 from iogate.store.store import Store
 from tests.gateway.driver import TOKEN, USER, Reply, World, api, opened
 from tests.gateway.pages.test_page import Reading
@@ -105,6 +105,31 @@ async def test_a_schema_with_references_means_the_same_in_the_document(world: Wo
     assert body["content"].keys() == {"application/json"}
     listed = (await document(world, LOGIN))["paths"]["/v1/api/shop/login/async"]["post"]["requestBody"]
     assert listed["content"].keys() == {"application/json"}, "a list is no form"
+
+
+async def test_files_are_binary_fields_of_a_form(world: World) -> None:
+    photo = {"type": "object", "format": "binary", "description": "A scan"}
+    known = {"type": "object", "properties": {"sha256": {"type": "string"}}}
+    properties = {
+        "n": {"type": "integer"},
+        "photo": photo,
+        "more": {"type": "array", "items": known, "maxItems": 2},
+    }
+    schema = {"type": "object", "required": ["photo"], "properties": properties}
+    upload = api("a/b", input_schema=schema, files=Files(size=1024, total=1024, count=1))
+    raw = api("a/c", input_from="request", raw=True)
+    paths = (await document(world, upload, raw))["paths"]
+    content = paths["/v1/api/a/b/async"]["post"]["requestBody"]["content"]
+    binary = {"type": "string", "format": "binary"}
+    assert content["multipart/form-data"]["schema"] == {
+        **schema,
+        "properties": {
+            "n": {"type": "integer"},
+            "photo": binary | {"description": "A scan"},
+            "more": {"type": "array", "items": binary, "maxItems": 2},
+        },
+    }
+    assert "*/*" in paths["/v1/api/a/c/async"]["post"]["requestBody"]["content"]
 
 
 async def test_examples_are_those_of_the_debug_cases(world: World) -> None:

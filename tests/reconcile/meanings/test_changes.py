@@ -177,6 +177,8 @@ SEEDED: list[tuple[str, Edit, str, str]] = [
      'input schema narrowed: "x" required'),
     ("the whole request", {A: ("input: {", "input: {from: request, ")}, "input.from",
      "input comes from the request, no longer from the body"),
+    ("stored files", {A: ("input: {", "input: {files: {}, ")}, "files.added",
+     "files of calls are stored, up to 16MiB per call: the input has their metadata"),
     ("a lower rate", {A: ("rate: 50/s", "rate: 10/s")}, "limit.lowered",
      "limits.rate lowered (50 per second → 10 per second)"),
     ("a rate in another unit", {A: ("rate: 50/s", "rate: 600/h")}, "limit.lowered",

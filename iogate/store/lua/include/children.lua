@@ -1,6 +1,6 @@
 -- Child runs. They belong to the API of their parent and are queued like new calls. A hold does not apply to them,
 -- since their parent has started: they are then queued like woken runs.
--- needs: time index states finish
+-- needs: time index states files finish
 
 -- Returns whether another run has the uid of one of these children; a seal of facts is valid for one uid only.
 local function uids_are_taken(children)
@@ -39,6 +39,10 @@ local function start_child(parent, r, scheduled, uid, frame, facts, input, await
   end
   redis.call('HSET', $run .. uid, 'api', r.api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', r.retention,
     'st', 'pending', 'dep', r.depth + 1)
+  if (r.files or '') ~= '' then
+    redis.call('HSET', $run .. uid, 'fl', r.files)
+    need_files(r.files, uid, 'inf')
+  end
   index(uid, now_ms, nil, 'pending')
   if awaits == 1 then
     redis.call('HSET', $run .. uid, 'par', parent, 'pfr', frame)

@@ -2,7 +2,7 @@
 -- Parts over $inline_bytes are stored in a second hash. Order of the packed fields: `ended.lua`.
 -- A faulted run keeps its frames and values for the retention, so that it can be retried. Subscriptions, inbox
 -- and awaited children end with the run; its parent gets a message.
--- needs: time index states lanes record inbox journal outcome after
+-- needs: time index states lanes record inbox journal outcome after files
 local ended = {}
 local cancel
 
@@ -83,7 +83,8 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
   redis.call('SET', $end .. uid, cmsgpack.pack({status, r.api, r.facts, r.created, r.started, now_ms,
     r.attempt, r.token, r.seq, r.retention, r.deaths, r.reason, parts.input, parts.output, parts.error,
     tasks, parts.journal, #big > 0 and 1 or 0, tonumber(own[2]) or 0, r.posted, r.depth,
-    own[3] or '', own[7] or '', tonumber(own[10]) or 0}), 'PX', r.retention)
+    own[3] or '', own[7] or '', tonumber(own[10]) or 0, r.files}), 'PX', r.retention)
+  if r.files then need_files(r.files, uid, now_ms + r.retention) end
   if status == 'faulted' then
     redis.call('PEXPIRE', $frames .. uid, r.retention)
     redis.call('PEXPIRE', $values .. uid, r.retention)

@@ -41,7 +41,7 @@ local function last_worker(field, r)
 end
 
 local RECORD = {'api', 'f', 'crt', 'sta', 'att', 'tok', 'seq', 'ret', 'dth', 'cxl', 'st', 'pl', 'wkr', 'lst',
-  'sol', 'msg', 'due', 'ddl', 'sus', 'dep', 'ext'}
+  'sol', 'msg', 'due', 'ddl', 'sus', 'dep', 'ext', 'fl'}
 
 local function whole(text)
   return text and #text < 16 and string.match(text, '^%d+$') and tonumber(text) or nil
@@ -55,7 +55,7 @@ local function read_record(uid, v)
     retention = retention, deaths = whole(v[9]) or 0, reason = v[10] or '', cancelled = v[10],
     status = v[11], state = v[12], worker = v[13] or '', leased = v[14] or '', solitary = v[15] == '1',
     posted = whole(v[16]) or 0, due = tonumber(v[17]), deadline = tonumber(v[18]), suspended = v[19],
-    depth = whole(v[20]) or 0, reaches = v[21]}
+    depth = whole(v[20]) or 0, reaches = v[21], files = v[22] or nil}
 end
 
 local function folded_record(uid, run)

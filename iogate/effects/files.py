@@ -1,0 +1,148 @@
+"""Files of a run in its effects: as bodies of HTTP calls, and in folders of processes and functions.
+
+Used by `dispatcher`, `scripts` and the encoders of HTTP bodies. Invariants: an effect gets the files that its
+own arguments name, and no others; a file is in no folder after the effect has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from iogate import file_references
+from iogate.compiler.openapi import Operation
+from iogate.effects.http import multipart
+from iogate.effects.http.multipart import FileContent
+from iogate.engine.commands import CallHttp, CallOpenApi
+from iogate.errors import Unreachable, WorkflowError
+from iogate.file_references import FileReference
+from iogate.http_syntax import media_type
+
+STORE_RETRY_S: Final = 0.5
+
+ReadFile = Callable[[str, str], Awaitable[bytes]]
+"""Returns a file by the uid of its run and the digest of its content; raises KeyError if there is none."""
+
+
+async def no_files(_: str, sha256: str) -> bytes:
+    """Provide no file, for runs whose calls had none.
+
+    Raises KeyError.
+    """
+    raise KeyError(sha256)
+
+
+class RunFiles:
+    """The files of one run."""
+
+    def __init__(self, read: ReadFile, uid: str) -> None:
+        self._read = read
+        self._uid = uid
+
+    async def content(self, file: FileReference) -> bytes:
+        """Return the content of a file; waits while the store is out of reach.
+
+        Raises WorkflowError if the run has no such file.
+        """
+        while True:
+            try:
+                return await self._read(self._uid, file.sha256)
+            except KeyError:
+                raise WorkflowError(
+                    "data",
+                    title="File not found",
+                    detail=f'"{file.filename}" is not a file of this run, or of a run that started it',
+                ) from None
+            except Unreachable:
+                # The effect has not begun: retry until the store is back, or the lease is lost and the worker
+                # cancels this task.
+                await asyncio.sleep(STORE_RETRY_S)
+
+    async def write(self, file: FileReference, folder: Path) -> str:
+        """Write a file into a folder of its own below `folder`, which is private, and return its path."""
+        content = await self.content(file)
+        # Two files of one name are in different folders.
+        own = folder / f"file-{hashlib.sha256(file.placeholder.encode()).hexdigest()[:16]}"
+        return await asyncio.to_thread(_write, own, file.filename, content)
+
+
+NO_FILES: Final = RunFiles(no_files, "")
+
+
+def _write(folder: Path, filename: str, content: bytes) -> str:
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)  # the process may run as another user
+    path = folder / filename
+    path.write_bytes(content)
+    path.chmod(0o644)
+    return str(path)
+
+
+async def with_files(call: CallHttp, files: RunFiles) -> CallHttp:
+    """Return a call with files in place of references: as its body, or as fields of a multipart body.
+
+    Raises WorkflowError as `RunFiles.content` does.
+    """
+    declared = next((value for name, value in call.headers.items() if name.lower() == "content-type"), "")
+    if media_type(declared) == multipart.MEDIA_TYPE and isinstance(call.body, dict):
+        return replace(call, body=await _fields(call.body, files))
+    return replace(call, body=await _file_or(call.body, files))
+
+
+async def with_operation_files(call: CallOpenApi, operation: Operation, files: RunFiles) -> CallOpenApi:
+    """Return a call of an operation with files in place of references, if its body is not JSON.
+
+    Raises WorkflowError as `RunFiles.content` does.
+    """
+    kind = "" if operation.body is None else media_type(operation.body.media)
+    if not kind or kind.endswith("json") or kind == "application/x-www-form-urlencoded":
+        return call
+    parameters = {
+        name: await (
+            _fields(value, files)
+            if isinstance(value, dict) and file_references.read(value) is None
+            else _file_or(value, files)
+        )
+        for name, value in (await _fields(call.parameters, files)).items()
+    }
+    return replace(call, parameters=parameters)
+
+
+async def with_paths(
+    arguments: Mapping[str, Any], files: RunFiles, folder: Callable[[], Path]
+) -> dict[str, Any]:
+    """Return the arguments of a function, with the member `path` in each file, at any depth."""
+    changed: dict[str, Any] = await _with_paths(dict(arguments), files, folder)
+    return changed
+
+
+async def _with_paths(value: Any, files: RunFiles, folder: Callable[[], Path]) -> Any:
+    found = file_references.read(value)
+    if found is not None:
+        return {**value, "path": await files.write(found, folder())}
+    if next(file_references.references(value), None) is None:
+        return value
+    if isinstance(value, dict):
+        return {name: await _with_paths(each, files, folder) for name, each in value.items()}
+    return [await _with_paths(each, files, folder) for each in value]
+
+
+async def _fields(fields: Mapping[str, Any], files: RunFiles) -> dict[str, Any]:
+    return {
+        name: [await _file_or(each, files) for each in value]
+        if isinstance(value, list)
+        else await _file_or(value, files)
+        for name, value in fields.items()
+    }
+
+
+async def _file_or(value: Any, files: RunFiles) -> Any:
+    found = file_references.read(value)
+    if found is None:
+        return value
+    content = await files.content(found)
+    return FileContent(filename=found.filename, content_type=found.content_type, data=content)

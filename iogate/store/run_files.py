@@ -1,0 +1,92 @@
+"""Files of runs in the store, in chunks: stored before their call is accepted, read by effects.
+
+Used by the gateway and by workers. Invariants: the accept of the call makes the files permanent together with
+its run, and until then they expire; what is read has the digest that the data of the run names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from iogate.store import keys
+from iogate.store.connection.connection import Connection, StoreFull, StoreUnavailable
+from iogate.store.connection.failures import Drained
+from iogate.store.connection.memory import Memory
+from iogate.store.runs.views import ended_record
+
+CHUNK: Final = 512 * 1024
+"""Bytes of a chunk: the server serves other clients between two of them."""
+OVERHEAD: Final = 128
+"""Bytes that a chunk takes beyond its content."""
+
+
+class StoredFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that were stored for a call."""
+
+    id: str
+    chunks: int
+
+
+class RunFiles:
+    """Client for the files of runs."""
+
+    def __init__(self, connection: Connection, memory: Memory) -> None:
+        self._connection = connection
+        self._memory = memory
+
+    async def store(self, contents: Mapping[str, bytes | memoryview]) -> StoredFiles:
+        """Store files by their digests for a call that is about to be accepted.
+
+        Raises StoreFull above the memory watermark, Drained, and StoreUnavailable.
+        """
+        id_, chunks = secrets.token_hex(16), 0
+        await self._memory.check(size=sum(len(content) + OVERHEAD for content in contents.values()))
+        for sha256, content in contents.items():
+            for number in range(max(1, -(-len(content) // CHUNK))):
+                part = bytes(content[number * CHUNK : (number + 1) * CHUNK])
+                code, *left_ms = await self._connection.run("store_file", id_, f"{sha256}:{number}", part)
+                if code == b"memory":
+                    raise StoreFull
+                if code == b"drained":
+                    raise Drained(left_ms[0] / 1000)
+                chunks += 1
+        return StoredFiles(id=id_, chunks=chunks)
+
+    async def drop(self, files: StoredFiles) -> None:
+        """Delete files that no run has; if the store does not answer, they expire."""
+        with contextlib.suppress(StoreUnavailable):
+            if not await self._connection.call("EXISTS", keys.FILE_RUNS + files.id):
+                await self._connection.call("UNLINK", keys.FILES + files.id)
+
+    async def read(self, uid: str, sha256: str) -> bytes:
+        """Return a file of a run.
+
+        Raises KeyError if the run has no such file, and StoreUnavailable.
+        """
+        id_ = await self._id_of(uid)
+        parts: list[bytes] = []
+        while id_ and (part := await self._chunk(id_, sha256, len(parts))) is not None:
+            parts.append(part)
+        content = b"".join(parts)
+        digest = await asyncio.to_thread(hashlib.sha256, content)
+        if not parts or digest.hexdigest() != sha256:
+            raise KeyError(sha256)
+        return content
+
+    async def _chunk(self, id_: str, sha256: str, number: int) -> bytes | None:
+        found: bytes | None = await self._connection.call("HGET", keys.FILES + id_, f"{sha256}:{number}")
+        return found
+
+    async def _id_of(self, uid: str) -> str:
+        """Return the id of the files of a run; an effect that no task awaits may outlive its run."""
+        found, blob = await self._connection.calls([("HGET", keys.RUN + uid, "fl"), ("GET", keys.END + uid)])
+        if found is not None:
+            return str(found, "ascii", "replace")
+        return "" if blob is None else ended_record.decode(blob).files

@@ -1,0 +1,247 @@
+"""Calls with files: the run has metadata, the store the contents, and a refused call leaves nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from iogate.compiler.revision import Coalesce, Files, Idempotency, Limits
+from iogate.gateway.calls import call_files
+from iogate.gateway.http.responses import Response
+from iogate.store import keys
+from iogate.store.connection.connection import StoreUnavailable
+from iogate.store.connection.failures import Unanswered
+from iogate.store.run_files import RunFiles
+from iogate.store.runs.intake import Intake
+from tests.gateway.driver import Reply, World, api
+
+NAME = "docs/scan"
+KIB = 1024
+FILES = Files(size=64 * KIB, total=96 * KIB, count=3)
+SMALL, LARGE = b"small \x00\xff", b"x" * 50 * KIB
+FORM = {"content-type": "multipart/form-data; boundary=xx"}
+SCHEMA = {
+    "type": "object",
+    "required": ["photo"],
+    "properties": {
+        "n": {"type": "integer"},
+        "photo": {
+            "type": "object",
+            "properties": {"content_type": {"enum": ["image/png", "image/jpeg"]}, "size": {"minimum": 1}},
+        },
+        "tags": {"type": "array", "items": {"type": "string", "maxLength": 3}},
+    },
+}
+
+
+def field(name: str, value: str) -> bytes:
+    return f'--xx\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+
+
+def file(name: str, content: bytes, filename: str = "a.png", kind: str = "image/png") -> bytes:
+    head = f'--xx\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'
+    return head.encode() + f"Content-Type: {kind}\r\n\r\n".encode() + content + b"\r\n"
+
+
+def form(*parts: bytes) -> bytes:
+    return b"".join(parts) + b"--xx--\r\n"
+
+
+async def called(world: World, body: bytes, /, **headers: str) -> Reply:
+    return await world.ask(f"/v1/api/{NAME}/async", "POST", FORM | headers, body)
+
+
+async def input_of(world: World, uid: str) -> Any:
+    run = await world.store.runs.show(uid)
+    assert run is not None
+    return json.loads(run.input)
+
+
+async def stored(world: World) -> int:
+    """Return the number of calls whose files are in the store."""
+    return len(await world.store.call("KEYS", keys.FILES + "*"))
+
+
+def metadata(name: str, content: bytes, filename: str = "a.png", kind: str = "image/png") -> dict[str, Any]:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {
+        "name": name,
+        "filename": filename,
+        "content_type": kind,
+        "size": len(content),
+        "sha256": sha256,
+        "reference": f"iogate:file:{sha256}",
+    }
+
+
+async def test_the_input_has_metadata_and_the_store_the_files(world: World) -> None:
+    await world.publish(api(NAME, files=FILES, input_schema=SCHEMA))
+    photo, scan = file("photo", LARGE), file("scan", SMALL, "../\u202eb.png", "")
+    reply = await called(world, form(field("n", "7"), photo, scan, field("tags", "a"), field("tags", "b")))
+    assert reply.status == 202
+    found = await input_of(world, reply.uid)
+    assert found == {
+        "n": 7,
+        "photo": metadata("photo", LARGE),
+        "scan": metadata("scan", SMALL, "b.png", "application/octet-stream"),
+        "tags": ["a", "b"],
+    }
+    for content in (SMALL, LARGE):
+        assert await world.store.files.read(reply.uid, hashlib.sha256(content).hexdigest()) == content
+    assert world.live.bodies.held == 0
+
+
+async def test_calls_without_files_are_as_before(world: World) -> None:
+    await world.publish(api(NAME, files=FILES), api("docs/inline"))
+    sent = form(file("photo", b"text", "a.txt", "text/plain"))
+    assert (await called(world, form(field("a", "b")))).status == 202
+    assert (await called(world, b'{"a": 1}', **{"content-type": "application/json"})).status == 202
+    inline = await world.ask("/v1/api/docs/inline/async", "POST", FORM, sent)
+    assert (await input_of(world, inline.uid))["photo"]["content"] == "text"
+    empty = await called(world, form(file("photo", b"", ""), field("a", "b")))
+    assert await input_of(world, empty.uid) == {"a": "b"}
+    assert await stored(world) == 0
+
+
+async def test_the_schema_names_every_wrong_place_of_a_form(world: World) -> None:
+    await world.publish(api(NAME, files=FILES, input_schema=SCHEMA))
+    reply = await called(
+        world, form(file("photo", b"", "a.gif", "image/gif"), field("n", "x"), field("tags", "long"))
+    )
+    assert (reply.status, reply.code) == (400, "requestError.invalidParams")
+    for place in ("/n: ", "/photo/content_type: ", "/photo/size: ", "/tags/0: "):
+        assert place in reply.message
+    assert await stored(world) == 0
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "message"),
+    [
+        ([file("p", b"x" * (64 * KIB + 1))], 413, 'The file "p" is larger than 65536 bytes'),
+        (
+            [file("p", LARGE), file("q", b"y" * (46 * KIB + 100))],
+            413,
+            "The files are larger than 98304 bytes",
+        ),
+        ([file(str(n), b"x") for n in range(4)], 400, "The call has 4 files; at most 3 are allowed"),
+        ([field("a", "x" * 2 * KIB)], 413, "The body is larger than 1024 bytes"),
+        ([file("p", LARGE), field("a", "x" * 60 * KIB)], 413, "The body is larger than 99328 bytes"),
+        (
+            [file("p", b"x"), b"--xx\r\nContent-Disposition: form-data\r\n\r\nz\r\n"],
+            400,
+            "part 2 has no name",
+        ),
+        ([b'--xx\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n'], 400, 'field "a" of the'),
+        ([file("p", LARGE)[:-200]], 400, "malformed: part 1 does not end with the boundary"),
+    ],
+)
+async def test_a_body_beyond_its_limits_is_refused(
+    world: World, parts: list[bytes], status: int, message: str
+) -> None:
+    await world.publish(api(NAME, files=FILES, limits=Limits(body=KIB)))
+    body = b"".join(parts) if message.startswith("malformed") else form(*parts)
+    reply = await called(world, body)
+    assert reply.status == status
+    assert message in reply.message
+    assert await stored(world) == 0
+    assert world.live.bodies.held == 0
+
+
+async def test_a_large_body_without_files_keeps_its_own_limit(world: World) -> None:
+    await world.publish(api(NAME, files=FILES, limits=Limits(body=KIB)))
+    reply = await called(world, b'{"a": "' + b"x" * 2 * KIB + b'"}', **{"content-type": "application/json"})
+    assert (reply.status, reply.message) == (413, "The body is larger than 1024 bytes")
+
+
+async def test_a_repeated_call_is_one_run_with_one_copy_of_its_files(world: World) -> None:
+    await world.publish(api(NAME, files=FILES))
+    key = {"idempotency-key": "k1"}
+    first = await called(world, form(file("photo", LARGE)), **key)
+    again = await called(world, form(file("photo", LARGE)), **key)
+    other = await called(world, form(file("photo", LARGE + b"y")), **key)
+    assert (first.status, again.status, other.status) == (202, 202, 422)
+    assert again.uid == first.uid
+    assert await stored(world) == 1
+    assert len(await world.store.files.read(first.uid, hashlib.sha256(LARGE).hexdigest())) == len(LARGE)
+
+
+async def test_a_coalesced_call_replaces_the_files(world: World) -> None:
+    await world.publish(api(NAME, files=FILES, coalesce=Coalesce(key="/sku", window_s=60.0, max_s=60.0)))
+    first = await called(world, form(field("sku", "A"), file("photo", SMALL)))
+    second = await called(world, form(field("sku", "A"), file("photo", LARGE)))
+    assert (first.uid, second.status) == (second.uid, 202)
+    assert (await input_of(world, first.uid))["photo"]["size"] == len(LARGE)
+    assert await stored(world) == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(queued=1), Limits(rate=0.001, burst=1)])
+async def test_a_refused_call_leaves_no_file(world: World, limits: Limits) -> None:
+    await world.publish(api(NAME, files=FILES, limits=limits))
+    replies = [await called(world, form(file("photo", bytes([n])))) for n in range(3)]
+    assert [reply.status for reply in replies] == [202, 429, 429]
+    assert await stored(world) == 1
+
+
+async def test_a_store_that_fails_accepts_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.publish(api(NAME, files=FILES))
+
+    async def fail(*_: Any) -> Any:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(RunFiles, "store", fail)
+    reply = await called(world, form(file("photo", SMALL)))
+    assert (reply.status, reply.message) == (503, "The store is out of reach; nothing was accepted")
+
+
+async def test_files_of_a_call_without_a_verdict_expire(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.publish(api(NAME, files=FILES))
+
+    async def fail(*_: Any) -> Any:
+        raise Unanswered("late")
+
+    monkeypatch.setattr(Intake, "accept", fail)
+    assert (await called(world, form(file("photo", SMALL)))).status == 503
+    (key,) = await world.store.call("KEYS", keys.FILES + "*")
+    assert 0 < await world.store.call("PTTL", key) <= keys.UPLOAD_MS
+
+
+async def test_lost_files_refuse_the_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.publish(api(NAME, files=FILES))
+    store = call_files.store
+
+    async def lose(*given: Any) -> Any:
+        found = await store(*given)
+        assert found is not None
+        assert not isinstance(found, Response)
+        await world.store.files.drop(found)
+        return found
+
+    monkeypatch.setattr(call_files, "store", lose)
+    reply = await called(world, form(file("photo", SMALL)))
+    assert reply.status == 503
+    assert reply.message.startswith("The files of the call were lost before it was accepted")
+
+
+async def test_the_raw_body_is_a_file_whatever_its_type(world: World) -> None:
+    await world.publish(
+        api(NAME, input_from="request", raw=True, idempotency=Idempotency(), limits=Limits(body=100 * KIB))
+    )
+    json_ = {"content-type": "application/json; charset=utf-8"}
+    first = await called(world, b'{"b": 1,  "a": "\\u00e9"}', **json_)
+    found = await input_of(world, first.uid)
+    assert found["body"] == {"b": 1, "a": "é"}
+    assert found["raw"] == metadata("body", b'{"b": 1,  "a": "\\u00e9"}', "", "application/json")
+    for content, kind in ((b"<a/>", "application/xml"), (LARGE, "image/png"), (b"", "text/plain")):
+        reply = await called(world, content, **{"content-type": kind})
+        found = await input_of(world, reply.uid)
+        assert found["body"] == (None if content else {})
+        assert found["raw"] == metadata("body", content, "", kind)
+        assert await world.store.files.read(reply.uid, found["raw"]["sha256"]) == content
+    assert (await called(world, b"{", **json_)).status == 400
+    got = await world.ask(f"/v1/api/{NAME}/async", "GET")
+    assert "raw" not in await input_of(world, got.uid)
