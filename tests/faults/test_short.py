@@ -19,6 +19,7 @@ from tests.faults import (
     links,
     publication,
     signatures,
+    uploads,
 )
 from tests.faults.chaos import report, session_of_kills
 from tests.faults.crash import crash
@@ -85,6 +86,14 @@ async def test_one_of_many_simultaneous_uses_of_a_link_succeeds(
     seen = await links.campaign(redis_url, store, tmp_path, links=8, posts=20, scans=40)
     assert seen.holds, seen.to_json()
     assert (seen.scans, seen.posts) == ({200: 40}, {202: 8, 409: 152}), seen.to_json()
+
+
+@pytest.mark.timeout(90)
+async def test_a_killed_gateway_leaves_no_file_for_longer_than_stated(redis_url: str, tmp_path: Path) -> None:
+    """Twice; `python -m tests.faults.uploads` does it 100 times."""
+    seen = await uploads.campaign(redis_url, tmp_path, rounds=2)
+    assert seen.holds, seen.to_json()
+    assert seen.expiring, "no gateway was killed while it stored a file"
 
 
 async def test_hostile_bodies_hold_neither_the_loop_nor_memory(store: Store) -> None:
