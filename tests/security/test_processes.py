@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iogate.cli.processes import process_commands
+from iogate.cli.processes import parent_process
 from iogate.settings import Settings
 from iogate.worker.pool.pool import Pool
 
@@ -21,7 +21,7 @@ SETTINGS = Settings(redis_url="redis://127.0.0.1:1", workers=1, gateways=1)
 
 
 def _children(folder: Path) -> dict[str, Child]:
-    (gateway,) = process_commands._gateways(SETTINGS, (0,))
+    (gateway,) = parent_process._gateways(SETTINGS, (0,))
     (worker,) = Pool(SETTINGS, folder).children(1)
     return {"gateway": gateway, "worker": worker}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate.cli.processes import process_commands
+from iogate.cli.processes import parent_process
 from iogate.store.embedded.server import find_embedded, start_embedded
 from tests import fork_server
 from tests.cli.conftest import Cli
@@ -69,7 +69,7 @@ def test_files_that_do_not_hold_start_nothing(cli: Cli) -> None:
 
 
 def test_a_port_in_use_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_commands, "PORT_S", 0.1)
+    monkeypatch.setattr(parent_process, "PORT_S", 0.1)
     write_project(cli.root)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -16,7 +16,7 @@ import pytest
 
 from iogate.cli.processes import embedded_store as kept
 from iogate.cli.processes.embedded_store import supervised_store
-from iogate.cli.processes.process_commands import _listen, _Parts
+from iogate.cli.processes.parent_process import Parts, _listen
 from iogate.cli.processes.store_retry import retry_until_available
 from iogate.errors import Unreachable, WrongStore
 from iogate.gateway.sockets import PortTaken
@@ -75,13 +75,13 @@ async def test_a_port_that_a_dying_gateway_still_holds_is_waited_for(tmp_path: P
         held.listen()
         settings = Settings(host="127.0.0.1", port=held.getsockname()[1], data_dir=tmp_path)
         asyncio.get_running_loop().call_later(0.2, held.close)
-        async with _listen(settings, _Parts(gateways=True)) as files:
+        async with _listen(settings, Parts(gateways=True)) as files:
             assert len(files) == 1
-        async with _listen(replace(settings, port=free_port()), _Parts(gateways=True)) as files:
+        async with _listen(replace(settings, port=free_port()), Parts(gateways=True)) as files:
             with socket.socket(fileno=os.dup(files[0])) as ours:
                 taken = replace(settings, port=ours.getsockname()[1])
             with pytest.raises(PortTaken, match="Address already in use"):
-                async with _listen(taken, _Parts(gateways=True)):
+                async with _listen(taken, Parts(gateways=True)):
                     pass
 
 
