@@ -24,9 +24,9 @@ _PREFIX: Final = "__iogate_"
 _STRING: Final = re.compile(r'"[^"\\()]*"')
 _ALONE: Final = re.compile(r"[;#\"\\]|__")
 """Ends of definitions, comments, other strings, and names that begin like those of the proof."""
-_TOGETHER: Final = 40
-"""Size of a group: jq takes a fixed time for each group, and time that grows with the square of its size."""
-_SMALL: Final = 20
+_TOGETHER: Final = 100
+"""Size of a group: jq takes 2 ms for each, and time that grows with its square; 40 and 200 take longer."""
+_SMALL: Final = 25
 """A group of this size that does not compile is not divided."""
 
 _proven: set[Unproven] = set()
