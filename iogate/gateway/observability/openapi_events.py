@@ -34,10 +34,11 @@ def path_item(security: list[Json]) -> Json:
             "description": "Also in binary mode: attributes in ce- headers, and data of any type as body.",
             "security": security,
             "requestBody": {
+                "required": True,
                 "content": {
                     STRUCTURED.decode(): {"schema": event},
                     BATCHED.decode(): {"schema": {"type": "array", "items": event, "maxItems": MAX_EVENTS}},
-                }
+                },
             },
             "responses": {
                 "202": {
