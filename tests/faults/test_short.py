@@ -90,8 +90,8 @@ async def test_one_of_many_simultaneous_uses_of_a_link_succeeds(
 
 @pytest.mark.timeout(90)
 async def test_a_killed_gateway_leaves_no_file_for_longer_than_stated(redis_url: str, tmp_path: Path) -> None:
-    """Twice; `python -m tests.faults.uploads` does it 100 times."""
-    seen = await uploads.campaign(redis_url, tmp_path, rounds=2)
+    """Three times; `python -m tests.faults.uploads` does it 100 times."""
+    seen = await uploads.campaign(redis_url, tmp_path, rounds=3)
     assert seen.holds, seen.to_json()
     assert seen.expiring, "no gateway was killed while it stored a file"
 

@@ -34,7 +34,7 @@ from tests.store.builders import commit
 
 NAME = "docs/scan"
 MIB = 1024 * 1024
-FILES = Files(size=8 * MIB, total=8 * MIB, count=1)
+FILES = Files(size=32 * MIB, total=32 * MIB, count=1)
 
 
 @dataclass(kw_only=True)
@@ -88,7 +88,7 @@ async def _call(url: str, number: int, content: bytes) -> str | None:
     return str(reply.json()["response"]["uid"]) if reply.status_code == 202 else None
 
 
-async def campaign(url: str, folder: Path, *, rounds: int, chunks: int = 6) -> Found:
+async def campaign(url: str, folder: Path, *, rounds: int, chunks: int = 60) -> Found:
     """Kill a gateway in each round, and return what is in the store afterwards."""
     store = await open_store(url, client_name="uploads", keyring=RING)
     await store.call("FLUSHALL")
@@ -102,11 +102,9 @@ async def campaign(url: str, folder: Path, *, rounds: int, chunks: int = 6) -> F
                 content = random.Random(number).randbytes(chunks * CHUNK)
                 known = set(await _scan(store, keys.FILES))
                 call = asyncio.create_task(_call(gateway.url, number, content))
-
-                async def begun(known: set[str] = known) -> bool:
-                    return bool(set(await _scan(store, keys.FILES)) - known)
-
-                await until(begun)
+                # Without a pause: the gateway stores a chunk in a millisecond or two.
+                while not call.done() and not set(await _scan(store, keys.FILES)) - known:
+                    await asyncio.sleep(0)
                 gateway.stop()
                 uid = await call
                 gateway = spawn(url, on, folder)
