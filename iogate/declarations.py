@@ -41,7 +41,7 @@ class _Module:
 
 
 def read(modules: Iterable[str], root: Path) -> Registry:
-    """Return the functions that these modules register, with the project's folder on the path.
+    """Return the functions that the source of these modules declares, with the project's folder on the path.
 
     Raises InvalidFiles for a missing module, a syntax error, a signature that does not fit JSON arguments, or
     two functions with the same name and version.
@@ -273,7 +273,7 @@ def _function(
 
 
 def _schema(annotation: ast.expr | None) -> Mapping[str, Any]:
-    """Return the JSON Schema of an annotation of plain types; for other annotations, that of any value."""
+    """Return the JSON Schema of an annotation in the source; for one of no plain type, that of any value."""
     match annotation:
         case ast.Name(id=name) if name in _TYPES:
             return {"type": _TYPES[name]}

@@ -96,7 +96,7 @@ class Function:
         return bound
 
     def result(self, value: Any) -> Any:
-        """Convert a returned value to JSON values: dataclasses become objects, tuples become arrays.
+        """Convert the returned value of a function to JSON: dataclasses become objects, tuples arrays.
 
         Raises WorkflowError (runtime) for a value that JSON cannot represent.
         """
@@ -165,7 +165,7 @@ def function(
 
 
 def check_names(name: str, version: str) -> None:
-    """Check the name and the version of a function. Raises InvalidFiles if one is invalid."""
+    """Check name and version of a function to register. Raises InvalidFiles if one is invalid."""
     if not _NAME.fullmatch(name):
         raise InvalidFiles(
             f"invalid function name {name!r}: expected letters, digits, '-', '_' and '.', at most 63",
@@ -179,7 +179,7 @@ def check_names(name: str, version: str) -> None:
 
 
 def load(modules: Iterable[str], root: Path) -> Registry:
-    """Import the modules, with the project's folder on the path, and return the functions they register.
+    """Import the modules that register functions, with the project's folder on the path, and return these.
 
     Raises InvalidFiles for a module that cannot be imported, a signature that does not fit JSON arguments, or
     two functions with the same name and version.
@@ -209,7 +209,7 @@ def load(modules: Iterable[str], root: Path) -> Registry:
 
 
 def describe(target: Callable[..., Any], name: str, version: str, *, idempotent: bool = True) -> Function:
-    """Return the function with the JSON Schemas of its signature.
+    """Return a Python function for the registry, with the JSON Schemas of its signature.
 
     Raises InvalidFiles for a signature that does not fit JSON arguments.
     """
@@ -293,7 +293,7 @@ def _whole(value: Any) -> Any:
 
 
 def _completed(value: Any) -> Any:
-    """Set the defaults of dataclasses: msgspec leaves them on the class, and its encoder ignores them."""
+    """Set the defaults of annotated dataclasses: msgspec leaves them on the class."""
     match value:
         case dict():
             for each in value.values():

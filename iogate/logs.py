@@ -35,7 +35,7 @@ def scrub(text: str) -> str:
 
 
 def split(text: str, at: int) -> tuple[str, str]:
-    """Return the redacted text before `at`, and the raw rest; a cut in a secret moves to its end."""
+    """Return the redacted text of a log before `at`, and the raw rest; a cut in a secret moves to its end."""
     return _redactor.split(text, at)
 
 

@@ -31,7 +31,7 @@ def conjoined(names: Iterable[str]) -> str:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """Return the choice that most resembles `word`; None if no choice is near."""
+    """Return the choice to suggest for a misspelt `word`; None if no choice is near."""
     return _nearest(word, tuple(choices)) if 2 <= len(word) <= 60 else None
 
 

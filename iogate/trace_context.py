@@ -19,7 +19,7 @@ _STATE: Final = re.compile(rb"[\x20-\x7e]{1,512}")
 
 
 def read(traceparent: bytes, tracestate: bytes = b"") -> str:
-    """Return the context of two headers as one text; empty if `traceparent` is not valid.
+    """Return the trace context of two headers as one text; empty if `traceparent` is not valid.
 
     A newer version is read as the first one, whose fields it has (section 3.2.4).
     """
@@ -33,7 +33,7 @@ def read(traceparent: bytes, tracestate: bytes = b"") -> str:
 
 
 def headers(context: str) -> dict[str, str]:
-    """Return the headers that pass a context on; none for an empty one."""
+    """Return the headers that pass a trace context on; none for an empty one."""
     parent, _, state = context.partition(" ")
     if not parent:
         return {}

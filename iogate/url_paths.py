@@ -27,12 +27,12 @@ def api_path(api: str, mode: Mode = "async") -> str:
 
 
 def is_plain(path: str) -> bool:
-    """Tell whether a path is absolute, exact and without encoding, as clients and proxies leave it."""
+    """Tell whether a URL path is absolute, exact and without encoding, as clients and proxies leave it."""
     return len(path) <= MAX_PATH and _PATH.fullmatch(path) is not None
 
 
 def reserved_for(path: str) -> str:
-    """Return the owner of a path that no API may choose, as text; empty if an API may have it.
+    """Return the owner of a URL path that no API may choose, as text; empty if an API may have it.
 
     Below `/v1/api/` an API may have every path except those of the form `{module}/{method}/async` and `sync`.
     """

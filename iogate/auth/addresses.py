@@ -39,7 +39,7 @@ _FILE: Final[ValueType[str]] = record(
 
 
 def parse_lines(text: str) -> tuple[networks.Network, ...]:
-    """Return the networks of a file. Raises ValueError, which names the first invalid line."""
+    """Return the networks in a file of `allow_ips`. Raises ValueError, which names the first invalid line."""
     found: list[networks.Network] = []
     for number, line in enumerate(text.splitlines(), 1):
         given = line.partition("#")[0].strip()
@@ -71,7 +71,7 @@ def _read(value: Any) -> AllowedAddresses:
 
 
 def canonical(found: list[networks.Network]) -> tuple[str, ...]:
-    """Return the texts of networks in order, each once."""
+    """Return the texts of the networks of `allow_ips` in order, each once."""
     ordered = sorted(set(found), key=lambda each: (each.version, int(each.network_address), each.prefixlen))
     return tuple(map(networks.to_text, ordered))
 

@@ -155,7 +155,7 @@ def _format(declared: dict[str, Any]) -> SignatureFormat:
 
 
 def _check_template(format_: SignatureFormat) -> None:
-    """Raise InvalidValue if the template names an unknown part, or omits one that must be signed."""
+    """Raise InvalidValue if the template of a signature has an unknown part, or omits a required one."""
     try:
         parts = {part for _, part in parts_of(format_.signed)}
     except ValueError as error:

@@ -87,14 +87,14 @@ SCHEMES: Final[Mapping[SignatureScheme, Scheme]] = {
 
 
 def scheme_of(auth: SignatureAuth[Any]) -> Scheme:
-    """Return the scheme of a form: a known one, or the one that it declares."""
+    """Return the signature scheme of a form `signature`: a known one, or the one that it declares."""
     if auth.declared is not None:
         return Scheme(formats=(auth.declared,))
     return SCHEMES[auth.scheme]
 
 
 def parts_of(template: str) -> tuple[tuple[bytes, str], ...]:
-    """Split a template into pairs of a literal text and the part after it; that of the last one is empty.
+    """Split the template of a signature into pairs of a literal text and the part after it, the last empty.
 
     Raises ValueError with the text in braces that is no part.
     """
@@ -217,7 +217,7 @@ class HeaderReader:
         return found
 
     def moment(self, header: bytes) -> bytes | None:
-        """Return the time in a header as it was signed; None without exactly one whole number."""
+        """Return the time in a signature header as it was signed; None without exactly one whole number."""
         prefix = self._time_prefix
         found = [each[len(prefix) :] for each in self._split(header) if each.startswith(prefix)]
         if len(found) != 1 or not found[0].isdigit() or len(found[0]) > 15:

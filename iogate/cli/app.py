@@ -111,7 +111,7 @@ def make_app(only: str | None = None) -> typer.Typer:
 
 
 def _home(arguments: Sequence[str]) -> str | None:
-    """Return the module of the command that a command line names; None: all, as for help."""
+    """Return the module that registers the command of a command line; None: all modules, as for help."""
     if "_IOGATE_COMPLETE" in os.environ:
         return None
     rest = iter(arguments)

@@ -62,7 +62,7 @@ def _completer(suggest: Callable[[str], Iterator[tuple[str, str]]]) -> Completer
 
 
 def _enter(ctx: typer.Context) -> None:
-    """Choose folder and environment as the command line being typed does."""
+    """Choose folder and environment for completion as the command line being typed does."""
     directory, environment = _given(ctx, "directory"), _given(ctx, "environment")
     _environment.set(environment)
     if directory is not None:
@@ -80,7 +80,7 @@ def _given(ctx: typer.Context, name: str) -> Any:
 
 
 def _documents(folder: str) -> Iterator[dict[str, Any]]:
-    """Yield the documents of a folder that can be read within the time limit."""
+    """Yield the documents of a folder that completion can read within its time limit."""
     from iogate.documents.yaml.reader import read_file
 
     until = time.monotonic() + BUDGET_S
@@ -151,7 +151,7 @@ def _live_apis() -> list[Api]:
 
 
 def _live_revision() -> Revision | None:
-    """Return the live revision; None if the store cannot be reached in time."""
+    """Return the live revision for completion; None if the store cannot be reached in time."""
     try:
         return _within_budget(_load_live())
     except Exception:  # noqa: BLE001 — the files are enough
@@ -243,7 +243,7 @@ async def _open_store() -> Store:
 
 
 def _within_budget(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine.
+    """Run a coroutine within the time limit of completion.
 
     Raises TimeoutError after BUDGET_S.
     """

@@ -91,7 +91,7 @@ def _outside_of_hooks(environment: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def files(tree: str, *, folder: Path, limit_s: float) -> Iterator[Path]:
-    """Yield a temporary folder with the files of a tree such as `COMMIT:PATH`, as they were committed.
+    """Yield a temporary folder with the files of a git tree such as `COMMIT:PATH`, as they were committed.
 
     Attributes of the repository, which could leave out or change files, do not apply. A link to a file of the
     tree becomes a copy; other links and submodules are left out. Raises GitFailed if there is no such tree,
@@ -114,7 +114,7 @@ def files(tree: str, *, folder: Path, limit_s: float) -> Iterator[Path]:
 
 
 def _contents(entries: list[_Entry], folder: Path, limit_s: float) -> dict[str, bytes]:
-    """Return the content of each file by its path, also of links to files of the same tree."""
+    """Return the content of each file of a git tree by its path, also of links to files of the same tree."""
     stored = [entry for entry in entries if entry.mode != _SUBMODULE]
     wanted = b"".join(entry.object + b"\n" for entry in stored)
     data = run("cat-file", "--batch", folder=folder, limit_s=limit_s, stdin=wanted)

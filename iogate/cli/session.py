@@ -207,7 +207,7 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def author() -> str:
-    """Return `user@host`, which is recorded as the author of changes."""
+    """Return `user@host` of this session, which is recorded as the author of changes."""
     import getpass
     import socket
 

@@ -33,7 +33,7 @@ class SettingsFile:
         return found
 
     def depth(self, path: ValuePath) -> int:
-        """Return how many steps of a path exist in the file."""
+        """Return how many steps of a path exist in the file with settings."""
         node = self.root
         for depth, step in enumerate(path):
             found = node.child(step)
@@ -58,7 +58,7 @@ class SettingsFiles:
         return environments.merge(_values(self.base), _values(self.over))
 
     def place(self, path: ValuePath) -> str:
-        """Return file and line of a value: in the file of the environment, if that has the value."""
+        """Return file and line of a setting: in the file of the environment, if that has the value."""
         file, span = self._find(path)
         return FILE_NAME if span is None else f"{file}:{span.line}"
 
@@ -89,7 +89,7 @@ class SettingsFiles:
 
 
 def read_files(environment: str | None, *, required: bool = True, folder: Path = Path()) -> SettingsFiles:
-    """Read the files in a folder, by default in the current one.
+    """Read the files of settings in a folder, by default in the current one.
 
     Raises:
         InvalidFiles: a file is not a map of settings, or the required one of the environment does not exist.
@@ -109,7 +109,7 @@ def read_files(environment: str | None, *, required: bool = True, folder: Path =
 
 
 def _read(name: str, folder: Path) -> SettingsFile | None:
-    """Read a file; return None if it does not exist or has no content."""
+    """Read a file of settings; return None if it does not exist or has no content."""
     if not (folder / name).exists():
         return None
     from iogate.documents.problems import render_all

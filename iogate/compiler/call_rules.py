@@ -30,7 +30,7 @@ TOTAL_FILES: Final = 16 * 1024 * 1024
 
 
 def compile_idempotency(declared: module.Idempotency | None) -> Idempotency:
-    """Return the compiled form of `idempotency`."""
+    """Return the compiled form of `idempotency` of an API."""
     if declared is None:
         return Idempotency()
     pointer = declared.pointer

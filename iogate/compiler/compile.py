@@ -1,4 +1,4 @@
-"""Documents become a revision here, or problems with their places.
+"""Compilation of all documents to one revision, or to problems with their places.
 
 Called by validate, apply, run, up and test. Equal files give an equal digest, whatever their order;
 the only reading beyond the documents is of the resources that they name, through `read`.

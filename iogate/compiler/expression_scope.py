@@ -1,4 +1,4 @@
-"""Which arguments an expression may name at each stage: the standard's table, once for all.
+"""Variables that an expression may name at each stage of a task: the table of the standard.
 
 Read by the compiler's checks and by the engine, which binds just these. Variables of loops and
 handlers come on top.

@@ -29,14 +29,14 @@ class Feature:
 
 
 def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
-    """Report each use of a feature of the table."""
+    """Report each use of a feature of the DSL that this release does not execute."""
     for feature in FEATURES:
         for pointer in feature.found(definition):
             yield unexecuted(definition.document, pointer, feature.code, feature.name, context)
 
 
 def unexecuted(document: Document, pointer: Pointer, code: str, name: str, context: CheckContext) -> Problem:
-    """Return the problem of a use of a feature, of the DSL or of API documents."""
+    """Return the problem of a feature that this release does not execute, of the DSL or of API documents."""
     return problem_at(
         document,
         pointer,

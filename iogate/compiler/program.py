@@ -47,20 +47,20 @@ class Program:
 
 
 def load(definition: JsonObject, resources: JsonObject | None = None) -> Program:
-    """Return the program of a valid definition in JSON with its resolved references.
+    """Return the program of a valid definition in JSON with its resolved references, for workers.
 
     `resources` holds the decoded JSON documents that it names, by absolute URI. What `schedules.standing`
     made gives the program of a standing run.
     """
     if "do" not in definition:  # each document has it
-        return trigger(definition["standing"], resources)
+        return load_standing(definition["standing"], resources)
     reader = _reader(definition, resources)
     reader.read()
     return _program(reader)
 
 
-def trigger(definition: JsonObject, resources: JsonObject | None = None) -> Program:
-    """Return the program of the standing run behind `schedule.on` of a valid definition."""
+def load_standing(definition: JsonObject, resources: JsonObject | None = None) -> Program:
+    """Return the program of the standing run behind `schedule.on`, with only its listening task."""
     reader = _reader(definition, resources)
     reader.read_standing()
     return _program(reader)

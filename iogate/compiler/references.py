@@ -35,7 +35,7 @@ _NONE: Final = References()
 
 
 def join(definition: JsonObject, references: References) -> dict[str, Any]:
-    """Return the program: the definition with its resolved references, if there are any."""
+    """Return the JSON of a program: the definition with its resolved references, if there are any."""
     if references == _NONE:  # quicker to tell than to copy
         return dict(definition)
     found = {name: value for name, value in asdict(references).items() if value}
@@ -43,7 +43,7 @@ def join(definition: JsonObject, references: References) -> dict[str, Any]:
 
 
 def split(program: JsonObject) -> tuple[JsonObject, References]:
-    """Return the definition as it was written, and its resolved references."""
+    """Split the JSON of a program into the definition as it was written and its resolved references."""
     if KEY not in program:
         return program, References()
     definition = {name: value for name, value in program.items() if name != KEY}

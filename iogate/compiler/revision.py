@@ -287,7 +287,7 @@ _decoder = msgspec.json.Decoder(Revision)
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces: equal values give equal bytes."""
+    """Return a part of a revision as JSON with sorted keys and no spaces: equal values give equal bytes."""
     return _encoder.encode(value)
 
 
@@ -299,12 +299,12 @@ _RESOURCE = re.compile(rb'project:///[^"#\\]*#([0-9a-f]{64})')
 
 
 def resource_uri(path: str, digest: str) -> str:
-    """How a program names a file of its project: by its content, so that the two are pinned together."""
+    """Return the URI by which a program names a file of its project, with the digest of its content."""
     return f"project:///{quote(path)}#{digest}"
 
 
 def resource_digest(uri: str) -> str | None:
-    """The digest in such a URI; None for any other."""
+    """Return the digest in a URI of `resource_uri`; None for any other."""
     found = _RESOURCE.fullmatch(uri.encode())
     return None if found is None else found[1].decode()
 
@@ -315,7 +315,7 @@ def resource_name(uri: str) -> str | None:
 
 
 def contents_of(program: bytes) -> set[str]:
-    """Digests of all contents that the JSON of a program names."""
+    """Return the digests of all contents that the JSON of a program names."""
     return {digest.decode() for digest in _RESOURCE.findall(program)}
 
 
@@ -324,7 +324,7 @@ def encode(revision: Revision) -> bytes:
 
 
 def decode(data: bytes) -> Revision:
-    """Load a published revision.
+    """Decode a published revision.
 
     Raises msgspec.ValidationError for one that a newer release wrote.
     """

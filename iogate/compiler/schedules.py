@@ -1,4 +1,4 @@
-"""When a workflow runs by itself: its compiled schedule, and which moments that means.
+"""Compiled schedule of a workflow, and the times of its ticks.
 
 Part of the revision; store and worker ask it for due moments, people for its words. Pure. Invariant:
 from the same moment every worker computes the same next one.
@@ -52,7 +52,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def phase(self) -> str:
-        """Return a text that is equal if the due times stay the same over an apply."""
+        """Return a text that is equal if the due times of two schedules stay the same over an apply."""
         kept = (self.kind, self.months, self.milliseconds, self.cron, self.zone)
         return " ".join(map(str, (*kept, self.program if self.kind == "on" else "")))
 
@@ -62,15 +62,15 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.kind in ("after", "on")
 
     def again_ms(self, now_ms: int) -> int:
-        """How long after the end of its run the next one starts."""
+        """Return how long after the end of its run the next one of the schedule starts."""
         return self.duration.after_ms(now_ms) - now_ms if self.kind == "after" else AGAIN_MS
 
     def first_ms(self, applied_ms: int) -> int:
-        """When the first tick is due, in milliseconds of the store's clock."""
+        """Return the time of the first tick of the schedule, in milliseconds of the store's clock."""
         return applied_ms if self.chained else self.next_ms(applied_ms)
 
     def next_ms(self, due_ms: int) -> int:
-        """The tick after that of `due_ms`; of `every` and `cron`."""
+        """Return the time of the tick after that of `due_ms`; of `every` and `cron`."""
         if self.kind == "cron":
             return crontab.cron(self.cron, self.zone).after_ms(due_ms)
         return self.duration.after_ms(due_ms)
@@ -83,7 +83,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return int.from_bytes(digest[:6], "big") % (self.jitter_ms + 1)
 
     def due(self, due_ms: int, now_ms: int) -> tuple[list[int], int | None]:
-        """Which ticks run now, oldest first, and which is due next; None: that follows from a run's end.
+        """Return the ticks that run now, oldest first, and the next due time; None: a run's end brings it.
 
         `due_ms` is the oldest tick that nobody has taken.
         """
@@ -108,7 +108,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return sum(now_ms - tick > LATE_MS for tick in self._until(due_ms, now_ms))
 
     def _until(self, due_ms: int, now_ms: int) -> list[int]:
-        """The newest ticks from `due_ms` to now."""
+        """Return the newest ticks from `due_ms` to now."""
         if self.kind == "cron":
             return crontab.cron(self.cron, self.zone).newest_ms(due_ms, now_ms, MOST)
         if not self.months:
@@ -139,7 +139,7 @@ def settings_of(definition: JsonObject) -> JsonObject:
 
 
 def zone_of(definition: JsonObject) -> tuple[tuple[str, ...], Any]:
-    """The time zone that a definition names, and where: in `iogate`'s part of the metadata, or in all's."""
+    """Return the time zone of a schedule, and where: in `iogate`'s part of the metadata, or in all's."""
     said, metadata = settings_of(definition), definition["document"].get("metadata") or {}
     if "timezone" in said or "timezone" not in metadata:
         return ("document", "metadata", "iogate", "timezone"), said.get("timezone", "UTC")
@@ -163,7 +163,7 @@ def _with(mapping: JsonObject, name: str, inner: dict[str, Any]) -> dict[str, An
 
 
 def moment_text(moment_ms: int, zone: str = "UTC") -> str:
-    """Return a moment as text in a time zone, for people."""
+    """Return the moment of a tick as text in a time zone, for people."""
     at = datetime.fromtimestamp(moment_ms // 1000, crontab.zone(zone))
     return at.isoformat().replace("+00:00", "Z")
 
@@ -207,7 +207,7 @@ def compiled(definition: JsonObject, program: str) -> Schedule | None:
 
 
 def standing(definition: JsonObject) -> dict[str, Any]:
-    """Return the program of the standing run of `schedule.on`, which other changes do not affect."""
+    """Return the definition of the standing run of `schedule.on`, which other changes do not affect."""
     head = definition["document"]
     # Which version is started, the revision says that is live by then.
     document = {"dsl": head["dsl"], "namespace": head["namespace"], "name": head["name"], "version": "latest"}
@@ -217,11 +217,11 @@ def standing(definition: JsonObject) -> dict[str, Any]:
 
 
 STANDING: Final = "standing"
-"""The one key of a program that is no definition but what `program.trigger` takes."""
+"""The one key of a program that is no definition but what `program.load_standing` takes."""
 
 
 def is_zero(value: Any) -> bool:
-    """Whether a duration of a document has no length. An unreadable one is another check's."""
+    """Tell whether the interval of a schedule has no length. An unreadable one is another check's."""
     try:
         length = read_duration(value)
     except InvalidDuration:
@@ -230,7 +230,7 @@ def is_zero(value: Any) -> bool:
 
 
 def is_endless(value: Any) -> bool:
-    """Whether a duration of a document ends beyond the calendar, wherever it begins."""
+    """Tell whether the interval of a schedule ends beyond the calendar, wherever it begins."""
     try:
         read_duration(value).after_ms(0)
     except TooLong:

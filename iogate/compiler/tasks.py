@@ -1,4 +1,4 @@
-"""The kinds of tasks, as the engine executes them: expressions found, names resolved, nothing evaluated.
+"""Tasks of a program, by kind, as the engine executes them: expressions found, names resolved.
 
 Made by `reader`, read by the checks and the engine. All frozen; no pydantic, so that a worker loads a
 stored definition at the cost of walking it once.

@@ -1,4 +1,4 @@
-"""The workflows of a project by name, and which one a reference means, of an API or of a task.
+"""Index of the workflows of a project by name, and the resolution of references to them.
 
 Called by compile.
 """
@@ -40,7 +40,7 @@ class Workflows(Generic[_Document]):
                 yield f"{name}:{version}", document
 
     def resolve(self, reference: str) -> str | None:
-        """`namespace/name[:version]` with its version, the highest where none is said; None: unknown."""
+        """Return the workflow that `namespace/name[:version]` means, by default the newest; None: unknown."""
         name, _, version = reference.partition(":")
         versions = self._versions.get(name, {})
         if not version:
@@ -54,7 +54,7 @@ class Workflows(Generic[_Document]):
         return self._versions[name][version]
 
     def unknown(self, user: Document, pointer: Pointer, reference: str) -> Problem:
-        """The problem of a reference that does not resolve."""
+        """Return the problem of a reference to a workflow that does not resolve."""
         name, _, version = reference.partition(":")
         versions = self._versions.get(name)
         if versions:
@@ -75,7 +75,7 @@ class Workflows(Generic[_Document]):
 
 
 def name_of(document: Document) -> tuple[str, str]:
-    """`namespace/name` and version of a workflow's document."""
+    """Return `namespace/name` and version of a workflow's document."""
     head = document.data["document"]
     return f"{head['namespace']}/{head['name']}", str(head["version"])
 
@@ -88,7 +88,7 @@ def children(definition: Definition) -> Iterator[tuple[Task, Child]]:
 
 
 def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], str]:
-    """Order of semantic versions; the text itself decides where precedence is equal."""
+    """Return the sort key of a workflow's semantic version; the text decides where precedence is equal."""
     found = _VERSION.fullmatch(version)
     if found is None:
         return (-1,), False, (), version

@@ -46,12 +46,12 @@ def field_error(kind: str, **context: Any) -> PydanticCustomError:
 def rule_error(
     message: str, *, code: int = 5, hint: str = "", key: str | int | None = None
 ) -> PydanticCustomError:
-    """Return an error with its own text. `key` points at that key inside the validated value."""
+    """Return a model's error with its own text. `key` points at that key inside the validated value."""
     return field_error(RULE, message=message, hint=hint, code=code, key=key)
 
 
 def type_error(expected: str, value: object) -> PydanticCustomError:
-    """Return the error of a value that has not the expected YAML type."""
+    """Return the error of a value in a model that has not the expected YAML type."""
     if value is None:
         return field_error(NULL, expected=expected)
     return field_error(TYPE, expected=expected, got=type_name(value), hint=type_hint(expected, value))

@@ -23,7 +23,7 @@ _HEAD = {"dsl": "1.0.3", "namespace": "function", "name": "function", "version":
 
 
 def read_function(text: str, path: str, name: str) -> tuple[WorkflowDocument | None, list[Problem]]:
-    """Return the task in a text, as `use.functions.NAME` of a calling workflow, or its problems."""
+    """Return the task in the text of a catalog function, as `use.functions.NAME`, or its problems."""
     reading = read_text(text, path)
     if reading.root is None or reading.problems:
         return None, list(reading.problems)

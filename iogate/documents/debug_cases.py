@@ -47,7 +47,7 @@ class RunExpectation(StrictModel):
 
     @property
     def has_output(self) -> bool:
-        """`output: null` expects null; without the key any output will do."""
+        """Tell whether a case expects an output: `output: null` expects null, no key any output."""
         return "output" in self.model_fields_set
 
 
@@ -131,7 +131,7 @@ class MockError(StrictModel):
     """Of a command, script or container: its exit code and the end of what it wrote, for `catch`."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the error's members; `response` and `process` are complete, as those of real ones."""
+        """Return the members of a mocked error; `response` and `process` are as complete as real ones."""
         members = self.model_dump(exclude_unset=True)
         if self.response is not None:
             status = self.response.status or self.status or 500

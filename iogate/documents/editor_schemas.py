@@ -55,7 +55,7 @@ class _Described(GenerateJsonSchema):
 
 @cache
 def _docstrings(model: type) -> dict[str, str]:
-    """Return the docstrings below the fields of a class, by field."""
+    """Return the docstrings below the fields of a model, which describe its keys to editors."""
     if not model.__module__.startswith("iogate."):
         return {}
     tree = ast.parse(inspect.getsource(inspect.getmodule(model) or model))
@@ -73,7 +73,7 @@ def _docstrings(model: type) -> dict[str, str]:
 
 
 def _plain(schema: Any) -> Any:
-    """Return the schema without additions of pydantic: null for optional values, titles, parsed defaults."""
+    """Return a schema for editors without additions of pydantic: null for optional values, titles."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):

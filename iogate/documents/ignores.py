@@ -37,7 +37,7 @@ class Ignore:
     """Position of the code."""
 
     def without(self) -> str:
-        """Return the text of the comment without this code; empty if no other code remains."""
+        """Return the text of an ignore comment without this code; empty if no other code remains."""
         parsed = _DIRECTIVE.fullmatch(self.comment.text.rstrip())
         assert parsed is not None, "the comment was read with this pattern"
         start = parsed.start("rest")
@@ -163,7 +163,7 @@ def _read(comment: Comment, source: Source) -> Iterator[Ignore | Problem]:
 
 
 def _codes(text: str, comment: Comment, start: int) -> Iterator[tuple[str, Span]]:
-    """Yield the codes at the beginning of a text, which is `start` characters after the `#`."""
+    """Yield the codes of an ignore comment, whose text is `start` characters after the `#`."""
     at = 0
     while found := _CODE.match(text, at):
         column = comment.column + start + found.start("code")

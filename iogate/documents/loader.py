@@ -159,7 +159,7 @@ class _Collector:
         self._problems.append(Problem(code="IOG134", message=message, path=name, line=1, column=1))
 
     def _validate(self, reading: Reading) -> Iterable[Problem]:
-        """Add the document, or its placeholder if it is invalid; return its problems."""
+        """Validate a loaded document, add it or its placeholder, and return its problems."""
         family = detect_family(reading.data)
         if family is None:
             return [unknown_family(reading)]

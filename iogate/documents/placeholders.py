@@ -77,7 +77,7 @@ def make_api_placeholder(
 
 
 def _drop(key: str | int, holder: dict[str, Any], *methods: dict[str, Any]) -> None:
-    """Remove a key from its holder, and with `verbs` the debug cases, which depend on them."""
+    """Remove an invalid key from its holder, and with `verbs` the debug cases, which depend on them."""
     holder.pop(str(key), None)
     if key == "verbs":
         for each in (holder, *methods):
@@ -85,7 +85,7 @@ def _drop(key: str | int, holder: dict[str, Any], *methods: dict[str, Any]) -> N
 
 
 def _part_to_remove(pointer: Pointer) -> Pointer:
-    """Return the part to remove for an error: a part of a task, a task, or an optional member."""
+    """Return the part of a document to remove for an error: of a task, a task, or an optional member."""
     if pointer[:2] == _METADATA:
         return pointer[:4]
     task = find_enclosing_task(pointer)
@@ -95,7 +95,7 @@ def _part_to_remove(pointer: Pointer) -> Pointer:
 
 
 def _replace_at(value: Any, at: Pointer, *, member: bool) -> Any:
-    """Return the value without the member at the pointer, or with a no-op task there."""
+    """Return the placeholder without the member at the pointer, or with a no-op task there."""
     step, rest = at[0], at[1:]
     if isinstance(value, list) and isinstance(step, int):
         return [*value[:step], _replace_at(value[step], rest, member=member), *value[step + 1 :]]

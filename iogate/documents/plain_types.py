@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def validator(type_: ValueType[T]) -> Callable[[Any], T]:
-    """Return a function that reads a value, and raises ValidationError for an invalid one."""
+    """Return a pydantic validator for a value type, which raises ValidationError for an invalid value."""
 
     def _validate(value: Any) -> T:
         try:

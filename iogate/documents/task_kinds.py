@@ -37,5 +37,5 @@ def kinds_of(task: Mapping[str, object]) -> list[str]:
 
 
 def kind_of(task: Mapping[str, object]) -> str:
-    """Return the kind of a valid task; an empty text if it has none."""
+    """Return the kind of a valid task by its keys; an empty text if it has none."""
     return next(iter(kinds_of(task)), "")

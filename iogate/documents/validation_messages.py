@@ -73,7 +73,7 @@ _Description = tuple[int, str, str, "Pointer", bool]
 
 
 def _describe(item: Any, pointer: Pointer, root: Node, family: Family) -> _Description:
-    """Return code, message, hint, the pointer to show, and whether to show its key."""
+    """Return code, message, hint and pointer of a validation error, and whether to show the key there."""
     context: dict[str, Any] = item.get("ctx", {})
     kind = item["type"]
     subject = describe_value(pointer, root, family)
@@ -119,7 +119,7 @@ def _describe(item: Any, pointer: Pointer, root: Node, family: Family) -> _Descr
 
 
 def _fix(item: Any, pointer: Pointer) -> Fix | None:
-    """Return the correction of a misspelt key, or of a misspelt word out of a few."""
+    """Return the correction of a validation error: of a misspelt key, or of a misspelt word out of a few."""
     context: dict[str, Any] = item.get("ctx", {})
     if item["type"] == "literal_error" and isinstance(item["input"], str):
         word = nearest(item["input"], _CHOICE.findall(context["expected"]))
@@ -184,7 +184,7 @@ def _api_label(pointer: Pointer, root: Node) -> tuple[str, Pointer]:
 
 
 def find_enclosing_task(pointer: Pointer) -> Pointer:
-    """Return the innermost task or function around the pointer; empty if there is none."""
+    """Return the task or function around a validation error's pointer; empty if there is none."""
     start = 0
     for index in range(len(pointer) - 2):
         holder, item, name = pointer[index : index + 3]
@@ -204,6 +204,6 @@ def _task_label(pointer: Pointer) -> tuple[str, Pointer]:
 
 
 def _unquoted(name: object) -> str:
-    """Return a name, in quotes only if it needs them."""
+    """Return a name in a validation message, in quotes only if it needs them."""
     text = str(name)
     return text if re.fullmatch(r"[\w.-]{1,64}", text) else quoted(text)

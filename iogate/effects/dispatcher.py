@@ -75,7 +75,7 @@ Resources = Callable[[EffectContext, str], Awaitable[bytes]]
 
 
 async def no_resources(_: EffectContext, uri: str) -> bytes:
-    """Provide no document, for workflows with inline scripts only.
+    """Provide no document to effects, for workflows with inline scripts only.
 
     Raises KeyError.
     """
@@ -139,7 +139,7 @@ class Effects:
         return self._http.covers(url)
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
-        """Perform an effect to its end; log the failure of an effect with `await: false`."""
+        """Perform an effect of any kind to its end; log the failure of an effect with `await: false`."""
         performed = await self._perform(perform, run)
         if not perform.await_result and performed.error is not None:
             log.warning(

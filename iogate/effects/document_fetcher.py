@@ -90,7 +90,7 @@ async def _fetch(call: CallHttp, settings: Settings, may_follow: Callable[[str],
 
 
 def _run_in_thread(work: Callable[[], bytes]) -> bytes:
-    """Do the work in a thread without an event loop."""
+    """Fetch in a thread without an event loop."""
     outcome: list[bytes | BaseException] = []
 
     def run() -> None:
@@ -119,7 +119,7 @@ def _resolve_secrets(settings: Settings, root: Path) -> dict[str, Any]:
 
 
 def _parse_secret(text: str) -> Any:
-    """Parse a secret that may be a JSON object; other text stays text."""
+    """Parse a secret for fetching documents, which may be a JSON object; other text stays text."""
     if not text.lstrip().startswith("{"):
         return text
     try:

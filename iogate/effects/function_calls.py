@@ -27,7 +27,7 @@ log = logging.getLogger("iogate.effects")
 async def call_function(
     call: CallFunction, context: Context, *, functions: Registry, threads: Executor
 ) -> Any:
-    """Call the function and return its result.
+    """Call a registered Python function and return its result.
 
     Cancellation ends a coroutine; a thread continues and its result is dropped.
     Raises WorkflowError if the function is unknown, raises an exception, or returns no JSON value.
@@ -77,7 +77,7 @@ async def _invoke(function: Function, arguments: Mapping[str, Any], threads: Exe
 
 
 def _invoke_in_thread(function: Function, arguments: Mapping[str, Any]) -> tuple[Any, BaseException | None]:
-    """Return an exception as a value: a future cannot hold StopIteration and would hang."""
+    """Call a Python function; return an exception as a value: a future cannot hold StopIteration."""
     try:
         return function.callable(**arguments), None
     except BaseException as fault:  # noqa: BLE001 - raised again by the caller

@@ -38,7 +38,7 @@ class Response:
         return self.body.decode("utf-8", errors="replace")
 
     def json(self) -> Any:
-        """Return the body as JSON; raises ValueError if it is not JSON."""
+        """Return the body of a gateway's response as JSON; raises ValueError if it is not JSON."""
         return json.loads(self.body)
 
 
@@ -51,7 +51,7 @@ class ServerSentEvent:
 
 
 def sent_target(path: str) -> str:
-    """Return a path with its query as the client sends it, with its own percent-encoding."""
+    """Return a path with its query as the gateway client sends it, with its own percent-encoding."""
     return URL(path).raw_path_qs
 
 
@@ -101,7 +101,7 @@ class GatewayClient:
         body: bytes | None = None,
         timeout_s: float | None = None,
     ) -> Response:
-        """Send one request to a path below the base URL, or to an absolute URL, and read the whole response.
+        """Send one request to the gateway, to a path or an absolute URL, and read the whole response.
 
         The default Content-Type of a body is JSON. Raises Unreachable if there is no response.
         """

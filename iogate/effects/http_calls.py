@@ -78,7 +78,7 @@ class HttpCalls:
     async def call(
         self, call: CallHttp, *, idempotency_key: str, trace: str = "", span: Span | None = None
     ) -> CallResult:
-        """Make the call and return its output; it passes on the trace context `trace`.
+        """Make an HTTP call and return its output; it passes on the trace context `trace`.
 
         A `span` gets method, server and status of the call. Raises only CallFailed, or CancelledError after
         the connection is closed.
@@ -96,7 +96,7 @@ class HttpCalls:
         return CallResult(output=output, authorization=exchange.authorization)
 
     async def fetch(self, call: CallHttp, may_follow: Callable[[str], bool] | None = None) -> bytes:
-        """Make the call and return the unchanged body of the response.
+        """Make an HTTP call and return the unchanged body of the response.
 
         `may_follow` tells whether to follow a redirect to a URL; None follows all. Raises CallFailed.
         """
@@ -211,7 +211,7 @@ class _Exchange:
         return self._accepted(status) and not self._redirected(status, headers)
 
     def _check(self, route: Route, location: URL) -> None:
-        """Check that this call follows the redirect.
+        """Check that this call follows the HTTP redirect.
 
         Raises CallFailed if it does not.
         """
@@ -249,7 +249,7 @@ class _Exchange:
         return trust if origin == written else lower_trust(trust, Trust.REDIRECTED)
 
     def _hint(self, received: Response) -> str:
-        """Return advice for a refused status, from the headers of the response."""
+        """Return advice for a refused status of a call, from the headers of the response."""
         headers = received.headers
         match received.status:
             case 401 | 403 if self._redirected_from and self._call.authentication is not None:

@@ -110,6 +110,7 @@ def _handle_events(ctx: ExecutionContext, state: State, events: Sequence[EngineE
 
 
 def _result(ctx: ExecutionContext, before: State) -> Advance:
+    """Return the result of `advance`: the next state and its commands."""
     tree = ctx.tree
     if ctx.ended is not None:
         state = State(

@@ -215,7 +215,7 @@ class Performed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """The state was loaded by another worker: repeat the command of each effect under way."""
+    """Event: the state was loaded by another worker; repeat the command of each effect under way."""
 
     worker: str = ""
     """Name of the ended worker that had begun the effects; empty if none had begun."""

@@ -60,7 +60,7 @@ def is_satisfied_initially(body: Listen, terms: Terms) -> bool:
 
 
 def match(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope) -> Match | None:
-    """Match the event with the filters, those of `until` first; return None if none matches.
+    """Match an event with the filters of a task, those of `until` first; return None if none matches.
 
     Raises WorkflowError if the cause is not the event but the run, such as a missing secret.
     """
@@ -77,7 +77,7 @@ def match(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope
 
 
 def subscription(body: Listen, terms: Terms) -> list[Mapping[str, Any]]:
-    """Return the conditions, checkable without the run, of each filter that has no event yet."""
+    """Return the conditions, checkable without the run, of each event filter that has no event yet."""
     return [
         _EVERY if one is None else _want(one, terms["keys"][index], terms.get("asks"))
         for index, one in enumerate(_filters(body))
@@ -134,7 +134,7 @@ def _filters(body: Listen) -> tuple[Filter | None, ...]:
 
 
 def _own(body: Listen) -> int:
-    """Return the number of filters of the strategy itself; the filters after them are of `until`."""
+    """Return the number of event filters of the strategy itself; the filters after them are of `until`."""
     return len(_strategy(body.to))
 
 
@@ -161,7 +161,7 @@ def _agreed(body: Listen, terms: Terms, index: int, found: Mapping[str, Any]) ->
 def _shared(
     body: Listen, keys: list[dict[str, Any]], found: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Merge found keys into the keys: correlations of one name share a key unless they expect another."""
+    """Merge found correlation keys into the keys: those of one name are shared unless they expect another."""
     common: dict[str, Any] = {}
     for each in found:
         for name, value in each.items():
@@ -209,7 +209,7 @@ def _matches(name: str, wanted: Template, value: Any, arguments: Scope) -> bool:
 
 
 def _includes(wanted: Any, value: Any) -> bool:
-    """Tell whether JSON values are equal; of objects only the wanted members are compared."""
+    """Tell whether event data equals the wanted data; of objects only the wanted members are compared."""
     if isinstance(wanted, Mapping):
         return isinstance(value, Mapping) and all(
             name in value and _includes(member, value[name]) for name, member in wanted.items()

@@ -43,7 +43,7 @@ def event_type(wanted: Mapping[str, Any]) -> str:
 
 
 def index_key(wanted: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return a place (for `text_at`) and the text that a matching event has there; None if there is none.
+    """Return a place in events (for `text_at`) and the text that a matching event has there; or None.
 
     A correlation key is preferred to an attribute, because it is more selective.
     """
@@ -98,7 +98,7 @@ def _as_text(value: Any) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _pattern(text: str) -> jsonschema_rs.Validator | None:
-    """Compile the pattern in a linear-time dialect; return None for text that is no pattern."""
+    """Compile an event filter's pattern in a linear-time dialect; return None for text that is no pattern."""
     try:
         return jsonschema_rs.Draft202012Validator(
             {"pattern": f"^(?:{text})$"}, pattern_options=jsonschema_rs.RegexOptions()

@@ -89,7 +89,7 @@ def _read(program: Program, task: Task) -> set[str]:
 
 
 def _named(value: Any) -> set[str]:
-    """Return the links that the texts in a definition read."""
+    """Return the one-time links that the texts in a definition read."""
     match value:
         case str():
             return {read[1] or read[2] for read in READ.finditer(value)}

@@ -65,7 +65,7 @@ def _subscribes(frame: Frame) -> bool:
 
 
 def _only(program: Program, state: State, keys: Iterator[int]) -> NextTask | None:
-    """Return the task that all these frames belong to; None if they belong to several."""
+    """Return the next task if all these frames belong to it; None if they belong to several."""
     pointers = {_task_of(state, frame) for key in keys if (frame := state.frames.get(key)) is not None}
     return _task(program, pointers.pop()) if len(pointers) == 1 else None
 
@@ -89,5 +89,5 @@ def _stepping(program: Program, state: State) -> NextTask | None:
 
 
 def _task(program: Program, pointer: str) -> NextTask | None:
-    """Return the task at a pointer; None for the empty pointer of the workflow."""
+    """Return the task at a pointer for a lookahead; None for the empty pointer of the workflow."""
     return NextTask(pointer=pointer, name=program.tasks[pointer].name) if pointer else None

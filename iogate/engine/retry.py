@@ -36,7 +36,7 @@ class ResumedState:
 
 
 def resume_faulted(state: State, now_ms: int) -> State:
-    """Return the state that continues at the task that faulted.
+    """Return the state for a retry at the task that faulted.
 
     Raises Refused if the run has not faulted.
     """
@@ -69,7 +69,7 @@ def _ready(frame: Frame, now_ms: int) -> Frame:
 
 
 def resume_from(program: Program, state: State, pointer: str, now_ms: int, given: Any) -> ResumedState:
-    """Return the state that continues from the task at `pointer`; `given` is the input of the run.
+    """Return the state for a retry from the task at `pointer`; `given` is the input of the run.
 
     Raises Refused if the run was not in the task's list when it faulted, or had not reached the task.
     """
@@ -135,13 +135,13 @@ def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> boo
 
 
 def enclosing_call(program: Program, state: State) -> str | None:
-    """Return the pointer of the outermost task whose function the run is in; None if it is in none."""
+    """Return the pointer of the outermost task whose function the faulted run is in; None without one."""
     calls = [scope.parent for scope in _path(program, state) if is_function(scope.pointer)]
     return None if not calls or calls[-1] is None else state.frames[calls[-1]].pointer
 
 
 def _place(program: Program, pointer: str) -> tuple[Task, str, int]:
-    """Return the task at a pointer, the pointer of its list, and its index there."""
+    """Return the task to retry from by its pointer, the pointer of its list, and its index there."""
     for at, tasks in program.lists.items():
         for index, task in enumerate(tasks.tasks):
             if task.pointer == pointer:
@@ -185,7 +185,7 @@ def _current_task(program: Program, scope: Frame) -> str:
 def _input(
     program: Program, frames: Mapping[int, Frame], scope: Frame, index: int, given: Any
 ) -> tuple[Any, bool]:
-    """Return the input of the task at `index`, and whether it is the input that the task had before."""
+    """Return the input of the task to retry from, and whether it is the input that the task had before."""
     if index == scope.position:
         around = next((each for each in frames.values() if each.parent == scope.id), None)
         # During an extension after the task, the task's output flows already.
@@ -204,7 +204,7 @@ def _input(
 
 
 def migrate(old: Program, new: Program, state: State) -> State:
-    """Return the state for another version of the workflow, at the tasks of the same names.
+    """Return the state for a retry with another version of the workflow, at the tasks of the same names.
 
     Raises Refused, which names the tasks and lists that the other version lacks.
     """
@@ -224,7 +224,7 @@ def migrate(old: Program, new: Program, state: State) -> State:
 def migrate_and_resume_from(
     old: Program, new: Program, state: State, pointer: str, now_ms: int, given: Any
 ) -> ResumedState:
-    """Return the state that goes on from the task at `pointer` of another version of the workflow.
+    """Return the state for a retry from the task at `pointer` of another version of the workflow.
 
     Tasks that began after that one need not be in the other version: they begin again.
 

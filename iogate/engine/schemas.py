@@ -18,7 +18,7 @@ _validators: WeakKeyDictionary[Schema, jsonschema_rs.Validator] = WeakKeyDiction
 
 
 def require(schema: Schema, value: Any, label: str) -> None:
-    """Validate `value` against the schema; `label` names the value in messages, as in `input`.
+    """Validate data against the JSON Schema of a task or workflow; messages call it `label`, as in `input`.
 
     Raises WorkflowError: `validation` if the value does not match, `configuration` if the schema is
     invalid or not in the program.

@@ -111,7 +111,7 @@ class Scope:
                 raise KeyError(name)
 
     def redact(self, text: str) -> str:
-        """Return the text without known secrets."""
+        """Return the text without secrets that the scope knows."""
         return self.environment.redact(text)
 
     def _known(self) -> Mapping[str, Any]:
@@ -165,7 +165,7 @@ class Scope:
         return descriptor
 
     def describe(self, task: Task, *, raw: Any = ..., started_ms: int | None = None) -> dict[str, Any]:
-        """Return the standard's descriptor of a task; defaults are the values of this scope."""
+        """Return the standard's descriptor of a task, `$task`; defaults are the values of this scope."""
         return {
             "name": task.name,
             "reference": task.pointer,
@@ -232,7 +232,7 @@ class Scope:
 
 
 def link_expiry_s(link: Link, name: str, started_at_ms: int, renewed: Mapping[str, int] | None) -> int:
-    """Return the end of a link in seconds; it is a part of its URL."""
+    """Return the end of a link in `$runtime.links`, in seconds; it is a part of its URL."""
     return ((renewed or {}).get(name, started_at_ms) + link.ttl_ms) // 1000
 
 

@@ -126,7 +126,7 @@ def expression(text: str) -> Expression:
 
 
 def check(text: str, variables: Iterable[str]) -> str | None:
-    """Return the error of compiling the expression with these variables; None if it compiles."""
+    """Return the error of compiling a jq expression with these variables; None if it compiles."""
     known = tuple(sorted(variables))
     text = text.strip()
     plain = paths.parse(text)
@@ -168,7 +168,7 @@ def compiles(text: str) -> bool:
 
 @lru_cache(maxsize=1)
 def functions() -> tuple[tuple[str, int], ...]:
-    """Return the functions that jq knows, each with the number of its arguments, in alphabetical order."""
+    """Return the functions of the expression language, each with the number of arguments, in order."""
     listed: list[str] = jq.compile("builtins").input_value(None).first()
     named = (each.partition("/") for each in listed)
     return tuple(sorted((name, int(arity)) for name, _, arity in named if name not in _REFUSED))

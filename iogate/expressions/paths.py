@@ -43,7 +43,7 @@ class Path:
     steps: tuple[str | int, ...]
 
     def of(self, value: Any) -> Any:
-        """Return the part of `value` at the path; absent parts are null.
+        """Return the part of `value` that a plain path reads; absent parts are null.
 
         Raises UnfitError if a step cannot be applied.
         """

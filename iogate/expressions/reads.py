@@ -191,7 +191,7 @@ class _Scanner:
         return steps, optional
 
     def _string(self) -> Iterator[Read]:
-        """Consume a string from behind its quote, with the expressions in it."""
+        """Scan a string of an expression from behind its quote, with the expressions in it."""
         while self._at < len(self._text):
             character = self._text[self._at]
             self._at += 1
@@ -205,7 +205,7 @@ class _Scanner:
                 yield from self._interpolated()
 
     def _interpolated(self) -> Iterator[Read]:
-        """Consume an interpolation from behind its parenthesis."""
+        """Scan an interpolation of an expression from behind its parenthesis."""
         depth, known = len(self._groups), self._groups[-1].known
         self._groups.append(_Group(")", known, known))
         self._set("(", is_value=False)

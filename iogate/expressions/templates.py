@@ -124,7 +124,7 @@ def loose(text: str) -> Template:
 
 
 def member(tree: Template, *names: str) -> Template | None:
-    """Return the member at a path of names; None if it is absent."""
+    """Return the member of a template at a path of names; None if it is absent."""
     for name in names:
         match tree:
             case Literal(Mapping() as source) if name in source:
@@ -137,7 +137,7 @@ def member(tree: Template, *names: str) -> Template | None:
 
 
 def names_of(tree: Template) -> tuple[str, ...]:
-    """Return the names of the members of an object; an empty tuple for any other tree."""
+    """Return the names of the members of a template of an object; an empty tuple for any other tree."""
     match tree:
         case Literal(Mapping() as source):
             return tuple(source)
@@ -174,7 +174,7 @@ def _whole(text: str) -> str | None:
 
 
 def pieces(text: str) -> tuple[str | Expression, ...]:
-    """Split a string into texts and expressions."""
+    """Split a templated string into texts and expressions."""
     inner = whole(text)
     return tuple(_parts(text)) if inner is None else (expression(inner),)
 
@@ -248,7 +248,7 @@ def _closing(text: str, at: int) -> int:
 
 
 def _text(result: Any) -> str:
-    """Return a result as text: strings unchanged, other values as JSON, like jq's `tostring`."""
+    """Return a result within a templated text: strings unchanged, other values as JSON, like `tostring`."""
     try:
         return to_text(result)
     except RecursionError:

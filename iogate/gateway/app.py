@@ -96,7 +96,7 @@ class Application:
 
 
 def build(state: GatewayState, calls: CallHandler) -> Application:
-    """Build the application of one gateway process."""
+    """Build the ASGI application of one gateway process."""
 
     def last(response: litestar.Response[Any]) -> litestar.Response[Any]:
         if state.draining.is_set():

@@ -51,7 +51,7 @@ class Certificates:
         self._last: _Signature = ()
 
     def load(self) -> Pair:
-        """Return the checked contents. Raises Unusable if they are missing or do not belong together."""
+        """Return the checked certificate and key. Raises Unusable if they do not exist or fit together."""
         self._used = self._last = self._signature()
         pair = Pair(cert=_read(self.cert, "cert"), key=_read(self.key, "key"))
         with as_files(pair) as (cert, key):
@@ -62,7 +62,7 @@ class Certificates:
         return pair
 
     def have_changed(self) -> bool:
-        """Tell whether the files were replaced since `load`, and not since the last look.
+        """Tell whether the certificate's files were replaced since `load`, and not since the last look.
 
         Tools replace one file after the other.
         """
@@ -118,7 +118,7 @@ def _read(path: Path, name: str) -> bytes:
 
 @contextmanager
 def as_files(pair: Pair) -> Iterator[tuple[str, str]]:
-    """Yield paths with the contents of a pair, which nobody else can change: in memory where possible."""
+    """Yield paths with a certificate and its key, which nobody else can change: in memory where possible."""
     if hasattr(os, "memfd_create"):
         numbers = [os.memfd_create("tls", 0) for _ in range(2)]
         try:
@@ -138,7 +138,7 @@ def as_files(pair: Pair) -> Iterator[tuple[str, str]]:
 
 
 def _try(cert: str, key: str, shown: Path) -> None:
-    """Start a server with these files in another process, which an unusable file ends."""
+    """Try the files of a certificate in a server in another process, which an unusable file ends."""
     numbers = [int(path.rpartition("/")[2]) for path in (cert, key) if path.startswith("/proc/self/fd/")]
     command = [sys.executable, "-m", "iogate.gateway.certificates", cert, key]
     ran = subprocess.run(  # noqa: S603 - our own module
@@ -151,7 +151,7 @@ def _try(cert: str, key: str, shown: Path) -> None:
 
 
 async def _serve_once(cert: str, key: str) -> None:
-    """Start and drop a server with these files; an unusable one ends the process."""
+    """Start and drop a server with this certificate; an unusable one ends the process."""
     from iogate.gateway.process import trial_server  # noqa: PLC0415 - only in the trial's own process
 
     await trial_server(cert, key)

@@ -44,7 +44,7 @@ class IdleConnections:
     def counting(
         self, app: Callable[[Any, Any, Any], Awaitable[None]]
     ) -> Callable[[Any, Any, Any], Awaitable[None]]:
-        """Return the application, with its requests counted by connection."""
+        """Return the application, with its requests counted by connection to find idle ones."""
 
         async def counted(scope: Any, receive: Any, send: Any) -> None:
             client = scope.get("client")
@@ -67,7 +67,7 @@ class IdleConnections:
         return counted
 
     async def run(self) -> None:
-        """Look for idle connections until cancelled."""
+        """Close idle connections until cancelled."""
         while True:
             await asyncio.sleep(self._look_s)
             await asyncio.to_thread(self.close_idle)
@@ -111,7 +111,7 @@ class IdleConnections:
 
 
 def _copy(number: int) -> socket.socket:
-    """Return a socket with a copy of a descriptor, which cannot mean another connection in between.
+    """Return a socket with a copy of a connection's descriptor, which cannot mean another one in between.
 
     Raises OSError for a descriptor that is none of a socket.
     """

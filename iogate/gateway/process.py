@@ -148,7 +148,7 @@ def _tls(files: tuple[str, str] | None) -> Any:
 
 
 async def trial_server(cert: str, key: str) -> None:
-    """Start a server with these files on a port of its own; an unusable file ends the process."""
+    """Start a server with these TLS files on a port of its own; an unusable file ends the process."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(1)
@@ -194,7 +194,7 @@ async def serve(
     http2: bool = False,
     certificates: Certificates | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then end without dropping a request that ends within `grace_s`.
+    """Serve HTTP until SIGTERM or SIGINT, then end without dropping a request that ends within `grace_s`.
 
     The end of a task of `background` is a defect and ends the server in the same way, so that the supervisor
     starts another process. Raises the exception of that task, or RuntimeError if it has none; Unusable for
@@ -242,7 +242,7 @@ async def serve(
 
 
 async def _follow(server: _Server, certificates: Certificates | None) -> None:
-    """Use the files of the certificate whenever they are replaced; unusable ones leave the last good pair."""
+    """Replace the server's certificate whenever its files are; unusable ones leave the last good pair."""
     while certificates is not None:
         await asyncio.sleep(LOOK_S)
         if not await asyncio.to_thread(certificates.have_changed):

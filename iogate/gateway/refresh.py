@@ -81,7 +81,7 @@ class Refresher:
         self.id = ticks.identity("gateway")
 
     async def run(self) -> None:
-        """Follow the store until cancelled."""
+        """Keep the live revision of the gateway current until cancelled."""
         while True:
             try:
                 store = await self._connect()
@@ -96,7 +96,7 @@ class Refresher:
             await asyncio.sleep(AGAIN_S)
 
     async def close(self) -> None:
-        """Remove this process from the store's list of processes, and close the connection."""
+        """Remove this gateway from the store's list of processes, and close the connection."""
         store, self._state.intake = self._state.store, None
         if store is None:
             return
@@ -307,7 +307,7 @@ class Refresher:
                     _log_secrets(route)
 
     def _report(self, error: BaseException) -> None:
-        """Log an error once, not four times a second; an unexpected error with its traceback."""
+        """Log an error of a reload once, not four times a second; an unexpected error with its traceback."""
         self.tried.set()
         expected = isinstance(error, BROKEN)
         text = str(error) or "the store did not respond in time" if expected else repr(error)
@@ -326,7 +326,7 @@ class Refresher:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first exception in a group of any depth."""
+    """Return the first exception in a group from reloading, of any depth."""
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 

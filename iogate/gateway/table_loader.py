@@ -98,7 +98,7 @@ def _accepts_jwts(revision: Revision) -> bool:
 
 
 def mismatch(gate: Gate, table: Table) -> str:
-    """Return how a gate contradicts the revision of its project; empty if it does not."""
+    """Return how a gate contradicts the routing table of its project; empty if it does not."""
     release = table.releases.get(gate.project)
     number = release.number if release is not None else 0
     route = release.routes.get(gate.api) if release is not None else None

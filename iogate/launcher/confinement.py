@@ -32,7 +32,7 @@ _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 
 
 def set_limits(limits: dict[str, int], *, alone: bool) -> None:
-    """Set the resource limits of this process; `alone`: its user namespace has no other processes."""
+    """Confine this process by resource limits; `alone`: its user namespace has no other processes."""
     processes = limits.get("processes")
     wanted = {
         "RLIMIT_CORE": 0,  # a core file would hold secrets

@@ -47,7 +47,7 @@ class _Exited(Exception):
 
 
 def prepare() -> int:
-    """Make this process a subreaper; return a descriptor that becomes readable when a child exits."""
+    """Prepare a keeper: become a subreaper; return a descriptor that becomes readable when a child exits."""
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     wakes, wake = os.pipe()
@@ -78,7 +78,7 @@ def keep(channel: socket.socket, stdio: Sequence[int], wakes: int) -> None:
 
 
 def _start(request: dict[str, Any], stdio: Sequence[int]) -> int:
-    """Start the process and return its process id after exec.
+    """Start the kept process and return its process id after exec.
 
     Raises OSError with the failed step.
     """

@@ -30,7 +30,7 @@ IDLE: Final = 2
 
 
 def main() -> None:
-    """Serve until the worker ends."""
+    """Run the fork server until the worker ends."""
     folder = sys.argv[1]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

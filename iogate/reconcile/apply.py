@@ -83,7 +83,7 @@ class NotConverged(NotTaken):
         self.convergence = convergence
 
     def rolled_back(self) -> NotTaken:
-        """Return the error of the same apply after its revision was replaced again."""
+        """Return the error of an apply whose revision was replaced again."""
         state = self.convergence
         return NotTaken(
             f"revision {self.applied.number} is no longer live: only {state.loaded} of {state.total} "
@@ -166,7 +166,7 @@ async def publish(
 
 
 async def undo(store: Store, applied: Applied, origin: Origin, *, wait_s: float = WAIT_S) -> Applied:
-    """Publish the content that an apply replaced again, as a revision of its own.
+    """Undo an apply: publish the content that it replaced again, as a revision of its own.
 
     The guard is not asked: everything that this deletes was added by the same apply. Raises Conflict if
     another revision is live by now, NotFound if the earlier one is not kept, NotConverged, StoreUnavailable.

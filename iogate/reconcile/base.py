@@ -37,7 +37,7 @@ class Base:
 
 
 async def live(store: Store) -> tuple[int, Revision]:
-    """Return the live revision with its number; 0 and an empty one if nothing was ever applied.
+    """Return the live revision as the base of a plan; number 0 and an empty one if nothing was ever applied.
 
     Raises WrongStore if another release wrote it, NotAuthentic if it or its record is forged.
     """

@@ -245,7 +245,7 @@ def rate_text(rate: float) -> str:
 
 
 def rate_words(*rates: float) -> list[str]:
-    """Return rates for people, all in one unit: `100 per minute`.
+    """Return rates of an API for people, all in one unit: `100 per minute`.
 
     It is the shortest unit in which all are whole numbers, else the shortest in which all are at least 1.
     """
@@ -261,7 +261,7 @@ def _is_whole(number: float) -> bool:
 
 
 def size_text(size: int) -> str | int:
-    """Return a size as text with the largest unit that divides it: `1MiB`; else the number of bytes."""
+    """Return a size as documents have it, with the largest unit that divides it: `1MiB`."""
     return next((f"{size // unit}{name}" for name, unit in _SIZES if size % unit == 0), size)
 
 

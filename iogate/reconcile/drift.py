@@ -33,7 +33,7 @@ class Drift:
 
 
 async def find(store: Store, revision: Revision) -> list[Drift]:
-    """Return the objects of the store that differ from the live revision.
+    """Return the drift: objects of the store that differ from the live revision.
 
     Raises StoreUnavailable.
     """

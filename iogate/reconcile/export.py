@@ -50,7 +50,7 @@ class Exported:
 
 
 def export(bundle: Bundle) -> Exported:
-    """Return the files of a revision, with the paths that its documents had.
+    """Export a revision: return its files, with the paths that its documents had.
 
     Raises Refused if a path leads out of the folder.
     """
@@ -149,7 +149,7 @@ _ALWAYS: Final = object()
 
 
 def _is_free(found: Exported, source: str) -> bool:
-    """Tell whether a path can be that of another document."""
+    """Tell whether an exported path can be that of another document."""
     path = PurePosixPath(source)
     return (
         source not in found.documents
@@ -161,7 +161,7 @@ def _is_free(found: Exported, source: str) -> bool:
 
 
 def _inside(name: str) -> str:
-    """Return a path of the project.
+    """Return the path of an exported file, within the project.
 
     Raises Refused if it leads out of the project.
     """

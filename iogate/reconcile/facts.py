@@ -70,7 +70,7 @@ NO_FACTS: Final = Facts()
 
 
 async def read(store: Store, before: Revision, after: Revision) -> Facts:
-    """Read the facts that the differences between two revisions need.
+    """Read the facts about the live system that the differences between two revisions need.
 
     Raises StoreUnavailable.
     """

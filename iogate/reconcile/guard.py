@@ -65,7 +65,7 @@ def deletions(before: Revision, after: Revision) -> tuple[list[str], list[str]]:
 
 
 def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:
-    """Check that `after` deletes no more than the options allow.
+    """Guard a publish: check that `after` deletes no more than the options allow.
 
     Raises Refused if it does.
     """
@@ -115,7 +115,7 @@ def check_unknown(apis: Collection[str], allowed: Allowed) -> None:
 
 
 def needed(before: Revision | None, after: Revision, allowed: Allowed = NOTHING_ALLOWED) -> list[str]:
-    """Return the options that permit the deletions of `after` and that the caller has not passed."""
+    """Return the options that permit the deletions of a publish and that the caller has not passed."""
     if before is None:
         return []
     apis, workflows = deletions(before, after)

@@ -55,7 +55,7 @@ class LivePlan:
     """For a repair: largest number that a running process has loaded."""
 
     def check(self, allowed: Allowed) -> None:
-        """Check that a publish deletes no more than the options allow.
+        """Check that a publish of the plan deletes no more than the options allow.
 
         Raises Refused if it does.
         """
@@ -71,7 +71,7 @@ class LivePlan:
 
     @property
     def settled(self) -> Bundle:
-        """The bundle to publish: the live revision itself if the plan is empty.
+        """The bundle to publish for the plan: the live revision itself if the plan is empty.
 
         Two revisions that behave the same may differ in the names of their files; publishing the live one
         again signs it and makes no new revision.
@@ -82,7 +82,7 @@ class LivePlan:
 
 
 async def compare(store: Store, before: Revision, bundle: Bundle, facts: Facts = NO_FACTS) -> Plan:
-    """Return the plan from a revision of the store to a bundle.
+    """Return the live plan from a revision of the store to a bundle.
 
     Raises NotFound for a program that the store has lost, NotAuthentic for a forged one, StoreUnavailable.
     """

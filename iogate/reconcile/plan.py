@@ -109,12 +109,12 @@ class Plan:
 
     @property
     def marked(self) -> dict[str, int]:
-        """Number of breaking and of weakening meanings."""
+        """Number of breaking and of weakening meanings of the plan."""
         found = [meaning.severity for change in self.changes for meaning in change.meanings]
         return {severity: found.count(severity) for severity in ("breaking", "weakening")}
 
     def ids(self, action: Action, type_: Type | None = None) -> list[str]:
-        """Return the ids of the objects with this action, of one type or of all types, sorted."""
+        """Return the ids of the planned objects with this action, of one type or of all types, sorted."""
         return sorted(
             change.id
             for change in self.changes
@@ -155,7 +155,7 @@ class Plan:
 
 
 def plan(before: Side | None, after: Side, facts: Facts) -> Plan:
-    """Return the changes from `before` (None: nothing was ever applied) to `after`."""
+    """Return the plan: the changes from `before` (None: nothing was ever applied) to `after`."""
     old = before or NOTHING
     found = [
         *_api_changes(old.revision, after.revision, facts),

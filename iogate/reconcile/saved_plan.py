@@ -54,7 +54,7 @@ _decoder = msgspec.json.Decoder(SavedPlan)
 
 
 def save(found: LivePlan, scope: Scope, *, store: str, project: str, version: str) -> bytes:
-    """Return the content of the file: JSON in one canonical form."""
+    """Return the content of the file of a saved plan: JSON in one canonical form."""
     saved = SavedPlan(
         version=version,
         store=store,
@@ -71,7 +71,7 @@ def save(found: LivePlan, scope: Scope, *, store: str, project: str, version: st
 
 
 def load(data: bytes, name: str) -> SavedPlan:
-    """Read the content of a file.
+    """Read the content of the file of a saved plan.
 
     Raises Misused if it is not a saved plan.
     """
@@ -112,7 +112,7 @@ def check_origin(saved: SavedPlan, *, store: str, project: str, version: str) ->
 
 
 def check_base(saved: SavedPlan, number: int, moved: list[str]) -> None:
-    """Check that the live revision is the one that the plan starts from; `moved` tells what changed since.
+    """Check that the live revision is the base of a saved plan; `moved` tells the changes since.
 
     Raises Refused if it is another one.
     """
@@ -127,7 +127,7 @@ def check_base(saved: SavedPlan, number: int, moved: list[str]) -> None:
 
 
 def check_files(saved: SavedPlan, found: LivePlan) -> None:
-    """Check that the files are those of the plan.
+    """Check that the documents are those of a saved plan.
 
     Raises Refused if they differ; the message names the objects with other changes.
     """

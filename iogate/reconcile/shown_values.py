@@ -23,7 +23,7 @@ MAX_TEXT: Final = 60
 
 
 def shown(path: Pointer, value: Any) -> Any:
-    """Return the value at a path of a document, with `[redacted]` in place of possible secrets."""
+    """Return the value at a path as a plan shows it, with `[redacted]` in place of possible secrets."""
     if value is ABSENT:
         return None
     if path[:1] == ("auth",):

@@ -40,7 +40,7 @@ EVERYTHING = Scope()
 
 
 def wanted(live: Revision, bundle: Bundle, scope: Scope) -> Bundle:
-    """Return the bundle to publish over a live revision.
+    """Return the bundle to publish over a live revision: the files, a selection, or with orphans kept.
 
     Raises NotFound if nothing has the selected tag or module, Refused if the selection shares a changed
     workflow with an API that is not selected, or has the path of an API that stays.
@@ -151,7 +151,7 @@ def is_selected(api: Api, select: str) -> bool:
 
 
 def labels(api: Api) -> set[str]:
-    """Return the module and the tags of an API."""
+    """Return the module and the tags by which `--select` finds an API."""
     return {api.id.partition("/")[0], *api.tags}
 
 

@@ -92,7 +92,7 @@ def allowing_entry(url: str, hosts: Sequence[str]) -> str | None:
 
 
 def is_pattern(entry: str) -> bool:
-    """Tell whether an entry allows several hosts."""
+    """Tell whether an entry of `allow` stands for several hosts of callbacks."""
     return entry.startswith("*")
 
 
@@ -103,7 +103,7 @@ def host_of(url: str) -> str:
 
 
 def normal_host(host: str) -> str:
-    """Return a host in small letters, as IDNA, without a final dot; an address in its shortest form."""
+    """Return a callback's host in small letters, as IDNA, without a final dot; addresses shortened."""
     name = host.strip("[]").lower().rstrip(".")
     if ":" in name:
         name = name.partition("%")[0]

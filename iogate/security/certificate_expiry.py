@@ -46,7 +46,7 @@ def _end_s(der: bytes) -> float:
 
 
 def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield tag and content of each element of a DER sequence."""
+    """Yield tag and content of each element of a DER sequence in a certificate."""
     at = 0
     while at < len(der):
         tag, length = der[at], der[at + 1]

@@ -24,7 +24,7 @@ def escape(text: str) -> str:
 
 
 def escape_line(text: str) -> str:
-    r"""Return the text as one line: as `escape`, with line feeds and tabs as `\n` and `\t`."""
+    r"""Escape control characters as `escape` does, with line feeds and tabs as `\n` and `\t`."""
     return _IN_LINE.sub(_escaped, text)
 
 

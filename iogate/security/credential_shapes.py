@@ -45,7 +45,7 @@ _SCHEME: Final = re.compile(
 
 
 def label_of(found: re.Match[str]) -> str:
-    """Return what a match of SHAPE is, for a sentence."""
+    """Return the kind of credential that SHAPE has matched, for a sentence."""
     return next(label for at, (label, _) in enumerate(_SHAPES) if found[f"s{at}"] is not None)
 
 

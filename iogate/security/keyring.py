@@ -41,7 +41,7 @@ _BAD_KEY = "IOG675"
 
 
 def derive(key: str, info: str, length: int = 32) -> bytes:
-    """Derive a key of at most 32 bytes with HKDF-SHA256 (RFC 5869, sections 2.2 and 2.3)."""
+    """Derive a key of the keyring of at most 32 bytes with HKDF-SHA256 (RFC 5869, sections 2.2 and 2.3)."""
     extracted = hmac.digest(_SALT, key.encode("utf-8", "surrogatepass"), "sha256")
     return hmac.digest(extracted, info.encode() + b"\x01", "sha256")[:length]
 
@@ -68,7 +68,7 @@ class Mac:
         return outer.digest()
 
     def seal(self, message: bytes) -> bytes:
-        """Return the first 128 bits of the HMAC in unpadded base64."""
+        """Return the seal of a message: the first 128 bits of the HMAC in unpadded base64."""
         return binascii.b2a_base64(self.digest(message)[:_SEAL_BYTES], newline=False)[:SEAL_CHARACTERS]
 
 
@@ -201,7 +201,7 @@ NO_KEYS: Final = Keyring()
 
 
 def missing(why: str) -> Misused:
-    """Return the error of an operation that needs a key in a process that has none."""
+    """Return the error of an operation that needs a key in a process without a keyring."""
     return Misused(
         f"{why}, and link_key is not set",
         code=_MISSING_KEY,
@@ -211,7 +211,7 @@ def missing(why: str) -> Misused:
 
 
 def digest(data: bytes) -> bytes:
-    """Return the SHA-256 of `data`."""
+    """Return the SHA-256 of `data`, as signatures name it."""
     return hashlib.sha256(data).digest()
 
 

@@ -106,7 +106,7 @@ class NetworkSet:
 
 
 def _by_shift(networks: Iterator[Network]) -> dict[int, frozenset[int]]:
-    """Return the prefixes of networks by the number of bits below them."""
+    """Return the prefixes of IP networks by the number of bits below them."""
     found: dict[int, set[int]] = {}
     for each in networks:
         shift = each.max_prefixlen - each.prefixlen

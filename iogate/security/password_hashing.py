@@ -75,7 +75,7 @@ def parameters(hashed: bytes) -> Parameters:
 
 
 def cost(hashes: Sequence[Parameters]) -> int:
-    """Return the total cost of hashes."""
+    """Return the total cost of Argon2 hashes."""
     return sum(each.cost for each in hashes)
 
 
@@ -134,13 +134,13 @@ class Hashing:
         self._failures[key] = (count + 1, now)
 
     def succeeded(self, address: str) -> None:
-        """Uncount the last attempt of an address that sent correct credentials."""
+        """Uncount the last failure of an address that sent correct credentials."""
         if address and (found := self._failures.get(key := network(address))):
             self._failures[key] = (max(0.0, found[0] - 1), found[1])
 
 
 def network(address: str) -> str:
-    """Return an IPv4 address unchanged, and the /64 network of an IPv6 address, which one customer has."""
+    """Return the network whose failures count together: an IPv4 address, or the /64 of an IPv6 address."""
     if ":" not in address:
         return address
     try:

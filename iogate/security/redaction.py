@@ -139,7 +139,7 @@ class Redactor:
 
 
 def leaves(value: Any) -> Iterable[str]:
-    """Yield the texts in a secret, which may be a whole JSON object."""
+    """Yield the texts to redact in a secret, which may be a whole JSON object."""
     match value:
         case str():
             yield value

@@ -19,7 +19,7 @@ PREFIX: Final = "whsec_"
 
 
 def key(secret: str) -> bytes:
-    """Return the key of a secret: the decoded part behind `whsec_`, or else its UTF-8 bytes.
+    """Return the key of a secret of Standard Webhooks: the part behind `whsec_`, or else its UTF-8 bytes.
 
     Raises ValueError if that part is not base64 or empty, and for an empty secret.
     """
@@ -38,11 +38,11 @@ def key(secret: str) -> bytes:
 
 
 def sign(key: bytes, id_: str, timestamp_s: int, body: bytes) -> str:
-    """Return the signature of a message: `v1,` and the HMAC-SHA256 in base64."""
+    """Return the signature of a Standard Webhooks message: `v1,` and the HMAC-SHA256 in base64."""
     signed = b"%b.%d.%b" % (id_.encode(), timestamp_s, body)
     return "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
 
 
 def headers(key: bytes, id_: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """Return the three headers of a message."""
+    """Return the three headers of a Standard Webhooks message."""
     return {ID: id_, TIMESTAMP: str(timestamp_s), SIGNATURE: sign(key, id_, timestamp_s, body)}

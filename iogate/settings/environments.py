@@ -38,7 +38,7 @@ def file_name(environment: str) -> str:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of `base` with those of an environment on top.
+    """Return the settings of `iogate.yaml` with those of an environment on top.
 
     A map gets the keys of the environment's map, and `vars` on all levels; any other value replaces, and
     null sets a setting to its default.
@@ -65,7 +65,7 @@ def _merge_deeply(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str,
 
 
 def undeclared(base: Mapping[str, Any], over: Mapping[str, Any]) -> Iterator[tuple[ValuePath, str, str]]:
-    """Yield path, code and message of each variable of an environment that `base` does not declare."""
+    """Yield path, code and message of each `vars` entry of an environment that `base` does not declare."""
     declared, given = base.get(VARS) or {}, over.get(VARS) or {}
     if not isinstance(declared, Mapping) or not isinstance(given, Mapping):
         return

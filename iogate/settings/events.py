@@ -25,7 +25,7 @@ _HEADER_FORMS: Final = "a text of one line, {env: NAME} or {file: PATH}"
 
 
 def senders(events: Mapping[str, Any]) -> StoredAuth | None:
-    """Return the authentication of event senders; None if events are not accepted.
+    """Return the authentication of event senders in the setting `events`; None if events are not accepted.
 
     `events` is the setting; the result contains no secret in clear text.
     """

@@ -46,7 +46,7 @@ WRONG_SETTING = "IOG191"
 
 
 def variable(name: str) -> str:
-    """Return the environment variable of a setting."""
+    """Return the environment variable that a setting is read from."""
     return PREFIX + name.upper()
 
 
@@ -62,7 +62,7 @@ def read(
     *,
     place_of: Callable[[ValuePath], str] | None = None,
 ) -> Settings:
-    """Merge the three sources; an absent flag is None, an empty variable counts as unset.
+    """Read the settings from their three sources; an absent flag is None, an empty variable counts as unset.
 
     `place_of` returns the place of a value of the file, such as `iogate.yaml:9`.
 
@@ -150,7 +150,7 @@ def to_environment(settings: Settings) -> dict[str, str]:
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings handed over by the parent, else those in the environment variables.
+    """Read the settings handed over by the parent, else those in the environment variables.
 
     Raises InvalidFiles as `read` does.
     """

@@ -69,7 +69,7 @@ class Sentinels:
 
 
 def sentinels(url: str) -> Sentinels | None:
-    """Return the sentinels of a URL; None for the URL of a server.
+    """Return the sentinels of a `redis_url`; None for the URL of a server.
 
     Raises Misused for a sentinel URL without hosts or the name of the primary.
     """
@@ -99,7 +99,7 @@ def sentinels(url: str) -> Sentinels | None:
 
 
 def hosts(url: str) -> list[Host]:
-    """Return the hosts and ports of a URL; empty for a unix socket. Raises as `sentinels` does."""
+    """Return hosts and ports in a `redis_url`; empty for a unix socket. Raises as `sentinels` does."""
     if (found := sentinels(url)) is not None:
         return list(found.hosts)
     parts = urlsplit(url)
@@ -109,7 +109,7 @@ def hosts(url: str) -> list[Host]:
 
 
 def passwords(url: str) -> list[str]:
-    """Return each password of a URL, encoded and decoded."""
+    """Return each password in a `redis_url`, encoded and decoded."""
     found = sentinels(url)
     given = re.search(r"//[^/@:]*:([^/]*)@", url)
     texts = [given[1], unquote(given[1])] if given else []
@@ -119,6 +119,6 @@ def passwords(url: str) -> list[str]:
 
 
 def username(url: str) -> str:
-    """Return the user name in a URL; `default` if there is none."""
+    """Return the user name in a `redis_url`; `default` if there is none."""
     given = re.search(r"//([^/@:]*)(?::[^/]*)?@", url)
     return unquote(given[1]) if given and given[1] else "default"

@@ -53,7 +53,7 @@ def _setting(
     make: Callable[[], Any] | None = None,
     sensitive: bool = False,
 ) -> Any:
-    """Return a field of `Settings`; `make` returns a default that is not immutable."""
+    """Declare a setting of the table; `make` returns a default that is not immutable."""
     metadata = {"setting": Setting(type=type_, description=description, sensitive=sensitive)}
     if make is not None:
         return field(default_factory=make, repr=not sensitive, metadata=metadata)

@@ -331,18 +331,18 @@ LUA: Final[dict[str, str | int]] = {
 
 
 def revisions(project: str) -> str:
-    """Return the key of the list of a project's revisions."""
+    """Return the Redis key of the list of a project's revisions."""
     return REVISIONS if project == "default" else f"{REVISIONS}:{project}"
 
 
 def idempotency(api: str, caller: str, key: str) -> str:
-    """Return the key of an idempotency key, which is per API and caller; hashed to limit its length."""
+    """Return the Redis key of an idempotency key, which is per API and caller; hashed to limit its length."""
     digest = hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()[:40]
     return f"{IDEMPOTENCY}{api}:{digest}"
 
 
 def operation(action: str, uid: str, by_id: str) -> str:
-    """Return the key of an operation on one run; empty without an id."""
+    """Return the Redis key of an operation on one run; empty without an id."""
     if not by_id:
         return ""
     return OPERATION + hashlib.sha256(f"{action}\0{uid}\0{by_id}".encode()).hexdigest()[:40]

@@ -113,7 +113,7 @@ class Store:
         await self._connection.check_primary()
 
     async def ready(self) -> None:
-        """Check that a call could be stored now: all connections are to the primary, and replicas confirm.
+        """Check that the store could take a call now: each connection is to the primary, replicas confirm.
 
         Raises StoreUnavailable if not.
         """
@@ -174,7 +174,7 @@ class Store:
             raise trust.wrong_key(self.address, known, self.keyring)
 
     async def call(self, *arguments: Any) -> Any:
-        """Send one raw command, for `doctor` and tests.
+        """Send one raw command to the store, for `doctor` and tests.
 
         Raises the errors of `Connection.call`.
         """

@@ -192,7 +192,7 @@ class Supervisor:
         return await self._termination.request()
 
     async def ready(self, timeout_s: float) -> bool:
-        """Wait until each ticking child has ticked; return False if that takes longer than `timeout_s`."""
+        """Wait until each child that sends heartbeats has done so; return False after `timeout_s`."""
         waits = [asyncio.create_task(k.ready.wait()) for k in self._kept.values() if k.child.ticks]
         if not waits:
             return True
@@ -210,7 +210,7 @@ class Supervisor:
         return {name: kept.identity for name, kept in self._kept.items() if kept.process is not None}
 
     def silences(self) -> dict[str, float | None]:
-        """Return the seconds since the last tick per child, None before the first; omit stopping children."""
+        """Return the seconds since each child's last heartbeat, None before it; omit stopping children."""
         now = asyncio.get_running_loop().time()
         return {
             name: None if kept.process is None or kept.ticked_at is None else now - kept.ticked_at
@@ -226,6 +226,7 @@ class Supervisor:
             _kill_group(kept.process)
 
     async def _keep(self, kept: _Supervised) -> None:
+        """Run a child again and again, as its declaration says."""
         child = kept.child
         backoff = Backoff(_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S)
         try:

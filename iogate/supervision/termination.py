@@ -26,7 +26,7 @@ class Termination:
         self._requested_at: float | None = None
 
     async def request(self) -> int:
-        """Wait for the next signal and return its number."""
+        """Wait for the next termination signal and return its number."""
         loop = asyncio.get_running_loop()
         for number in NUMBERS:
             if number not in self._handled:
@@ -37,14 +37,14 @@ class Termination:
         return received
 
     async def second_request(self) -> None:
-        """Wait for a further signal that is not an echo."""
+        """Wait for a further termination signal that is not an echo."""
         begun = time.monotonic()
         await self._received.get()
         while time.monotonic() - begun < ECHO_S:
             await self._received.get()
 
     def release(self) -> None:
-        """Remove the handlers; after a request, its echoes are still ignored."""
+        """Remove the signal handlers; after a request, its echoes are still ignored."""
         loop = asyncio.get_running_loop()
         # A signal that arrives between two handlers stays pending.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)

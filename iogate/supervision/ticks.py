@@ -29,7 +29,7 @@ def new_identity(name: str) -> str:
 
 
 def tick() -> None:
-    """Send a tick to the parent; if the parent is dead, terminate this process."""
+    """Send a heartbeat to the parent; if the parent is dead, terminate this process."""
     fd = os.environ.get(TICK_FD)
     if fd is None:
         return
@@ -43,7 +43,7 @@ def tick() -> None:
 
 
 async def keep_ticking(every_s: float = 1.0) -> None:
-    """Send ticks for as long as the event loop runs."""
+    """Send heartbeats for as long as the event loop runs."""
     while True:
         tick()
         await asyncio.sleep(every_s)

@@ -45,7 +45,7 @@ class ReportingExporter(SpanExporter):
         """Whether a record tells of failures, so that one about their end is due."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export a batch; log its loss, at most once per interval."""
+        """Export a batch of spans; log its loss, at most once per interval."""
         self._reason = ""
         try:
             result = self._inner.export(spans)
@@ -62,7 +62,7 @@ class ReportingExporter(SpanExporter):
         return result
 
     def note(self, reason: str) -> None:
-        """Take note of the reason of a failure, and log it if the last record is old enough."""
+        """Take note of the reason why an export failed, and log it if the last record is old enough."""
         self.failing, self._reason = True, reason
         now_s = self._monotonic()
         if self.closing or now_s - self._logged_s < INTERVAL_S:
@@ -88,7 +88,7 @@ class ReportingExporter(SpanExporter):
         self._lost, self._warned = 0, False
 
     def shutdown(self) -> None:
-        """Close the connections, and stop repeated tries."""
+        """Close the connections of the exporter, and stop repeated tries."""
         self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

@@ -39,7 +39,7 @@ def endpoint(variables: Mapping[str, str]) -> tuple[str, str]:
 
 
 def origin(url: str) -> str:
-    """Return scheme, host and port of a URL, which may have credentials elsewhere."""
+    """Return scheme, host and port of an OTLP endpoint's URL, which may have credentials elsewhere."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -73,7 +73,7 @@ def find_problem(variables: Mapping[str, str]) -> str:
 
 
 def secrets(variables: Mapping[str, str]) -> list[str]:
-    """Return the values that no message may show: of headers, and credentials in the URL of the endpoint."""
+    """Return the secrets in OpenTelemetry's settings: headers, and credentials in the endpoint's URL."""
     found = []
     for name in _HEADERS:
         for pair in variables.get(name, "").split(","):

@@ -93,11 +93,11 @@ class Span:
         self._span.update_name(self._redact(name))
 
     def set(self, name: str, value: str | int | bool) -> None:  # noqa: FBT001 - a value, not a flag
-        """Set an attribute."""
+        """Set an attribute of a span."""
         self._span.set_attribute(name, self._redact(value) if isinstance(value, str) else value)
 
     def fail(self, kind: str) -> None:
-        """Set the status to an error of a kind, with few possible values."""
+        """Set the status of a span to an error of a kind, with few possible values."""
         self.set("error.type", kind)
         self._span.set_status(Status(StatusCode.ERROR))
 
@@ -180,7 +180,7 @@ class Tracing:
 
 
 def start(variables: Mapping[str, str]) -> Tracing | None:
-    """Create the tracer of this process from `settings.read`; None, with a warning, if it cannot be made."""
+    """Create the tracer of this process from `OTEL_…`; None, with a warning, if it cannot be made."""
     logs.hide(disguises(settings.secrets(variables)))
     name, target = settings.endpoint(variables)
     try:

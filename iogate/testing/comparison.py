@@ -13,7 +13,7 @@ SHOWN: Final = 120
 
 
 def differences(expected: Any, actual: Any, at: str = "output") -> tuple[str, ...]:
-    """Return a message for each difference between a value and its expectation."""
+    """Return a message for each difference between a value and the expectation of a test."""
     match expected, actual:
         case dict(), dict():
             found: list[str] = []

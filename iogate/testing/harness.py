@@ -96,7 +96,7 @@ class Harness:
         offline: bool = True,
         limit_s: float = 60.0,
     ) -> Outcome:
-        """Run a workflow, `namespace/name` or `namespace/name:version`, to its end.
+        """Run a workflow in the harness, `namespace/name` or `namespace/name:version`, to its end.
 
         `events` arrive one after the other, each once all runs wait and one of them listens.
 

@@ -171,7 +171,7 @@ class MemoryRuns:
         self.queue.append(record.uid)
 
     def release(self, record: Record) -> None:
-        """End a lease without a commit."""
+        """Release a lease of a run without a commit."""
         record.left = (record.seq, record.worker)
         if record.seq == 0:
             record.status, record.started_ms = "pending", 0
@@ -186,7 +186,7 @@ class MemoryRuns:
         record.suspended, record.status = status, "suspended"
 
     def withdraw(self, record: Record) -> None:
-        """Take a run out of the queue."""
+        """Take a run out of the queue in memory."""
         if record.state == "queue":
             self.queue.remove(record.uid)
 
@@ -343,7 +343,7 @@ class MemoryRuns:
 
 
 def _within_limit(kept: Sequence[bytes], entries: Sequence[bytes]) -> list[bytes]:
-    """Return the entries to keep, with a mark in place of those beyond the limit of a run."""
+    """Return the journal entries to keep, with a mark in place of those beyond the limit of a run."""
     mark = keys.RECORDED_FULL.encode()
     if kept and kept[-1] == mark:
         return []

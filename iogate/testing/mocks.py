@@ -71,7 +71,7 @@ class Family:
         return answer
 
     def add(self, parent: str, uid: str, reference: str) -> None:
-        """Remember a run that a task started."""
+        """Add a run that a task started to the runs of the test."""
         self.paths[uid] = self.paths.get(parent, "") + reference
         self.children.setdefault(parent, []).append(uid)
 
@@ -167,7 +167,7 @@ class MockedChildren:
 
 
 def static(reference: str) -> str:
-    """Return the reference without the turns of loops."""
+    """Return the reference of a mock without the turns of loops."""
     return _TURN.sub(r"/\1/do", reference)
 
 
@@ -176,7 +176,7 @@ def _ended(start: StartChild, status: Any, answer: Mock) -> ChildEnded:
 
 
 def _address(effect: Effect) -> str | None:
-    """Return the address that the effect calls; None if it stays on this machine."""
+    """Return the address that an effect without a mock calls; None if it stays on this machine."""
     match effect:
         case CallHttp(url=url):
             return url
@@ -188,7 +188,7 @@ def _address(effect: Effect) -> str | None:
 
 
 def _authorities(effect: Effect) -> Iterator[str]:
-    """Yield the addresses of the call's token endpoints."""
+    """Yield the addresses of the token endpoints of a call without a mock."""
     match effect:
         case (
             CallHttp(authentication=Authentication() as policy)

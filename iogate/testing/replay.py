@@ -90,7 +90,7 @@ def request_of(case: DebugCase, api: Api, *, root: Path) -> Sent:
 
 
 async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
-    """Replay one case and compare the result with its `expect`.
+    """Replay one debug case and compare the result with its `expect`.
 
     Raises NotFound for an unknown API, and Unmocked for a call to the network without a mock.
     """
@@ -121,7 +121,7 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
 
 
 def input_of(api: Api, sent: Sent, root: Path) -> tuple[Any, Mapping[str, memoryview]]:
-    """Return the input that a request gives a run, and the files of the run, by their digests.
+    """Return the input that the request of a debug case gives a run, and the run's files, by their digests.
 
     Raises HTTPError, with the response of the gateway, for a request that it refuses.
     """
@@ -162,7 +162,7 @@ def _delivery(api: Api, value: Any) -> str | None:
 
 
 def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:
-    """Return the differences of a response and its run from the expectations of a case."""
+    """Return the differences of a response and its run from the expectations of a debug case."""
     expect = case.expect
     found: list[str] = []
     wanted = expect.http if expect is not None and expect.http is not None else None
@@ -176,7 +176,7 @@ def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) 
 
 
 def run_failures(expect: RunExpectation | None, outcome: Outcome) -> list[str]:
-    """Compare the end of a run with the expectation; without one, the run must have completed."""
+    """Compare the end of a run with the expectation of a debug case; without one, it must have completed."""
     error = expect.error if expect is not None else None
     status = expect.status if expect is not None and expect.status is not None else "completed"
     if error is not None:

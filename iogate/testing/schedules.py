@@ -97,11 +97,11 @@ class _Listening:
 
     @property
     def gathers(self) -> bool:
-        """True if it has taken events and needs more of them."""
+        """Tell whether the listening run has taken events and needs more of them."""
         return any(frame.kind == "round" for frame in self._state.frames.values())
 
     def take(self, events: Sequence[Event]) -> int:
-        """Return how many of the events start the first run; 0 if all of them start none."""
+        """Return how many of a case's events start the first run; 0 if all of them start none."""
         for count, event in enumerate(events, 1):
             self._walk(
                 [

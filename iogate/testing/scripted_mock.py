@@ -44,7 +44,7 @@ class ScriptedMock:
         return Mock(output=answer.output, error=None if answer.error is None else answer.error.to_json())
 
     def failures(self) -> list[str]:
-        """Return the differences from expected requests, and the unused results."""
+        """Return the differences from requests that a mock expects, and its unused results."""
         unused = len(self._answers) - self._asked
         if unused > 0 and len(self._answers) > 1:
             return [
@@ -57,7 +57,7 @@ class ScriptedMock:
 
 
 def scripted(stored: Mapping[str, Sequence[StoredMock]] | None) -> dict[str, ScriptedMock]:
-    """Return the mocks of a case, by the reference of their task."""
+    """Return the scripted mocks of a debug case, by the reference of their task."""
     return {reference: ScriptedMock(reference, answers) for reference, answers in (stored or {}).items()}
 
 

@@ -65,7 +65,7 @@ class Simulation:
         )
 
     async def play(self, request: AcceptRequest, events: Sequence[Mapping[str, Any] | Arrival]) -> Outcome:
-        """Execute a run until it has ended, or nothing more can happen.
+        """Simulate a run until it has ended, or nothing more can happen.
 
         Raises Unmocked, ExpectationFailed for an event that is no CloudEvent, and the error of a mock.
         """
@@ -109,7 +109,7 @@ class Simulation:
     # Without time passing.
 
     async def _settle(self) -> bool:
-        """Let all runs go on until they only wait for time or events; always true."""
+        """Let all simulated runs go on until they only wait for time or events; always true."""
         while True:
             await self._proceed()
             under_way = [task for run in self._executor.runs.values() for task in run.effects.values()]
@@ -131,7 +131,7 @@ class Simulation:
                 await self._advance()
 
     async def _proceed(self) -> None:
-        """Let all runs compute, commit, start children and get events, until none of them can."""
+        """Let all simulated runs compute, commit, start children and get events, until none of them can."""
         while True:
             # Effects that were started last begin here, and their first steps may end the test.
             await asyncio.sleep(0)
@@ -144,7 +144,7 @@ class Simulation:
                 return
 
     async def _take(self) -> bool:
-        """Take the runs that are queued; tell whether there were any."""
+        """Take the queued runs of the simulation; tell whether there were any."""
         leases, executor = self._store.leases, self._executor
         # The clock may have jumped beyond the end of a lease that is still held.
         await leases.renew(WORKER, {uid: run.claim.token for uid, run in executor.runs.items()})
@@ -154,7 +154,7 @@ class Simulation:
         return bool(taken.claims)
 
     async def _match(self) -> bool:
-        """Deliver the published events; tell whether there were any."""
+        """Deliver the events that simulated runs have published; tell whether there were any."""
         return await match_next(self._store.events, WORKER)
 
     # Time and events.
@@ -224,7 +224,7 @@ class Simulation:
 
 
 def _notes(record: Record) -> Iterator[Note]:
-    """Yield the journal as the engine wrote it."""
+    """Yield the journal of a simulated run as the engine wrote it."""
     for line in record.journal:
         entry = decode(line)
         if entry["kind"] != "task.created":

@@ -62,7 +62,7 @@ class Cron:
         self._wall_after(_EPOCH)
 
     def after_ms(self, instant_ms: int) -> int:
-        """Return the first due time after an instant, both in milliseconds since 1970.
+        """Return the first due time of a cron expression after an instant, in milliseconds since 1970.
 
         Raises InvalidCron if there is none within fifty years.
         """

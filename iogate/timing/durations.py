@@ -103,7 +103,7 @@ def parse_iso(text: str) -> Duration:
 
 
 def from_object(parts: Mapping[str, object]) -> Duration:
-    """Parse the DSL's duration object, such as `{minutes: 1, seconds: 30}`.
+    """Parse the duration object of the DSL, such as `{minutes: 1, seconds: 30}`.
 
     Raises InvalidDuration.
     """

@@ -11,7 +11,7 @@ from iogate.errors import IogateError
 
 
 def advance(uid: str) -> None:
-    """Refuse to advance a run.
+    """Refuse to advance a run as a job of RQ.
 
     Raises IogateError always: only an iogate worker can advance a run.
     """

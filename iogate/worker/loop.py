@@ -67,7 +67,7 @@ class Loop:
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Shut down gracefully; a second call ends the loop at once."""
+        """Shut the worker down gracefully; a second call ends the loop at once."""
         if self._stopping.is_set():
             self._abort_drain.set()
         else:
@@ -93,7 +93,7 @@ class Loop:
                 self.stop()
 
     async def run(self, grace_s: float) -> None:
-        """Work until `stop`, then drain."""
+        """Take and execute runs until `stop`, then drain."""
         commits = asyncio.create_task(self.executor.settle_commits(), name="commits")
         renewing = asyncio.create_task(self._renew_periodically(), name="renew")
         try:
@@ -249,7 +249,7 @@ class Loop:
     # The end.
 
     async def _drain(self, grace_s: float) -> None:
-        """Let runs finish or park, then hand back the rest; this makes none of them a suspect."""
+        """Drain the worker: let runs finish or park, then hand back the rest; none becomes a suspect."""
         executor = self.executor
         executor.drain()
         hurry = asyncio.create_task(self._abort_drain.wait())

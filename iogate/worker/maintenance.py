@@ -57,7 +57,7 @@ class Maintenance:
         self._next_audit = 0.0
 
     async def run(self) -> None:
-        """Run all tasks until cancelled."""
+        """Run all periodic tasks of the worker until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._every(ANNOUNCE_S, self.announce), name="announce")
             tasks.create_task(self._follow(), name="revisions")
@@ -76,7 +76,7 @@ class Maintenance:
             await asyncio.sleep(with_jitter(period_s, 0.1))
 
     async def _follow(self) -> None:
-        """Load each new revision, and announce it at once."""
+        """Follow the live revisions, and announce each at once."""
         async with self._store.presence.connected(WORKER, self._name):
             await self._follower.run(self.announce)
 
@@ -127,7 +127,7 @@ class Maintenance:
             )
 
     async def _refresh(self) -> None:
-        """Resolve the secrets again, and announce a new value at once."""
+        """Refresh the secrets of the worker, and announce a new value at once."""
         before = self._secrets.fingerprints, self._callbacks.fingerprints
         self._secrets.refresh()
         self._callbacks.refresh()

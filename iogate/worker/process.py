@@ -57,7 +57,7 @@ RETRY_S = 0.5
 
 
 def new_name() -> str:
-    """Return the name that the supervisor gave this process, or else a new one."""
+    """Return the name that the supervisor gave this worker process, or else a new one."""
     return ticks.identity("worker")
 
 
@@ -71,7 +71,7 @@ async def work(
     record_progress: Callable[[bytes], None] = lambda _: None,
     on_start: Callable[[Executor], None] = lambda _: None,
 ) -> None:
-    """Work until SIGTERM, SIGINT or `shutdown` of RQ; a solitary worker ends if there are no suspects.
+    """Run a worker process until SIGTERM, SIGINT or `shutdown` of RQ; a solitary one ends without suspects.
 
     `record_progress` keeps a line for crash recovery; `on_start` gets the executor. After `grace_s` (default:
     `drain_timeout`) the worker hands back the runs that have not ended or parked. Raises Misused if

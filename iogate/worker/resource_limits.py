@@ -22,7 +22,7 @@ _CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/mem
 
 
 def apply() -> None:
-    """Set the limits of this process, as far as the system permits."""
+    """Apply the resource limits of a worker to this process, as far as the system permits."""
     bound = min(MEMORY, int(SHARE * _memory()))
     for kind, wanted in ((resource.RLIMIT_DATA, bound), (resource.RLIMIT_CORE, 0)):
         with contextlib.suppress(OSError, ValueError):

@@ -61,7 +61,7 @@ class WorkflowWorker(BaseWorker):
         return connection
 
     def execute_job(self, *_: object) -> None:
-        """Refuse to execute a job.
+        """Refuse to execute a job of RQ.
 
         Raises RuntimeError always: only the loop of RQ calls this method.
         """
@@ -70,14 +70,14 @@ class WorkflowWorker(BaseWorker):
     # Called in the event loop.
 
     def start_listening(self, on_command: Callable[[str, str], None]) -> None:
-        """Register, then call `on_command("stop" | "shutdown", uid)` in the event loop for each command."""
+        """Register in RQ, then call `on_command("stop" | "shutdown", uid)` in the loop for each command."""
         self._loop = asyncio.get_running_loop()
         self._on_command = on_command
         self._thread = threading.Thread(target=self._run_thread, name="rq", daemon=True)
         self._thread.start()
 
     async def leave(self) -> None:
-        """Stop listening, and remove the registration if the store can be reached."""
+        """Stop listening to RQ, and remove the registration if the store can be reached."""
         self._closing.set()
         if self._thread is not None:
             await asyncio.to_thread(self._join, self._thread)

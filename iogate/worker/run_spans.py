@@ -143,7 +143,7 @@ class RunSpans:
         self._emits.setdefault(uid, []).extend(emits)
 
     def committed(self, run: Run) -> None:
-        """Make the spans of the events that a commit has published; end the lease if it lets the run go."""
+        """Make the spans of the events that a commit has published; end the lease's if it lets the run go."""
         claim = run.claim
         for emit in self._emits.pop(run.uid, ())[:EMITTED]:
             event = emit.event
@@ -203,7 +203,7 @@ class RunSpans:
 
 
 def kind_of(error: Mapping[str, Any]) -> str:
-    """Return the kind of an error: the last part of a standard type, or the type of the author."""
+    """Return the kind of an error for a span: the last part of a standard type, or the author's type."""
     kind = str(error.get("type") or "runtime")
     return kind.rpartition("/")[2] if kind in STANDARD_TYPES else shorten(kind, LONGEST_KIND)
 

@@ -22,7 +22,7 @@ LONGEST = 64 * 1024
 
 
 def redact() -> None:
-    """Replace `sys.stdout` and `sys.stderr` of this process."""
+    """Redact the output of Python functions: replace `sys.stdout` and `sys.stderr` of this process."""
     for name in ("stdout", "stderr"):
         stream = RedactedStream(getattr(sys, name), logs.split)
         setattr(sys, name, stream)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from iogate.compiler.program import load, trigger
+from iogate.compiler.program import load, load_standing
 from iogate.compiler.schedules import standing
 from iogate.engine.tasks import schedule_on
 from tests.engine.engine_runs import HEADER
@@ -90,5 +90,5 @@ def test_incomplete_sets_are_dropped_at_a_limit(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_program_of_a_schedule_is_one_task() -> None:
-    made = trigger({"document": HEADER, "schedule": {"on": {"any": []}}})
+    made = load_standing({"document": HEADER, "schedule": {"on": {"any": []}}})
     assert list(made.tasks) == ["/do/0/on"]

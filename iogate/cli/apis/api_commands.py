@@ -259,7 +259,7 @@ def reachable_url(url: str, host: str) -> str | None:
 
 
 def accepted_uid(response: Response, api: str) -> str:
-    """Return the uid in a 202 response.
+    """Return the uid in the 202 response to `iogate api call`.
 
     Raises:
         NotFound, Refused, Unreachable: the response has another status, or is not one of iogate.
@@ -283,7 +283,7 @@ def accepted_uid(response: Response, api: str) -> str:
 
 
 def find_api(revision: Revision, api: str) -> Api:
-    """Return an API of the live revision by its id.
+    """Return an API of the live revision by its id, for `iogate api`.
 
     Raises:
         NotFound: the revision has no such API.

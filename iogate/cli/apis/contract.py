@@ -26,7 +26,7 @@ def document(api: Api) -> dict[str, Any]:
 
 
 def lines(value: Mapping[str, Any]) -> list[str]:
-    """Return the result of `api show` as text: the state, then the contract as YAML."""
+    """Return the text of `api show`: the state, then the contract of the API as YAML."""
     verbs = ", ".join(value["verbs"])
     urls = [f"{verbs} {value['path']}", f"{verbs} {api_path(value['api'], 'sync')}"]
     if value["ownPath"] is not None:

@@ -96,7 +96,7 @@ def _resolve(value: str | Secret, api: str) -> str:
 
 
 def describe(auth: Auth[Secret]) -> str:
-    """Return the kind of an `auth`, for a table."""
+    """Return the kind of credentials that an `auth` accepts, for a table."""
     from iogate.auth.model import JwtAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
 
     kinds: list[str] = []

@@ -52,7 +52,7 @@ def header_of_key(auth: Auth[Any], file: Path, *, api: str) -> dict[str, str]:
 
 
 def missing_key(api: str) -> Misused:
-    """Return the error of a token that only its issuer can sign."""
+    """Return the error of a JWT that only its issuer can sign."""
     return Misused(
         f"{api}: its JWTs are signed with a private key, which the project does not have",
         hint='pass a token with --header "Authorization: Bearer TOKEN", or sign one with --jwt-key FILE',
@@ -117,7 +117,7 @@ def _header(form: JwtAuth[Any], key: Any, algorithm: str, kid: str | None, *, ap
 
 
 def _claims(form: JwtAuth[Any]) -> dict[str, Any]:
-    """Return the claims of a token that the API accepts."""
+    """Return the claims of a JWT that the API accepts."""
     now = int(time.time())
     claims: dict[str, Any] = {"iat": now, "exp": now + VALID_S}
     if form.issuer is not None:
@@ -133,7 +133,7 @@ def _claims(form: JwtAuth[Any]) -> dict[str, Any]:
 
 
 def _put(claims: dict[str, Any], name: str, value: Any) -> None:
-    """Set a claim, by its name or by a JSON Pointer."""
+    """Set a claim of a JWT, by its name or by a JSON Pointer."""
     from iogate.json_pointer import unescape
 
     *above, last = [unescape(each) for each in name[1:].split("/")] if name.startswith("/") else [name]

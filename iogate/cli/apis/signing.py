@@ -32,7 +32,7 @@ class Outgoing:
 
 
 def headers_of(auth: Auth[Any]) -> Iterable[str]:
-    """Return the names of the headers with signatures, in lower case."""
+    """Return the names of the headers that carry the signatures of an `auth`, in lower case."""
     from iogate.auth.model import SignatureAuth, alternatives
     from iogate.auth.signatures import scheme_of
 
@@ -45,7 +45,7 @@ def headers_of(auth: Auth[Any]) -> Iterable[str]:
 
 
 def sign(form: SignatureAuth[Any], secret: str, request: Outgoing, *, api: str) -> dict[str, str]:
-    """Return the headers of the signed request.
+    """Return the headers of a request that is signed as the sender of the API's signature does it.
 
     The id of the delivery is the one in the headers of the user, else a new one, so that each request starts
     a run. Raises Misused for a secret that is not one of the scheme.

@@ -100,7 +100,7 @@ async def show(
 
 
 def schedules_json(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
-    """Return each schedule as JSON, by the full name of its workflow."""
+    """Return each schedule of the live workflows as JSON, by the full name of its workflow."""
     from iogate.store.runs.presentation import rfc3339
 
     return {
@@ -118,7 +118,7 @@ def schedules_json(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
 
 
 def schedule_table(schedules: dict[str, dict[str, Any]]) -> Table:
-    """Return a table of schedules."""
+    """Return a table of the schedules of live workflows."""
     return Table(
         columns=("scheduled", "when", "next"),
         rows=[(workflow, *_cells(schedule)) for workflow, schedule in sorted(schedules.items())],

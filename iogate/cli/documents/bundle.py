@@ -49,6 +49,7 @@ class CheckResult:
 
     @property
     def errors(self) -> int:
+        """Number of problems that are errors."""
         return sum(problem.severity == "error" for problem in self.problems)
 
 
@@ -197,7 +198,7 @@ def compile_or_fail(
 
 
 def save_lock(screen: Screen, checked: CheckResult) -> None:
-    """Write iogate.lock after the whole project was compiled, and report its changes.
+    """Write iogate.lock after the whole project was compiled into a bundle, and report its changes.
 
     Raises Refused if the file cannot be written.
     """

@@ -98,7 +98,7 @@ class _Report:
         self._refused: list[Refused] = []
 
     def add(self, path: Path, name: str, formatted: Formatted) -> None:
-        """Add the result for a file, and write the file if it changes.
+        """Add the result of `iogate fmt` for a file, and write the file if it changes.
 
         Raises:
             Refused: the file cannot be written.
@@ -115,18 +115,18 @@ class _Report:
             _show_difference(formatted, name)
 
     def refuse(self, error: Refused) -> None:
-        """Add a file that cannot be formatted or written."""
+        """Add a file that `iogate fmt` cannot format or write."""
         self._refused.append(error)
 
     def unreadable(self, error: OSError) -> None:
-        """Add a folder that cannot be listed.
+        """Add a folder that `iogate fmt` cannot list.
 
         Raises Refused, since its files are unknown.
         """
         raise Refused(f"{error.filename}: cannot read the folder: {error.strerror}")
 
     def finish(self) -> None:
-        """Print the results.
+        """Print the results of `iogate fmt`.
 
         Raises InvalidFiles and Refused for files with problems, and Exit with 2 for files that would change.
         """

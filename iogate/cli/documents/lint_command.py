@@ -120,7 +120,7 @@ def _conclude(
     diff: bool,
     given: list[Path] | None,
 ) -> None:
-    """Print the summary on stderr.
+    """Print the summary of `iogate lint` on stderr.
 
     Raises:
         InvalidFiles: the command fails.
@@ -167,12 +167,12 @@ class _Linted:
     made: Mapping[str, list[Fix]] = field(default_factory=dict)
 
     def diffs(self) -> dict[str, str]:
-        """Return a unified diff for each corrected file, with secrets masked."""
+        """Return a unified diff for each file that lint corrects, with secrets masked."""
         after = self.checked.sources
         return {path: "\n".join(unified_diff(self.before[path], after[path], path)) for path in self.edited}
 
     def write(self) -> None:
-        """Write the corrected files.
+        """Write the files that `iogate lint --fix` has corrected.
 
         Raises:
             Refused: a file has changed since it was read, or cannot be written.
@@ -260,7 +260,7 @@ def _errors(problems: Iterable[Problem], path: str) -> int:
 
 
 def _selected(select: Iterable[str], ignore: Iterable[str]) -> frozenset[str]:
-    """Return the rules that count.
+    """Return the lint rules that `--select` and `--ignore` leave.
 
     Raises Misused if an option names no rule.
     """

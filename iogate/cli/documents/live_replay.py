@@ -183,7 +183,7 @@ class LiveReplay:
         return text.replace("an event", f"an event {' or '.join(types)}", 1) if types else text
 
     async def _cancel(self, location: str, headers: Mapping[str, str], uid: str) -> str:
-        """Cancel a run that this replay has started; return what became of it, for the report."""
+        """Cancel a run that this replay has started; return the outcome, for the report."""
         path, question, query = location.partition("?")
         try:
             response = await self._client.request(
@@ -215,7 +215,7 @@ def waits_for_event(run: Mapping[str, Any]) -> bool:
 
 
 def call_path(api: Api) -> str:
-    """Return the path that callers of an API use: its own one, if it has one."""
+    """Return the path to which a live replay sends a call: the API's own one, if it has one."""
     return api_path(api.id) if api.own_path is None else api.own_path[0]
 
 
@@ -276,7 +276,7 @@ def _with_note_on_mocks(case: DebugCase, found: Sequence[str]) -> tuple[str, ...
 
 
 def content_of(response: Response) -> dict[str, Any]:
-    """Return the content of a response. Raises Unreachable if it is not one of iogate."""
+    """Return the content of a gateway's response. Raises Unreachable if it is not one of iogate."""
     try:
         content = response.json()["response"]
     except (ValueError, KeyError, TypeError):

@@ -17,7 +17,7 @@ UNCONFIRMED = "IOG702"
 
 
 def confirm(screen: Screen, lines: Sequence[str], question: str, *, yes: bool) -> None:
-    """Show a plan and ask whether to continue.
+    """Show a plan and ask for confirmation.
 
     With machine output the plan goes to stderr, because the result goes to stdout.
 

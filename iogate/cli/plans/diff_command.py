@@ -74,7 +74,7 @@ async def diff(
 
 
 def _check_name(name: str) -> None:
-    """Raise Misused if a name is not that of a revision."""
+    """Raise Misused if an argument of `iogate diff` is not the name of a revision."""
     if name not in {LIVE, FILES} and not (name.isascii() and name.isdigit() and len(name) < 16):
         raise Misused(f"{name}: expected the number of a revision, {LIVE} or {FILES}")
 
@@ -86,7 +86,7 @@ def _called(name: str, number: int | None) -> str:
 
 
 async def _side(store: Store, settings: Settings, name: str) -> tuple[int | None, Bundle]:
-    """Return the number of a revision, None for the files, and its content.
+    """Return one side of `iogate diff`: the number of a revision, None for the files, and its content.
 
     Raises:
         NotFound: the store does not keep the revision, or none was applied yet.

@@ -70,7 +70,7 @@ async def export(
 
 
 def _texts(found: Exported) -> dict[str, bytes]:
-    """Return the content of each file, documents in their canonical form."""
+    """Return the content of each exported file, documents in their canonical form."""
     from iogate.documents.formatter.files import format_bytes
 
     files = dict(found.contents)
@@ -87,7 +87,7 @@ def _texts(found: Exported) -> dict[str, bytes]:
 
 
 def _write(folder: Path, files: dict[str, bytes], *, force: bool) -> None:
-    """Write files into a folder.
+    """Write exported files into a folder.
 
     Raises:
         Refused: the folder has entries, and `force` is false.

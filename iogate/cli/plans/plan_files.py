@@ -23,7 +23,7 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 def read(file: Path) -> SavedPlan:
-    """Read a saved plan.
+    """Read a saved plan from its file.
 
     Raises:
         NotFound: the file does not exist.
@@ -41,7 +41,7 @@ def read(file: Path) -> SavedPlan:
 
 
 async def write(file: Path, store: Store, settings: Settings, found: LivePlan, scope: Scope) -> None:
-    """Write a plan to a file.
+    """Write a plan to the file of `plan --out`.
 
     Raises Misused if the file cannot be written.
     """
@@ -76,7 +76,7 @@ async def check_live(store: Store, settings: Settings, saved: SavedPlan) -> None
 
 
 def check_files(saved: SavedPlan, found: LivePlan) -> None:
-    """Check that the files are those of the plan. Raises Refused if not."""
+    """Check before `apply FILE` that the documents are those of the saved plan. Raises Refused if not."""
     from iogate.reconcile import saved_plan
 
     saved_plan.check_base(saved, found.number, [])

@@ -25,7 +25,7 @@ DIRTY = "IOG707"
 
 
 def check_clean(origin: Origin) -> None:
-    """Check that the folder is as in its git commit.
+    """Check before a publication that the folder is as in its git commit.
 
     Raises Refused if it is not, or if it is in no repository.
     """
@@ -123,7 +123,7 @@ async def publish(
 
 
 def question(found: LivePlan, verb: str) -> str:
-    """Return the question before a publish, also for an empty plan."""
+    """Return the question before a plan is published, also for an empty plan."""
     if found.faults:
         return "Replace what is refused?"
     return f"{verb}?" if found.plan else f"Repair {counted(len(found.drift), 'difference')} of the store?"

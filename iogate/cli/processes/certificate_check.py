@@ -19,7 +19,7 @@ WARNED_DAYS: Final = 14
 
 
 def check_certificate(settings: Settings, *, now_s: float | None = None) -> Iterator[Finding]:
-    """Check the file of the certificate, if this machine has it; gateways refuse to start without it."""
+    """Check how long the certificate of the setting `tls` is valid, if this machine has its file."""
     from iogate.security.certificate_expiry import earliest_end_s
 
     if not settings.tls:

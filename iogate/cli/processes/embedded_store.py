@@ -129,7 +129,7 @@ class _StoreSupervisor:
 
 
 async def _in_use(url: str) -> bool:
-    """Tell whether live gateways or workers of other parents on this machine use the store.
+    """Tell whether live gateways or workers of other parents on this machine use the embedded store.
 
     A copied folder has announcements of processes that use the original, so only those since the start of
     the server count. A parent whose processes are missed restarts the store.

@@ -179,7 +179,7 @@ async def ensure_key(settings: Settings, url: str) -> None:
 
 
 def summarize_adoption(found: Adopted) -> str:
-    """Return a one-line summary of an adoption."""
+    """Return a one-line summary of the adoption of a store by the key of this machine."""
     counts = {
         "revision": found.revisions,
         "run": found.runs,

@@ -137,7 +137,7 @@ async def _store_url(session: Session, settings: Settings) -> AsyncIterator[str]
 
 
 async def _check_unused(store: Store) -> None:
-    """Raise Refused if gateways or workers use the store."""
+    """Raise Refused if gateways or workers use the store, before `iogate store adopt`."""
     there = [*await store.presence.list("gateway"), *await store.presence.list("worker")]
     if there:
         raise Refused(

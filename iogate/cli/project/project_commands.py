@@ -159,7 +159,7 @@ def new_workflow(
 
 
 def _require_new(namespace: str, name: str) -> None:
-    """Raise Refused if a file of the project defines this workflow."""
+    """Raise Refused if a file of the project defines the workflow that `iogate new` would create."""
     from iogate.documents import load
 
     documents = load(Path.cwd())

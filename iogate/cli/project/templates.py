@@ -153,7 +153,7 @@ _SAMPLES: Mapping[str, Any] = {
 
 
 def _sample(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
-    """Return a value that the schema accepts, for schemas that come from annotations."""
+    """Return a value for the debug case of a template, which a schema that comes from annotations accepts."""
     match schema:
         case {"$ref": str(reference)}:
             return _sample(definitions.get(reference.rpartition("/")[2], {}), definitions)

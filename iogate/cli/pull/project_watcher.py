@@ -181,7 +181,7 @@ class ProjectWatcher:
         )
 
     def _report(self, text: str) -> None:
-        """Log an error once, not at each attempt."""
+        """Log an error of the watcher once, not at each attempt."""
         if text != self._reported:
             self._reported = text
             again = "; trying again" if self.repeats else ""
@@ -199,18 +199,18 @@ class Done:
 
     @property
     def value(self) -> Mapping[str, object]:
-        """The JSON of its result; empty if it has none."""
+        """The JSON of the result of `iogate apply`; empty if it has none."""
         return _object(self.output)
 
     @property
     def fault(self) -> Mapping[str, object]:
-        """The JSON of its error; empty if it has none."""
+        """The JSON of the error of `iogate apply`; empty if it has none."""
         found = _object(self.errors.rpartition("\n")[2])
         return found if found.get("schema") == SCHEMA else {}
 
     @property
     def error(self) -> str:
-        """Its warnings and its error as text."""
+        """Warnings and error of `iogate apply` as text."""
         text = self.errors.rpartition("\n")[0] if self.fault else self.errors
         return text[-ERROR_CHARACTERS:]
 

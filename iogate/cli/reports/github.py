@@ -20,7 +20,7 @@ _COMMANDS = {"error": "error", "warning": "warning", "advice": "notice"}
 
 
 def render(problems: Iterable[Problem]) -> str:
-    """Return one line per problem."""
+    """Return one line per problem, in the form of GitHub annotations."""
     folder = _folder_in_repository()
     return "\n".join(_line(problem, folder) for problem in problems)
 

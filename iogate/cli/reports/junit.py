@@ -39,7 +39,7 @@ class TestSuite:
 
 
 def render(name: str, suites: Sequence[TestSuite]) -> str:
-    """Return the report `name` as an XML document."""
+    """Return the report `name` as a JUnit XML document."""
     total = [case for suite in suites for case in suite.cases]
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',

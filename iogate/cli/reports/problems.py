@@ -41,7 +41,7 @@ class ProblemReport:
         return sarif.render(self.problems)
 
     def _junit(self) -> str:
-        """Return one suite: a case for each problem, and one for each file without a problem."""
+        """Return one JUnit suite: a case for each problem, and one for each file without a problem."""
         from iogate.cli.reports import junit
 
         with_problem = {problem.path for problem in self.problems}
@@ -65,7 +65,7 @@ def _texts(problem: Problem) -> list[str]:
 
 
 def one_line(problem: Problem) -> str:
-    """Return the problem as `path:line:column: severity code: message`."""
+    """Return the problem for a report as `path:line:column: severity code: message`."""
     return (
         f"{problem.path}:{problem.line}:{problem.column}: "
         f"{problem.severity} {problem.code}: {problem.message}"

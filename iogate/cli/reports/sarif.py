@@ -23,7 +23,7 @@ _ROOT = "%SRCROOT%"
 
 
 def render(problems: Sequence[Problem]) -> str:
-    """Return the log with one run: the rules that found something, and their results."""
+    """Return the SARIF log with one run: the rules that found something, and their results."""
     codes = sorted({problem.code for problem in problems})
     index = {code: number for number, code in enumerate(codes)}
     levels = {problem.code: problem.severity for problem in problems}
@@ -62,7 +62,7 @@ def _rule(code: str, severity: str) -> dict[str, Any]:
 
 
 def _name(title: str) -> str:
-    """Return the title in the form of an identifier, as viewers expect."""
+    """Return the title of an error code in the form of an identifier, as viewers of SARIF expect."""
     words = "".join(char if char.isalnum() else " " for char in title).split()
     return "".join(word[:1].upper() + word[1:] for word in words)
 

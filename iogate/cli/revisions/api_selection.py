@@ -44,7 +44,7 @@ class ApiSelection:
         return bool(self.all_ or self.modules or self.tags)
 
     def resolve(self, revision: Revision, left: Collection[str] = ()) -> list[str]:
-        """Return the ids of the selected APIs, each once.
+        """Return the ids of the APIs that `enable` and `disable` select, each once.
 
         `left` are ids of deleted APIs that may be named too.
 

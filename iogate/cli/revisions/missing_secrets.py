@@ -79,7 +79,7 @@ async def of_revision(
 
 
 def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the result of `of_revision` as lines of text."""
+    """Return the missing secrets of `of_revision` as lines of text."""
     return [f"{each['type']} {each['id']}: {'; '.join(each['missing'])}" for each in found]
 
 

@@ -113,7 +113,7 @@ async def roll_back(
 async def watch(
     screen: Screen, store: Store, read_settings: Callable[[], Settings], *, settings: Settings, seen: Stamp
 ) -> None:
-    """Publish again after each change of a file, until cancelled; only warn of invalid files.
+    """Publish the files again after each change, until cancelled; only warn of invalid files.
 
     `settings` are those of the gateways and workers, except for variables. `seen` is the stamp of the files
     before they were published, so that no later change is missed.
@@ -143,7 +143,7 @@ async def watch(
 
 
 def stamp(root: Path) -> Stamp:
-    """Return names, times and sizes of the project's files, to detect changes."""
+    """Return names, times and sizes of the project's files, so that `up --watch` detects changes."""
     found: set[tuple[str, int, int]] = set()
     own = _outputs()
     for folder, folders, files in os.walk(root):

@@ -49,7 +49,7 @@ class SecretValues:
         return len(self.values) > 1
 
     def describe(self) -> str:
-        """Return how many processes have the new value."""
+        """Return how many processes have the new value of the secret."""
         total = sum(len(value.processes) for value in self.values)
         new = self.values[0]
         state = "the new value" if self.differs else "the same value"
@@ -60,7 +60,7 @@ class SecretValues:
 
     @property
     def behind(self) -> tuple[str, ...]:
-        """Processes that have an older value."""
+        """Processes that have an older value of the secret."""
         return tuple(name for value in self.values[1:] for name in value.processes)
 
 
@@ -199,7 +199,7 @@ def _name(found: SecretValues) -> str:
 
 
 def to_json(found: Iterable[SecretValues]) -> list[dict[str, Any]]:
-    """Return the values as JSON, the newest value first."""
+    """Return the values of a secret as JSON, the newest value first."""
     from iogate.store.runs.presentation import rfc3339
 
     return [

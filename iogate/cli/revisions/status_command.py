@@ -234,14 +234,14 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
 
 
 def _revision(value: dict[str, Any]) -> str:
-    """Return the live revision as text, or why its record is refused."""
+    """Return the live revision for `iogate status` as text, or why its record is refused."""
     if value["refusedRecord"] is not None:
         return f"refused: {value['refusedRecord']}: see iogate explain IOG673"
     return "none yet" if value["revision"] is None else str(value["revision"])
 
 
 def _reason(process: dict[str, Any]) -> str:
-    """Return why a process does not use the newest revision."""
+    """Return why a process in `iogate status` does not use the newest revision."""
     if not process["connected"]:
         return "it has no connection to the store"
     return "; ".join(f"revision {each['revision']}: {each['reason']}" for each in process["failed"])

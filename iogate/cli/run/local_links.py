@@ -31,7 +31,7 @@ def declared_links(bundle: Bundle) -> list[str]:
 
 
 def note_on(names: Iterable[str], given: Iterable[str]) -> str | None:
-    """Return how to use the links for which no event is given; None if there are none.
+    """Return how to use the one-time links for which no event is given; None if there are none.
 
     `given`: types of the events of the command line.
     """

@@ -56,7 +56,7 @@ class Selection:
     async def resolve(
         self, session: Session, store: Store, verb: str, statuses: Collection[str], *, yes: bool
     ) -> list[str]:
-        """Return the uids; of the runs that match the filters those with one of `statuses`.
+        """Return the uids of the selected runs; of those that match the filters those with one of `statuses`.
 
         Raises:
             Misused: a filter is invalid, or `yes` is false and runs match.

@@ -126,13 +126,13 @@ class Retrier:
     async def _program(self, digest: str) -> Program:
         import msgspec
 
-        from iogate.compiler.program import load, trigger
+        from iogate.compiler.program import load, load_standing
         from iogate.compiler.schedules import STANDING
 
         if digest not in self._programs:
             definition = msgspec.json.decode(await self.store.revisions.program(digest))
             standing = definition.get(STANDING)
-            self._programs[digest] = load(definition) if standing is None else trigger(standing)
+            self._programs[digest] = load(definition) if standing is None else load_standing(standing)
         return self._programs[digest]
 
     async def _current(self, api: str, workflow: str) -> tuple[int, str, str]:

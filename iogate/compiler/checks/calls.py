@@ -1,4 +1,4 @@
-"""HTTP calls can be made: a literal address is one of the web, and its method is one that servers know."""
+"""Check of HTTP calls: a literal address is one of the web, and its method is one that servers know."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def check_schedule(
 
 
 def _tick(document: Document, at: Pointer, case: ScheduleCase) -> Iterator[Problem]:
-    """Check that the schedule has a tick at the moment of the case."""
+    """Check that the schedule has a tick at the moment of the debug case."""
     _, zone = schedules.zone_of(document.data)
     if case.at is None:
         return

@@ -130,7 +130,7 @@ def _read(
 
 
 def holds_expression(value: object) -> bool:
-    """Tell whether evaluating `value` may give something other than itself."""
+    """Tell whether a value contains an expression: evaluating it may give something other than itself."""
     strings = Strings()
     _read(strings, (), value, frozenset())
     return bool(strings.expressions)

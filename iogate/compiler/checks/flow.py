@@ -1,4 +1,4 @@
-"""Where tasks lead: each `then` on, out, to the end or to a task of the same list; one default per switch."""
+"""Check of flow directives: each `then` has a target in its list or ends it; one default per switch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def is_known(directive: Directive) -> bool:
-    """Tell whether a directive is one of the standard or leads to a task of its list."""
+    """Tell whether the target of a `then` is one of the standard or a task of its list."""
     return directive.target in DIRECTIVES or directive.target in directive.reachable
 
 

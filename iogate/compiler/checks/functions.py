@@ -1,4 +1,4 @@
-"""Calls name a function that exists, and literal arguments fit its signature."""
+"""Check of function calls: the function exists, and literal arguments fit its signature."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from iogate.messages import listed
 
 
 def check(definition: Definition, task: Task, body: Child, child: Definition) -> Iterator[Problem]:
-    """Check a task that runs `child`, unless the schema is invalid or in a document of its own."""
+    """Check the literal input of a task that runs `child`, unless the schema is invalid or elsewhere."""
     accepted = child.program.flow.input_schema
     if accepted is None or accepted.missing or first_error(accepted.document) is not None:
         return

@@ -1,4 +1,4 @@
-"""Lengths of time and counts that stand in the file can be: not negative, in order, within the calendar."""
+"""Check of literal durations and counts: not negative, in order, within the calendar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links of a workflow: their schemas hold, each is waited for, and tasks name only declared ones.
+"""Check of the links of a workflow: valid schemas, each is waited for, and tasks name only declared ones.
 
 A link that nobody waits for would tell its user that the run continues, while its event is dropped.
 """

@@ -61,7 +61,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def _meant(pointer: Pointer, text: str, variables: frozenset[str]) -> str | None:
-    """The expression that the text probably is; None if it is probably none."""
+    """Return the expression that a plain text without `${ }` probably is; None if it is probably none."""
     if _is_of_filter(pointer) or (pointer and pointer[-1] in _OF_FILES):
         return None
     if template := _TEMPLATE.fullmatch(text):
@@ -87,5 +87,5 @@ def _reads_data(text: str, variables: frozenset[str]) -> bool:
 
 
 def _is_of_filter(pointer: Pointer) -> bool:
-    """Tell whether the text is a pattern that an event is compared with."""
+    """Tell whether a plain text is a pattern that an event is compared with."""
     return "with" in pointer and ("listen" in pointer or pointer[:1] == ("schedule",))

@@ -25,7 +25,7 @@ _CONSEQUENCES: Final = {
 
 
 def check(document: Document, exists: Callable[[str], bool]) -> Iterator[Problem]:
-    """Warn about each named file that the project lacks."""
+    """Warn about each file that an API names for secrets or addresses and the project lacks."""
     methods = document.data.get("methods") or {}
     for place in ((), *(("methods", name) for name in methods)):
         holder = methods.get(place[1]) if place else document.data

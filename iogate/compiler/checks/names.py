@@ -1,4 +1,4 @@
-"""Task names are unique in their list, and lists hold tasks where something must run."""
+"""Check of task names, which are unique in their list, and of lists that must not be empty."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def _repeated(definition: Definition, listing: Listing) -> Iterator[Problem]:
 
 
 def _may_be_empty(listing: Listing) -> bool:
-    """Handling an error by doing nothing is handling it, and extensions may add nothing."""
+    """Tell whether a list may be empty: a handler that does nothing is valid, and so is an extension."""
     return listing.pointer[-2:] == ("catch", "do") or listing.pointer[:2] == ("use", "extensions")

@@ -68,7 +68,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def kind_of(task: Task) -> str:
-    """Return the kind of process of a task: shell, script, container or workflow; else an empty text."""
+    """Return the kind of process of a task for `allow_run`: shell, script, container or workflow; else ""."""
     match task.body:
         case Process(kind=kind):
             return kind
@@ -91,7 +91,7 @@ def hint(kind: str) -> str:
 
 
 def is_loose(task: Task) -> bool:
-    """Tell whether the texts of a process may be expressions."""
+    """Tell whether the texts of a process, as `allow_run` compares it, may be expressions."""
     return isinstance(task.body, Process | Container) and task.body.loose
 
 

@@ -1,4 +1,4 @@
-"""An idempotency key should not outlive the run that it stands for."""
+"""Check that an idempotency key does not outlive the run that it stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No two APIs answer one path."""
+"""Check that no two APIs have the same path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schedule can be kept: its cron text and time zone are known, its interval has a length."""
+"""Check of schedules: the cron text and time zone are known, the interval has a length."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _input(definition: Definition) -> Iterator[Problem]:
 
 
 def replaced(document: Document, name: str, newest: str) -> Iterator[Problem]:
-    """A warning where another version of this workflow is the one that is scheduled."""
+    """Return a warning where another version of this workflow is the one that is scheduled."""
     if document.data.get("schedule") and name != newest:
         message = f"this schedule has no effect: {newest} is the version that is scheduled, if it says so"
         yield warning_at(document, ("schedule",), "IOG511", message, key=True)

@@ -1,4 +1,4 @@
-"""JSON Schemas hold: they fit their own standard, their patterns compile, their references resolve."""
+"""Check of JSON Schemas: they fit their own standard, their patterns compile, their references resolve."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def problems(document: Document, pointer: Pointer, schema: object) -> Iterator[P
 
 
 def first_error(schema: Any) -> tuple[Pointer, str] | None:
-    """Where and why `schema` is none; None: it is one."""
+    """Return where and why `schema` is not a valid JSON Schema; None if it is one."""
     try:
         # By the dialect that `$schema` names, as the engine does; 2020-12 where it names none.
         jsonschema_rs.validator_for(schema, validate_formats=False, retriever=_nothing)
@@ -87,7 +87,7 @@ def _place(schema: object, message: str) -> Pointer:
 
 
 def _reference(schema: object, message: str) -> Pointer:
-    """Where the `$ref` stands that could not be resolved; the error itself does not say."""
+    """Return where the `$ref` stands that could not be resolved; the error itself does not say."""
     match schema:
         case Mapping():
             reference = schema.get("$ref")
@@ -125,7 +125,7 @@ def _nothing(uri: str) -> Never:
 
 
 def _strangers(document: Document, pointer: Pointer, schema: object) -> Iterator[Problem]:
-    """Keywords that the standard ignores in silence, and that look like ones it knows."""
+    """Warn of keywords that JSON Schema ignores in silence, and that look like ones it knows."""
     if not isinstance(schema, Mapping):
         return
     for key, value in schema.items():

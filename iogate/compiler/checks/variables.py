@@ -45,7 +45,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def declared_names(task: Task) -> tuple[str, ...]:
-    """Return the names of the variables that a task declares for the tasks in it."""
+    """Return the names of the variables that a loop or handler declares for the tasks in it."""
     return tuple(_declared(task)[1].values())
 
 

@@ -42,7 +42,7 @@ def examples_of(method: Method) -> tuple[Example, ...] | msgspec.UnsetType:
 
 
 def _example(case: DebugCase, verbs: list[Any], redactor: Redactor) -> Example | None:
-    """Return the example of a case; None if it fails, is hidden, sends a file, or is too large."""
+    """Return the example of a debug case; None if it fails, is hidden, sends a file, or is too large."""
     expect = case.expect
     fails = expect is not None and (
         (expect.http is not None and not 200 <= expect.http < 300)
@@ -67,7 +67,7 @@ def _example(case: DebugCase, verbs: list[Any], redactor: Redactor) -> Example |
 
 
 def _public(value: Any, redactor: Redactor) -> Any:
-    """Return a value without secrets."""
+    """Return a value of an example without secrets."""
     return _without(redact(value), redactor)
 
 
@@ -86,12 +86,12 @@ def _without(value: Any, redactor: Redactor) -> Any:
 
 
 def _text(text: str, redactor: Redactor) -> str:
-    """Return a text without literal secrets of the API, and without what has the form of a credential."""
+    """Return a text of an example without literal secrets of the API or texts in the form of a credential."""
     return _BEARER.sub(rf"\1 {REDACTED}", redact_credentials(redact_text(redactor.text(text))))
 
 
 def _literals(value: Any) -> Iterator[str]:
-    """Yield the literal secrets in the authentication of an API document, whatever its form."""
+    """Yield the literal secrets in the `auth` of an API document, which examples must not show."""
     match value:
         case LiteralSecret(text=text):
             yield text

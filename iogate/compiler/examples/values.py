@@ -118,7 +118,7 @@ def _make_number(schema: JsonObject) -> float:
 
 
 def _merged(schemas: list[Any]) -> JsonObject:
-    """Merge schemas that all apply, as far as objects are concerned."""
+    """Merge the schemas of one example value that all apply, as far as objects are concerned."""
     merged: dict[str, Any] = {}
     for schema in schemas:
         if not isinstance(schema, Mapping):
@@ -134,7 +134,7 @@ def _merged(schemas: list[Any]) -> JsonObject:
 
 
 def _resolved(reference: str, root: Any) -> Any:
-    """Return the part of the schema that a local reference points to."""
+    """Return the part of the example's schema that a local reference points to."""
     try:
         return json_pointer.resolve_fragment(root, reference)
     except LookupError:

@@ -27,7 +27,7 @@ def check(project: Project) -> Iterator[Problem]:
 
 
 def _public_address(settings: Settings) -> str | None:
-    """Return the setting that makes the gateway reachable from other machines; None if nothing does."""
+    """Return the setting that exposes the gateway to other machines; None if nothing does."""
     if settings.public_url and not is_loopback(urlsplit(settings.public_url).hostname or ""):
         return f"public_url: {settings.public_url}"
     return None if is_loopback(settings.host) else f"host: {settings.host}"

@@ -35,7 +35,7 @@ _MOST_LISTED: Final = 8
 
 
 def check(project: Project) -> Iterator[Problem]:
-    """Report each read of an absent field, at the expression."""
+    """Report each read of an input field that the schema lacks, at the expression."""
     shared = _schemas_of_apis(project)
     of_requests = {api.workflow for api in project.apis if takes_request(api)}
     for name, definition in project.definitions.items():

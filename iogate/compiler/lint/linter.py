@@ -51,7 +51,7 @@ def findings(project: Project) -> list[Problem]:
 def assess(
     project: Project, problems: Iterable[Problem], lint: Mapping[str, str], selected: Collection[str]
 ) -> tuple[Problem, ...]:
-    """Return all findings with their severities: those of the compiler, of the rules, and about comments.
+    """Return all lint findings with severities: those of the compiler, of the rules, and about comments.
 
     `selected` has the codes of the rules that count; errors always do.
     """
@@ -77,7 +77,7 @@ def assess(
 
 
 def _levelled(problem: Problem, lint: Mapping[str, str]) -> Problem:
-    """Return the problem with the severity of its rule."""
+    """Return the problem with the severity of its lint rule."""
     level = lint.get(problem.code)
     return (
         problem if level is None or problem.severity == "error" else replace(problem, severity=_level(level))
@@ -89,7 +89,7 @@ def _level(name: str) -> Level:
 
 
 def _evaluated(project: Project, lint: Mapping[str, str], selected: Collection[str]) -> set[str]:
-    """Return the rules that would have found everything there is to find."""
+    """Return the lint rules that would have found everything there is to find."""
     skipped = {*_OF_THE_MACHINE, UNUSED_IGNORE, *(code for code, level in lint.items() if level == OFF)}
     skipped |= set() if project.complete else _OF_PROJECTS
     skipped |= _OF_SETTINGS if project.settings is None else set()
@@ -116,6 +116,6 @@ def _unused(ignore: Ignore, path: str, lint: Mapping[str, str]) -> Problem:
 
 
 def _removal(ignore: Ignore) -> ReplaceComment:
-    """Return the comment without this code, or its removal if it has no other."""
+    """Return an ignore comment without this code, or its removal if it has no other."""
     comment = ignore.comment
     return ReplaceComment(line=comment.line, column=comment.column, text=ignore.without())

@@ -31,7 +31,7 @@ class Api:
 
 
 def declared(api: Api, key: str) -> Pointer:
-    """Return where a key of the method is given: on the method, else on the module."""
+    """Return where a key of the API's method is given: on the method, else on the module."""
     own = api.document.data["methods"][api.name]
     return ("methods", api.name, key) if key in own else (key,)
 
@@ -50,7 +50,7 @@ class Project:
 
     @property
     def complete(self) -> bool:
-        """False if there may be further APIs and workflows, in other files or in invalid ones."""
+        """False if the project may have further APIs and workflows, in other files or in invalid ones."""
         return not self.partial and not self.documents.errors
 
     @cached_property

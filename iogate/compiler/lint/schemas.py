@@ -95,7 +95,7 @@ def _parts(node: object, root: object, depth: int) -> Iterator[JsonObject | None
 
 
 def _branch(node: object, root: object, depth: int) -> Iterator[JsonObject | None]:
-    """Yield the parts of an alternative; one that describes an object without members allows anything."""
+    """Yield the parts of an alternative of a schema; an object without members allows anything."""
     if isinstance(node, Mapping) and node.get("type") == "object" and "properties" not in node:
         yield None if "required" not in node else node
         return

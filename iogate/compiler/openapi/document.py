@@ -1,4 +1,4 @@
-"""From an OpenAPI document, of version 2.0, 3.0 or 3.1, to one of its operations.
+"""Search of an OpenAPI document, of version 2.0, 3.0 or 3.1, for one of its operations.
 
 Reads no more of a document than the operation needs, so a fault elsewhere in it is no fault of the call.
 References are followed inside the document only, and not in circles.
@@ -27,7 +27,7 @@ _VARIABLE = re.compile(r"\{([^{}]+)\}")
 
 
 def find(document: Any, operation_id: str, *, url: str | None) -> Operation:
-    """The operation of that id; `url` is the document's own address, None for a file.
+    """Return the operation with an id in an OpenAPI document; `url` is its own address, None for a file.
 
     Raises Unusable where there is none, or the document does not say how to call it.
     """
@@ -94,7 +94,7 @@ def _operations(
 
 
 def _parameters(references: References, item: JsonObject, operation: JsonObject) -> list[JsonObject]:
-    """Those of the path and of the operation, which win over the path's."""
+    """Return the parameters of the path and of the operation, which win over the path's."""
     found: dict[tuple[str, str], JsonObject] = {}
     for holder in (item, operation):
         for raw in sequence(holder.get("parameters")):
@@ -191,7 +191,7 @@ def _server(document: JsonObject, item: JsonObject, operation: JsonObject, url: 
 
 
 def absolute(server: str, url: str | None) -> str:
-    """A server's address, which may be relative to the document's own."""
+    """Return a server's address, which may be relative to that of its OpenAPI document."""
     try:
         whole = server if url is None else urljoin(url, server)
         parts = urlsplit(whole)

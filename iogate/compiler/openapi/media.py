@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def preferred(media: Iterable[str]) -> str:
-    """Choice of the media type of a request body: the one that carries JSON values best."""
+    """Choose the media type of a request body: the one that carries JSON values best."""
     offered = [str(each) for each in media]
 
     def rank(name: str) -> int:
@@ -30,7 +30,7 @@ def is_form(media: str) -> bool:
 
 
 def accepted(produced: list[str]) -> str:
-    """Return JSON alone if it is offered, since workflows process JSON."""
+    """Return the media types that a call accepts: JSON alone if it is offered."""
     for media in produced:
         kind = media.partition(";")[0].strip().lower()
         if kind == "application/json" or kind.endswith("+json"):

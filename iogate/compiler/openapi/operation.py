@@ -45,7 +45,7 @@ class Body:
 
     @classmethod
     def load(cls, source: JsonObject) -> Self:
-        """The body out of its JSON."""
+        """Decode the body of an operation from its JSON."""
         return cls(**{**source, "names": tuple(source["names"]), "needed": tuple(source["needed"])})
 
 
@@ -63,7 +63,7 @@ class Operation:
 
     @classmethod
     def load(cls, source: JsonObject) -> Self:
-        """The operation out of its JSON."""
+        """Decode an OpenAPI operation from its JSON in a program."""
         body = source.get("body")
         return cls(
             **{

@@ -27,7 +27,7 @@ class References:
         self.document = document
 
     def follow(self, value: Any) -> Any:
-        """Return the value, or the target of its `$ref`.
+        """Return a part of an OpenAPI document, or the target of its `$ref`.
 
         Raises Unusable for a reference out of the document, into nothing, or in a circle.
         """
@@ -52,10 +52,10 @@ class References:
 
 
 def mapping(value: Any) -> JsonObject:
-    """A mapping as it is; anything else, which the document should not have there, as an empty one."""
+    """Return a part of an OpenAPI document as a mapping, an empty one if it is of another type."""
     return value if isinstance(value, Mapping) else {}
 
 
 def sequence(value: Any) -> list[Any]:
-    """A list as it is; anything else as an empty one."""
+    """Return a part of an OpenAPI document as a list, an empty one if it is of another type."""
     return value if isinstance(value, list) else []

@@ -27,7 +27,7 @@ _FORMATS: Mapping[str, tuple[Style, bool, str]] = {
 
 
 def server(document: JsonObject, operation: JsonObject, url: str | None) -> str:
-    """Return scheme, host and base path; missing parts are those of the document's own address."""
+    """Return the server of OpenAPI 2.0: scheme, host and base path, or those of the document's address."""
     own = urlsplit(url or "")
     schemes = sequence(operation.get("schemes") or document.get("schemes"))
     schemes = schemes or ([own.scheme] if own.scheme else [])
@@ -42,7 +42,7 @@ def server(document: JsonObject, operation: JsonObject, url: str | None) -> str:
 
 
 def parameters(raw: Iterable[JsonObject]) -> tuple[Parameter, ...]:
-    """Those of path, query and headers."""
+    """Return the parameters of path, query and headers of an OpenAPI 2.0 operation."""
     return tuple(_parameter(each) for each in raw if str(each.get("in")) in _PLACES)
 
 
@@ -64,7 +64,7 @@ def body(
     operation: JsonObject,
     raw: Iterable[JsonObject],
 ) -> Body | None:
-    """The `body` parameter, or the form that the `formData` parameters make."""
+    """Return the request body of an OpenAPI 2.0 operation: its `body`, or the form of its `formData`."""
     consumed = [str(each) for each in sequence(operation.get("consumes") or document.get("consumes"))]
     fields = [each for each in raw if each.get("in") == "formData"]
     whole = next((each for each in raw if each.get("in") == "body"), None)

@@ -22,7 +22,7 @@ def flow(
     before: frozenset[str] = BEFORE,
     after: frozenset[str] = INSIDE,
 ) -> Flow:
-    """Return the data flow of a task, an iterator or the workflow; `PLAIN` if it has none.
+    """Read the data flow of a task, an iterator or the workflow; `PLAIN` if it has none.
 
     `before` and `after` are the arguments of the expressions in `input` and `output`.
     """

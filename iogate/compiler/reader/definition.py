@@ -75,7 +75,7 @@ class DefinitionReader(Reader):
             flow=PLAIN,
             plain=True,
             then="continue",
-            body=events.trigger(self, Place(("schedule",)), schedule),
+            body=events.listen_of_schedule(self, Place(("schedule",)), schedule),
         )
         self.tasks[task.pointer] = task
         self.lists["/do"] = TaskList("/do", (task,))

@@ -29,7 +29,7 @@ def resource(reader: Reader, kind: ResourceKind, place: Place, source: JsonObjec
 
 
 def endpoint(reader: Reader, place: Place, source: str | JsonObject) -> Endpoint:
-    """Return the endpoint of a call and its authentication."""
+    """Read the endpoint of a call and its authentication."""
     presented, address = None, source
     if isinstance(source, Mapping):
         if source.get("authentication"):
@@ -42,7 +42,7 @@ def endpoint(reader: Reader, place: Place, source: str | JsonObject) -> Endpoint
 
 
 def policy(reader: Reader, place: Place, source: JsonObject) -> Policy:
-    """Return an authentication policy, inline or by its name in `use.authentications`."""
+    """Read an authentication policy of an endpoint, inline or by its name in `use.authentications`."""
     name = source.get("use")
     if name is not None:
         named = reader.named("authentications", place.at("use"), name)

@@ -33,8 +33,8 @@ def listen(reader: Reader, place: Place, pointer: str, source: JsonObject) -> Li
     )
 
 
-def trigger(reader: Reader, place: Place, schedule: JsonObject) -> Listen:
-    """Return the listening task of `schedule.on`, which starts a run at each match."""
+def listen_of_schedule(reader: Reader, place: Place, schedule: JsonObject) -> Listen:
+    """Read `schedule.on` as a listening task, which starts a run at each match."""
     head = reader.definition["document"]
     started = Child(
         namespace=head["namespace"],
@@ -49,7 +49,7 @@ def trigger(reader: Reader, place: Place, schedule: JsonObject) -> Listen:
 
 
 def strategy(reader: Reader, place: Place, source: JsonObject) -> Strategy:
-    """Return which events are waited for."""
+    """Read which events a definition waits for."""
     if "one" in source:
         return Strategy("one", (_filter(reader, place.at("one"), source["one"]),))
     mode: Literal["all", "any"] = "all" if "all" in source else "any"
@@ -91,7 +91,7 @@ def _correlation(reader: Reader, place: Place, name: str, source: JsonObject) ->
 
 
 def iterator(reader: Reader, place: Place, pointer: str, source: JsonObject) -> Iterator:
-    """Return the `foreach` of a task, which may hold tasks."""
+    """Read the `foreach` of a task that receives events, which may hold tasks."""
     item, at = source.get("item") or "item", source.get("at") or "index"
     inside = place.declaring(item, at)
     tasks = reader.list(inside.at("do"), f"{pointer}/foreach/do", source["do"]) if source.get("do") else None

@@ -76,7 +76,7 @@ class Reader(ABC):
         return Timeout(self.duration(place.at("after"), source["after"]))
 
     def named(self, section: Section, place: Place, name: str) -> JsonObject | None:
-        """Return the entry of `use` that a name refers to; None if there is none."""
+        """Return the entry of `use` that a name in the definition refers to; None if there is none."""
         self.index.references.append(Reference(section=section, pointer=place.pointer, name=name))
         found: JsonObject | None = (self.use.get(section) or EMPTY).get(name)
         return found
@@ -106,7 +106,7 @@ class Reader(ABC):
         )
 
     def expression(self, place: Place, source: object, arguments: frozenset[str] = INSIDE) -> Template:
-        """Return the expression of a field that the standard types as one, with or without `${}`."""
+        """Read the expression of a field that the standard types as one, with or without `${}`."""
         self.note(place, source, arguments, expression=True)
         return template(source, loose) if self.loose else bare(source)
 
@@ -116,14 +116,14 @@ class Reader(ABC):
         return None if source is None else self.expression(place, source, arguments)
 
     def value(self, source: object) -> Template:
-        """Return free data, in which only `${}` is evaluated; every string in mode `loose`."""
+        """Read free data of a definition, in which only `${}` is evaluated; every string in mode `loose`."""
         return template(source, loose if self.loose else None)
 
     def optional(self, source: object) -> Template | None:
         return None if source is None else self.value(source)
 
     def duration(self, place: Place, source: object) -> Template:
-        """Return a duration, or the expression of one; the caller notes it or the object that it is in."""
+        """Read a duration, or the expression of one; the caller notes it or the object that it is in."""
         self.index.durations.append(Located(place.pointer, source))
         return self.value(source)
 
@@ -131,7 +131,7 @@ class Reader(ABC):
         return None if source is None else self.duration(place, source)
 
     def pattern(self, source: object) -> Template:
-        """Return a value to compare with: an expression, or a literal that the engine matches."""
+        """Read a value to compare with: an expression, or a literal that the engine matches."""
         if self.loose and isinstance(source, str) and "${" not in source and not compiles(source):
             return template(source)
         return self.value(source)
@@ -141,5 +141,5 @@ class Reader(ABC):
         return self.home != "" and hostname(self.home) != hostname(url)
 
     def address(self, text: str) -> tuple[str | Template, ...]:
-        """Return a URI template, the parts of which may be expressions."""
+        """Read a URI template of a definition, the parts of which may be expressions."""
         return loose_pieces(text) if self.loose else pieces(text)

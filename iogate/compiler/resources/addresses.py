@@ -1,4 +1,4 @@
-"""Addresses of documents, and the raw addresses of files on public hosts of repositories.
+"""Addresses of documents that workflows name, at compile time; raw addresses of files on GitHub and GitLab.
 
 Used by `sources`, `functions`, the checks of calls, and the errors of calls; knows texts only.
 """
@@ -24,12 +24,12 @@ _INTERPOLATED: Final = re.compile(_START + rf'\\\(\s*{_MEMBER}\s*\)(?P<end>[^"\\
 
 
 def is_computed(uri: str) -> bool:
-    """Tell whether an address is an expression or a template, so that only a run knows it."""
+    """Tell whether the address of a document is an expression or a template, so that only a run knows it."""
     return "${" in uri or "{" in uri
 
 
 def hostname(url: str) -> str | None:
-    """The host in an address that may hold expressions behind it; None where there is none to be read."""
+    """Return the host of the address of a document, behind which expressions may follow; None without one."""
     try:
         return urlsplit(url.strip()).hostname
     except ValueError:
@@ -37,13 +37,13 @@ def hostname(url: str) -> str | None:
 
 
 def as_template(address: str) -> str:
-    """Write `${ "https://host/" + .item }` as the template that says the same, "" where there is none."""
+    """Rewrite the address `${ "https://host/" + .item }` as an equal URI template; "" if there is none."""
     found = _CONCATENATED.fullmatch(address.strip()) or _INTERPOLATED.fullmatch(address.strip())
     return "" if found is None else f"{found['start']}{{{found['name']}}}{found['end'] or ''}"
 
 
 def raw(url: str) -> str:
-    """The address of the bytes behind a page of a file on GitHub or GitLab; any other as it is."""
+    """Return the raw address of a file on GitHub or GitLab for that of its page; others unchanged."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -58,7 +58,7 @@ def raw(url: str) -> str:
 
 
 def below(root: str, path: str) -> str:
-    """The address of a file below a catalog's root, as a machine reads it."""
+    """Return the address of a document below a catalog's root, as a machine reads it."""
     if not REMOTE.match(root):
         return f"{root.rstrip('/')}/{path}"
     try:

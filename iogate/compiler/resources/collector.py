@@ -1,4 +1,4 @@
-"""Documents that workflows name, taken into the revision: workers need no checkout, and no network for them.
+"""Collector of the documents that workflows name, for the revision: workers need no checkout and no network.
 
 Called by compile. A script's content is kept beside the programs, under a URI that carries its digest, so
 that a run pinned to a program is pinned to the script as well; a schema becomes part of the program, and
@@ -170,7 +170,7 @@ class _Collector:
             self._report(problem, caller)
 
     def _report(self, problem: Problem, caller: Pointer | None) -> None:
-        """Add a problem; that of a function is reported where the workflow leads to it."""
+        """Add a problem; that of a collected function is reported where the workflow leads to it."""
         if caller is None:
             self.problems.append(problem)
         elif problem.severity == "error":
@@ -303,7 +303,7 @@ class _Collector:
 
 
 def _tells_secrets(policy: object) -> bool:
-    """Tell whether a policy may need values that are known only in a run; documents are fetched at once."""
+    """Tell whether a policy may need values that only a run knows, although documents are fetched at once."""
     match policy:
         case str():
             return "${" in policy
@@ -315,7 +315,7 @@ def _tells_secrets(policy: object) -> bool:
 
 
 def _policy(source: Any, definition: JsonObject) -> JsonObject | None:
-    """An authentication policy, `{scheme: members}`, inline or by its name in `use.authentications`."""
+    """Return the authentication policy for a document to collect, inline or by its name in `use`."""
     name = source.get("use") if isinstance(source, Mapping) else source
     if name is None:
         return source or None
@@ -324,7 +324,7 @@ def _policy(source: Any, definition: JsonObject) -> JsonObject | None:
 
 
 def _secrets(function: Definition) -> Iterable[Problem]:
-    """Report expressions on secrets: the owner of a catalog must not read those of its users."""
+    """Report expressions on secrets in a collected function: its owner must not read those of its users."""
     document = function.document
     found = [each.pointer for each in expressions(function) if _SECRETS.search(each.text)]
     for pointer in dict.fromkeys([*found, *_naming_secrets(document.data, ())]):
@@ -337,7 +337,7 @@ def _secrets(function: Definition) -> Iterable[Problem]:
 
 
 def _variables(function: Definition) -> Iterable[Problem]:
-    """Report expressions on the project's variables, which are for its own workflows."""
+    """Report expressions on variables in a collected function: they are for the project's own workflows."""
     for found in expressions(function):
         if variables.reads(found.text).explicit:
             yield problem_at(
@@ -349,7 +349,7 @@ def _variables(function: Definition) -> Iterable[Problem]:
 
 
 def _naming_secrets(data: object, at: Pointer) -> Iterator[Pointer]:
-    """Texts with an expression on secrets, wherever they stand: also where only a run looks."""
+    """Yield the texts of a collected function with an expression on secrets, wherever they stand."""
     match data:
         case str():
             if "${" in data and _SECRETS.search(data):

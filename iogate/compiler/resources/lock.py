@@ -94,7 +94,7 @@ class Lock:
 
 
 def parse(text: str) -> dict[str, str]:
-    """Return the entries of a lock file.
+    """Return the entries of the text of iogate.lock.
 
     Raises Malformed with the reason in words for people.
     """
@@ -122,7 +122,7 @@ def render(entries: Mapping[str, str]) -> str:
 
 
 def load(root: Path, mode: Mode = "add") -> Lock:
-    """Return the lock of a project; an empty one if it has no file yet.
+    """Return the lock file of a project; an empty one if it has none yet.
 
     Raises InvalidFiles for a file that cannot be read.
     """
@@ -141,7 +141,7 @@ def load(root: Path, mode: Mode = "add") -> Lock:
 
 
 def save(lock: Lock, root: Path) -> bool:
-    """Write the digests of a project if they have changed; return whether the file was written.
+    """Write the digests of a project to iogate.lock if they have changed; return whether it was written.
 
     Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""Where the documents are that other documents name, and their content: files of the project, and URLs.
+"""Sources of the documents that other documents name, with their content: files of the project, and URLs.
 
 Used by `resources`. A relative address is meant from the document that names it. What is read is kept for
 as long as one compilation, so that a document named twice is one document.
@@ -81,7 +81,7 @@ class Place:
 
 
 def origin_of(path: str) -> Origin:
-    """The origin of a file that was given to be compiled."""
+    """Return the origin of a file that was given to be compiled."""
     folder = posixpath.dirname(path)
     # A file outside the project, named on the command line, is a project of its own.
     return Origin(folder=folder) if posixpath.isabs(path) else Origin(start=folder)
@@ -123,11 +123,11 @@ class Sources:
         self._fetched: dict[tuple[str, str, bool], bytes | Unreadable] = {}
 
     def reaches(self, place: Place) -> bool:
-        """Tell whether to ask for it: not for a URL where nothing fetches, and nothing need be."""
+        """Tell whether to ask for a document: not for a URL if nothing fetches, and nothing need be."""
         return not place.url or self._fetch is not None or self._needed
 
     def text(self, place: Place, policy: JsonObject | None = None) -> str:
-        """The text of a document.
+        """Return the text of a document that another names.
 
         Raises Unreadable.
         """
@@ -189,7 +189,7 @@ def code_of(place: Place) -> str:
 
 
 def plain_data(text: str, name: str, *, code: str = "IOG307") -> Any:
-    """JSON, or YAML as documents have it.
+    """Parse the text of a named document: JSON, or YAML as documents have it.
 
     Raises Unreadable, with the place in the document that people call `name`.
     """

@@ -30,7 +30,7 @@ def _path(value: str) -> str:
 
 
 def _correction(value: str) -> str:
-    """Return a hint for an invalid path."""
+    """Return a hint for an invalid own path of an API."""
     if "://" in value:
         return "leave out scheme and host: /hooks/orders"
     if "{" in value or "*" in value:

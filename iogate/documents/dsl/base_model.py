@@ -45,7 +45,7 @@ def exactly_one_of(*keys: str, of: str, hint: str = "") -> Any:
 
 
 def _none_of(value: dict[str, Any], keys: tuple[str, ...], of: str, hint: str) -> Exception:
-    """Return the error of a mapping without any of `keys`; most likely one is misspelt."""
+    """Return the error of a mapping of the DSL without any of `keys`; most likely one is misspelt."""
     for key in value:
         meant = nearest(str(key), keys)
         if meant:

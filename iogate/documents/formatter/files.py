@@ -32,7 +32,7 @@ class Formatted:
 
 
 def format_file(path: Path, name: str) -> Formatted:
-    """Return the canonical form of a file, which problems call `name`.
+    """Return the canonical form of a file for `iogate fmt`, which problems call `name`.
 
     Raises:
         Refused: the canonical form would not mean the same.
@@ -47,7 +47,7 @@ def format_file(path: Path, name: str) -> Formatted:
 
 
 def format_bytes(raw: bytes, name: str) -> Formatted:
-    """Return the canonical form of the content of a file, as `format_file` does."""
+    """Return the canonical form of the content of a file for `iogate fmt`, as `format_file` does."""
     reading = read_bytes(raw, name)
     problems = list(reading.problems)
     family = detect_family(reading.data)

@@ -87,7 +87,7 @@ def _reorder(tree: Collection, order: list[str]) -> None:
 
 
 def _resolve(annotation: Any, value: Any) -> Any:
-    """Return the model, list or dictionary that an annotation means for this value; None for another type."""
+    """Return the model, list or dictionary that orders the keys of this value; None for another type."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         tag = next((_tag(extra, value) for extra in arguments[1:] if isinstance(extra, Discriminator)), None)

@@ -93,7 +93,7 @@ class Lexer:
                 self.marks.append((start, line, start - self._line_starts[line]))
 
     def _collect(self, start: int, stop: int) -> None:
-        """Collect the comments between two tokens."""
+        """Collect the comments between two tokens of YAML."""
         for found in _COMMENT.finditer(self.text, start, stop):
             index = found.start()
             line = bisect.bisect_right(self._line_starts, index) - 1

@@ -1,4 +1,4 @@
-"""Text to a syntax tree with every comment, from the events of libyaml.
+"""Parser of the text of a document to a syntax tree with every comment, from the events of libyaml.
 
 Called by `canonical` with text that the reader has accepted: one document, bounded in size and depth, its
 root a mapping, its keys texts. A comment on a line of its own belongs to the next entry at its depth, or, if
@@ -66,7 +66,7 @@ class _Parser:
         return comments[self._next].index < stop and comments[self._next].column > deeper_than
 
     def _take(self) -> list[str]:
-        """Take the next comment, after an empty text if it has an empty line above."""
+        """Take the next comment into the syntax tree, after an empty text if it has an empty line above."""
         comment = self._lexer.comments[self._next]
         self._next += 1
         empty = comment.own_line and self._lexer.empty_above(comment.line)
@@ -217,7 +217,7 @@ def _properties(event: Any) -> str:
 
 
 def _content(raw: str, value: str, *, keep: bool) -> list[str]:
-    """Return the lines of a block scalar without their indentation; none if they are only spaces."""
+    """Parse a block scalar into its lines without their indentation; none if they are only spaces."""
     lines = LINE_BREAK.split(raw)[1:]
     if lines and not lines[-1]:
         lines.pop()

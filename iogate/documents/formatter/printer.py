@@ -1,4 +1,4 @@
-"""Syntax tree to text in the canonical layout.
+"""Printer of the syntax tree of a document: text in the canonical layout.
 
 Called by `canonical`. Two spaces of indentation, also for lists; a flow collection stays on one line if it
 has no comment and fits, and becomes a block otherwise; at most one empty line in a row.
@@ -124,7 +124,7 @@ class _Printer:
 
 
 def _settle(entry: Entry) -> None:
-    """Move comments for which the canonical form has no place, to above the entry."""
+    """Move comments for which the printed layout has no place, to above the entry."""
     value = entry.value
     if isinstance(value, Collection) and not value.entries:
         entry.before += [text for text in value.end if text]
@@ -138,7 +138,7 @@ def _settle(entry: Entry) -> None:
 
 
 def _is_compact(entry: Entry) -> bool:
-    """Tell whether a block starts on the line of the dash of its list item."""
+    """Tell whether a block is printed from the line of the dash of its list item on."""
     return (
         entry.key is None
         and isinstance(entry.value, Collection)
@@ -148,7 +148,7 @@ def _is_compact(entry: Entry) -> bool:
 
 
 def _lifted(entry: Entry) -> list[str]:
-    """Return the comments above the first entry of a block behind a dash: they are above the dash."""
+    """Return the comments above the first entry of a block that are printed above the dash of its item."""
     if not _is_compact(entry):
         return []
     assert isinstance(entry.value, Collection)
@@ -158,7 +158,7 @@ def _lifted(entry: Entry) -> list[str]:
 
 
 def _inline_lines(value: Value) -> list[str]:
-    """Return a value that is no block: one line, or those of a text over several."""
+    """Print a value that is no block: on one line, or on those of a text over several."""
     if isinstance(value, Alias):
         return ["*" + value.name]
     if isinstance(value, Collection):
@@ -176,7 +176,7 @@ def _key(key: Scalar | Alias) -> str:
 
 
 def _flow(value: Value) -> str:
-    """Return a value inside brackets."""
+    """Print a value inside brackets."""
     if isinstance(value, Alias):
         return "*" + value.name
     if isinstance(value, Scalar):

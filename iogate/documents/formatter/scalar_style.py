@@ -28,7 +28,7 @@ _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\
 
 
 def one_line(scalar: Scalar, *, flow: bool) -> str:
-    """Return a scalar on one line, without its properties; `flow`: inside brackets, or as a key."""
+    """Return a scalar in its style on one line, without properties; `flow`: inside brackets, or as a key."""
     raw, value = scalar.raw, scalar.value
     several = LINE_BREAK.search(raw) is not None or scalar.style in {"|", ">"}
     if several and (scalar.style in {"|", ">"} or _UNPRINTABLE.search(value)):
@@ -51,7 +51,7 @@ def one_line(scalar: Scalar, *, flow: bool) -> str:
 
 
 def is_plain(text: str, *, flow: bool) -> bool:
-    """Tell whether a quoted text is better off without quotes.
+    """Tell whether a quoted scalar is better off without quotes.
 
     That is the case if it has no character with a meaning in YAML, or is an expression in block style, and no
     reader of YAML 1.1 or 1.2 takes it for another type.
@@ -100,7 +100,7 @@ def several_lines(scalar: Scalar) -> list[str] | None:
 
 
 def _right(line: str) -> str:
-    """Return a line without spaces at its end, except one that is escaped."""
+    """Return a line of a scalar without spaces at its end, except one that is escaped."""
     cut = line.rstrip(" \t")
     escapes = len(cut) - len(cut.rstrip("\\"))
     return cut + line[len(cut)] if escapes % 2 and len(line) > len(cut) else cut

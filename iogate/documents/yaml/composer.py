@@ -77,7 +77,7 @@ class _Composer:
         self._count = 0
 
     def document(self) -> Node | None:
-        """The one document of the text; None, with a problem noted, where there is none."""
+        """Compose the one document of the text; None, with a problem noted, if there is none."""
         root: Node | None = None
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
@@ -99,7 +99,7 @@ class _Composer:
         return Problem.at(span, path=self._source.path, code=code, message=message, hint=hint)
 
     def _node(self, event: yaml.Event, depth: int, key: str) -> Node:
-        """The value that starts with `event`, under the mapping key `key`."""
+        """Compose the value that starts with `event`, under the mapping key `key`."""
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
         self._grow(1, event)
@@ -159,7 +159,7 @@ class _Composer:
         return Node(span=span, value=value, points=not empty)
 
     def _tagged(self, event: yaml.ScalarEvent, span: Span) -> Any:
-        """The value of a scalar that says its type, such as `!!str 42`."""
+        """Compose a scalar that says its type, such as `!!str 42`."""
         kind = str(event.tag).removeprefix(_CORE)
         text: str = event.value
         if not str(event.tag).startswith(_CORE) or kind not in {"str", "int", "float", "bool", "null"}:
@@ -249,7 +249,7 @@ class _Composer:
         )
 
     def _key(self, event: yaml.Event, depth: int) -> tuple[Span, str | None]:
-        """A mapping's key, None where it is none. A whole number counts as the text it is written as."""
+        """Compose a key, None if it is no key. A whole number counts as the text it is written as."""
         span = _span(event)
         if isinstance(event, yaml.ScalarEvent) and _is_plain_word(event):
             self._grow(1, event)
@@ -302,7 +302,7 @@ def _span(event: Any) -> Span:
 
 
 def _marks(event: yaml.Event) -> tuple[Any, Any]:
-    """Where the event starts and ends; events of a text always know."""
+    """Return where an event of the YAML parser starts and ends; events of a text always know."""
     start, end = event.start_mark, event.end_mark
     assert start is not None
     assert end is not None

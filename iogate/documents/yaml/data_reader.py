@@ -44,7 +44,7 @@ def read_data(text: str) -> Any:
 
 
 def _value(event: Any, next_event: Callable[[], Any], depth: int) -> Any:
-    """Return the value that starts with `event`."""
+    """Read the value that starts with `event`, without positions."""
     kind = event.__class__
     if event.anchor is not None or event.tag is not None or depth > MAX_DEPTH:
         raise _Unusual

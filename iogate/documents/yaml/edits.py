@@ -23,6 +23,8 @@ _MOST_FIXES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Edit:
+    """Replacement of a span of a file's text."""
+
     start: int
     end: int
     text: str
@@ -88,7 +90,7 @@ def _edit(reading: Reading, fix: Fix) -> _Edit | None:
 
 
 def _replacement(source: Source, span: Span, text: str, old: object) -> _Edit | None:
-    """Return the edit of a scalar that is on one line and reads as `old`."""
+    """Return the edit of a YAML scalar that is on one line and reads as `old`."""
     start = source.index_of(span.line, span.column)
     written = source.text[start : start + span.length]
     if not isinstance(old, str) or read_text(f"- {written}", source.path).data != [old]:
@@ -115,7 +117,7 @@ def _styles(text: str, written: str) -> Iterator[str]:
 
 
 def _has(root: Node, span: Span, text: str) -> bool:
-    """Tell whether a key or a value at the position reads as the text."""
+    """Tell whether a key or a value to edit reads as the text."""
     waiting = [root]
     while waiting:
         node = waiting.pop()
@@ -142,7 +144,7 @@ def _comment(source: Source, fix: ReplaceComment) -> _Edit:
 
 
 def _change(data: Any, fix: RenameKey | ReplaceText) -> bool:
-    """Make the change in the data; False if it has no such place, or the new key exists."""
+    """Make the change of a fix in the data; False if it has no such place, or the new key exists."""
     *above, last = fix.pointer
     holder = json_pointer.value_at(data, tuple(above))
     if isinstance(fix, ReplaceText):
@@ -157,7 +159,7 @@ def _change(data: Any, fix: RenameKey | ReplaceText) -> bool:
 
 
 def _copied(value: Any) -> Any:
-    """Return a copy in which the values of aliases are copies of their own, too."""
+    """Return a copy of the data to edit, in which the values of aliases are copies of their own, too."""
     match value:
         case dict():
             return {name: _copied(each) for name, each in value.items()}

@@ -54,7 +54,7 @@ def room_below(room: str, key: str) -> str:
 
 
 def hides(room: str, value: Any) -> bool:
-    """Tell whether a scalar in this context is a secret."""
+    """Tell whether a scalar in this context is a secret to mask."""
     if value is None or value == "":
         return False
     return room in _SECRETS or (room == "auth" and value != "none")

@@ -1,4 +1,4 @@
-"""A YAML value with the place of everything in it.
+"""Tree of a YAML text: each value with the position of everything in it.
 
 Built by the reader; documents keep the root so that later checks can point at what they judge.
 An aliased node is one object that stands at several pointers; its place is its anchor's.

@@ -71,7 +71,7 @@ class ProjectReader:
             self._parts = -1
 
     def start(self) -> Self:
-        """Start other processes if there are many files and processors."""
+        """Start other processes that read files too, if there are many files and processors."""
         count = min(_spare_processors(), _MOST_PROCESSES, 1 + len(self._files) // _FILES_PER_PROCESS)
         if len(self._files) < FEWEST or count < 1 or not _may_fork():
             return self
@@ -107,13 +107,13 @@ class ProjectReader:
         return read_file(file, name) if text is None else read_text(text, name)
 
     def _take(self) -> Iterator[int]:
-        """Yield the numbers of files that no other process has taken."""
+        """Yield the numbers of the project's files that no other process has taken."""
         while part := os.read(self._parts, 1):
             first = part[0] * self._size
             yield from range(first, min(first + self._size, len(self._files)))
 
     def _serve(self, results: int) -> None:
-        """Read files in a process of their own, which ends here."""
+        """Read files of the project in a process of their own, which ends here."""
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
@@ -128,7 +128,7 @@ class ProjectReader:
 
 
 def _received(pipe: int) -> list[tuple[int, str, object]]:
-    """Return what a process has read; nothing if it has died."""
+    """Return the readings of another process; nothing if it has died."""
     with open(pipe, "rb") as stream:
         raw = stream.read()
     try:
@@ -147,5 +147,5 @@ def _spare_processors() -> int:
 
 
 def _may_fork() -> bool:
-    """Tell whether a copy of this process is safe: no other thread may hold a lock."""
+    """Tell whether reading in a copy of this process is safe: no other thread may hold a lock."""
     return sys.platform == "linux" and threading.active_count() == 1

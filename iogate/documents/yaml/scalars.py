@@ -29,7 +29,7 @@ class UnfitNumber(ValueError):
 
 
 def resolve(text: str) -> Plain:
-    """Return the value of a plain (unquoted) scalar.
+    """Return the value of a plain (unquoted) YAML scalar.
 
     Raises UnfitNumber for `.inf`, `.nan` and numbers beyond 64 bits.
     """

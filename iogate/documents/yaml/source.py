@@ -42,7 +42,7 @@ class Source:
 
     @property
     def masks(self) -> list[tuple[int, int, int]]:
-        """Line, first column and end column of literal secrets; an end of 0 is the end of the line."""
+        """Line and columns of each literal secret in the text; an end of 0 is the end of the line."""
         if self._find_masks is not None:
             find, self._find_masks = self._find_masks, None
             find()
@@ -59,7 +59,7 @@ class Source:
         return self._lines
 
     def lines_with_breaks(self) -> list[str]:
-        """Return the lines as they are, each with its line break; the last one has none."""
+        """Return the lines of the source, each with its line break; the last one has none."""
         breaks = [*LINE_BREAK.findall(self.text), ""]
         return [line + each for line, each in zip(self.lines, breaks, strict=True)]
 

@@ -105,7 +105,7 @@ def _start_of_expression(brace: Span, source: Source) -> Span:
 
 
 def _start_of_key(colon: Span, source: Source) -> Span:
-    """Return the place of the key before the colon that libyaml points at."""
+    """Return the place of the key before the colon that a YAML syntax error points at."""
     if colon.line > len(source.lines):
         return colon
     before = source.lines[colon.line - 1][: colon.column - 1]
@@ -115,7 +115,7 @@ def _start_of_key(colon: Span, source: Source) -> Span:
 
 
 def _unclosed(source: Source) -> Span | None:
-    """Return the innermost bracket or brace that is still open at the end of the text."""
+    """Return the bracket or brace that a YAML syntax error is about: the innermost one that is not closed."""
     opened: list[Span] = []
     try:
         tokens = yaml.scan(source.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

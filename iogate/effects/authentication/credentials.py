@@ -37,10 +37,10 @@ class Credential(Protocol):
         """
 
     def handle_unauthorized(self, headers: CIMultiDict[str]) -> bool:
-        """Record a 401, and return whether to try exactly once more."""
+        """Record a 401 to the call, and return whether to try exactly once more."""
 
     def handle_accepted(self) -> None:
-        """Record any other response."""
+        """Record any other response to the call."""
 
 
 class Authenticator:
@@ -51,7 +51,7 @@ class Authenticator:
         self._idle_sessions: IdleSessions = OrderedDict()
 
     def credential(self, authentication: Authentication) -> Credential:
-        """Create the credential of one call.
+        """Create the credential of one HTTP call of a workflow.
 
         Raises WorkflowError, of type configuration, for an incomplete policy.
         """

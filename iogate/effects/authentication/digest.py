@@ -69,7 +69,7 @@ class Session:
     uses: int = 0
 
     def authorize(self, method: str, uri: str) -> str:
-        """Return the value of `Authorization` for another request; `uri` is the request target as sent."""
+        """Return the digest `Authorization` for another request; `uri` is the request target as sent."""
         self.uses += 1
         count = f"{self.uses:08x}"
         username = self.policy.username

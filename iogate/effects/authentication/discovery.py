@@ -46,7 +46,7 @@ class Provider:
 
 
 def provider_of_policy(policy: OAuth) -> Provider:
-    """Return the endpoints below the authority, without discovery.
+    """Return the endpoints below an OpenID or OAuth authority, without discovery.
 
     Raises WorkflowError if an endpoint is not a valid address.
     """

@@ -93,7 +93,7 @@ def _refresh_fields(token: str) -> Fields:
 
 
 def _members(fields: Fields) -> dict[str, str | list[str]]:
-    """Return the fields as a JSON object, in which repeated names become a list."""
+    """Return the fields of a token request as a JSON object, in which repeated names become a list."""
     members: dict[str, str | list[str]] = {}
     for name, value in fields:
         before = members.get(name)
@@ -150,7 +150,7 @@ def _encoded(value: Mapping[str, Any]) -> str:
 
 
 def describe_refusal(body: Any) -> str:
-    """Return the error code of RFC 6749 with advice; the free text may repeat secrets and is left out."""
+    """Return code and advice for a refused token request; the free text may repeat secrets."""
     code = body.get("error") if isinstance(body, Mapping) else None
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         return ""

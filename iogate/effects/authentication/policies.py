@@ -125,7 +125,7 @@ Policy = Basic | Bearer | Digest | OAuth
 
 
 def configuration_error(detail: str) -> WorkflowError:
-    """Return the error of an incomplete or invalid policy."""
+    """Return the error of an incomplete or invalid authentication policy."""
     return WorkflowError("configuration", title="Authentication is not complete", detail=detail)
 
 
@@ -238,28 +238,28 @@ class _Members:
         self.source = source
 
     def below(self, key: str) -> _Members:
-        """Return the members of a nested object. Raises WorkflowError."""
+        """Return the members of a nested object of a policy. Raises WorkflowError."""
         value = self.source.get(key)
         if value is not None and not isinstance(value, Mapping):
             raise configuration_error(f'{self.name} needs "{key}" to be an object')
         return _Members(f"{self._path}.{key}", value or {})
 
     def needed(self, key: str) -> str:
-        """Return a required text. Raises WorkflowError."""
+        """Return a required text of a policy. Raises WorkflowError."""
         value = self.source.get(key)
         if not isinstance(value, str):
             raise configuration_error(f'{self.name} needs "{key}", as text')
         return value
 
     def text(self, key: str) -> str:
-        """Return an optional text, by default empty. Raises WorkflowError."""
+        """Return an optional text of a policy, by default empty. Raises WorkflowError."""
         value = self.source.get(key)
         if value is not None and not isinstance(value, str):
             raise configuration_error(f'{self.name} needs "{key}" to be text')
         return value or ""
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return an optional list of texts. Raises WorkflowError."""
+        """Return an optional list of texts of a policy. Raises WorkflowError."""
         value = self.source.get(key)
         if value is None:
             return ()

@@ -71,7 +71,7 @@ class TokenCache:
         self._pending: dict[str, _SharedRequest] = {}
 
     async def get(self, policy: OAuth) -> tuple[Token, bool]:
-        """Return a token, and whether it came from the cache.
+        """Return an access token, and whether it came from the cache.
 
         Raises CallFailed if no token can be obtained, and WorkflowError for an invalid policy.
         """
@@ -90,7 +90,7 @@ class TokenCache:
                 del self._pending[policy.key]
 
     def discard(self, policy: OAuth, token: Token) -> None:
-        """Expire a token that the resource refused, unless another one has replaced it."""
+        """Expire a cached token that the resource refused, unless another one has replaced it."""
         if self._tokens.get(policy.key) is token:
             self._tokens[policy.key] = replace(token, fresh_until=float("-inf"))
 

@@ -157,7 +157,7 @@ class AddressPolicy:
         self._stores = _store_hosts(redis_url)
 
     async def admit(self, url: URL, trust: Trust) -> None:
-        """Check the host as written; the resolver checks the addresses of names.
+        """Check the host of a URL by the policy, as written; the resolver checks the addresses of names.
 
         Raises Forbidden.
         """
@@ -178,7 +178,7 @@ class AddressPolicy:
             await self.check(address, host=host, port=port, guarded=trust is not Trust.REVIEWED)
 
     async def check(self, address: Address, *, host: str, port: int, guarded: bool) -> None:
-        """Check an address before a connection to it.
+        """Check an IP address by the policy before a connection to it.
 
         Raises Forbidden.
         """

@@ -20,7 +20,7 @@ class Endpoints:
         self._prefixes = sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
 
     def rewrite(self, url: URL) -> URL | None:
-        """Return the URL to call instead; None if no prefix matches.
+        """Return the URL to call instead, by the setting `endpoints`; None if no prefix matches.
 
         A user in the URL is kept, unless the target prefix has its own.
         """

@@ -106,7 +106,7 @@ def call_error(
     response: Mapping[str, Any] | None = None,
     sent_to: str | None = None,
 ) -> CallFailed:
-    """Return the communication error of a call; `sent_to` as in `TargetName`."""
+    """Return the communication error of a failed call; `sent_to` as in `TargetName`."""
     error = WorkflowError(
         "communication",
         status=status,

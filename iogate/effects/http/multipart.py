@@ -27,7 +27,7 @@ class FileContent:
 
 
 def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -> tuple[bytes, str]:
-    """Return the body and its Content-Type; a list becomes a field for each item, null no field.
+    """Return the multipart body and its Content-Type; a list becomes a field for each item, null no field.
 
     Raises ValueError for a field of bytes that is not in Base64.
     """
@@ -45,7 +45,7 @@ def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -
 
 
 def decode_base64(value: Any, subject: str) -> bytes:
-    """Decode Base64; messages call the value `subject`.
+    """Decode the Base64 of a part of a multipart body, or of another `subject` as messages call it.
 
     Raises ValueError for text that is not Base64.
     """

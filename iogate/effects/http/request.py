@@ -65,7 +65,7 @@ class Request:
 
 
 def configuration_error(detail: str) -> WorkflowError:
-    """Return the error of a call that cannot be sent."""
+    """Return the error of an HTTP call whose request cannot be built."""
     return WorkflowError("configuration", title="HTTP call cannot be made", detail=detail)
 
 
@@ -111,7 +111,7 @@ def build_request(call: CallHttp, *, idempotency_key: str, trace: str = "") -> R
 
 
 def parse_url(text: str, *, subject: str = "the endpoint") -> URL:
-    """Parse an absolute http(s) URL, which messages never quote.
+    """Parse the absolute http(s) URL of a request, which messages never quote.
 
     Raises WorkflowError.
     """

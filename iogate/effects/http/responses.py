@@ -63,7 +63,7 @@ class BadResponse(Exception):
 
 
 async def read_body(response: ClientResponse, *, cap: int) -> bytes:
-    """Read the whole body, decompressed.
+    """Read the whole body of a response, decompressed.
 
     Raises BadResponse as soon as it is larger than `cap`.
     """
@@ -78,7 +78,7 @@ async def read_body(response: ClientResponse, *, cap: int) -> bytes:
 
 
 async def read_body_start(response: ClientResponse, *, cap: int) -> bytes:
-    """Read the beginning of a body, decompressed, at most `cap` bytes; empty if it cannot be decompressed."""
+    """Read the beginning of a response, at most `cap` bytes; empty if it cannot be decompressed."""
     body = bytearray()
     try:
         inflate = _Decompressor(response.headers.get("Content-Encoding", ""), cap)
@@ -143,7 +143,7 @@ class _Decompressor:
         self._inflater = zlib.decompressobj(self._wbits or 15)
 
     def feed(self, chunk: bytes, *, room: int) -> bytes:
-        """Decompress a chunk. Raises BadResponse if the result is larger than `room`."""
+        """Decompress a chunk of a response. Raises BadResponse if the result is larger than `room`."""
         if not self._wbits:
             return chunk
         parts: list[bytes] = []
@@ -173,7 +173,7 @@ class _Decompressor:
             return self._inflate(chunk, room)
 
     def finish(self) -> None:
-        """Check the end of the body. Raises BadResponse for an incomplete compressed body."""
+        """Check the end of a compressed response. Raises BadResponse for an incomplete one."""
         if self._begun and not self._inflater.eof:
             raise BadResponse("its compressed body is broken")
 
@@ -181,7 +181,7 @@ class _Decompressor:
 def to_output(
     response: Response, *, mode: Literal["raw", "content", "response"], request: Mapping[str, Any]
 ) -> Any:
-    """Return the output in the mode of the call: base64, decoded content, or the whole response.
+    """Return the output of an HTTP call in its mode: base64, decoded content, or the whole response.
 
     Raises BadResponse.
     """
@@ -204,7 +204,7 @@ def to_output(
 
 
 def decode_body(response: Response) -> Any:
-    """Decode by content type: JSON is parsed, text stays text, all else becomes base64, an empty body null.
+    """Decode a response by content type: JSON is parsed, text stays, else base64; an empty body gives null.
 
     Raises BadResponse for invalid JSON.
     """

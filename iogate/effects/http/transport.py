@@ -82,7 +82,7 @@ class Transport:
             return False
 
     def route(self, url: URL, trust: Trust) -> Route:
-        """Apply the setting `endpoints`; its targets are REVIEWED."""
+        """Return where to send a request, by the setting `endpoints`, whose targets are REVIEWED."""
         target = self._endpoints.rewrite(url)
         return Route(url=url, trust=trust) if target is None else Route(url=target, trust=Trust.REVIEWED)
 
@@ -115,7 +115,7 @@ class Transport:
             )
 
     def _session(self, *, guarded: bool) -> aiohttp.ClientSession:
-        """Return the pool, opened on first use."""
+        """Return the connection pool, opened on first use."""
         if guarded not in self._sessions:
             connector = aiohttp.TCPConnector(
                 resolver=CheckedResolver(self._policy, guarded=guarded),

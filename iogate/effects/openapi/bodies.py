@@ -17,7 +17,7 @@ from iogate.json_values import to_json, to_text
 
 
 def encode_body(body: Body, value: Any) -> tuple[Any, str]:
-    """Return the encoded body and its Content-Type.
+    """Return the body of an OpenAPI call, encoded in its media type, and its Content-Type.
 
     Raises WorkflowError if the media type cannot represent the value.
     """
@@ -49,7 +49,7 @@ def _members(kind: str, value: Any) -> dict[str, Any]:
 
 
 def _field(value: Any) -> Any:
-    """Encode a field: objects become JSON, the default encoding of OpenAPI 3."""
+    """Encode a field of an OpenAPI form: objects become JSON, the default encoding of OpenAPI 3."""
     match value:
         case Mapping():
             return to_json(value)

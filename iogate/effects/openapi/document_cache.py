@@ -32,7 +32,7 @@ class DocumentCache:
         self._kept: OrderedDict[tuple[str, bool, str], tuple[float, Any]] = OrderedDict()
 
     async def operation(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Operation:
-        """Return the operation that a call names.
+        """Return the operation that a call names, of a cached OpenAPI document.
 
         Raises WorkflowError if there is none, and CallFailed if the document cannot be fetched.
         """
@@ -91,7 +91,7 @@ def _parse(content: bytes) -> Any:
 
 
 def _address(document: str) -> str | None:
-    """Return the URL of a document; None for a file of the project."""
+    """Return the URL of an OpenAPI document; None for a file of the project."""
     found = resource_name(document) or document
     return found if "://" in found else None
 

@@ -87,7 +87,7 @@ def serialize_cookies(parameter: Parameter, value: Any) -> list[str]:
 
 
 def scalar_text(parameter: Parameter, value: Any) -> str:
-    """Return a scalar as text.
+    """Return the scalar value of an OpenAPI parameter as text.
 
     Raises WorkflowError for an object or array inside another.
     """

@@ -67,7 +67,7 @@ def build_call(operation: Operation, call: CallOpenApi) -> CallHttp:
 
 
 def missing_error(operation: Operation, subject: str, *, null: bool) -> WorkflowError:
-    """Return the error of a required parameter or body that is missing or null."""
+    """Return the error of a required OpenAPI parameter or body that is missing or null."""
     if null:
         detail = f'{subject} of operation "{operation.id}" is null, and it is required'
         return WorkflowError("expression", title="OpenAPI call cannot be made", detail=detail)
@@ -104,7 +104,7 @@ def _serialize_segment(parameter: Parameter, value: Any) -> str:
 def _encode_body(
     operation: Operation, parameters: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[Any, str]:
-    """Return the encoded body and its media type; no body if nothing is given for it."""
+    """Return the encoded body of an OpenAPI call and its media type; no body if nothing is given for it."""
     body = operation.body
     known = {parameter.name for parameter in operation.parameters}
     rest = {name: value for name, value in given.items() if name not in known}

@@ -34,11 +34,11 @@ class ContainerCleanup:
         self._timer: asyncio.TimerHandle | None = None
 
     def schedule(self) -> None:
-        """Schedule the first cleanup."""
+        """Schedule the first removal of expired containers."""
         self._timer = asyncio.get_running_loop().call_later(FIRST_DELAY_S, self.start)
 
     def start(self) -> None:
-        """Remove the due containers now, and again whenever the next container is due."""
+        """Remove the expired containers now, and again whenever the next container is due."""
         if self._task is not None:
             self._task.cancel()
         self._task = asyncio.create_task(self._run(), name="remove containers")
@@ -58,7 +58,7 @@ class ContainerCleanup:
             await asyncio.sleep(min(max(due_s, MIN_DELAY_S), MAX_DELAY_S))
 
     async def _remove(self) -> float | None:
-        """Remove the due containers; return the seconds until the next is due, None if none is left."""
+        """Remove the expired containers; return the seconds until the next is due, None if none is left."""
         listed = await self._run_tool(
             "ps",
             "--all",

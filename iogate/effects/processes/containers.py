@@ -267,7 +267,7 @@ class Containers:
             self._cleanup.start()
 
     async def _query(self, *arguments: str) -> str | None:
-        """Run a short command and return its output; None if it fails."""
+        """Run a short command of Docker or Podman and return its output; None if it fails."""
         with self._workspace.process_folders(owned=False) as folders:
             try:
                 async with asyncio.timeout(COMMAND_TIMEOUT_S):
@@ -329,7 +329,7 @@ def _is_own(name: str) -> bool:
 
 
 def _fits_file(value: str) -> bool:
-    """Tell whether every tool reads this value from a file of variables as it is."""
+    """Tell whether Docker and Podman read this value from a file of variables as it is."""
     return not (_UNFIT_FOR_FILE.search(value) or len(value.encode()) > MAX_FILE_VALUE)
 
 

@@ -127,7 +127,7 @@ class Isolation:
         return None
 
     def _visible(self, directory: Path) -> Iterable[str]:
-        """Yield the folders outside the system's own that programs need: project, interpreters, PATH."""
+        """Yield the folders that isolated programs need beyond the system's: project, interpreters, PATH."""
         yield str(directory)
         prefixes = {sys.prefix, sys.base_prefix}
         if self._settings.python and os.sep in self._settings.python:
@@ -138,7 +138,7 @@ class Isolation:
                 yield entry
 
     def _hidden(self, directory: Path) -> Iterable[str]:
-        """Yield the paths that no process may see: store, settings, and files named in the settings."""
+        """Yield the paths that no isolated process may see: store, settings, and files that they name."""
         yield str((directory / self._settings.data_dir).resolve())
         yield str(directory / FILE_NAME)
         yield from map(str, sorted(directory.glob("iogate.*.yaml")))

@@ -43,7 +43,7 @@ class LauncherClient:
     async def start(
         self, folder: Path, request: Mapping[str, Any], stdio: tuple[int, int, int]
     ) -> RunningProcess:
-        """Start a process with these descriptors as its standard streams.
+        """Start a process through the launcher, with these descriptors as its standard streams.
 
         Raises OSError if it cannot be started, with the step that failed as its file name.
         """
@@ -139,7 +139,7 @@ class RunningProcess:
             await self._loop.sock_sendall(self._channel, data)
 
     async def receive(self) -> KeeperMessage | None:
-        """Return the next message of the keeper; None if it is gone.
+        """Return the next message of the keeper about its process; None if it is gone.
 
         Data that no keeper sends counts as its end: the process is killed.
         """

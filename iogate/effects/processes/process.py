@@ -86,7 +86,7 @@ class TooMuchOutput(Exception):
 
 
 async def run(command: Command, launcher: LauncherClient) -> Exit:
-    """Run a process to its end.
+    """Run one process to its end, with bounded output.
 
     Raises OSError or ValueError if it cannot be started, TooMuchOutput, and CancelledError after the process
     and its children have ended.
@@ -213,7 +213,7 @@ class _Reader:
         self._loop.add_reader(file.fileno(), self._read)
 
     def _read(self) -> bool:
-        """Read one chunk; return False if there is none, for now or at the end."""
+        """Read one chunk of the process's output; return False if there is none, for now or at the end."""
         try:
             chunk = os.read(self._file.fileno(), CHUNK)
         except BlockingIOError:
@@ -233,7 +233,7 @@ class _Reader:
         return bool(chunk)
 
     def finish(self) -> None:
-        """Read the rest of the pipe without waiting for a daemon that holds it open."""
+        """Read the rest of the process's pipe without waiting for a daemon that holds it open."""
         while not self._file.closed and self._read():
             pass
         self._close()

@@ -45,7 +45,7 @@ class ProcessOutput:
         held.add(chunk, keep=EACH + self._redactor().longest)
 
     def take(self, *, ended: bool = False) -> list[dict[str, Any]]:
-        """Return the details of due entries; at the end of the process, of all remaining output."""
+        """Return the journal details of due output; at the end of the process, of all remaining output."""
         spent = self._left <= 0 or self._entries >= ENTRIES
         if spent and not ended:
             return []
@@ -78,7 +78,7 @@ class _Held:
             self._text = self._text[-keep:]
 
     def take(self, redactor: Redactor, most: int, *, whole: bool) -> tuple[str, int]:
-        """Return the last part that may be shown, and the number of characters omitted before it."""
+        """Return the last part of the output to show, and the number of characters omitted before it."""
         end = len(self._text) if whole else self._text.rfind("\n") + 1
         if not end and len(self._text) > LINE + redactor.longest:
             end = len(self._text) - redactor.longest  # a secret may have begun

@@ -28,7 +28,7 @@ KEPT_STREAMS: Final[Mapping[str, frozenset[process.Stream]]] = {
 
 
 def to_output(kind: str, end: process.Exit, returns: ReturnMode, redactor: Redactor) -> Any:
-    """Return the output of a process.
+    """Return the output of an ended process, as `return` asks for it.
 
     Raises WorkflowError for a code other than 0, unless `returns` includes the code.
     """

@@ -79,7 +79,7 @@ class Processes:
         files: RunFiles = NO_FILES,
         wrote: process.Wrote | None = None,
     ) -> Any:
-        """Run a process to its end and return the output that `return` asks for.
+        """Run a shell command or script to its end and return the output that `return` asks for.
 
         Raises WorkflowError, or CancelledError after the process and its children were killed.
         """

@@ -38,7 +38,7 @@ class Workspace:
 
     @contextmanager
     def process_folders(self, *, owned: bool = True) -> Iterator[ProcessFolders]:
-        """Create a folder for one process; `owned`: its user may write there."""
+        """Create a folder for one process in the workspace; `owned`: its user may write there."""
         shared = self._shared_folder()
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=shared))
         if self._user is not None and owned:

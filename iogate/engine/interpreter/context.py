@@ -166,7 +166,7 @@ class ExecutionContext:
     # in and out of tasks
 
     def open(self, scope: Frame, arguments: Scope, **attributes: Any) -> Frame:
-        """Add a frame for the task of `arguments`, which contains other tasks or has to wait."""
+        """Add a frame to the run for the task of `arguments`, which contains other tasks or has to wait."""
         task = arguments.task
         assert task is not None
         return self.tree.add(
@@ -277,7 +277,7 @@ class ExecutionContext:
         return output
 
     def move(self, at: int, value: Any, then: Target) -> int | None:
-        """Move scope `at` to the task that `then` names, with `value` as its data."""
+        """Move a scope of the run to the task that `then` names, with `value` as its data."""
         scope = self.tree[at]
         match then:
             case "continue":

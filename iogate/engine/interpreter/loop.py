@@ -124,7 +124,7 @@ def fire_timers(ctx: ExecutionContext) -> None:
 
 
 def run(ctx: ExecutionContext) -> None:
-    """Execute steps of each leaf until all wait; set `more` if the budget is used up before."""
+    """Execute steps of the interpreter until all leaves wait; set `more` if the budget is used up before."""
     ctx.ready = deque(ctx.tree.leaves())
     share = max(1, min(_SHARE, ctx.budget // max(len(ctx.ready), 1)))
     while ctx.ready and ctx.ended is None:

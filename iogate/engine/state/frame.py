@@ -150,7 +150,7 @@ def frame_to_json(frame: Frame) -> dict[str, Any]:
 
 
 def _is_default(value: object, default: object) -> bool:
-    """Compare scalars, keeping `False`, `0` and `0.0` apart, without traversing large values."""
+    """Compare attributes of a frame; `False`, `0` and `0.0` differ, large values are not traversed."""
     return value is default or (
         type(value) is type(default) and type(value) in (str, int) and value == default
     )

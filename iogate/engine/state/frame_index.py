@@ -128,7 +128,7 @@ class FrameIndex:
 
 
 def below(index: FrameIndex, frames: Mapping[int, Frame], key: int) -> list[Frame]:
-    """Return all descendants of a frame, leaves last."""
+    """Return all descendants of a frame from the index, leaves last."""
     found: list[Frame] = []
     ahead = [key]
     while ahead:

@@ -45,7 +45,7 @@ class FrameTree:
         return self._index
 
     def add(self, frame: Frame) -> Frame:
-        """Add a new frame, created with `next_id`."""
+        """Add a new frame to the tree, created with `next_id`."""
         self._frames[frame.id] = frame
         self._log.append((frame.id, None))
         self._index.add(frame)
@@ -53,12 +53,12 @@ class FrameTree:
         return frame
 
     def reserve(self) -> int:
-        """Return an id that no frame has or will have."""
+        """Return an id that no frame of the tree has or will have."""
         self.next_id += 1
         return self.next_id - 1
 
     def put(self, frame: Frame) -> None:
-        """Replace the frame of the same id."""
+        """Replace the frame of the same id in the tree."""
         before = self._frames[frame.id]
         self._frames[frame.id] = frame
         self._log.append((frame.id, before))
@@ -69,7 +69,7 @@ class FrameTree:
         return self._frames[frame.parent]
 
     def remove(self, frame: Frame) -> Frame:
-        """Remove a frame without children; return its parent.
+        """Remove a frame without children from the tree; return its parent.
 
         The count of definite answers in a branch is carried over to the outer branch: no key is used twice.
         """
@@ -84,14 +84,14 @@ class FrameTree:
         return parent
 
     def take(self, frame: Frame) -> Frame:
-        """Remove a frame without children; return it."""
+        """Remove a frame without children from the tree; return it."""
         self.remove(frame)
         return frame
 
     # earlier trees
 
     def mark(self) -> int:
-        """Return the present position in the log, for `frames_at`."""
+        """Return the present position in the log of changes of the tree, for `frames_at`."""
         return len(self._log)
 
     def frames_at(self, moment: int) -> Mapping[int, Frame]:
@@ -165,7 +165,7 @@ class FrameTree:
         return self._index.done.get(frame.id, 0) == len(inside)
 
     def clear(self) -> tuple[Frame, ...]:
-        """Remove all frames; return them, leaves first."""
+        """Remove all frames of the tree; return them, leaves first."""
         gone = tuple(reversed(self._frames.values()))
         self._log.extend((frame.id, frame) for frame in gone)
         self._frames, self._index = {}, FrameIndex()

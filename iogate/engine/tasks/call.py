@@ -27,7 +27,7 @@ Outside = Http | OpenApi | Function | Process | Container
 
 
 def effect(body: Outside, scope: Scope) -> Effect:
-    """Return the effect of the task, with evaluated arguments.
+    """Return the effect of a call or a process, with evaluated arguments.
 
     Raises WorkflowError if the arguments are invalid or cannot be evaluated.
     """

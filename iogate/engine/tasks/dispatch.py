@@ -34,21 +34,20 @@ from iogate.compiler.tasks import (
 )
 from iogate.engine import errors
 from iogate.engine.commands import Perform
-from iogate.engine.interpreter.context import ExecutionContext, Fault
+from iogate.engine.interpreter.context import ExecutionContext
 from iogate.engine.scope import Scope, is_truthy
-from iogate.engine.state.frame import Frame, replace_frame
-from iogate.engine.tasks import call, emit, fork, listen, parallel, run_workflow, try_
+from iogate.engine.state.frame import Frame
+from iogate.engine.tasks import call, emit, for_, fork, listen, parallel, run_workflow, try_
 from iogate.engine.tasks.wait import add_duration
 from iogate.errors import WorkflowError
 from iogate.json_pointer import escape
-from iogate.json_values import type_name
 
 _FUNCTIONS_DEEP = 32
 """Maximum nesting of functions; deeper nesting is an endless recursion."""
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> int | None:
-    """Execute the task; `arguments` hold its input.
+    """Execute a task of any kind by the code of its kind; `arguments` hold its input.
 
     Raises WorkflowError if the task fails.
     """
@@ -61,7 +60,7 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> 
         case Do(tasks):
             return ctx.enter(ctx.open(scope, arguments), tasks.pointer, value=data)
         case For():
-            return _loop(ctx, scope, task, body, arguments)
+            return for_.begin(ctx, scope, task, body, arguments)
         case Try():
             return try_.begin(ctx, scope, body, arguments)
         case Fork():
@@ -90,14 +89,13 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> 
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task) -> int | None:
-    """Leave the finished list of tasks in `scope`: begin the next iteration, or end the task around it."""
+    """Leave the finished list of tasks in `scope`, by the kind of the task around it."""
     body = task.body
     match body:
         case For(parallel=most) if most:
             return parallel.leave(ctx, scope, frame, task, body)
-        case For() if scope.turn is not None and scope.turn + 1 < len(frame.items):
-            ctx.tree.put(replace_frame(scope, position=0, turn=scope.turn + 1))
-            return begin_iteration(ctx, scope.id, task, body)
+        case For():
+            return for_.leave(ctx, scope, frame, task, body)
         case Try():
             return try_.leave(ctx, scope, frame, body)
         case Fork():
@@ -119,37 +117,6 @@ def _switch(ctx: ExecutionContext, scope: Frame, task: Task, body: Switch, argum
             return ctx.complete(scope, task, arguments, data)
         chosen = body.default
     return ctx.complete(scope, task, arguments, data, chosen.then, {"case": chosen.name})
-
-
-def _loop(ctx: ExecutionContext, scope: Frame, task: Task, body: For, arguments: Scope) -> int | None:
-    items = body.items.evaluate(arguments.input, arguments)
-    if not isinstance(items, list):
-        raise WorkflowError("expression", detail=f"for.in must give an array, not {type_name(items)}")
-    if body.parallel:
-        return parallel.begin(ctx, scope, task, body, arguments, items)
-    if not items:
-        return ctx.complete(scope, task, arguments, arguments.input)
-    frame = ctx.open(scope, arguments, items=items)
-    return begin_iteration(ctx, ctx.enter(frame, body.tasks.pointer, value=frame.input, turn=0), task, body)
-
-
-def begin_iteration(ctx: ExecutionContext, at: int, task: Task, body: For) -> int | None:
-    """Begin the next iteration if `while` is true; otherwise end the loop.
-
-    Raises Fault if `while` cannot be evaluated.
-    """
-    if body.condition is None:
-        return at
-    inner = ctx.tree[at]
-    frame = ctx.tree.parent(inner)
-    arguments = ctx.arguments(inner, task, frame)
-    try:
-        holds = is_truthy(body.condition.evaluate(inner.value, arguments))
-    except WorkflowError as error:
-        described = ctx.describe_error(error, task, inner)
-        outer = ctx.tree.remove(ctx.tree.remove(inner))
-        raise Fault(outer.id, task, described) from None
-    return at if holds else ctx.leave_list(inner)
 
 
 def _function(ctx: ExecutionContext, scope: Frame, body: Inline, arguments: Scope) -> int:

@@ -44,7 +44,7 @@ _DATA = ("data", "data_base64")
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: tasks.Emit, arguments: Scope) -> int | None:
-    """Emit the event and complete the task; the output is the event's envelope."""
+    """Emit the event of an `emit` and complete the task; the output is the event's envelope."""
     reference, key = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
     arguments.idempotency_key = key
     given = body.attributes.evaluate(arguments.input, arguments)
@@ -88,7 +88,7 @@ def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any
 
 
 def _check(name: str, value: Any) -> None:
-    """Apply the rules of `POST /v1/events`, which any receiver of CloudEvents should accept."""
+    """Check an attribute of an emitted event by the rules of `POST /v1/events`, for any receiver."""
     if name == "data":
         return
     if name == "specversion":

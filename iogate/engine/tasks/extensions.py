@@ -43,7 +43,7 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> 
 
 
 def leave(ctx: ExecutionContext, inner: Frame, frame: Frame, task: Task) -> int | None:
-    """Leave a list of an extension: continue with the next list, the task itself, or the task's successor.
+    """Leave a list of an extension: continue with the next list, the extended task, or its successor.
 
     Raises WorkflowError of the extended task.
     """

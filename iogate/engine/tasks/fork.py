@@ -17,7 +17,7 @@ from iogate.json_values import is_same
 
 
 def begin(ctx: ExecutionContext, scope: Frame, body: Fork, arguments: Scope) -> None:
-    """Open every branch."""
+    """Open every branch of a `fork`."""
     frame = ctx.open(scope, arguments)
     owner = ctx.tree.context_owner(scope)
     for branch in body.branches:
@@ -27,7 +27,7 @@ def begin(ctx: ExecutionContext, scope: Frame, body: Fork, arguments: Scope) -> 
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, body: Fork) -> int | None:
-    """End a branch: the first wins if they compete; otherwise the last joins them all."""
+    """End a branch of a `fork`: the first wins if they compete; otherwise the last joins them all."""
     ctx.tree.put(replace_frame(scope, phase="done"))
     if not body.compete and not ctx.tree.all_children_done(frame):
         return None

@@ -32,7 +32,7 @@ from iogate.json_values import to_json
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Listen, arguments: Scope) -> int | None:
-    """Subscribe to later events."""
+    """Begin a `listen`: subscribe to later events."""
     terms = event_filters.initial_terms(body, arguments)
     frame = ctx.open(
         scope, arguments, phase="event", wants=event_filters.subscription(body, terms), terms=terms
@@ -45,13 +45,13 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Listen, argumen
 
 
 def resubscribe(ctx: ExecutionContext, frame: Frame, task: Task) -> None:
-    """Subscribe again: the subscription ended with the attempt that faulted."""
+    """Subscribe a `listen` again: the subscription ended with the attempt that faulted."""
     assert isinstance(task.body, Listen)
     ctx.tree.put(replace_frame(frame, wants=event_filters.subscription(task.body, frame.terms)))
 
 
 def handle_event(ctx: ExecutionContext, frame: Frame, task: Task, event: Mapping[str, Any]) -> int | None:
-    """Take the event if a filter matches; return the scope to continue in.
+    """Take an event for a `listen` if a filter matches; return the scope to continue in.
 
     Raises Fault if the task fails.
     """
@@ -79,7 +79,7 @@ def handle_event(ctx: ExecutionContext, frame: Frame, task: Task, event: Mapping
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task, body: Listen) -> int | None:
-    """End the processing of an item by `foreach.do`.
+    """End the processing of a received event by `foreach.do`.
 
     Raises Fault if the task fails.
     """
@@ -113,7 +113,7 @@ def read(event: Mapping[str, Any], how: str) -> Any:
 def _keep(
     ctx: ExecutionContext, frame: Frame, body: Listen, event: Mapping[str, Any], arguments: Scope
 ) -> bool:
-    """Add the event as an item; return whether the condition of `until` is met."""
+    """Keep a received event as an item; return whether the condition of `until` is met."""
     ctx.tree.add(
         new_frame(
             id=ctx.tree.next_id,
@@ -134,7 +134,7 @@ def _keep(
 
 
 def _next(ctx: ExecutionContext, frame: Frame, task: Task, body: Listen) -> int | None:
-    """Process the next item, unless one is in process."""
+    """Process the next received event, unless one is in process."""
     each, tree = body.each, ctx.tree
     if each is None or tree.count_children(frame) != _count(ctx, frame) or tree.all_children_done(frame):
         return None
@@ -169,7 +169,7 @@ def _complete_item(
 
 
 def _stop_listening(ctx: ExecutionContext, frame: Frame, task: Task, body: Listen) -> int | None:
-    """Take no more events, and end the task once the items are processed."""
+    """Take no more events for a `listen`, and end the task once the items are processed."""
     if ctx.tree.all_children_done(frame):
         return _finish(ctx, frame, task)
     frame = replace_frame(frame, phase="inside", wants=None)
@@ -193,11 +193,11 @@ def _fault(ctx: ExecutionContext, frame: Frame, task: Task, error: WorkflowError
 
 
 def _count(ctx: ExecutionContext, frame: Frame) -> int:
-    """Return the number of items."""
+    """Return the number of received events."""
     newest = next((each for each in ctx.tree.newest_first(frame) if each.kind == "item"), None)
     return 0 if newest is None or newest.turn is None else newest.turn + 1
 
 
 def _values(ctx: ExecutionContext, frame: Frame) -> list[Any]:
-    """Return the outputs of the items that are done, in order."""
+    """Return the outputs of the received events that are done, in order."""
     return [each.value for each in ctx.tree.children(frame) if each.phase == "done"]

@@ -33,7 +33,7 @@ PAGE: Final = 100
 def begin(
     ctx: ExecutionContext, scope: Frame, task: Task, body: For, arguments: Scope, items: list[Any]
 ) -> int | None:
-    """Begin the first iterations.
+    """Begin the first iterations of a parallel `for`.
 
     Raises Fault if `while` cannot be evaluated.
     """
@@ -47,7 +47,7 @@ def begin(
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task, body: For) -> int | None:
-    """End an iteration with the data that flows out of its scope.
+    """End an iteration of a parallel `for` with the data that flows out of its scope.
 
     Raises Fault if the task fails.
     """
@@ -58,7 +58,7 @@ def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task, body: F
 def absorb(
     ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task, body: For, error: Mapping[str, Any]
 ) -> int | None:
-    """End an iteration with its error as its output: `on_error: continue`.
+    """End an iteration of a parallel `for` with its error as its output: `on_error: continue`.
 
     Raises Fault if the task fails.
     """
@@ -118,7 +118,7 @@ def _outputs(ctx: ExecutionContext, frame: Frame) -> Frame:
 
 
 def _keep(ctx: ExecutionContext, outputs: Frame, turn: int, output: Any) -> None:
-    """Store the output of an iteration; fold the newest outputs into a page if there are enough."""
+    """Store the output of a parallel iteration; fold the newest into a page if there are enough."""
     tree, count = ctx.tree, outputs.position + 1
     kept: dict[str, Any] = {"turn": turn, "value": output}
     if count % PAGE == 0:

@@ -25,7 +25,7 @@ _STRANGE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def effect(body: Container, scope: Scope) -> RunContainer:
-    """Return the effect of the task.
+    """Return the effect of `run: container`, with evaluated arguments.
 
     Raises WorkflowError if the arguments are invalid or cannot be evaluated.
     """
@@ -59,7 +59,7 @@ def effect(body: Container, scope: Scope) -> RunContainer:
 
 
 def _name(body: Container, scope: Scope, key: str) -> str:
-    """Return the author's name, or the standard's recommendation: `{workflow}-{uuid}.{namespace}-{task}`."""
+    """Return the container's name: the author's, or the standard's `{workflow}-{uuid}.{namespace}-{task}`."""
     given = None if body.name is None else body.name.evaluate(scope.input, scope)
     if given is not None:
         name = scalar_text(given, "the container's name")

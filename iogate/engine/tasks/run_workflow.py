@@ -21,7 +21,7 @@ from iogate.errors import WorkflowError
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, arguments: Scope) -> int | None:
-    """Start the workflow; wait for its end unless `await` is false."""
+    """Start the child workflow of `run: workflow`; wait for its end unless `await` is false."""
     given = body.input.evaluate(arguments.input, arguments)
     if not body.awaits:
         start(ctx, scope, task, body, given, ctx.tree.reserve())
@@ -51,7 +51,7 @@ def start(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, given: A
 
 
 def error(ended: ChildEnded) -> WorkflowError:
-    """Return the error that the end of a child raises in the parent task, with the child's text.
+    """Return the error that the end of a child workflow raises in the parent task, with the child's text.
 
     If no child was started, the error is the parent task's own.
     """

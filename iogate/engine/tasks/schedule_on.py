@@ -37,7 +37,7 @@ def handle_event(
     event: Mapping[str, Any],
     arguments: Scope,
 ) -> None:
-    """Add the event, of which `value` is an item, to a round; start a run if the round is complete."""
+    """Add an event, with its item `value`, to a round of `schedule.on`; start a run if that is complete."""
     found = _round(ctx, frame, body, event, arguments)
     if found is None:
         return

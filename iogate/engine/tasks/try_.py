@@ -39,14 +39,14 @@ class Caught:
 
 
 def begin(ctx: ExecutionContext, scope: Frame, body: Try, arguments: Scope) -> int:
-    """Begin the first attempt."""
+    """Begin the first attempt of a `try`."""
     calls = ctx.tree.context_owner(scope).calls
     frame = ctx.open(scope, arguments, calls_before=calls)
     return _attempt(ctx, frame, body, arguments)
 
 
 def retry(ctx: ExecutionContext, frame: Frame, task: Task) -> int:
-    """Begin another attempt after the delay, from the original input."""
+    """Begin another attempt of a `try` after the delay, from the original input."""
     assert isinstance(task.body, Try)
     frame = replace_frame(frame, phase="inside", due_ms=None)
     ctx.tree.put(frame)
@@ -63,7 +63,7 @@ def _attempt(ctx: ExecutionContext, frame: Frame, body: Try, arguments: Scope) -
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, body: Try) -> int | None:
-    """Complete the task after its list, or after its handler."""
+    """Complete a `try` after its list, or after its handler."""
     _count_on(ctx, frame)
     handled = scope.pointer != body.tasks.pointer
     return ctx.leave_list(scope, body.then if handled else None)
@@ -184,6 +184,6 @@ def _length(template: Any, frame: Frame, arguments: Scope, now_ms: int, what: st
 
 
 def _spread(ctx: ExecutionContext, frame: Frame, number: int) -> float:
-    """Return a number from 0 to 1 that differs between runs and attempts, and is reproducible."""
+    """Return the jitter of a retry, from 0 to 1; it differs by run and attempt, and is reproducible."""
     text = f"{ctx.facts.uid}/{frame.pointer}/{frame.id}/{number}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 0xFFFFFFFF

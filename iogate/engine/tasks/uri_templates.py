@@ -25,7 +25,7 @@ _LONGEST_SHOWN = 120
 
 
 def build_url(endpoint: Endpoint, scope: Scope) -> str:
-    """Return the address of an endpoint.
+    """Return the address of an endpoint of a call, with its URI template expanded.
 
     Raises WorkflowError, of type expression, if data is invalid in an address.
     """
@@ -64,7 +64,7 @@ def _expand(text: str, data: Any) -> str:
 
 
 def _given(source: Template, value: Any) -> str:
-    """Return the result of an expression as text.
+    """Return the result of an expression in an address as text.
 
     Raises WorkflowError for null: a template leaves out an undefined variable (RFC 6570, section 3.2.1), but
     an expression has no such rule, and the call would go to another resource.
@@ -80,7 +80,7 @@ def _given(source: Template, value: Any) -> str:
 
 
 def scalar_text(value: Any, label: str) -> str:
-    """Return a scalar as text; `label` names it in messages.
+    """Return a scalar in an address or URL as text; `label` names it in messages.
 
     Raises WorkflowError for an object or an array.
     """

@@ -11,7 +11,7 @@ from iogate.timing import durations
 
 
 def add_duration(duration: Any, now_ms: int, what: str) -> int:
-    """Return the time `duration` (text or object) after now, in milliseconds since 1970.
+    """Return the due time `duration` (text or object) after now, in milliseconds since 1970.
 
     Raises WorkflowError `expression` for an invalid duration; `what` names it.
     """

@@ -115,7 +115,7 @@ class Authenticator:
         )
 
     async def authenticate(self, request: Request) -> str:
-        """Return the name of the caller.
+        """Authenticate a request and return the name of its caller.
 
         Raises MissingCredentials, InvalidCredentials, or HTTPError: the 400 for credentials that contradict
         each other, the 429 for too many wrong ones, the 503 if the secrets are missing on this machine.
@@ -149,7 +149,7 @@ class Authenticator:
         return caller
 
     async def identify(self, request: Request) -> tuple[str, str]:
-        """Return kind and name of the credential: a token and a user of one name are two identities.
+        """Authenticate a request; return kind and name of its credential, so that token and user differ.
 
         Both are empty without a credential. Raises as `authenticate` does.
         """

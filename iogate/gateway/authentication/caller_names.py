@@ -25,7 +25,7 @@ class CallerNames:
         self._taken: set[str] = set()
 
     def claim(self, kind: str, names: Iterable[str]) -> dict[str, str]:
-        """Take names for the callers of a form, and return `KIND:NAME` for each that an earlier form has."""
+        """Claim names for the callers of a form, and return `KIND:NAME` for each that an earlier form has."""
         given = set(names)
         taken = self._taken & given
         self._taken |= given

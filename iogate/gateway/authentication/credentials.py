@@ -74,7 +74,7 @@ def is_jwt(token: bytes) -> bool:
 
 
 def to_text(value: bytes) -> str:
-    """Decode a credential, whose encoding no header states."""
+    """Decode a credential of a request, whose encoding no header states."""
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -145,7 +145,7 @@ async def spend(
     address: str,
     count: bool = True,
 ) -> None:
-    """Compute the hashes of `work` that `spent` lacks; count a failure if `spent` is empty and `count`.
+    """Compute the hashes of `work` that `spent` lacks, for equal work; count a failure if asked.
 
     Raises HTTPError: the 429 for too many wrong credentials.
     """

@@ -169,7 +169,7 @@ def build(
     *,
     prefix: str = "",
 ) -> JwtVerifier:
-    """Return the verifier of a form, with a text before the names of its callers.
+    """Return the JWT verifier of a form, with a text before the names of its callers.
 
     `resolve` returns the texts of references, and messages about others.
     """
@@ -194,7 +194,7 @@ def build(
 
 
 def _reader(name: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Return a function that reads a claim by its name, or by a JSON Pointer; None for a missing one."""
+    """Return a function that reads a claim of a JWT by its name or JSON Pointer; None for a missing one."""
     if not name.startswith("/"):
         return lambda claims: claims.get(name)
     path = [unescape(each) for each in name[1:].split("/")]
@@ -215,13 +215,13 @@ def _values(wanted: Any) -> list[Any]:
 
 
 def _has_one_of(value: Any, wanted: Iterable[Any]) -> bool:
-    """Tell whether a claim is one of the wanted values, or a list with one of them."""
+    """Tell whether a claim of a JWT is one of the wanted values, or a list with one of them."""
     given = value if isinstance(value, list) else [value]
     return any(json_values.is_equal(each, other) for each in given for other in wanted)
 
 
 def _scopes(claims: Mapping[str, Any]) -> set[str]:
-    """Return the scopes of `scope` (RFC 8693, section 4.2) and `scp`: texts with spaces, or lists."""
+    """Return the scopes of a JWT, `scope` (RFC 8693, section 4.2) and `scp`: texts with spaces, or lists."""
     found: set[str] = set()
     for name in ("scope", "scp"):
         for text in _texts(claims.get(name)):

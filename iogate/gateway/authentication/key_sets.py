@@ -117,14 +117,14 @@ class KeySet:
         return (self.problem,) if self.problem and not self.keys else ()
 
     def remembered(self, token: bytes) -> Verified | None:
-        """Return a token that was verified before by a key that is still in use."""
+        """Return a token that a key which is still in the set verified before."""
         if not self._verified or len(token) > MAX_TOKEN:
             return None
         found = self._verified.get(self._digest(token))
         return found if found is not None and found.key in self.keys else None
 
     async def verify(self, token: bytes, algorithms: frozenset[str]) -> Verified | None:
-        """Return a token with a valid signature, else None.
+        """Verify a token with the keys of the set; return it, or None without a valid signature.
 
         Fetches the set again if it does not have the key that the token names. Raises UnusableKeys if there
         are no keys.
@@ -281,7 +281,7 @@ class KeySets:
 
 
 def _read_head(token: bytes) -> tuple[str, str | None] | None:
-    """Return algorithm and name of the key from the header of a token; None if it is malformed."""
+    """Return algorithm and name of the key of the set from the header of a token; None if malformed."""
     if len(token) > MAX_TOKEN or token.count(b".") != 2:
         return None
     try:

@@ -38,7 +38,7 @@ class Links:
         ]
 
     def location(self, uid: str, expires_s: float, scope: Scope = "read") -> bytes:
-        """Return the signed path of a run; `expires_s` is in seconds since 1970 by the store's clock."""
+        """Return the signed link to a run; `expires_s` is in seconds since 1970 by the store's clock."""
         if not self._macs:
             return b"/v1/runs/" + uid.encode()
         expiry = int(expires_s).to_bytes(_EXPIRY, "big")
@@ -46,7 +46,7 @@ class Links:
         return f"/v1/runs/{uid}?sig={signature}".encode()
 
     def scope(self, uid: str, signature: str, now_s: float) -> Scope | None:
-        """Return the scope of a signature for a run; None if the signature is invalid or has expired."""
+        """Return the scope of a signed link to a run; None if its signature is invalid or has expired."""
         if not self._macs:
             return None
         try:

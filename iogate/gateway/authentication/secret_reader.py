@@ -23,7 +23,7 @@ Check: TypeAlias = Callable[[str], object]
 
 
 def no_fingerprint(_source: str, _text: str) -> str | None:
-    """Make no fingerprints, outside a gateway."""
+    """Make no fingerprints of secrets, outside a gateway."""
     return None
 
 
@@ -47,7 +47,7 @@ class SecretReader:
         *,
         check: Check | None = None,
     ) -> None:
-        """Add the texts of the secrets of each caller to `into`; note those that are missing."""
+        """Read the secrets of each caller, add their texts to `into`, and note those that are missing."""
         for name, values in named.items():
             accepted, missing = self.texts(values, check)
             if accepted:

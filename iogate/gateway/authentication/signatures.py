@@ -196,7 +196,7 @@ class Signatures(Form):
         )
 
     async def subscribe(self, request: Request) -> Response:
-        """Return the response to a request that registers the URL.
+        """Return the response to Meta's request that registers the URL of a signed API.
 
         Raises HTTPError: a 401 for a wrong token; and Busy for too many of them.
         """

@@ -56,7 +56,7 @@ class AddressCheck:
         """Whether recent addresses are allowed."""
 
     def refuse(self, request: Request) -> ErrorResponse | None:
-        """Return the response to a client that may not use the API: a 403, or the 503 while it is closed."""
+        """Return the response to a client whose address may not use the API: a 403, or a 503."""
         if self.unset:
             return CLOSED
         address = request.address
@@ -81,12 +81,12 @@ class AddressCheck:
         return any(files.version(path) != known for path, known in self._files.items())
 
     def renewed(self) -> AddressCheck:
-        """Return a new check of the same API with its files read again."""
+        """Return a new address check of the same API with its files read again."""
         return AddressCheck(self._allowed, root=self._root, proxies=self._proxies)
 
 
 def _read(path: Path) -> tuple[Network, ...]:
-    """Return the networks of a file. Raises ValueError with the reason why it cannot be used."""
+    """Read the allowed networks of a file. Raises ValueError with the reason why it cannot be used."""
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE + 1)

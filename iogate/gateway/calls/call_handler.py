@@ -79,7 +79,7 @@ class CallHandler:
         self._uids = uids
 
     def respond(self, request: Request, send: Send) -> Awaitable[None]:
-        """Handle one call."""
+        """Handle one call of an API."""
         state = self._state
         table = state.table
         if table is None:

@@ -53,7 +53,7 @@ class KeyRules(msgspec.Struct, frozen=True):
 
 
 def place(api: Api) -> str:
-    """Return where the keys of an API are, as the subject of a message: `The Idempotency-Key`."""
+    """Return where the keys of an API's calls are, as the subject of a message: `The Idempotency-Key`."""
     header, pointer = api.idempotency.header, api.idempotency.key_pointer
     if header is None:
         return f"The idempotency key at {pointer}"

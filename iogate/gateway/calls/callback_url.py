@@ -23,7 +23,7 @@ HEADER: Final = b"callback-url"
 def named_ends(
     request: Request, hosts: Sequence[str], letters: str, otherwise: RunEnds | None
 ) -> RunEnds | None:
-    """Return what follows the end of the run of a call; `otherwise` if it names no receiver.
+    """Return the callback of a call by its header `Callback-Url`; `otherwise` if it names no receiver.
 
     Raises HTTPError, a 400, for a URL that cannot be called or whose host is not one of `hosts`.
     """

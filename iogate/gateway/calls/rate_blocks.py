@@ -34,7 +34,7 @@ class RateBlocks:
         self._until_s: dict[str, float] = {}
 
     def key(self, request: Request, caller: str) -> str:
-        """Return the caller or the network by which a call counts."""
+        """Return the caller or the network by which a call counts towards a rate."""
         return network(request.address) if self._by_address else caller
 
     def refuse_address(self, request: Request) -> ErrorResponse | None:
@@ -46,7 +46,7 @@ class RateBlocks:
         return None if self._by_address else self._refuse(caller)
 
     def block(self, key: str, retry_after_s: float) -> ErrorResponse:
-        """Refuse calls until the store allows them again, and return the 429."""
+        """Block a caller or network until the store allows calls again, and return the 429."""
         if len(self._until_s) >= MOST_BLOCKS:
             now = time.monotonic()
             self._until_s = {each: until_s for each, until_s in self._until_s.items() if until_s > now}

@@ -59,7 +59,7 @@ class Bucket:
         self._left, self._seen_s, self._until_s = float(burst), time.monotonic(), 0.0
 
     def wait_s(self) -> float:
-        """Return the seconds until a call is allowed; 0: it is allowed now."""
+        """Return the seconds until the rate limit allows a call; 0: it is allowed now."""
         now = time.monotonic()
         if now < self._until_s:
             return self._until_s - now
@@ -69,11 +69,11 @@ class Bucket:
         return 0.0 if self._left >= 0.99 else (1.0 - self._left) / self._rate
 
     def take(self) -> None:
-        """Count an accepted call."""
+        """Count an accepted call towards the rate limit of the route."""
         self._left -= 1.0
 
     def block(self, retry_after_s: float) -> None:
-        """Refuse calls until the store allows them again."""
+        """Refuse calls of the route until the store allows them again."""
         self._until_s = time.monotonic() + retry_after_s
 
 
@@ -288,7 +288,7 @@ class Table:
 
     @property
     def loaded(self) -> dict[str, int]:
-        """Number of the live revision of each project."""
+        """Number of the live revision of each project in the routing table."""
         return {name: release.number for name, release in self.releases.items()}
 
     def enable(self, enabled: Iterable[str], held: Iterable[str] = ()) -> None:
@@ -300,12 +300,12 @@ class Table:
 
     @property
     def unset(self) -> dict[str, tuple[str, ...]]:
-        """APIs that lack secrets or files on this machine, and messages about these."""
+        """APIs of the routing table that lack secrets or files on this machine, and messages about these."""
         return {name: route.unset for name, route in self.routes.items() if route.unset}
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of each secret of the APIs, by its source."""
+        """Fingerprint of each secret of the routed APIs, by its source."""
         found: dict[str, str] = {}
         for route in self.routes.values():
             found |= route.authenticator.fingerprints

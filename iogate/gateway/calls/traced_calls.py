@@ -50,7 +50,7 @@ class TracedCallHandler(CallHandler):
         """Span of each call that is being handled, by the identity of its request."""
 
     def respond(self, request: Request, send: Send) -> Awaitable[None]:
-        """Handle one call; a path that is no route has no span."""
+        """Handle one call with a span; a path that is no route has none."""
         table = self._state.table
         found = None if table is None else table.paths.get(request.raw_path)
         if found is None:

@@ -36,7 +36,7 @@ class TrafficRules:
 
     @classmethod
     def of(cls, api: Api) -> TrafficRules | None:
-        """Return the rules of an API; None if it has none."""
+        """Return the traffic rules of an API; None if it has none."""
         limits = api.limits
         per = limits.counted_by if limits.rate else "api"
         if per == "api" and limits.of_key is None and not limits.replaces and api.coalesces is None:
@@ -44,7 +44,7 @@ class TrafficRules:
         return cls(api, None if per == "api" else RateBlocks(per))
 
     def of_call(self, request: Request, caller: str, keys: Sequence[str | None]) -> Traffic:
-        """Return the rules for one call; `keys` are those of its input.
+        """Return the traffic rules for one call; `keys` are those of its input.
 
         A call without a key is not bound by the rule.
         """

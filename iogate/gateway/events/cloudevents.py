@@ -150,7 +150,7 @@ def _binary(named: Mapping[bytes, bytes], label: bytes, media: bytes, body: byte
 
 
 def _written(media: bytes, label: bytes, body: bytes) -> str | None:
-    """Return data of a text type as text, as in the JSON format; None for other types and charsets."""
+    """Return the data of an event of a text type as text, as in the JSON format; None for other types."""
     if not (media.startswith(b"text/") or media == b"application/xml" or media.endswith(b"+xml")):
         return None
     found = _CHARSET.search(label)
@@ -163,7 +163,7 @@ def _written(media: bytes, label: bytes, body: bytes) -> str | None:
 
 
 def _header(name: str, raw: bytes) -> str:
-    """Decode the value of an attribute's header: remove quotes, then percent-decode UTF-8."""
+    """Decode the attribute of an event in a header: remove quotes, then percent-decode UTF-8."""
     value = raw.strip()
     if len(value) > 1 and value[:1] == value[-1:] == b'"':
         value = re.sub(rb"\\(.)", rb"\1", value[1:-1])

@@ -62,7 +62,7 @@ class EventIntake:
         state.sender_fingerprints = self._fingerprints
 
     def respond(self, request: Request, send: Send) -> Awaitable[None]:
-        """Handle one request."""
+        """Handle one request that sends events."""
         return self._exchange.respond(request, send, self._handle(request), self._state.events)
 
     async def _handle(self, request: Request) -> Response:
@@ -82,7 +82,7 @@ class EventIntake:
         return responses.json_response({"events": stored}, 202)
 
     async def _admit(self, request: Request) -> str | Response:
-        """Check a request as far as its credentials; return the sender, or the response to a refused request.
+        """Check a request with events as far as its credentials; return the sender, or the refusal.
 
         Raises HTTPError as `Authenticator.identify` does.
         """
@@ -126,7 +126,7 @@ class EventIntake:
         return authenticator
 
     def _ready(self) -> Authenticator | None:
-        """Return the authenticator; at most once a second, read its secrets again if a file has changed."""
+        """Return the authenticator of event senders; at most once a second, read changed secrets again."""
         if self._authenticator is not None and time.monotonic() - self._looked_s > LOOK_S:
             self._looked_s = time.monotonic()
             if self._authenticator.has_changed():

@@ -37,7 +37,7 @@ class AccessLog:
         self._throttle = Throttle()
 
     def note(self, request: Request, status: int, *, code: str = "", api: str = "") -> None:
-        """Log a response if the level includes it."""
+        """Log a response in the access log if the level includes it."""
         refused = status >= 400
         if self.off or not (refused or self.all):
             return

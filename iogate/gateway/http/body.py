@@ -82,7 +82,7 @@ class Bodies:
         return reading
 
     def _make_room(self, reading: _Reading) -> None:
-        """Give up bodies until the others are within the budget; `reading` has just grown.
+        """Give up request bodies until the others are within the budget; `reading` has just grown.
 
         The body that has been arriving longest is given up, so that incomplete bodies of slow senders do not
         keep others out. Raises HTTPError if that is this one, or all others are complete.
@@ -108,7 +108,7 @@ class Bodies:
         reading.held = 0
 
     def shorten(self, seconds: float) -> None:
-        """Limit the remaining time of each body that is being read."""
+        """Limit the remaining time of each request body that is being read."""
         latest_s = asyncio.get_running_loop().time() + seconds
         for reading in self._readings:
             reading.due_s = min(reading.due_s, latest_s)

@@ -50,7 +50,7 @@ class TrustedProxies:
             scope["client"] = (address, 0)
 
     def client(self, peer: str, headers: RawHeaders) -> str:
-        """Return the address of the client; that of the peer if the headers are malformed or contradict."""
+        """Return the client's address; the peer's if the headers of proxies are malformed or contradict."""
         if self._trusted_peer(peer) is None:
             return peer
         return self._named(headers) or peer
@@ -116,7 +116,7 @@ def _plain_addresses(lines: Sequence[bytes]) -> Iterator[Address | None]:
 
 
 def _plain_address(text: str) -> Address | None:
-    """Return the address of `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT`."""
+    """Return the client address of `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT` in a proxy's header."""
     if (found := parse_address(text)) is not None:
         return found
     with_port = _ADDRESS_AND_PORT.fullmatch(text)
@@ -165,7 +165,7 @@ def _elements(line: str) -> list[list[tuple[str, str]]] | None:
 
 
 def _node(element: Sequence[tuple[str, str]]) -> Address | None:
-    """Return the address of the only `for` of an element; RFC 7239 allows `unknown` and hidden names, too."""
+    """Return the address in the only `for` of an element; RFC 7239 allows `unknown` and hidden names, too."""
     nodes = [value for name, value in element if name == "for"]
     if len(nodes) != 1 or not (node := _NODE.fullmatch(nodes[0])):
         return None

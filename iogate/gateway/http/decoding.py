@@ -61,7 +61,7 @@ class File:
 
 
 def count_slow_numbers(body: bytes) -> int:
-    """Count the numbers with an exponent of three digits.
+    """Count the numbers in a body that are slow to decode: with an exponent of three digits.
 
     The decoder takes 10 to 40 microseconds for one near the largest or the smallest float, else 0.05.
     """
@@ -127,7 +127,7 @@ def _count_keys(value: Any) -> int:
 
 
 def _duplicate(body: bytes) -> str:
-    """Return the first key that appears twice, for the error message."""
+    """Return the first key that appears twice in the JSON of a request, for the error message."""
     import json as strict  # noqa: PLC0415 - the slow decoder, needed only for an error
 
     found: list[str] = []
@@ -179,7 +179,7 @@ def is_decodable(content_type: bytes, content: bytes) -> bool:
 
 
 def unwrap(content: bytes, content_type: bytes) -> tuple[bytes, bytes]:
-    """Return the JSON in a form whose only field is `payload`, with its type; anything else unchanged."""
+    """Decode a form whose only field is `payload` to the JSON in it; return anything else unchanged."""
     if (
         not content.startswith(_PAYLOAD)
         or b"&" in content
@@ -200,7 +200,7 @@ def check_charset(parameters: bytes) -> None:
 
 
 def pairs(content: bytes, where: str) -> dict[str, Any]:
-    """Decode `a=1&b=2` to an object of strings, with a list for a repeated name. Raises HTTPError: a 400."""
+    """Decode `a=1&b=2` of a query or form to an object of strings and lists. Raises HTTPError: a 400."""
     if not content:
         return {}
     try:

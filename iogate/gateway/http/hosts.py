@@ -83,7 +83,7 @@ def _is_loopback(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool
 
 
 def _name(host: str) -> str:
-    """Return the host of `HOST` or `HOST:PORT`, without brackets; empty if it has another form."""
+    """Return the name in a `Host` header, `HOST` or `HOST:PORT`, without brackets; empty for another form."""
     found = _HOST.fullmatch(host)
     if found is None:
         return ""

@@ -93,7 +93,7 @@ class Origins:
         return Response(204, b"", granted)
 
     def permission(self, origin: bytes) -> list[tuple[bytes, bytes]]:
-        """Return the headers that let a page of an allowed origin read a response."""
+        """Return the CORS headers that let a page of an allowed origin read a response."""
         if self._all:
             return [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", _READABLE)]
         return [

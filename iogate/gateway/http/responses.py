@@ -68,7 +68,7 @@ class Response:
         await send(self._body)
 
     async def send(self, send: Send) -> None:
-        """Send the response."""
+        """Send the HTTP response."""
         await send(self._start)
         await send(self._body)
 
@@ -95,7 +95,7 @@ class HTTPError(Exception):
 
 
 def error_body(code: str, message: str) -> bytes:
-    """Encode an error in the common form."""
+    """Encode an HTTP error in the common form."""
     return _encode({"response": {"error": {"code": code, "message": message}}})
 
 
@@ -105,7 +105,7 @@ def json_response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, 
 
 
 def invalid(message: str) -> HTTPError:
-    """Return the 400 for invalid content."""
+    """Return the 400 of the gateway for invalid content."""
     return HTTPError(ErrorResponse(400, "requestError.invalidParams", message))
 
 

@@ -67,7 +67,7 @@ class Definitions:
         self._kept: OrderedDict[str, Mapping[str, Definition]] = OrderedDict()
 
     async def get(self, store: Store, program: str, name: str) -> Definition | None:
-        """Return a link of the definition with this digest; None if it declares no such link.
+        """Return a one-time link as the definition with this digest declares it; None if it does not.
 
         Raises NotFound or NotAuthentic for a definition that the store does not have, StoreUnavailable.
         """

@@ -44,7 +44,7 @@ class Field:
 
 
 def fields(schema: Mapping[str, Any] | None) -> list[Field]:
-    """Return the fields for the properties of an object, in their order."""
+    """Return the fields of a link's form for the properties of an object, in their order."""
     properties = (schema or {}).get("properties")
     if schema is None or not isinstance(properties, dict):
         return []
@@ -54,7 +54,7 @@ def fields(schema: Mapping[str, Any] | None) -> list[Field]:
 
 
 def read(schema: Mapping[str, Any] | None, sent: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data of a form; an empty field is an absent property, and an unchecked box is false."""
+    """Return the data of a link's form; an empty field is absent, and an unchecked box is false."""
     left = dict(sent)
     data: dict[str, Any] = {}
     for field in fields(schema):

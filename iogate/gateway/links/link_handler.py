@@ -71,7 +71,7 @@ class LinkHandler:
         self._definitions = Definitions()
 
     async def respond(self, request: Request, send: Send) -> None:
-        """Handle one request."""
+        """Handle one request for a one-time link."""
         state = self._state
         code = ""
         try:
@@ -116,7 +116,7 @@ class LinkHandler:
         return link
 
     async def _look(self, link: OneTimeLink) -> tuple[LinkView, Definition]:
-        """Return what is known of a link that can be used. Raises HTTPError: a 409, 410 or 503."""
+        """Return the state of a link that can be used. Raises HTTPError: a 409, 410 or 503."""
         async with self._state.reach() as store:
             view = await store.links.look(link)
             if view.used:
@@ -183,7 +183,7 @@ def _shown(request: Request, link: OneTimeLink, view: LinkView, definition: Defi
 
 
 def _wants_page(request: Request) -> bool:
-    """Tell whether the client is a browser: it names HTML in `Accept`, and others name JSON or anything."""
+    """Tell whether the client of a link is a browser: it names HTML in `Accept`, others JSON or anything."""
     return b"text/html" in request.headers.get(b"accept", b"").lower()
 
 

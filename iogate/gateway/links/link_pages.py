@@ -59,7 +59,7 @@ def receipt(link: Definition) -> Response:
 
 
 def refusal(error: ErrorResponse) -> Response:
-    """Return the page for an error."""
+    """Return the page of a link for an error."""
     headers = [header for header in error.headers if header[0] in (b"allow", b"retry-after", b"connection")]
     return page(
         error.message,

@@ -36,7 +36,7 @@ class Description:
         self._unchanged = Response(304, b"", shared, content_type=content_type, store=True)
 
     def respond(self, if_none_match: str | None) -> Response:
-        """Return the representation, or a 304 if the client has it (RFC 9110, section 13.1.2)."""
+        """Return the description, or a 304 if the client has it (RFC 9110, section 13.1.2)."""
         if if_none_match is None:
             return self._full
         tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
@@ -52,11 +52,11 @@ class Descriptions:
         self._building: asyncio.Task[tuple[Description, Description]] | None = None
 
     async def openapi(self) -> Description:
-        """Return the OpenAPI document. Raises HTTPError: a 503 without a revision."""
+        """Return the OpenAPI description. Raises HTTPError: a 503 without a revision."""
         return (await self._current())[0]
 
     async def page(self) -> Description:
-        """Return the page for readers. Raises HTTPError: a 503 without a revision."""
+        """Return the description for readers, `/docs`. Raises HTTPError: a 503 without a revision."""
         return (await self._current())[1]
 
     async def _current(self) -> tuple[Description, Description]:

@@ -29,7 +29,7 @@ _ENDING = unavailable("This gateway is about to end")
 
 
 def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
-    """Return the routes of this module for one gateway process."""
+    """Return the routes for health, metrics, OpenAPI and documentation, for one gateway process."""
     described = Descriptions(state)
 
     @route("/health/live", http_method=_READ, sync_to_thread=False)

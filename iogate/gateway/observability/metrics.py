@@ -36,7 +36,7 @@ class Counts(msgspec.Struct):
     seconds: float = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Record the duration of an accepted call."""
+        """Count an accepted call with its duration, for the metrics of its API."""
         self.buckets[bisect_left(BOUNDS_S, seconds)] += 1
         self.seconds += seconds
 
@@ -44,7 +44,7 @@ class Counts(msgspec.Struct):
         self.refused[code] = self.refused.get(code, 0) + 1
 
     def add(self, other: Counts) -> None:
-        """Add the counts of another process."""
+        """Add the counters of calls of another process."""
         self.accepted += other.accepted
         self.replayed += other.replayed
         self.coalesced += other.coalesced
@@ -65,7 +65,7 @@ class EventCounts(msgspec.Struct):
         self.refused[code] = self.refused.get(code, 0) + 1
 
     def add(self, other: EventCounts) -> None:
-        """Add the counts of another process."""
+        """Add the counters of events of another process."""
         self.accepted += other.accepted
         self.repeated += other.repeated
         _add(self.refused, other.refused)
@@ -84,7 +84,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     """Unix time at which the first certificate of one of the processes expires; None without TLS."""
 
     def add(self, other: Snapshot) -> None:
-        """Add up counters and gauges, and keep the older revision and the earlier expiry."""
+        """Add another snapshot of the metrics: sums, the older revision, and the earlier expiry."""
         for api, counts in other.apis.items():
             self.apis.setdefault(api, Counts()).add(counts)
         self.events.add(other.events)
@@ -94,7 +94,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
         self.certificate_expiry_s = _least(self.certificate_expiry_s, other.certificate_expiry_s)
 
     def counters(self) -> Snapshot:
-        """Return the counters, which remain after a process has ended; gauges do not."""
+        """Return the counters of a snapshot, which remain after a process has ended; gauges do not."""
         return Snapshot(apis=self.apis, events=self.events)
 
 

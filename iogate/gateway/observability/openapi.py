@@ -43,7 +43,7 @@ SCHEMES: dict[str, Any] = {
 def document(
     apis: Mapping[str, Api], *, number: int, server: str, senders: StoredAuth | None = None
 ) -> dict[str, Any]:
-    """Return the document; `senders` are the credentials that may send events."""
+    """Return the OpenAPI document; `senders` are the credentials that may send events."""
     paths: dict[str, Any] = {}
     shared, errors = responses.components()
     for name, api in sorted(apis.items()):
@@ -119,7 +119,7 @@ def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dic
 
 
 def _possible(api: Api, *, posted: bool) -> responses.Possible:
-    """Return the responses that calls of an API can get."""
+    """Return the responses that calls of an API can get, for the OpenAPI document."""
     rules = api.idempotency
     keyed = rules.header is not None or rules.key_pointer is not None
     statuses = responses.OF_CALLS + (responses.OF_BODIES if posted else ())
@@ -135,7 +135,7 @@ def _possible(api: Api, *, posted: bool) -> responses.Possible:
 
 
 def _examples(api: Api, verb: Verb) -> list[Example]:
-    """Return the examples of an API for a verb, without those whose name was there before."""
+    """Return the examples of an API for a verb in OpenAPI, without those whose name was there before."""
     if isinstance(api.examples, msgspec.UnsetType):
         return []
     found = {each.name: each for each in reversed(api.examples) if each.verb == verb}

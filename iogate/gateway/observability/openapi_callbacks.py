@@ -51,7 +51,7 @@ def callbacks(api: Api) -> Json:
 
 
 def webhooks(apis: Mapping[str, Api]) -> Json:
-    """Return the requests to fixed receivers, by the name of the API."""
+    """Return the OpenAPI `webhooks`: callbacks to fixed receivers, by the name of the API."""
     found = {}
     for name, api in sorted(apis.items()):
         callback = _of(api)
@@ -62,7 +62,7 @@ def webhooks(apis: Mapping[str, Api]) -> Json:
 
 
 def schemas(apis: Mapping[str, Api]) -> Json:
-    """Return the shared schema of the body, if an API has a callback."""
+    """Return the OpenAPI schema of the body of callbacks, if an API has one."""
     return {SCHEMA: _body()} if any(_of(api) is not None for api in apis.values()) else {}
 
 

@@ -23,7 +23,7 @@ _MEDIA: Final = f"^{TOKEN}/{TOKEN}([ ]*;[^\\u0000-\\u001f\\u007f-\\u009f]*)?$"
 
 
 def path_item(security: list[Json]) -> Json:
-    """Return the path; `security` is what its senders need."""
+    """Return the OpenAPI path of `POST /v1/events`; `security` is the requirement for its senders."""
     event = _event()
     count = {"events": {"type": "integer", "minimum": 0}}
     return {

@@ -25,7 +25,7 @@ _GONE: Final = (404, 405, 409, 410, 421, 431, 500, 503)
 
 
 def path_item() -> Json:
-    """Return the path."""
+    """Return the OpenAPI path of one-time links."""
     shown = {
         "uid": UID,
         "link": _TEXT,
@@ -77,7 +77,7 @@ def _operation(name: str, summary: str, shown: Json) -> Json:
 
 
 def _errors(*statuses: int) -> Json:
-    """Return the error responses, of which a browser gets a page."""
+    """Return the OpenAPI error responses for a link, of which a browser gets a page."""
     return {
         status: {**described, "content": {**described["content"], **_PAGE}}
         for status, described in responses.described(*statuses).items()

@@ -63,12 +63,12 @@ class Possible:
 
 
 def errors(*statuses: int) -> Json:
-    """Return the references to the error responses with these statuses."""
+    """Return the references of OpenAPI to the error responses with these statuses."""
     return {str(each): {"$ref": f"#/components/responses/{_ERRORS[each][0]}"} for each in sorted(statuses)}
 
 
 def described(*statuses: int) -> Json:
-    """Return the error responses with these statuses in full."""
+    """Return the OpenAPI error responses with these statuses in full."""
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     found = {}
     for status in sorted(statuses):
@@ -79,13 +79,13 @@ def described(*statuses: int) -> Json:
 
 
 def components() -> tuple[Json, Json]:
-    """Return the shared schemas and responses."""
+    """Return the shared OpenAPI schemas and responses."""
     responses = {_ERRORS[int(status)][0]: shown for status, shown in described(*_ERRORS).items()}
     return {"Error": _error(), "Problem": _problem(), "Run": _run()}, responses
 
 
 def envelope(properties: Json, *, example: Any = None) -> Json:
-    """Return the content of a response with these members below `response`."""
+    """Return the OpenAPI content of a response with these members below `response`."""
     found: Json = {"schema": _response(properties)}
     if example is not None:
         found["example"] = {"response": example}

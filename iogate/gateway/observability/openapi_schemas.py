@@ -143,7 +143,7 @@ def _is_object(schema: Any) -> bool:
 
 
 def _is_nested(schema: Any) -> bool:
-    """Tell whether an object has lists of objects or lists, which the fields of a form cannot express."""
+    """Tell whether a schema has lists of objects or lists, which the fields of a form cannot express."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     for held in properties.values() if isinstance(properties, dict) else ():
         if isinstance(held, dict) and (held.get("type") == "array" or "items" in held):
@@ -159,6 +159,6 @@ def _is_nested(schema: Any) -> bool:
 
 
 def part(schema: Any, name: str) -> Any:
-    """Return the schema of one member of a whole request; `{}` if the schema does not describe it."""
+    """Return the schema of one member of a whole request for OpenAPI; `{}` if it is not described."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     return properties.get(name, {}) if isinstance(properties, dict) else {}

@@ -43,7 +43,7 @@ class SharedMetrics:
         self._failed = False
 
     async def run(self) -> None:
-        """Write a snapshot every second until cancelled, then a last one."""
+        """Write a metrics file of this process every second until cancelled, then a last one."""
         try:
             while True:
                 await self._write()
@@ -53,7 +53,7 @@ class SharedMetrics:
                 self._save(msgspec.json.encode(self._snapshot()))
 
     async def others(self) -> Snapshot:
-        """Return the sum of all other processes; ended processes contribute counters only."""
+        """Return the sum of the metrics of all other processes; ended processes contribute counters only."""
         try:
             return await asyncio.to_thread(self._others)
         except OSError as error:
@@ -118,7 +118,7 @@ class SharedMetrics:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes from joining and from adding up the same file twice."""
+        """Keep other processes from joining the port, and from adding up the same metrics file twice."""
         lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -24,7 +24,7 @@ _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9]+")
 
 
 def content(document: Json) -> list[Content]:
-    """Return the content of the page."""
+    """Return the content of the page `/docs`."""
     operations = list(_operations(document))
     groups: dict[str, list[_Operation]] = {}
     for each in operations:
@@ -85,7 +85,7 @@ class _Operation:
         self.anchor = _anchor("operation", operation["operationId"])
 
     def section(self) -> Markup:
-        """Return the description of the operation."""
+        """Return the section of the page `/docs` about the operation."""
         return element(
             "section",
             element("h3", element("code", f"{self.verb} {self.path}"), id=self.anchor),
@@ -157,7 +157,7 @@ class _Operation:
         return f"{scheme['name']}: {_PLACEHOLDERS.get(name, '$CREDENTIALS')}"
 
     def _curl(self) -> str:
-        """Return a command that makes the call; credentials are variables of the shell."""
+        """Return a command for `/docs` that makes the call; credentials are variables of the shell."""
         options = []
         needed = self._given["security"]
         if needed and {} not in needed:

@@ -65,7 +65,7 @@ class Access:
 
 
 def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
-    """Return the routes of this module for one gateway process."""
+    """Return the routes of runs for one gateway process."""
 
     @route("/v1/runs/{uid:str}", http_method=_READ)
     async def show(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:

@@ -123,7 +123,7 @@ class Streams:
         self._open.pop(newest, None)
 
     async def _probe(self) -> None:
-        """End the streams of closed connections, which frees their slots.
+        """End the event streams of closed connections, which frees their slots.
 
         While the server holds bytes of a further request on the connection, it stops reading, and notices the
         end only when it writes: the peer refuses the first heartbeat, and the second one fails.

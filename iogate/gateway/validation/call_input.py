@@ -87,7 +87,7 @@ def check_encoding(request: Request) -> None:
 
 
 def sent(route: Route, request: Request, *, delivery: str = "", upload: Upload | None = None) -> Sent:
-    """Return the parts of a request that the input of `route` is built from.
+    """Return the parts of a request that the input of a call of `route` is built from.
 
     `delivery` is the member of the body with the id of the delivery, if that is wanted; `upload` are the
     files of the request.
@@ -108,7 +108,7 @@ def sent(route: Route, request: Request, *, delivery: str = "", upload: Upload |
 
 
 def value(given: Sent, schema: Schema | None, *, describing: Describing = IN_PROCESS) -> Any:
-    """Return the validated input of the run.
+    """Return the validated input of a call.
 
     Raises HTTPError, the 4xx that describes the error, and Undescribed as `Schema.check` does.
     """
@@ -139,7 +139,7 @@ def read(
     pointers: tuple[Tokens, ...] = (),
     describing: Describing = IN_PROCESS,
 ) -> Input:
-    """Return the input of a call as JSON; raises as `value` does, and HTTPError for an invalid key.
+    """Return the validated input of a call as JSON; raises as `value` does, and HTTPError for an invalid key.
 
     The fingerprint excludes headers, since they differ between two attempts of one call. `pointers` are the
     places of keys.

@@ -82,7 +82,7 @@ class FairQueue(Generic[T]):
         return len(self._entries)
 
     def push(self, item: T, sharer: Sharer, size: int, now_s: float) -> list[tuple[T, bool]]:
-        """Add a job of a size in bytes, and return the displaced jobs, which may include it.
+        """Add a job to the queue, and return the displaced jobs, which may include it; `size` is in bytes.
 
         Each comes with True if its address exceeds its bound, False if all jobs together do.
         """
@@ -128,7 +128,7 @@ class FairQueue(Generic[T]):
         return seconds * float(0.5 ** ((now_s - counted_s) / HALF_S))
 
     def _excess(self, entries: list[_Entry[T]], bound: Bound, now_s: float) -> list[_Entry[T]]:
-        """Return the jobs above the bound: the newest of the branches with the most."""
+        """Return the queued jobs above the bound: the newest of the branches with the most."""
         kept = list(entries)
         removed: list[_Entry[T]] = []
         while bound.excludes(len(kept), sum(each.size for each in kept)):

@@ -20,7 +20,7 @@ _EXACT: Final = 2.0**53
 
 
 def text_at(value: Any, tokens: Tokens) -> str | None:
-    """Return the text or number at a pointer as text; None if there is none, or null.
+    """Return the key of a call at a pointer of its input, as text; None if there is none, or null.
 
     Raises HTTPError: a 400 for a value that cannot be a key.
     """

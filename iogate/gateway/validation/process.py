@@ -116,7 +116,7 @@ _schemas: dict[str, Schema | None] = {}
 
 
 def perform(job: Job) -> Outcome | UnknownSchema:
-    """Validate one request."""
+    """Perform a job of the validation process."""
     try:
         match job:
             case CallJob():
@@ -168,7 +168,7 @@ class _Bounds:
 
     @property
     def outgrown(self) -> bool:
-        """True if this process should be replaced."""
+        """Tell whether this validation process has used so much memory that it should be replaced."""
         return _memory()[1] > self._resident + KEPT_BYTES
 
 
@@ -182,7 +182,7 @@ def _memory() -> tuple[int, int]:
 
 
 def serve(jobs: BinaryIO, results: BinaryIO) -> None:
-    """Perform jobs until the gateway closes the connection."""
+    """Perform jobs of the gateway until it closes the connection."""
     bounds = _Bounds()
     while len(head := jobs.read(LENGTH)) == LENGTH:
         size = int.from_bytes(head, "big")

@@ -83,7 +83,7 @@ class Schema:
         )
 
     def check(self, value: Any, *, size: int, describing: Describing = IN_PROCESS) -> None:
-        """Validate a value of `size` bytes.
+        """Validate an input of `size` bytes by the JSON Schema.
 
         Raises HTTPError, a 400 that names the places of the errors, or Undescribed instead if `describing` is
         ON_LOOP and its bounds do not suffice.
@@ -112,7 +112,7 @@ class Schema:
         raise invalid("The input is invalid at " + "; at ".join(errors))
 
     def faults(self, value: Any) -> list[Fault]:
-        """Return the errors of a small value, at most MAX_FAULTS."""
+        """Return the errors of a small input by the JSON Schema, at most MAX_FAULTS."""
         found: list[Fault] = []
         for error in islice(self._validator.iter_errors(value), MAX_FAULTS):
             path = error.instance_path
@@ -230,7 +230,7 @@ def _scalar(text: str, types: set[str]) -> Any:
 
 
 def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert fields without a schema: strings stay strings, files become objects."""
+    """Convert the fields of a form or query without a schema: strings stay strings, files become objects."""
     return {name: _plain(value) for name, value in fields.items()}
 
 

@@ -51,7 +51,7 @@ def _narrowed(text: str) -> Meaning:
 
 
 def _beyond(one: AllowedAddresses, other: AllowedAddresses) -> list[str]:
-    """Return the networks and files of `one` that `other` does not cover."""
+    """Return the allowed networks and files of `one` that `other` does not cover."""
     known = NetworkSet(map(parse_network, other.networks))
     found = [text for text in one.networks if not known.covers(parse_network(text))]
     return [*found, *(f"file {path}" for path in one.files if path not in other.files)]

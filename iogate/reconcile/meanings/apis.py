@@ -261,7 +261,7 @@ def _enabled(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
 
 
 def _released(gate: Gate | None) -> Meaning:
-    """Return the meaning of an `enabled` that git no longer has: the switch stays as it is."""
+    """Return the meaning of an API's `enabled` that git no longer has: the switch stays as it is."""
     text = "git no longer says whether it is enabled: `iogate enable` decides"
     if gate is not None:
         text += f", and it stays {gate.state}"

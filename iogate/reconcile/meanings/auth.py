@@ -89,7 +89,7 @@ def _meaning(kind: str, text: str) -> Meaning:
 
 
 def _forms(auth: StoredAuth) -> list[str]:
-    """Return the accepted forms; once each, in a fixed order."""
+    """Return the accepted forms of `auth`; once each, in a fixed order."""
     return sorted({_form(form) for form in alternatives(auth)})
 
 
@@ -137,7 +137,7 @@ def _called(form: str) -> str:
 
 
 def _sources(secrets: tuple[StoredSecret, ...]) -> str:
-    """Return the sources of secrets: `env ORDERS_TOKEN`, `file secrets/a`, `hash`."""
+    """Return the sources of the secrets of `auth`: `env ORDERS_TOKEN`, `file secrets/a`, `hash`."""
     texts = []
     for secret in secrets:
         match secret:

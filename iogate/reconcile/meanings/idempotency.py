@@ -13,7 +13,7 @@ from iogate.timing.durations import format_seconds
 
 
 def meanings(old: Idempotency, new: Idempotency) -> Iterator[Meaning]:
-    """Yield the meanings of the differences between two forms."""
+    """Yield the meanings of the differences between two forms of `idempotency`."""
     yield from _header(old.header, new.header)
     yield from _pointer(old, new)
     if old.is_required != new.is_required:

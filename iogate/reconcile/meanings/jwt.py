@@ -66,7 +66,7 @@ def _changed(old: Jwt, new: Jwt) -> Iterator[Meaning]:
 
 
 def _choice(name: str, old: set[str], new: set[str]) -> Iterator[Meaning]:
-    """Compare sets of which a token must have one; an empty set means any."""
+    """Compare sets of which a JWT must have one; an empty set means any."""
     if old == new:
         return
     more, fewer = ", ".join(sorted(new - old)), ", ".join(sorted(old - new))
@@ -108,7 +108,7 @@ def _algorithms(form: Jwt) -> tuple[str, ...]:
 
 
 def _source(form: Jwt) -> str:
-    """Return the source of the keys: a URL, `secret env NAME`, `key file PATH`."""
+    """Return the source of the keys of JWTs: a URL, `secret env NAME`, `key file PATH`."""
     if form.jwks:
         return form.jwks
     kind, given = ("secret", form.secret) if form.secret else ("key", form.key)

@@ -141,5 +141,5 @@ class Meaning:
 
 
 def rank(severity: Severity) -> int:
-    """Return the position of a severity in a list: the most severe first."""
+    """Return the position of a severity of a meaning in a list: the most severe first."""
     return SEVERITIES.index(severity)

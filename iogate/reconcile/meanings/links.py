@@ -43,7 +43,7 @@ def without_links(definition: JsonObject) -> JsonObject:
 
 
 def changed_places(before: JsonObject, after: JsonObject) -> Iterator[JsonChange]:
-    """Yield the changed places of the links."""
+    """Yield the changed places of the links of a workflow."""
     return changes(dict(declared(before)), dict(declared(after)), POINTER)
 
 

@@ -20,7 +20,7 @@ _KEYS: Final = frozenset({"wait", "timeout", "timeouts", "after", "delay", "dura
 
 
 def may_concern(found: Iterable[JsonChange]) -> bool:
-    """Tell whether one of these changes may be about a duration."""
+    """Tell whether one of these changes may be about a literal duration."""
     return any(not _KEYS.isdisjoint(map(str, change.path)) for change in found)
 
 
@@ -49,7 +49,7 @@ def _iso(source: object) -> str | None:
 
 
 def _replaced(value: Any, path: Pointer, old: object, new: str) -> Any:
-    """Return a copy of a value with another one at a path, if the old one is there."""
+    """Return a copy of a value with another duration at a path, if the old one is there."""
     if not path:
         return new if value == old else value
     step, *rest = path

@@ -51,7 +51,7 @@ def _text(name: str, old: int, new: int) -> str:
 
 
 def _place(path: Pointer) -> tuple[Pointer, Pointer] | None:
-    """Return the path of the task, and the rest of the path behind it; None for other places."""
+    """Return the path of the loop, and the rest of the path behind it; None for other places."""
     for length in (1, 2, 3):
         task, below = path[:-length], path[-length:]
         is_task = len(task) >= 3 and isinstance(task[-2], int)

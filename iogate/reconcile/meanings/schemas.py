@@ -93,7 +93,7 @@ class Comparison:
 
 
 def compare(before: Any, after: Any) -> Comparison:
-    """Compare two JSON Schemas; None accepts every value."""
+    """Compare two JSON Schemas: narrowed or widened; None accepts every value."""
     return Comparison(changes=tuple(_compare(_whole(before), _whole(after), "")))
 
 
@@ -315,7 +315,7 @@ def _step(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value of a schema as short text."""
+    """Return a value of a compared schema as short text."""
     return "none" if value is None else printable(shorten(json_values.to_json(value).strip('"'), 40))
 
 

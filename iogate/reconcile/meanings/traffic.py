@@ -15,7 +15,7 @@ from iogate.timing.durations import format_seconds
 
 
 def meanings(before: Api, after: Api) -> Iterator[Meaning]:
-    """Yield the meanings of the differences between two forms of an API."""
+    """Yield the meanings of changed rules for traffic between two forms of an API."""
     yield from _concurrency(before, after)
     yield from _queue(before, after)
     yield from _coalesce(before.coalesces, after.coalesces)

@@ -40,7 +40,7 @@ _ENDPOINTS: Final = frozenset({"endpoint", "uri", "document"})
 
 
 def differences(before: JsonObject, after: JsonObject) -> list[JsonChange]:
-    """Return the changed places of a definition, without those that have no effect."""
+    """Return the changed places of a workflow's definition, without those that have no effect."""
     found = _changes(before, after)
     if literal_durations.may_concern(found) and not _reads_definition(before, after):
         before, after = map(literal_durations.in_one_form, (before, after))
@@ -74,7 +74,7 @@ def _with_use(definition: JsonObject, other: JsonObject) -> JsonObject:
 
 
 def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> Iterator[Meaning]:
-    """Yield the meanings of changed places of a definition."""
+    """Yield the meanings of changed places of a workflow's definition."""
     schema_done = False
     yield from links.link_meanings(before, after)
     for change in found:

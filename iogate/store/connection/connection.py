@@ -165,7 +165,7 @@ class Connection:
             raise Unconfirmed(replies[-1], self.replicas)
 
     async def send(self, packed: bytes, count: int, *, timeout_s: float | None = None) -> list[Any]:
-        """Write packed commands and return `count` replies; error replies are returned, not raised.
+        """Write packed Redis commands and return `count` replies; error replies are returned, not raised.
 
         Raises Unanswered if the replies do not arrive in time, StoreUnavailable if nothing was sent.
         """
@@ -186,7 +186,7 @@ class Connection:
             raise Unanswered(late) from None
 
     async def load(self) -> None:
-        """Load every script into the server."""
+        """Load every Lua script into the server."""
         await self.calls([("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names()])
 
     async def check_primary(self) -> None:
@@ -355,11 +355,11 @@ def is_missing_script(reply: Any) -> bool:
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
-    """Decode a hash from a flat reply of alternating names and values."""
+    """Decode a Redis hash from a flat reply of alternating names and values."""
     items = iter(flat)
     return {name.decode(): value for name, value in zip(items, items, strict=True)}
 
 
 def time_ms(clock: Sequence[bytes]) -> int:
-    """Convert the reply of TIME to milliseconds."""
+    """Convert the reply of Redis to TIME to milliseconds."""
     return int(clock[0]) * 1000 + int(clock[1]) // 1000

@@ -81,7 +81,7 @@ class Endpoint:
         return f"{address_of(self.current)} ({self._sentinels})" if self.current else str(self._sentinels)
 
     async def urls(self) -> list[str]:
-        """Return the URLs of servers that may be the primary, the likeliest first.
+        """Return the URLs of Redis servers that may be the primary, the likeliest first.
 
         Raises StoreUnavailable if no sentinel knows one.
         """
@@ -177,7 +177,7 @@ class Endpoint:
 
 
 def blocking_client(url: str, **options: Any) -> Redis:
-    """Return a synchronous redis-py client; with sentinels, it asks them at each connect."""
+    """Return a synchronous redis-py client for the store; with sentinels, it asks them at each connect."""
     from redis import Redis  # noqa: PLC0415 - slow to import, and only for a connection
     from redis.sentinel import Sentinel  # noqa: PLC0415 - as above
 

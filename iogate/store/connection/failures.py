@@ -94,7 +94,7 @@ class NotPermitted(CommandFailed, WrongStore):
 
 
 def failure(reply: str, *, address: str, user: str, command: str) -> Exception:
-    """Return the exception for an error reply to `command`."""
+    """Return the exception for an error reply of Redis to `command`."""
     if DEMOTED.search(reply) or PASSING.search(reply):
         return StoreUnavailable(reply)
     if _OOM.search(reply):

@@ -30,7 +30,7 @@ class Memory:
         self._let_in = 0
 
     async def check(self, left_s: float | None = None, *, size: int) -> None:
-        """Set the flag if memory is above the watermark; `size` is the bytes about to be accepted.
+        """Set the flag if the server's memory is above the watermark; `size` is about to be accepted.
 
         It asks the server once per second, and sooner after much was accepted, so that a burst leaves room
         for running work. Raises StoreUnavailable if the server does not answer within `left_s`.

@@ -18,7 +18,7 @@ def encode(value: Any) -> bytes:
 
 
 def text(data: bytes) -> msgspec.Raw:
-    """Encode bytes as a MessagePack string, also if they are not UTF-8."""
+    """Encode bytes as a MessagePack string for Lua, also if they are not UTF-8."""
     size = len(data)
     if size < 32:
         head = bytes((0xA0 | size,))
@@ -32,7 +32,7 @@ def text(data: bytes) -> msgspec.Raw:
 
 
 def bytes_of(raw: msgspec.Raw) -> bytes:
-    """Return the bytes of a MessagePack string."""
+    """Return the bytes of a MessagePack string from Lua."""
     data = bytes(raw)
     return data[{0xD9: 2, 0xDA: 3, 0xDB: 5}.get(data[0], 1) :]
 

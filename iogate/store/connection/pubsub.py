@@ -87,6 +87,7 @@ class PubSub:
             await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
     async def _listen(self) -> None:
+        """Listen to the subscribed channels, again after each lost connection."""
         while True:
             with contextlib.suppress(*_broken()):
                 await self._session()
@@ -160,7 +161,7 @@ class Doorbell:
         self._event.set()
 
     async def wait(self, at_most_s: float) -> bool:
-        """Wait for a ring; return False after `at_most_s` seconds without one."""
+        """Wait for a ring of the bell; return False after `at_most_s` seconds without one."""
         try:
             async with asyncio.timeout(at_most_s):
                 await self._event.wait()

@@ -87,6 +87,6 @@ def script(name: str) -> Script:
 
 @cache
 def names() -> tuple[str, ...]:
-    """Return the names of all scripts, sorted."""
+    """Return the names of all Lua scripts, sorted."""
     folder = files("iogate.store").joinpath("lua")
     return tuple(sorted(f.name.removesuffix(".lua") for f in folder.iterdir() if f.name.endswith(".lua")))

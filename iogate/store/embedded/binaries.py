@@ -101,7 +101,7 @@ def inspect(binary: Path) -> Server | None:
 
 
 def choose(named: str | None = None) -> Server:
-    """Return the server to start; `named` is the setting `store_server`.
+    """Return the server binary to start; `named` is the setting `store_server`.
 
     Raises Unreachable if there is none.
     """

@@ -43,7 +43,7 @@ class Record:
 
 
 def make(folder: Path) -> None:
-    """Create a folder that only this user can read.
+    """Create the data folder, which only this user can read.
 
     Raises Unreachable if it cannot be written.
     """
@@ -124,7 +124,7 @@ def choose_for(folder: Path, named: str | None = None) -> Server:
 
 
 def prepare(folder: Path, server: Server) -> None:
-    """Check the files in `folder`, copy them if another release wrote them, then record `server`.
+    """Check the data files in `folder`, copy them if another release wrote them, then record `server`.
 
     Raises WrongStore if `server` would start empty, Unreachable if the copy fails.
     """
@@ -157,7 +157,7 @@ def check_files(folder: Path, record: Record | None) -> None:
 
 
 def back_up(folder: Path, writer: Server, server: Server) -> Path:
-    """Copy the files of `writer` to a folder beside this one, and return its path.
+    """Copy the data files of `writer` to a folder beside this one, and return its path.
 
     Raises Unreachable if the copy fails.
     """
@@ -228,7 +228,7 @@ def _zeros_at_end(path: Path) -> int:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the data files and the record."""
+    """Yield the data files and the record of the server."""
     for name in (RECORD, OLD_LOG, "dump.rdb"):
         if (folder / name).is_file():
             yield folder / name
@@ -236,7 +236,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _named(manifest: Path) -> Iterator[str]:
-    """Yield the base and incremental files that a manifest names; history files may be missing."""
+    """Yield the data files that a manifest names, base and incremental; history files may be missing."""
     try:
         text = manifest.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -27,7 +27,7 @@ def memory() -> int:
 
 
 def _limits() -> Iterator[int]:
-    """Yield the limits of the control groups of this process and of their parents."""
+    """Yield the memory limits of the control groups of this process and of their parents."""
     try:
         groups = OWN_GROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -49,7 +49,7 @@ class Loading:
 
 
 def state(url: str, timeout_s: float = FIRST_ASK_S) -> Serving | Loading | None:
-    """Return the state of a server; None if it does not answer in time."""
+    """Return the readiness of a server; None if it does not answer in time."""
     try:
         with client(url, timeout_s) as plain:
             try:
@@ -97,12 +97,12 @@ class StartTimeout:
         self._loads = False
 
     def check(self) -> None:
-        """Raise StartAborted if the caller has aborted the start."""
+        """Raise StartAborted if the caller has aborted the start of the server."""
         if self._aborted.is_set():
             raise StartAborted("the start of the store was aborted")
 
     def spend(self, state: Loading | Serving | None) -> None:
-        """Wait a moment before the next probe.
+        """Wait a moment before the next probe of a starting server.
 
         Raises Unreachable if the server is silent for too long, StartAborted if the caller gave up.
         """
@@ -135,7 +135,7 @@ def socket_url(socket: Path) -> str:
 
 
 def client(url: str, timeout_s: float) -> redis.Redis:
-    """Return a client without retries, because its callers retry with their own deadline."""
+    """Return a client that probes a server, without retries: its callers retry with their own deadline."""
     once = Retry(NoBackoff(), 0)
     return redis.Redis.from_url(url, socket_timeout=timeout_s, decode_responses=True, retry=once)
 

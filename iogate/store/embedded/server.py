@@ -79,7 +79,7 @@ class EmbeddedServer:
         return False
 
     def stop(self, timeout_s: float = STOP_S) -> None:
-        """Shut the server down after it has written its data; idempotent.
+        """Shut the embedded server down after it has written its data; idempotent.
 
         Raises Unreachable if it does not stop in time.
         """
@@ -135,7 +135,7 @@ def start_embedded(
 
 
 def _limit(url: str, memory: int | None) -> None:
-    """Set the current memory limit in an adopted server."""
+    """Set the current memory limit in an adopted embedded server."""
     if memory is not None:
         with contextlib.suppress(RedisError, OSError), client(url, FIRST_ASK_S) as plain:
             plain.config_set("maxmemory", memory)
@@ -218,7 +218,7 @@ def _record_socket(folder: Path) -> Path:
 
 
 def _identity(folder: Path) -> str:
-    """Return text that differs for each folder of this machine and stays if the folder is renamed."""
+    """Return text for the socket that differs for each folder of this machine, also after a rename."""
     status = folder.stat()
     return f"{status.st_dev}:{status.st_ino}"
 

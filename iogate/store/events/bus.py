@@ -83,7 +83,7 @@ _names = msgspec.json.Decoder(_Names)
 
 
 def fingerprint(event: bytes, sender: str = "") -> tuple[str, str]:
-    """Return the deduplication key of an event and its type.
+    """Return the key by which the bus deduplicates an event, and its type.
 
     `sender` is the credential of an external event; the project's own runs are the sender "". Each sender has
     its own key space, so that no sender can make the event of another one look like a duplicate.
@@ -241,7 +241,7 @@ def _type(event: bytes) -> str:
 
 
 def _slices(events: Sequence[bytes]) -> list[list[bytes]]:
-    """Split events into consecutive batches of bounded size."""
+    """Split events to publish into consecutive batches of bounded size."""
     pieces: list[list[bytes]] = []
     size = 0
     for event in events:

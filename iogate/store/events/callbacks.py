@@ -71,7 +71,7 @@ class Callbacks:
         self._pubsub = pubsub
 
     async def take(self, limit: int) -> tuple[list[Due], int, float | None]:
-        """Return callbacks that are due, the time, and the seconds until the next one; None without one."""
+        """Return due callbacks, the time, and the seconds until the next one; None without one."""
         now_ms, next_ms, *found = await self._connection.run("callbacks", "take", limit)
         due = [
             Due(uid=uid.decode(), id=id_.decode(), number=number, after=after.decode(), since_ms=since)
@@ -80,7 +80,7 @@ class Callbacks:
         return due, now_ms, None if next_ms < 0 else next_ms / 1000
 
     async def settle(self, settled: Sequence[Settled]) -> int:
-        """Record outcomes; return the number of those that still were the last try."""
+        """Record outcomes of tries of callbacks; return the number of those that still were the last try."""
         packed = [
             (s.due.uid, s.due.id, s.due.number, s.outcome, s.status, s.error, s.next_ms) for s in settled
         ]

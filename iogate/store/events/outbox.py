@@ -67,7 +67,7 @@ class Outbox:
         return list(entries)
 
     async def done(self, sink: str, owner: str, count: int) -> bool:
-        """Remove the first `count` entries of the last take; return False if the lease is lost.
+        """Remove the first `count` entries of an outbox; return False if the lease is lost.
 
         Idempotent.
         """

@@ -40,7 +40,7 @@ class Adopted(msgspec.Struct):
 
 
 async def adopt(store: Store, progress: Callable[[int, int], None] | None = None) -> Adopted:
-    """Sign all objects in the store with the first key of the store's keyring.
+    """Adopt a store: sign all objects in it with the first key of its keyring.
 
     `progress` is called every SAY_S with the number of scanned keys and their approximate total. Raises
     Misused for a keyring without keys.
@@ -158,7 +158,7 @@ class _Adoption:
         self._found.events += await self._entries(keys.EVENTS, signed)
 
     async def _entries(self, key: str, signed: Callable[[bytes], bytes]) -> int:
-        """Sign the entries of a list in pages; return their number."""
+        """Sign the entries of a stored list in pages, for an adoption; return their number."""
         first = 0
         while entries := await self._store.call("LRANGE", key, first, first + PAGE - 1):
             for index, entry in enumerate(entries, first):
@@ -180,7 +180,7 @@ class _Adoption:
         return seals.seal_state(self._ring, uid, head, seals.manifest(digests))
 
     def _event(self, stored: bytes) -> bytes:
-        """Sign an event; a stored one begins with its seal, or with `{` if an earlier release wrote it."""
+        """Sign a stored event, which begins with its seal, or with `{` if an earlier release wrote it."""
         event = stored if stored.startswith(b"{") else stored[SEAL_CHARACTERS + 1 :]
         return seals.seal_event(self._ring, event)
 

@@ -38,7 +38,7 @@ class Refusals:
         """Number of objects that this process has refused."""
 
     def note(self, kind: Kind, name: str, why: str) -> None:
-        """Log and count a refused object, once."""
+        """Log and count an object without a valid seal, once."""
         if (kind, name) in self._logged:
             return
         if len(self._logged) >= REMEMBERED:
@@ -55,7 +55,7 @@ class Refusals:
         )
 
     async def flush(self) -> None:
-        """Add the counts since the last call to the counts in the store."""
+        """Add the counts of refused objects since the last call to those in the store."""
         pending, self._pending = self._pending, Counter()
         if not pending:
             return

@@ -35,7 +35,7 @@ _EMPTY = b'""]'
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True):
-    """Immutable part of a run's record, stored as one JSON field."""
+    """Sealed immutable part of a run's record, stored as one JSON field."""
 
     revision: int
     workflow: str
@@ -56,7 +56,7 @@ _decoder = msgspec.json.Decoder(Facts)
 
 
 def decode_facts(packed: bytes | str) -> Facts:
-    """Decode the facts of a run. Raises msgspec.MsgspecError for other data."""
+    """Decode the sealed facts of a run, without a check of the seal. Raises msgspec.MsgspecError."""
     facts = _decoder.decode(packed)
     if facts.trace and not facts.seal:
         # Without a trace, the element at its place is the seal.

@@ -51,7 +51,7 @@ async def was_signed(connection: Connection) -> bool:
 
 
 def set_back(address: str) -> WrongStore:
-    """Return the error of a store that held signed objects and now has the format of an earlier release."""
+    """Return the error of a signed store whose format is now that of an earlier release."""
     return WrongStore(
         f"the store at {address} was used by this release before, and {keys.FORMAT} says that an earlier "
         "release wrote it: a program without the key changed it, or an old backup was restored",
@@ -62,7 +62,7 @@ def set_back(address: str) -> WrongStore:
 
 
 async def check(connection: Connection, ring: Keyring, *, adopts: bool = False) -> None:
-    """Check that this process may use the store with these keys.
+    """Check by the store's format that this process may use the store with these keys.
 
     Raises WrongStore for a newer format; and, unless it `adopts`, for an older format, a format that was set
     back, or other keys.

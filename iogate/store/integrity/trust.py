@@ -25,7 +25,7 @@ MOST_NAMES = 16
 
 
 def keyring(settings: Settings, root: Path | None = None, *, publishes: bool = False) -> Keyring:
-    """Return the keys of the settings and of `data_dir/link_key`; a keyring without keys if there are none.
+    """Return the keyring of the settings and of `data_dir/link_key`; one without keys if there are none.
 
     `publishes` reads `publish_key` too. Raises Unset if that has no value, Misused for an invalid key.
     """

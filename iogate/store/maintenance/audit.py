@@ -120,7 +120,7 @@ async def _drop_blobs(connection: Connection, pinned: set[str], waiting: Mapping
 
 
 async def _needed(connection: Connection, pinned: set[str]) -> set[str]:
-    """Return the keys of the blobs that kept revisions and runs need."""
+    """Return the keys of the programs and contents that kept revisions and runs need."""
     needed: set[str] = set()
     for number in await projects.kept(connection):
         data = await connection.call("HGET", keys.REVISION + number.decode(), "data")

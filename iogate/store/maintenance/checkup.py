@@ -27,7 +27,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def findings(connection: Connection, sinks: Sequence[Sink] = ()) -> list[Finding]:
-    """Return unsafe settings and sinks that have lost events, errors first."""
+    """Check the server: return unsafe settings and sinks that have lost events, errors first."""
     try:
         settings = await _settings(connection)
     except CommandFailed as error:

@@ -52,7 +52,7 @@ class Drains:
         return None if left_ms == -2 else left_ms / 1000
 
     async def check(self) -> None:
-        """Check that the store is not drained.
+        """Raise an error while the store is drained.
 
         Raises Drained if it is.
         """
@@ -92,7 +92,7 @@ class Drains:
         return drain, await self.replication()
 
     async def resume(self) -> Drain | None:
-        """End the drain and return it; None if there was none.
+        """End the drain of the store and return it; None if there was none.
 
         Raises Refused while the sentinels do not agree on the primary.
         """

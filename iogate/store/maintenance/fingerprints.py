@@ -27,11 +27,11 @@ class Fingerprints:
 
     @property
     def key(self) -> str:
-        """Return the public name of the key; only fingerprints with the same key can be compared."""
+        """Return the public name of the key of fingerprints, which are compared only if it is the same."""
         return self._keyring.ids[0] if self._keyring.can_sign else ""
 
     def update(self, values: Mapping[str, str]) -> dict[str, Fingerprint]:
-        """Return the fingerprints to announce; `values` are those of the present secrets.
+        """Return the fingerprints of secrets to announce; `values` are those of the present ones.
 
         A value that has not changed keeps its time.
         """

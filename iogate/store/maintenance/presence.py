@@ -43,14 +43,14 @@ REASON_CHARACTERS: Final = 300
 
 
 def concerns_revision(error: BaseException) -> bool:
-    """Return whether an error is about a revision, and not about the connection to the store."""
+    """Tell whether a process announces an error: one about a revision, not about the connection."""
     if isinstance(error, WrongStore):
         return not isinstance(error, CommandFailed)
     return not isinstance(error, Unreachable | CommandFailed | TimeoutError)
 
 
 def failure(revision: int, error: BaseException) -> Failure:
-    """Return the failure of a process to load a revision; the reason is the first line of the error."""
+    """Return the failure to announce for a revision that cannot be loaded, with the error's first line."""
     text = str(error) if isinstance(error, IogateError) else f"{type(error).__name__}: {error}"
     return Failure(revision=revision, reason=shorten((text.splitlines() or [""])[0], REASON_CHARACTERS))
 
@@ -155,7 +155,7 @@ class Presence:
         ]
 
     async def _subscribers(self, channels: Sequence[str]) -> dict[str, bool]:
-        """Return whether each channel has a subscriber; nothing if the user may not ask."""
+        """Return which channels of processes have a subscriber; nothing if the user may not ask."""
         if not self._may_count:
             return {}
         try:

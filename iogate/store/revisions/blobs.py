@@ -85,7 +85,7 @@ class Blobs:
         }
 
     async def _verified(self, digest: str, stored: bytes) -> bytes:
-        """Return the program without its signature, after a check of both."""
+        """Return a stored program without its signature, after a check of both."""
         signature, data = _split_program(stored)
         try:
             known = compiled.digest_of(msgspec.json.decode(data)) == digest

@@ -65,7 +65,7 @@ class Convergence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def loaded(self) -> int:
-        """Number of processes that have loaded the revision."""
+        """Number of processes that have loaded the published revision."""
         return self.total - len(self.late)
 
     def __str__(self) -> str:
@@ -93,11 +93,11 @@ class Convergences:
         self._project = project
 
     async def look(self, number: int) -> Convergence:
-        """Return the state now, with regard to a revision of the project."""
+        """Return which processes have loaded a revision of the project now."""
         return compare(await self._presence.observe(), number, self._project)
 
     async def wait(self, number: int, timeout_s: float) -> Convergence:
-        """Wait until every process has loaded a revision, and return the state.
+        """Wait until every process has loaded a revision, and return the convergence.
 
         The wait ends early if every late process keeps saying that it cannot load the revision.
         """
@@ -130,7 +130,7 @@ def compare(
     gone: Collection[str] | None = None,
     took_s: float = 0.0,
 ) -> Convergence:
-    """Compare announcements with a revision of a project.
+    """Compare the announcements of processes with a revision of a project.
 
     `gone` names the unconnected processes that have crashed; None: all unconnected ones.
     """

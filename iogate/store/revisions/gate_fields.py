@@ -30,7 +30,7 @@ _SWITCH: Final = ("own", "override", "base", "on")
 
 
 def gate(api: Api) -> tuple[Any, ...]:
-    """Return the id of an API and the fields of its gate."""
+    """Return the fields of the gate that a publish writes for an API, with its id."""
     limits = api.limits
     interval: float | str = ""
     slack: float | str = ""

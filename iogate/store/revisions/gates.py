@@ -226,7 +226,7 @@ class Gates:
         return (base if until and _now_ms(*clock) >= int(until) else on) in ACCEPTING
 
     async def watch(self) -> AsyncGenerator[Change, None]:
-        """Yield the current version, then each change within POLL_S, also across lost connections."""
+        """Yield the current version of revision and gates, then each change, also across lost connections."""
         bell = Doorbell()
         seen: Change | None = None
         async with self._pubsub.listening(keys.CHANGE_CHANNEL, bell.ring):

@@ -84,7 +84,7 @@ class LiveRecord:
         )
 
     def sealed(self, project: str, record: Mapping[str, bytes]) -> bytes:
-        """Return the stored seal of a project; empty without one."""
+        """Return the stored seal of a project's live revision; empty without one."""
         return record.get(_field(project), b"")
 
     def seal(self, project: str, live: Live, record: Mapping[str, bytes], now_ms: int) -> str:
@@ -113,7 +113,7 @@ class LiveRecord:
             await self._connection.call("HSET", keys.LIVE, _field(project), seal)
 
     def _seal_fault(self, project: str, live: Live, sealed: bytes) -> str:
-        """Return why a seal is not accepted; empty if it is, and then remember its counter."""
+        """Return why a live record's seal is not accepted; empty if it is, and then remember its counter."""
         counter, _, signature = sealed.decode("utf-8", "replace").partition(" ")
         number = _counter(sealed)
         if str(number) != counter:
@@ -129,7 +129,7 @@ class LiveRecord:
         return ""
 
     async def _missing_fault(self, project: str, live: Live) -> str:
-        """Return why one without a seal is not accepted; empty if an earlier release may have made it."""
+        """Return why a live record needs a seal; empty if an earlier release may have made it."""
         if project in self._counters:
             return "it has no seal, and it had one before"
         newest, packed = await self._connection.calls(
@@ -155,6 +155,6 @@ def _parts(project: str, live: Live, counter: int) -> tuple[bytes, ...]:
 
 
 def _counter(sealed: bytes) -> int:
-    """Return the counter of a seal; 0 for one that is not readable."""
+    """Return the counter of a seal of the live record; 0 for one that is not readable."""
     counter, _, _ = sealed.partition(b" ")
     return int(counter) if projects.is_number(counter) else 0

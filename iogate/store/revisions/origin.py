@@ -75,7 +75,7 @@ def is_sealed(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> Origin:
-    """Decode a stored origin.
+    """Decode the stored origin of a revision.
 
     Raises msgspec.ValidationError or msgspec.DecodeError for data that iogate did not write.
     """

@@ -50,7 +50,7 @@ class LiveRevisions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read(connection: Connection) -> LiveRevisions:
-    """Return the live revisions of all projects."""
+    """Return the live revisions of all projects that share the store."""
     return decode(pairs(await connection.call("HGETALL", keys.LIVE)))
 
 
@@ -80,7 +80,7 @@ def _live(value: bytes) -> Live | None:
 
 
 def is_number(text: bytes) -> bool:
-    """Tell whether a stored text is a number that fits into a double of Lua."""
+    """Tell whether a stored text is a revision's number, which fits into a double of Lua."""
     return text.isdigit() and len(text) < 16
 
 

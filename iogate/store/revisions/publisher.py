@@ -145,7 +145,7 @@ class Publisher:
         return number
 
     async def _checked(self) -> tuple[Mapping[str, bytes], LiveRevisions]:
-        """Return the record of the live revisions, as stored and decoded.
+        """Return the record of the live revisions before a publish, as stored and decoded.
 
         Raises NotAuthentic if that of the project is forged.
         """

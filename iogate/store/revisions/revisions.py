@@ -128,14 +128,14 @@ class Revisions:
         await self._record.seal_all(now_ms)
 
     def invalid(self, project: str, record: Invalid) -> NotAuthentic:
-        """Return the error of an invalid record of a project's live revision."""
+        """Return the error of an invalid record of the live revision of a project."""
         name = "live" if project == DEFAULT_PROJECT else f"live {project}"
         self._refusals.note("revision", name, record.why)
         of = "" if project == DEFAULT_PROJECT else f" of project {project}"
         return NotAuthentic(f"the record of the live revision{of}", record.why)
 
     async def load(self, number: int, *, project: str | None = None) -> Revision:
-        """Return a revision, which may have to be one of a certain project.
+        """Load a published revision, which may have to be one of a certain project.
 
         Raises NotFound if it never existed or is no longer kept, NotAuthentic if it is forged or of another
         project, WrongStore if another release wrote it.

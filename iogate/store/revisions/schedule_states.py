@@ -71,7 +71,7 @@ class ScheduleStates:
     async def switch(
         self, names: Sequence[str], *, enabled: bool, author: str, reason: str, ttl_s: float | None
     ) -> None:
-        """Enable or disable schedules by `namespace/name`, in one step.
+        """Switch schedules on or off by `namespace/name`, in one step.
 
         Raises NotFound for an unknown schedule, Foreign if another project owns one; none is switched then.
         """

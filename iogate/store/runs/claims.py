@@ -88,7 +88,7 @@ def decode_claim(fields: list[Any], ring: Keyring) -> Claim | None:
 
 
 def decode_messages(first: int, entries: Sequence[bytes], uid: str, ring: Keyring) -> tuple[Message, ...]:
-    """Decode entries of a run's inbox; the first one has the number `first`."""
+    """Decode messages of the inbox that comes with a claim; the first one has the number `first`."""
     return tuple(_message(number, entry, uid, ring) for number, entry in enumerate(entries, first))
 
 

@@ -99,7 +99,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Size of the user data that it writes, in bytes."""
+        """Size of the user data that the commit writes, in bytes."""
         size = len(self.output or b"")
         # Most commits have few of these, and each run asks twice.
         for stored in (self.frames, self.values):
@@ -114,7 +114,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
-    """Return the fields that the commit script reads, sealed; absent values are left out.
+    """Return the fields of a commit that the script reads, sealed; absent values are left out.
 
     Raises Misused if a seal is needed and the keyring has no keys.
     """
@@ -172,7 +172,7 @@ def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
 
 
 def _reach(c: Commit, ring: Keyring) -> dict[str, Any]:
-    """Return the fields that affect other objects than the run itself."""
+    """Return the fields of a commit that affect other objects than the run itself."""
     fields: dict[str, Any] = {}
     if c.inbox_done:
         fields["inbox_done"] = c.inbox_done

@@ -26,7 +26,7 @@ def deflate(value: bytes) -> bytes:
 
 
 def inflate(stored: bytes) -> bytes:
-    """Return the JSON of a stored value.
+    """Return the JSON of a stored value, decompressed if it was compressed.
 
     Raises ValueError for invalid data, or data of more than COMPRESSED_MOST bytes.
     """

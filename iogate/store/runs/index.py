@@ -105,7 +105,7 @@ async def list_newest(
 async def ended_before(
     connection: Connection, before_ms: int, matches: Matches, *, statuses: Sequence[str]
 ) -> AsyncGenerator[list[Summary], None]:
-    """Yield pages of the matching runs that ended before `before_ms`, per status in order of creation."""
+    """Yield pages of the indexed runs that ended before `before_ms`, per status in order of creation."""
     for status in statuses:
         cursor = _Cursor(status, float("-inf"), before_ms, newest=False)
         while not cursor.done:
@@ -122,7 +122,7 @@ def _age(run: Summary) -> tuple[int, int]:
 
 
 async def summaries(connection: Connection, uids: Sequence[str]) -> list[Summary]:
-    """Read the summaries of these runs; runs that no longer exist are left out."""
+    """Read the summaries of indexed runs; runs that no longer exist are left out."""
     found: list[Summary] = []
     large: list[int] = []
     """Positions of the runs whose error is stored among the large parts."""

@@ -127,11 +127,11 @@ class Intake:
         self._logged = ""
 
     def uid(self) -> str:
-        """Draw an id for a request."""
+        """Draw a run id for a call."""
         return self._uids.next()
 
     async def accept(self, request: AcceptRequest) -> Accepted | Refusal:
-        """Store a run, or return the reason why it was refused.
+        """Accept a call: store its run, or return the reason why it was refused.
 
         Raises Unanswered if the store does not answer in time, so that the outcome is unknown, and
         StoreUnavailable if the run was not stored, because the store is out of reach or drained.
@@ -198,7 +198,7 @@ class Intake:
         )
 
     def _extras(self, request: AcceptRequest) -> tuple[bytes, ...]:
-        """Return the last argument, which most calls do without."""
+        """Return the last argument of the accept script, which most calls do without."""
         if request.traffic is None and request.after is None:
             return ()
         ends = None if request.after is None else packed_ends(self._ring, request.uid, request.after)
@@ -247,7 +247,7 @@ class Intake:
             await self._connection.load()
 
     async def _transact(self, group: list[_PendingAccept], timeout_s: float) -> list[Any]:
-        """Send one transaction, wait for replicas if configured, and return the replies, errors included."""
+        """Send a batch of calls, wait for replicas if configured, and return the replies, errors included."""
         count, confirmed = len(group), 2 if self._connection.replicas else 0
         parts = [pending.packed for pending in group]
         if count > 1:
@@ -314,7 +314,7 @@ class Intake:
         self._queue.append(pending)
 
     def _retry(self, group: list[_PendingAccept], error: StoreUnavailable) -> None:
-        """Queue the group again after a broken connection; the script is idempotent."""
+        """Queue a batch of calls again after a broken connection; the script is idempotent."""
         now = time.monotonic()
         for pending in reversed(group):
             pending.tries += 1

@@ -42,7 +42,7 @@ class Page(NamedTuple):
 
 
 async def read_page(connection: Connection, uid: str, after: int, most: int = PAGE) -> Page:
-    """Read entries after number `after`: up to `most`, or all of a run that has ended.
+    """Read journal entries after number `after`: up to `most`, or all of a run that has ended.
 
     Raises StoreUnavailable, and CommandFailed if the key of the journal has another type.
     """
@@ -97,7 +97,7 @@ class JournalFollower:
         return self.ended or self.fault is not None
 
     def ring(self) -> None:
-        """Read as soon as possible."""
+        """Read the journal as soon as possible."""
         self._bell.ring()
 
     async def run(self, ended: Listener) -> None:
@@ -123,7 +123,7 @@ class JournalFollower:
             await self._wake()
 
     async def wait_for_change(self) -> None:
-        """Wait for the next change; the caller checks the state right before, without an await in between."""
+        """Wait for new entries; the caller checks the state right before, without an await in between."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
         try:

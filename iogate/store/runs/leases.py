@@ -240,7 +240,7 @@ class Leases:
         return waiting
 
     async def audit(self) -> int:
-        """Repair changes by other programs, about once per minute; return the number of restored runs."""
+        """Repair leases after changes by other programs, about once per minute; return how many runs."""
         return (await audit(self._connection)).restored
 
     def doorbell(self, worker: str) -> tuple[Doorbell, Any]:

@@ -23,7 +23,7 @@ Condition = Literal["live", "ended", "cancelled", "unknown"]
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page of a link needs to know."""
+    """State of a one-time link and of its run, for its page."""
 
     used: bool
     run: Condition
@@ -53,7 +53,7 @@ class OneTimeLinks:
         self._ring = ring
 
     async def look(self, link: OneTimeLink) -> LinkView:
-        """Return the state of a link and of its run; changes nothing."""
+        """Return the state of a one-time link and of its run; changes nothing."""
         used, run, facts, wanted = await self._connection.run(
             "look_at_link", link.uid, link.name, link.expires_s * 1000
         )

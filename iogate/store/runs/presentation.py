@@ -22,12 +22,12 @@ NOTHING = msgspec.Raw(b"null")
 
 
 def raw_json(value: bytes | None) -> msgspec.Raw:
-    """Return stored JSON unchanged, without decoding it; `null` for None."""
+    """Return the stored JSON of a run unchanged, without decoding it; `null` for None."""
     return msgspec.Raw(value) if value else NOTHING
 
 
 def rfc3339(ms: int | None) -> str | None:
-    """Format a time in RFC 3339, UTC, in milliseconds; None for None or an invalid time."""
+    """Format a time of a run in RFC 3339, UTC, in milliseconds; None for None or an invalid time."""
     if ms is None:
         return None
     try:
@@ -38,7 +38,7 @@ def rfc3339(ms: int | None) -> str | None:
 
 
 def public_status(run: RunView) -> dict[str, Any]:
-    """Return status and times, which every client that knows the uid may see if the API is public."""
+    """Return status and times as JSON, which every client that knows the uid may see of a public API."""
     return {
         "uid": run.uid,
         "status": run.status,
@@ -49,7 +49,7 @@ def public_status(run: RunView) -> dict[str, Any]:
 
 
 def summarize(run: Summary | RunView) -> dict[str, Any]:
-    """Return a run without its data, for a list."""
+    """Return the JSON representation of a run without its data, for a list."""
     return {
         "uid": run.uid,
         "status": run.status,
@@ -65,7 +65,7 @@ def summarize(run: Summary | RunView) -> dict[str, Any]:
 
 
 def redacted(stored: bytes) -> bytes:
-    """Return an input as JSON in which members that look like secrets are redacted."""
+    """Return an input of a run as JSON in which members that look like secrets are redacted."""
     return msgspec.json.encode(redact(msgspec.json.decode(stored)))
 
 
@@ -77,7 +77,7 @@ def describe(
     shown_input: bytes | None = None,
     operator: bool = False,
 ) -> dict[str, Any]:
-    """Return a run with its data.
+    """Return the JSON representation of a run with its data.
 
     `limited`: its API has a limit of running runs. `held`: new runs of its API are on hold. `operator`: see
     `error`. `shown_input`: the input if it is redacted already, which takes a second for a large one.
@@ -106,7 +106,7 @@ def list_item(run: Summary, holding: Collection[str] = ()) -> dict[str, Any]:
 
 
 def error(run: Summary | RunView, *, operator: bool = False) -> dict[str, Any] | None:
-    """Return the error of a run in RFC 7807 with `code` and `message`; None if it has none.
+    """Return the error of a run for its JSON in RFC 7807 with `code` and `message`; None if it has none.
 
     `operator`: with `process`, the exit code of a process that failed and the end of its output, `sentTo`,
     the origin to which the setting `endpoints` sent a call, and `responseExcerpt`, the beginning of the body

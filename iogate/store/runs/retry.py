@@ -60,7 +60,7 @@ NO_REQUEST = RetryRequest()
 async def load_state(
     connection: Connection, uid: str, ring: Keyring, refusals: Refusals
 ) -> RetryState | None:
-    """Return the state of a faulted run; None for any other run, or if there is none.
+    """Return the stored state of a faulted run for a retry; None for any other run, or if there is none.
 
     Raises Refused if no process with the key wrote the state.
     """

@@ -28,7 +28,7 @@ class RunEnds:
 
 
 def letters(ends: Iterable[End], *, handled: bool) -> str:
-    """Return the letters of these ends, which scripts read."""
+    """Return the letters by which scripts know what follows the end of a run."""
     return "".join(sorted(_LETTERS[end] for end in ends)) + (HANDLED if handled else "")
 
 

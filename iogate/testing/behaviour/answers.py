@@ -59,7 +59,7 @@ class Asked:
 
     @property
     def target(self) -> Mapping[str, Any]:
-        """Return the target of the request."""
+        """Return the target of the request of a replay."""
         return {name: self.request[name] for name in _TARGET if name in self.request}
 
 
@@ -76,7 +76,7 @@ class RecordedAnswers:
         """Number of results that no task has asked for."""
 
     def find(self, asked: Asked) -> None:
-        """Set the answer of a request; it stays None for a task that never got one.
+        """Set the recorded answer of a request; it stays None for a task that never got one.
 
         Raises NotReplayable if the record lacks it.
         """
@@ -112,7 +112,7 @@ class EarlierAnswers:
         self._index.setdefault((asked.kind, how, text), deque()).append(asked)
 
     def find(self, asked: Asked) -> None:
-        """Set the matching request of the old definition, and its answer.
+        """Find the matching request of the old definition, and set its answer.
 
         Raises NeverRecorded if there is none, and the task waits for an answer.
         """
@@ -125,7 +125,7 @@ class EarlierAnswers:
 
     @property
     def left(self) -> Sequence[Asked]:
-        """Requests of the old definition that stand for none of the new one."""
+        """Requests of the old definition in a replay that stand for none of the new one."""
         return tuple(self._left.values())
 
     def _match(self, asked: Asked) -> Asked | None:

@@ -69,7 +69,7 @@ class Finding:
 def compare(
     old: Played, new: Played, before: Places, after: Places, answers: EarlierAnswers
 ) -> tuple[Finding, ...]:
-    """Return the findings of a run; `answers` are those that the new definition got."""
+    """Compare two replays; return the findings of a run; `answers` are those that the new definition got."""
     return tuple(dict.fromkeys(_Comparison(old, new, before, after, answers).findings()))
 
 

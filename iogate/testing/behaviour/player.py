@@ -88,7 +88,7 @@ class Played:
 
 
 def placeholders(program: Program) -> dict[str, Any]:
-    """Return a placeholder of each secret, the same for every definition; an object if a policy needs one."""
+    """Return a placeholder of each secret for a replay; an object if a policy needs one."""
     objects = set(_policy_secrets(program.definition))
     return {
         name: {member: f"iogate-{member}-of-{name}" for member in ("username", "password", "token", "grant")}
@@ -121,7 +121,7 @@ class Player:
         self._programs = programs
 
     async def play(self, digest: str, run: RecordedRun, answers: Answers) -> Played:
-        """Play a run with the program of a digest, which is in the cache.
+        """Play a recorded run with the program of a digest, which is in the cache.
 
         Raises NotReplayable, EndlessReplay, and ExpectationFailed for a recorded event that is none.
         """

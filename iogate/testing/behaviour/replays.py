@@ -285,7 +285,7 @@ class _Pair:
 
     @classmethod
     async def load(cls, change: Change, old: bytes, new: bytes) -> _Pair:
-        """Load both programs.
+        """Load the programs of both definitions of a change.
 
         Raises NotFound for one that this release cannot load.
         """

@@ -64,7 +64,7 @@ class Trace:
     """Visits without outcome, by pointer."""
 
     def look(self, state: State) -> None:
-        """Record the tasks at which scopes of the state have arrived."""
+        """Trace the tasks at which scopes of the state have arrived."""
         for frame in state.frames.values():
             if frame.kind == "scope" and frame.phase == "inside":
                 now = (frame.turn, frame.position, id(frame.value))
@@ -91,7 +91,7 @@ class Trace:
             self._open.setdefault(pointer, deque()).append(visit)
 
     def note(self, notes: Sequence[Note]) -> None:
-        """Add notes of the engine, and the outcomes of visits that they tell."""
+        """Trace notes of the engine, and the outcomes of visits that they tell."""
         self.notes.extend(notes)
         for note in notes:
             match note.kind:
@@ -109,7 +109,7 @@ class Trace:
                     pass
 
     def _take_open(self, note: Note) -> Visit | None:
-        """Return the visit that a note is about: the oldest one, or that of its iteration."""
+        """Return the visit in the trace that a note is about: the oldest one, or that of its iteration."""
         waiting, place = self._open.get(note.reference), _iteration(note)
         found = next((each for each in waiting or () if place in (None, each.place)), None)
         if waiting is not None and found is not None:

@@ -47,7 +47,7 @@ class Shares:
         """Time from which a host or pattern with all its tries has another one."""
 
     def enter(self, share: Share) -> Try | None:
-        """Return a try; None if the share of the host or of its pattern is used up."""
+        """Begin a try of a callback; None if the share of the host or of its pattern is used up."""
         seconds = self._seconds.get(share.host)
         slow, unproven = seconds is not None and seconds >= SLOW_S, seconds is None or seconds >= SLOW_S
         if (
@@ -64,7 +64,7 @@ class Shares:
         return Try(share, slow, unproven)
 
     def leave(self, found: Try, seconds: float) -> None:
-        """End a try, and remember how long it took."""
+        """End a try of a callback, and remember how long its host took."""
         share = found.share
         for counter, name in ((self._hosts, share.host), (self._patterns, share.pattern)):
             counter[name] -= 1

@@ -73,7 +73,7 @@ class Delivery:
         self._owner = owner
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver events to sinks until cancelled."""
         bell, wired = self._outbox.doorbell()
         async with wired, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._register_sinks(), name="sinks")
@@ -128,7 +128,7 @@ class Delivery:
                 await bell.wait(POLL_S)
 
     async def _send(self, sink: Sink, events: list[bytes]) -> int:
-        """Deliver in order until one must be retried; return the number of events that are done."""
+        """Deliver to a sink in order until one must be retried; return the number of events that are done."""
         for count, event in enumerate(events):
             outcome = await self._deliver(sink, event)
             if outcome == "retry" or not await self._outbox.done(sink.name, self._owner, count + 1):
@@ -136,7 +136,7 @@ class Delivery:
         return len(events)
 
     async def _hold(self, sink: Sink, backoff_s: float) -> None:
-        """Wait while keeping the lease of the outbox."""
+        """Wait before a sink's next try while keeping the lease of the outbox."""
         loop = asyncio.get_running_loop()
         until = loop.time() + backoff_s
         while (left_s := until - loop.time()) > 0:
@@ -145,7 +145,7 @@ class Delivery:
                 await self._outbox.take(sink.name, self._owner, 1)
 
     async def _deliver(self, sink: Sink, entry: bytes) -> _Outcome:
-        """Deliver an entry, which is an event or a journal entry, and return the outcome."""
+        """Deliver an entry of a sink's outbox, an event or a journal entry, and return the outcome."""
         try:
             head, body = _head.decode(entry), entry.decode()
             if head.specversion:

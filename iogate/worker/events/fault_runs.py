@@ -82,7 +82,7 @@ class FaultRuns:
         self._rules = rules
 
     async def run(self) -> None:
-        """Start runs until cancelled."""
+        """Start the runs of faults until cancelled."""
         bell, wired = self._store.callbacks.doorbell()
         async with wired:
             while True:

@@ -40,7 +40,7 @@ class Matcher:
         self._owner = owner
 
     async def run(self) -> None:
-        """Match until cancelled."""
+        """Match events with subscriptions until cancelled."""
         bell, wired = self._events.doorbell()
         async with wired:
             while True:
@@ -96,7 +96,7 @@ async def _match(batch: Batch) -> tuple[int, list[Delivery]]:
 
 
 def _event(number: int, data: bytes) -> Mapping[str, Any] | None:
-    """Decode an event; return None if it is not a JSON object or has no authentic publisher."""
+    """Decode an event to match; None if it is not a JSON object or has no authentic publisher."""
     if not data:
         return None  # the store client logged it
     try:

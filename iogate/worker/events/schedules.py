@@ -42,7 +42,7 @@ class ScheduleRunner:
         """Entries that differed from their revision when they were read."""
 
     async def run(self) -> None:
-        """Take ticks until cancelled."""
+        """Take the ticks of schedules until cancelled."""
         loop = asyncio.get_running_loop()
         relink_at = 0.0
         while True:
@@ -59,7 +59,7 @@ class ScheduleRunner:
             await asyncio.sleep(wait_s)
 
     async def _take_due(self) -> float:
-        """Take the due ticks; return the seconds until the next check."""
+        """Take the due ticks of all schedules; return the seconds until the next check."""
         due = await self._store.schedules.due()
         # Concurrently, so that the store gets all ticks of one moment in one pipeline.
         if any(await asyncio.gather(*(self._try(tick, due.now_ms) for tick in due.ticks))):
@@ -78,7 +78,7 @@ class ScheduleRunner:
             return False
 
     async def _take(self, tick: Tick, now_ms: int) -> bool:
-        """Take a tick; tell whether this worker took it."""
+        """Take a tick of a schedule; tell whether this worker took it."""
         if not await self._is_published(tick):
             return False
         schedule = tick.scheduled.schedule

@@ -62,7 +62,7 @@ class Standby:
             supervisor.add(replace(make(name), once=True))
 
     def needed(self, silences: Collection[float | None]) -> bool:
-        """Tell whether one is needed, or was until recently. A worker that is starting needs none."""
+        """Tell whether a standby is needed, or was until recently. A worker that is starting needs none."""
         now = self._clock()
         needed = self._needed_at is not None
         if any(_silent(for_s) for for_s in silences) or (needed and None in silences):

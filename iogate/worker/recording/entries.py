@@ -46,7 +46,7 @@ _decoder = msgspec.json.Decoder(RecordedTask)
 
 
 def encode(task: RecordedTask) -> bytes:
-    """Encode an entry; a large result is left out."""
+    """Encode the recorded result of a task; a large one is left out."""
     text = _encoder.encode(task)
     if len(text) <= RESULT_BYTES:
         return text
@@ -55,7 +55,7 @@ def encode(task: RecordedTask) -> bytes:
 
 
 def decode_all(stored: Iterable[bytes]) -> tuple[RecordedTask, ...]:
-    """Decode the record of a run.
+    """Decode the recorded results of a run.
 
     Raises msgspec.MsgspecError for what another program wrote.
     """

@@ -35,7 +35,7 @@ class RecordModes:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def get(self, revision: int, api: str) -> Record | None:
-        """Return the mode of an API; None if the revision is not cached."""
+        """Return the mode `record` of an API; None if the revision is not cached."""
         if revision == LIVE_REVISION:  # of standing runs, which are no runs of an API
             return "errors"
         modes = self._kept.get(revision)

@@ -192,7 +192,7 @@ def _request(asked: Effect | StartChild | Emit, redaction: Redaction) -> _Kept:
 
 
 def _keep(value: Any, redaction: Redaction) -> _Kept:
-    """Redact data; of large data, whose redaction would block the worker, keep a few members."""
+    """Redact data to record; of large data, whose redaction would block the worker, keep a few members."""
     if not _is_large(value):
         kept = redact_data(value, redaction)
         return _Kept(kept, redacted=kept != value, omitted=0)
@@ -203,7 +203,7 @@ def _keep(value: Any, redaction: Redaction) -> _Kept:
 
 
 def _is_large(value: Any) -> bool:
-    """Tell whether the JSON of data has more than RESULT_BYTES, without a look at the rest of it."""
+    """Tell whether data to record has more than RESULT_BYTES as JSON, without a look at the rest of it."""
     left = RESULT_BYTES
     waiting = [value]
     while waiting and left >= 0:

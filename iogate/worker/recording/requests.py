@@ -32,7 +32,7 @@ _NAMED_VALUES = frozenset({"headers", "query", "parameters", "environment"})
 
 
 def describe(asked: Effect | StartChild | Emit) -> dict[str, Any]:
-    """Return a request without empty members; secrets in it are not redacted."""
+    """Return a request of a task as JSON without empty members; secrets in it are not redacted."""
     described = _describe(asked)
     return {name: value for name, value in described.items() if value not in (None, "", {}, [], ())}
 
@@ -127,7 +127,7 @@ def redact_request(request: Mapping[str, Any], redaction: Redaction) -> dict[str
 
 
 def redact_data(value: Any, redaction: Redaction) -> Any:
-    """Return data without known secrets, members with names of secrets, and pairs of both in texts."""
+    """Redact data of a request: known secrets, members with names of secrets, and pairs of both in texts."""
     return _redact_texts(redact(redaction.scrub(value)))
 
 

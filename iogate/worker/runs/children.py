@@ -44,7 +44,7 @@ class ChildResolver:
         self._kept: OrderedDict[int, Revision] = OrderedDict()
 
     async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
-        """Find the workflows; retry if the store is unreachable."""
+        """Resolve the child workflows to start; retry if the store is unreachable."""
         resolved = ResolvedChildren()
         for start in starts:
             try:
@@ -96,7 +96,7 @@ class ChildResolver:
         )
 
     async def _find(self, parent: Claim, start: StartChild) -> tuple[int, str, Workflow]:
-        """Return revision, full name and workflow.
+        """Return revision, full name and workflow of a child.
 
         If the revision of the parent is gone, the live revision of its project is used.
         """
@@ -146,7 +146,7 @@ class ChildResolver:
         return revision
 
     async def _live(self, api: str) -> int:
-        """Return the number of the live revision of the project of an API, 0 if there is none."""
+        """Return the live revision of the project of an API for its children, 0 if there is none."""
         while True:
             try:
                 live = await self._revisions.live_for(api)

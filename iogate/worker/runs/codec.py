@@ -53,7 +53,7 @@ class TooDeep(WorkflowError):
 
 
 def encode_data(value: Any, owner: str, checked: dict[int, Any] | None = None) -> bytes:
-    """Encode data of a run; `checked` caches by identity the values whose depth was checked.
+    """Encode data of a run's state; `checked` caches by identity the values whose depth was checked.
 
     Raises TooDeep for data nested deeper than LEVELS.
     """
@@ -75,7 +75,7 @@ def encode_data(value: Any, owner: str, checked: dict[int, Any] | None = None) -
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Tell whether a list or mapping has more levels, itself included."""
+    """Tell whether a list or mapping to encode into the state has more levels, itself included."""
     if levels == 0:
         return True
     members = value.values() if type(value) is dict else value
@@ -156,7 +156,7 @@ class Codec:
         return self.stored
 
     def delta(self, state: State) -> Delta:
-        """Return the changes since the last commit; the new state counts as stored from here on."""
+        """Encode the changes of the state since the last commit; it counts as stored from here on."""
         before = self.stored.frames if self.stored is not None else {}
         changed, gone = diff_frames(self.stored, state)
         values: dict[str, bytes] = {}
@@ -189,7 +189,7 @@ class Codec:
         )
 
     def _given(self) -> str:
-        """Return the digest of the input if it is a large value, else an empty string."""
+        """Return the digest of the run's input if it is a large value, else an empty string."""
         if len(self.input) > BIG and not self._input_digest:
             self._input_digest = _digest(self.input)
         return self._input_digest

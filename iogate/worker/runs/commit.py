@@ -45,7 +45,7 @@ class CommittedRun(Protocol):
 
 
 def build(run: CommittedRun, move: Move, due_ms: int | None, redaction: Redaction) -> tuple[State, Commit]:
-    """Return the state as it is stored, with its error redacted, and the next commit.
+    """Build the next commit of a run; return it behind the state as stored, with its error redacted.
 
     Raises TooDeep for data nested too deeply, ValueError or TypeError for what JSON cannot hold.
     """
@@ -141,7 +141,7 @@ def _is_published_once(run: CommittedRun, emit: Emit) -> bool:
 
 
 def _starts(state: State, child: Child, *, ended: bool) -> bool:
-    """Tell whether the child is still wanted: its branch may have lost since."""
+    """Tell whether a commit still starts a child: its branch may have lost since."""
     if not child.awaits:
         return True
     frame = state.frames.get(child.frame)
@@ -153,7 +153,7 @@ def _event(emit: Emit) -> bytes:
 
 
 def _waiting(wait: WaitingFor | None) -> bytes | None:
-    """Encode the cause of a wait, for readers of the run."""
+    """Encode the cause of a run's wait for the commit, for readers of the run."""
     if wait is None:
         return None
     return encode({"kind": wait.kind, "task": wait.task, "until_ms": wait.until_ms})

@@ -50,7 +50,7 @@ CONTINUE = Continue()
 
 
 def decide(run: Run, advanced: Advance, *, leaves: bool, now: float, now_ms: int) -> Decision:
-    """Return how a run goes on after a slice.
+    """Decide how a run goes on after a slice.
 
     `leaves`: it is suspended or its worker drains, so it stops as soon as it can. `now` and `now_ms` are the
     times of `Clock`.
@@ -74,7 +74,7 @@ def decide(run: Run, advanced: Advance, *, leaves: bool, now: float, now_ms: int
 
 
 def rest(run: Run, *, now: float, now_ms: int) -> Store | Rest:
-    """Return how a run without work waits in the worker; results that must not be lost are stored before."""
+    """Decide how a run without work waits in the worker; results that must not be lost are stored before."""
     unstored = run.state is not run.codec.stored
     if run.dirty or (unstored and (_is_overdue(run, now) or run.codec.has_new_subscription(run.state))):
         return Store("keep")

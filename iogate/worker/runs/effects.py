@@ -53,7 +53,7 @@ class EffectRunner:
         return len(self._detached)
 
     def start(self, run: Run, perform: Perform) -> None:
-        """Start an effect."""
+        """Start an effect of a run in an asyncio task."""
         task = asyncio.create_task(self._perform(run, perform))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

@@ -129,7 +129,7 @@ class Executor:
             self._wake_early(run)
 
     def abandon(self) -> dict[str, Any]:
-        """Stop everything; return the fencing tokens of the runs that were held, by uid."""
+        """Stop executing everything; return the fencing tokens of the runs that were held, by uid."""
         held = {uid: claim.token for uid, claim in self.loader.waiting.items()}
         held |= {uid: run.claim.token for uid, run in self._runs.items()}
         self.loader.waiting.clear()

@@ -27,7 +27,7 @@ class RunFault(Exception):
         self.title = title
 
     def to_json(self) -> dict[str, Any]:
-        """Return the error of the run."""
+        """Return the error of a run that faults for a reason outside its workflow."""
         return WorkflowError(self.kind, title=self.title, detail=self.detail, instance="/").to_json()
 
 

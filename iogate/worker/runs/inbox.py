@@ -79,7 +79,7 @@ class InboxReader:
 
 
 def deliver(run: Run, messages: Sequence[Message]) -> bool:
-    """Put the new messages into the run's inbox; return whether there were any."""
+    """Put new messages into the inbox of a run; return whether there were any."""
     fresh = (
         (message.number, _engine_event(run, message)) for message in messages if run.is_new(message.number)
     )

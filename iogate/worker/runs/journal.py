@@ -105,7 +105,7 @@ class Outgoing:
         self.clear()
 
     def clear(self) -> None:
-        """Drop everything, after it was put into a commit or if it cannot be stored."""
+        """Empty the buffer of the run's journal, after it was put into a commit or if it cannot be stored."""
         self._notes: list[Note] = []
         self._counted: list[Note] = []
         """Older notes, which the rows include already; only the journal needs them."""
@@ -122,7 +122,7 @@ class Outgoing:
         return len(self.emits) + len(self.children) >= MOST_LEAVING or reported >= KEPT
 
     def keep(self, recorded: bytes) -> None:
-        """Add the result of a task; without a commit in between, no more than a run may have."""
+        """Add the recorded result of a task; without a commit in between, no more than a run may have."""
         if sum(map(len, self.recorded)) <= keys.RECORDED_BYTES:
             self.recorded.append(recorded)
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from iogate.compiler.program import Program, load, trigger
+from iogate.compiler.program import Program, load, load_standing
 from iogate.compiler.revision import resource_digest
 from iogate.compiler.schedules import STANDING
 from iogate.effects.dispatcher import EffectContext
@@ -46,7 +46,7 @@ class Programs:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def get(self, digest: str) -> Program | Unloadable | None:
-        """Return the program if it is cached."""
+        """Return a program from the cache, if it has it."""
         return self._kept.get(digest)
 
     def fetch(self, digest: str, cached: Callable[[], None]) -> None:
@@ -92,7 +92,7 @@ def _load(digest: str, data: bytes) -> Program | Unloadable:
     try:
         definition = decode(data)
         standing = None if "document" in definition else definition[STANDING]
-        return load(definition) if standing is None else trigger(standing)
+        return load(definition) if standing is None else load_standing(standing)
     except Exception as error:
         # A definition of another release must not end the worker.
         log.exception("cannot load definition %s", digest[:12], extra={"action": "program.unloadable"})

@@ -215,7 +215,7 @@ class Run:
         return number > self._heard
 
     def hear(self, messages: Iterable[tuple[int, EngineEvent]], *, more: bool) -> bool:
-        """Put new messages into the inbox, by number; return whether there were any.
+        """Put new messages into the inbox of the run, by number; return whether there were any.
 
         `more`: the store may hold further messages, which can be read after the next commit.
         """
@@ -228,7 +228,7 @@ class Run:
         return self._heard > before
 
     def renew(self, held_until: float) -> None:
-        """The store has renewed the lease."""
+        """Take note that the store has renewed the lease of the run."""
         self.held_until = held_until
 
     def is_presumed_lost(self, now: float) -> bool:
@@ -275,7 +275,7 @@ class Run:
         return happened
 
     def budget(self, happened: Sequence[EngineEvent], now_ms: int) -> int:
-        """Return the number of steps of the slice."""
+        """Return the number of steps of the run's next slice."""
         return (
             self.pace.steps if self._recorder is None else self._recorder.before(self.state, happened, now_ms)
         )
@@ -298,12 +298,12 @@ class Run:
         self._phase = READY
 
     def resolve(self) -> None:
-        """The workflows of children are being looked up."""
+        """Enter the phase in which the workflows of the run's children are being looked up."""
         self.dirty = True
         self._phase = RESOLVING
 
     def resolved(self, children: Sequence[Child], ended: Sequence[EngineEvent]) -> None:
-        """Children start with the next commit; a task whose child is not started gets its result now."""
+        """Let children start with the next commit; a task whose child is not started gets its result now."""
         if self.gone:
             return
         self.outgoing.children.extend(children)
@@ -319,7 +319,7 @@ class Run:
         self._phase = READY
 
     def rest(self, timer: Timer | None) -> None:
-        """Nothing to do before a result, a message or the timer; a crash report names the effect."""
+        """Begin to rest before a result, a message or the timer; a crash report names the effect."""
         self._phase = Resting(timer)
         if self._recorder is not None:
             self._recorder.resting(self.state)
@@ -357,7 +357,7 @@ class Run:
         return commit
 
     def committed(self, now: float) -> list[Perform]:
-        """The store has applied a commit after which the run stays; return the effects to start."""
+        """Take note of an applied commit after which the run stays; return the effects to start."""
         self._phase = READY
         self.dirty = False
         self.committed_at = now
@@ -374,14 +374,14 @@ class Run:
         return self._inbox_has_more
 
     def commit_refused(self) -> None:
-        """The store refuses the commit and applied nothing."""
+        """Take note that the store refuses the commit of the run and applied nothing."""
         self.refused = True
         self.seq -= 1
         self._performs.clear()
         self._phase = READY
 
     def unencodable(self) -> None:
-        """The state cannot be encoded."""
+        """Take note that the state of the run cannot be encoded."""
         self.refused = True
 
     def leave(self) -> list[Perform]:

@@ -81,7 +81,7 @@ class Lane(Generic[Item]):
             waiting.append(item)
 
     def popleft(self) -> Item:
-        """Return the next item; raises StopIteration if there is none."""
+        """Return the next item of the lane; raises StopIteration if there is none."""
         api = next(iter(self._waiting))
         waiting = self._waiting.pop(api)
         item = waiting.popleft()
@@ -109,7 +109,7 @@ class Scheduler(Generic[Scheduled]):
         self._called = False
 
     def add(self, run: Scheduled) -> None:
-        """Queue a run to which something has happened, or that has more to do."""
+        """Queue a run for a slice, since something has happened to it or it has more to do."""
         pace = run.pace
         if pace.queued:
             return

@@ -42,7 +42,7 @@ class CallbackSecrets:
         self.refresh()
 
     def refresh(self) -> None:
-        """Resolve all secrets again."""
+        """Resolve the secrets of all callbacks again."""
         missing: dict[str, str] = {}
         fingerprints: dict[str, str] = {}
         for callbacks in self._callbacks.values():

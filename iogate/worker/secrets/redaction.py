@@ -21,11 +21,11 @@ class Redaction(Redactor):
     """Redactor that knows errors, outcomes and JSON values."""
 
     def text(self, text: str) -> str:
-        """Redact a text, except for the standard's error types, which `catch` compares."""
+        """Redact a text of a run, except for the standard's error types, which `catch` compares."""
         return text if text in STANDARD_TYPES else super().text(text)
 
     def scrub(self, value: Any) -> Any:
-        """Redact all strings and keys of a JSON value."""
+        """Redact all strings and keys of a JSON value of a run."""
         if self.idle:
             return value
         match value:
@@ -57,7 +57,7 @@ class Redaction(Redactor):
                 return performed
 
     def error(self, error: WorkflowError) -> WorkflowError:
-        """Redact all texts of an error: it enters frames, and `catch` sees it."""
+        """Redact all texts of a run's error: it enters frames, and `catch` sees it."""
         if self.idle:
             return error
         kind = RaisedError if isinstance(error, RaisedError) else WorkflowError

@@ -60,7 +60,7 @@ class SecretStore:
         self.refresh()
 
     def refresh(self) -> None:
-        """Resolve all secrets again; log each missing secret once."""
+        """Resolve all secrets of workflows again; log each missing secret once."""
         resolved: dict[str, Any] = {}
         texts: list[Any] = list(self._own)
         faults: dict[str, str] = {}
