@@ -19,6 +19,7 @@ Json = dict[str, Any]
 _PRINTABLE: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 _TEXT: Final[Json] = {"minLength": 1, "maxLength": LONGEST, "pattern": _PRINTABLE}
 _UNSPACED: Final = "[^\\s\\u0000-\\u001f\\u007f-\\u009f]+"
+_BASE64: Final = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _MEDIA: Final = f"^{TOKEN}/{TOKEN}([ ]*;[^\\u0000-\\u001f\\u007f-\\u009f]*)?$"
 
 
@@ -70,7 +71,11 @@ def _event() -> Json:
             "datacontenttype": {**optional, "pattern": _MEDIA},
             "dataschema": {**optional, "pattern": f"^[A-Za-z][A-Za-z0-9+.-]*:{_UNSPACED}$"},
             "data": {},
-            "data_base64": {"type": ["string", "null"], "contentEncoding": "base64"},
+            "data_base64": {
+                "type": ["string", "null"],
+                "contentEncoding": "base64",
+                "pattern": _BASE64,
+            },
         },
         "additionalProperties": {
             "type": ["string", "boolean", "integer", "null"],
