@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from iogate.auth.jwt import JWT
+from iogate.auth.jwt_form import JWT
 from iogate.auth.model import (
     Form,
     HashedSecret,
@@ -20,9 +20,9 @@ from iogate.auth.model import (
 )
 from iogate.auth.references import references
 from iogate.auth.signature_form import signature
+from iogate.value_types.collection_types import Key, Schema, ValueType, list_of, map_of, record
 from iogate.value_types.faults import broken_rule, type_name, wrong_type
-from iogate.value_types.scalars import matching_text
-from iogate.value_types.structures import Key, Schema, ValueType, list_of, map_of, record
+from iogate.value_types.scalar_types import matching_text
 
 _SOURCES: Final = "{env: NAME}, {file: PATH}, {hash: …} or a literal text"
 _HASH: Final = (

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from iogate.auth.forms import CLEAR_SECRETS, FORMS, NAMED_SECRETS, SECRET, SECRETS
-from iogate.auth.jwt import KEYS
+from iogate.auth.jwt_form import KEYS
 from iogate.auth.model import AnyAuth, Auth, NoAuth, Secret, SignatureAuth, alternatives
+from iogate.value_types.collection_types import Key, ValueType, list_of, record
 from iogate.value_types.faults import Fault, InvalidValue, ValuePath, broken_rule, wrong_form, wrong_type
-from iogate.value_types.structures import Key, ValueType, list_of, record
 
 _KEYS: Final = (*FORMS, "any")
 _EXPECTED: Final = f"none, or a mapping with {', '.join(_KEYS[:-1])} or {_KEYS[-1]}"

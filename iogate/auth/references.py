@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from iogate.auth.model import EnvSecret, FileSecret, Secret
-from iogate.value_types.scalars import matching_text
-from iogate.value_types.structures import Key, ValueType, record
+from iogate.value_types.collection_types import Key, ValueType, record
+from iogate.value_types.scalar_types import matching_text
 
 
 def references(*, env: str, file: str) -> Mapping[str, ValueType[Secret]]:

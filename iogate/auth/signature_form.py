@@ -12,9 +12,9 @@ from iogate.auth.model import TOLERANCE_S, Secret, SignatureAuth, SignatureForma
 from iogate.auth.signatures import PARTS, SCHEMES, parts_of, scheme_of
 from iogate.http_syntax import TOKEN
 from iogate.messages import nearest, quoted
+from iogate.value_types.collection_types import Key, ValueType, record
 from iogate.value_types.faults import broken_rule
-from iogate.value_types.scalars import choice, interval, matching_text
-from iogate.value_types.structures import Key, ValueType, record
+from iogate.value_types.scalar_types import choice, interval, matching_text
 
 _HEADER: Final = matching_text("the name of a header", TOKEN)
 _PREFIX: Final = matching_text("1 to 32 printable characters without spaces", r"[!-~]{1,32}")

@@ -49,7 +49,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "plans.rollback_command": ("rollback",),
     "plans.export_command": ("export",),
     "plans.drift_command": ("drift",),
-    "revisions.revision_commands": ("apply",),
+    "revisions.apply_command": ("apply",),
     "revisions.history_commands": ("history", "show"),
     "pull.watch_command": ("watch",),
     "revisions.gate_commands": ("enable", "disable", "override"),

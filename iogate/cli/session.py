@@ -26,7 +26,7 @@ from iogate.cli.store_address import store_url
 from iogate.errors import Misused
 from iogate.messages import listed
 from iogate.security.redaction_patterns import redact_url
-from iogate.settings import Settings, environments
+from iogate.settings import Settings, project_environments
 
 if TYPE_CHECKING:
     from iogate.store.store import Store
@@ -91,7 +91,7 @@ class Session:
             InvalidFiles: a file, the environment variables or the flags have an invalid setting.
             Misused: the environment cannot have this name.
         """
-        chosen = self.environment or os.environ.get(environments.VARIABLE)
+        chosen = self.environment or os.environ.get(project_environments.VARIABLE)
         files = read_files(chosen, required=needs_environment)
         for line in settings_module.misspelt(os.environ):
             self.screen.warn(line)
@@ -116,13 +116,15 @@ class Session:
         A command that only reads works without the key, but then verifies no signatures. Raises
         Unreachable if there is no store, and WrongStore if its data was signed with another key.
         """
-        from iogate.cli.processes import keys
+        from iogate.cli.processes import store_opening
 
         url = self.store_url(settings)
         if changes:
             write_stderr(f"store: {redact_url(url)}", style="bright_black")
         store = await (
-            keys.open_to_change(settings, url, publishes) if changes else keys.open_to_read(settings, url)
+            store_opening.open_to_change(settings, url, publishes)
+            if changes
+            else store_opening.open_to_read(settings, url)
         )
         try:
             yield store

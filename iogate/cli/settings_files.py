@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iogate.errors import InvalidFiles
-from iogate.settings import FILE_NAME, WRONG_SETTING, environments
+from iogate.settings import FILE_NAME, WRONG_SETTING, project_environments
 
 if TYPE_CHECKING:
     from iogate.documents.yaml.nodes import Node
@@ -55,7 +55,7 @@ class SettingsFiles:
     @property
     def values(self) -> dict[str, Any]:
         """Return the merged settings."""
-        return environments.merge(_values(self.base), _values(self.over))
+        return project_environments.merge(_values(self.base), _values(self.over))
 
     def place(self, path: ValuePath) -> str:
         """Return file and line of a setting: in the file of the environment, if that has the value."""
@@ -69,8 +69,8 @@ class SettingsFiles:
 
     def warnings(self) -> Iterator[str]:
         """Yield the warnings about variables that no comment ignores, each with its place."""
-        undeclared = environments.undeclared(_values(self.base), _values(self.over))
-        found = [*undeclared, *environments.revealing(self.values)]
+        undeclared = project_environments.undeclared(_values(self.base), _values(self.over))
+        found = [*undeclared, *project_environments.revealing(self.values)]
         if not found:
             return
         from iogate.documents.ignores import without_ignored
@@ -98,7 +98,7 @@ def read_files(environment: str | None, *, required: bool = True, folder: Path =
     base = _read(FILE_NAME, folder)
     if not environment:
         return SettingsFiles(base=base)
-    name = environments.file_name(environment)
+    name = project_environments.file_name(environment)
     if required and not (folder / name).exists():
         raise InvalidFiles(
             f"{name}: no such file; environment {environment} reads it",

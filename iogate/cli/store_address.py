@@ -12,7 +12,7 @@ from typing import Any
 from iogate import settings as settings_module
 from iogate.cli.settings_files import read_files
 from iogate.errors import Unreachable
-from iogate.settings import Settings, environments
+from iogate.settings import Settings, project_environments
 
 NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
 
@@ -24,7 +24,7 @@ def read_project_settings(
 
     Raises InvalidFiles and Misused as `Session.settings` does.
     """
-    files = read_files(environment or os.environ.get(environments.VARIABLE), folder=folder)
+    files = read_files(environment or os.environ.get(project_environments.VARIABLE), folder=folder)
     return settings_module.read(files.values, os.environ, flags, place_of=files.place)
 
 

@@ -34,9 +34,8 @@ from iogate.compiler.checks import (
     inputs,
     lengths,
     links,
-    lint,
-    literals,
     local_files,
+    missing_braces,
     names,
     origins,
     parallel,
@@ -50,14 +49,15 @@ from iogate.compiler.checks import (
     schemas,
     signatures,
     timeouts,
-    variables,
+    unintended,
+    variable_names,
 )
 from iogate.compiler.definition import Definition
 from iogate.compiler.definition import read as read_definition
 from iogate.compiler.diagnostics import CheckContext, Document, Purpose
-from iogate.compiler.examples.cases import examples_of
-from iogate.compiler.resources import collector
-from iogate.compiler.resources.sources import MAX_BYTES, Fetch, Sources
+from iogate.compiler.examples.case_examples import examples_of
+from iogate.compiler.resources import document_collector
+from iogate.compiler.resources.document_sources import MAX_BYTES, Fetch, Sources
 from iogate.compiler.revision import (
     RETENTION_S,
     Api,
@@ -72,7 +72,7 @@ from iogate.compiler.workflows import Workflows, children
 from iogate.documents import ApiDocument, Documents, WorkflowDocument
 from iogate.documents.api import Method
 from iogate.documents.problems import Problem, in_order
-from iogate.documents.yaml.files import FOLDERS
+from iogate.documents.yaml.project_files import FOLDERS
 from iogate.functions import Registry
 from iogate.json_pointer import Pointer
 from iogate.json_values import JsonObject
@@ -95,12 +95,12 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     processes.check,
     schemas.check,
     schedule.check,
-    variables.check,
+    variable_names.check,
     parallel.check,
     runtime_variables.check,
     lengths.check,
-    lint.check,
-    literals.check,
+    unintended.check,
+    missing_braces.check,
     event_filters.check,
     links.check,
     origins.check,
@@ -171,7 +171,7 @@ class _Compiler:
         self.workflows = Workflows(documents.workflows)
         self.problems.extend(self.workflows.problems)
         self.broken = BrokenFiles(documents)
-        self.taken = collector.Taken()
+        self.taken = document_collector.Taken()
         self.sources = Sources(self._read, fetch, needed=context.purpose != "validate")
         self._read_definitions: dict[WorkflowDocument, Definition] = {}
         self.definitions: dict[str, Definition] = {}
@@ -230,8 +230,10 @@ class _Compiler:
                 definition = self._check(document)
                 # Of files alone: a document that is not compiled is no reason to ask the network.
                 local = Sources(self._read, None, needed=False)
-                taken = collector.Taken()
-                self.problems += collector.take(definition, local, taken, self._judge, self.context)[1]
+                taken = document_collector.Taken()
+                self.problems += document_collector.take(definition, local, taken, self._judge, self.context)[
+                    1
+                ]
         found, self.problems = self.problems, before
         return [problem for problem in found if problem.severity == "error" or problem.code in REFUSED]
 
@@ -245,7 +247,7 @@ class _Compiler:
             if newest is not None:
                 self.problems.extend(schedule.replaced(document, name, newest))
             self.definitions[name] = definition = self._read_once(document)
-            program, problems = collector.take(
+            program, problems = document_collector.take(
                 definition,
                 self.sources,
                 self.taken,

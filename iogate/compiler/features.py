@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, problem_at
-from iogate.compiler.resources.addresses import is_computed
+from iogate.compiler.resources.document_addresses import is_computed
 from iogate.compiler.tasks import Process, Unsupported
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from iogate.compiler import references
+from iogate.compiler import resolved_references
 from iogate.compiler.reader.definition import DefinitionReader
 from iogate.compiler.reader.index import Index
-from iogate.compiler.references import References
+from iogate.compiler.resolved_references import References
 from iogate.compiler.tasks import FUNCTIONS, Flow, For, Link, Task, TaskList, Timeout
 from iogate.json_pointer import escape
 from iogate.json_values import JsonObject
@@ -74,7 +74,7 @@ def read(definition: JsonObject) -> tuple[Program, Index]:
 
 
 def _reader(definition: JsonObject, resources: JsonObject | None) -> DefinitionReader:
-    plain, resolved = references.split(definition)
+    plain, resolved = resolved_references.split(definition)
     return DefinitionReader(plain, resources or {}, resolved)
 
 

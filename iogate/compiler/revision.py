@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from iogate.auth.addresses import AllowedAddresses
+from iogate.auth.allow_ips import AllowedAddresses
 from iogate.auth.model import EnvSecret, FileSecret, StoredAuth
 from iogate.compiler.schedules import Schedule
 from iogate.url_paths import Mode

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from iogate.documents.checks import check_workflow
+from iogate.documents.document_checks import check_workflow
 from iogate.documents.dsl import Workflow
 from iogate.documents.loader import WorkflowDocument
 from iogate.documents.problems import Problem

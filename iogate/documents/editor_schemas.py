@@ -18,7 +18,7 @@ from pydantic_core import core_schema
 from iogate.auth.reader import DEFINITIONS
 from iogate.documents.api import ApiModule
 from iogate.documents.dsl import Workflow
-from iogate.value_types.structures import with_definitions
+from iogate.value_types.collection_types import with_definitions
 
 Kind = Literal["api", "workflow"]
 

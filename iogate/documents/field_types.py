@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from iogate.documents.base_model import FORMAT, field_error, type_error
 from iogate.documents.plain_types import validator
-from iogate.value_types.scalars import interval, size
+from iogate.value_types.scalar_types import interval, size
 
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
 _INTERVAL: Final = interval()

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from iogate.documents.api import ApiModule
-from iogate.documents.checks import check_api, check_workflow
+from iogate.documents.document_checks import check_api, check_workflow
 from iogate.documents.dsl import Workflow
 from iogate.documents.placeholders import make_api_placeholder, make_workflow_placeholder
 from iogate.documents.problems import Problem, in_order
 from iogate.documents.validation_messages import to_problems
-from iogate.documents.yaml.files import name_in_project
+from iogate.documents.yaml.project_files import name_in_project
 from iogate.documents.yaml.project_reader import ProjectReader
 from iogate.documents.yaml.reader import MAX_PROBLEMS, Reading, read_text
 from iogate.messages import nearest, quoted

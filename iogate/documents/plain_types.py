@@ -21,8 +21,8 @@ from iogate.documents.base_model import (
     field_error,
     suggest_keys,
 )
+from iogate.value_types.collection_types import ValueType
 from iogate.value_types.faults import Fault, InvalidValue, ValuePath
-from iogate.value_types.structures import ValueType
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ from iogate.effects.http_calls import HttpCalls
 from iogate.effects.openapi import DocumentCache, build_call
 from iogate.effects.processes.containers import Containers
 from iogate.effects.processes.isolation import Isolation
-from iogate.effects.processes.process import Wrote
+from iogate.effects.processes.process_run import Wrote
 from iogate.effects.processes.scripts import Processes
 from iogate.effects.processes.workspace import Workspace
 from iogate.engine.commands import (

@@ -21,7 +21,7 @@ import msgspec
 
 from iogate.compiler import program, variables
 from iogate.compiler.checks import origins
-from iogate.compiler.resources.sources import MAX_BYTES, Fetch, FetchFailed
+from iogate.compiler.resources.document_sources import MAX_BYTES, Fetch, FetchFailed
 from iogate.effects.http.failures import CallFailed
 from iogate.effects.http_calls import HttpCalls
 from iogate.engine.advance import Environment, RunFacts, advance

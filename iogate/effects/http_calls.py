@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 from multidict import CIMultiDict
 from yarl import URL
 
-from iogate.compiler.resources.addresses import as_template
+from iogate.compiler.resources.document_addresses import as_template
 from iogate.effects.authentication import Authenticator, Credential
 from iogate.effects.authentication.digest import Challenge, parse_challenges
 from iogate.effects.http import failures, responses, target_names, urls
-from iogate.effects.http.addresses import ForbiddenAddress, Trust
+from iogate.effects.http.address_policy import ForbiddenAddress, Trust
 from iogate.effects.http.failures import FOLLOWED, CallFailed, UnexpectedStatus
 from iogate.effects.http.request import Request, build_request
 from iogate.effects.http.responses import Response

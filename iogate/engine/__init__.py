@@ -9,7 +9,7 @@ keeps it. Effects are returned as commands.
     state            the tree of frames, its index and its stored form
     commands         events that go in and commands that come out
     scope            variables that expressions can name
-    schemas          JSON Schemas of the data flow, compiled once per program
+    data_schemas     JSON Schemas of the data flow, compiled once per program
     errors           conversion of errors to the data of a run
     event_filters    matching of events with the filters of a listening task
     event_prefilter  a cheap test whether an event may match a subscription

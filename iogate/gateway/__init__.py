@@ -2,7 +2,7 @@
 
 It authenticates and validates a call, and stores it durably before it responds.
 
-    __main__ process  one gateway process: settings, sockets, signals, exit
+    __main__ http_server  one gateway process: settings, sockets, signals, exit
     certificates      the certificate of the gateway's own TLS, and its replacement
     idle_connections  closing of idle connections while HTTP/2 is served
     sockets           the listening socket that gateways share

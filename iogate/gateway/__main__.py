@@ -18,10 +18,10 @@ import uvloop
 
 from iogate import logs, settings
 from iogate.errors import IogateError, Unreachable
-from iogate.gateway import app, process, sockets
+from iogate.gateway import app, http_server, sockets
 from iogate.gateway.authentication.key_fetcher import KeyFetcher
 from iogate.gateway.authentication.key_sets import KeySets
-from iogate.gateway.authentication.links import Links
+from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.certificates import Certificates
 from iogate.gateway.http.access_log import AccessLog
@@ -40,7 +40,7 @@ from iogate.settings.urls import is_loopback
 from iogate.store.integrity import trust
 from iogate.store.runs.uids import UidSource
 from iogate.supervision import handover
-from iogate.telemetry import settings as telemetry
+from iogate.telemetry import otel_variables as telemetry
 
 if TYPE_CHECKING:
     from iogate.settings import Settings
@@ -145,7 +145,7 @@ async def run(chosen: Settings) -> None:
         extra={"action": "gateway.listening", "port": listening.getsockname()[1]},
     )
     try:
-        await process.serve(
+        await http_server.serve(
             serving,
             listening,
             state.drain,

@@ -21,7 +21,7 @@ from iogate.gateway.http.request import from_scope
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, not_allowed
 from iogate.gateway.links import link_handler
 from iogate.gateway.links.link_handler import LinkHandler
-from iogate.gateway.observability import endpoints
+from iogate.gateway.observability import observability_routes
 from iogate.gateway.runs import run_handler
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
         return response
 
     others = Litestar(
-        route_handlers=[*run_handler.handlers(state), *endpoints.handlers(state)],
+        route_handlers=[*run_handler.handlers(state), *observability_routes.handlers(state)],
         after_request=last,
         exception_handlers={Exception: _on_error},
         response_headers={"cache-control": "no-store"},

@@ -1,8 +1,8 @@
 """Certificate and key of the gateway's own TLS: read, checked, and watched for their replacement.
 
-Used by `__main__`, `process` and the commands that start gateways. The server ends its process if it cannot
-use a file, so it gets copies of what was checked, in memory. Invariants: it only gets a pair that a trial in
-another process has used; no message contains a part of the key.
+Used by `__main__`, `http_server` and the commands that start gateways. The server ends its process if it
+cannot use a file, so it gets copies of what was checked, in memory. Invariants: it only gets a pair that a
+trial in another process has used; no message contains a part of the key.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _try(cert: str, key: str, shown: Path) -> None:
 
 async def _serve_once(cert: str, key: str) -> None:
     """Start and drop a server with this certificate; an unusable one ends the process."""
-    from iogate.gateway.process import trial_server  # noqa: PLC0415 - only in the trial's own process
+    from iogate.gateway.http_server import trial_server  # noqa: PLC0415 - only in the trial's own process
 
     await trial_server(cert, key)
 

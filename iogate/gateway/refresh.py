@@ -25,10 +25,10 @@ from iogate.gateway.table_loader import TableLoader, mismatch
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.maintenance.fingerprints import Fingerprints
-from iogate.store.maintenance.presence import GATEWAY, UNSET, Process
+from iogate.store.maintenance.process_presence import GATEWAY, UNSET, Process
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.store import open_store
-from iogate.supervision import ticks
+from iogate.supervision import heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ class Refresher:
         self.tried = asyncio.Event()
         """Set after the first attempt to load the revision."""
         self._started_at_ms = int(time.time() * 1000)
-        self.id = ticks.identity("gateway")
+        self.id = heartbeat.identity("gateway")
 
     async def run(self) -> None:
         """Keep the live revision of the gateway current until cancelled."""

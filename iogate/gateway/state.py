@@ -1,6 +1,6 @@
 """State of one gateway process: the live revision, the store, limits and counts.
 
-Written by `refresh` and `process`, read by every route. Each reference is replaced as a whole.
+Written by `refresh` and `http_server`, read by every route. Each reference is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from iogate.auth.model import StoredAuth
-    from iogate.gateway.authentication.links import Links
+    from iogate.gateway.authentication.run_links import Links
     from iogate.gateway.calls.routes import Table
     from iogate.gateway.certificates import Certificates
     from iogate.gateway.http.client_address import TrustedProxies

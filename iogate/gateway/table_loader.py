@@ -12,7 +12,7 @@ from iogate.auth.model import JwtAuth, alternatives
 from iogate.errors import WrongStore
 from iogate.gateway.authentication.jwt_keys import load_library
 from iogate.gateway.calls import routes
-from iogate.store.maintenance.presence import Failure, concerns_revision, failure
+from iogate.store.maintenance.process_presence import Failure, concerns_revision, failure
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Revision

@@ -17,8 +17,8 @@ import msgspec
 
 from iogate.compiler.revision import Bundle
 from iogate.errors import NotTaken, Refused
+from iogate.reconcile.deletion_guard import NOTHING_ALLOWED, Allowed
 from iogate.reconcile.drift import Drift
-from iogate.reconcile.guard import NOTHING_ALLOWED, Allowed
 from iogate.reconcile.live_plan import LivePlan, against_live, compare
 from iogate.reconcile.plan import Plan
 from iogate.store.revisions.convergence import Convergence

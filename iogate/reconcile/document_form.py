@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from iogate.auth.addresses import AllowedAddresses
+from iogate.auth.allow_ips import AllowedAddresses
 from iogate.auth.model import (
     TOLERANCE_S,
     AnyAuth,

@@ -14,7 +14,7 @@ from typing import Literal
 from iogate.compiler.revision import Revision
 from iogate.compiler.schedules import Schedule
 from iogate.errors import IogateError
-from iogate.store.revisions.schedules import Upcoming
+from iogate.store.revisions.due_schedules import Upcoming
 from iogate.store.store import Store
 
 Kind = Literal["gate", "program", "content", "schedule"]

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from iogate.compiler.resources.addresses import REMOTE, is_computed
+from iogate.compiler.resources.document_addresses import REMOTE, is_computed
 from iogate.compiler.revision import Api, Bundle, resource_digest, resource_name
 from iogate.compiler.variables import KEY as RESOLVED
 from iogate.compiler.variables import embedded

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from iogate.compiler.revision import Bundle, Revision
-from iogate.reconcile import base as bases
+from iogate.reconcile import deletion_guard
 from iogate.reconcile import drift as drifts
-from iogate.reconcile import facts as live_facts
-from iogate.reconcile import guard
-from iogate.reconcile.base import Base, live
+from iogate.reconcile import plan_base as bases
+from iogate.reconcile import plan_facts as live_facts
+from iogate.reconcile.deletion_guard import Allowed
 from iogate.reconcile.drift import Drift
-from iogate.reconcile.facts import NO_FACTS, CaseVerdicts, Facts
-from iogate.reconcile.guard import Allowed
 from iogate.reconcile.plan import Plan, Side, plan, programs_to_compare
-from iogate.reconcile.wanted import EVERYTHING, Scope, wanted
+from iogate.reconcile.plan_base import Base, live
+from iogate.reconcile.plan_facts import NO_FACTS, CaseVerdicts, Facts
+from iogate.reconcile.wanted_revision import EVERYTHING, Scope, wanted
 from iogate.store.store import Store
 
 __all__ = ["CaseReader", "LivePlan", "against_live", "compare", "live"]
@@ -59,10 +59,10 @@ class LivePlan:
 
         Raises Refused if it does.
         """
-        guard.check(self.before, self.bundle.revision, allowed)
+        deletion_guard.check(self.before, self.bundle.revision, allowed)
         if self.faults and not self.number:
             known = {name for name, gate in self.facts.gates.items() if gate.digest}
-            guard.check_unknown(known - self.bundle.revision.apis.keys(), allowed)
+            deletion_guard.check_unknown(known - self.bundle.revision.apis.keys(), allowed)
 
     @property
     def changes(self) -> bool:

@@ -17,10 +17,10 @@ from iogate import json_values
 from iogate.compiler.revision import Api, Bundle, Revision, canonical, resource_name
 from iogate.compiler.schedules import Schedule
 from iogate.reconcile.document_form import api_form
-from iogate.reconcile.facts import Facts
 from iogate.reconcile.json_diff import JsonChange, changes
 from iogate.reconcile.meanings import apis, workflows
 from iogate.reconcile.meanings.kinds import Meaning, Severity, rank
+from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import shown
 
 Type = Literal["api", "workflow", "schedule", "resource"]

@@ -12,7 +12,7 @@ import msgspec
 
 from iogate.errors import Misused, Refused
 from iogate.reconcile.live_plan import LivePlan
-from iogate.reconcile.wanted import Scope
+from iogate.reconcile.wanted_revision import Scope
 from iogate.security.control_characters import escape_line
 
 SCHEMA: Final = "iogate.plan-file/v1"

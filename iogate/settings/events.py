@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from iogate.auth.reader import SENDER_AUTH, literals
 from iogate.http_syntax import is_token
 from iogate.settings.setting_types import REFERENCE
+from iogate.value_types.collection_types import Key, ValueType, map_of, record
 from iogate.value_types.faults import InvalidValue, wrong_form
-from iogate.value_types.scalars import boolean, pattern
-from iogate.value_types.structures import Key, ValueType, map_of, record
+from iogate.value_types.scalar_types import boolean, pattern
 
 if TYPE_CHECKING:
     from iogate.auth.model import StoredAuth

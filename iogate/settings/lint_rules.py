@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
+from iogate.value_types.collection_types import ValueType, map_of
 from iogate.value_types.faults import wrong_form
-from iogate.value_types.scalars import choice
-from iogate.value_types.structures import ValueType, map_of
+from iogate.value_types.scalar_types import choice
 
 Level: TypeAlias = Literal["error", "warning", "advice"]
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
+from iogate.value_types.collection_types import ValueType, distinct
 from iogate.value_types.faults import Fault, InvalidValue
-from iogate.value_types.scalars import choice
-from iogate.value_types.structures import ValueType, distinct
+from iogate.value_types.scalar_types import choice
 
 Runnable = Literal["script", "shell", "container"]
 AllowRun: TypeAlias = "tuple[Runnable, ...] | Mapping[Runnable, bool | tuple[str, ...]]"

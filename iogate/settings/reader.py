@@ -17,13 +17,13 @@ from typing import Any
 
 from iogate.errors import InvalidFiles
 from iogate.messages import nearest, shorten
-from iogate.settings import environments
+from iogate.settings import project_environments
 from iogate.settings.setting_types import OWN_GATEWAY
 from iogate.settings.table import NAMES, SETTINGS, Settings
 from iogate.settings.urls import gateway_url
 from iogate.supervision import handover
+from iogate.value_types.collection_types import Form, with_definitions
 from iogate.value_types.faults import Fault, InvalidValue, ValuePath, type_name, wrong_form
-from iogate.value_types.structures import Form, with_definitions
 
 FILE_NAME = "iogate.yaml"
 PREFIX = "IOGATE_"
@@ -126,7 +126,7 @@ def misspelt(environment: Mapping[str, str]) -> list[str]:
 
     Other variables with the prefix are ignored: a secret of the project may have such a name.
     """
-    known = {variable(name) for name in NAMES} | {HANDOVER, environments.VARIABLE} | _INTERNAL
+    known = {variable(name) for name in NAMES} | {HANDOVER, project_environments.VARIABLE} | _INTERNAL
     return [
         f'{name}: no such setting; did you mean "{variable(meant)}"?'
         for name in sorted(environment)

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from iogate import json_values
 from iogate.security import networks
+from iogate.value_types.collection_types import Key, ValueType, distinct, record
 from iogate.value_types.faults import Fault, InvalidValue, collecting, wrong_form
-from iogate.value_types.scalars import duration, number, pattern, size
-from iogate.value_types.structures import Key, ValueType, distinct, record
+from iogate.value_types.scalar_types import duration, number, pattern, size
 
 OWN_GATEWAY: Final = "gateway"
 """Target in `endpoints` that means the gateway of the same settings."""

@@ -31,8 +31,17 @@ from iogate.settings.setting_types import (
     VARIABLES,
     VARS,
 )
-from iogate.value_types.scalars import boolean, choice, duration, number, pattern, size, size_or_share, text
-from iogate.value_types.structures import ValueType, deferred, distinct, map_of
+from iogate.value_types.collection_types import ValueType, deferred, distinct, map_of
+from iogate.value_types.scalar_types import (
+    boolean,
+    choice,
+    duration,
+    number,
+    pattern,
+    size,
+    size_or_share,
+    text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import msgspec
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, StoreFull, StoreUnavailable
 from iogate.store.connection.failures import Drained
-from iogate.store.connection.memory import Memory
+from iogate.store.connection.memory_watermark import Memory
 from iogate.store.runs.views import ended_record
 
 CHUNK: Final = 512 * 1024

@@ -13,29 +13,29 @@ from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.security.redaction_patterns import redact_url
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, StoreUnavailable, time_ms
-from iogate.store.connection.endpoint import Endpoint
-from iogate.store.connection.memory import Memory
+from iogate.store.connection.memory_watermark import Memory
+from iogate.store.connection.primary_endpoint import Endpoint
 from iogate.store.connection.pubsub import PubSub
 from iogate.store.events.bus import EventBus
-from iogate.store.events.callbacks import Callbacks
+from iogate.store.events.due_callbacks import Callbacks
 from iogate.store.events.outbox import Outbox
 from iogate.store.integrity import store_format, trust
 from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.maintenance.checkup import Finding, findings
 from iogate.store.maintenance.drains import Drains
-from iogate.store.maintenance.presence import Presence
+from iogate.store.maintenance.process_presence import Presence
+from iogate.store.maintenance.server_check import Finding, findings
 from iogate.store.revisions.convergence import Convergences
+from iogate.store.revisions.due_schedules import Schedules
 from iogate.store.revisions.gates import Gates
 from iogate.store.revisions.live_record import LiveRecord
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.revisions.revisions import Revisions
 from iogate.store.revisions.schedule_states import ScheduleStates
-from iogate.store.revisions.schedules import Schedules
 from iogate.store.run_files import RunFiles
 from iogate.store.runs.intake import Intake
 from iogate.store.runs.leases import Leases
-from iogate.store.runs.links import OneTimeLinks
+from iogate.store.runs.link_use import OneTimeLinks
 from iogate.store.runs.operations import RunOperations
 
 __all__ = ["Store", "StoreUnavailable", "open_store"]

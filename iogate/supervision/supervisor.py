@@ -29,8 +29,8 @@ from types import TracebackType
 from typing import Literal, Self
 
 from iogate.supervision import handover
+from iogate.supervision.heartbeat import IDENTITY, TICK_FD, new_identity
 from iogate.supervision.termination import Termination
-from iogate.supervision.ticks import IDENTITY, TICK_FD, new_identity
 from iogate.timing.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Child:
     files: tuple[int, ...] = ()
     """File descriptors that the child inherits under the same numbers, such as a listening socket."""
     ticks: bool = False
-    """The child calls `ticks.tick` at least once per second; otherwise it hangs."""
+    """The child calls `heartbeat.tick` at least once per second; otherwise it hangs."""
     tick_s: float = 10.0
     start_s: float = 30.0
     """Time until the first tick."""

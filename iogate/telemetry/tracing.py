@@ -41,7 +41,7 @@ from opentelemetry.trace import Span as SdkSpan
 
 from iogate import logs, trace_context
 from iogate.security.redaction import disguises
-from iogate.telemetry import settings
+from iogate.telemetry import otel_variables
 from iogate.telemetry.export import ReportingExporter, SdkLog
 from iogate.version import __version__
 
@@ -181,8 +181,8 @@ class Tracing:
 
 def start(variables: Mapping[str, str]) -> Tracing | None:
     """Create the tracer of this process from `OTEL_…`; None, with a warning, if it cannot be made."""
-    logs.hide(disguises(settings.secrets(variables)))
-    name, target = settings.endpoint(variables)
+    logs.hide(disguises(otel_variables.secrets(variables)))
+    name, target = otel_variables.endpoint(variables)
     try:
         with _environment(variables):
             exporter = ReportingExporter(OTLPSpanExporter(), target)

@@ -12,11 +12,11 @@ Invariant: no HTTP call leaves a test unless the setting `endpoints` covers it o
 import logging
 
 from iogate.testing.clock import FakeClock
-from iogate.testing.comparison import differences
+from iogate.testing.expectations import differences
 from iogate.testing.harness import Harness
 from iogate.testing.outcome import Arrival, Called, Mock, Outcome, Unmocked
 from iogate.testing.replay import Replayed, Sent, failures, replay, request_of
-from iogate.testing.schedules import Ticked, replay_schedule
+from iogate.testing.schedule_replay import Ticked, replay_schedule
 
 # Outcomes tell how runs ended; log records are shown only if a test configures a handler.
 logging.getLogger("iogate").addHandler(logging.NullHandler())

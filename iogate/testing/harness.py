@@ -37,9 +37,9 @@ from iogate.testing.simulation import Simulation
 from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.runs.children import ChildResolver
-from iogate.worker.runs.codec import encode_data
 from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs
+from iogate.worker.runs.state_codec import encode_data
 
 NO_INPUT: Any = {}
 """Input of a call without a body."""

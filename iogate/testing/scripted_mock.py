@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from iogate.effects.http.request import Request, build_request
 from iogate.engine.commands import CallHttp, Perform, StartChild
 from iogate.errors import WorkflowError
-from iogate.testing.comparison import differences, shown
+from iogate.testing.expectations import differences, shown
 from iogate.testing.outcome import Mock
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from iogate.testing.outcome import Arrival, Outcome
 from iogate.testing.surroundings import envelope_of
 from iogate.worker.events.matcher import match_next
 from iogate.worker.ports import Children, Effects, Secrets
-from iogate.worker.runs.codec import decode, encode
 from iogate.worker.runs.executor import Executor
 from iogate.worker.runs.loader import Loader
+from iogate.worker.runs.state_codec import decode, encode
 
 WORKER = "test"
 TAKEN = 50

@@ -3,8 +3,8 @@
 May import the store, the engine and effects. Only the engine interprets workflows.
 
     pool              worker processes of a supervisor, and crash recovery
-    __main__ process  one worker process, from its settings to its exit
-    loop              takes runs, renews leases, hands runs back
+    __main__ worker_process  one worker process, from its settings to its exit
+    main_loop         takes runs, renews leases, hands runs back
     runs              execution of a run, from its claim to its last commit
     recording         input and output of tasks, for journals and replays
     ports             protocols of what the runs need: leases, effects, clock

@@ -15,7 +15,7 @@ from iogate import logs
 from iogate.errors import IogateError
 from iogate.settings import from_environment
 from iogate.supervision import handover
-from iogate.worker import process, resource_limits, standard_streams
+from iogate.worker import resource_limits, standard_streams, worker_process
 from iogate.worker.pool import heartbeat_files
 
 
@@ -34,9 +34,9 @@ def main() -> int:
         settings = from_environment()
         standard_streams.redact()
         logs.set_up(settings.log_format)
-        name = process.new_name()
+        name = worker_process.new_name()
         with heartbeat_files.hold(settings.data_dir, name) as heartbeat:
-            working = process.work(
+            working = worker_process.work(
                 settings,
                 Path.cwd(),
                 name=name,

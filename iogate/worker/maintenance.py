@@ -1,6 +1,6 @@
 """Periodic maintenance of a worker: presence, secret refresh, and audits of the store.
 
-Used by `process`. The tasks are independent; an error of the store skips one iteration of one task.
+Used by `worker_process`. The tasks are independent; an error of the store skips one iteration of one task.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.fingerprints import Fingerprints
-from iogate.store.maintenance.presence import WORKER, Process
+from iogate.store.maintenance.process_presence import WORKER, Process
 from iogate.store.store import Store
 from iogate.timing.backoff import with_jitter
 from iogate.timing.clock import epoch_ms

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from iogate.compiler.revision import Revision
 from iogate.errors import NotFound, Unreachable
 from iogate.store.connection.connection import CommandFailed
-from iogate.store.maintenance.presence import Failure, concerns_revision, failure
+from iogate.store.maintenance.process_presence import Failure, concerns_revision, failure
 from iogate.store.store import Store
 
 log = logging.getLogger(__name__)

@@ -1,8 +1,8 @@
 """Registration of a worker in RQ, for `rq info`, `rq suspend` and the commands of RQ.
 
-Used by `process`. The client of RQ is synchronous, so it has its own thread, which passes commands to the
-event loop. Invariant: nothing here takes, runs, finishes or retries a job: `work` of RQ is never called, and
-no failure of this thread delays a run.
+Used by `worker_process`. The client of RQ is synchronous, so it has its own thread, which passes commands to
+the event loop. Invariant: nothing here takes, runs, finishes or retries a job: `work` of RQ is never called,
+and no failure of this thread delays a run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rq.suspension import is_suspended
 from rq.worker import BaseWorker
 
 from iogate.store import keys
-from iogate.store.connection.endpoint import blocking_client
+from iogate.store.connection.primary_endpoint import blocking_client
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from iogate.engine.commands import (
 )
 from iogate.errors import STANDARD_TYPES
 from iogate.messages import shorten
-from iogate.store.revisions.schedules import LIVE_REVISION
+from iogate.store.revisions.due_schedules import LIVE_REVISION
 from iogate.telemetry.tracing import context_text, derived_span, derived_trace
 
 if TYPE_CHECKING:

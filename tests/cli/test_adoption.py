@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from iogate.cli.processes import keys as opening
+from iogate.cli.processes import store_opening as opening
 from iogate.errors import WrongStore
 from iogate.security.keyring import Keyring
 from iogate.settings import Settings

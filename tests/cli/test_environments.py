@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iogate.settings.environments import merge, revealing
+from iogate.settings.project_environments import merge, revealing
 from tests.examples import examples
 
 if TYPE_CHECKING:

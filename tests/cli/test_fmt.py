@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate.documents.formatter import files
+from iogate.documents.formatter import file_formatter
 from iogate.errors import Refused
 from tests.cli.conftest import Cli
 
@@ -131,13 +131,13 @@ def test_a_change_that_another_program_makes_meanwhile_stays(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = cli.write("apis.d/m.yaml", MESSY)
-    formatted = files.format_bytes
+    formatted = file_formatter.format_bytes
 
-    def edited(raw: bytes, name: str) -> files.Formatted:
+    def edited(raw: bytes, name: str) -> file_formatter.Formatted:
         path.write_text(MESSY + "tags: [x]\n")
         return formatted(raw, name)
 
-    monkeypatch.setattr(files, "format_bytes", edited)
+    monkeypatch.setattr(file_formatter, "format_bytes", edited)
     assert cli("fmt", code=4).err.endswith(
         "iogate: apis.d/m.yaml: has changed since it was read; it stays as it is [IOG721]\n"
         "  format it again\n"
@@ -153,7 +153,7 @@ def test_a_file_whose_form_would_mean_something_else_is_refused(
     def refuse(*_: object) -> str:
         raise Refused("apis.d/m.yaml: cannot be formatted: why", code="IOG720")
 
-    monkeypatch.setattr(files, "canonical_text", refuse)
+    monkeypatch.setattr(file_formatter, "canonical_text", refuse)
     ran = cli("fmt", code=4)
     assert ran.err.endswith("iogate: apis.d/m.yaml: cannot be formatted: why [IOG720]\n")
     assert path.read_text() == MESSY
@@ -187,13 +187,13 @@ def test_a_file_that_another_command_formats_meanwhile_is_formatted(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = cli.write("apis.d/m.yaml", MESSY)
-    read = files.format_bytes
+    read = file_formatter.format_bytes
 
-    def format_after_others(raw: bytes, name: str) -> files.Formatted:
+    def format_after_others(raw: bytes, name: str) -> file_formatter.Formatted:
         path.write_text(CLEAN)
         return read(raw, name)
 
-    monkeypatch.setattr(files, "format_bytes", format_after_others)
+    monkeypatch.setattr(file_formatter, "format_bytes", format_after_others)
     ran = cli("fmt")
     assert (ran.out, path.read_text()) == ("formatted apis.d/m.yaml\n", CLEAN)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate.cli.documents import cases
+from iogate.cli.documents import case_report
 from tests.cli.conftest import Cli
 from tests.cli.place import write_project
 
@@ -347,9 +347,9 @@ def test_run_reads_stdin(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_long_values_are_cut_in_tables_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cases.shorten("x" * 100) == f'"{"x" * 100}"'
+    assert case_report.shorten("x" * 100) == f'"{"x" * 100}"'
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert len(cases.shorten("x" * 100)) == 60
+    assert len(case_report.shorten("x" * 100)) == 60
 
 
 def test_run_sends_calls_to_the_endpoint_option(cli: Cli) -> None:

@@ -12,8 +12,8 @@ from iogate.compiler import program
 from iogate.compiler.compile import WORKFLOW_CHECKS
 from iogate.compiler.definition import read as definition_of
 from iogate.compiler.diagnostics import CheckContext
-from iogate.compiler.resources import collector
-from iogate.compiler.resources.sources import Sources
+from iogate.compiler.resources import document_collector
+from iogate.compiler.resources.document_sources import Sources
 from iogate.compiler.tasks import Raise, Unresolved, Unsupported
 from iogate.documents import Source, Span
 from iogate.documents.problems import Problem
@@ -45,7 +45,9 @@ def problems(definition: Mapping[str, Any]) -> Iterator[Problem]:
     context = CheckContext(settings=Settings(allow_run=("script", "shell", "container")), purpose="apply")
     for check in WORKFLOW_CHECKS:
         yield from check(read, context)
-    yield from collector.take(read, Sources(absent), collector.Taken(), lambda _: (), context)[1]
+    yield from document_collector.take(
+        read, Sources(absent), document_collector.Taken(), lambda _: (), context
+    )[1]
 
 
 @needs_standard

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from iogate.compiler.openapi import Unusable, find
-from iogate.compiler.references import References, join, split
+from iogate.compiler.resolved_references import References, join, split
 
 NEW: dict[str, Any] = {
     "openapi": "3.1.0",

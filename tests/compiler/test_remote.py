@@ -13,8 +13,8 @@ from iogate.compiler.checks import origins
 from iogate.compiler.compile import Compiled, compile_documents
 from iogate.compiler.diagnostics import Purpose
 from iogate.compiler.program import load as load_program
-from iogate.compiler.resources import addresses
-from iogate.compiler.resources.sources import FetchFailed
+from iogate.compiler.resources import document_addresses
+from iogate.compiler.resources.document_sources import FetchFailed
 from iogate.compiler.tasks import Inline, OpenApi
 from iogate.compiler.variables import KEY
 from iogate.documents import load
@@ -313,7 +313,7 @@ def test_a_relative_name_in_a_fetched_document_is_meant_from_there(tmp_path: Pat
     ],
 )
 def test_pages_of_repositories_are_read_as_the_files_behind_them(page: str, file: str) -> None:
-    assert addresses.raw(page) == file
+    assert document_addresses.raw(page) == file
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_pages_of_repositories_are_read_as_the_files_behind_them(page: str, file
     ],
 )
 def test_functions_lie_below_the_root_of_their_catalog(root: str, file: str) -> None:
-    assert addresses.below(root, "functions/log/1.0.0/function.yaml") == file
+    assert document_addresses.below(root, "functions/log/1.0.0/function.yaml") == file
 
 
 def lint(root: Path, catalog: str, call: str) -> list[str]:

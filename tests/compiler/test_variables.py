@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iogate.compiler import references
+from iogate.compiler import resolved_references
 from iogate.compiler.compile import Compiled, compile_documents
 from iogate.compiler.program import load as load_program
 from iogate.compiler.schedules import standing
@@ -75,7 +75,7 @@ def test_the_variables_of_an_expression_are_found(text: str, expected: Reads) ->
 def test_a_program_has_the_values_of_exactly_what_it_reads(tmp_path: Path) -> None:
     one = program(tmp_path, document("[{a: {set: {r: '${ $runtime.vars.region }'}}}]"))
     assert embedded(one) == {"region": "eu"}
-    written, _ = references.split(one)
+    written, _ = resolved_references.split(one)
     assert written == {name: value for name, value in one.items() if name != "$bound"}
     whole = program(tmp_path, document("[{a: {set: {r: '${ $runtime.vars }'}}}]"))
     assert embedded(whole) == VARS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iogate.reconcile.meanings.kinds import KINDS, SEVERITIES
-from iogate.testing.behaviour import answers, comparison, replays
+from iogate.testing.behaviour import answers, replay_comparison, replays
 from tests.docs.pages import DOCS, names, rows, sections
 
 PAGE = DOCS / "reference" / "changes.md"
@@ -28,5 +28,5 @@ def test_the_tables_of_replays_have_each_finding_and_each_reason() -> None:
         for name, value in vars(module).items()
         if name.isupper() and not name.startswith("_") and isinstance(value, str)
     ]
-    assert told[: len(comparison.KINDS)] == list(comparison.KINDS)
-    assert sorted(told[len(comparison.KINDS) :]) == sorted(reasons)
+    assert told[: len(replay_comparison.KINDS)] == list(replay_comparison.KINDS)
+    assert sorted(told[len(replay_comparison.KINDS) :]) == sorted(reasons)

@@ -9,7 +9,7 @@ import pytest
 from yarl import URL
 
 from iogate.effects import Effects
-from iogate.effects.http.addresses import AddressPolicy, ForbiddenAddress, Trust
+from iogate.effects.http.address_policy import AddressPolicy, ForbiddenAddress, Trust
 from iogate.engine.commands import Authentication, CallHttp
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, Site, do, failure, get

@@ -11,7 +11,7 @@ import zlib
 import pytest
 from aiohttp import web
 
-from iogate.compiler.resources.addresses import as_template
+from iogate.compiler.resources.document_addresses import as_template
 from iogate.effects import Effects
 from iogate.engine.commands import Authentication, CallHttp
 from iogate.settings import Settings

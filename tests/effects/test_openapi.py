@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from iogate.compiler.openapi import Body, Operation, find
-from iogate.compiler.resources.sources import plain_data
+from iogate.compiler.resources.document_sources import plain_data
 from iogate.compiler.revision import resource_uri
 from iogate.effects import EffectContext, Effects
 from iogate.effects.openapi import document_cache

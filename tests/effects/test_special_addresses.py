@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from iogate.effects.http.addresses import (
+from iogate.effects.http.address_policy import (
     AddressPolicy,
     ForbiddenAddress,
     Trust,

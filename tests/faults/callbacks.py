@@ -29,7 +29,7 @@ from iogate.settings import Settings
 from iogate.store.embedded.server import temporary_server
 from iogate.store.runs.leases import Commit
 from iogate.store.store import Store
-from iogate.worker.events.callbacks import CallbackDelivery, Pace
+from iogate.worker.events.callback_delivery import CallbackDelivery, Pace
 from iogate.worker.events.run_end_rules import RunEndRules
 from iogate.worker.secrets.redaction import Redaction
 from tests.conftest import opened_store

@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
-from iogate.auth.addresses import AllowedAddresses
+from iogate.auth.allow_ips import AllowedAddresses
 from iogate.gateway import app
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.client_address import TrustedProxies

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from iogate.auth.addresses import AllowedAddresses
+from iogate.auth.allow_ips import AllowedAddresses
 from iogate.auth.model import (
     AnyAuth,
     EnvSecret,

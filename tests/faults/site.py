@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from iogate.supervision.ticks import IDENTITY
+from iogate.supervision.heartbeat import IDENTITY
 
 Kind = Literal["worker", "parent", "gateway", "store"]
 

@@ -21,7 +21,7 @@ from iogate.auth.model import HashedSecret, NoAuth, StoredAuth, TokenAuth, UserA
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow
 from iogate.gateway import app, sockets
 from iogate.gateway.app import Application
-from iogate.gateway.authentication.links import Links
+from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.request import Request, from_scope
 from iogate.gateway.refresh import Refresher

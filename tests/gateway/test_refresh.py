@@ -13,7 +13,7 @@ import pytest
 from iogate.auth.model import EnvSecret, FileSecret, StoredAuth, TokenAuth
 from iogate.gateway.refresh import Refresher
 from iogate.store.connection.connection import CommandFailed
-from iogate.store.maintenance.presence import Presence, Process
+from iogate.store.maintenance.process_presence import Presence, Process
 from iogate.store.store import Store
 from tests.gateway.driver import TOKEN, World, api, opened, publish, until
 from tests.keys import RING

@@ -11,9 +11,9 @@ import pytest
 
 from iogate.errors import NotTaken, Refused
 from iogate.reconcile.apply import ATTEMPTS, NotConverged, apply, undo
-from iogate.reconcile.guard import FOLDER
+from iogate.reconcile.deletion_guard import FOLDER
 from iogate.reconcile.live_plan import live
-from iogate.store.maintenance.presence import Process
+from iogate.store.maintenance.process_presence import Process
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
 from iogate.store.store import Store

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from iogate.auth.model import EnvSecret, TokenAuth
 from iogate.compiler.revision import Revision, Workflow, canonical, digest_of
 from iogate.compiler.schedules import Schedule
-from iogate.reconcile.facts import NO_FACTS
 from iogate.reconcile.plan import Plan, Side, plan
+from iogate.reconcile.plan_facts import NO_FACTS
 from tests.reconcile.revisions import api, revision
 
 DEFINITIONS: dict[str, dict[str, Any]] = {

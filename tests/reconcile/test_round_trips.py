@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from iogate.cli.plans.export_command import _texts
 from iogate.errors import NotFound, Refused
 from iogate.reconcile.apply import apply, publish
+from iogate.reconcile.deletion_guard import Allowed, deletions
 from iogate.reconcile.export import export
-from iogate.reconcile.facts import Facts
-from iogate.reconcile.guard import Allowed, deletions
 from iogate.reconcile.live_plan import against_live
 from iogate.reconcile.plan import Side, plan
-from iogate.reconcile.wanted import Scope, is_selected, wanted
+from iogate.reconcile.plan_facts import Facts
+from iogate.reconcile.wanted_revision import Scope, is_selected, wanted
 from iogate.store.store import Store
 from tests.keys import RING
 from tests.reconcile.projects import compiled, projects

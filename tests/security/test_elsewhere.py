@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iogate.compiler.program import Program, load
-from iogate.compiler.references import References, join
+from iogate.compiler.resolved_references import References, join
 from iogate.effects import Effects
 from iogate.engine.advance import Environment
 from iogate.engine.commands import Authentication, CallHttp

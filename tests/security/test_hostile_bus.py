@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iogate.store import keys
-from tests.worker.events.test_delivery import says, sinks
+from tests.worker.events.test_sink_delivery import says, sinks
 from tests.worker.sink import SinkServer
 from tests.worker.site import until, workflow
 from tests.worker.test_events import cloud_event, listen, listening

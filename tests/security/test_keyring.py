@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from iogate.errors import Misused
-from iogate.gateway.authentication.links import Links
+from iogate.gateway.authentication.run_links import Links
 from iogate.security.keyring import PURPOSES, Keyring, Mac, derive, generate_pair
 from tests.keys import LINK_KEY, RING
 

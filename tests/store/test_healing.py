@@ -15,8 +15,8 @@ import redis
 from iogate.errors import Refused, WrongStore
 from iogate.store import keys
 from iogate.store.connection import connection, pubsub
-from iogate.store.connection.endpoint import blocking_client
 from iogate.store.connection.failures import NotPrimary, StoreUnavailable
+from iogate.store.connection.primary_endpoint import blocking_client
 from iogate.store.maintenance import drains
 from iogate.store.runs.intake import Accepted, Intake
 from iogate.store.store import Store, open_store

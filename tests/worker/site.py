@@ -19,7 +19,7 @@ from iogate.gateway.observability.metrics import Counts
 from iogate.settings import Settings, to_environment
 from iogate.store.runs.intake import Accepted, AcceptRequest, Intake
 from iogate.store.runs.run_ends import RunEnds
-from iogate.supervision.ticks import IDENTITY
+from iogate.supervision.heartbeat import IDENTITY
 from tests import fork_server
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 from iogate.auth.model import FileSecret
 from iogate.compiler.revision import Callback, FaultHandler, digest_of
 from iogate.security import standard_webhooks
-from iogate.store.events.callbacks import EndRecord
+from iogate.store.events.due_callbacks import EndRecord
 from tests.http_server import HttpServer
 from tests.worker.site import NOOP, Site, until, workflow
 

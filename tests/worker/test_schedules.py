@@ -13,7 +13,7 @@ from iogate.compiler.revision import Bundle, Revision, Workflow, canonical, dige
 from iogate.compiler.schedules import LATE_MS, MOST, Missed, Schedule, standing
 from iogate.store import keys
 from iogate.store.runs.operations import RunView
-from tests.worker.events.test_delivery import sinks
+from tests.worker.events.test_sink_delivery import sinks
 from tests.worker.sink import SinkServer
 from tests.worker.site import Site, decoded, until, workflow
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from iogate.compiler.examples.values import NoExample, example_value
+from iogate.compiler.examples.schema_examples import NoExample, example_value
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api

@@ -70,7 +70,7 @@ def _private_key(file: Path) -> tuple[Any, str | None]:
         import jwt
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
-        from iogate.auth.jwt import INSTALL
+        from iogate.auth.jwt_form import INSTALL
 
         raise Misused(INSTALL) from None
     kid: str | None = None
@@ -105,7 +105,7 @@ def _header(form: JwtAuth[Any], key: Any, algorithm: str, kid: str | None, *, ap
     try:
         import jwt
     except ImportError:
-        from iogate.auth.jwt import INSTALL
+        from iogate.auth.jwt_form import INSTALL
 
         raise Misused(INSTALL) from None
     head = {"kid": kid} if kid is not None else None

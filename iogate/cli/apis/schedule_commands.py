@@ -16,8 +16,8 @@ from iogate.cli.session import Session, author, command
 from iogate.errors import Refused
 
 if TYPE_CHECKING:
+    from iogate.store.revisions.due_schedules import Upcoming
     from iogate.store.revisions.schedule_states import ScheduleState
-    from iogate.store.revisions.schedules import Upcoming
     from iogate.store.store import Store
 
 group = typer.Typer(help="List, enable, disable and run the live schedules.", no_args_is_help=True)

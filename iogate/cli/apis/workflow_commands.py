@@ -16,7 +16,7 @@ from iogate.cli.session import Session, command
 from iogate.errors import NotFound
 
 if TYPE_CHECKING:
-    from iogate.store.revisions.schedules import Upcoming
+    from iogate.store.revisions.due_schedules import Upcoming
 
 group = typer.Typer(help="List and show the live workflows.", no_args_is_help=True)
 
@@ -69,7 +69,7 @@ async def show(
         NotFound: no live workflow has this name.
     """
     from iogate.cli.render import to_yaml
-    from iogate.compiler import references
+    from iogate.compiler import resolved_references
 
     async with session.store(session.settings()) as store:
         number, revision = await live_revision(store)
@@ -85,7 +85,7 @@ async def show(
         name = names[-1]
         program = json.loads(await store.revisions.program(revision.workflows[name].program))
         schedule = schedules_json((await store.schedules.upcoming()).values()).get(name)
-    stored, _ = references.split(program)
+    stored, _ = resolved_references.split(program)
     # The stored definition is sorted by name: restore the order of documents, from the head to the tasks.
     head = {key: stored[key] for key in ("document", "input", "use") if key in stored}
     definition = head | {key: value for key, value in stored.items() if key not in {*head, "do"}}

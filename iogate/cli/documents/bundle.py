@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iogate.cli.documents.problems import show_problems
+from iogate.cli.documents.problem_display import show_problems
 from iogate.cli.messages import counted
 from iogate.cli.render import prints_to_stderr
 from iogate.errors import InvalidFiles, NotFound, Refused
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from iogate.compiler.checks.processes import ProcessTask
     from iogate.compiler.definition import Definition
     from iogate.compiler.diagnostics import Purpose
+    from iogate.compiler.resources.document_sources import Fetch
     from iogate.compiler.resources.lock import Lock, Mode
-    from iogate.compiler.resources.sources import Fetch
     from iogate.compiler.revision import Bundle
     from iogate.documents import Documents
     from iogate.documents.problems import Problem

@@ -16,9 +16,10 @@ import typer
 
 from iogate.cli import completion, panels
 from iogate.cli.apis.api_commands import live_gateway_url, sign_jwt
-from iogate.cli.documents import cases
+from iogate.cli.documents import case_report, case_selection
 from iogate.cli.documents.bundle import compile_or_fail
-from iogate.cli.documents.cases import ApiCase, Case, Result
+from iogate.cli.documents.case_report import Result
+from iogate.cli.documents.case_selection import ApiCase, Case
 from iogate.cli.options import HeaderOption, JwtKeyOption, parse_pair, parse_seconds
 from iogate.cli.render import Output, prints_to_stderr, write_stderr
 from iogate.cli.session import Session, command
@@ -83,8 +84,11 @@ async def debug(
         )
     # The live revision decides what is executed, not the settings here.
     checked = compile_or_fail(settings, purpose="validate", allow_unsupported=True)
-    chosen = cases.select_cases(
-        cases.api_cases(checked), cases.case_ids(checked, schedules=False), [api], name or ()
+    chosen = case_selection.select_cases(
+        case_selection.api_cases(checked),
+        case_selection.case_ids(checked, schedules=False),
+        [api],
+        name or (),
     )
     given = dict(parse_pair(each, "--header", ":") for each in header or ())
     if jwt_key is not None:
@@ -101,7 +105,7 @@ async def debug(
             else await live.replay(case)
             for case in chosen
         ]
-    cases.report_results(session.screen, "debug", results)
+    case_report.report_results(session.screen, "debug", results)
 
 
 async def replay_offline(
@@ -133,10 +137,12 @@ async def replay_offline(
         harness = Harness(
             bundle=checked.bundle, settings=settings, functions=load(settings.functions, root), root=root
         )
-        every: list[Case] = [*cases.api_cases(checked), *cases.schedule_cases(checked)]
-        chosen = cases.select_cases(every, cases.case_ids(checked, schedules=True), ids or (), name or ())
+        every: list[Case] = [*case_selection.api_cases(checked), *case_selection.schedule_cases(checked)]
+        chosen = case_selection.select_cases(
+            every, case_selection.case_ids(checked, schedules=True), ids or (), name or ()
+        )
         results = [await _replay_timed(harness, case) for case in chosen]
-    cases.report_results(session.screen, "test", results)
+    case_report.report_results(session.screen, "test", results)
 
 
 async def _gateway(session: Session, settings: Settings) -> str:

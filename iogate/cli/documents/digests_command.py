@@ -10,7 +10,7 @@ import typer
 
 from iogate.cli import panels
 from iogate.cli.documents.bundle import check_documents
-from iogate.cli.documents.problems import show_problems
+from iogate.cli.documents.problem_display import show_problems
 from iogate.cli.messages import counted
 from iogate.cli.options import PathsArgument
 from iogate.cli.session import Session, command

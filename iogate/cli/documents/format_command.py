@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import panels
-from iogate.cli.documents.problems import problem_json, show_problems
+from iogate.cli.documents.problem_display import problem_json, show_problems
 from iogate.cli.documents.source_diff import unified_diff
 from iogate.cli.messages import counted
 from iogate.cli.render import Output, write_document, write_stderr, write_stdout
@@ -20,7 +20,7 @@ from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound, Refused
 
 if TYPE_CHECKING:
-    from iogate.documents.formatter.files import Formatted
+    from iogate.documents.formatter.file_formatter import Formatted
     from iogate.documents.problems import Problem
     from iogate.documents.yaml.source import Source
 
@@ -54,8 +54,8 @@ def fmt(
         NotFound: a path does not exist.
         Refused: a file cannot be written.
     """
-    from iogate.documents.formatter.files import format_file
-    from iogate.documents.yaml.files import FOLDERS, find_files, name_in_project
+    from iogate.documents.formatter.file_formatter import format_file
+    from iogate.documents.yaml.project_files import FOLDERS, find_files, name_in_project
 
     if paths == [Path("-")]:
         _stdin(session, stdin_filename, check=check, diff=diff)
@@ -188,7 +188,7 @@ def _write(path: Path, name: str, before: bytes, text: str) -> None:
 
 def _stdin(session: Session, name: str, *, check: bool, diff: bool) -> None:
     """Format stdin to stdout, for editors; print nothing on stdout after an error."""
-    from iogate.documents.formatter.files import format_bytes
+    from iogate.documents.formatter.file_formatter import format_bytes
 
     formatted = format_bytes(sys.stdin.buffer.read(), name)
     if formatted.text is None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from iogate import json_pointer
 from iogate.cli.apis.api_commands import add_credentials, local_auth
 from iogate.cli.apis.signing import Outgoing
-from iogate.cli.documents.cases import Result
+from iogate.cli.documents.case_report import Result
 from iogate.cli.processes.banner import credential_options
 from iogate.cli.runs.run_display import LiveDisplay, waiting_text
 from iogate.errors import IogateError, Refused, Unreachable
@@ -25,7 +25,7 @@ from iogate.store.keys import ENDED
 from iogate.url_paths import api_path
 
 if TYPE_CHECKING:
-    from iogate.cli.documents.cases import ApiCase
+    from iogate.cli.documents.case_selection import ApiCase
     from iogate.cli.render import Screen
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase

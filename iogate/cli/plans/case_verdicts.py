@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
     from iogate.compiler.revision import Api, Revision
     from iogate.documents.api import DebugCase
-    from iogate.reconcile.facts import CaseVerdicts
     from iogate.reconcile.live_plan import CaseReader
+    from iogate.reconcile.plan_facts import CaseVerdicts
 
 
 def case_reader(checked: CheckResult, root: Path) -> CaseReader:
     """Return a function that checks the cases of the files under the schemas of two revisions."""
 
     def read(before: Revision, after: Revision) -> dict[str, CaseVerdicts]:
-        from iogate.reconcile.facts import CaseVerdicts
+        from iogate.reconcile.plan_facts import CaseVerdicts
 
         changed = {
             name: api
@@ -31,7 +31,7 @@ def case_reader(checked: CheckResult, root: Path) -> CaseReader:
         }
         if not changed:
             return {}
-        from iogate.cli.documents.cases import api_cases
+        from iogate.cli.documents.case_selection import api_cases
 
         accepted: dict[str, int] = {}
         failing: dict[str, list[str]] = {}

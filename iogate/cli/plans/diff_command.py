@@ -46,8 +46,8 @@ async def diff(
         Misused: a name is not a revision.
     """
     from iogate.cli.plans.plan_markdown import plan_markdown
-    from iogate.reconcile.facts import Facts
     from iogate.reconcile.plan import Side, plan
+    from iogate.reconcile.plan_facts import Facts
 
     settings = session.settings()
     for name in (before, after):

@@ -71,7 +71,7 @@ async def export(
 
 def _texts(found: Exported) -> dict[str, bytes]:
     """Return the content of each exported file, documents in their canonical form."""
-    from iogate.documents.formatter.files import format_bytes
+    from iogate.documents.formatter.file_formatter import format_bytes
 
     files = dict(found.contents)
     for name, value in found.documents.items():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from iogate.cli.plans.replay_report import Replays
     from iogate.reconcile.live_plan import LivePlan
     from iogate.reconcile.plan import Plan
-    from iogate.reconcile.wanted import Scope
+    from iogate.reconcile.wanted_revision import Scope
     from iogate.settings import Settings
     from iogate.store.revisions.convergence import Convergence
     from iogate.store.store import Store
@@ -90,8 +90,8 @@ async def plan(
     from iogate.cli.plans import plan_files
     from iogate.cli.plans.case_verdicts import case_reader
     from iogate.cli.revisions import missing_secrets
-    from iogate.reconcile import guard
-    from iogate.reconcile.wanted import Scope
+    from iogate.reconcile import deletion_guard
+    from iogate.reconcile.wanted_revision import Scope
 
     if out is not None and base is not None:
         raise Misused("--out needs a plan against live; it cannot be combined with --base")
@@ -133,7 +133,7 @@ async def plan(
             )
             address = store.shown_url
         found = live_plan.plan
-        needs = guard.needed(live_plan.before, live_plan.bundle.revision)
+        needs = deletion_guard.needed(live_plan.before, live_plan.bundle.revision)
         show_live_plan(session, live_plan, address, replays, state, missing)
         if out is not None:
             session.screen.note(f"saved the plan: iogate apply {out}")
@@ -170,10 +170,10 @@ def plan_against_tree(
     from iogate.cli.documents.bundle import check_documents
     from iogate.cli.plans.case_verdicts import case_reader
     from iogate.cli.plans.git_tree import git_tree
-    from iogate.reconcile import guard
-    from iogate.reconcile.facts import Facts
+    from iogate.reconcile import deletion_guard
     from iogate.reconcile.plan import Side, plan
-    from iogate.reconcile.wanted import wanted
+    from iogate.reconcile.plan_facts import Facts
+    from iogate.reconcile.wanted_revision import wanted
 
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
     with git_tree(reference) as folder:
@@ -188,7 +188,7 @@ def plan_against_tree(
         )
     bundle = wanted(there.bundle.revision, checked.bundle, scope)
     cases = case_reader(checked, Path.cwd())(there.bundle.revision, bundle.revision)
-    needs = guard.needed(there.bundle.revision, bundle.revision)
+    needs = deletion_guard.needed(there.bundle.revision, bundle.revision)
     return plan(Side.of(there.bundle), Side.of(bundle), Facts(cases=cases)), needs
 
 
@@ -196,10 +196,10 @@ def _settings_there(folder: Path, session: Session, settings: Settings) -> Setti
     """Return the settings of a folder, which matter for variables; `settings` if they are invalid."""
     from iogate import settings as settings_module
     from iogate.cli.settings_files import read_files
-    from iogate.settings import environments
+    from iogate.settings import project_environments
 
     with contextlib.chdir(folder), contextlib.suppress(IogateError):
-        files = read_files(session.environment or os.environ.get(environments.VARIABLE))
+        files = read_files(session.environment or os.environ.get(project_environments.VARIABLE))
         return settings_module.read(files.values, os.environ, place_of=files.place)
     return settings
 
@@ -229,7 +229,7 @@ def show_live_plan(
     `missing`: secrets that they lack, as `missing_secrets.of_revision` returns them.
     """
     from iogate.cli.revisions import missing_secrets
-    from iogate.reconcile import guard
+    from iogate.reconcile import deletion_guard
 
     against = f"live revision {found.number}" if found.number else _nothing(session)
     head = {
@@ -238,7 +238,7 @@ def show_live_plan(
         "wanted": {"digest": found.bundle.revision.digest},
         "overrides": overrides_json(found),
         "processes": None if state is None else state.to_json(),
-        "needs": guard.needed(found.before, found.bundle.revision),
+        "needs": deletion_guard.needed(found.before, found.bundle.revision),
         "drift": [each.to_json() for each in found.drift],
         "missing": list(missing),
     }

@@ -15,7 +15,7 @@ from iogate.version import __version__
 if TYPE_CHECKING:
     from iogate.reconcile.live_plan import LivePlan
     from iogate.reconcile.saved_plan import SavedPlan
-    from iogate.reconcile.wanted import Scope
+    from iogate.reconcile.wanted_revision import Scope
     from iogate.settings import Settings
     from iogate.store.store import Store
 
@@ -86,8 +86,8 @@ def check_files(saved: SavedPlan, found: LivePlan) -> None:
 async def _moved(store: Store, base: int, number: int) -> list[str]:
     """Return the changes between two revisions as lines; empty if one of them is not kept."""
     from iogate.cli.plans.plan_text import plan_lines
-    from iogate.reconcile.facts import Facts
     from iogate.reconcile.plan import Side, plan
+    from iogate.reconcile.plan_facts import Facts
     from iogate.security.control_characters import escape_line
 
     lines = []

@@ -88,7 +88,7 @@ async def publish(
     Raises Conflict if another revision went live since, NotTaken if a process has not loaded it in time.
     """
     from iogate.cli.revisions import missing_secrets
-    from iogate.cli.revisions.publication import describe_convergence, roll_back, summarize
+    from iogate.cli.revisions.folder_publication import describe_convergence, roll_back, summarize
     from iogate.reconcile import apply
     from iogate.reconcile.apply import NotConverged
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from iogate.cli.plans.plan_markdown import escape
 
 if TYPE_CHECKING:
-    from iogate.testing.behaviour.comparison import Finding, FindingKind
+    from iogate.testing.behaviour.replay_comparison import Finding, FindingKind
     from iogate.testing.behaviour.replays import WorkflowReplay
 
 SHOWN: Final = 50

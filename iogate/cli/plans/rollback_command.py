@@ -64,7 +64,7 @@ async def rollback(
     """
     from iogate.cli.plans import plan_publication
     from iogate.cli.plans.confirmation import confirm
-    from iogate.reconcile.guard import Allowed
+    from iogate.reconcile.deletion_guard import Allowed
     from iogate.reconcile.live_plan import against_live
 
     if repair and revision is None:
@@ -127,7 +127,7 @@ async def _origin(store: Store, settings: Settings, number: int, message: str) -
     """Return the origin of the rollback: its author, and the commit of the restored revision."""
     import msgspec
 
-    from iogate.cli.revisions.publication import read_origin
+    from iogate.cli.revisions.folder_publication import read_origin
 
     restored = await store.revisions.origin(number)
     return msgspec.structs.replace(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from iogate.cli.messages import counted
-from iogate.cli.processes.findings import Finding
+from iogate.cli.processes.doctor_finding import Finding
 
 if TYPE_CHECKING:
     from iogate.settings import Settings

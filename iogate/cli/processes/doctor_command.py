@@ -23,7 +23,7 @@ from iogate.cli.documents.bundle import check_documents
 from iogate.cli.messages import counted
 from iogate.cli.processes import tools
 from iogate.cli.processes.certificate_check import check_certificate
-from iogate.cli.processes.findings import Finding
+from iogate.cli.processes.doctor_finding import Finding
 from iogate.cli.render import Table
 from iogate.cli.revisions import missing_secrets, secret_values
 from iogate.cli.revisions.status_command import describe_refusals

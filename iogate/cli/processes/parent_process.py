@@ -30,7 +30,7 @@ from iogate.errors import Unreachable
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
-    from iogate.cli.revisions.publication import Stamp
+    from iogate.cli.revisions.folder_publication import Stamp
     from iogate.settings import Settings
     from iogate.store.store import Store
     from iogate.supervision.supervisor import Child, Supervisor
@@ -60,10 +60,10 @@ async def run(session: Session, flags: dict[str, Any], parts: Parts) -> None:
     """
     from iogate import logs
     from iogate.cli.documents.bundle import check_isolation, compile_or_fail, save_lock
-    from iogate.cli.revisions.publication import stamp
+    from iogate.cli.revisions.folder_publication import stamp
     from iogate.supervision import handover
     from iogate.supervision.supervisor import Supervisor
-    from iogate.telemetry import settings as telemetry
+    from iogate.telemetry import otel_variables as telemetry
 
     def read_settings() -> Settings:
         return session.settings(flags)
@@ -143,7 +143,7 @@ class _Parent:
 
         An embedded store of an earlier release is adopted, since only its user could write to it.
         """
-        from iogate.cli.processes.keys import open_to_serve
+        from iogate.cli.processes.store_opening import open_to_serve
 
         limit_s = 0.0 if self.settings.redis_url else LIMIT_S
         return await retry_until_available(
@@ -164,7 +164,7 @@ class _Parent:
 
     async def _apply(self, store: Store) -> int | None:
         """Publish the files before the first call; return the number of the live revision."""
-        from iogate.cli.revisions.publication import publish_folder, read_origin, summarize
+        from iogate.cli.revisions.folder_publication import publish_folder, read_origin, summarize
         from iogate.reconcile.apply import NotConverged
 
         if (checked := self.checked) is not None:
@@ -270,7 +270,7 @@ class _Parent:
         )
 
     async def _watch(self, store: Store, read_settings: Any, before: Stamp) -> None:
-        from iogate.cli.revisions.publication import watch
+        from iogate.cli.revisions.folder_publication import watch
 
         self.session.screen.note("watching: each change of a file is applied")
         await watch(self.session.screen, store, read_settings, settings=self.settings, seen=before)

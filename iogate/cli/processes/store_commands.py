@@ -94,7 +94,7 @@ async def adopt(
     """
     import msgspec
 
-    from iogate.cli.processes import keys
+    from iogate.cli.processes import store_opening
     from iogate.cli.render import write_stderr
     from iogate.security.redaction_patterns import redact_url
 
@@ -102,7 +102,7 @@ async def adopt(
     async with _store_url(session, settings) as url:
         write_stderr(f"store: {redact_url(url)}", style="bright_black")
         embedded = settings.redis_url is None
-        store = await keys.open_to_adopt(settings, url)
+        store = await store_opening.open_to_adopt(settings, url)
         try:
             await _check_unused(store)
             if not trust_all:
@@ -114,11 +114,13 @@ async def adopt(
                         hint="if the key was lost and no one else can write to the store, sign all data "
                         "with `iogate store adopt --trust-all`",
                     )
-                await keys.check_older(settings, store, url, embedded=embedded)
-            found = await keys.sign_all(settings, store, url, embedded=embedded, say=session.screen.note)
+                await store_opening.check_older(settings, store, url, embedded=embedded)
+            found = await store_opening.sign_all(
+                settings, store, url, embedded=embedded, say=session.screen.note
+            )
         finally:
             await store.close()
-    session.screen.data("store.adopt", msgspec.to_builtins(found), [keys.summarize_adoption(found)])
+    session.screen.data("store.adopt", msgspec.to_builtins(found), [store_opening.summarize_adoption(found)])
 
 
 @asynccontextmanager

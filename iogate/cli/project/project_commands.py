@@ -17,7 +17,7 @@ import typer
 
 from iogate.cli import panels
 from iogate.cli.documents.schema_files import Kind, schema_comment, write_schemas
-from iogate.cli.project import templates
+from iogate.cli.project import file_templates
 from iogate.cli.render import prints_to_stderr
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound, Refused
@@ -37,9 +37,9 @@ def register(app: typer.Typer) -> None:
 def init(session: Session) -> None:
     """Create a first project in this folder; existing files are kept."""
     files: dict[Path, tuple[Kind, str]] = {
-        Path(FILE_NAME): ("settings", templates.SETTINGS),
-        APIS / "hello.yaml": ("api", templates.HELLO_API),
-        WORKFLOWS / "hello.yaml": ("workflow", templates.HELLO_WORKFLOW),
+        Path(FILE_NAME): ("settings", file_templates.SETTINGS),
+        APIS / "hello.yaml": ("api", file_templates.HELLO_API),
+        WORKFLOWS / "hello.yaml": ("workflow", file_templates.HELLO_WORKFLOW),
     }
     created = [
         path for path, (kind, text) in files.items() if _create(path, schema_comment(path, kind) + text)
@@ -104,21 +104,21 @@ def new_api(
     elif http is not None:
         if not re.fullmatch(r"https?://[^\s/?#]+\S*", http):
             raise Misused(f"--http {http}: expected a URL with http:// or https://")
-        task, case = templates.http_task(http)
+        task, case = file_templates.http_task(http)
     else:
-        task, case = templates.set_task()
+        task, case = file_templates.set_task()
     if workflow_path.exists():
         raise Refused(f"{workflow_path} exists already", hint="delete it, or choose another method")
     reference = f"{namespace}/{name}"
     before = api_path.read_text(encoding="utf-8") if api_path.exists() else None
     if before is None:
-        text = schema_comment(api_path, "api") + templates.api(module, method, reference, case=case)
+        text = schema_comment(api_path, "api") + file_templates.api(module, method, reference, case=case)
     else:
-        block = templates.method_block(method, reference, case=case)
+        block = file_templates.method_block(method, reference, case=case)
         text = _with_method(api_path, before, method, block)
     _create_workflow(workflow_path, namespace, name, task)
     created = [workflow_path]
-    if script is not None and _create(script, templates.SCRIPT):
+    if script is not None and _create(script, file_templates.SCRIPT):
         created.append(script)
     api_path.parent.mkdir(parents=True, exist_ok=True)
     api_path.write_text(text, encoding="utf-8")
@@ -152,7 +152,7 @@ def new_workflow(
         )
     path = WORKFLOWS / namespace / f"{name}.yaml"
     _require_new(namespace, name)
-    task, _ = templates.set_task()
+    task, _ = file_templates.set_task()
     if not _create_workflow(path, namespace, name, task):
         raise Refused(f"{path} exists already", hint="delete it, or choose another name")
     session.screen.data("new.workflow", {"workflow": workflow, "files": [str(path)]}, [f"created {path}"])
@@ -206,7 +206,7 @@ def _create(path: Path, text: str) -> bool:
 def _create_workflow(path: Path, namespace: str, name: str, task: str) -> bool:
     """Create the file of a workflow, and the schema that it names for editors."""
     write_schemas()
-    return _create(path, schema_comment(path, "workflow") + templates.workflow(namespace, name, task))
+    return _create(path, schema_comment(path, "workflow") + file_templates.workflow(namespace, name, task))
 
 
 def _script(script: Path, workflow_path: Path) -> tuple[str, str]:
@@ -222,7 +222,7 @@ def _script(script: Path, workflow_path: Path) -> tuple[str, str]:
     if script.exists() and not script.is_file():
         raise Misused(f"--script {script}: not a file")
     endpoint = Path(os.path.relpath(script, workflow_path.parent)).as_posix()
-    return templates.script_task(endpoint)
+    return file_templates.script_task(endpoint)
 
 
 def _function(settings: Settings, reference: str) -> tuple[str, str]:
@@ -240,7 +240,7 @@ def _function(settings: Settings, reference: str) -> tuple[str, str]:
             f"--function {reference}: no such function; "
             + (f"there are {known}" if known else 'the setting "functions" names no module with functions'),
         )
-    return templates.function_task(reference, function.input_schema)
+    return file_templates.function_task(reference, function.input_schema)
 
 
 def _with_method(path: Path, before: str, method: str, block: str) -> str:

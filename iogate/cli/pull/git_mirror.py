@@ -1,6 +1,6 @@
 """Mirror of a git repository: fetched again and again, with the files of a commit in a temporary folder.
 
-Used by `sources`. Invariant: a failed fetch leaves the mirror as it was.
+Used by `project_sources`. Invariant: a failed fetch leaves the mirror as it was.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from iogate.cli.error_output import SCHEMA
-from iogate.cli.pull.sources import Source
+from iogate.cli.pull.project_sources import Source
 from iogate.errors import IogateError, Unreachable
 
 if TYPE_CHECKING:

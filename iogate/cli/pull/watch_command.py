@@ -68,10 +68,10 @@ async def watch(
         NotTaken: with `--once`, the newest version is not live.
     """
     from iogate import logs
+    from iogate.cli.pull.project_sources import FolderSource, Source, git_source
     from iogate.cli.pull.project_watcher import ProjectWatcher
-    from iogate.cli.pull.sources import FolderSource, Source, git_source
-    from iogate.cli.revisions.publication import stamp
-    from iogate.settings import environments
+    from iogate.cli.revisions.folder_publication import stamp
+    from iogate.settings import project_environments
 
     if git is None and (path or ref != "main"):
         raise Misused("--ref and --path need --git")
@@ -88,7 +88,7 @@ async def watch(
         source = git_source(git, ref, path, settings.data_dir)
     fixed = {"IOGATE_DATA_DIR": str(settings.data_dir.absolute())}
     if session.environment is not None:
-        fixed[environments.VARIABLE] = session.environment
+        fixed[project_environments.VARIABLE] = session.environment
     watcher = ProjectWatcher(
         source=source,
         open_store=lambda project: session.store(replace(settings, project=project)),

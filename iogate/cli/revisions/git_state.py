@@ -1,7 +1,7 @@
 """State of the git repository around the project's folder, for the origin of a revision.
 
-Used by `publication`. Invariant: without git, without a repository, or if git is slow or fails, a command
-continues, and the state is empty.
+Used by `folder_publication`. Invariant: without git, without a repository, or if git is slow or fails, a
+command continues, and the state is empty.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from iogate.compiler.revision import Revision
-    from iogate.store.maintenance.presence import Process
+    from iogate.store.maintenance.process_presence import Process
     from iogate.store.store import Store
 
 UNNAMED = 'the setting "secrets" does not name it'
@@ -27,14 +27,14 @@ UNNAMED = 'the setting "secrets" does not name it'
 
 def by_api(gateways: Iterable[Process]) -> dict[str, list[str]]:
     """Return the missing secrets and files that gateways announce, by API."""
-    from iogate.store.maintenance.presence import UNSET
+    from iogate.store.maintenance.process_presence import UNSET
 
     return _announced(gateways, UNSET)
 
 
 def of_callbacks(workers: Iterable[Process]) -> dict[str, list[str]]:
     """Return the missing secrets of callbacks that workers announce, by API."""
-    from iogate.store.maintenance.presence import CALLBACK
+    from iogate.store.maintenance.process_presence import CALLBACK
 
     return _announced(workers, CALLBACK)
 
@@ -108,7 +108,7 @@ async def by_workflow(
     programs: Mapping[str, bytes] | None = None,
 ) -> dict[str, list[str]]:
     """Return the declared secrets that workers lack, by full name of the workflow."""
-    from iogate.store.maintenance.presence import SECRETS
+    from iogate.store.maintenance.process_presence import SECRETS
 
     announcing = [each for each in workers if SECRETS in each.detail]  # earlier releases do not
     if not announcing:
@@ -152,7 +152,7 @@ async def _declared(store: Store, digest: str, programs: Mapping[str, bytes]) ->
 
 def _missing(secret: str, workers: Sequence[Process]) -> list[str]:
     """Return messages why workers lack a secret, with their number if others have it."""
-    from iogate.store.maintenance.presence import SECRETS, UNSET
+    from iogate.store.maintenance.process_presence import SECRETS, UNSET
 
     reasons = Counter(
         worker.detail.get(UNSET + secret, UNNAMED)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from iogate.auth.model import StoredAuth
     from iogate.compiler.revision import Api, Revision
     from iogate.settings import Settings
-    from iogate.store.maintenance.presence import Process
+    from iogate.store.maintenance.process_presence import Process
     from iogate.store.store import Store
 
 

@@ -18,7 +18,7 @@ from iogate.cli.session import Session, command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iogate.store.maintenance.presence import Process
+    from iogate.store.maintenance.process_presence import Process
 
 PLURALS = {"queue entry": "queue entries"}
 
@@ -121,7 +121,7 @@ def describe_refusals(refused: Mapping[str, int]) -> str:
 
 
 def _process_json(process: Process, *, gone: bool) -> dict[str, Any]:
-    from iogate.store.maintenance.presence import CALLBACK, SECRETS, UNSET
+    from iogate.store.maintenance.process_presence import CALLBACK, SECRETS, UNSET
     from iogate.store.runs.presentation import rfc3339
 
     detail = {

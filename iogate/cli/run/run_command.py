@@ -186,7 +186,7 @@ async def _temporary_worker(
     from iogate.store.embedded.server import temporary_server
     from iogate.store.integrity.trust import keyring
     from iogate.store.store import open_store
-    from iogate.worker.process import work
+    from iogate.worker.worker_process import work
 
     with temporary_server(named=settings.store_server) as embedded:
         main_task = asyncio.current_task()

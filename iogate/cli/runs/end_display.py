@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from iogate.store.events.callbacks import EndRecord
+    from iogate.store.events.due_callbacks import EndRecord
 
 
 def end_json(record: EndRecord | None) -> dict[str, Any]:

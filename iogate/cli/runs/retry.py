@@ -66,7 +66,7 @@ class Retrier:
         import msgspec
 
         from iogate.engine import link_renewal, retry
-        from iogate.worker.runs.codec import Codec
+        from iogate.worker.runs.state_codec import Codec
 
         program = old = await self._program(start.facts.program)
         facts = start.facts

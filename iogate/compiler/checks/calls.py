@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
-from iogate.compiler.resources.addresses import as_template
+from iogate.compiler.resources.document_addresses import as_template
 from iogate.compiler.tasks import Http
 from iogate.documents.problems import Problem
 from iogate.expressions import compiles

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from iogate.compiler.checks.processes import kind_of as process_kind
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, problem_at
-from iogate.compiler.resources.addresses import below, is_computed, raw
+from iogate.compiler.resources.document_addresses import below, is_computed, raw
 from iogate.compiler.tasks import Unresolved
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer

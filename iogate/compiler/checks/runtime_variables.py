@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from iogate.compiler import variables
 from iogate.compiler.checks.expressions import expressions, literals
-from iogate.compiler.checks.variables import declared_names
+from iogate.compiler.checks.variable_names import declared_names
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at
 from iogate.documents.problems import Problem

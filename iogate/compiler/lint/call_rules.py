@@ -10,7 +10,7 @@ from iogate.auth.model import NoAuth, TokenAuth, UserAuth, alternatives
 from iogate.compiler.diagnostics import did_you_mean, warning_at
 from iogate.compiler.lint.input_schemas import Schema, api_schema, describes_input, workflow_schema
 from iogate.compiler.lint.project import Api, Project
-from iogate.compiler.lint.schemas import absent_member
+from iogate.compiler.lint.schema_members import absent_member
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 from iogate.messages import listed, nearest, quoted

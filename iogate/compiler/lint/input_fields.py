@@ -20,7 +20,7 @@ from iogate.compiler.lint.input_schemas import (
     workflow_schema,
 )
 from iogate.compiler.lint.project import Api, Project
-from iogate.compiler.lint.schemas import Absent, absent_member
+from iogate.compiler.lint.schema_members import Absent, absent_member
 from iogate.compiler.reader.index import Found
 from iogate.compiler.tasks import Do, Fork, Task, Try
 from iogate.compiler.workflows import children

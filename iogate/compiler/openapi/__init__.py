@@ -5,7 +5,7 @@ comes in as plain data, an operation goes out.
 """
 
 from iogate.compiler.openapi.document import find
+from iogate.compiler.openapi.document_references import Unusable
 from iogate.compiler.openapi.operation import Body, Operation, Parameter
-from iogate.compiler.openapi.references import Unusable
 
 __all__ = ["Body", "Operation", "Parameter", "Unusable", "find"]

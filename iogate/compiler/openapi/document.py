@@ -12,9 +12,9 @@ from typing import Any, cast, get_args
 from urllib.parse import urljoin, urlsplit
 
 from iogate.compiler.openapi import version2
+from iogate.compiler.openapi.document_references import References, Unusable, mapping, sequence
 from iogate.compiler.openapi.media import accepted, is_form, preferred
 from iogate.compiler.openapi.operation import Body, Operation, Parameter, Place, Style
-from iogate.compiler.openapi.references import References, Unusable, mapping, sequence
 from iogate.json_values import JsonObject
 from iogate.messages import listed, nearest, quoted
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
+from iogate.compiler.openapi.document_references import Unusable, sequence
 from iogate.compiler.openapi.media import preferred
 from iogate.compiler.openapi.operation import Body, Parameter, Place, Style
-from iogate.compiler.openapi.references import Unusable, sequence
 from iogate.json_values import JsonObject
 from iogate.messages import quoted
 

@@ -12,7 +12,7 @@ from iogate.compiler.reader.endpoints import policy, resource
 from iogate.compiler.reader.index import Listing, Place
 from iogate.compiler.reader.links import links
 from iogate.compiler.reader.reader import EMPTY, Positions, Reader
-from iogate.compiler.resources.addresses import REMOTE
+from iogate.compiler.resources.document_addresses import REMOTE
 from iogate.compiler.tasks import (
     FUNCTIONS,
     Body,

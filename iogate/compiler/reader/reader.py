@@ -12,8 +12,8 @@ from typing import Final, cast
 
 from iogate.compiler.expression_scope import INSIDE
 from iogate.compiler.reader.index import Directive, Index, Listing, Located, Place, Reference, Section, Value
-from iogate.compiler.references import References
-from iogate.compiler.resources.addresses import hostname
+from iogate.compiler.resolved_references import References
+from iogate.compiler.resources.document_addresses import hostname
 from iogate.compiler.tasks import Extension, Retry, Schema, Target, Task, TaskList, Timeout
 from iogate.expressions import Template, bare, compiles, loose, loose_pieces, pieces, template
 from iogate.json_values import JsonObject

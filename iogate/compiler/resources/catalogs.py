@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from iogate.compiler.resources.addresses import below, is_computed, raw
-from iogate.compiler.resources.sources import Origin, Place, locate
+from iogate.compiler.resources.document_addresses import below, is_computed, raw
+from iogate.compiler.resources.document_sources import Origin, Place, locate
 from iogate.json_values import JsonObject
 
 CATALOGED: Final = re.compile(r"(?P<name>[^:@/\s]+):(?P<version>[^:@/\s]+)@(?P<catalog>[^@/\s]+)")

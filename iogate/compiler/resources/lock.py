@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from iogate.compiler.resources.sources import Fetch, Unreadable
+from iogate.compiler.resources.document_sources import Fetch, Unreadable
 from iogate.errors import InvalidFiles
 from iogate.json_values import JsonObject
 

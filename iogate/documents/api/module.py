@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from iogate.auth import model
-from iogate.auth.addresses import ALLOW_IPS, AllowedAddresses
+from iogate.auth.allow_ips import ALLOW_IPS, AllowedAddresses
 from iogate.auth.reader import AUTH
 from iogate.documents.api.callback import Callback
 from iogate.documents.api.debug import DebugCase

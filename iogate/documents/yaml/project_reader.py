@@ -21,7 +21,7 @@ from typing import Final, Self
 
 import msgspec
 
-from iogate.documents.yaml.files import project_files
+from iogate.documents.yaml.project_files import project_files
 from iogate.documents.yaml.reader import Reading, from_data, read_file, read_text
 from iogate.documents.yaml.source import Source
 

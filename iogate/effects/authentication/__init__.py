@@ -10,6 +10,6 @@ Used by `http_calls`. Invariant: passwords, tokens and assertions stay in memory
     discovery     endpoints of an OpenID provider
 """
 
-from iogate.effects.authentication.credentials import Authenticator, Credential
+from iogate.effects.authentication.call_credentials import Authenticator, Credential
 
 __all__ = ["Authenticator", "Credential"]

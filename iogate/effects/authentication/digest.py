@@ -1,7 +1,7 @@
 """Digest access authentication (RFC 7616): parses challenges, creates responses, counts uses of a nonce.
 
-Called by `credentials`. MD5 and SHA-256, each also as `-sess`, with `qop=auth` or, for old servers, none.
-A nonce is reused until the server calls it stale, so that most calls need no second round trip.
+Called by `call_credentials`. MD5 and SHA-256, each also as `-sess`, with `qop=auth` or, for old servers,
+none. A nonce is reused until the server calls it stale, so that most calls need no second round trip.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Parsing and validation of evaluated authentication policies.
 
-Called by `credentials`. The compiler validates the documents; members from expressions, and policies from
-a secret, can be validated only here.
+Called by `call_credentials`. The compiler validates the documents; members from expressions, and policies
+from a secret, can be validated only here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Cache of the access tokens of one process: in memory until shortly before they expire, shared by policy.
 
-Called by `credentials`. Concurrent callers wait for one request, which is cancelled when the last of them
-is. Tokens are not stored: another process, or this one after a restart, requests new ones.
+Called by `call_credentials`. Concurrent callers wait for one request, which is cancelled when the last of
+them is. Tokens are not stored: another process, or this one after a restart, requests new ones.
 
     get ── held and fresh ────────────────────────────────────► token
       │                                                           ▲

@@ -19,7 +19,7 @@ from typing import Any, Final
 import aiohttp
 
 from iogate.effects.http import responses
-from iogate.effects.http.addresses import ForbiddenAddress
+from iogate.effects.http.address_policy import ForbiddenAddress
 from iogate.effects.http.target_names import TargetName
 from iogate.errors import WorkflowError
 

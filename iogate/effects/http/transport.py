@@ -18,8 +18,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from iogate.effects.http import responses
-from iogate.effects.http.addresses import AddressPolicy, CheckedResolver, Trust
-from iogate.effects.http.endpoints import Endpoints
+from iogate.effects.http.address_policy import AddressPolicy, CheckedResolver, Trust
+from iogate.effects.http.endpoint_rewrites import Endpoints
 from iogate.effects.http.request import Request
 
 TIMEOUTS: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)

@@ -1,7 +1,7 @@
 """Parsing of URLs that keeps the percent-encoding of the query.
 
-Used by `request`, `http_calls` and `endpoints`. Reserved characters differ from their encoded forms (RFC
-3986, 2.2), and a signature covers each byte of the query. Scheme, host and path are normalised for the
+Used by `request`, `http_calls` and `endpoint_rewrites`. Reserved characters differ from their encoded forms
+(RFC 3986, 2.2), and a signature covers each byte of the query. Scheme, host and path are normalised for the
 address policy.
 """
 

@@ -4,6 +4,6 @@ Called by `dispatcher`. Pure, except for the loading of documents whose address 
 """
 
 from iogate.effects.openapi.document_cache import DocumentCache
-from iogate.effects.openapi.request import build_call
+from iogate.effects.openapi.operation_request import build_call
 
 __all__ = ["DocumentCache", "build_call"]

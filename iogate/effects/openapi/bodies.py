@@ -1,4 +1,4 @@
-"""Encoding of request bodies in the media type of their operation. Used by `request`.
+"""Encoding of request bodies in the media type of their operation. Used by `operation_request`.
 
 Text is sent unchanged in textual types; in all others it must be Base64, as from `output: raw`.
 """

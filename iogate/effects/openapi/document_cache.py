@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from iogate.compiler.openapi import Operation, Unusable, find
-from iogate.compiler.resources.sources import MAX_BYTES, Unreadable, plain_data
+from iogate.compiler.resources.document_sources import MAX_BYTES, Unreadable, plain_data
 from iogate.compiler.revision import resource_name
 from iogate.effects.http.failures import CallFailed
 from iogate.effects.http_calls import HttpCalls

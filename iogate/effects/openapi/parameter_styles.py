@@ -1,4 +1,4 @@
-"""OpenAPI parameter styles: serialization of values in path, query, header and cookie. Used by `request`."""
+"""OpenAPI parameter styles: serialization of values in path, query, header and cookie."""
 
 from __future__ import annotations
 

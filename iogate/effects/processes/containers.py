@@ -29,10 +29,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from iogate.effects.processes import process, results
+from iogate.effects.processes import process_results, process_run
 from iogate.effects.processes.container_cleanup import KEEP_LABEL, ContainerCleanup
 from iogate.effects.processes.permission import require_allowed
-from iogate.effects.processes.results import configuration_error
+from iogate.effects.processes.process_results import configuration_error
 from iogate.effects.processes.workspace import ProcessFolders, Workspace
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
@@ -103,7 +103,7 @@ class Containers:
                 command.wait(timeout=COMMAND_TIMEOUT_S)
 
     async def run(
-        self, run: RunContainer, *, identity: Mapping[str, str], wrote: process.Wrote | None = None
+        self, run: RunContainer, *, identity: Mapping[str, str], wrote: process_run.Wrote | None = None
     ) -> Any:
         """Run a container to its end and return the output that `return` asks for.
 
@@ -118,24 +118,24 @@ class Containers:
             except asyncio.CancelledError:
                 await self._finish(run, kill=True)
                 raise
-            except process.TooMuchOutput as fault:
+            except process_run.TooMuchOutput as fault:
                 await self._finish(run, kill=True)
-                raise results.too_much_output_error("container", fault) from None
+                raise process_results.too_much_output_error("container", fault) from None
             await self._finish(run)
-            return results.to_output("container", end, run.returns, self._redactor())
+            return process_results.to_output("container", end, run.returns, self._redactor())
 
     async def _run_to_end(
         self,
         run: RunContainer,
         folders: ProcessFolders,
         identity: Mapping[str, str],
-        wrote: process.Wrote | None,
-    ) -> process.Exit:
+        wrote: process_run.Wrote | None,
+    ) -> process_run.Exit:
         created = await self._create(run, folders, identity)
         if created.code != 0:
             existing = await self._find_existing(run)
             if existing is None:
-                raise results.process_error(
+                raise process_results.process_error(
                     f"the container cannot be created: {_tool_name()} ended with code {created.code}",
                     created,
                     self._redactor(),
@@ -146,7 +146,9 @@ class Containers:
             await self._query("rm", "--force", run.name)
             created = await self._create(run, folders, identity)
             if created.code != 0:
-                raise results.process_error("the container cannot be created", created, self._redactor())
+                raise process_results.process_error(
+                    "the container cannot be created", created, self._redactor()
+                )
         attach = [
             "start",
             "--attach",
@@ -154,13 +156,18 @@ class Containers:
             *(["--interactive"] if run.stdin is not None else []),
         ]
         started = await self._execute(
-            folders, *attach, run.name, keep=results.KEPT_STREAMS[run.returns], stdin=run.stdin, wrote=wrote
+            folders,
+            *attach,
+            run.name,
+            keep=process_results.KEPT_STREAMS[run.returns],
+            stdin=run.stdin,
+            wrote=wrote,
         )
         return await self._ended(run, started)
 
     async def _create(
         self, run: RunContainer, folders: ProcessFolders, identity: Mapping[str, str]
-    ) -> process.Exit:
+    ) -> process_run.Exit:
         variables = {**run.environment, **identity}
         for name in variables:
             if not _VARIABLE.fullmatch(name):
@@ -216,29 +223,29 @@ class Containers:
         return status
 
     async def _await_existing(
-        self, run: RunContainer, folders: ProcessFolders, wrote: process.Wrote | None
-    ) -> process.Exit:
+        self, run: RunContainer, folders: ProcessFolders, wrote: process_run.Wrote | None
+    ) -> process_run.Exit:
         await self._execute(folders, "wait", run.name)
         logs = await self._execute(
-            folders, "logs", run.name, keep=results.KEPT_STREAMS[run.returns], wrote=wrote
+            folders, "logs", run.name, keep=process_results.KEPT_STREAMS[run.returns], wrote=wrote
         )
         return await self._ended(run, logs)
 
-    async def _ended(self, run: RunContainer, written: process.Exit) -> process.Exit:
+    async def _ended(self, run: RunContainer, written: process_run.Exit) -> process_run.Exit:
         """Return the exit of the container; the command line's own code may be that of a failed start."""
         found = await self._query("inspect", "--type", "container", "--format", "{{json .State}}", run.name)
         try:
             state = json.loads(found or "")
             code, status = int(state["ExitCode"]), str(state["Status"])
         except (ValueError, KeyError, TypeError):
-            raise results.process_error(
+            raise process_results.process_error(
                 "the container is gone, its exit code is unknown", written, self._redactor()
             ) from None
         if status in {"created", "configured", "initialized"}:
             await self._finish(run, remove=True)
             if not written.stderr:
                 written = replace(written, stderr=str(state.get("Error", "")).encode())
-            raise results.process_error("the container cannot be started", written, self._redactor())
+            raise process_results.process_error("the container cannot be started", written, self._redactor())
         return replace(written, code=code)
 
     async def _finish(self, run: RunContainer, *, kill: bool = False, remove: bool = False) -> None:
@@ -271,8 +278,10 @@ class Containers:
         with self._workspace.process_folders(owned=False) as folders:
             try:
                 async with asyncio.timeout(COMMAND_TIMEOUT_S):
-                    end = await self._execute(folders, *arguments, keep=results.KEPT_STREAMS["stdout"])
-            except (TimeoutError, WorkflowError, process.TooMuchOutput) as fault:
+                    end = await self._execute(
+                        folders, *arguments, keep=process_results.KEPT_STREAMS["stdout"]
+                    )
+            except (TimeoutError, WorkflowError, process_run.TooMuchOutput) as fault:
                 log.warning("%s %s failed: %s", _tool_name(), arguments[0], str(fault) or "it took too long")
                 return None
         return end.stdout.decode("utf-8", "replace") if end.code == 0 else None
@@ -281,15 +290,15 @@ class Containers:
         self,
         folders: ProcessFolders,
         *arguments: str,
-        keep: frozenset[process.Stream] = frozenset(),
+        keep: frozenset[process_run.Stream] = frozenset(),
         stdin: str | None = None,
         more: Mapping[str, str] | None = None,
-        wrote: process.Wrote | None = None,
-    ) -> process.Exit:
+        wrote: process_run.Wrote | None = None,
+    ) -> process_run.Exit:
         found = find_tool()
         if found is None:
             raise configuration_error(f"nothing on this worker runs containers any more: {TO_INSTALL}")
-        command = process.Command(
+        command = process_run.Command(
             argv=[found, *arguments],
             environment={
                 "LANG": "C.UTF-8",
@@ -298,15 +307,15 @@ class Containers:
             },
             folder=self._workspace.working_directory,
             home=folders.shared,
-            confinement=process.Confinement(tool=True),
+            confinement=process_run.Confinement(tool=True),
             stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
             keep=keep,
             wrote=wrote,
         )
         try:
-            return await process.run(command, self._workspace.launcher)
+            return await process_run.run(command, self._workspace.launcher)
         except OSError as fault:
-            raise results.process_error(
+            raise process_results.process_error(
                 f"{_tool_name()} cannot be started: {fault.strerror}", None, self._redactor()
             ) from None
         except ValueError:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from iogate.effects.processes import process
+from iogate.effects.processes import process_run
 from iogate.effects.processes.workspace import ProcessFolders, Workspace
 from iogate.errors import Misused
 from iogate.settings import FILE_NAME, Settings, permissions
@@ -68,7 +68,7 @@ class Isolation:
             )
         return entry.pw_uid, entry.pw_gid
 
-    def confinement_for(self, folders: ProcessFolders, directory: Path) -> process.Confinement:
+    def confinement_for(self, folders: ProcessFolders, directory: Path) -> process_run.Confinement:
         """Return the confinement of the process with these folders."""
         sandbox = None
         if self._mode == "sandbox":
@@ -81,7 +81,7 @@ class Isolation:
                 "hidden": list(self._hidden(directory)),
                 "file": self._limits["file"],
             }
-        return process.Confinement(limits=self._limits, user=self.user, sandbox=sandbox)
+        return process_run.Confinement(limits=self._limits, user=self.user, sandbox=sandbox)
 
     async def verify(self, workspace: Workspace) -> None:
         """Start a process with the configured isolation, if any process may run.
@@ -93,7 +93,7 @@ class Isolation:
         ):
             return
         with workspace.process_folders() as folders:
-            command = process.Command(
+            command = process_run.Command(
                 argv=["/bin/sh", "-c", ":"],
                 environment={},
                 folder=workspace.working_directory,
@@ -101,7 +101,7 @@ class Isolation:
                 confinement=self.confinement_for(folders, workspace.working_directory),
             )
             try:
-                end = await process.run(command, workspace.launcher)
+                end = await process_run.run(command, workspace.launcher)
                 reason = f"a process ended with code {end.code}" if end.code else ""
             except OSError as fault:
                 reason = f"{fault.filename or 'fork'}: {fault.strerror}"
@@ -112,7 +112,7 @@ class Isolation:
                 hint="allow user namespaces to this user, or start the worker with CAP_SYS_ADMIN",
             )
 
-    def exceeded_limit(self, end: process.Exit) -> str | None:
+    def exceeded_limit(self, end: process_run.Exit) -> str | None:
         """Return the message for the exceeded limit of a process; None if there is none."""
         limits = self._settings.process_limits
         if end.limit == "processes":

@@ -1,6 +1,6 @@
 """Client of the launcher: the fork server that starts the processes of this worker.
 
-Used by `process`. The server is started with the first process, and again if it was killed.
+Used by `process_run`. The server is started with the first process, and again if it was killed.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iogate.compiler.checks.processes import process_digest
-from iogate.effects.processes.results import configuration_error
+from iogate.effects.processes.process_results import configuration_error
 from iogate.settings.permissions import allowed_digests, lists_digests
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import codecs
 from collections.abc import Callable
 from typing import Any, Final
 
-from iogate.effects.processes.process import Stream
+from iogate.effects.processes.process_run import Stream
 from iogate.security.redaction import Redactor
 
 EVERY_S: Final = 1.0

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iogate.effects.files import NO_FILES, RunFiles
-from iogate.effects.processes import interpreters, process, results
+from iogate.effects.processes import interpreters, process_results, process_run
 from iogate.effects.processes.isolation import Isolation
 from iogate.effects.processes.permission import require_allowed
-from iogate.effects.processes.results import configuration_error
+from iogate.effects.processes.process_results import configuration_error
 from iogate.effects.processes.workspace import ProcessFolders, Workspace
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
@@ -77,7 +77,7 @@ class Processes:
         identity: Mapping[str, str],
         load: Callable[[str], Awaitable[bytes]],
         files: RunFiles = NO_FILES,
-        wrote: process.Wrote | None = None,
+        wrote: process_run.Wrote | None = None,
     ) -> Any:
         """Run a shell command or script to its end and return the output that `return` asks for.
 
@@ -90,20 +90,20 @@ class Processes:
                 if run.stdin is not None and run.stdin in run.files:
                     stdin = await files.content(run.files[run.stdin])
                 run = await _with_paths(run, files, folders.own)
-            command = process.Command(
+            command = process_run.Command(
                 argv=await self._argv(run, folders.own, load),
                 environment=self._environment(run, folders, identity),
                 folder=self._workspace.working_directory,
                 stdin=stdin,
                 home=folders.shared,
-                keep=results.KEPT_STREAMS[run.returns],
+                keep=process_results.KEPT_STREAMS[run.returns],
                 wrote=wrote,
                 confinement=self._isolation.confinement_for(folders, self._workspace.working_directory),
             )
             end = await self._end_of(run, command)
             if reason := self._isolation.exceeded_limit(end):
-                raise results.process_error(f"the {run.kind} {reason}", end, self._redactor())
-            return results.to_output(run.kind, end, run.returns, self._redactor())
+                raise process_results.process_error(f"the {run.kind} {reason}", end, self._redactor())
+            return process_results.to_output(run.kind, end, run.returns, self._redactor())
 
     async def _argv(
         self, run: RunProcess, folder: Path, load: Callable[[str], Awaitable[bytes]]
@@ -122,11 +122,11 @@ class Processes:
         file.write_bytes(code)
         return [*interpreter.argv, str(file), *run.arguments]
 
-    async def _end_of(self, run: RunProcess, command: process.Command) -> process.Exit:
+    async def _end_of(self, run: RunProcess, command: process_run.Command) -> process_run.Exit:
         try:
-            return await process.run(command, self._workspace.launcher)
-        except process.TooMuchOutput as fault:
-            raise results.too_much_output_error(run.kind, fault) from None
+            return await process_run.run(command, self._workspace.launcher)
+        except process_run.TooMuchOutput as fault:
+            raise process_results.too_much_output_error(run.kind, fault) from None
         except FileNotFoundError:
             if not command.folder.is_dir():
                 raise configuration_error(f"the worker's own directory, {command.folder}, is gone") from None

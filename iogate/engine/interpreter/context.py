@@ -14,13 +14,13 @@ from typing import Any, Literal
 from iogate.compiler.expression_scope import EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import Flow, Target, Task, TaskList
-from iogate.engine import errors, schemas
+from iogate.engine import data_schemas, errors
 from iogate.engine.commands import Emit, Note, Perform, StartChild, TaskFault
 from iogate.engine.scope import Environment, RunFacts, Scope
 from iogate.engine.state.frame import Frame, new_frame, replace_frame
 from iogate.engine.state.frame_tree import FrameTree, parallel_reference
 from iogate.engine.tasks import call as calls
-from iogate.engine.tasks import wait
+from iogate.engine.tasks import due_times
 from iogate.errors import WorkflowError, in_family
 
 NOTHING: Mapping[str, Any] = {}
@@ -88,11 +88,11 @@ class ExecutionContext:
         flow, value = self.program.flow, self.facts.input
         try:
             if flow.input_schema is not None:
-                schemas.require(flow.input_schema, value, "input of the workflow")
+                data_schemas.require(flow.input_schema, value, "input of the workflow")
             arguments = self._workflow_arguments(WORKFLOW_INPUT, None)
             if flow.input_from is not None:
                 value = flow.input_from.evaluate(value, arguments)
-            deadline_ms = wait.deadline(self.program.timeout, value, arguments, self.now_ms)
+            deadline_ms = due_times.deadline(self.program.timeout, value, arguments, self.now_ms)
         except WorkflowError as error:
             self.fault_run(errors.to_problem(error, "/input", self.environment.redact))
             return
@@ -107,7 +107,7 @@ class ExecutionContext:
             if flow.output_as is not None:
                 value = flow.output_as.evaluate(value, self._workflow_arguments(WORKFLOW_OUTPUT, context))
             if flow.output_schema is not None:
-                schemas.require(flow.output_schema, value, "output of the workflow")
+                data_schemas.require(flow.output_schema, value, "output of the workflow")
         except WorkflowError as error:
             self.fault_run(errors.to_problem(error, "/output", self.environment.redact))
             return
@@ -264,14 +264,14 @@ class ExecutionContext:
         if flow.output_as is not None:
             output = flow.output_as.evaluate(output, arguments)
         if flow.output_schema is not None:
-            schemas.require(flow.output_schema, output, "output")
+            data_schemas.require(flow.output_schema, output, "output")
         owner = self.tree.context_owner(self.tree[scope.id])
         context = owner.context
         if flow.export_as is not None:
             arguments.output, arguments.stage = output, EXPORT
             context = flow.export_as.evaluate(output, arguments)
         if flow.export_schema is not None:
-            schemas.require(flow.export_schema, context, "context")
+            data_schemas.require(flow.export_schema, context, "context")
         if context is not owner.context:
             self.tree.put(replace_frame(owner, context=context))
         return output
@@ -299,7 +299,7 @@ class ExecutionContext:
         data = arguments.raw
         if not task.plain:
             if task.flow.input_schema is not None:
-                schemas.require(task.flow.input_schema, data, "input")
+                data_schemas.require(task.flow.input_schema, data, "input")
             if task.flow.input_from is not None:
                 data = task.flow.input_from.evaluate(data, arguments)
         arguments.input, arguments.stage = data, INSIDE

@@ -25,7 +25,16 @@ from iogate.engine.interpreter.context import NOTHING, ExecutionContext, Fault
 from iogate.engine.scope import is_truthy
 from iogate.engine.state.frame import Frame
 from iogate.engine.state.frame_tree import scope_reference
-from iogate.engine.tasks import dispatch, extensions, fork, listen, parallel, run_workflow, try_, wait
+from iogate.engine.tasks import (
+    dispatch,
+    due_times,
+    extensions,
+    for_parallel,
+    fork,
+    listen,
+    run_workflow,
+    try_,
+)
 from iogate.errors import WorkflowError
 from iogate.timing import durations
 
@@ -187,7 +196,7 @@ def _begin(ctx: ExecutionContext, scope: Frame, task: Task) -> int | None:
                 return at
             scope = ctx.tree[scope.id]
     ctx.transform_input(task, arguments)
-    arguments.deadline_ms = wait.deadline(task.timeout, arguments.input, arguments, ctx.now_ms)
+    arguments.deadline_ms = due_times.deadline(task.timeout, arguments.input, arguments, ctx.now_ms)
     return dispatch.begin(ctx, scope, task, arguments)
 
 
@@ -268,7 +277,7 @@ def _propagate_once(ctx: ExecutionContext, fault: Fault) -> int | None:
             case Fork(compete=True) if frame.extension is None and fork.drop_competitor(ctx, scope):
                 return None
             case For(tolerant=True) as body if scope.pointer == body.tasks.pointer:
-                return parallel.absorb(ctx, scope, frame, around, body, error)
+                return for_parallel.absorb(ctx, scope, frame, around, body, error)
             case _:
                 pass
         ctx.note_cancelled(ctx.tree.remove_below(frame))

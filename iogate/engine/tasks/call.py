@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from iogate import file_references
-from iogate.compiler.resources.addresses import is_computed
+from iogate.compiler.resources.document_addresses import is_computed
 from iogate.compiler.tasks import Container, Function, Http, OpenApi, Process
 from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Effect, RunProcess
 from iogate.engine.scope import Scope

@@ -37,8 +37,8 @@ from iogate.engine.commands import Perform
 from iogate.engine.interpreter.context import ExecutionContext
 from iogate.engine.scope import Scope, is_truthy
 from iogate.engine.state.frame import Frame
-from iogate.engine.tasks import call, emit, for_, fork, listen, parallel, run_workflow, try_
-from iogate.engine.tasks.wait import add_duration
+from iogate.engine.tasks import call, emit, for_, for_parallel, fork, listen, run_workflow, try_
+from iogate.engine.tasks.due_times import add_duration
 from iogate.errors import WorkflowError
 from iogate.json_pointer import escape
 
@@ -93,7 +93,7 @@ def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task) -> int 
     body = task.body
     match body:
         case For(parallel=most) if most:
-            return parallel.leave(ctx, scope, frame, task, body)
+            return for_parallel.leave(ctx, scope, frame, task, body)
         case For():
             return for_.leave(ctx, scope, frame, task, body)
         case Try():

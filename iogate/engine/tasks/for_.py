@@ -1,7 +1,7 @@
 """`for`: executes its list of tasks once per item, one iteration after the other.
 
-Used by `dispatch`; `parallel` executes parallel loops. All iterations share one scope, which carries the data
-of each to the next.
+Used by `dispatch`; `for_parallel` executes parallel loops. All iterations share one scope, which carries the
+data of each to the next.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from iogate.compiler.tasks import For, Task
 from iogate.engine.interpreter.context import ExecutionContext, Fault
 from iogate.engine.scope import Scope, is_truthy
 from iogate.engine.state.frame import Frame, replace_frame
-from iogate.engine.tasks import parallel
+from iogate.engine.tasks import for_parallel
 from iogate.errors import WorkflowError
 from iogate.json_values import type_name
 
@@ -24,7 +24,7 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: For, arguments:
     if not isinstance(items, list):
         raise WorkflowError("expression", detail=f"for.in must give an array, not {type_name(items)}")
     if body.parallel:
-        return parallel.begin(ctx, scope, task, body, arguments, items)
+        return for_parallel.begin(ctx, scope, task, body, arguments, items)
     if not items:
         return ctx.complete(scope, task, arguments, arguments.input)
     frame = ctx.open(scope, arguments, items=items)

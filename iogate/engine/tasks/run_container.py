@@ -14,8 +14,8 @@ from typing import Any
 from iogate.compiler.tasks import Container
 from iogate.engine.commands import RunContainer
 from iogate.engine.scope import Scope
+from iogate.engine.tasks.due_times import add_duration
 from iogate.engine.tasks.uri_templates import scalar_text
-from iogate.engine.tasks.wait import add_duration
 from iogate.errors import WorkflowError
 from iogate.expressions import Template
 from iogate.json_values import to_text, type_name

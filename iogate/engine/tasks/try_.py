@@ -24,7 +24,7 @@ from iogate.engine import errors
 from iogate.engine.interpreter.context import ExecutionContext
 from iogate.engine.scope import Scope, is_truthy
 from iogate.engine.state.frame import Frame, replace_frame
-from iogate.engine.tasks.wait import add_duration
+from iogate.engine.tasks.due_times import add_duration
 from iogate.errors import WorkflowError, same_type
 
 _LONGEST_DOUBLING = 40

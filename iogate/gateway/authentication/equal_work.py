@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from iogate.auth.model import AnyAuth, HashedSecret, TokenAuth, UserAuth
 from iogate.gateway.authentication import authenticator
-from iogate.gateway.authentication.credentials import Credential, authorization
 from iogate.gateway.authentication.forms.table import CARRIERS, HEADERS
+from iogate.gateway.authentication.request_credentials import Credential, authorization
 from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets
 from iogate.security.password_hashing import Busy, cost, missing

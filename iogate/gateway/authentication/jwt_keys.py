@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from iogate import json_values
-from iogate.auth.jwt import INSTALL, SYMMETRIC
+from iogate.auth.jwt_form import INSTALL, SYMMETRIC
 
 MAX_KEYS: Final = 100
 """Keys of a set; further ones are ignored."""

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from iogate import files
-from iogate.auth.addresses import parse_lines
+from iogate.auth.allow_ips import parse_lines
 from iogate.gateway.http.responses import ErrorResponse, unavailable
 from iogate.security.networks import NetworkSet, parse_address, parse_network
 
 if TYPE_CHECKING:
-    from iogate.auth.addresses import AllowedAddresses
+    from iogate.auth.allow_ips import AllowedAddresses
     from iogate.gateway.http.client_address import TrustedProxies
     from iogate.gateway.http.request import Request
     from iogate.security.networks import Network

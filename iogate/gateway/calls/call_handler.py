@@ -30,7 +30,7 @@ from iogate.gateway.http.body import drain_before_error
 from iogate.gateway.http.exchange import Exchange
 from iogate.gateway.http.origins import CROSS_ORIGIN
 from iogate.gateway.http.responses import ErrorResponse, Response
-from iogate.gateway.runs.completion import sync_response
+from iogate.gateway.runs.run_completion import sync_response
 from iogate.gateway.validation import call_input
 from iogate.store.runs.intake import Accepted, AcceptRequest
 

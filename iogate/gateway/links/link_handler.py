@@ -20,8 +20,8 @@ import msgspec
 from iogate.errors import NotFound
 from iogate.gateway.http import body, decoding, responses
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response, json_response
-from iogate.gateway.links import form, link_pages
-from iogate.gateway.links.definitions import Definition, Definitions
+from iogate.gateway.links import link_form, link_pages
+from iogate.gateway.links.link_definitions import Definition, Definitions
 from iogate.gateway.pages.page import SECURITY
 from iogate.gateway.validation import call_input
 from iogate.security import one_time_links
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from iogate.gateway.state import GatewayState
     from iogate.gateway.validation.schema import Fault
     from iogate.security.one_time_links import OneTimeLink
-    from iogate.store.runs.links import LinkView
+    from iogate.store.runs.link_use import LinkView
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ def _data(request: Request, definition: Definition) -> Any:
         if sent_as_json and found != {}:
             raise responses.invalid("This link takes no data: send an empty body, or {}")
         return {}
-    return found if sent_as_json or not isinstance(found, dict) else form.read(definition.form, found)
+    return found if sent_as_json or not isinstance(found, dict) else link_form.read(definition.form, found)
 
 
 async def _faults(definition: Definition, data: Any, size: int) -> Sequence[Fault]:

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from iogate.gateway.links import form
+from iogate.gateway.links import link_form
 from iogate.gateway.pages.markup import Content, Markup, element
 from iogate.gateway.pages.page import page
 
 if TYPE_CHECKING:
     from iogate.gateway.http.responses import ErrorResponse, Response
-    from iogate.gateway.links.definitions import Definition
-    from iogate.gateway.links.form import Field
+    from iogate.gateway.links.link_definitions import Definition
+    from iogate.gateway.links.link_form import Field
     from iogate.gateway.validation.schema import Fault
 
 
@@ -37,7 +37,7 @@ def form_page(
         _summary(faults),
         element(
             "form",
-            [_labelled(field, sent, faults) for field in form.fields(link.form)],
+            [_labelled(field, sent, faults) for field in link_form.fields(link.form)],
             element("button", "Confirm", type="submit"),
             method="post",
         ),
@@ -88,7 +88,7 @@ def _summary(faults: Sequence[Fault]) -> Content:
 
 def _labelled(field: Field, sent: Mapping[str, Any] | None, faults: Sequence[Fault]) -> list[Content]:
     invalid = any(fault.field == field.name for fault in faults)
-    value = field.default if sent is None else form.shown(field, sent)
+    value = field.default if sent is None else link_form.shown(field, sent)
     known: dict[str, Any] = {
         "id": f"field-{field.name}",
         "name": field.name,

@@ -1,7 +1,7 @@
 """Descriptions of the enabled APIs: `/openapi.json` and the page `/docs`, with their entity tags.
 
-Used by `endpoints`. Invariant: both are built once per revision and set of enabled APIs, in a thread, since a
-document of a thousand APIs takes a second.
+Used by `observability_routes`. Invariant: both are built once per revision and set of enabled APIs, in a
+thread, since a document of a thousand APIs takes a second.
 """
 
 from __future__ import annotations

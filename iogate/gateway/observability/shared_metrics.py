@@ -1,10 +1,10 @@
 """Sums of the metrics of all gateway processes on one port, for a scrape of any of them.
 
-Used by `__main__` and `endpoints`, with more than one process. Each process writes a snapshot of its counts
-to a folder in `data_dir` every second; memory that all of them map would cost each call a few microseconds
-instead. Invariants: a process holds a lock on its file for as long as it lives; the counts of ended processes
-are added up in one file, so that no counter decreases while a process of the port lives; the first process of
-a port starts at zero.
+Used by `__main__` and `observability_routes`, with more than one process. Each process writes a snapshot of
+its counts to a folder in `data_dir` every second; memory that all of them map would cost each call a few
+microseconds instead. Invariants: a process holds a lock on its file for as long as it lives; the counts of
+ended processes are added up in one file, so that no counter decreases while a process of the port lives; the
+first process of a port starts at zero.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from iogate.compiler.examples.values import NoExample, example_value
+from iogate.compiler.examples.schema_examples import NoExample, example_value
 from iogate.gateway.pages.markup import Content, Markup, element
 
 Json = dict[str, Any]

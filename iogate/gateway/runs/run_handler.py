@@ -29,13 +29,13 @@ from iogate.gateway.http.responses import (
     invalid,
     json_response,
 )
-from iogate.gateway.runs import completion
+from iogate.gateway.runs import run_completion
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
-    from iogate.gateway.authentication.links import Scope
+    from iogate.gateway.authentication.run_links import Scope
     from iogate.gateway.http.request import Request
     from iogate.gateway.state import GatewayState
     from iogate.store.runs.operations import RunView
@@ -223,7 +223,7 @@ async def _wait(state: GatewayState, uid: str, limit_s: float) -> RunView | None
     if state.store is None:
         raise HTTPError(STORE_DOWN)
     try:
-        return await completion.until_end(state, state.store, uid, limit_s)
+        return await run_completion.until_end(state, state.store, uid, limit_s)
     except Unreachable:
         raise HTTPError(STORE_DOWN) from None
 

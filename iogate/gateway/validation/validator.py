@@ -26,7 +26,8 @@ from iogate.gateway.http.responses import CLOSE, ErrorResponse, HTTPError
 from iogate.gateway.validation import call_input
 from iogate.gateway.validation.call_input import Input, Sent
 from iogate.gateway.validation.fair_queue import FairQueue, sharer_of
-from iogate.gateway.validation.process import (
+from iogate.gateway.validation.schema import ON_LOOP, Undescribed
+from iogate.gateway.validation.validation_process import (
     LENGTH,
     SCHEMAS,
     TOO_COSTLY,
@@ -42,7 +43,6 @@ from iogate.gateway.validation.process import (
     Result,
     UnknownSchema,
 )
-from iogate.gateway.validation.schema import ON_LOOP, Undescribed
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class _Process:
 
 def _spawn(connection: socket.socket) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "iogate.gateway.validation.process"],
+        [sys.executable, "-P", "-m", "iogate.gateway.validation.validation_process"],
         stdin=connection.fileno(),
         stdout=connection.fileno(),
         # The validator writes there when it runs out of memory; the process reports its exceptions in

@@ -11,9 +11,9 @@ from typing import Any, Final
 from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import size_text
-from iogate.reconcile.facts import CaseVerdicts, Facts
-from iogate.reconcile.meanings import addresses, auth, idempotency, input_files, run_ends, schemas, traffic
+from iogate.reconcile.meanings import allow_ips, auth, idempotency, input_files, run_ends, schemas, traffic
 from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.plan_facts import CaseVerdicts, Facts
 from iogate.store.revisions.gate_states import Gate
 from iogate.timing.durations import format_seconds
 
@@ -96,7 +96,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     yield from found
     if before.auth != after.auth and not found:
         yield Meaning(kind="api.changed", text="order of the forms of auth changed", pointer="/auth")
-    yield from addresses.meanings(before.allow_ips, after.allow_ips)
+    yield from allow_ips.meanings(before.allow_ips, after.allow_ips)
     if before.workflow != after.workflow:
         text = f"workflow changed ({before.workflow} → {after.workflow})"
         yield Meaning(kind="target.changed", text=text, pointer="/workflow")

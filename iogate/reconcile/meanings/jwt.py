@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from iogate import json_values
-from iogate.auth.jwt import ASYMMETRIC, SYMMETRIC
+from iogate.auth.jwt_form import ASYMMETRIC, SYMMETRIC
 from iogate.auth.model import JwtAuth, StoredAuth, StoredSecret, alternatives, source_of
 from iogate.messages import quoted
 from iogate.reconcile.meanings.kinds import Meaning

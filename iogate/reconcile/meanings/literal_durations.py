@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from iogate.compiler import references
+from iogate.compiler import resolved_references
 from iogate.compiler.reader.definition import DefinitionReader
 from iogate.json_pointer import Pointer
 from iogate.json_values import JsonObject
@@ -26,7 +26,7 @@ def may_concern(found: Iterable[JsonChange]) -> bool:
 
 def in_one_form(definition: JsonObject) -> JsonObject:
     """Return a definition with its literal durations in ISO 8601."""
-    plain, resolved = references.split(definition)
+    plain, resolved = resolved_references.split(definition)
     reader = DefinitionReader(plain, {}, resolved)
     reader.read()
     changed: Any = definition

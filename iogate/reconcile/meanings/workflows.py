@@ -20,14 +20,14 @@ from iogate.expressions.language import Expression
 from iogate.json_pointer import Pointer, join
 from iogate.json_values import JsonObject
 from iogate.messages import quoted
-from iogate.reconcile.facts import Facts
 from iogate.reconcile.json_diff import ABSENT, JsonChange, changes, is_same
 from iogate.reconcile.meanings import links, literal_durations, schemas
 from iogate.reconcile.meanings.apis import input_meaning
 from iogate.reconcile.meanings.kinds import Meaning
 from iogate.reconcile.meanings.loops import loop_meanings
+from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import as_text, as_texts, shown
-from iogate.store.revisions.schedules import Upcoming
+from iogate.store.revisions.due_schedules import Upcoming
 from iogate.timing.durations import format_seconds
 
 _EXECUTED: Final = frozenset({"do", "timeout", "input", "output", "evaluate", "use"})

@@ -19,7 +19,6 @@ import hiredis
 from iogate.errors import WrongStore
 from iogate.store import keys
 from iogate.store.connection import scripts
-from iogate.store.connection.endpoint import Endpoint
 from iogate.store.connection.failures import (
     DEMOTED,
     PASSING,
@@ -32,6 +31,7 @@ from iogate.store.connection.failures import (
     Unconfirmed,
     failure,
 )
+from iogate.store.connection.primary_endpoint import Endpoint
 from iogate.store.connection.server_checks import check_server, too_old
 from iogate.store.connection.socket import Argument, Socket, address_of, open_socket, options_of, pack
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from iogate.errors import Unreachable
-from iogate.store.connection.endpoint import Endpoint
+from iogate.store.connection.primary_endpoint import Endpoint
 from iogate.store.connection.socket import KEEPALIVE
 
 if TYPE_CHECKING:

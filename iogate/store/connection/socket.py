@@ -1,7 +1,7 @@
 """Socket to a Redis server that returns replies in the order of the commands.
 
-Used by `connection` and `endpoint`. Invariant: a reply always belongs to its command; after a deadline or a
-protocol error the socket is closed and not read any further.
+Used by `connection` and `primary_endpoint`. Invariant: a reply always belongs to its command; after a
+deadline or a protocol error the socket is closed and not read any further.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from iogate.engine.event_prefilter import event_type
 from iogate.security.keyring import Keyring, digest
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed, Connection, StoreFull
-from iogate.store.connection.memory import Memory
+from iogate.store.connection.memory_watermark import Memory
 from iogate.store.connection.packing import encode, text
 from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from iogate.security.keyring import Keyring
-from iogate.store.maintenance.presence import Fingerprint
+from iogate.store.maintenance.process_presence import Fingerprint
 from iogate.timing.clock import epoch_ms
 
 MOST: Final = 500

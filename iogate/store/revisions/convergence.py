@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from iogate.store.maintenance.presence import WORKER, Observed, Presence, Process
+from iogate.store.maintenance.process_presence import WORKER, Observed, Presence, Process
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 
 GONE_S = 1.0

@@ -20,7 +20,7 @@ from iogate.compiler.revision import Bundle, Revision
 from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed, Connection, pairs
-from iogate.store.revisions import gate_fields, projects, schedules
+from iogate.store.revisions import due_schedules, gate_fields, projects
 from iogate.store.revisions import origin as origins
 from iogate.store.revisions.blobs import Blobs
 from iogate.store.revisions.live_record import LiveRecord
@@ -117,7 +117,7 @@ class Publisher:
                 data,
                 _encoder.encode([(*gate_fields.gate(api), int(clear)) for api in revision.apis.values()]),
                 keys.REVISIONS_KEPT,
-                _encoder.encode(schedules.publish_arguments(revision, now_ms)),
+                _encoder.encode(due_schedules.publish_arguments(revision, now_ms)),
                 self._sign(last + 1, data, packed),
                 packed or b"",
                 "1" if origin is not None and origin.action == "rollback" else "",

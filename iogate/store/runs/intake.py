@@ -24,7 +24,7 @@ from iogate.store import keys
 from iogate.store.connection import scripts
 from iogate.store.connection.connection import Connection, is_missing_script, pack
 from iogate.store.connection.failures import Drained, NotPermitted, StoreUnavailable, Unanswered, Unconfirmed
-from iogate.store.connection.memory import Memory
+from iogate.store.connection.memory_watermark import Memory
 from iogate.store.integrity.seals import Facts, seal_facts
 from iogate.store.runs.compression import LARGE, deflate
 from iogate.store.runs.run_ends import RunEnds, packed_ends

@@ -18,11 +18,11 @@ from iogate.store import keys
 from iogate.store.connection.connection import Connection, pairs, time_ms
 from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.runs import index, views
 from iogate.store.runs import retry as retrying
-from iogate.store.runs.index import LOOKED_AT_MOST, Listing
+from iogate.store.runs import run_index, views
 from iogate.store.runs.journal_followers import JournalFollowers, read_page
 from iogate.store.runs.retry import NO_REQUEST, Retried, RetryRequest, RetryState
+from iogate.store.runs.run_index import LOOKED_AT_MOST, Listing
 from iogate.store.runs.views import RunView, Summary, TaskView
 from iogate.timing.backoff import Backoff
 
@@ -113,7 +113,7 @@ class RunOperations:
         def matches(run: Summary) -> bool:
             return api in (None, run.api) and parent in (None, run.parent)
 
-        return await index.list_newest(
+        return await run_index.list_newest(
             self._connection,
             None if api is None and parent is None else matches,
             statuses=options.get("statuses") or keys.STATUSES,
@@ -127,7 +127,7 @@ class RunOperations:
         self, moment_ms: int, *, api: str | None = None, statuses: Sequence[str] = ()
     ) -> AsyncGenerator[Summaries, None]:
         """Yield pages of the runs that ended before `moment_ms`."""
-        pages = index.ended_before(
+        pages = run_index.ended_before(
             self._connection,
             moment_ms,
             lambda run: api in (None, run.api),

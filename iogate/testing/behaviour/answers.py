@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from iogate.testing.behaviour.places import Places, place_of
-from iogate.worker.recording.entries import RecordedTask
+from iogate.worker.recording.recorded_tasks import RecordedTask
 from iogate.worker.recording.recorder import static_pointer
 
 Kind = Literal["effect", "child", "emit"]

@@ -1,7 +1,7 @@
 """Divergence of two replays: the first task of another branch, and of other data.
 
-Used by `comparison`. Pure. Invariant: a task counts only if both definitions have one of its kind at its
-place, so that tasks that were added, removed, renamed or split do not diverge themselves.
+Used by `replay_comparison`. Pure. Invariant: a task counts only if both definitions have one of its kind at
+its place, so that tasks that were added, removed, renamed or split do not diverge themselves.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ from iogate.testing.simulation import Simulation
 from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.ports import ResolvedChildren
-from iogate.worker.recording.entries import RecordedTask
-from iogate.worker.recording.requests import describe, redact_request
+from iogate.worker.recording.recorded_tasks import RecordedTask
+from iogate.worker.recording.request_descriptions import describe, redact_request
 from iogate.worker.runs.faults import RunFault
 from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs

@@ -20,15 +20,15 @@ from iogate.compiler.revision import Bundle, Revision
 from iogate.errors import ExpectationFailed, NotFound
 from iogate.store.keys import ENDED
 from iogate.store.revisions.revisions import NotAuthentic
-from iogate.store.runs.index import Listing
+from iogate.store.runs.run_index import Listing
 from iogate.store.runs.views import RunView, Summary
 from iogate.testing.behaviour.answers import EarlierAnswers, NotReplayable, RecordedAnswers
-from iogate.testing.behaviour.comparison import KINDS, Finding, compare
 from iogate.testing.behaviour.places import Places
 from iogate.testing.behaviour.player import Played, Player, RecordedRun
+from iogate.testing.behaviour.replay_comparison import KINDS, Finding, compare
 from iogate.testing.behaviour.trace import EndlessReplay
 from iogate.testing.memory_store import MemoryRevisions
-from iogate.worker.recording.entries import decode_all
+from iogate.worker.recording.recorded_tasks import decode_all
 from iogate.worker.runs.programs import Programs
 
 MOST_RUNS: Final = 1_000

@@ -1,7 +1,7 @@
 """Trace of a replay: the tasks that it has visited, in order, with the data that they got.
 
-Made by `player`, read by `comparison`. It takes the place of the recorder of a solitary worker, which is told
-the state before each step. Invariant: at most MOST_VISITS are kept; a longer replay is ended.
+Made by `player`, read by `replay_comparison`. It takes the place of the recorder of a solitary worker, which
+is told the state before each step. Invariant: at most MOST_VISITS are kept; a longer replay is ended.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Shares of the tries of a worker among the hosts of callbacks.
 
-Used by `callbacks`. Pure. Invariant: hosts that are slow, or whose speed is unknown, never have all tries at
-the same time, in whatever spelling and under however many names of one pattern they are called.
+Used by `callback_delivery`. Pure. Invariant: hosts that are slow, or whose speed is unknown, never have all
+tries at the same time, in whatever spelling and under however many names of one pattern they are called.
 """
 
 from __future__ import annotations

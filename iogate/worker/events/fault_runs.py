@@ -1,8 +1,8 @@
 """Runs that faults start (`on_fault`): made with the commit of the fault, or afterwards for poisoned runs.
 
-`commit` calls `fault_run`; `FaultRuns` is started by `process` in each worker, for the faults that the store
-itself has recorded. Invariant: a fault starts one run, of the workflow that its API names in the revision of
-the faulted run; a run that is a child or was started by a fault starts none.
+`commit_builder` calls `fault_run`; `FaultRuns` is started by `worker_process` in each worker, for the faults
+that the store itself has recorded. Invariant: a fault starts one run, of the workflow that its API names in
+the revision of the faulted run; a run that is a child or was started by a fault starts none.
 """
 
 from __future__ import annotations

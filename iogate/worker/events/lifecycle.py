@@ -1,8 +1,8 @@
 """Lifecycle events of workflows and tasks, as CloudEvents for the sinks (DSL, "Lifecycle Events").
 
-Used by `commit` if a sink wants them: they are built from the notes of the journal and written in the same
-commit. Used by `delivery` for changes that the store made without a worker. Invariants: the id of an event
-does not change when it is sent again; no event contains a secret.
+Used by `commit_builder` if a sink wants them: they are built from the notes of the journal and written in the
+same commit. Used by `sink_delivery` for changes that the store made without a worker. Invariants: the id of
+an event does not change when it is sent again; no event contains a secret.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from iogate.engine.commands import Note
 from iogate.engine.scope import describe_time
 from iogate.store.events.outbox import Entry
 from iogate.worker.events.sinks import OutgoingEvent
-from iogate.worker.runs.codec import encode
+from iogate.worker.runs.state_codec import encode
 from iogate.worker.secrets.redaction import Redaction
 
 PREFIX = "io.serverlessworkflow."

@@ -1,9 +1,8 @@
 """Matcher of published events with the subscriptions of runs.
 
-Started by `process` in each worker; a lease in the store makes one of them active. The simulation of a test
-matches with the same function. Invariant: no event and no
-subscription stops it. If the prefilter cannot decide, the matcher delivers the event, and the engine of the
-run decides.
+Started by `worker_process` in each worker; a lease in the store makes one of them active. The simulation of a
+test matches with the same function. Invariant: no event and no subscription stops it. If the prefilter cannot
+decide, the matcher delivers the event, and the engine of the run decides.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ import msgspec
 from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.events.bus import Batch, Delivery, EventBus
-from iogate.worker.events.subscriptions import SubscriptionIndex
+from iogate.worker.events.subscription_index import SubscriptionIndex
 from iogate.worker.ports import Events
-from iogate.worker.runs.codec import decode
+from iogate.worker.runs.state_codec import decode
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """HTTP sinks of the settings, and the filters for their events.
 
-Used by `commit`, which fills their outboxes, and by `delivery`, which empties them. Invariant: an event that
-no sink wants is never built.
+Used by `commit_builder`, which fills their outboxes, and by `sink_delivery`, which empties them. Invariant:
+an event that no sink wants is never built.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 from iogate.errors import Unreachable
 from iogate.settings import Settings, permissions, to_environment
 from iogate.store.connection.connection import CommandFailed
-from iogate.store.maintenance.presence import WORKER
+from iogate.store.maintenance.process_presence import WORKER
 from iogate.store.runs.leases import POISONED
 from iogate.store.store import Store, open_store
 from iogate.supervision import handover

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from iogate.compiler.revision import FaultHandler, Record
 from iogate.errors import NotFound, Unreachable
 from iogate.store.connection.connection import CommandFailed
+from iogate.store.revisions.due_schedules import LIVE_REVISION
 from iogate.store.revisions.revisions import NotAuthentic
-from iogate.store.revisions.schedules import LIVE_REVISION
 from iogate.worker.ports import Revisions
 
 KEPT = 64

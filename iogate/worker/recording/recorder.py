@@ -29,8 +29,8 @@ from iogate.engine.commands import (
 from iogate.engine.errors import RaisedError
 from iogate.engine.state.frame_tree import reference_of
 from iogate.errors import WorkflowError
-from iogate.worker.recording.entries import RESULT_BYTES, RecordedTask, encode
-from iogate.worker.recording.requests import describe, redact_data, redact_request, shown
+from iogate.worker.recording.recorded_tasks import RESULT_BYTES, RecordedTask, encode
+from iogate.worker.recording.request_descriptions import describe, redact_data, redact_request, shown
 from iogate.worker.secrets.redaction import Redaction
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child
 from iogate.store.runs.uids import UidSource
 from iogate.worker.ports import ResolvedChildren, Revisions
-from iogate.worker.runs.codec import encode_data
+from iogate.worker.runs.state_codec import encode_data
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """Drives the runs of a worker: events go to the engine, its decision is committed, then effects start.
 
-Used by `loop`, which takes runs and renews leases, and by the test harness. Callbacks instead of a task per
-run; only effects have tasks. Invariants: an effect starts only after the commit that records it was applied
-under a valid lease, and a result is stored before any consequence of it becomes visible.
+Used by `main_loop`, which takes runs and renews leases, and by the test harness. Callbacks instead of a task
+per run; only effects have tasks. Invariants: an effect starts only after the commit that records it was
+applied under a valid lease, and a result is stored before any consequence of it becomes visible.
 
     begin ──▶ queue ──▶ slice: advance the engine, then decide
                   ├── children: look up their workflows ──▶ queue

@@ -17,11 +17,11 @@ from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import TaskRecorder
 from iogate.worker.ports import Clock, Secrets
 from iogate.worker.recording.modes import RecordModes
-from iogate.worker.runs.codec import decode
 from iogate.worker.runs.faults import RunFault, fault_from
 from iogate.worker.runs.inbox import deliver
 from iogate.worker.runs.programs import Programs, Unloadable
 from iogate.worker.runs.run import Run
+from iogate.worker.runs.state_codec import decode
 
 if TYPE_CHECKING:
     from iogate.worker.run_spans import RunSpans

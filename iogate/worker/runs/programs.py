@@ -20,7 +20,7 @@ from iogate.errors import NotFound, Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.revisions.revisions import NotAuthentic
 from iogate.worker.ports import Revisions
-from iogate.worker.runs.codec import decode
+from iogate.worker.runs.state_codec import decode
 
 log = logging.getLogger(__name__)
 

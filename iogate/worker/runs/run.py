@@ -23,8 +23,7 @@ from iogate.store.runs.commits import Child, Commit, Move
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import TaskRecorder
 from iogate.worker.ports import Timer
-from iogate.worker.runs.codec import Codec
-from iogate.worker.runs.commit import build
+from iogate.worker.runs.commit_builder import build
 from iogate.worker.runs.journal import Outgoing
 from iogate.worker.runs.phase import (
     ADVANCING,
@@ -40,6 +39,7 @@ from iogate.worker.runs.phase import (
     Resting,
 )
 from iogate.worker.runs.scheduler import Pace
+from iogate.worker.runs.state_codec import Codec
 from iogate.worker.secrets.redaction import Redaction
 
 PRESUMED_LOST_S = 45.0

@@ -15,7 +15,7 @@ from iogate.auth.model import source_of
 from iogate.compiler.revision import Callback
 from iogate.security import standard_webhooks
 from iogate.security.secrets import Unset, resolve
-from iogate.store.maintenance.presence import CALLBACK
+from iogate.store.maintenance.process_presence import CALLBACK
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Revision

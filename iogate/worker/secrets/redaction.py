@@ -1,6 +1,6 @@
 """Redaction of journals, errors and details that a worker writes.
 
-Used by `commit`, `journal` and `secret_store`. Outputs are data of the author and stay unchanged; the
+Used by `commit_builder`, `journal` and `secret_store`. Outputs are data of the author and stay unchanged; the
 compiler warns of a workflow that copies a secret into its data. Invariant: a text that `scrub` returns
 contains no known secret in any of the encodings of `iogate.security.redaction`.
 """

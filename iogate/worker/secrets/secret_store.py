@@ -23,7 +23,7 @@ from iogate.security.redaction import disguises
 from iogate.security.secrets import Unset, resolve
 from iogate.settings import Settings
 from iogate.settings.redis_url import passwords
-from iogate.store.maintenance.presence import SECRETS, UNSET
+from iogate.store.maintenance.process_presence import SECRETS, UNSET
 from iogate.worker.events.sinks import read_sinks
 from iogate.worker.secrets.redaction import Redaction
 

@@ -15,7 +15,7 @@ from iogate.auth.model import NoAuth
 from iogate.cli.apis import examples
 from iogate.cli.processes import banner
 from iogate.cli.processes.banner import Row
-from iogate.compiler.examples import values
+from iogate.compiler.examples import schema_examples
 from iogate.compiler.revision import Api, Verb
 from iogate.documents.api import DebugCase
 from tests.cli.place import WORKFLOW, up
@@ -42,13 +42,13 @@ SCHEMAS: list[Any] = [
     {"type": "string", "format": "uuid"},
     {"type": "string", "maxLength": 3},
     {"type": "integer", "maximum": -4},
-    *({"type": "string", "format": name} for name in values.FORMATS),
+    *({"type": "string", "format": name} for name in schema_examples.FORMATS),
 ]
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=json.dumps)
 def test_a_made_value_is_accepted_by_its_schema(schema: Any) -> None:
-    value = values.example_value(schema)
+    value = schema_examples.example_value(schema)
     assert jsonschema_rs.validator_for(schema, validate_formats=True).is_valid(value)
 
 
@@ -65,8 +65,8 @@ def test_a_made_value_is_accepted_by_its_schema(schema: Any) -> None:
     ids=json.dumps,
 )
 def test_a_schema_without_an_example_has_no_curl_line(schema: Any) -> None:
-    with pytest.raises(values.NoExample):
-        values.example_value(schema)
+    with pytest.raises(schema_examples.NoExample):
+        schema_examples.example_value(schema)
 
 
 def api(verbs: tuple[Verb, ...] = ("POST",), schema: Any = None) -> Api:

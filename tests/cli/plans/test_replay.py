@@ -15,8 +15,8 @@ from iogate.settings import Settings, to_environment
 from iogate.store.integrity import trust
 from iogate.store.runs.intake import AcceptRequest
 from iogate.store.store import open_store
-from iogate.supervision.ticks import IDENTITY
-from iogate.testing.behaviour.comparison import Finding
+from iogate.supervision.heartbeat import IDENTITY
+from iogate.testing.behaviour.replay_comparison import Finding
 from iogate.testing.behaviour.replays import Change, CountedFinding, WorkflowReplay
 from tests import fork_server
 from tests.cli.conftest import Cli

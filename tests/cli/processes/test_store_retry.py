@@ -24,7 +24,7 @@ from iogate.settings import Settings
 from iogate.store.embedded import server as embedded
 from iogate.store.embedded.server import find_embedded, start_embedded
 from iogate.store.keys import PROCESSES
-from iogate.store.maintenance.presence import Process
+from iogate.store.maintenance.process_presence import Process
 from iogate.store.store import open_store
 from tests.cli.place import free_port, started, until, write_project
 from tests.keys import RING

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from iogate.store.maintenance.presence import Failure, Process
+from iogate.store.maintenance.process_presence import Failure, Process
 from iogate.store.store import Store
 from tests.cli.conftest import Cli
 from tests.keys import LINK_KEY, RING

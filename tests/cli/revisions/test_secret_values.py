@@ -17,7 +17,7 @@ from iogate.compiler.revision import Api, Revision
 from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.settings import Settings
 from iogate.store.maintenance.fingerprints import MOST, Fingerprints
-from iogate.store.maintenance.presence import Fingerprint, Process
+from iogate.store.maintenance.process_presence import Fingerprint, Process
 from tests.cli.place import Place, until, up
 
 if TYPE_CHECKING:

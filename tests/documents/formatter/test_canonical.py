@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from iogate.documents.formatter.files import format_bytes
+from iogate.documents.formatter.file_formatter import format_bytes
 from iogate.documents.formatter.printer import print_document
 from iogate.errors import Refused
 

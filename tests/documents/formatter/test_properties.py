@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from iogate.compiler.compile import compile_documents
 from iogate.documents import load_text
 from iogate.documents.formatter.canonical import canonical_text
-from iogate.documents.formatter.files import Formatted, format_bytes
+from iogate.documents.formatter.file_formatter import Formatted, format_bytes
 from iogate.documents.formatter.lexer import Lexer
 from iogate.documents.loader import detect_family
 from iogate.documents.yaml.reader import Reading, read_bytes

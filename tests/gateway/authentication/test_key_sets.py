@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from iogate.auth.jwt import ASYMMETRIC
+from iogate.auth.jwt_form import ASYMMETRIC
 from iogate.auth.model import JwtAuth
 from iogate.gateway.authentication import key_sets
 from iogate.gateway.authentication.authenticator import Authenticator
-from iogate.gateway.authentication.credentials import BEARER, Credential
 from iogate.gateway.authentication.jwt_keys import MAX_KEYS, UnusableKeys, read_key_set
 from iogate.gateway.authentication.key_sets import MAX_AGE_S, REFRESH_S, UNKNOWN_S, KeySet, KeySets, KeySource
+from iogate.gateway.authentication.request_credentials import BEARER, Credential
 from iogate.gateway.http.responses import HTTPError
 from tests.gateway.authentication.tokens import ISSUER, jwk, key_set, private_key, token
 from tests.gateway.driver import request, until

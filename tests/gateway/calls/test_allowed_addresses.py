@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate.auth.addresses import ALLOW_IPS, AllowedAddresses
+from iogate.auth.allow_ips import ALLOW_IPS, AllowedAddresses
 from iogate.gateway import app
 from iogate.gateway.calls.allowed_addresses import CLOSED, MAX_FILE, NOT_ALLOWED, AddressCheck
 from iogate.gateway.calls.call_handler import CallHandler

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from iogate.gateway.authentication.links import Links
+from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.http import responses
 from iogate.gateway.http.exchange import Exchange
 from iogate.gateway.http.request import Request

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from iogate.auth.model import EnvSecret, SignatureAuth, StoredSecret
-from iogate.compiler.examples.values import example_value
+from iogate.compiler.examples.schema_examples import example_value
 from iogate.compiler.revision import Example, Files
 from iogate.store.store import Store
 from tests.gateway.driver import TOKEN, USER, Reply, World, api, opened

@@ -18,7 +18,7 @@ from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.observability import openapi
 from iogate.security import secrets
 from iogate.store.runs.views import RunView
-from iogate.worker.events.callbacks import body_of
+from iogate.worker.events.callback_delivery import body_of
 from tests.gateway import webhooks
 from tests.gateway.driver import TOKEN, World, api
 from tests.gateway.links.pressing import listen, path, publish_links, start, wanting

@@ -12,7 +12,7 @@ import pytest
 
 from iogate.auth.model import AnyAuth, NoAuth, StoredAuth
 from iogate.compiler.revision import Limits
-from iogate.gateway.authentication.links import Links
+from iogate.gateway.authentication.run_links import Links
 from iogate.store.runs import presentation
 from iogate.store.runs.leases import Commit, TaskRow
 from iogate.timing.clock import StoreClock

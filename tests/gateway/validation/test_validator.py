@@ -15,8 +15,8 @@ from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.validation import schema_cost
 from iogate.gateway.validation.call_input import Sent
 from iogate.gateway.validation.fair_queue import Bound, FairQueue, sharer_of
-from iogate.gateway.validation.process import SCHEMAS
 from iogate.gateway.validation.schema import CHECKS_ON_LOOP, Schema
+from iogate.gateway.validation.validation_process import SCHEMAS
 from tests.gateway.driver import World, api
 
 LINES = {
@@ -193,7 +193,7 @@ async def test_an_input_that_is_too_costly_to_redact_is_not_shown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from iogate.gateway.http.responses import ErrorResponse
-    from iogate.gateway.validation.process import TOO_COSTLY
+    from iogate.gateway.validation.validation_process import TOO_COSTLY
     from iogate.gateway.validation.validator import Validation
 
     await world.publish(api("a/b"))

@@ -12,12 +12,12 @@ from iogate.compiler.revision import Bundle
 from iogate.compiler.schedules import Schedule
 from iogate.documents import load
 from iogate.functions import Registry
-from iogate.reconcile.facts import CaseVerdicts, Count, Facts
 from iogate.reconcile.meanings.kinds import KINDS
 from iogate.reconcile.plan import Plan, Side, plan
+from iogate.reconcile.plan_facts import CaseVerdicts, Count, Facts
 from iogate.settings import Settings
+from iogate.store.revisions.due_schedules import Upcoming
 from iogate.store.revisions.gate_states import Gate, Override, Switch
-from iogate.store.revisions.schedules import Upcoming
 from tests.compiler.projects import write
 
 API = """\

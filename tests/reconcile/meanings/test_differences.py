@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from iogate.reconcile.facts import Facts
 from iogate.reconcile.plan import Side, plan
+from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import as_texts, shown
 from tests.reconcile.meanings.test_changes import API, FILES, ORDER, A, W, compiled
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from iogate.compiler.revision import Api, Files
-from iogate.reconcile.facts import Facts
 from iogate.reconcile.meanings import apis
+from iogate.reconcile.plan_facts import Facts
 from tests.store.builders import api
 
 KIB = 1024

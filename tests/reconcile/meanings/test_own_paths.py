@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from iogate.reconcile.facts import NO_FACTS, Facts
 from iogate.reconcile.meanings import apis
+from iogate.reconcile.plan_facts import NO_FACTS, Facts
 from iogate.store.revisions.own_paths import Taken
 from tests.gateway.driver import api
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from iogate.store import keys
-from iogate.store.maintenance.presence import Failure, Kind, Observed, Process
+from iogate.store.maintenance.process_presence import Failure, Kind, Observed, Process
 from iogate.store.revisions import convergence
 from iogate.store.revisions.convergence import Convergence, Late, compare
 from iogate.store.store import Store, open_store

@@ -15,7 +15,7 @@ from iogate.compiler import revision as compiled
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
 from iogate.compiler.schedules import Schedule
 from iogate.errors import NotFound
-from iogate.reconcile import facts
+from iogate.reconcile import plan_facts
 from iogate.store import keys
 from iogate.store.maintenance import audit
 from iogate.store.revisions.gate_states import Gate
@@ -318,7 +318,7 @@ async def test_a_path_of_another_project_is_a_conflict_that_names_both(shop: Sto
         "path /hooks/a of billing/a is that of shop/a (of project shop)"
     )
     assert (await billing.revisions.live()) is None
-    read = await facts.read(billing, bundle().revision, wanted.revision)
+    read = await plan_facts.read(billing, bundle().revision, wanted.revision)
     assert read.taken_paths["billing/a"].holder == "shop/a"
     await shop.revisions.publish(bundle(api("shop/a"), api("shop/b", path="/hooks/c")))
     await billing.revisions.publish(wanted)

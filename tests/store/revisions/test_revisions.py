@@ -9,7 +9,7 @@ import pytest
 
 from iogate.errors import NotFound
 from iogate.store import keys
-from iogate.store.maintenance.presence import GATEWAY, Process
+from iogate.store.maintenance.process_presence import GATEWAY, Process
 from iogate.store.revisions.gates import Change
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict

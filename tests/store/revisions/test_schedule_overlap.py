@@ -14,7 +14,7 @@ from iogate.store import keys
 from iogate.store.revisions.refused import Foreign
 from iogate.store.revisions.schedule_states import ScheduleState, ScheduleStates
 from iogate.store.store import Store
-from tests.store.revisions.test_schedules import AFTER, EVERY, ID, ON, UIDS, come, end, publish, runs
+from tests.store.revisions.test_due_schedules import AFTER, EVERY, ID, ON, UIDS, come, end, publish, runs
 
 NAME = "shop/report"
 

@@ -24,8 +24,8 @@ from iogate.testing.mocks import Family
 from iogate.testing.simulation import Simulation
 from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.sinks import Sinks
-from iogate.worker.recording.entries import decode_all
 from iogate.worker.recording.modes import RecordModes
+from iogate.worker.recording.recorded_tasks import decode_all
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs

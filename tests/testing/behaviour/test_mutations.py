@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 
-from iogate.testing.behaviour.comparison import FindingKind
+from iogate.testing.behaviour.replay_comparison import FindingKind
 from iogate.testing.behaviour.replays import WorkflowReplay
 from tests.testing.behaviour.recorded import RecordedRun, recorded, replayed
 from tests.testing.behaviour.workflows import SUBJECTS, http

@@ -13,12 +13,12 @@ import pytest
 from iogate.auth.model import NoAuth
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
 from iogate.errors import NotFound, WorkflowError
-from iogate.store.runs.index import Listing
+from iogate.store.runs.run_index import Listing
 from iogate.store.runs.views import RunView, Summary
 from iogate.testing.behaviour import replays
 from iogate.testing.behaviour.places import place_of
 from iogate.testing.behaviour.replays import changes, replay_changes
-from iogate.worker.recording import entries
+from iogate.worker.recording import recorded_tasks
 from tests.testing.behaviour.recorded import RecordedRun, recorded, replayed
 from tests.testing.behaviour.workflows import http
 from tests.worker.site import workflow
@@ -49,14 +49,14 @@ async def test_a_run_without_its_record_is_not_replayed() -> None:
 
 
 async def test_a_run_with_a_truncated_result_is_not_replayed() -> None:
-    run = await recorded(CALL, {"n": 1}, lambda _: {"x": "y" * entries.RESULT_BYTES})
+    run = await recorded(CALL, {"n": 1}, lambda _: {"x": "y" * recorded_tasks.RESULT_BYTES})
     result = await replayed(CALL, CALL, [run])
     assert result.skipped == {"truncated record": 1}
 
 
 async def test_a_run_with_an_incomplete_record_is_not_replayed() -> None:
     loop = workflow("loop", {"l": {"for": {"in": "${ [range(30)] }"}, "do": [{"a": http("a", 1)}]}})
-    run = await recorded(loop, {}, lambda _: "y" * (entries.RESULT_BYTES - 1_000))
+    run = await recorded(loop, {}, lambda _: "y" * (recorded_tasks.RESULT_BYTES - 1_000))
     assert (await replayed(loop, loop, [run])).skipped == {"truncated record": 1}
 
 
@@ -322,7 +322,7 @@ class Stored:
         return RunView(**(members | self._members))
 
     async def recorded(self, uid: str) -> list[bytes]:
-        return [entries.encode(task) for task in self._runs[uid].record]
+        return [recorded_tasks.encode(task) for task in self._runs[uid].record]
 
     async def program(self, digest: str) -> bytes:
         assert digest == digest_of(PLAIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from iogate.worker.events.callback_delivery import Pace
 from iogate.worker.events.callback_shares import (
     AT_ONCE,
     AT_ONCE_PER_HOST,
@@ -14,7 +15,6 @@ from iogate.worker.events.callback_shares import (
     Shares,
     Try,
 )
-from iogate.worker.events.callbacks import Pace
 
 
 def entered(shares: Shares, *given: Share) -> list[Try]:

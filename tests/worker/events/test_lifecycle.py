@@ -15,7 +15,7 @@ from iogate.store import keys
 from iogate.store.events.outbox import Entry
 from iogate.worker.events.lifecycle import PREFIX, LifecycleEvents, build_from_entry
 from iogate.worker.secrets.redaction import Redaction
-from tests.worker.events.test_delivery import sinks
+from tests.worker.events.test_sink_delivery import sinks
 from tests.worker.sink import SinkServer
 from tests.worker.site import until, workflow
 from tests.worker.test_events import cloud_event, emit, listen, listening

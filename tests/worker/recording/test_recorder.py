@@ -22,9 +22,9 @@ from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.matcher import match_next
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.recording import recorder
-from iogate.worker.recording.entries import RESULT_BYTES, RecordedTask, decode_all
 from iogate.worker.recording.modes import RecordModes
-from iogate.worker.recording.requests import redact_data
+from iogate.worker.recording.recorded_tasks import RESULT_BYTES, RecordedTask, decode_all
+from iogate.worker.recording.request_descriptions import redact_data
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.executor import Executor
 from iogate.worker.runs.loader import Loader

@@ -16,8 +16,8 @@ from iogate.gateway.authentication.secret_reader import SecretReader
 from iogate.gateway.http.responses import ErrorResponse, HTTPError
 
 if TYPE_CHECKING:
-    from iogate.gateway.authentication.credentials import Carrier, Credential
     from iogate.gateway.authentication.key_sets import KeySets
+    from iogate.gateway.authentication.request_credentials import Carrier, Credential
     from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing, Parameters
 

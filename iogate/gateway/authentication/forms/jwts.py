@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iogate.auth.model import JwtAuth, StoredSecret
-from iogate.gateway.authentication import jwt
-from iogate.gateway.authentication.credentials import BEARER, Credential
+from iogate.gateway.authentication import jwt_verifier
 from iogate.gateway.authentication.forms.form import (
     BEARER_CHALLENGE,
     Header,
@@ -18,8 +17,9 @@ from iogate.gateway.authentication.forms.form import (
     InvalidCredentials,
     Setup,
 )
-from iogate.gateway.authentication.jwt import INVALID, REASONS, JwtVerifier, Rejection
 from iogate.gateway.authentication.jwt_keys import UnusableKeys
+from iogate.gateway.authentication.jwt_verifier import INVALID, REASONS, JwtVerifier, Rejection
+from iogate.gateway.authentication.request_credentials import BEARER, Credential
 from iogate.gateway.http.responses import KEYS_MISSING, ErrorResponse, HTTPError
 from iogate.security.password_hashing import Hashing
 
@@ -39,7 +39,9 @@ class Jwts(HeaderForm):
     def build(cls, declared: Sequence[JwtAuth[StoredSecret]], setup: Setup) -> Jwts:
         """Build the form of its declarations in the API."""
         verifiers = [
-            jwt.build(each, setup.key_sets, setup.secrets.texts, prefix=setup.callers.jwt_prefix(each))
+            jwt_verifier.build(
+                each, setup.key_sets, setup.secrets.texts, prefix=setup.callers.jwt_prefix(each)
+            )
             for each in declared
         ]
         return cls(verifiers, setup.hashing or Hashing())

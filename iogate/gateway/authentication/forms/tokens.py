@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from iogate.auth.model import JwtAuth, StoredSecret, TokenAuth
-from iogate.gateway.authentication.credentials import BEARER, Credential, is_jwt, to_text
 from iogate.gateway.authentication.forms.form import HeaderForm, Setup
+from iogate.gateway.authentication.request_credentials import BEARER, Credential, is_jwt, to_text
 from iogate.security.secrets import Verifier
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 
 from iogate.auth.model import StoredSecret, UserAuth
-from iogate.gateway.authentication.credentials import BASIC, Credential, to_text
 from iogate.gateway.authentication.forms.form import HeaderForm, Setup, renamed
+from iogate.gateway.authentication.request_credentials import BASIC, Credential, to_text
 from iogate.security.secrets import Verifier
 
 

@@ -1,0 +1,174 @@
+"""Types of texts, numbers, sizes and lengths of time."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NoReturn
+
+from iogate import sizes
+from iogate.timing import durations
+from iogate.value_types.collection_types import ValueType
+from iogate.value_types.faults import Fault, InvalidValue, wrong_form, wrong_type
+
+_SHARE: Final = r"(?:[1-9][0-9]?|100)%"
+
+
+def text() -> ValueType[str]:
+    """Return the type of any text."""
+
+    def _read(value: Any) -> str:
+        if not isinstance(value, str):
+            raise wrong_type("text", value)
+        return value
+
+    return ValueType(read=_read, form="text", schema=lambda: {"type": "string"})
+
+
+def matching_text(expected: str, pattern: str) -> ValueType[str]:
+    """Return the type of text that matches a regular expression; another type of value is another error."""
+    plain = text()
+
+    def _read(value: Any) -> str:
+        if not re.fullmatch(pattern, plain.read(value)):
+            raise wrong_form(expected, value)
+        return str(value)
+
+    return ValueType(read=_read, form="text", schema=plain.schema)
+
+
+def pattern(expected: str, pattern: str) -> ValueType[str]:
+    """Return the type of values that are text and match a regular expression as a whole."""
+
+    def _read(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise wrong_form(expected)
+        return value
+
+    return ValueType(
+        read=_read, form="text", schema=lambda: {"type": "string", "pattern": f"^(?:{pattern})$"}
+    )
+
+
+def choice(*choices: str) -> ValueType[str]:
+    """Return the type of one of some words."""
+
+    def _read(value: Any) -> str:
+        if value not in choices:
+            raise InvalidValue(Fault(kind="choice", choices=choices, given=value))
+        return str(value)
+
+    return ValueType(read=_read, form="text", schema=lambda: {"enum": list(choices)})
+
+
+def number(low: int, high: int) -> ValueType[int]:
+    """Return the type of whole numbers from `low` to `high`."""
+
+    def _read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise wrong_form(f"a whole number from {low} to {high}")
+        return value
+
+    return ValueType(
+        read=_read, form="number", schema=lambda: {"type": "integer", "minimum": low, "maximum": high}
+    )
+
+
+def boolean() -> ValueType[bool]:
+    """Return the type of `true` and `false`."""
+
+    def _read(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise wrong_form("true or false")
+        return value
+
+    return ValueType(read=_read, form="boolean", schema=lambda: {"type": "boolean"})
+
+
+def size(low: int = 1) -> ValueType[int]:
+    """Return the type of a size in bytes, at least `low`: `64MiB` or a whole number of bytes."""
+
+    def _read(value: Any) -> int:
+        expected = sizes.FORMS + (f", at least {low} bytes" if low > 1 else "")
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise wrong_type(expected, value)
+        found = sizes.parse_size(str(value))
+        if found is None or found < low:
+            raise wrong_form(expected, str(value))
+        return found
+
+    return ValueType(
+        read=_read,
+        form="text",
+        schema=lambda: {
+            "type": ["string", "integer"],
+            "pattern": f"^{sizes.PATTERN}$",
+            "examples": ["1MiB"],
+        },
+    )
+
+
+def size_or_share(low: int) -> ValueType[int | str]:
+    """Return the type of a size in bytes, at least `low`, or of a percentage from 1 % to 100 %."""
+    plain = size(low)
+
+    def _read(value: Any) -> int | str:
+        if isinstance(value, str) and re.fullmatch(_SHARE, value):
+            return value
+        try:
+            return plain.read(value)
+        except InvalidValue:
+            raise wrong_form(
+                f"{sizes.FORMS}, at least {low} bytes, or a percentage from 1% to 100%"
+            ) from None
+
+    return ValueType(
+        read=_read,
+        form="text",
+        schema=lambda: {"type": ["string", "integer"], "pattern": f"^(?:{sizes.PATTERN}|{_SHARE})$"},
+    )
+
+
+def interval() -> ValueType[float]:
+    """Return the type of a length of time with a unit, longer than nothing; in seconds."""
+
+    def _read(value: Any) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise wrong_type(durations.FORMS, value, f"{value} seconds are {value}s")
+        if not isinstance(value, str):
+            raise wrong_type(durations.FORMS, value)
+        try:
+            seconds = durations.parse_duration(value).seconds
+        except durations.InvalidDuration as error:
+            reason = "" if str(error).startswith("expected") else f" ({error})"
+            raise wrong_form(durations.FORMS + reason, value) from None
+        if seconds <= 0:
+            raise wrong_form("longer than nothing", value)
+        return seconds
+
+    return ValueType(
+        read=_read, form="text", schema=lambda: {"type": "string", "examples": ["5m", "1h30m", "7d", "PT5M"]}
+    )
+
+
+def duration(low_s: float, high_s: float) -> ValueType[float]:
+    """Return the type of a length of time in seconds: `30s`, `1h30m`, `PT5M` or a number of seconds."""
+
+    def _invalid() -> NoReturn:
+        low, high = map(durations.format_seconds, (low_s, high_s))
+        raise wrong_form(f"{durations.FORMS}, from {low} to {high}") from None
+
+    def _read(value: Any) -> float:
+        if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,3})?", value, re.ASCII):
+            found = float(value)  # environment variables are text
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found = float(value)
+        else:
+            try:
+                found = durations.read_duration(value).seconds
+            except durations.InvalidDuration:
+                _invalid()
+        if not low_s <= found <= high_s:
+            _invalid()
+        return found
+
+    return ValueType(read=_read, form="text", schema=lambda: {"type": ["string", "number"]})
