@@ -74,10 +74,11 @@ async def test_an_api_without_enabled_starts_disabled_and_keeps_its_switch(each_
 async def test_an_override_of_git_has_author_reason_and_end(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
-    await each_store.gates.set_enabled([ORDERS.id], False, author="ann", reason="incident 7", ttl_s=0.05)
+    await each_store.gates.set_enabled([ORDERS.id], False, author="ann", reason="incident 7", ttl_s=60)
     override = (await each_store.gates.overrides())[ORDERS.id]
     assert (override.enabled, override.author, override.reason) == (False, "ann", "incident 7")
     assert await intake.accept(request(intake)) == Refusal(reason="disabled")
+    await each_store.gates.set_enabled([ORDERS.id], False, author="ann", ttl_s=0.05)
 
     async def over() -> bool:
         return isinstance(await intake.accept(request(intake)), Accepted)
