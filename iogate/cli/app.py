@@ -124,7 +124,7 @@ def _home(arguments: Sequence[str]) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command line and exit."""
+    """Run one command line of `iogate` and exit."""
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     # The interpreter would examine all objects before it ends: a tenth of the time of a large project.
     gc.freeze()
@@ -138,7 +138,7 @@ def _parser(only: str | None) -> Callable[..., Any]:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code."""
+    """Run one command line of `iogate` and return its exit code."""
     try:
         result = _parser(_home(arguments))(arguments, prog_name="iogate", standalone_mode=False)
     except KeyboardInterrupt:

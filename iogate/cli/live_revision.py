@@ -1,4 +1,4 @@
-"""The live revision, for commands that need one, and options that name a revision."""
+"""The live revision and its APIs, for commands that need them, and options that name a revision."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import completion
+from iogate.cli.messages import did_you_mean
 from iogate.errors import NotFound
 
 if TYPE_CHECKING:
-    from iogate.compiler.revision import Revision
+    from iogate.compiler.revision import Api, Revision
     from iogate.store.store import Store
 
 RevisionArgument = Annotated[
@@ -46,3 +47,18 @@ async def live_revision(store: Store) -> tuple[int, Revision]:
     """
     number = await live_number(store)
     return number, await store.revisions.load(number, project=store.revisions.project)
+
+
+def find_api(revision: Revision, api: str) -> Api:
+    """Return an API of the live revision by its id.
+
+    Raises:
+        NotFound: the revision has no such API.
+    """
+    known = revision.apis.get(api)
+    if known is None:
+        raise NotFound(
+            f"no live API {api}{did_you_mean(api, revision.apis)}",
+            hint='list them with "iogate api list", publish new ones with "iogate apply"',
+        )
+    return known

@@ -223,7 +223,7 @@ def parse_endpoints(texts: list[str] | None) -> dict[str, str]:
 
 
 def parse_pair(text: str, option: str, separator: str) -> tuple[str, str]:
-    """Split `NAME:VALUE` or `NAME=VALUE`.
+    """Split the value of an option, `NAME:VALUE` or `NAME=VALUE`.
 
     Raises:
         Misused: the text has no separator or no name.

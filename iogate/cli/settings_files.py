@@ -28,7 +28,7 @@ class SettingsFile:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return the settings in the file."""
+        """Return the settings in one file."""
         found: dict[str, Any] = self.root.value
         return found
 
@@ -54,7 +54,7 @@ class SettingsFiles:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return the merged settings."""
+        """Return the settings of `iogate.yaml` with those of the environment's file on top."""
         return project_environments.merge(_values(self.base), _values(self.over))
 
     def place(self, path: ValuePath) -> str:

@@ -43,7 +43,7 @@ def compile_idempotency(declared: module.Idempotency | None) -> Idempotency:
 
 
 def compile_limits(declared: module.Limits | None) -> Limits:
-    """Return the compiled form of `limits`."""
+    """Return the compiled form of `limits` of an API."""
     if declared is None:
         return Limits()
     return Limits(
@@ -62,7 +62,7 @@ def compile_limits(declared: module.Limits | None) -> Limits:
 
 
 def compile_files(declared: Input | None) -> Files | UnsetType:
-    """Return the compiled form of `input.files`."""
+    """Return the compiled form of `input.files` of an API."""
     files = None if declared is None else declared.files
     if files is None:
         return UNSET
@@ -71,7 +71,7 @@ def compile_files(declared: Input | None) -> Files | UnsetType:
 
 
 def compile_coalesce(declared: module.Coalesce | None) -> Coalesce | UnsetType:
-    """Return the compiled form of `coalesce`."""
+    """Return the compiled form of `coalesce` of an API."""
     if declared is None:
         return UNSET
     longest_s = WINDOWS * declared.window if declared.max is None else declared.max

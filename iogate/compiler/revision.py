@@ -65,7 +65,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def of_key(self) -> Concurrency | None:
-        """The value of `concurrency`, with its default."""
+        """The value of the limit `concurrency` of an API, with its default."""
         return None if isinstance(self.concurrency, msgspec.UnsetType) else self.concurrency
 
     @property
@@ -75,12 +75,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rank(self) -> int:
-        """The value of `priority`, with its default."""
+        """The value of the limit `priority` of an API, with its default."""
         return PRIORITY if isinstance(self.priority, msgspec.UnsetType) else self.priority
 
     @property
     def counted_by(self) -> str:
-        """The value of `per`, with its default."""
+        """The value of the limit `per` of an API, with its default."""
         return "api" if isinstance(self.per, msgspec.UnsetType) else self.per
 
 
@@ -95,12 +95,12 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key_pointer(self) -> str | None:
-        """The value of `pointer`, with its default."""
+        """The value of `pointer` of `idempotency`, with its default."""
         return None if isinstance(self.pointer, msgspec.UnsetType) else self.pointer
 
     @property
     def is_required(self) -> bool:
-        """The value of `required`, with its default."""
+        """The value of `required` of `idempotency`, with its default."""
         return self.required is True
 
 
@@ -194,7 +194,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def coalesces(self) -> Coalesce | None:
-        """The value of `coalesce`, with its default."""
+        """The value of `coalesce` of an API, with its default."""
         return None if isinstance(self.coalesce, msgspec.UnsetType) else self.coalesce
 
     @property
@@ -204,7 +204,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def records(self) -> Record:
-        """The value of `record`, with its default."""
+        """The value of `record` of an API, with its default."""
         return "errors" if isinstance(self.record, msgspec.UnsetType) else self.record
 
     @property

@@ -87,7 +87,7 @@ def embed(program: JsonObject, declared: JsonObject) -> dict[str, Any]:
 
 
 def embedded(program: JsonObject) -> JsonObject:
-    """Return the variables in a program."""
+    """Return the project's variables in a program."""
     found: JsonObject = program.get(KEY, {}).get(MEMBER, {})
     return found
 

@@ -153,7 +153,7 @@ class _Collector:
         self._problems += in_order(problems)[:MAX_PROBLEMS]
 
     def add_unreadable_folder(self, error: OSError) -> None:
-        """Add the problem of a folder that cannot be listed."""
+        """Add the problem of a folder of documents that cannot be listed."""
         name = name_in_project(Path(str(error.filename)), self._root)
         message = f"cannot read the folder: {error.strerror or type(error).__name__}"
         self._problems.append(Problem(code="IOG134", message=message, path=name, line=1, column=1))

@@ -115,7 +115,7 @@ class GatewayClient:
     async def events(
         self, path: str, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
     ) -> AsyncIterator[ServerSentEvent]:
-        """Follow server-sent events until the gateway ends them.
+        """Follow server-sent events with the client until the gateway ends them.
 
         Raises Unreachable if the stream breaks off or the path has no events.
         """

@@ -69,7 +69,7 @@ class HttpCalls:
         self._redactor = redactor
 
     def covers(self, url: str) -> bool:
-        """Tell whether the setting `endpoints` redirects this URL."""
+        """Tell whether HTTP calls to this URL are redirected by the setting `endpoints`."""
         return self._transport.covers(url)
 
     async def close(self) -> None:

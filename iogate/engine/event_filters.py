@@ -86,7 +86,7 @@ def subscription(body: Listen, terms: Terms) -> list[Mapping[str, Any]]:
 
 
 def common_keys(terms: Terms) -> dict[str, Any]:
-    """Return the correlation keys by their names."""
+    """Return the correlation keys that events have in common, by their names."""
     return {name: value for known in terms["keys"] for name, value in known.items()}
 
 

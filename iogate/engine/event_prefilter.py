@@ -58,7 +58,7 @@ def index_key(wanted: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def text_at(place: str, event: Mapping[str, Any]) -> str | None:
-    """Return the text that an event has at a place of `index_key`; None if it has none."""
+    """Return the text of an event at a place of the prefilter's `index_key`; None if it has none."""
     if place.startswith(_ATTRIBUTE):
         return _as_text(event.get(place.removeprefix(_ATTRIBUTE)))
     path = _path(place)

@@ -255,7 +255,7 @@ class _Migration:
         self._lists = {task.pointer: (at, task) for at, tasks in old.lists.items() for task in tasks.tasks}
 
     def frame(self, frame: Frame) -> Frame:
-        """Return the frame with its pointers in the new program."""
+        """Return the frame of a retry with its pointers in the new program."""
         if frame.kind != "scope":
             return self._of_task(frame) if frame.pointer else frame
         at = self.list(frame.pointer)

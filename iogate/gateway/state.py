@@ -88,7 +88,7 @@ class GatewayState:
     validation: Validation = field(default_factory=Validation)
 
     def snapshot(self) -> Snapshot:
-        """Return the counts of this process, without a copy."""
+        """Return the counts of this gateway process, without a copy."""
         return Snapshot(
             apis=self.counts,
             events=self.events,

@@ -166,7 +166,7 @@ def _above_stdio(stdio: Sequence[int]) -> list[int]:
 
 
 def _find(program: str, environment: dict[str, str]) -> str:
-    """Return the path of a program. Raises FileNotFoundError."""
+    """Return the path of the program to keep. Raises FileNotFoundError."""
     if os.sep in program:
         return program
     for folder in environment.get("PATH", os.defpath).split(os.pathsep):

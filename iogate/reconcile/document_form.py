@@ -130,7 +130,7 @@ def _coalesce(rules: Coalesce | None) -> dict[str, Any] | None:
 
 
 def callback_form(callback: Callback | msgspec.UnsetType) -> dict[str, Any] | None:
-    """Return the value of `callback`; None without one."""
+    """Return the value of `callback` as documents have it; None without one."""
     if isinstance(callback, msgspec.UnsetType):
         return None
     return _present(
@@ -144,7 +144,7 @@ def callback_form(callback: Callback | msgspec.UnsetType) -> dict[str, Any] | No
 
 
 def auth_form(auth: StoredAuth) -> Any:
-    """Return the value of `auth`."""
+    """Return the value of `auth` as documents have it."""
     if isinstance(auth, AnyAuth):
         return {"any": [_form(form) for form in auth.any]}
     return _form(auth)

@@ -40,12 +40,12 @@ class JsonChange:
 
     @property
     def pointer(self) -> str:
-        """JSON Pointer of the place."""
+        """JSON Pointer of the changed place."""
         return join(self.path)
 
     @property
     def mark(self) -> str:
-        """`+`, `-` or `~`."""
+        """Mark of the change in a JSON diff: `+`, `-` or `~`."""
         if self.was is not None:
             return "~"
         return "+" if self.before is ABSENT else "-" if self.after is ABSENT else "~"

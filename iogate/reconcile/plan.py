@@ -104,7 +104,7 @@ class Plan:
         return bool(self.changes)
 
     def count(self, action: Action) -> int:
-        """Return the number of objects with this action."""
+        """Return the number of planned objects with this action."""
         return len(self.ids(action))
 
     @property

@@ -103,7 +103,7 @@ def _text(text: str) -> str:
 
 
 def _auth(path: Pointer, value: Any) -> Any:
-    """Return a part of `auth` without hashes."""
+    """Return a part of `auth` to show, without hashes."""
     if "hash" in path[1:]:
         return REDACTED
     match value:

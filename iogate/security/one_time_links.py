@@ -34,7 +34,7 @@ class OneTimeLink:
 
 
 def address(ring: Keyring, public_url: str, uid: str, name: str, expires_s: int) -> str:
-    """Return the absolute URL of a link.
+    """Return the absolute URL of a one-time link.
 
     Raises Misused for a keyring without keys.
     """

@@ -52,7 +52,7 @@ class Parameters(NamedTuple):
         return self.memory_kib * self.passes
 
     def spend(self, presented: bytes) -> None:
-        """Compute a hash with these parameters, to spend its time."""
+        """Compute an Argon2 hash with these parameters, to spend its time."""
         hash_secret(
             presented,
             _SALT,

@@ -150,7 +150,7 @@ class Presented(NamedTuple):
 
 
 def presented(text: str, user: str | None = None) -> Presented:
-    """Hash a token, or the password of `user`."""
+    """Hash a token or password from a request, for comparison with secrets."""
     value = _encode(text)
     return Presented(value, hashlib.sha256(value).digest(), user)
 

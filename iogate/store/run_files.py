@@ -66,7 +66,7 @@ class RunFiles:
                 await self._connection.call("UNLINK", keys.FILES + files.id)
 
     async def read(self, uid: str, sha256: str) -> bytes:
-        """Return a file of a run.
+        """Return a stored file of a run.
 
         Raises KeyError if the run has no such file, and StoreUnavailable.
         """

@@ -24,7 +24,7 @@ class FakeClock:
         return datetime.fromtimestamp(self.now_ms / 1000, tz=UTC)
 
     def advance(self, seconds: float) -> None:
-        """Advance the clock."""
+        """Advance the clock of a test."""
         self.now_ms += round(seconds * 1000)
 
     def move_to(self, now_ms: int) -> None:
@@ -40,7 +40,7 @@ class VirtualTimer:
         self.callback: Callable[[], object] | None = callback
 
     def cancel(self) -> None:
-        """Drop the callback."""
+        """Drop the callback of the virtual clock."""
         self.callback = None
 
 
@@ -58,11 +58,11 @@ class VirtualClock:
         self._timers: list[tuple[int, int, VirtualTimer]] = []
 
     def now_ms(self) -> int:
-        """Return the time in milliseconds since 1970."""
+        """Return the virtual time in milliseconds since 1970."""
         return self._clock.now_ms
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary moment."""
+        """Return virtual seconds since an arbitrary moment."""
         self._ticks_s += TICK_S
         return self._clock.now_ms / 1000 + self._ticks_s
 

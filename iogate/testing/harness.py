@@ -153,7 +153,7 @@ class Harness:
         return found, known[found].program
 
     def given_secrets(self) -> GivenSecrets:
-        """Return the secrets of the runs."""
+        """Return the secrets that a test gives to its runs."""
         return GivenSecrets(
             values=self.secrets,
             error_types=self.settings.error_types,

@@ -86,7 +86,7 @@ class Record:
     """Children that it waits for, by frame."""
 
     def claim(self) -> Claim:
-        """Return the run as its worker gets it."""
+        """Return the run in memory as its worker gets it."""
         seq, left = self.left
         return Claim(
             uid=self.uid,
@@ -117,7 +117,7 @@ class Record:
         )
 
     def view(self) -> RunView:
-        """Return the run as readers see it."""
+        """Return the run in memory as readers see it."""
         return RunView(
             uid=self.uid,
             status=self.status,
@@ -161,12 +161,12 @@ class MemoryRuns:
         self._uids = UidSource()
 
     def add(self, record: Record) -> None:
-        """Queue a new run."""
+        """Queue a new run in memory."""
         self.records[record.uid] = record
         self.queue.append(record.uid)
 
     def wake(self, record: Record) -> None:
-        """Queue a run that was leased or waiting."""
+        """Queue a run in memory that was leased or waiting."""
         record.state, record.worker = "queue", ""
         self.queue.append(record.uid)
 
@@ -181,7 +181,7 @@ class MemoryRuns:
             self.wake(record)
 
     def set_suspended(self, record: Record, status: str) -> None:
-        """Suspend a run; `status` is restored when it is resumed."""
+        """Suspend a run in memory; `status` is restored when it is resumed."""
         record.state, record.worker = "suspended", ""
         record.suspended, record.status = status, "suspended"
 
@@ -291,7 +291,7 @@ class MemoryRuns:
             self.post(parent, frame, "child", _encode({"status": status, "output": output, "error": error}))
 
     def cancel(self, uid: str, reason: str) -> str:
-        """Request the end of a run; one that never started ends here."""
+        """Request the end of a run in memory; one that never started ends here."""
         record = self.records.get(uid)
         if record is None or record.state == "end":
             return "unknown" if record is None else "ended"
@@ -309,7 +309,7 @@ class MemoryRuns:
         return "asked"
 
     def post(self, record: Record, frame: int, kind: Literal["event", "child"], data: bytes) -> None:
-        """Put a message into the inbox of a run."""
+        """Put a message into the inbox of a run in memory."""
         record.posted += 1
         record.inbox.append(Message(number=record.posted, frame=frame, kind=kind, data=data))
         if record.state == "timer":
@@ -318,7 +318,7 @@ class MemoryRuns:
             _call(self.on_message, record.uid)
 
     def publish(self, event: bytes, *, sender: str = "", once: bool = False) -> bool:
-        """Publish an event; return False for a duplicate, which `once` rules out."""
+        """Publish an event in memory; return False for a duplicate, which `once` rules out."""
         name, kind = fingerprint(event, sender)
         if not once:
             if name in self._seen:

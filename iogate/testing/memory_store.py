@@ -50,7 +50,7 @@ class MemoryStore:
             self._state.post(record, frame, "child", result)
 
     def intake(self) -> MemoryIntake:
-        """Return the intake of calls."""
+        """Return the intake of calls into memory."""
         return self._intake
 
 
@@ -62,11 +62,11 @@ class MemoryIntake:
         self._uids = UidSource()
 
     def uid(self) -> str:
-        """Draw an id for a request."""
+        """Draw an id for a request to the store in memory."""
         return self._uids.next()
 
     async def accept(self, request: AcceptRequest) -> Accepted:
-        """Store a call as a new run."""
+        """Store a call as a new run in memory."""
         self._state.add(
             Record(
                 uid=request.uid,
@@ -113,7 +113,7 @@ class MemoryLeases:
         return TakeResult(now_ms=now_ms, claims=tuple(claims), suspended=False, suspects=0)
 
     async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[CommitResult]:
-        """Apply commits and return their results in order; idempotent."""
+        """Apply commits in memory and return their results in order; idempotent."""
         return [self._commit(commit, lease_ms) for commit in commits]
 
     def _commit(self, commit: Commit, lease_ms: int) -> CommitResult:
@@ -158,7 +158,7 @@ class MemoryLeases:
         return () if record is None else tuple(record.inbox[: keys.INBOX_READ])
 
     async def release(self, _worker: str, held: Mapping[str, int]) -> None:
-        """Release leases without a commit; the runs are queued again."""
+        """Release leases in memory without a commit; the runs are queued again."""
         for uid, token in held.items():
             record = self._leased(uid, token)
             if record is not None:
@@ -180,24 +180,24 @@ class MemoryOperations:
         self._state = state
 
     async def show(self, uid: str) -> RunView | None:
-        """Return the run; None if there is none."""
+        """Return a run in memory; None if there is none."""
         record = self._state.records.get(uid)
         return None if record is None else record.view()
 
     async def journal(self, uid: str) -> list[bytes]:
-        """Return the kept entries of the journal."""
+        """Return the kept journal entries of a run in memory."""
         return list(self._state.records[uid].journal)
 
     async def recorded(self, uid: str) -> list[bytes]:
-        """Return the recorded results of the tasks of a run."""
+        """Return the recorded results of the tasks of a run in memory."""
         return list(self._state.records[uid].recorded)
 
     async def children(self, uid: str) -> list[str]:
-        """Return the uids of the child runs that it waits for."""
+        """Return the uids of the child runs that a run in memory waits for."""
         return sorted(self._state.records[uid].children.values(), key=int)
 
     async def counts(self) -> dict[str, int]:
-        """Return the number of runs by status."""
+        """Return the number of runs in memory by status."""
         statuses = [record.status for record in self._state.records.values()]
         return {status: statuses.count(status) for status in keys.STATUSES}
 
@@ -221,7 +221,7 @@ class MemoryOperations:
         return "suspended"
 
     async def resume(self, uid: str) -> str:
-        """Resume a suspended run; return `unknown`, `ended`, `not suspended`, or `resumed`."""
+        """Resume a run in memory; return `unknown`, `ended`, `not suspended`, or `resumed`."""
         record = self._state.records.get(uid)
         if record is None or record.state == "end":
             return "unknown" if record is None else "ended"
@@ -244,7 +244,7 @@ class MemoryEvents:
         self._state = state
 
     async def publish(self, events: Sequence[bytes], *, sender: str = "") -> int:
-        """Publish CloudEvents, each a JSON object, and return how many were new."""
+        """Publish CloudEvents in memory, each a JSON object, and return how many were new."""
         return sum(self._state.publish(event, sender=sender) for event in events)
 
     async def take(self, _owner: str, limit: int = BATCH) -> Batch:
@@ -273,7 +273,7 @@ class MemoryEvents:
         return True
 
     async def waiting(self) -> int:
-        """Return the number of events that are not matched yet."""
+        """Return the number of events in memory that are not matched yet."""
         return len(self._state.events)
 
 
@@ -284,21 +284,21 @@ class MemoryRevisions:
         self._bundles = list(bundles)
 
     async def publish(self, bundle: Bundle) -> int:
-        """Make a bundle live and return its revision number."""
+        """Make a bundle live in memory and return its revision number."""
         self._bundles.append(bundle)
         return len(self._bundles)
 
     async def live(self) -> tuple[int, str] | None:
-        """Return number and digest of the live revision, None if there is none."""
+        """Return number and digest of the live revision in memory, None if there is none."""
         return (len(self._bundles), self._bundles[-1].revision.digest) if self._bundles else None
 
     async def live_for(self, api: str) -> tuple[int, str] | None:
-        """Return the live revision; there is one project."""
+        """Return the live revision in memory; there is one project."""
         del api
         return await self.live()
 
     async def load(self, number: int) -> Revision:
-        """Return a revision.
+        """Return a revision in memory.
 
         Raises NotFound for an unknown number.
         """
@@ -307,14 +307,14 @@ class MemoryRevisions:
         return self._bundles[number - 1].revision
 
     async def program(self, digest: str) -> bytes:
-        """Return the definition of a program.
+        """Return the definition of a program in memory.
 
         Raises NotFound if no revision has it.
         """
         return self._blob("program", digest, (bundle.programs for bundle in self._bundles))
 
     async def content(self, digest: str) -> bytes:
-        """Return a file that workflows name.
+        """Return a file in memory that workflows name.
 
         Raises NotFound if no revision has it.
         """

@@ -96,7 +96,7 @@ class MockedEffects:
         self._pointer = pointer
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
-        """Return the result of a mock, or perform the effect."""
+        """Return the result of a mock, or perform the effect if it has none."""
         try:
             mock, answer = self._answer(perform, run.uid)
         except Exception as error:  # noqa: BLE001 - an error of the test, not of the run

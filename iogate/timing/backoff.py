@@ -25,7 +25,7 @@ class Backoff:
         return delay_s
 
     def reset(self) -> None:
-        """Start again with the first delay, after a success."""
+        """Start the backoff again with the first delay, after a success."""
         self._next_s = self._first_s
 
 

@@ -36,7 +36,7 @@ class UnknownZone(ValueError):
 
 
 def zone(name: str) -> ZoneInfo:
-    """Return the zone of an IANA name such as `Europe/Berlin`.
+    """Return the time zone of an IANA name such as `Europe/Berlin`, for a cron expression.
 
     Raises UnknownZone.
     """

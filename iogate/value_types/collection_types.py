@@ -107,7 +107,7 @@ def with_definitions(schema: Schema, types: Mapping[str, ValueType[Any]]) -> dic
 
 
 def map_of(name: ValueType[str], item: ValueType[T], expected: str = "a mapping") -> ValueType[dict[str, T]]:
-    """Return the type of mappings with free names."""
+    """Return the value type of mappings with free names."""
 
     def _read(value: Any) -> dict[str, T]:
         if not isinstance(value, Mapping):

@@ -14,7 +14,7 @@ _SHARE: Final = r"(?:[1-9][0-9]?|100)%"
 
 
 def text() -> ValueType[str]:
-    """Return the type of any text."""
+    """Return the value type of any text."""
 
     def _read(value: Any) -> str:
         if not isinstance(value, str):
@@ -50,7 +50,7 @@ def pattern(expected: str, pattern: str) -> ValueType[str]:
 
 
 def choice(*choices: str) -> ValueType[str]:
-    """Return the type of one of some words."""
+    """Return the value type of one of some words."""
 
     def _read(value: Any) -> str:
         if value not in choices:
@@ -61,7 +61,7 @@ def choice(*choices: str) -> ValueType[str]:
 
 
 def number(low: int, high: int) -> ValueType[int]:
-    """Return the type of whole numbers from `low` to `high`."""
+    """Return the value type of whole numbers from `low` to `high`."""
 
     def _read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -74,7 +74,7 @@ def number(low: int, high: int) -> ValueType[int]:
 
 
 def boolean() -> ValueType[bool]:
-    """Return the type of `true` and `false`."""
+    """Return the value type of `true` and `false`."""
 
     def _read(value: Any) -> bool:
         if not isinstance(value, bool):

@@ -26,14 +26,14 @@ class Leases(Protocol):
     """Runs under lease, as the executor changes them."""
 
     async def commit(self, commits: Sequence[Commit]) -> list[CommitResult]:
-        """Apply commits and return their results in order; idempotent.
+        """Port of the executor: apply commits and return their results in order; idempotent.
 
         Raises Unreachable, or CommandFailed if the store rejects one of them.
         """
         ...
 
     async def inbox(self, uid: str, token: int) -> Sequence[Message]:
-        """Return the first unconsumed messages of a leased run.
+        """Port of the executor: return the first unconsumed messages of a leased run.
 
         Raises Unreachable or CommandFailed.
         """
@@ -44,11 +44,11 @@ class Events(Protocol):
     """Event bus, as a matcher reads it."""
 
     async def take(self, owner: str, limit: int = ..., /) -> Batch:
-        """Return the next events and candidate subscriptions, if this owner is or becomes the matcher."""
+        """Port: return the next events and candidate subscriptions, if this owner is or gets the matcher."""
         ...
 
     async def deliver(self, owner: str, upto: int, deliveries: Sequence[Delivery], /) -> bool:
-        """Deliver events, then remove those up to the number `upto`; return False for another matcher."""
+        """Port: deliver events, then remove those up to the number `upto`; False for another matcher."""
         ...
 
 
@@ -56,25 +56,25 @@ class Revisions(Protocol):
     """Published revisions, and the programs and files that they name by digest."""
 
     async def live_for(self, api: str) -> tuple[int, str] | None:
-        """Return number and digest of the live revision of the project of an API, None if there is none."""
+        """Port: return number and digest of the live revision of the project of an API, None without one."""
         ...
 
     async def load(self, number: int) -> Revision:
-        """Return a revision.
+        """Port of the executor: return a revision.
 
         Raises NotFound or NotAuthentic.
         """
         ...
 
     async def program(self, digest: str) -> bytes:
-        """Return the definition of a program.
+        """Port of the executor: return the definition of a program.
 
         Raises NotFound or NotAuthentic.
         """
         ...
 
     async def content(self, digest: str) -> bytes:
-        """Return a file that workflows name.
+        """Port of the executor: return a file that workflows name.
 
         Raises NotFound or NotAuthentic.
         """
@@ -85,7 +85,7 @@ class Effects(Protocol):
     """The outside of a run: calls, processes and functions."""
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
-        """Perform an effect to its end."""
+        """Port of the executor: perform an effect to its end."""
         ...
 
 
@@ -93,7 +93,7 @@ class Timer(Protocol):
     """A callback that will be called."""
 
     def cancel(self) -> None:
-        """Drop the callback."""
+        """Port of the executor: drop the callback."""
         ...
 
 
@@ -101,15 +101,15 @@ class Clock(Protocol):
     """Time of the store, and time that only moves forward."""
 
     def now_ms(self) -> int:
-        """Return the time of the store in milliseconds since 1970."""
+        """Port of the executor: return the time of the store in milliseconds since 1970."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary moment."""
+        """Port of the executor: return seconds since an arbitrary moment."""
         ...
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> Timer:
-        """Call back after a delay."""
+        """Port of the executor: call back after a delay."""
         ...
 
 
@@ -125,7 +125,7 @@ class Secrets(Protocol):
         ...
 
     def environment(self, names: tuple[str, ...]) -> Environment:
-        """Return the engine environment for workflows that declare these secrets."""
+        """Port: return the engine environment for workflows that declare these secrets."""
         ...
 
 
@@ -142,5 +142,5 @@ class Children(Protocol):
     """Child workflows of runs."""
 
     async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
-        """Return the children to start, and the results of those that are not started."""
+        """Port: return the children to start, and the results of those that are not started."""
         ...

@@ -19,8 +19,8 @@ from iogate.auth.model import Auth, EnvSecret, Secret, SignatureAuth
 from iogate.auth.reader import AUTH
 from iogate.cli import options
 from iogate.cli.apis import credentials
-from iogate.cli.apis.api_commands import add_credentials, reachable_url
 from iogate.cli.apis.examples import Example
+from iogate.cli.apis.gateway_call import add_credentials, reachable_url
 from iogate.cli.apis.signing import Outgoing
 from iogate.cli.processes import banner
 from iogate.cli.processes.banner import Row

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import typer
 
 from iogate.cli import completion, panels
-from iogate.cli.apis.api_commands import live_gateway_url, sign_jwt
+from iogate.cli.apis.gateway_call import live_gateway_url, sign_jwt
 from iogate.cli.documents import case_report, case_selection
 from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.documents.case_report import Result

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iogate import json_pointer
-from iogate.cli.apis.api_commands import add_credentials, local_auth
+from iogate.cli.apis.gateway_call import add_credentials, local_auth
 from iogate.cli.apis.signing import Outgoing
 from iogate.cli.documents.case_report import Result
 from iogate.cli.processes.banner import credential_options

@@ -57,7 +57,7 @@ def _change_lines(change: ObjectChange) -> Iterator[str]:
 
 
 def _margin(label: str = "") -> str:
-    """Return the margin of a line about an object."""
+    """Return the margin of a line of a plan about an object."""
     return f"{'':<{_HANGING}}{label:<{_WIDTH}}  "
 
 

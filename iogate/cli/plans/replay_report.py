@@ -51,7 +51,7 @@ class Replays:
         return {"runs": self.count, "workflows": [_to_json(each) for each in self.workflows]}
 
     def lines(self) -> list[str]:
-        """Return the report as lines of text."""
+        """Return the report of replays as lines of text."""
         if not self.workflows:
             return ["Replay: no workflow of an earlier revision has changed"]
         return [
@@ -61,7 +61,7 @@ class Replays:
         ]
 
     def markdown(self) -> str:
-        """Return the report as a section of a comment."""
+        """Return the report of replays as a section of a comment."""
         parts = ["", "", "#### Replay", ""]
         if not self.workflows:
             parts.append("No workflow of an earlier revision has changed.")

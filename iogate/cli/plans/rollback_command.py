@@ -96,7 +96,7 @@ async def rollback(
 
 
 async def _previous(store: Store) -> int:
-    """Return the number of the revision before the live one.
+    """Return the number of the revision to roll back to: the one before the live one.
 
     Raises:
         NotFound: there is none, or the store does not keep it.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iogate.cli.apis import credentials, examples
-from iogate.cli.apis.api_commands import local_auth
 from iogate.cli.apis.examples import Example
+from iogate.cli.apis.gateway_call import local_auth
 from iogate.cli.render import Table
 from iogate.security.redaction_patterns import redact_url
 
@@ -132,7 +132,7 @@ def _by_ease(rows: Iterable[Row]) -> list[Row]:
 
 
 def curl_line(row: Row, url: str) -> str | None:
-    """Return a curl command that works when pasted.
+    """Return a curl command for the banner that works when pasted.
 
     None without an example call, or if the command would contain a secret in clear text.
     """

@@ -168,7 +168,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
 
 
 def check_files(checked: CheckResult) -> Iterator[Finding]:
-    """Report the result of a compilation for `apply`."""
+    """Report to `iogate doctor` the result of a compilation for `apply`."""
     warnings = len(checked.problems) - checked.errors
     yield Finding(
         about="files",

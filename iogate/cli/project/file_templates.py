@@ -56,7 +56,7 @@ do:
 
 
 def api(module: str, method: str, workflow: str, *, case: str) -> str:
-    """Return the document of a module with one method."""
+    """Return the new document of a module with one method."""
     return f"""\
 module: {module}
 auth: {{token: {{env: {_variable(module)}_TOKEN}}}}
@@ -65,7 +65,7 @@ methods:
 
 
 def method_block(method: str, workflow: str, *, case: str) -> str:
-    """Return one method, for the key `methods`."""
+    """Return one new method, for the key `methods`."""
     return f"""\
 {method}:
   verbs: [POST]
@@ -76,7 +76,7 @@ def method_block(method: str, workflow: str, *, case: str) -> str:
 
 
 def workflow(namespace: str, name: str, task: str) -> str:
-    """Return the document of a workflow with one task."""
+    """Return the new document of a workflow with one task."""
     return f"""\
 document:
   dsl: {DSL}

@@ -43,7 +43,7 @@ class GitMirror:
         return re.sub(r"(https?://)[^/@\s]+@", rf"\1{REDACTED}@", self.source)
 
     def fetch(self) -> str:
-        """Fetch the ref and return its commit.
+        """Fetch the ref into the mirror and return its commit.
 
         Raises Unreachable if the repository cannot be read or has no such ref, Misused without git.
         """

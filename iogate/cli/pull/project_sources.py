@@ -21,16 +21,16 @@ class Source(Protocol):
 
     @property
     def shown(self) -> str:
-        """Name of the source in messages."""
+        """Name of the project's source in messages."""
 
     def newest(self) -> str:
-        """Return the newest version.
+        """Return the newest version of the project.
 
         Raises Unreachable if the source cannot be read now.
         """
 
     def files(self, version: str) -> AbstractContextManager[Path]:
-        """Return a folder with the files of a version."""
+        """Return a folder with the files of a version of the project."""
 
     def is_older(self, version: str, commit: str) -> bool:
         """Return whether a version is an ancestor of a commit that is live."""

@@ -110,7 +110,7 @@ class ProjectWatcher:
         raise Unreachable(f"the live revision changed {ATTEMPTS} times while {version[:12]} was applied")
 
     def _reason_to_skip(self, version: str, history: Sequence[Published]) -> str | None:
-        """Return why a version is not to be applied, None if it is."""
+        """Return why the watcher does not apply a version, None if it does."""
         live = history[0].origin if history else None
         if live is None:
             return None
@@ -216,7 +216,7 @@ class Done:
 
 
 def _object(text: str | bytes) -> Mapping[str, object]:
-    """Return a JSON object; empty for any other text."""
+    """Return the JSON object that `iogate apply` has printed; empty for any other text."""
     try:
         found = json.loads(text)
     except ValueError:

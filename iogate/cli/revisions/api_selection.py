@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from iogate.cli.apis.api_commands import find_api
+from iogate.cli.live_revision import find_api
 from iogate.cli.messages import counted, did_you_mean
 from iogate.errors import Misused, NotFound, Refused
 

@@ -70,7 +70,7 @@ def read_origin(settings: Settings, message: str = "", commit: str = "") -> Orig
 
 
 def summarize(applied: Applied) -> str:
-    """Return a one-line summary of an apply."""
+    """Return a one-line summary of an apply of the folder."""
     if not applied.changed:
         repaired = Counter(each.kind for each in applied.repaired)
         counts = [counted(number, kind) for kind, number in repaired.items()]

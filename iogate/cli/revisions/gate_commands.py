@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import completion, panels
-from iogate.cli.apis.api_commands import find_api
 from iogate.cli.apis.gate_display import override_json, state_text
-from iogate.cli.live_revision import live_revision
+from iogate.cli.live_revision import find_api, live_revision
 from iogate.cli.messages import counted
 from iogate.cli.options import parse_rate, parse_seconds
 from iogate.cli.render import Table

@@ -182,7 +182,7 @@ async def change_runs(session: Session, command: str, verb: str, by_id: str | No
 def _report(
     session: Session, schema: str, verb: str, changed: list[str], left: list[Refused | NotFound]
 ) -> None:
-    """Print the changed runs.
+    """Print the runs that a bulk change has changed.
 
     Raises the most severe of the errors in `left`, with the number of the others.
     """

@@ -73,7 +73,7 @@ def _status(run: Run) -> str:
 
 
 def _message(error: Run | None) -> str | None:
-    """Return the message of an error on one line, shortened."""
+    """Return the message of a run's error on one line, shortened."""
     if error is None:
         return None
     text = " ".join(str(error["message"]).split())

@@ -25,7 +25,7 @@ MAX_WAIT_S = 30.0
 
 
 async def find_run(store: Store, uid: str) -> RunView:
-    """Return a run.
+    """Return a run by its uid.
 
     Raises:
         NotFound: the run does not exist, or its retention is over.

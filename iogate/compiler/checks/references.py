@@ -63,7 +63,7 @@ def _unknown(definition: Definition, reference: Reference, known: tuple[str, ...
 
 
 def _as_duration(name: str) -> str:
-    """Return a hint if the name of a timeout is a duration, else an empty text."""
+    """Return a hint if a reference to `use.timeouts` is a duration, else an empty text."""
     try:
         return f"write timeout: {{after: {format_iso(parse_duration(name))}}}"
     except InvalidDuration:

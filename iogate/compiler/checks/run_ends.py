@@ -40,7 +40,7 @@ FAULT_INPUT: Final[dict[str, Any]] = {
 
 
 def callback(method: Method) -> Callback | msgspec.UnsetType:
-    """Return the callback of a method."""
+    """Return the compiled callback of a method."""
     given = method.callback
     if given is None:
         return msgspec.UNSET

@@ -119,7 +119,7 @@ def _kept(pointer: Pointer) -> bool:
 
 
 def _unreachable(definition: Definition, listing: Listing) -> Iterator[Problem]:
-    """Warn of tasks that no other one leads to."""
+    """Warn of a probably unintended task, to which no other one leads."""
     if not listing.sequential or len(set(listing.names)) < len(listing.names):
         return  # tasks of one name are an error
     depth = len(listing.pointer)
@@ -166,7 +166,7 @@ def _always_leaves(task: Task) -> bool:
 
 
 def _endless(definition: Definition, task: Task, retry: Retry | None) -> Iterator[Problem]:
-    """Warn of retries without a limit."""
+    """Warn of probably unintended retries without a limit."""
     if retry is None or retry.missing or retry.ends or task.timeout or definition.program.timeout:
         return
     yield warning_at(
@@ -180,7 +180,7 @@ def _endless(definition: Definition, task: Task, retry: Retry | None) -> Iterato
 
 
 def _blind_filters(definition: Definition, task: Task, body: Try) -> Iterator[Problem]:
-    """Warn of filters that no error can pass."""
+    """Warn of probably unintended filters, which no error can pass."""
     for name, value in body.errors.items():
         key, hint = False, ""
         if name not in _OF_ERRORS:

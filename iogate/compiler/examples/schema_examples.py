@@ -35,7 +35,7 @@ class NoExample(Exception):
 
 
 def example_value(schema: Any) -> Any:
-    """Return a small value that the schema accepts.
+    """Return a small example value that the schema accepts.
 
     Raises NoExample if the schema has constraints that this module cannot satisfy, such as a pattern.
     """

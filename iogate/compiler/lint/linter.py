@@ -44,7 +44,7 @@ _OF_SETTINGS: Final = frozenset({"IOG513", "IOG518", "IOG519", "IOG526"})
 
 
 def findings(project: Project) -> list[Problem]:
-    """Return the findings of the rules of this package."""
+    """Return the findings of all lint rules."""
     return [problem for check in _RULES for problem in check(project)]
 
 

@@ -75,12 +75,12 @@ class Operation:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the named parameters of a call, without the body."""
+        """Return the named parameters of an OpenAPI operation, without the body."""
         fields = self.body.names if self.body is not None else ()
         return tuple(dict.fromkeys((*(parameter.name for parameter in self.parameters), *fields)))
 
     def is_body(self, name: str) -> bool:
-        """Tell whether a value under this name is the whole body."""
+        """Tell whether an argument of this name is the whole body of the operation."""
         if self.body is None or any(parameter.name == name for parameter in self.parameters):
             return False
         return name in {"body", self.body.alias} and name not in self.body.names

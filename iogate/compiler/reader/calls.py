@@ -19,7 +19,7 @@ _Output = Literal["raw", "content", "response"]
 
 
 def call(reader: Reader, place: Place, pointer: str, source: JsonObject) -> Body:
-    """Return the body of a `call`."""
+    """Read the body of a `call`."""
     function: str = source["call"]
     given: JsonObject = source.get("with") or EMPTY
     place = place.at("with")

@@ -12,7 +12,7 @@ from iogate.json_values import JsonObject
 
 
 def switch(reader: Reader, place: Place, entries: list[JsonObject], positions: Positions) -> Switch:
-    """Return the body of a `switch`; of several cases without a condition, the first is its default."""
+    """Read the body of a `switch`; of several cases without a condition, the first is its default."""
     conditional: list[Case] = []
     default: Case | None = None
     for index, entry in enumerate(entries):
@@ -30,7 +30,7 @@ def switch(reader: Reader, place: Place, entries: list[JsonObject], positions: P
 
 
 def loop(reader: Reader, place: Place, pointer: str, source: JsonObject) -> For:
-    """Return the body of a `for`."""
+    """Read the body of a `for`."""
     over = source["for"]
     each, at = over.get("each") or "item", over.get("at") or "index"
     inside = place.declaring(each, at)
@@ -47,7 +47,7 @@ def loop(reader: Reader, place: Place, pointer: str, source: JsonObject) -> For:
 
 
 def attempt(reader: Reader, place: Place, pointer: str, source: JsonObject, positions: Positions) -> Try:
-    """Return the body of a `try`."""
+    """Read the body of a `try`."""
     catch: JsonObject = source["catch"] or EMPTY
     name = catch.get("as") or "error"
     at = place.at("catch").declaring(name)
@@ -65,7 +65,7 @@ def attempt(reader: Reader, place: Place, pointer: str, source: JsonObject, posi
 
 
 def _retry(reader: Reader, place: Place, source: str | JsonObject) -> Retry:
-    """Return a retry policy, inline or by its name in `use.retries`."""
+    """Read a retry policy, inline or by its name in `use.retries`."""
     if not isinstance(source, str):
         return inline_retry(reader, place, source)
     if reader.named("retries", place, source) is None:
@@ -74,7 +74,7 @@ def _retry(reader: Reader, place: Place, source: str | JsonObject) -> Retry:
 
 
 def inline_retry(reader: Reader, place: Place, source: JsonObject) -> Retry:
-    """Return a retry policy."""
+    """Read a retry policy."""
     limit, jitter = source.get("limit") or EMPTY, source.get("jitter") or EMPTY
     attempts, duration = limit.get("attempt") or EMPTY, reader.optional_duration
     backoff = next(iter(source.get("backoff") or ()), "constant")
@@ -97,13 +97,13 @@ def inline_retry(reader: Reader, place: Place, source: JsonObject) -> Retry:
 
 
 def fork(reader: Reader, place: Place, pointer: str, source: JsonObject) -> Fork:
-    """Return the body of a `fork`."""
+    """Read the body of a `fork`."""
     branches = reader.branches(place.at("branches"), f"{pointer}/fork/branches", source["branches"])
     return Fork(branches, compete=source.get("compete") is True)
 
 
 def error(reader: Reader, place: Place, source: str | JsonObject) -> Raise:
-    """Return the body of a `raise`; its error is inline or named in `use.errors`."""
+    """Read the body of a `raise`; its error is inline or named in `use.errors`."""
     reader.note(place, source, INSIDE)
     if not isinstance(source, str):
         return Raise(reader.value(source))

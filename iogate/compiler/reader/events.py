@@ -16,7 +16,7 @@ _Read = Literal["data", "envelope", "raw"]
 
 
 def emit(reader: Reader, place: Place, source: JsonObject) -> Emit:
-    """Return the body of an `emit`."""
+    """Read the body of an `emit`."""
     attributes: JsonObject = source["event"].get("with") or {}
     reader.note(place, source)
     reader.index.events.append(Located(place.at("event", "with").pointer, attributes))
@@ -24,7 +24,7 @@ def emit(reader: Reader, place: Place, source: JsonObject) -> Emit:
 
 
 def listen(reader: Reader, place: Place, pointer: str, source: JsonObject) -> Listen:
-    """Return the body of a `listen`."""
+    """Read the body of a `listen`."""
     given, each = source["listen"], source.get("foreach")
     return Listen(
         to=strategy(reader, place.at("listen", "to"), given["to"]),
@@ -99,7 +99,7 @@ def iterator(reader: Reader, place: Place, pointer: str, source: JsonObject) -> 
 
 
 def child(reader: Reader, place: Place, run: JsonObject) -> Child:
-    """Return the body of `run: workflow`."""
+    """Read the body of `run: workflow`."""
     source = run["workflow"]
     for name, value in source.items():
         reader.note(place.at("workflow", name), value)

@@ -33,7 +33,7 @@ def ttl_ms(link: JsonObject) -> int:
 
 
 def links(reader: Reader) -> Mapping[str, Link]:
-    """Return the links of the workflow by name."""
+    """Read the links of the workflow, by name."""
     made: dict[str, Link] = {}
     for name, source in declared(reader.definition).items():
         description = source.get("description")

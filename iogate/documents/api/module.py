@@ -336,6 +336,6 @@ class ApiModule(StrictModel):
 
 
 def _joined(default: Any, *given: Any) -> Any:
-    """The last value given for each key."""
+    """Return a YAML default for a method: the last value given for each key."""
     update = {name: getattr(one, name) for one in given if one is not None for name in one.model_fields_set}
     return default.model_copy(update=update)

@@ -69,7 +69,7 @@ class Lexer:
         return self.marks[at] if at < len(self.marks) else None
 
     def empty_above(self, line: int) -> bool:
-        """Tell whether the line above is empty, and no content of a block scalar."""
+        """Tell whether the lexer has an empty line above this one, which is no content of a block scalar."""
         above = line - 1
         return above >= 0 and above not in self._content and not self.lines[above].strip(" \t\ufeff")
 

@@ -41,7 +41,7 @@ class Collection:
     """Comments after the last entry; an empty text is an empty line."""
 
     def has_comments(self) -> bool:
-        """Tell whether a comment is inside the collection."""
+        """Tell whether a comment is inside the collection of the syntax tree."""
         return any(self.end) or any(entry.has_comments() for entry in self.entries)
 
     def anchors(self) -> bool:

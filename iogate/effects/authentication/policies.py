@@ -130,7 +130,7 @@ def configuration_error(detail: str) -> WorkflowError:
 
 
 def parse_policy(authentication: Authentication) -> Policy:
-    """Parse an evaluated policy.
+    """Parse an evaluated authentication policy.
 
     Raises WorkflowError, of type configuration, that names the missing or invalid member.
     """

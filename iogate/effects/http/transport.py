@@ -75,7 +75,7 @@ class Transport:
             await session.close()
 
     def covers(self, url: str) -> bool:
-        """Tell whether the setting `endpoints` redirects this URL."""
+        """Tell whether the transport redirects this URL by the setting `endpoints`."""
         try:
             return self._endpoints.rewrite(URL(url)) is not None
         except ValueError:

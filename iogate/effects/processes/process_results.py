@@ -68,7 +68,7 @@ def _decode(data: bytes) -> str:
 
 
 def configuration_error(detail: str) -> WorkflowError:
-    """Return the error of a process that cannot be started."""
+    """Return the error of a process that cannot be started, for its task."""
     return WorkflowError("configuration", title="Process cannot be run", detail=detail)
 
 

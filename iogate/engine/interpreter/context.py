@@ -295,7 +295,7 @@ class ExecutionContext:
         return at
 
     def transform_input(self, task: Task, arguments: Scope) -> None:
-        """Validate and transform the raw input in `arguments`."""
+        """Validate and transform the raw input of a task in `arguments`."""
         data = arguments.raw
         if not task.plain:
             if task.flow.input_schema is not None:
@@ -307,7 +307,7 @@ class ExecutionContext:
     # variables of expressions
 
     def arguments(self, scope: Frame, task: Task, frame: Frame, more: Mapping[str, Any] = NOTHING) -> Scope:
-        """Return the variables of the task's own expressions, once it has a frame."""
+        """Return the variables of the expressions of a task in execution, once it has a frame."""
         arguments = self.arguments_at_stage(scope, task, INSIDE)
         if more:
             arguments.locals = lambda: {**self.tree.variables(scope, self.program), **more}
@@ -316,7 +316,7 @@ class ExecutionContext:
         return arguments
 
     def arguments_at_stage(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:
-        """Return the variables of the task's expressions at a stage, without the task's own data."""
+        """Return the variables of expressions at a stage of a task's execution, without its own data."""
         arguments = Scope(
             program=self.program,
             facts=self.facts,

@@ -101,7 +101,7 @@ class Authenticator:
         return self.lacks + tuple(message for form in self.forms for message in form.unset)
 
     def has_changed(self) -> bool:
-        """Tell whether a secret file was replaced, written, created or removed; calls stat on each file."""
+        """Tell whether a file with secrets of the callers has changed; calls stat on each file."""
         return self._secrets.has_changed()
 
     def renewed(self) -> Authenticator:

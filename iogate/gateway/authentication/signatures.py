@@ -152,7 +152,7 @@ class Signatures(Form):
 
     @classmethod
     def build(cls, declared: Sequence[SignatureAuth[StoredSecret]], setup: Setup) -> Signatures:
-        """Build the form of its declarations in the API."""
+        """Build the form `signature` of its declarations in the API."""
         names = setup.callers.claim("signature", [each.caller for each in declared])
         return cls([_build(each, setup, names.get(each.caller, each.caller)) for each in declared])
 

@@ -72,7 +72,7 @@ class FileRules:
         return cls(files, raw=api.has_raw, body=api.limits.body) if files or api.has_raw else None
 
     def limit(self, request: Request) -> int:
-        """Return the limit of the body of a request, in bytes."""
+        """Return the limit of the body of a call with files, in bytes."""
         if self._files is None or not multipart_body.is_multipart(_content_type(request)):
             return self._body
         return self._body + self._files.total
@@ -89,7 +89,7 @@ class FileRules:
         return self.split(request)
 
     def split(self, request: Request) -> Upload | None:
-        """Do the work of `read`."""
+        """Split the body of a call into the files and the rest, as `read` does, at once."""
         body = request.body
         kind = _content_type(request)
         if self._raw:
@@ -139,7 +139,7 @@ async def store(connected: Store | None, upload: Upload) -> StoredFiles | Respon
 
 
 def add_to(traffic: Traffic | None, files: StoredFiles | None) -> Traffic | None:
-    """Return the rules of a call with its files."""
+    """Add the files of a call to its rules for traffic."""
     if files is None:
         return traffic
     return msgspec.structs.replace(traffic or Traffic(), files=files.id, chunks=files.chunks)

@@ -293,7 +293,7 @@ class CallHandler:
 
 
 def inbound_trace(request: Request) -> str:
-    """Return the trace context that a caller has sent; empty without one."""
+    """Return the trace context that the sender of a call has passed on; empty without one."""
     parent = request.headers.get(b"traceparent")
     if parent is None or b"traceparent" in request.repeated:
         return ""

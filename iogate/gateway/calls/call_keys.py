@@ -39,7 +39,7 @@ class KeyRules(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, api: Api) -> Self | None:
-        """Return the rules of an API; None if it has none."""
+        """Return the rules of an API about idempotency keys; None if it has none."""
         rules = api.idempotency
         pointer = rules.key_pointer
         if pointer is None and not rules.is_required:

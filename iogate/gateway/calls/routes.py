@@ -204,7 +204,7 @@ class Route:
             self.addresses = await asyncio.to_thread(self.addresses.renewed)
 
     def body_limit(self, request: Request) -> int:
-        """Return the limit of the body of a request, in bytes."""
+        """Return the limit of the body of a request to the route, in bytes."""
         return self.api.limits.body if self.files is None else self.files.limit(request)
 
     def refuse_verb(self, verb: str) -> Response:
@@ -283,7 +283,7 @@ class Table:
 
     @property
     def enabled_apis(self) -> dict[str, Api]:
-        """The APIs that accept calls."""
+        """The APIs of the table that accept calls."""
         return {name: api for name, api in self.apis.items() if self.routes[name].enabled}
 
     @property

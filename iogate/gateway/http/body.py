@@ -67,7 +67,7 @@ class Bodies:
 
     @property
     def held(self) -> int:
-        """Bytes of all bodies, until `release`."""
+        """Bytes of all request bodies, until `release`."""
         return self._held
 
     def _begin(self, seconds: float) -> _Reading:

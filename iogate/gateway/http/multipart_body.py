@@ -51,7 +51,7 @@ def is_multipart(content_type: bytes) -> bool:
 
 
 def read(body: bytes, content_type: bytes) -> list[Part]:
-    """Return the parts of a body.
+    """Return the parts of a multipart body.
 
     Raises HTTPError: a 400.
     """

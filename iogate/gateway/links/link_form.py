@@ -140,7 +140,7 @@ def _value(field: Field, text: str) -> Any:
 
 
 def _followed(root: Mapping[str, Any], schema: Any) -> Mapping[str, Any]:
-    """Return a schema, or the one that it refers to."""
+    """Return the schema of a form's field, or the one that it refers to."""
     for _ in range(8):
         reference = schema.get("$ref") if isinstance(schema, dict) else None
         if not isinstance(reference, str):

@@ -143,7 +143,7 @@ def _examples(api: Api, verb: Verb) -> list[Example]:
 
 
 def _headers(api: Api, mode: Mode) -> list[dict[str, Any]]:
-    """Return the headers of a call that are no credentials."""
+    """Return the headers of a call that are no credentials, for OpenAPI."""
     waits = "; wait=N: number of seconds to wait for the end, at most 300" if mode == "sync" else ""
     found: list[dict[str, Any]] = []
     rules = api.idempotency

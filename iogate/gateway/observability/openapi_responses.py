@@ -98,7 +98,7 @@ def _response(properties: Json) -> Json:
 
 
 def accepted(possible: Possible) -> Json:
-    """Return the 202 of a call."""
+    """Return the 202 of a call, for OpenAPI."""
     headers: Json = {
         "Location": {"description": "The run, by a signed link", "schema": _TEXT},
         "X-Iogate-Revision": {"description": "Revision that accepted the call", "schema": _TEXT},
@@ -122,7 +122,7 @@ def accepted(possible: Possible) -> Json:
 
 
 def of_async(possible: Possible) -> Json:
-    """Return the responses of a call that does not wait."""
+    """Return the OpenAPI responses of a call that does not wait."""
     return {"202": accepted(possible), **errors(*possible.statuses)}
 
 

@@ -51,7 +51,7 @@ def page(
 
 
 def document(title: str, *content: Content, narrow: bool = False) -> bytes:
-    """Return the encoded document of a page."""
+    """Return the encoded HTML document of a page."""
     main = element("main", *content, class_="narrow" if narrow else None)
     head = markup(
         [

@@ -246,7 +246,7 @@ class Validation:
         return outcome.json
 
     async def close(self) -> None:
-        """End the process."""
+        """End the validation process."""
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
@@ -290,7 +290,7 @@ class Validation:
         return outcome
 
     async def _serve(self) -> None:
-        """Process the queue until it is empty."""
+        """Validate the queued requests until the queue is empty."""
         loop = asyncio.get_running_loop()
         while (found := self._queue.pop(started_s := loop.time())) is not None:
             waiting, sharer = found

@@ -92,7 +92,7 @@ class Connection:
         await asyncio.sleep(0)
 
     async def call(self, *arguments: Argument) -> Any:
-        """Send one command and return its reply.
+        """Send one Redis command and return its reply.
 
         Raises CommandFailed for an error reply, StoreUnavailable or StoreFull as `failure` maps it.
         """
@@ -109,7 +109,7 @@ class Connection:
         ]
 
     async def run(self, name: str, *arguments: Argument, attempts: int = 2) -> Any:
-        """Call a script and return its reply.
+        """Call a Lua script and return its reply.
 
         All scripts are idempotent, so the call is repeated after a lost reply. Raises StoreUnavailable after
         `attempts` calls, Unconfirmed, Drained, and the errors of `call`.

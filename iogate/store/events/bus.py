@@ -199,7 +199,7 @@ class EventBus:
         return bell, self._pubsub.listening(keys.EVENTS_CHANNEL, bell.ring)
 
     async def waiting(self) -> int:
-        """Return the number of events that are not matched yet."""
+        """Return the number of published events that are not matched yet."""
         count: int = await self._connection.call("LLEN", keys.EVENTS)
         return count
 

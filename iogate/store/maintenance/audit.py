@@ -38,7 +38,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def audit(connection: Connection) -> Audit:
-    """Audit all runs once."""
+    """Audit all runs of the store once."""
     restored = forgotten = 0
     programs: set[str] = set()
     waiting = await _waiting(connection)

@@ -60,7 +60,7 @@ class Drains:
             raise Drained(left_s)
 
     async def replication(self) -> Replication:
-        """Return the replication state of the primary."""
+        """Return the replication state of the primary, for a drain."""
         info: bytes = await self._connection.call("INFO", "replication")
         text = info.decode()
         offset = re.search(r"master_repl_offset:(\d+)", text)

@@ -167,7 +167,7 @@ class Presence:
 
 
 def _ignore(_message: str) -> None:
-    """Listen to a channel only to be counted."""
+    """Listen to the channel of a process only to be counted as present."""
 
 
 def _decoded(data: bytes | None) -> Process | None:

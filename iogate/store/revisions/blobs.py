@@ -68,7 +68,7 @@ class Blobs:
         return time_ms(clock)
 
     async def program(self, digest: str) -> bytes:
-        """Return the JSON of a workflow's definition.
+        """Return the JSON of a stored program, by its digest.
 
         Raises NotFound if there is none, NotAuthentic if it has another digest, or if none of the configured
         publishers has signed it.
@@ -101,7 +101,7 @@ class Blobs:
         return data
 
     async def content(self, digest: str) -> bytes:
-        """Return the content of a resource.
+        """Return the stored content of a resource, by its digest.
 
         Raises NotFound if there is none, NotAuthentic if it has another digest.
         """

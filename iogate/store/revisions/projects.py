@@ -55,7 +55,7 @@ async def read(connection: Connection) -> LiveRevisions:
 
 
 def decode(record: Mapping[str, bytes]) -> LiveRevisions:
-    """Decode the record of the live revisions."""
+    """Decode the record of the live revisions of all projects."""
     stored = {
         name.removeprefix(keys.LIVE_PROJECT): value
         for name, value in record.items()

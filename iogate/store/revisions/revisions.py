@@ -283,7 +283,7 @@ class Revisions:
         return await gate_fields.altered(self._connection, revision, self.project)
 
     async def program(self, digest: str) -> bytes:
-        """Return the JSON of a workflow's definition.
+        """Return the JSON of a workflow's definition, as revisions name it by digest.
 
         Raises NotFound if there is none, NotAuthentic if it has another digest, or if none of the configured
         publishers has signed it.
@@ -295,7 +295,7 @@ class Revisions:
         return await self._blobs.programs(digests)
 
     async def content(self, digest: str) -> bytes:
-        """Return the content of a resource.
+        """Return the content of a resource, as revisions name it by digest.
 
         Raises NotFound if there is none, NotAuthentic if it has another digest.
         """

@@ -205,7 +205,7 @@ def _emitted(event: bytes, ring: Keyring, *, once: bool) -> tuple[str, str, Any]
 
 
 def rq_text(error: bytes) -> str:
-    """Encode an error (JSON) as RQ stores an exception.
+    """Encode the error of a committed run (JSON) as RQ stores an exception.
 
     Dashboards insert it into a page without escaping, and a caller may have chosen its text. So characters of
     HTML markup are escaped, which occur in JSON only within strings.

@@ -217,7 +217,7 @@ class JournalFollowers:
         return {uid: follower.streams for uid, follower in self._followers.items()}
 
     async def close(self) -> None:
-        """End all followers."""
+        """End all followers of journals."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

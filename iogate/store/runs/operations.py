@@ -238,7 +238,7 @@ class RunOperations:
         *,
         operation: str = "",
     ) -> Retried:
-        """Start another attempt of a faulted run, from its stored state or from `start`; return the outcome.
+        """Retry a faulted run as an operation, from its stored state or from `start`; return the outcome.
 
         Raises Refused if the stored state does not verify.
         """

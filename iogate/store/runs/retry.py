@@ -108,7 +108,7 @@ async def retry(
     replaces: bool,
     operation: str = "",
 ) -> Retried:
-    """Make a faulted run live again and return the outcome; `replaces` stores the state of `start` first.
+    """Retry a faulted run: make it live again and return the outcome; `replaces` stores the state of `start`.
 
     `changed`: another attempt has faulted since. `lost`: the state is gone. `operation`: its key.
     """

@@ -158,7 +158,7 @@ LISTED = ("st", "api", "f", "pl", "att", "crt", "sta", "par")
 
 
 def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
-    """Decode the values of the fields LISTED; in order."""
+    """Decode the summary of a live run from the fields LISTED, in order."""
     status, api, packed, state, attempt, created, started, parent = (field or b"" for field in fields)
     facts = decode_facts(packed)
     return Summary(

@@ -64,7 +64,7 @@ class Answers(Protocol):
     """Source of answers."""
 
     def find(self, asked: Asked) -> None:
-        """Set the answer of a request.
+        """Find and set the answer of a request of a replay.
 
         Raises NotReplayable or NeverRecorded.
         """
@@ -249,7 +249,7 @@ class _Outside:
         return ResolvedChildren(ended=ended)
 
     def emit(self, emits: Iterable[Emit]) -> None:
-        """Note emitted events."""
+        """Note events that a replay emits."""
         for emit in emits:
             if emit.generated:
                 self._ids.add(emit.event["id"].encode())
@@ -317,7 +317,7 @@ class _TracingLoader(Loader):
         self._outside = outside
 
     def load(self, claim: Claim, held_until: float) -> tuple[Run, RunFault | None] | None:
-        """Create the run of a claim, traced."""
+        """Create the traced run of a claim, for a replay."""
         loaded = super().load(claim, held_until)
         if loaded is not None:
             loaded[0].outgoing = TracingOutgoing(self._trace, self._outside.emit)

@@ -57,15 +57,15 @@ class Runs(Protocol):
     async def search(
         self, *, api: str | None = ..., statuses: Sequence[str] = ..., limit: int = ...
     ) -> Listing:
-        """List runs, newest first."""
+        """List the runs to replay, newest first."""
         ...
 
     async def show(self, uid: str) -> RunView | None:
-        """Return a run."""
+        """Return a run to replay."""
         ...
 
     async def recorded(self, uid: str) -> list[bytes]:
-        """Return the recorded results of the tasks of a run."""
+        """Return the recorded results of the tasks of a run to replay."""
         ...
 
 
@@ -73,7 +73,7 @@ class Definitions(Protocol):
     """Definitions of published programs."""
 
     async def program(self, digest: str) -> bytes:
-        """Return a definition.
+        """Return a published definition to replay runs with.
 
         Raises NotFound or NotAuthentic.
         """

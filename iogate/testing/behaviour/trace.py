@@ -157,7 +157,7 @@ class TracingRecorder(TaskRecorder):
         return 0 if lookahead.has_pending_events(state, happened, now_ms) else 1
 
     def resting(self, state: State) -> None:
-        """Look at the state of a run that waits."""
+        """Trace the state of a run that waits."""
         self._trace.look(state)
 
 
@@ -172,7 +172,7 @@ class TracingOutgoing(Outgoing):
         super().__init__(Sinks())
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop everything that the traced run has buffered."""
         super().clear()
         self.emits = _Emits(self._emitted)
 

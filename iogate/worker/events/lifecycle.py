@@ -98,7 +98,7 @@ class LifecycleEvents:
     def build(
         self, notes: Sequence[Note], step: str, redaction: Redaction, *, before: str = "", after: str = ""
     ) -> list[OutgoingEvent]:
-        """Return the events for the notes of one commit of the run.
+        """Return the lifecycle events for the notes of one commit of the run.
 
         The id of an event is derived from `step` and its index. `before` and `after`: status of the run.
         """

@@ -29,7 +29,7 @@ class RunEndRules:
         self._kept: OrderedDict[int, Revision] = OrderedDict()
 
     async def callback(self, revision: int, api: str) -> Callback | None:
-        """Return the callback of an API; None without one.
+        """Return the callback that an API declares in a revision, from the cache; None without one.
 
         Raises Unreachable or CommandFailed.
         """
@@ -37,7 +37,7 @@ class RunEndRules:
         return found.callback if found is not None and isinstance(found.callback, Callback) else None
 
     async def handler(self, revision: int, api: str) -> tuple[int, FaultHandler] | None:
-        """Return the workflow that a fault starts, with its revision; None without one.
+        """Return the workflow that a fault starts by the rules of a revision; None without one.
 
         Raises Unreachable or CommandFailed.
         """

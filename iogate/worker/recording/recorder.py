@@ -59,7 +59,7 @@ class _Kept(NamedTuple):
 def record_effect(
     run: Run, perform: Perform, performed: Performed, redaction: Redaction, *, began_ms: int, at_ms: int
 ) -> None:
-    """Record an effect that has ended."""
+    """Record the result of an effect that has ended."""
     try:
         _record_effect(run, perform, performed, redaction, began_ms=began_ms, at_ms=at_ms)
     except Exception as error:  # noqa: BLE001 - such as data that is nested too deeply

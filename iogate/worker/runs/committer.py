@@ -63,7 +63,7 @@ class Committer:
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
 
     def add(self, run: Run, commit: Commit) -> None:
-        """Send the commit with the next batch."""
+        """Add the commit of a run to the next batch."""
         self._waiting.append(run.api, (run, commit))
         self._arrived.set()
 

@@ -48,7 +48,7 @@ class InboxReader:
 
     @property
     def reading(self) -> bool:
-        """Whether a read is under way."""
+        """Whether a read of an inbox is under way."""
         return bool(self._reading)
 
     def look(self, run: Run) -> None:

@@ -52,7 +52,7 @@ class Schedulable(Protocol):
 
     @property
     def careful(self) -> bool:
-        """Whether each step is a slice of its own."""
+        """Whether the scheduler gives the run each step as a slice of its own."""
         ...
 
     @property

@@ -131,7 +131,7 @@ class Codec:
     """Values whose nesting is valid, by identity."""
 
     def load(self, head: bytes, frames: Mapping[str, bytes], values: Mapping[str, bytes]) -> State:
-        """Decode the stored state.
+        """Decode the stored state of a run.
 
         Raises ValueError or TypeError if a newer release wrote it.
         """

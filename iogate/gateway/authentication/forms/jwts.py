@@ -37,7 +37,7 @@ class Jwts(HeaderForm):
 
     @classmethod
     def build(cls, declared: Sequence[JwtAuth[StoredSecret]], setup: Setup) -> Jwts:
-        """Build the form of its declarations in the API."""
+        """Build the form `jwt` of its declarations in the API."""
         verifiers = [
             jwt_verifier.build(
                 each, setup.key_sets, setup.secrets.texts, prefix=setup.callers.jwt_prefix(each)

@@ -31,7 +31,7 @@ class Tokens(HeaderForm):
 
     @classmethod
     def build(cls, declared: Sequence[TokenAuth[StoredSecret]], setup: Setup) -> Tokens | None:
-        """Build the form of its declarations in the API; None if this machine has none of the secrets."""
+        """Build the form `token` of its declarations; None if this machine has none of the secrets."""
         tokens: dict[str, list[str]] = {}
         for each in declared:
             setup.secrets.read(each.tokens, tokens)

@@ -27,7 +27,7 @@ class Users(HeaderForm):
 
     @classmethod
     def build(cls, declared: Sequence[UserAuth[StoredSecret]], setup: Setup) -> Users | None:
-        """Build the form of its declarations in the API; None if this machine has none of the secrets."""
+        """Build the form `user` of its declarations; None if this machine has none of the secrets."""
         passwords: dict[str, list[str]] = {}
         for each in declared:
             setup.secrets.read(each.users, passwords)

@@ -1,0 +1,147 @@
+"""Calls of a live API through its gateway, with the credentials of the API: for `api call` and `debug`."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from iogate.cli.apis import credentials, jwt_tokens, signing
+from iogate.cli.apis.signing import Outgoing
+from iogate.errors import Misused, NotFound, Refused, Unreachable
+from iogate.url_paths import api_path
+
+if TYPE_CHECKING:
+    from iogate.auth.model import Auth, Secret
+    from iogate.compiler.revision import Api
+    from iogate.effects.gateway_client import Response
+    from iogate.settings import Settings
+    from iogate.store.store import Store
+
+
+async def send_call(
+    url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool, certificate: str | None = None
+) -> Response:
+    """Send one request to the gateway; headers of the user replace the API's credentials.
+
+    `certificate`: file with the only certificates to trust.
+
+    Raises:
+        Misused: the input of a GET is not an object.
+    """
+    from iogate.effects.gateway_client import GatewayClient
+
+    path = api_path(api.id)
+    verb = "GET" if get or "POST" not in api.verbs else "POST"
+    body = b""
+    if verb == "POST":
+        body = json.dumps(value).encode()
+    elif not isinstance(value, dict):
+        raise Misused("the input of a GET must be an object: it becomes the query string")
+    else:
+        path += "?" + urlencode(
+            {name: each if isinstance(each, str) else json.dumps(each) for name, each in value.items()}
+        )
+    headers = add_credentials(api, Outgoing(verb=verb, path=path, body=body, url=url, headers=given))
+    async with GatewayClient(url, certificate=certificate) as client:
+        return await client.request(verb, path, headers=headers, body=body or None)
+
+
+def add_credentials(api: Api, request: Outgoing) -> dict[str, str]:
+    """Return the headers of a request, with the API's own credentials if they contain none.
+
+    Raises IogateError if no secret of the API is available here.
+    """
+    given = dict(request.headers)
+    auth = local_auth(Path.cwd(), api) or api.auth
+    own = {"token", "user", "password", "authorization", *signing.headers_of(auth)}
+    if own.intersection(name.lower() for name in given):
+        return given
+    found = credentials.headers(auth, request, api=api.id) | given
+    if signing.identifies_by_body(auth, found) and (header := api.idempotency.header) is not None:
+        # The same request again is meant to start another run.
+        found.setdefault(header, token_hex(16))
+    return found
+
+
+def sign_jwt(api: Api, key: Path) -> dict[str, str]:
+    """Return the header with a JWT that the private key of a file has signed. Raises Misused."""
+    return jwt_tokens.header_of_key(local_auth(Path.cwd(), api) or api.auth, key, api=api.id)
+
+
+def local_auth(root: Path, api: Api) -> Auth[Secret] | None:
+    """Return `auth` from the local document that declares the API; None if there is no valid one."""
+    from iogate.auth.reader import AUTH
+    from iogate.documents.yaml.reader import read_file
+    from iogate.value_types.faults import InvalidValue
+
+    path = root / api.source
+    if not api.source or not path.is_file():
+        return None
+    data = read_file(path, api.source).data
+    module, _, method = api.id.partition("/")
+    if not isinstance(data, dict) or data.get("module") != module:
+        return None
+    own = (data.get("methods") or {}).get(method)
+    given = (own.get("auth") if isinstance(own, dict) else None) or data.get("auth")
+    try:
+        return AUTH.read(given)
+    except InvalidValue:
+        return None
+
+
+async def live_gateway_url(store: Store, settings: Settings) -> str:
+    """Return the URL of the gateway: `public_url`, else that of a live one, else that of the settings."""
+    from iogate.settings.urls import gateway_url
+
+    own = gateway_url(settings)
+    if settings.public_url:
+        return own
+    announced = [
+        url
+        for process in await store.presence.list("gateway")
+        if (url := reachable_url(process.detail.get("url", ""), process.host))
+    ]
+    return own if own in announced or not announced else announced[0]
+
+
+def reachable_url(url: str, host: str) -> str | None:
+    """Convert the URL that a gateway on `host` announced for use on this machine; None if that fails."""
+    from iogate.settings.urls import EVERYWHERE, is_loopback
+
+    parts = urlsplit(url)
+    name = parts.hostname or ""
+    here = host == socket.gethostname()
+    if is_loopback(name):
+        return url if here else None
+    if name in EVERYWHERE:
+        return f"{parts.scheme}://{EVERYWHERE[name] if here else host}:{parts.port}"
+    return url or None
+
+
+def accepted_uid(response: Response, api: str) -> str:
+    """Return the uid of the run in the response of the gateway to a call.
+
+    Raises:
+        NotFound, Refused, Unreachable: the response has another status, or is not one of iogate.
+    """
+    try:
+        content = response.json()["response"]
+    except (ValueError, KeyError, TypeError):
+        raise Unreachable(
+            f"{api}: unexpected response with status {response.status}: is this an iogate gateway?"
+        ) from None
+    if response.status == 202:
+        return str(content["uid"])
+    error = content.get("error", {})
+    message = f"{api}: {response.status} {error.get('code')}: {error.get('message')}"
+    if response.status == 404:
+        raise NotFound(message)
+    if response.status >= 500:
+        raise Unreachable(message)
+    hint = f"iogate enable {api}" if error.get("code") == "requestError.notEnabled" else ""
+    raise Refused(message, hint=hint)
