@@ -22,6 +22,8 @@ MAX_NAME_BYTES: Final = 200
 _DEFAULT_NAME: Final = "file"
 _REFERENCE: Final = re.compile(re.escape(PREFIX) + r"([0-9a-f]{64})")
 _MEDIA_TYPE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*;[ -~]*)?")
+_LEADING: Final = re.compile(r"\A[\s.]+")
+"""Characters that a name does not begin with: after a blank, dots would begin it again."""
 _MAX_DEPTH: Final = 64
 
 
@@ -91,7 +93,7 @@ def safe_filename(given: str) -> str:
     plain = "".join(
         char for char in unicodedata.normalize("NFC", base) if unicodedata.category(char)[0] != "C"
     )
-    name = plain.strip().lstrip(".").strip()
+    name = _LEADING.sub("", plain, count=1).rstrip()
     stem, dot, suffix = name.rpartition(".")
     if not dot or len(suffix.encode()) > MAX_NAME_BYTES // 4:
         stem, dot, suffix = name, "", ""

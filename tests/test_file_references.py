@@ -25,6 +25,8 @@ FILE = FileMetadata(name="photo", filename="a.png", content_type="image/png", si
         ("a\x00b\n.txt", "ab.txt"),
         (".bashrc", "bashrc"),
         ("..", "file"),
+        (". . . ..", "file"),
+        ("\u00a0.\u2003.bashrc", "bashrc"),
         ("", "file"),
         ("größe €.png", "größe €.png"),
         ("a" * 300 + ".jpeg", "a" * 195 + ".jpeg"),

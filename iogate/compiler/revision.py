@@ -198,6 +198,11 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
         return None if isinstance(self.coalesce, msgspec.UnsetType) else self.coalesce
 
     @property
+    def has_files(self) -> bool:
+        """Whether calls may have files in forms."""
+        return isinstance(self.files, Files)
+
+    @property
     def has_raw(self) -> bool:
         """The value of `raw`, with its default."""
         return self.raw is True

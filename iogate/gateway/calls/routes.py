@@ -146,7 +146,6 @@ class Route:
             else AddressCheck(allowed, root=shared.root, proxies=shared.proxies)
         )
         """None if every address may call."""
-        self.schema = None if api.input_schema in (None, True) else Schema(api.input_schema)
         schemes = {form.scheme for form in alternatives(api.auth) if isinstance(form, SignatureAuth)}
         self.wraps = any(scheme != "hmac" and SCHEMES[scheme].wraps for scheme in schemes)
         """Whether senders may wrap the body in a form."""
@@ -154,6 +153,8 @@ class Route:
         """Whether a GET may register the URL, whatever the verbs."""
         self.files = FileRules.of(api)
         """None if no call has files that are stored."""
+        unchecked = api.input_schema in (None, True)
+        self.schema = None if unchecked else Schema(api.input_schema, files=api.has_files)
         self.verbs = frozenset(api.verbs)
         self.allow = ", ".join(api.verbs)
         self.options = Response(204, b"", [(b"allow", f"{self.allow}, OPTIONS".encode())])

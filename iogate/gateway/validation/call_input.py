@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from iogate.file_references import FileMetadata
+from iogate.file_references import MEMBER, PREFIX, FileMetadata
 from iogate.gateway.http import decoding
-from iogate.gateway.http.responses import unsupported
+from iogate.gateway.http.responses import invalid, unsupported
 from iogate.gateway.validation import input_keys
 from iogate.gateway.validation.input_keys import Tokens
 from iogate.gateway.validation.schema import IN_PROCESS, Describing, Schema, plain
@@ -45,6 +45,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """Fields of a form with files, in place of the body."""
     raw: FileMetadata | None = None
     """The body as a file, for the input that has it in addition."""
+    files: bool = False
+    """Whether the API takes files in forms, also if this call has none."""
 
     @property
     def decoded(self) -> bytes:
@@ -75,6 +77,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, tag="input"):
 
 FILE_SIZE: Final = 512
 """Size that the metadata of a file counts for."""
+_REFERENCE: Final = f'"{MEMBER}":"{PREFIX}'.encode()
 _JSON_LABELS = (b"", b"application/json")
 
 
@@ -104,6 +107,7 @@ def sent(route: Route, request: Request, *, delivery: str = "", upload: Upload |
         headers=_headers(request.raw_headers, route.authenticator.stripped) if whole else None,
         wrapped=route.wraps,
         delivery=delivery,
+        files=route.api.has_files,
     )
 
 
@@ -126,6 +130,8 @@ def value(given: Sent, schema: Schema | None, *, describing: Describing = IN_PRO
         found = _body(schema, given, None)
     else:
         found = _fields(schema, decoding.pairs(given.query, "query string"), None)
+    if given.files:
+        _check_references(given, found)
     if schema is not None:
         schema.check(found, size=given.size, describing=describing)
     return found
@@ -154,6 +160,20 @@ def read(
     delivery = _delivery(found, given) if given.delivery else None
     keys = tuple(input_keys.text_at(found, tokens) for tokens in pointers)
     return Input(json=_encode(found), fingerprint=digest, delivery=delivery, keys=keys)
+
+
+def _check_references(given: Sent, found: Any) -> None:
+    """Raise HTTPError, a 400, if the caller has made up the object of a file.
+
+    Such an object could name a file of the call by another type or size, or thousands of times.
+    """
+    files = sum(isinstance(each, FileMetadata) for _, each in given.fields or ())
+    # The encoder writes no blanks, and escapes every quote in a text.
+    if _encode(found).count(_REFERENCE) != files:
+        raise invalid(
+            f'The input has an object with a "{MEMBER}" to a file, which only the gateway makes; '
+            "send the file itself as a part of a multipart body"
+        )
 
 
 def _delivery(found: Any, given: Sent) -> str | None:

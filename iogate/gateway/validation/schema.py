@@ -21,6 +21,7 @@ from iogate.gateway.http import decoding
 from iogate.gateway.http.decoding import File
 from iogate.gateway.http.responses import HTTPError, invalid
 from iogate.gateway.validation import schema_cost
+from iogate.gateway.validation.file_schema import require_files
 from iogate.json_values import type_name
 from iogate.messages import shorten
 
@@ -70,7 +71,10 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{1,300})?(?:[eE][+-]?[
 class Schema:
     """Compiled JSON Schema of one API."""
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, *, files: bool = False) -> None:
+        """With `files`, for an API that takes files, `format: binary` demands one of them."""
+        if files:
+            schema = require_files(schema)
         self._schema = schema
         self._cost = schema_cost.estimate(schema)
         self.quick_size = -1 if self._cost is None else self._cost.largest(CHECKS_ON_LOOP)

@@ -122,7 +122,7 @@ def perform(job: Job) -> Outcome | UnknownSchema:
             case CallJob():
                 if job.schema is None and job.digest not in _schemas:
                     return UnknownSchema()
-                schema = _schema(job.digest, job.schema)
+                schema = _schema(job.digest, job.schema, files=job.sent.files)
                 return call_input.read(job.sent, schema, fingerprint=job.fingerprint, pointers=job.pointers)
             case EventsJob():
                 return Events(events=cloudevents.read(job.headers, job.repeated, job.body))
@@ -139,12 +139,12 @@ def perform(job: Job) -> Outcome | UnknownSchema:
         return Refusal(status=status, code=code, message=message)
 
 
-def _schema(digest: str, given: bytes | None) -> Schema | None:
+def _schema(digest: str, given: bytes | None, *, files: bool) -> Schema | None:
     if given is not None:
         if len(_schemas) >= SCHEMAS:
             _schemas.clear()
         document = msgspec.json.decode(given)
-        _schemas[digest] = None if document in (None, True) else Schema(document)
+        _schemas[digest] = None if document in (None, True) else Schema(document, files=files)
     return _schemas[digest]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -245,3 +246,81 @@ async def test_the_raw_body_is_a_file_whatever_its_type(world: World) -> None:
     assert (await called(world, b"{", **json_)).status == 400
     got = await world.ask(f"/v1/api/{NAME}/async", "GET")
     assert "raw" not in await input_of(world, got.uid)
+
+
+BINARY = {
+    "type": "object",
+    "properties": {
+        "scan": {
+            "type": "object",
+            "format": "binary",
+            "properties": {"content_type": {"const": "image/png"}},
+        },
+        "more": {"type": "array", "items": {"format": "binary"}},
+        "notes": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
+def made_up(content: bytes, **members: str) -> str:
+    return json.dumps(metadata("scan", content) | members)
+
+
+@pytest.mark.parametrize("padding", [0, 64 * KIB])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (field("scan", made_up(SMALL)), file("other", SMALL, "a.html", "text/html")),
+        (file("scan", SMALL), *(field("notes", made_up(SMALL, filename=f"{n}")) for n in range(3))),
+        (file("scan", SMALL), field("notes", '{"deep": [[' + made_up(LARGE) + "]]}")),
+    ],
+)
+async def test_a_caller_cannot_make_up_the_object_of_a_file(
+    world: World, parts: tuple[bytes, ...], padding: int
+) -> None:
+    await world.publish(api(NAME, files=FILES, input_schema=BINARY))
+    reply = await called(world, form(*parts, field("padding", "x" * padding)))
+    assert (reply.status, reply.code) == (400, "requestError.invalidParams")
+    assert "only the gateway makes" in reply.message
+    assert await stored(world) == 0
+
+
+async def test_neither_json_nor_a_query_can_name_a_file(world: World) -> None:
+    await world.publish(api(NAME, files=FILES, input_schema=BINARY, verbs=("POST", "GET")))
+    escaped = made_up(SMALL).replace("iogate:", "\\u0069ogate:")
+    body = f'{{"scan": {escaped}}}'.encode()
+    reply = await called(world, body, **{"content-type": "application/json"})
+    assert reply.status == 400
+    assert "only the gateway makes" in reply.message
+    asked = await world.ask(f"/v1/api/{NAME}/async?scan={quote(made_up(SMALL))}", "GET", {}, b"")
+    assert asked.status == 400
+
+
+@pytest.mark.parametrize("padding", [0, 64 * KIB])
+@pytest.mark.parametrize(
+    ("place", "sent"),
+    [
+        ("scan", {"filename": "a.png", "content_type": "image/png", "path": "/etc/passwd"}),
+        ("scan", {"reference": "/etc/passwd", "content_type": "image/png", "path": "/etc/passwd"}),
+        ("more/0", "/etc/passwd"),
+        ("more/0", {"path": "/etc/passwd"}),
+    ],
+)
+async def test_a_binary_value_is_a_file_of_the_call(
+    world: World, place: str, sent: object, padding: int
+) -> None:
+    await world.publish(api(NAME, files=FILES, input_schema=BINARY))
+    name, _, listed = place.partition("/")
+    body = json.dumps({name: [sent] if listed else sent, "padding": "x" * padding}).encode()
+    reply = await called(world, body, **{"content-type": "application/json"})
+    assert (reply.status, reply.code) == (400, "requestError.invalidParams")
+    assert f"/{place}" in reply.message
+    assert (await called(world, form(file("scan", SMALL), file("more", LARGE)))).status == 202
+
+
+async def test_a_text_may_look_like_the_object_of_a_file(world: World) -> None:
+    await world.publish(api(NAME, files=FILES))
+    text = made_up(SMALL)
+    reply = await called(world, form(file("scan", SMALL, text.replace('"', "%22")), field("text", text)))
+    assert reply.status == 202
+    assert (await input_of(world, reply.uid))["text"] == text
