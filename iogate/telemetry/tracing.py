@@ -43,6 +43,7 @@ from iogate import logs, trace_context
 from iogate.security.redaction import disguises
 from iogate.telemetry import otel_variables
 from iogate.telemetry.export import ReportingExporter, SdkLog
+from iogate.telemetry.session import BoundedSession
 from iogate.version import __version__
 
 log = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ def start(variables: Mapping[str, str]) -> Tracing | None:
     name, target = otel_variables.endpoint(variables)
     try:
         with _environment(variables):
-            exporter = ReportingExporter(OTLPSpanExporter(), target)
+            exporter = ReportingExporter(OTLPSpanExporter(session=_session(variables)), target)
             processor = BatchSpanProcessor(exporter)
             ids = _Ids()
             provider = TracerProvider(resource=_resource(variables), id_generator=ids, shutdown_on_exit=False)
@@ -201,6 +202,11 @@ def start(variables: Mapping[str, str]) -> Tracing | None:
     SdkLog(exporter).attach()
     log.info("traces are exported to %s (%s)", target, name, extra={"action": "traces.on"})
     return Tracing(provider, exporter, ids)
+
+
+def _session(variables: Mapping[str, str]) -> BoundedSession | None:
+    """Return the session of the exporter; None if a plug-in that a variable names provides one."""
+    return None if any(name.endswith("_CREDENTIAL_PROVIDER") for name in variables) else BoundedSession()
 
 
 def derived_span(uid: str, token: int) -> int:
