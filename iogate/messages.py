@@ -19,13 +19,13 @@ def quoted(text: object) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the names as `a, b or c`."""
+    """Return the names for a message as `a, b or c`."""
     *rest, last = names
     return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def conjoined(names: Iterable[str]) -> str:
-    """Return the names as `a, b and c`."""
+    """Return the names for a message as `a, b and c`."""
     *rest, last = names
     return f"{', '.join(rest)} and {last}" if rest else last
 
@@ -46,7 +46,7 @@ def _nearest(word: str, choices: tuple[str, ...]) -> str | None:
 
 
 def printable(text: str) -> str:
-    """Return the text without characters that a terminal would interpret."""
+    """Return a text for messages without characters that a terminal would interpret."""
     if text.isprintable():
         return text
     return "".join(

@@ -149,7 +149,7 @@ def _contents(entries: list[_Entry], folder: Path, limit_s: float) -> dict[str, 
 
 
 def _is_document(path: str) -> bool:
-    """Tell whether a project without this file, or folder, would be another one."""
+    """Tell whether a file or folder of a git tree matters for the project."""
     top, _, rest = path.partition("/")
     return (top in _FOLDERS and (not rest or path.endswith((".yaml", ".yml")))) or (
         not rest and top.startswith("iogate.")

@@ -83,7 +83,7 @@ class Session:
     """Value of `--env`: the environment whose settings apply."""
 
     def settings(self, flags: dict[str, Any] | None = None, *, needs_environment: bool = True) -> Settings:
-        """Read the project's settings, and warn about misspelt environment variables and unusual `vars`.
+        """Read the session's settings, and warn about misspelt environment variables and unusual `vars`.
 
         With `needs_environment`, the file of the chosen environment has to exist.
 

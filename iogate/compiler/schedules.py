@@ -147,7 +147,7 @@ def zone_of(definition: JsonObject) -> tuple[tuple[str, ...], Any]:
 
 
 def without_cases(definition: dict[str, Any]) -> dict[str, Any]:
-    """Return the definition without its debug cases, which no run sees: to edit them changes no program."""
+    """Return the definition without the debug cases of its schedule: to edit them changes no program."""
     said = settings_of(definition)
     if "debug" not in said:
         return definition

@@ -68,7 +68,7 @@ Maybe = Annotated[T | None, BeforeValidator(_reject_null)]
 
 
 def as_tag(name: str) -> Tag:
-    """Return the tag of a union's branch, in a form that no key of a document has."""
+    """Return the tag of a union's branch in models, in a form that no key of a document has."""
     return Tag(f"|{name}|")
 
 
@@ -83,7 +83,7 @@ def by_type(**tags: str) -> Callable[[Any], str | None]:
 
 
 def tag_name(name: str) -> str:
-    """Return the tag of the branch that `as_tag(name)` marks."""
+    """Return the tag of the model's branch that `as_tag(name)` marks."""
     return f"|{name}|"
 
 
@@ -179,7 +179,7 @@ def _copy_error(item: Any) -> InitErrorDetails:
 
 
 def suggest_keys(unknown: Sequence[str], free: Sequence[str], near: Mapping[str, str]) -> dict[str, str]:
-    """Return the free key that each of the unknown keys probably means; `near` has common words for keys."""
+    """Return the free key of a model that each unknown key probably means; `near` has common words."""
     found = {
         word: near[word] if near.get(word) in free else nearest(word, free)
         for word in unknown[:_MAX_SUGGESTIONS]

@@ -90,7 +90,7 @@ class Ignores:
     def split(
         self, problems: Iterable[Problem], lint: Mapping[str, str]
     ) -> tuple[list[Problem], frozenset[Ignore]]:
-        """Return the problems that remain, and the comments that removed one.
+        """Return the problems that no comment ignores, and the comments that removed one.
 
         `lint` is the setting: a rule that it makes an error cannot be ignored; one that is off is not shown.
         """

@@ -100,7 +100,7 @@ def load_text(text: str, path: str = "document.yaml") -> Documents:
 
 
 def detect_family(data: Any) -> Family | None:
-    """Return the kind of a document by its content, not its place."""
+    """Detect the kind of a document to load by its content, not its place."""
     if not isinstance(data, dict):
         return None
     if "document" in data and ("do" in data or "module" not in data):

@@ -56,7 +56,7 @@ def _locate(item: Any, root: Node) -> tuple[Pointer, bool]:
 
 
 def _existing_steps(root: Node, loc: Sequence[str | int]) -> Pointer:
-    """Return the steps of `loc` that exist, and the last one in any case: its key may be missing."""
+    """Return the existing steps of an error's location, and the last one in any case: it may be missing."""
     node: Node | None = root
     steps: list[str | int] = []
     for number, step in enumerate(loc):
@@ -168,7 +168,7 @@ def describe_container(pointer: Pointer, root: Node, family: Family) -> str:
 
 
 def _label(pointer: Pointer, root: Node, family: Family) -> tuple[str, Pointer]:
-    """Return the innermost named object around the pointer, and the rest of the pointer below it."""
+    """Return the innermost named object around a validation error's pointer, and the rest of the pointer."""
     return _api_label(pointer, root) if family == "api" else _task_label(pointer)
 
 

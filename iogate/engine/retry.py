@@ -153,7 +153,7 @@ def _place(program: Program, pointer: str) -> tuple[Task, str, int]:
 
 
 def _path(program: Program, state: State) -> list[Frame]:
-    """Return the scopes around the task that faulted, innermost first."""
+    """Return the scopes around the task to retry from, innermost first."""
     frames = state.frames
     inner = {frame.parent for frame in frames.values()}
     leaves = [frame for frame in frames.values() if frame.kind == "scope" and frame.id not in inner]

@@ -120,7 +120,7 @@ class Scope:
         return self._variables
 
     def secrets(self) -> Mapping[str, Any]:
-        """Return all declared secrets.
+        """Return all declared secrets that expressions of the scope can name.
 
         Raises WorkflowError `authorization` if a declared secret is not available, and always in a function
         that was fetched from another host.
@@ -244,5 +244,5 @@ def describe_time(at_ms: int) -> dict[str, Any]:
 
 
 def is_truthy(result: Any) -> bool:
-    """Tell whether a result is true in conditions: as in jq, all but false and null."""
+    """Tell whether the result of a condition is true: as in jq, all but false and null."""
     return result is not None and result is not False

@@ -185,7 +185,7 @@ def loose_pieces(text: str) -> tuple[str | Template, ...]:
 
 
 def embedded(text: str) -> tuple[str, ...]:
-    """Return the expressions in a string."""
+    """Return the expressions in a templated string."""
     if "${" not in text:
         return ()
     return tuple(part.text for part in _parts(text) if isinstance(part, Expression))

@@ -99,7 +99,7 @@ class _Server(Server):
         return worker
 
     async def replace(self, pair: Pair) -> None:
-        """Accept connections with another certificate; requests in flight end on the old connections."""
+        """Serve new connections with another certificate; requests in flight end on the old connections."""
         old: Any = self.wrks[0]
         number, files = self._accepting, self._files
         self._pair = pair

@@ -191,7 +191,7 @@ class Refresher:
                 store.refusals.note("gate", f"{name}@{table.number}", why)
 
     async def is_enabled(self, route: Route) -> bool:
-        """Read from the store whether an API is enabled that this process takes for disabled.
+        """Read again from the store whether an API is enabled that this gateway takes for disabled.
 
         A caller who knows that the API was just enabled must not get a 403 from a gateway that is behind.
         Concurrent callers share one request to the store, for this API only, since none is authenticated yet.
@@ -260,7 +260,7 @@ class Refresher:
             await asyncio.sleep(ANNOUNCE_S)
 
     async def _read_clock(self, store: Store) -> None:
-        """Update the offset to the store's clock; keep the last one if the clock cannot be read."""
+        """Refresh the offset to the store's clock; keep the last one if the clock cannot be read."""
         with contextlib.suppress(*BROKEN):
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 self._state.clock.observe(await store.now_ms())

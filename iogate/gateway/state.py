@@ -99,13 +99,13 @@ class GatewayState:
         )
 
     def drain(self) -> None:
-        """End all waits for runs, and give unfinished request bodies a few seconds."""
+        """End all waits of the gateway for runs, and give unfinished request bodies a few seconds."""
         self.draining.set()
         self.bodies.shorten(LAST_BODY_S)
 
     @asynccontextmanager
     async def reach(self) -> AsyncIterator[Store]:
-        """Yield the store for one short exchange. Raises HTTPError: a 503 if it is unreachable."""
+        """Yield the gateway's store for one short exchange. Raises HTTPError: a 503 if it is unreachable."""
         if self.store is None:
             raise HTTPError(STORE_DOWN)
         try:

@@ -161,7 +161,7 @@ def _confine(request: dict[str, Any], *, alone: bool) -> None:
 
 
 def _above_stdio(stdio: Sequence[int]) -> list[int]:
-    """Return the descriptors, duplicated to numbers above 2 so that `dup2` overwrites none of them."""
+    """Return the descriptors to keep, duplicated to numbers above 2, so that `dup2` overwrites none."""
     return [os.dup(fd) if fd < 3 else fd for fd in stdio]
 
 

@@ -65,7 +65,7 @@ def kill_all(pid: int) -> None:
 
 
 def reap() -> None:
-    """Reap the ended children of this process."""
+    """Reap the ended processes below this one."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -233,7 +233,7 @@ def _secret(secret: StoredSecret) -> dict[str, str]:
 
 
 def rate_text(rate: float) -> str:
-    """Return a rate as text that reads as the same number: `50/s`, `100/m`."""
+    """Return a rate as documents have it, which reads as the same number: `50/s`, `100/m`."""
     for unit, seconds in _RATE_S.items():
         for digits in (0, 1, 2, 3, 6):
             text = f"{rate * seconds:.{digits}f}"

@@ -52,7 +52,7 @@ class JsonChange:
 
 
 def changes(before: Any, after: Any, path: Pointer = ()) -> Iterator[JsonChange]:
-    """Yield the changed places from `before` to `after`, in the order of the new document."""
+    """Yield the changed places of a JSON document, in the order of the new one."""
     if before is ABSENT or after is ABSENT:
         if before is not after:
             yield JsonChange(path=path, before=before, after=after)

@@ -48,7 +48,7 @@ async def live(store: Store) -> tuple[int, Revision]:
 
 
 async def trusted(store: Store) -> Base:
-    """Return the live revision, or else the newest kept one that is authentic, with the faults of live.
+    """Return the base of a repair: live, or else the newest kept one that is authentic, with the faults.
 
     Raises StoreUnavailable.
     """

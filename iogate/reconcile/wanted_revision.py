@@ -146,7 +146,7 @@ def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
 
 
 def is_selected(api: Api, select: str) -> bool:
-    """Tell whether an API has a tag or belongs to a module."""
+    """Tell whether an API is wanted by `--select`: it has a tag or belongs to a module."""
     return select in labels(api)
 
 

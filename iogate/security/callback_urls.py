@@ -120,7 +120,7 @@ def normal_host(host: str) -> str:
 
 
 def is_this_machine(host: str) -> bool:
-    """Tell whether a host name or address always means the machine itself."""
+    """Tell whether the host of a callback always means the machine itself."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -147,7 +147,7 @@ def _split_entry(entry: str) -> tuple[str, str]:
 
 
 def _is_host(name: str) -> bool:
-    """Tell whether a normal host has the form of a name or of an address."""
+    """Tell whether the normal host of a callback has the form of a name or of an address."""
     return _is_ip(name) or (len(name) <= 253 and _NAME.fullmatch(name) is not None)
 
 

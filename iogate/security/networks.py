@@ -28,7 +28,7 @@ LONGEST: Final = 64
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the address of a text in its normal form; None for any other text, also one with a zone."""
+    """Return the IP address of a text in its normal form; None for any other text, also one with a zone."""
     if len(text) > LONGEST or "%" in text:
         return None
     try:

@@ -48,7 +48,7 @@ class Parameters(NamedTuple):
 
     @property
     def cost(self) -> int:
-        """Amount of work: KiB filled in all passes."""
+        """Amount of work of a hash: KiB filled in all passes."""
         return self.memory_kib * self.passes
 
     def spend(self, presented: bytes) -> None:

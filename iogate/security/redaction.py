@@ -93,7 +93,7 @@ class Redactor:
         return self._without(text[:at], [span for span in spans if span[1] <= at]), text[at:]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return start and end of each secret in the text, in order; overlapping ones are joined."""
+        """Return start and end of each text to redact, in order; overlapping ones are joined."""
         if not self._lengths or len(text) < self._lengths[0]:
             return []
         found = self._occurrences(text.translate(_LOWER), 0)

@@ -25,7 +25,7 @@ _EXPECTED: Final = "true, false, or a list of digests, each sha256: and 64 hexad
 
 
 def allowed_digests(allow_run: AllowRun, kind: str) -> tuple[str, ...] | None:
-    """Return the digests of the allowed processes of a kind; None if all are allowed."""
+    """Return the digests that `allow_run` permits for a kind of process; None if all are allowed."""
     if isinstance(allow_run, tuple):
         return None if kind in allow_run else ()
     found = {str(name): value for name, value in allow_run.items()}.get(kind, False)
@@ -40,7 +40,7 @@ def lists_digests(allow_run: AllowRun, kind: str) -> bool:
 
 
 def allows_kind(allow_run: AllowRun, kind: str) -> bool:
-    """Tell whether workflows may start any process of this kind."""
+    """Tell whether `allow_run` permits any process of this kind."""
     return allowed_digests(allow_run, kind) != ()
 
 

@@ -21,7 +21,7 @@ def gateway_url(settings: Settings) -> str:
 
 
 def own_certificate(settings: Settings) -> str | None:
-    """Return the file of the gateway's certificate, if callers do not reach it by a `public_url`."""
+    """Return the file of the certificate at the gateway's URL, unless callers use a `public_url`."""
     return None if settings.public_url or not settings.tls else settings.tls["cert"]
 
 

@@ -124,7 +124,7 @@ class Store:
         await self._connection.confirm()
 
     async def confirm(self) -> None:
-        """Wait until as many replicas as the settings require have all previous writes.
+        """Wait until as many replicas of the store as the settings require have all previous writes.
 
         Raises StoreUnavailable if they take too long.
         """
@@ -140,13 +140,13 @@ class Store:
         return time_ms(await self._connection.call("TIME"))
 
     async def server_info(self) -> dict[str, str]:
-        """Return the fields of INFO."""
+        """Return the fields of INFO of the store's server."""
         text: bytes = await self._connection.call("INFO")
         pairs = (line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
         return {name: value.strip() for name, value in pairs}
 
     async def findings(self) -> list[Finding]:
-        """Return unsafe settings of the server and lost events, for `doctor`."""
+        """Return unsafe settings of the store's server and lost events, for `doctor`."""
         return await findings(self._connection, await self.outbox.sinks())
 
     async def is_older(self) -> bool:

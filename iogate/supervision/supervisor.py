@@ -147,7 +147,7 @@ class Supervisor:
         kept.task = asyncio.create_task(self._keep(kept), name=f"keep {child.name}")
 
     async def scale(self, children: tuple[Child, ...], *, prefix: str) -> None:
-        """Start and stop children until those whose names start with `prefix` are exactly `children`."""
+        """Start and stop supervised children until those with this prefix are exactly `children`."""
         wanted = {child.name for child in children}
         surplus = [name for name in self._kept if name.startswith(prefix) and name not in wanted]
         for child in children:
@@ -355,7 +355,7 @@ class Supervisor:
 
 
 def tied(*command: str) -> tuple[str, ...]:
-    """Return the command line that runs `command` in a process that dies with this one (on Linux).
+    """Return the command line that runs a supervised command in a process that dies with this one (on Linux).
 
     Spawn it in the main thread: for Linux the parent is the thread that spawned the process.
     """

@@ -39,7 +39,7 @@ def endpoint(variables: Mapping[str, str]) -> tuple[str, str]:
 
 
 def origin(url: str) -> str:
-    """Return scheme, host and port of an OTLP endpoint's URL, which may have credentials elsewhere."""
+    """Return scheme, host and port of the URL in an `OTEL_…` variable, which may have credentials."""
     try:
         parts = urlsplit(url)
     except ValueError:

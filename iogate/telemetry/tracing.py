@@ -161,7 +161,7 @@ class Tracing:
         return chosen.decision is Decision.RECORD_AND_SAMPLE
 
     async def close(self) -> None:
-        """Export the last spans, for at most FLUSH_S, and not at all to a collector that is out of reach."""
+        """Export the last spans of the tracer, for at most FLUSH_S; not if the collector is out of reach."""
         self._exporter.closing = self._exporter.failing
         if self._exporter.failing:
             return

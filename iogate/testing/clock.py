@@ -75,7 +75,7 @@ class VirtualClock:
         return timer
 
     def skip_to(self, now_ms: int) -> None:
-        """Advance to a time without the callbacks that are due then; the next advance makes them."""
+        """Advance the virtual clock without callbacks that are due then; the next advance makes them."""
         self._clock.move_to(now_ms)
 
     async def sleep(self, delay_s: float) -> None:
@@ -89,13 +89,13 @@ class VirtualClock:
 
     @property
     def due_ms(self) -> int | None:
-        """The time of the next callback."""
+        """The time of the next callback of the virtual clock."""
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
     def move_to(self, now_ms: int) -> None:
-        """Advance to a time and call back what is due then."""
+        """Advance the virtual clock to a time and call back what is due then."""
         self._clock.move_to(now_ms)
         while (due_ms := self.due_ms) is not None and due_ms <= self._clock.now_ms:
             _, _, timer = heapq.heappop(self._timers)

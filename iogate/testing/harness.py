@@ -66,7 +66,7 @@ class Harness:
 
     @classmethod
     def load(cls, root: Path, *, settings: Settings | None = None) -> Self:
-        """Compile the documents of a project's folder.
+        """Compile the documents of a project's folder for the harness.
 
         Raises InvalidFiles, with every problem in its message, if they are not valid.
         """
@@ -161,5 +161,5 @@ class Harness:
         )
 
     def program(self, digest: str) -> Program:
-        """Return the program of a digest."""
+        """Return the program of a digest in the harness."""
         return programs.load(json.loads(self.bundle.programs[digest]))

@@ -191,7 +191,7 @@ class MemoryRuns:
             self.queue.remove(record.uid)
 
     def commit(self, record: Record, commit: Commit, lease_ms: int) -> bool:
-        """Apply a commit that is the next one of its lease; return whether the run was queued."""
+        """Apply a commit in memory if it is the next one of its lease; return whether the run was queued."""
         record.seq, record.status = commit.seq, commit.status
         self._reach(record, commit)
         self._write(record, commit)
@@ -214,7 +214,7 @@ class MemoryRuns:
         return False
 
     def is_due(self, record: Record) -> bool:
-        """Tell whether a waiting run has messages, or its time has passed."""
+        """Tell whether a waiting run in memory has messages, or its time has passed."""
         return bool(record.inbox) or 0 < record.due_ms <= self.now_ms()
 
     def _write(self, record: Record, commit: Commit) -> None:
@@ -331,7 +331,7 @@ class MemoryRuns:
         return True
 
     def deliver(self, number: int, uid: str, frame: int) -> None:
-        """Put an event into the inbox of a subscription that has not got it yet."""
+        """Put an event in memory into the inbox of a subscription that has not got it yet."""
         record = self.records.get(uid)
         wanted = None if record is None else record.wants.get(frame)
         if record is None or wanted is None or number <= wanted.since:
@@ -363,7 +363,7 @@ def _update(stored: dict[str, bytes], changed: Mapping[str, bytes], gone: Sequen
 
 
 def _merge(known: TaskView | None, row: TaskRow) -> TaskView:
-    """Return the row of a task: the first start, the last end, and the sum of its starts."""
+    """Return the row of a task in memory: the first start, the last end, and the sum of its starts."""
     return TaskView(
         reference=row.reference,
         name=row.name if known is None else known.name,

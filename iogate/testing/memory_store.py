@@ -137,7 +137,7 @@ class MemoryLeases:
     async def renew(
         self, _worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS
     ) -> RenewResult:
-        """Extend leases by `lease_ms`; return which are lost, and the runs that need attention."""
+        """Extend leases in memory; return which are lost, and the runs that need attention."""
         found = [record for uid, token in held.items() if (record := self._leased(uid, token)) is not None]
         for record in found:
             record.leased_until_ms = self._state.now_ms() + lease_ms
@@ -153,7 +153,7 @@ class MemoryLeases:
         return record if record and record.state == "lease" and record.token == token else None
 
     async def inbox(self, uid: str, token: int) -> tuple[Message, ...]:
-        """Return the first INBOX_READ unconsumed messages of a leased run; empty if the lease is lost."""
+        """Return the first INBOX_READ unconsumed messages of a run in memory; empty if the lease is lost."""
         record = self._leased(uid, token)
         return () if record is None else tuple(record.inbox[: keys.INBOX_READ])
 
@@ -165,11 +165,11 @@ class MemoryLeases:
                 self._state.release(record)
 
     def cancellations(self, listener: Listener) -> contextlib.AbstractAsyncContextManager[None]:
-        """Return a context that calls `listener(uid)` when a leased run is cancelled."""
+        """Return a context that calls `listener(uid)` when a leased run in memory is cancelled."""
         return _listening(self._state.on_cancel, listener)
 
     def inbox_changes(self, listener: Listener) -> contextlib.AbstractAsyncContextManager[None]:
-        """Return a context that calls `listener(uid)` when a leased run gets a message."""
+        """Return a context that calls `listener(uid)` when a leased run in memory gets a message."""
         return _listening(self._state.on_message, listener)
 
 
@@ -248,7 +248,7 @@ class MemoryEvents:
         return sum(self._state.publish(event, sender=sender) for event in events)
 
     async def take(self, _owner: str, limit: int = BATCH) -> Batch:
-        """Return the next events, and the subscriptions that may match one of them by its type."""
+        """Return the next events in memory, and the subscriptions that may match one of them by its type."""
         waiting = self._state.events
         events = tuple(waiting)[: min(limit, BATCH)]
         if not events:
@@ -264,7 +264,7 @@ class MemoryEvents:
         )
 
     async def deliver(self, _owner: str, upto: int, deliveries: Sequence[Delivery]) -> bool:
-        """Deliver events to their subscriptions, then remove those up to the number `upto`. Idempotent."""
+        """Deliver events in memory to subscriptions, then remove those up to `upto`. Idempotent."""
         state = self._state
         for each in sorted(deliveries, key=lambda each: each.number):
             state.deliver(each.number, each.uid, each.frame)

@@ -160,7 +160,7 @@ class Simulation:
     # Time and events.
 
     async def _time_passes(self) -> bool:
-        """Deliver the next event, or advance to the next due time; return False if there is neither."""
+        """Let time of the simulation pass to the next event or due time; return False if there is neither."""
         if self._coming and self._coming[0][0] is None and self._listening:
             await self._publish_next()
             return True
@@ -195,7 +195,7 @@ class Simulation:
         return any(record.wants for record in self._store.records.values())
 
     def _due_ms(self) -> int | None:
-        """Return the earliest due time of all runs, here and in the store."""
+        """Return the earliest due time of all simulated runs, here and in the store."""
         timer_ms = self._clock.due_ms
         due = [] if timer_ms is None else [timer_ms]
         due += [record.due_ms for record in self._store.records.values() if record.state == "timer"]

@@ -17,7 +17,7 @@ class Backoff:
         self._longest_s = longest_s
 
     def next_s(self, longest_s: float | None = None) -> float:
-        """Return the next delay in seconds; `longest_s` replaces the limit for this and later delays."""
+        """Return the next delay of the backoff in seconds; `longest_s` replaces the limit from now on."""
         if longest_s is not None:
             self._longest_s = longest_s
         delay_s = min(self._longest_s, self._next_s)

@@ -60,7 +60,7 @@ class Duration:
         return self.milliseconds / 1000
 
     def after_ms(self, instant_ms: int) -> int:
-        """Return the instant this long after another, both in milliseconds since 1970, in UTC.
+        """Return the instant one duration after another, both in milliseconds since 1970, in UTC.
 
         Months are added first; the 31st plus a month is the last day of the next month.
         Raises TooLong beyond the year 9999.

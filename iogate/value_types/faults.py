@@ -89,7 +89,7 @@ def type_name(value: object) -> str:
 
 
 def type_hint(expected: str, value: object) -> str:
-    """Return how to write a value that has not the expected YAML type; empty if that is not known."""
+    """Return how to correct a fault: how to write a value of the expected YAML type; or ""."""
     if expected == "text" and not isinstance(value, list | dict):
         return "put it in quotes"
     if expected == "true or false" and isinstance(value, str):

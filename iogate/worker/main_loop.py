@@ -76,7 +76,7 @@ class Loop:
         self._bell.ring()
 
     def handle_command(self, kind: str, uid: str) -> None:
-        """Handle a command from RQ."""
+        """Handle a command from RQ to the worker."""
         match kind:
             case "stop" if uid in self.executor.runs:
                 task = asyncio.create_task(self._stop_run(uid))
@@ -210,7 +210,7 @@ class Loop:
                         self.executor.lose(run, "the store has been unreachable for too long")
 
     async def _renew(self) -> None:
-        """Renew the leases of all runs; handle lost, cancelled, suspended and woken ones."""
+        """Renew the leases of all runs of the worker; handle lost, cancelled, suspended and woken ones."""
         executor = self.executor
         asked_at = self._clock.monotonic()
         fresh = asked_at + LEASE_S - RENEW_S / 2

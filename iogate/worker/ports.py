@@ -121,7 +121,7 @@ class Secrets(Protocol):
 
     @property
     def error_types(self) -> str:
-        """The family of URIs that names the standard's errors."""
+        """Port: the family of URIs that names the standard's errors."""
         ...
 
     def environment(self, names: tuple[str, ...]) -> Environment:

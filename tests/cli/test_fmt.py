@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_written_is_named(cli: Cli, monkeypatch: pytest.Mo
         if path.name == "m.yaml":
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("iogate.files.write_atomically", full)
+    monkeypatch.setattr("iogate.atomic_files.write_atomically", full)
     ran = cli("fmt", code=4)
     assert ran.out == "formatted apis.d/n.yaml\n"
     assert ran.err.endswith(

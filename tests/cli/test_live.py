@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from iogate.cli.runs.bulk import operation_id
+from iogate.cli.runs.bulk_changes import operation_id
 from iogate.errors import Unreachable
 from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.embedded import binaries
@@ -410,7 +410,7 @@ def test_ended_runs_are_deleted_only_with_yes(live: Cli, shop: Place) -> None:
 def test_the_first_runs_of_a_filter_are_listed_and_the_rest_counted(
     live: Cli, shop: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iogate.cli.runs.bulk.SHOWN", 2)
+    monkeypatch.setattr("iogate.cli.runs.bulk_changes.SHOWN", 2)
     uids = [shop.buy("fail") for _ in range(4)]
     for uid in uids:
         live("runs", "wait", uid, "-q", code=7)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def document(api: Api) -> dict[str, Any]:
-    """Return an API in the form of API documents, without its debug cases and without hashes of secrets."""
+    """Return the contract of an API in the form of API documents, without debug cases and hashes."""
     from iogate.reconcile.document_form import api_form
     from iogate.reconcile.shown_values import shown
 

@@ -34,7 +34,7 @@ def gate_json(gate: Gate | None) -> dict[str, Any]:
 
 
 def override_json(override: Override) -> dict[str, Any]:
-    """Return the JSON form of an override."""
+    """Return the JSON form of an override of a gate."""
     from iogate.store.runs.presentation import rfc3339
 
     return {

@@ -74,7 +74,7 @@ def sign_jwt(api: Api, key: Path) -> dict[str, str]:
 
 
 def local_auth(root: Path, api: Api) -> Auth[Secret] | None:
-    """Return `auth` from the local document that declares the API; None if there is no valid one."""
+    """Return `auth` for a call from the local document that declares the API; None without a valid one."""
     from iogate.auth.reader import AUTH
     from iogate.documents.yaml.reader import read_file
     from iogate.value_types.faults import InvalidValue

@@ -60,7 +60,7 @@ def missing_key(api: str) -> Misused:
 
 
 def _private_key(file: Path) -> tuple[Any, str | None]:
-    """Return the private key of a file, and its name. Raises Misused."""
+    """Return the private key of a file that signs a JWT, and its name. Raises Misused."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -89,7 +89,7 @@ def _private_key(file: Path) -> tuple[Any, str | None]:
 
 
 def _algorithms(key: Any) -> Iterator[str]:
-    """Yield the algorithms that a private key can sign with."""
+    """Yield the algorithms with which a private key can sign a JWT."""
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
     match key:

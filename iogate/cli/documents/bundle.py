@@ -69,7 +69,7 @@ def check_documents(
     ignored: bool = False,
     edited: Mapping[str, str] | None = None,
 ) -> CheckResult:
-    """Read and compile the project, or only `paths`, which need not be a whole project.
+    """Read and compile the project to a bundle, or only `paths`, which need not be a whole project.
 
     Without `settings`, which may be unreadable, checks that depend on them are skipped, including those of
     functions. `allow_unsupported` turns errors about unsupported and forbidden features into warnings; `mode`
@@ -139,7 +139,7 @@ def check_documents(
 
 
 def _fetcher(settings: Settings, root: Path) -> Fetch:
-    """Return a function that fetches documents, and imports the HTTP client for the first one."""
+    """Return a function that fetches documents for a bundle; it imports the HTTP client when called."""
 
     def fetch(uri: str, policy: JsonObject | None, *, foreign: bool) -> bytes:
         from iogate.effects.document_fetcher import make_fetcher

@@ -160,6 +160,6 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def shorten(value: Any) -> str:
-    """Return the value as JSON, cut for a terminal; a pipe gets all of it."""
+    """Return a value of a debug case as JSON, cut for a terminal; a pipe gets all of it."""
     text = json.dumps(value, ensure_ascii=False)
     return messages.shorten(text, MAX_VALUE_LENGTH) if result_stream().isatty() else text

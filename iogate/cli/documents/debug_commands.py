@@ -146,7 +146,7 @@ async def replay_offline(
 
 
 async def _gateway(session: Session, settings: Settings) -> str:
-    """Return the URL to send cases to: one that a live gateway announced, if its store can be reached."""
+    """Return the URL for `iogate debug`: one that a live gateway announced, if its store can be reached."""
     from iogate.settings.urls import gateway_url
 
     try:

@@ -72,7 +72,7 @@ def digests(
 
 
 def _setting(found: Sequence[ProcessTask]) -> Iterator[str]:
-    """Yield the lines of the setting, with the place of each process."""
+    """Yield the lines of the setting with the digests, with the place of each process."""
     yield "allow_run:"
     for kind in KINDS:
         places: dict[str, list[str]] = {}

@@ -161,7 +161,7 @@ class _Report:
 
 
 def _write(path: Path, name: str, before: bytes, text: str) -> None:
-    from iogate.files import write_atomically
+    from iogate.atomic_files import write_atomically
 
     try:
         with path.open("r+b") as file:  # as an editor would: a file without permission to write stays

@@ -177,7 +177,7 @@ class _Linted:
         Raises:
             Refused: a file has changed since it was read, or cannot be written.
         """
-        from iogate.files import write_atomically
+        from iogate.atomic_files import write_atomically
 
         for path, text in self.edited.items():
             file = Path(path).resolve()

@@ -177,7 +177,7 @@ class LiveReplay:
                     await asyncio.sleep(DISPLAY_POLL_S)
 
     def _waits(self, run: Mapping[str, Any], case: ApiCase) -> str:
-        """Return what a run waits for, with the types of the events as the local files have them."""
+        """Return what a replayed run waits for, with the types of events as the local files have them."""
         text = waiting_text(run)
         types = event_types(self._programs.get(case.api.program), (run.get("waitingFor") or {}).get("task"))
         return text.replace("an event", f"an event {' or '.join(types)}", 1) if types else text
@@ -220,7 +220,7 @@ def call_path(api: Api) -> str:
 
 
 def call_line(case: ApiCase, sent: Sent, address: str) -> str:
-    """Return a curl command that makes the call of a case, or its verb and URL if no command can."""
+    """Return a curl command that makes the call of a replay, or its verb and URL if no command can."""
     plain = f"{case.label}: {sent.verb} {address}"
     options = credential_options(local_auth(Path.cwd(), case.api) or case.api.auth)
     if options is None:

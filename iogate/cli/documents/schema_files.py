@@ -33,7 +33,7 @@ def write_schemas(folder: Path = FOLDER, kinds: Sequence[Kind] = KINDS) -> list[
     Raises:
         Refused: a file cannot be written.
     """
-    from iogate.files import write_atomically
+    from iogate.atomic_files import write_atomically
 
     written: list[Path] = []
     for kind in kinds:

@@ -45,7 +45,7 @@ async def write(file: Path, store: Store, settings: Settings, found: LivePlan, s
 
     Raises Misused if the file cannot be written.
     """
-    from iogate.files import write_atomically
+    from iogate.atomic_files import write_atomically
     from iogate.reconcile.saved_plan import save
 
     data = save(found, scope, store=await store.identity(), project=settings.project, version=__version__)

@@ -57,7 +57,7 @@ class Row:
 
 
 async def live_rows(store: Store, number: int | None, checked: CheckResult | None) -> list[Row]:
-    """Return a row for each API of the live revision `number`."""
+    """Return a row of the banner for each API of the live revision `number`."""
     if number is None:
         return []
     revision = await store.revisions.load(number, project=store.revisions.project)

@@ -88,7 +88,7 @@ do:
 
 
 def set_task() -> tuple[str, str]:
-    """Return a task that returns its input, and its debug case."""
+    """Return the template of a task that returns its input, and its debug case."""
     task = """\
 - answer:
     set:
@@ -114,7 +114,7 @@ print(json.dumps({"received": given}))
 
 
 def script_task(endpoint: str) -> tuple[str, str]:
-    """Return a task that runs a Python script with JSON on stdin, and its debug case."""
+    """Return the template of a task that runs a Python script with JSON on stdin, and its debug case."""
     task = f"""\
 - run:
     run:
@@ -129,7 +129,7 @@ def script_task(endpoint: str) -> tuple[str, str]:
 
 
 def function_task(reference: str, schema: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a task that calls a Python function with members of the input, and its debug case."""
+    """Return the template of a task that calls a Python function with the input, and its debug case."""
     required = schema["required"]
     arguments = "".join(f"      {name}: ${{ .{name} }}\n" for name in required)
     head = "    with:\n" if required else ""
@@ -169,7 +169,7 @@ def _sample(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
 
 
 def http_task(url: str) -> tuple[str, str]:
-    """Return a task that posts the input to a URL, and a debug case that mocks the response."""
+    """Return the template of a task that posts the input to a URL, and a debug case that mocks it."""
     task = f"""\
 - call:
     call: http

@@ -189,7 +189,7 @@ def parse_api_id(api: str) -> tuple[str, str]:
 
 
 def _dns_label(text: str) -> str:
-    """Convert a part of an API id to a DNS label, as the DSL requires for names."""
+    """Convert a part of the id of a new API to a DNS label, as the DSL requires for names."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
 
 

@@ -67,14 +67,14 @@ class GitMirror:
                     file.unlink()
 
     def is_ancestor(self, commit: str, of: str) -> bool:
-        """Return whether `commit` is in the history of `of`; false if this is not known."""
+        """Return whether the mirror has `commit` in the history of `of`; false if this is not known."""
         with contextlib.suppress(Unreachable):
             self._git("merge-base", "--is-ancestor", commit, of, limit_s=LOCAL_S)
             return True
         return False
 
     def subject(self, commit: str) -> str:
-        """Return the first line of a commit's message, at most 200 characters.
+        """Return the first line of the message of a commit of the mirror, at most 200 characters.
 
         Raises Unreachable if the mirror has no such commit.
         """
@@ -83,7 +83,7 @@ class GitMirror:
 
     @contextlib.contextmanager
     def files(self, commit: str) -> Iterator[Path]:
-        """Yield a folder with the project's files at a commit, deleted afterwards.
+        """Yield a folder with the project's files at a commit of the mirror, deleted afterwards.
 
         Raises Unreachable if the repository has no such folder.
         """

@@ -81,7 +81,7 @@ def summarize(applied: Applied) -> str:
 
 
 def describe_convergence(applied: Applied) -> str:
-    """Return how many processes have loaded the revision, and how long that took."""
+    """Return how many processes have loaded a publication, and how long that took."""
     state = applied.convergence
     if state is None or not state.total:
         return "no gateways or workers are running"

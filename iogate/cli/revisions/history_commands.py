@@ -104,7 +104,7 @@ def entry_json(entry: Published, *, live: bool) -> dict[str, Any]:
 
 
 def _commit(row: dict[str, Any]) -> str:
-    """Return the shortened commit, with `*` if the folder had other changes."""
+    """Return the shortened commit of a revision in the history, with `*` if the folder had other changes."""
     return f"{row['commit'][:COMMIT_CHARACTERS]}{'*' if row['dirty'] else ''}"
 
 

@@ -58,7 +58,7 @@ def key_lines(run: Mapping[str, Any]) -> list[str]:
 
 
 def count_failures(tasks: Sequence[dict[str, Any]], journal: Sequence[Mapping[str, Any]]) -> None:
-    """Add `failed` to each task: how many of its executions have faulted, as far as the journal tells."""
+    """Add `failed` to each displayed task: how many of its executions have faulted, by the journal."""
     failed = Counter(entry.get("reference") for entry in journal if entry["kind"] == "task.faulted")
     for task in tasks:
         task["failed"] = failed[task["reference"]]

@@ -21,7 +21,7 @@ from iogate.cli.options import (
 )
 from iogate.cli.render import write_stdout
 from iogate.cli.runs import prune
-from iogate.cli.runs.bulk import Selection, change_runs, require_known_api
+from iogate.cli.runs.bulk_changes import Selection, change_runs, require_known_api
 from iogate.cli.runs.call_display import count_failures, keys_json
 from iogate.cli.runs.end_display import end_json
 from iogate.cli.runs.run_display import format_entry, is_recorded, run_details, run_table

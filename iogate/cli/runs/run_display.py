@@ -168,7 +168,7 @@ def format_error(error: dict[str, Any]) -> str:
 
 
 def format_entry(entry: dict[str, Any]) -> str:
-    """Format a journal entry on one line, with the output of a process on further lines."""
+    """Format a journal entry of a run on one line, with the output of a process on further lines."""
     detail, reference = entry.get("detail"), str(entry.get("reference", ""))
     if isinstance(detail, dict) and "iteration" in detail and not is_recorded(entry):
         reference = str(detail["iteration"])
@@ -192,7 +192,7 @@ def format_entry(entry: dict[str, Any]) -> str:
 
 
 def is_recorded(entry: Mapping[str, Any]) -> bool:
-    """Tell whether a journal entry shows recorded input and output of a task."""
+    """Tell whether a journal entry of a run shows recorded input and output of a task."""
     return bool(entry["kind"] == "task.recorded")
 
 

@@ -28,7 +28,7 @@ def check(
     exists: Callable[[str], bool],
     child: mocks.Definitions,
 ) -> Iterator[Problem]:
-    """Check the cases of the method at `pointer`; without a definition, mocks are not checked.
+    """Check the debug cases of the method at `pointer`; without a definition, mocks are not checked.
 
     `child` gives the definition of a workflow that another one runs.
     """

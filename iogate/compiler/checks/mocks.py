@@ -39,7 +39,7 @@ class References:
     """References of tasks that run a workflow whose own tasks are not known."""
 
     def task(self, reference: str) -> Task | None:
-        """Return the task of a reference, which may have the index of an iteration of each loop around it."""
+        """Return the task of a mock's reference, which may have the index of an iteration of each loop."""
         return self.tasks.get(reference) or self.tasks.get(_ITERATION.sub(r"/\1/do", reference))
 
     def has(self, reference: str) -> bool:
@@ -54,7 +54,7 @@ class References:
 
 
 def references(definition: Definition, child: Definitions) -> References:
-    """Return the tasks of a workflow and of those that it runs; `child` gives their definitions."""
+    """Return the tasks that mocks may stand in for, also of child workflows, which `child` gives."""
     found = References()
     _collect(found, "", definition, child, frozenset())
     return found
@@ -99,7 +99,7 @@ def _error(document: Document, at: Pointer, mock: Mock, task: Task) -> Iterator[
 
 
 def _meant(reference: str, known: References) -> str | None:
-    """Return the reference that was most likely meant: the only task of that name, or a similar text."""
+    """Return the task that a mock most likely means: the only task of that name, or a similar text."""
     name = reference.rpartition("/")[2]
     by_name = [each for each in known.tasks if each.rpartition("/")[2] == name]
     return by_name[0] if len(by_name) == 1 else nearest(reference, known.tasks)

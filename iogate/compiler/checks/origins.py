@@ -33,7 +33,7 @@ _PINNED = re.compile(r"[0-9a-f]{7,64}|refs/tags/.*|v?[0-9]+(\.[0-9]+)*([-+.][0-9
 
 
 def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
-    """Warn of addresses that anybody on the way can change, and of those that change by themselves."""
+    """Warn of origins where documents can be changed on the way, or change by themselves."""
     del context
     document = definition.document
     for pointer, uri in _addresses(definition):
@@ -105,7 +105,7 @@ def _read_from(origin: str) -> str:
 
 
 def is_below(url: str, prefix: str) -> bool:
-    """Tell whether a URL is the prefix or continues it at the border of a path segment."""
+    """Tell whether a URL is that of an origin or continues it at the border of a path segment."""
     ours, theirs = urlsplit(prefix), urlsplit(url)
     if (ours.scheme, ours.netloc.lower()) != (theirs.scheme, theirs.netloc.lower()):
         return False

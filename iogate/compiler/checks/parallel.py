@@ -79,7 +79,7 @@ def _reads_data(text: str) -> bool:
 
 
 def _exports(definition: Definition, task: Task) -> Iterator[Problem]:
-    """Warn of exports into the context of an iteration, which ends with it, if nothing in it reads them."""
+    """Warn of exports into the context of a parallel iteration, which ends with it, if nothing reads them."""
     inside = (*task.location, "do")
     exports = [
         each

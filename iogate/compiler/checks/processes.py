@@ -119,7 +119,7 @@ def process_digest(run: JsonObject, *, loose: bool = False) -> str | None:
 
 
 def _content(code: Any, source: Any) -> str | None:
-    """Return the digest of a script's text; None if it is not known, or not clear which one is executed."""
+    """Return the digest of the script of a process; None if it is not known, or not clear which one it is."""
     if code is not None and source is not None:
         return None
     if code is not None:

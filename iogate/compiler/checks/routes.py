@@ -22,7 +22,7 @@ class Routes:
     def enter(
         self, identity: str, document: Document, pointer: Pointer, path: str | None = None
     ) -> Iterator[Problem]:
-        """Note an API with its own path; yield a problem for each of its paths that is taken."""
+        """Note the routes of an API; yield a problem for each of its paths that is taken."""
         first = self._seen.setdefault(identity.lower(), (identity, document, pointer))
         if first != (identity, document, pointer):
             other, holder, place = first

@@ -73,7 +73,7 @@ def _copied_secrets(definition: Definition) -> Iterator[Problem]:
 
 
 def literal_secrets(definition: Definition) -> list[Pointer]:
-    """Return the places of literal secrets in authentication policies and headers."""
+    """Return the places of probably unintended literal secrets in policies and headers."""
     places = [
         place
         for policy in definition.index.policies

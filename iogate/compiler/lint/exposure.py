@@ -18,7 +18,7 @@ LONG_RETENTION_S: Final = 90 * 86_400
 
 
 def check(project: Project) -> Iterator[Problem]:
-    """Report APIs that are open to everyone or keep their runs for long."""
+    """Report the exposure of APIs: open to everyone, or runs that are kept for long."""
     address = None if project.settings is None else _public_address(project.settings)
     for api in project.apis:
         if address is not None:

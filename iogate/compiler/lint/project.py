@@ -31,7 +31,7 @@ class Api:
 
 
 def declared(api: Api, key: str) -> Pointer:
-    """Return where a key of the API's method is given: on the method, else on the module."""
+    """Return where the project gives a key of a method: on the method, else on the module."""
     own = api.document.data["methods"][api.name]
     return ("methods", api.name, key) if key in own else (key,)
 

@@ -74,7 +74,7 @@ def _retry(reader: Reader, place: Place, source: str | JsonObject) -> Retry:
 
 
 def inline_retry(reader: Reader, place: Place, source: JsonObject) -> Retry:
-    """Read a retry policy."""
+    """Read a retry policy of a `try` that controls its attempts."""
     limit, jitter = source.get("limit") or EMPTY, source.get("jitter") or EMPTY
     attempts, duration = limit.get("attempt") or EMPTY, reader.optional_duration
     backoff = next(iter(source.get("backoff") or ()), "constant")

@@ -126,7 +126,7 @@ class SchemaSource:
 
     @property
     def is_json(self) -> bool:
-        """Whether it is a JSON Schema: the format is `json` or `json:VERSION`."""
+        """Whether the schema in the index is a JSON Schema: the format is `json` or `json:VERSION`."""
         return self.format.partition(":")[0] == "json"
 
 

@@ -82,7 +82,7 @@ class Reader(ABC):
         return found
 
     def target(self, place: Place, then: str | None, positions: Positions) -> Target:
-        """Return the target of a flow directive within its list of tasks; "continue" for an unknown one."""
+        """Read the target of a flow directive within its list of tasks; "continue" for an unknown one."""
         if then is None:
             return "continue"
         self.index.directives.append(

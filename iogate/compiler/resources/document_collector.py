@@ -77,7 +77,7 @@ class Taken:
 def take(
     definition: Definition, sources: Sources, taken: Taken, judge: Judge, context: CheckContext
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the program with its references resolved, and the problems of those.
+    """Collect the documents of a workflow: return its program with references resolved, and the problems.
 
     The settings of the context say which functions may run processes and workflows, and which processes.
     """

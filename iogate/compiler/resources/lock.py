@@ -89,7 +89,7 @@ class Lock:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """URLs that no document names any more; only a whole project can tell."""
+        """URLs in the lock file that no document names any more; only a whole project can tell."""
         return tuple(sorted(self.entries.keys() - self.fetched.keys()))
 
 

@@ -270,7 +270,7 @@ _RETENTION_S: Final = 604_800.0
 
 
 def _indented(value: Any) -> Any:
-    """A method without a value followed by one of its own keys has lost its indentation."""
+    """Refuse a method without a value followed by one of its own keys: it has lost its indentation."""
     if isinstance(value, dict) and value:
         names = ["", *value]
         for name, following in pairwise(names):

@@ -59,7 +59,7 @@ def _difference(reading: Reading, text: str, made: str) -> str:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Tell whether two values of documents are equal with equal types: 1, 1.0 and true differ."""
+    """Tell whether a value and that of the canonical text are equal with equal types: 1, 1.0, true differ."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

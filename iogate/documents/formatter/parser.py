@@ -112,7 +112,7 @@ class _Parser:
         return scalar
 
     def _node(self, event: Any, parent: int) -> tuple[Value, list[str]]:
-        """Return the value that starts with `event`, and the comments behind its properties."""
+        """Parse the value that starts with `event`; return it with the comments behind its properties."""
         if isinstance(event, yaml.AliasEvent):
             assert event.end_mark is not None
             assert event.anchor is not None

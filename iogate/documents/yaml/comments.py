@@ -90,7 +90,7 @@ class _Scalar:
 
 
 def _scalars(source: Source) -> tuple[list[_Scalar], _Place]:
-    """Return the scalars in their order, and the start of the first token with content."""
+    """Return the scalars of a file, which are no comments, and the start of the first token with content."""
     found: list[_Scalar] = []
     first: _Place | None = None
     for token in yaml.scan(source.text, Loader=_Loader):

@@ -31,7 +31,7 @@ class _Edit:
 
 
 def apply_fixes(text: str, path: str, fixes: Iterable[Fix]) -> tuple[str, tuple[Fix, ...]]:
-    """Return the text with as many of the fixes as possible, and these."""
+    """Edit the text: apply as many of the fixes as possible, and return it with these."""
     wanted = tuple(dict.fromkeys(fixes))[:_MOST_FIXES]
     together = _apply(text, path, wanted)
     if together is not None:

@@ -64,7 +64,7 @@ class Source:
         return [line + each for line, each in zip(self.lines, breaks, strict=True)]
 
     def line(self, number: int) -> str | None:
-        """Return the line with literal secrets masked by asterisks; None if it does not exist."""
+        """Return the line of the source with secrets masked by asterisks; None if it does not exist."""
         if not 0 < number <= len(self.lines):
             return None
         text = self.lines[number - 1]
@@ -77,12 +77,12 @@ class Source:
         return text
 
     def index_of(self, line: int, column: int) -> int:
-        """Return the index in the text of a position, which must exist."""
+        """Return the index in the source of a position, which must exist."""
         if self._starts is None:
             self._starts = [0, *(found.end() for found in LINE_BREAK.finditer(self.text))]
         return self._starts[line - 1] + column - 1
 
     def span_at(self, index: int) -> Span:
-        """Return the position of a character of the text."""
+        """Return the position of a character of the source."""
         before = LINE_BREAK.split(self.text[:index])
         return Span(len(before), len(before[-1]) + 1)

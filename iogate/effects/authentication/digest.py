@@ -139,7 +139,7 @@ def _supported_sessions(policy: Digest, challenges: Sequence[Challenge]) -> Iter
 
 
 def is_stale(challenges: Sequence[Challenge]) -> bool:
-    """Tell whether only the nonce was refused, not the password."""
+    """Tell whether a digest challenge refuses only the nonce, not the password."""
     return any(
         challenge.scheme == "digest" and challenge.parameters.get("stale", "").lower() == "true"
         for challenge in challenges

@@ -119,7 +119,7 @@ def call_error(
 
 
 def status_phrase(status: int) -> str:
-    """Return a status with its reason phrase: `404 Not Found`."""
+    """Return the status of a failed call with its reason phrase: `404 Not Found`."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -75,7 +75,7 @@ def _path_of(address: str) -> str:
 
 
 def redact_address(text: str) -> str:
-    """Remove possible secrets from an author's expression or address: user, query, keys in the path."""
+    """Remove possible secrets from the address that names a target: user, query, keys in the path."""
     text = _QUERY.sub("?…", _USER.sub("://…@", text))
     return _SEGMENT.sub(_redact_key, text)
 

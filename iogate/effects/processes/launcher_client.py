@@ -173,7 +173,7 @@ class RunningProcess:
 
 
 def check_encodable(texts: Mapping[str, str] | list[str]) -> None:
-    """Check that a command line or environment can represent the texts.
+    """Check that the launcher can represent these texts in a command line or environment.
 
     Raises ValueError if it cannot.
     """

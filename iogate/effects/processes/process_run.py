@@ -148,7 +148,7 @@ async def _wait_until_ended(command: Command, started: RunningProcess, pipes: _P
 
 
 async def _wait_despite_cancellation(last_message: asyncio.Future[Any]) -> None:
-    """Wait for the end, even if the wait itself is cancelled again."""
+    """Wait for the end of a process, even if the wait itself is cancelled again."""
     until = asyncio.get_running_loop().time() + KILL_S
     while not last_message.done() and asyncio.get_running_loop().time() < until:
         with suppress(asyncio.CancelledError):

@@ -42,7 +42,7 @@ class ChangeLog:
         self.upto = len(ids)
 
     def leads_from(self, earlier: ChangeLog | None) -> bool:
-        """Tell whether this log continues an earlier one."""
+        """Tell whether this log of a run's changes continues an earlier one."""
         return earlier is not None and earlier.ids is self.ids and earlier.upto <= self.upto
 
 
@@ -92,7 +92,7 @@ class State:
 
     @property
     def due_ms(self) -> int | None:
-        """The earliest time at which `advance` has work without events."""
+        """The earliest time at which the run has work without events."""
         return min(self.indexed().moments.values(), default=None)
 
     @property

@@ -140,7 +140,7 @@ def _text_or_path(value: Any, label: str, files: dict[str, FileReference]) -> st
 
 
 def _stdin(value: Any, files: dict[str, FileReference]) -> str | None:
-    """Return text unchanged, a file as the text that stands for it in `files`, and other data as JSON."""
+    """Return the stdin of a process: text, a file as the text that stands for it in `files`, or JSON."""
     found = file_references.read(value)
     if found is not None:
         files[found.placeholder] = found

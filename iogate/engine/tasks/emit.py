@@ -65,7 +65,7 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: tasks.Emit, arg
 
 
 def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any]:
-    """Return the event with the attributes in `given`; the other arguments are defaults.
+    """Return the envelope of the event to emit, with the attributes in `given`; the rest are defaults.
 
     Raises WorkflowError `expression` for attributes that are invalid in a CloudEvent.
     """

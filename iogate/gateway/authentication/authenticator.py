@@ -211,7 +211,7 @@ class Authenticator:
 
 
 def too_many_attempts(busy: Busy) -> HTTPError:
-    """Return the 429 for too many wrong credentials from an address."""
+    """Return the 429 for too many wrong credentials to authenticate from an address."""
     return HTTPError(too_many("Too many wrong credentials", busy.retry_after_s))
 
 

@@ -102,11 +102,11 @@ class JwtVerifier:
 
     @property
     def no_scope(self) -> Rejection:
-        """The rejection of a token without the required scopes."""
+        """The rejection of a JWT without the required scopes."""
         return self._no_scope
 
     def known(self, token: bytes) -> str | Rejection | None:
-        """Return the caller, or the rejection, of a token whose signature is known to be valid, else None."""
+        """Return the caller, or the rejection, of a JWT whose signature is known to be valid, else None."""
         found = self._keys.remembered(token)
         return None if found is None else self._judge(token, found)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
-from iogate import files
+from iogate import atomic_files
 from iogate.auth.model import EnvSecret, FileSecret, HashedSecret, source_of
 from iogate.security import secrets
 
@@ -38,7 +38,7 @@ class SecretReader:
         self.fingerprints: dict[str, str] = {}
         """Fingerprint of each secret in a variable or file, by its source."""
         self._root, self._fingerprint = root, fingerprint
-        self._files: dict[Path, files.Version] = {}
+        self._files: dict[Path, atomic_files.Version] = {}
 
     def read(
         self,
@@ -66,7 +66,7 @@ class SecretReader:
             if isinstance(secret, FileSecret):
                 # Before the file is read, so that a change in between is noticed later.
                 path = Path(secret.path) if self._root is None else self._root / secret.path
-                self._files[path] = files.version(path)
+                self._files[path] = atomic_files.version(path)
             try:
                 text = _resolve(secret, self._root)
                 if check is not None:
@@ -81,7 +81,7 @@ class SecretReader:
 
     def has_changed(self) -> bool:
         """Tell whether a secret file was replaced, written, created or removed; calls stat on each file."""
-        return any(files.version(path) != known for path, known in self._files.items())
+        return any(atomic_files.version(path) != known for path, known in self._files.items())
 
     def _note_fingerprint(self, secret: StoredSecret, text: str) -> None:
         source = source_of(secret)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from iogate import files
+from iogate import atomic_files
 from iogate.auth.allow_ips import parse_lines
 from iogate.gateway.http.responses import ErrorResponse, unavailable
 from iogate.security.networks import NetworkSet, parse_address, parse_network
@@ -41,12 +41,12 @@ class AddressCheck:
         self._allowed, self._root, self._proxies = allowed, root, proxies
         self.unset: tuple[str, ...] = ()
         """Messages about files that cannot be used; the API is closed while there are any."""
-        self._files: dict[Path, files.Version] = {}
+        self._files: dict[Path, atomic_files.Version] = {}
         found = [parse_network(each) for each in allowed.networks]
         for name in allowed.files:
             path = Path(name) if root is None else root / name
             # Before the file is read, so that a change in between is noticed later.
-            self._files[path] = files.version(path)
+            self._files[path] = atomic_files.version(path)
             try:
                 found += _read(path)
             except ValueError as error:
@@ -77,8 +77,8 @@ class AddressCheck:
         return found is not None and found in self._networks
 
     def has_changed(self) -> bool:
-        """Tell whether a file was replaced, written, created or removed; calls stat on each file."""
-        return any(files.version(path) != known for path, known in self._files.items())
+        """Tell whether a file with allowed addresses has changed; calls stat on each file."""
+        return any(atomic_files.version(path) != known for path, known in self._files.items())
 
     def renewed(self) -> AddressCheck:
         """Return a new address check of the same API with its files read again."""

@@ -187,7 +187,7 @@ class Route:
 
     @property
     def unset(self) -> tuple[str, ...]:
-        """Messages about secrets and files that the API lacks on this machine."""
+        """Messages about secrets and files that the API of the route lacks on this machine."""
         return self.authenticator.unset + (self.addresses.unset if self.addresses is not None else ())
 
     @property
@@ -209,18 +209,18 @@ class Route:
         return self.api.limits.body if self.files is None else self.files.limit(request)
 
     def refuse_verb(self, verb: str) -> Response:
-        """Return the response to a method that the API does not allow: a 405, or the one to OPTIONS."""
+        """Return the response to a verb that the route does not allow: a 405, or the one to OPTIONS."""
         if verb == "OPTIONS":
             return self.options
         return self._refusals.get(verb) or not_allowed(verb[:20], self.allow)
 
     def registers(self, request: Request) -> bool:
-        """Tell whether a request with a method that the API does not allow may register the URL."""
+        """Tell whether a request with a verb that the route does not allow may register the URL."""
         signatures = self.authenticator.signatures
         return self.subscribes and signatures is not None and signatures.is_subscription(request)
 
     def check_rate(self) -> Response | None:
-        """Return the 429 for a call above the rate limit, else None."""
+        """Return the 429 for a call above the rate limit of the route, else None."""
         if self.bucket is None or not (wait_s := self.bucket.wait_s()):
             return None
         return too_many(TOO_OFTEN, wait_s)

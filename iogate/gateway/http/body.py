@@ -172,7 +172,7 @@ class Bodies:
 
 
 def content_length(headers: Mapping[bytes, bytes]) -> int | None:
-    """Return the value of Content-Length, None without one."""
+    """Return the length of a request body by Content-Length, None without one."""
     value = headers.get(b"content-length")
     if value is None or b"transfer-encoding" in headers:
         return None

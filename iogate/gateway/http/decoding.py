@@ -214,7 +214,7 @@ def pairs(content: bytes, where: str) -> dict[str, Any]:
 
 
 def gather(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return fields as an object, with a list for a repeated name."""
+    """Return decoded fields as an object, with a list for a repeated name."""
     gathered: dict[str, Any] = {}
     for name, value in items:
         if name not in gathered:

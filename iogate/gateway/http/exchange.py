@@ -40,7 +40,7 @@ class Exchange:
         counts: Counts | EventCounts,
         api: str = "",
     ) -> None:
-        """Send the response that `handled` returns, or that of the error that it raises.
+        """End the exchange: send the response that `handled` returns, or that of the error that it raises.
 
         `counts` counts a refusal; `api` is the id of the called API, for the access log.
         """

@@ -121,7 +121,7 @@ def _part(head: bytes, number: int, start: int, end: int) -> Part:
 
 
 def _filename(options: dict[bytes, bytes], number: int) -> str | None:
-    """Return the file name of a part: `filename*` (RFC 5987), which some clients send, or `filename`."""
+    """Return the file name of a multipart part: `filename*` (RFC 5987), which some send, or `filename`."""
     extended = options.get(b"filename*")
     if extended is not None:
         charset, _, rest = extended.partition(b"'")

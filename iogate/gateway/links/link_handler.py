@@ -188,7 +188,7 @@ def _wants_page(request: Request) -> bool:
 
 
 def _data(request: Request, definition: Definition) -> Any:
-    """Return the data in the body. Raises HTTPError: a 400 or 415."""
+    """Return the data that is sent to a link. Raises HTTPError: a 400 or 415."""
     content = request.body
     label = request.headers.get(b"content-type", b"")
     found = decoding.body(content, label)

@@ -44,7 +44,7 @@ class Counts(msgspec.Struct):
         self.refused[code] = self.refused.get(code, 0) + 1
 
     def add(self, other: Counts) -> None:
-        """Add the counters of calls of another process."""
+        """Add the metrics of an API's calls in another process."""
         self.accepted += other.accepted
         self.replayed += other.replayed
         self.coalesced += other.coalesced
@@ -65,7 +65,7 @@ class EventCounts(msgspec.Struct):
         self.refused[code] = self.refused.get(code, 0) + 1
 
     def add(self, other: EventCounts) -> None:
-        """Add the counters of events of another process."""
+        """Add the metrics of events in another process."""
         self.accepted += other.accepted
         self.repeated += other.repeated
         _add(self.refused, other.refused)

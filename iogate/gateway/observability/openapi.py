@@ -169,7 +169,7 @@ def _headers(api: Api, mode: Mode) -> list[dict[str, Any]]:
 
 
 def security(auth: StoredAuth) -> list[dict[str, list[str]]]:
-    """Return the security requirements of an API, one per accepted kind of credentials."""
+    """Return the security requirements of an API for OpenAPI, one per accepted kind of credentials."""
     match auth:
         case NoAuth():
             return [{}]

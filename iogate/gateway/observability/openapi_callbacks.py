@@ -26,7 +26,7 @@ _TIME: Final[Json] = {"type": ["string", "null"], "format": "date-time"}
 
 
 def parameters(api: Api) -> list[Json]:
-    """Return the header by which a caller names the receiver, if the API allows it."""
+    """Return the OpenAPI header by which a caller names the receiver of its callback, if it may."""
     callback = _of(api)
     if callback is None or callback.url:
         return []

@@ -135,7 +135,7 @@ def _sent_field(schema: Any) -> Any:
 
 
 def _is_object(schema: Any) -> bool:
-    """Tell whether a form, which is an object of texts, can be valid."""
+    """Tell whether a schema accepts a form, which is an object of texts."""
     if not isinstance(schema, dict):
         return schema is not False
     kinds = schema.get("type", "array" if _COMPOSED & schema.keys() else "object")

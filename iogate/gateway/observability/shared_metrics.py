@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from iogate.files import write_atomically
+from iogate.atomic_files import write_atomically
 from iogate.gateway.observability.metrics import Snapshot
 
 log = logging.getLogger(__name__)

@@ -181,7 +181,7 @@ class _Operation:
         return " ".join(["curl", *options, shlex.quote(f"{url}?{query}" if query else url)])
 
     def _example_body(self, media: Json) -> Any:
-        """Return the first example of the body, else one by its schema; _NONE if there is none."""
+        """Return the body to document: the first example, else one by its schema; _NONE if there is none."""
         for value in self._bodies().values():
             return value
         return self._made(media["schema"])

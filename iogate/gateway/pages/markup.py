@@ -78,7 +78,7 @@ def _attribute(key: str, value: Attribute) -> str:
 
 
 def _is_harmless(url: str) -> bool:
-    """Tell whether a URL is relative, or one that a browser only opens."""
+    """Tell whether a URL in markup is relative, or one that a browser only opens."""
     try:
         return urlsplit(url).scheme in _SCHEMES and not url[:1].isspace() and url.isprintable()
     except ValueError:

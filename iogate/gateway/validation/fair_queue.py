@@ -50,7 +50,7 @@ class Bound(NamedTuple):
     size: int
 
     def excludes(self, jobs: int, size: int) -> bool:
-        """Tell whether this number of jobs, of this total size, exceeds the limits."""
+        """Tell whether a queue of this number of jobs, of this total size, exceeds the limits."""
         return jobs > self.jobs or (jobs > 1 and size > self.size)
 
 
@@ -111,11 +111,11 @@ class FairQueue(Generic[T]):
         return entry.item, entry.sharer
 
     def remove(self, item: T) -> None:
-        """Remove a job if it waits."""
+        """Remove a job if it waits in the queue."""
         self._entries = [each for each in self._entries if each.item is not item]
 
     def charge(self, sharer: Sharer, seconds: float, now_s: float) -> None:
-        """Record the seconds that a job of a sharer has used."""
+        """Record the seconds that a job of a sharer of the queue has used."""
         for depth in range(1, len(sharer) + 1):
             self._used[sharer[:depth]] = (self.used(sharer[:depth], now_s) + seconds, now_s)
         if len(self._used) > REMEMBERED:

@@ -159,7 +159,7 @@ def _is_decoded_quickly(body: bytes) -> bool:
 
 
 async def _wait_until_left(request: Request) -> None:
-    """Return when the caller has closed the connection of a request whose body was read.
+    """Return when the caller of a validation has closed the connection of a request that was read.
 
     Never returns if the caller sent further bytes after the request: the server then stops reading until the
     response. The queue's limit per address bounds such jobs.
@@ -230,7 +230,7 @@ class Validation:
         return outcome.events
 
     async def redacted(self, stored: bytes, request: Request) -> bytes:
-        """Return a stored input, which `request` asks for, as JSON without secrets.
+        """Redact a stored input in the validation process; return it as JSON without secrets.
 
         Raises HTTPError: a 429, a 503, or the 500 of a defect.
         """

@@ -73,7 +73,7 @@ class Connection:
 
     @property
     def address(self) -> str:
-        """Address of the store, without credentials."""
+        """Address of the store that this connection is to, without credentials."""
         return self._endpoint.address
 
     @property
@@ -154,7 +154,7 @@ class Connection:
         return pack("PUBLISH", keys.CONFIRM_CHANNEL, "") + pack("WAIT", self.replicas, max(1, timeout_ms))
 
     def check_confirmation(self, replies: Sequence[Any]) -> None:
-        """Check the replies of `confirmation`.
+        """Check the replies to `confirmation`: whether enough replicas have confirmed.
 
         Raises Unconfirmed if too few replicas have confirmed, StoreUnavailable if the server is no longer
         the primary.

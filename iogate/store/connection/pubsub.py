@@ -49,7 +49,7 @@ class PubSub:
     async def listening(
         self, channel: str, listener: Listener, *, passing: bool = False
     ) -> AsyncIterator[None]:
-        """Call `listener` with each message; wait up to CONNECT_S for the subscription first.
+        """Subscribe: call `listener` with each message; wait up to CONNECT_S for the subscription first.
 
         A listener that is registered several times is called once per message. A `passing` channel is
         unsubscribed when its last listener leaves.
@@ -140,7 +140,7 @@ class PubSub:
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    """Return the errors of a connection that broke."""
+    """Return the errors of a broken connection of publish/subscribe."""
     from redis.exceptions import RedisError  # noqa: PLC0415 - slow to import, and only for a connection
 
     return RedisError, OSError, TimeoutError, Unreachable

@@ -92,7 +92,7 @@ class Socket(asyncio.Protocol):
 
 
 def pack(*arguments: Argument) -> bytes:
-    """Encode a command in the protocol of Redis."""
+    """Encode a command for the socket in the protocol of Redis."""
     packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type] # its stub means tuple[X, ...]
     return packed
 

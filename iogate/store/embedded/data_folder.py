@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
 
+from iogate.atomic_files import write_atomically
 from iogate.errors import Unreachable, WrongStore
-from iogate.files import write_atomically
 from iogate.store.embedded import binaries as servers
 from iogate.store.embedded.binaries import Server
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from iogate.files import write_atomically
+from iogate.atomic_files import write_atomically
 from iogate.security.redaction_patterns import redact_url
 from iogate.store.embedded import data_folder
 

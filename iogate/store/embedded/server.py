@@ -31,8 +31,8 @@ from typing import Literal
 
 from redis.exceptions import RedisError
 
+from iogate.atomic_files import write_atomically
 from iogate.errors import Unreachable, WrongStore
-from iogate.files import write_atomically
 from iogate.store.embedded import binaries as servers
 from iogate.store.embedded import data_folder as folders
 from iogate.store.embedded.readiness import FIRST_ASK_S, SERVING, StartTimeout, client, socket_url, state

@@ -115,7 +115,7 @@ class EventBus:
         self._memory = memory
 
     async def publish(self, events: Sequence[bytes], *, sender: str = "") -> int:
-        """Publish CloudEvents, each a JSON object, and return how many were new.
+        """Publish CloudEvents on the bus, each a JSON object, and return how many were new.
 
         An event is new unless the same sender published its source and id within 24 h. Idempotent, also after
         an error. Raises StoreFull above the memory watermark, and StoreUnavailable.
@@ -133,7 +133,7 @@ class EventBus:
         return accepted
 
     async def take(self, owner: str, limit: int = BATCH) -> Batch:
-        """Return the next events and candidate subscriptions, if this owner is or becomes the matcher.
+        """Return the next events of the bus and their subscriptions, if this owner is or becomes the matcher.
 
         The lease of the matcher lasts MATCHER_MS and is renewed by each take. Events that are not delivered
         are returned again.

@@ -94,7 +94,7 @@ class Callbacks:
         return found
 
     async def record(self, uid: str) -> EndRecord | None:
-        """Return what followed the end of a run; None if nothing did."""
+        """Return the record of callback and fault handler of an ended run; None if nothing followed."""
         found = pairs(await self._connection.call("HGETALL", keys.AFTER + uid))
         if not found:
             return None

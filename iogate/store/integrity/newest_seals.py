@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from iogate.files import write_atomically
+from iogate.atomic_files import write_atomically
 from iogate.security.redaction_patterns import redact_url
 
 FILE: Final = "newest_seals"

@@ -144,7 +144,7 @@ class Parked(msgspec.Struct, frozen=True):
 
 
 def unpack_parked(packed: bytes) -> Parked:
-    """Unpack a run that `record.lua` has folded."""
+    """Unpack a run that `record.lua` has folded, for a view."""
     run, tasks, journal, _ = _parked.decode(packed)
     return Parked(
         pairs([bytes_of(part) for part in run]),
@@ -183,7 +183,7 @@ def _starter(facts: Facts) -> str | None:
 
 
 def ended_summary(uid: str, e: Ended) -> Summary:
-    """Return the summary of an ended run."""
+    """Return the summary of an ended run, as a view in lists."""
     facts = decode_facts(e.facts)
     return Summary(
         uid=uid,

@@ -54,7 +54,7 @@ class Asked:
 
     @property
     def pointer(self) -> str:
-        """Static pointer of the task."""
+        """Static pointer of the task that asks."""
         return static_pointer(self.reference)
 
     @property

@@ -214,7 +214,7 @@ class _Outside:
         self.end_child: Any = None
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
-        """Return the recorded result after its time; never, if the task got none."""
+        """Return the recorded result to the player after its time; never, if the task got none."""
         assert run.uid
         asked = await self._ask("effect", perform, perform.reference, awaited=perform.await_result)
         answer = asked.answer
@@ -229,7 +229,7 @@ class _Outside:
         return Performed(frame=perform.frame, output=answer.output, error=error, definite=answer.definite)
 
     async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
-        """Return no children; the recorded result of each arrives after its time."""
+        """Return no children to the player; the recorded result of each arrives after its time."""
         ended: list[ChildEnded] = []
         for start in starts:
             asked = await self._ask("child", start, start.reference, awaited=start.awaits)

@@ -130,7 +130,7 @@ class _Comparison:
             yield self._at(pointer or asked.pointer, "missing")
 
     def _order(self) -> Iterator[Finding]:
-        """Yield the first request that is made earlier or later than before among those of its list."""
+        """Yield the first request that one replay makes earlier or later than the other in a list."""
         order = {id(asked): number for number, asked in enumerate(self._old.asked)}
         latest: dict[str, int] = {}
         for asked in self._new.asked:

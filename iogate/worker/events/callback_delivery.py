@@ -330,7 +330,7 @@ def body_of(run: RunView) -> bytes:
 
 
 def _retry_after_s(response: Mapping[str, Any] | None, now_ms: int) -> float:
-    """Return the seconds of `Retry-After`, a number or a date; 0 without one."""
+    """Return the seconds of `Retry-After` of a callback's receiver, a number or a date; 0 without one."""
     headers = (response or {}).get("headers") or {}
     text = str(next((value for name, value in headers.items() if name.lower() == "retry-after"), ""))
     if text.isascii() and text.isdigit() and len(text) < 8:

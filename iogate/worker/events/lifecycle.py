@@ -168,7 +168,7 @@ class LifecycleEvents:
 
 
 def build_from_entry(entry: Entry, redaction: Redaction, *, statuses: bool) -> list[OutgoingEvent]:
-    """Return the events for a change that the store made to a run.
+    """Return the lifecycle events for a change that the store made to a run.
 
     Raises msgspec.DecodeError if the entry is not one that the store writes.
     """

@@ -70,7 +70,7 @@ def find_abandoned(data_dir: Path) -> list[str]:
 
 
 def read_progress(data_dir: Path, worker: str) -> bytes:
-    """Return the line that a dead worker recorded, or nothing."""
+    """Return the line that a dead worker recorded in its heartbeat file, or nothing."""
     try:
         with (data_dir / FOLDER / worker).open("rb") as file:
             return file.readline().removesuffix(b"\n")

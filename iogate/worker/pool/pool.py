@@ -51,12 +51,12 @@ class Pool:
         self._standby = standby.Standby(PREFIX)
 
     def children(self, count: int | None = None) -> tuple[Child, ...]:
-        """Return the worker processes that the settings ask for, or `count`."""
+        """Return the worker processes of the pool that the settings ask for, or `count`."""
         wanted = self._settings.workers if count is None else count
         return tuple(self._child(f"{PREFIX}{n}") for n in range(1, wanted + 1))
 
     async def handle_exit(self, gone: Exit) -> None:
-        """Recover the runs of a worker after its exit; other processes are ignored."""
+        """Recover the runs of a worker of the pool after its exit; other processes are ignored."""
         if not gone.name.startswith((PREFIX, SOLITARY_PREFIX, standby.PREFIX)):
             return
         task = asyncio.create_task(self._recover(gone.identity, gone))

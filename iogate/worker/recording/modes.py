@@ -47,7 +47,7 @@ class RecordModes:
         return None if handlers is None else handlers.get(api)
 
     def fetch(self, revision: int, cached: Callable[[], None]) -> None:
-        """Load a revision once for all who wait, then call `cached`; retry if the store is unreachable.
+        """Load the modes of a revision once for all who wait, then call `cached`; retry while out of reach.
 
         The APIs of a revision that was removed have the default.
         """

@@ -254,7 +254,7 @@ def _note(
 
 
 def static_pointer(reference: str) -> str:
-    """Return the pointer of a task in its definition, without the iterations and calls that led to it."""
+    """Return the pointer of a recorded task in its definition, without iterations and calls."""
     for part in ("/use/functions/", "/use/extensions/"):
         before, found, after = reference.rpartition(part)
         reference = found + after if found else before + after

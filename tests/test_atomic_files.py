@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate.files import write_atomically
+from iogate.atomic_files import write_atomically
 
 
 @pytest.mark.parametrize("sync", [False, True])
