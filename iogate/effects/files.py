@@ -23,6 +23,9 @@ from iogate.file_references import FileReference
 from iogate.http_syntax import media_type
 
 STORE_RETRY_S: Final = 0.5
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Bytes that one effect is handed, at most: eight times the largest files of a call. Data of others, such as
+an event, may name one file thousands of times."""
 
 ReadFile = Callable[[str, str], Awaitable[bytes]]
 """Returns a file by the uid of its run and the digest of its content; raises KeyError if there is none."""
@@ -37,17 +40,29 @@ async def no_files(_: str, sha256: str) -> bytes:
 
 
 class RunFiles:
-    """The files of one run."""
+    """The files of one run, for one effect."""
 
     def __init__(self, read: ReadFile, uid: str) -> None:
         self._read = read
         self._uid = uid
+        self._handed = 0
 
     async def content(self, file: FileReference) -> bytes:
         """Return the content of a file; waits while the store is out of reach.
 
-        Raises WorkflowError if the run has no such file.
+        Raises WorkflowError if the run has no such file, or if the effect was handed MOST_BYTES already.
         """
+        content = await self._wait_for(file)
+        self._handed += len(content)
+        if self._handed > MOST_BYTES:
+            raise WorkflowError(
+                "data",
+                title="Files too large",
+                detail=f"the task is given files of more than {MOST_BYTES // 1024**2} MiB in all",
+            )
+        return content
+
+    async def _wait_for(self, file: FileReference) -> bytes:
         while True:
             try:
                 return await self._read(self._uid, file.sha256)

@@ -156,3 +156,21 @@ async def test_a_form_has_files_as_parts(effects: Effects, site: Site, through: 
         ("more", *file),
         ("more", None, None, "text"),
     ]
+
+
+async def test_an_effect_is_handed_a_bounded_number_of_bytes(
+    effects: Effects, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iogate.effects.files.MOST_BYTES", 5 * len(CONTENT))
+    again = [{**FILE, "filename": f"{number}.png"} for number in range(5)]
+    form = {"Content-Type": "multipart/form-data"}
+    url = site.respond("/a", text="{}")
+    for count, error in ((4, None), (5, "Files too large")):
+        arguments = {"file": FILE, "more": again[:count]}
+        calls = (
+            CallFunction(name="size", version="1.0.0", arguments=arguments),
+            CallHttp(method="POST", url=url, headers=form, body=arguments, has_body=True),
+        )
+        for call in calls:
+            performed = await do(effects, call)
+            assert (performed.error and performed.error.title) == error
