@@ -184,7 +184,7 @@ def result_stream() -> TextIO:
 
 @contextmanager
 def prints_to_stderr() -> Iterator[None]:
-    """Redirect prints of the project's Python code to stderr, so that stdout has only the result."""
+    """Redirect prints of the project's Python code to stderr, so that stdout has only the rendered result."""
     _diverted.append(sys.stdout)
     try:
         with redirect_stdout(sys.stderr):

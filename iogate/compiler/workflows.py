@@ -81,7 +81,7 @@ def name_of(document: Document) -> tuple[str, str]:
 
 
 def children(definition: Definition) -> Iterator[tuple[Task, Child]]:
-    """Yield every task of a definition that runs a workflow."""
+    """Yield every task of a definition that runs a child workflow."""
     for task in definition.index.tasks:
         if isinstance(task.body, Child):
             yield task, task.body

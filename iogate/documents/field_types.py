@@ -25,7 +25,7 @@ RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
 
 
 def _whole(value: Any) -> Any:
-    """Validate an integer as JSON Schema does: 1 and 1.0, never true."""
+    """Validate an integer field as JSON Schema does: 1 and 1.0, never true."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):

@@ -18,12 +18,12 @@ from iogate.compiler.resources.document_addresses import as_template
 from iogate.effects.authentication import Authenticator, Credential
 from iogate.effects.authentication.digest import Challenge, parse_challenges
 from iogate.effects.http import failures, responses, target_names, urls
-from iogate.effects.http.address_policy import ForbiddenAddress, Trust
+from iogate.effects.http.address_policy import ForbiddenAddress, Trust, lower_trust
 from iogate.effects.http.failures import FOLLOWED, CallFailed, UnexpectedStatus
 from iogate.effects.http.request import Request, build_request
 from iogate.effects.http.responses import Response
 from iogate.effects.http.span_facts import describe_request
-from iogate.effects.http.transport import Route, Transport, lower_trust
+from iogate.effects.http.transport import Route, Transport
 from iogate.engine.commands import CallHttp
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
@@ -284,7 +284,7 @@ def _explain_unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
 
 
 def _error_code(headers: CIMultiDict[str]) -> str:
-    """Return the error code of a resource that refuses a token (RFC 6750), without its free text."""
+    """Return the error code of a call's response that refuses a token (RFC 6750), without its free text."""
     codes = [each.parameters.get("error", "") for each in _read_challenges(headers)]
     return next((f" ({code})" for code in codes if _CODE.fullmatch(code)), "")
 

@@ -45,7 +45,7 @@ class Sentinels:
     _options: str
 
     def server_url(self, host: str, port: int) -> str:
-        """Return the URL of one server of the store, with the store's user, password and options."""
+        """Return the `redis_url` of one server of the store, with user, password and options."""
         bracketed = f"[{host}]" if ":" in host else host
         return f"{'rediss' if self.tls else 'redis'}://{self._credentials}{bracketed}:{port}/{self._options}"
 

@@ -137,7 +137,7 @@ class Reader(ABC):
         return self.value(source)
 
     def is_foreign(self, url: str) -> bool:
-        """Tell whether a fetched function names a host that is not its own, which no author here reviewed."""
+        """Tell whether the function that is read, a fetched one, names a host that is not its own."""
         return self.home != "" and hostname(self.home) != hostname(url)
 
     def address(self, text: str) -> tuple[str | Template, ...]:

@@ -17,10 +17,10 @@ import iogate
 from iogate import json_values
 from iogate.effects.authentication.policies import WELL_KNOWN, OAuth
 from iogate.effects.http import target_names
-from iogate.effects.http.address_policy import Trust
+from iogate.effects.http.address_policy import Trust, lower_trust
 from iogate.effects.http.failures import UnexpectedStatus, call_error, convert_failures
 from iogate.effects.http.request import Request, parse_url
-from iogate.effects.http.transport import Transport, lower_trust
+from iogate.effects.http.transport import Transport
 
 DOCUMENT: Final = "/.well-known/openid-configuration"
 MAX_RESPONSE: Final = 1024 * 1024

@@ -39,6 +39,14 @@ class Trust(Enum):
     COMPUTED = "computed"
 
 
+_TRUST_ORDER: Final = [Trust.REVIEWED, Trust.REDIRECTED, Trust.COMPUTED]
+
+
+def lower_trust(one: Trust, other: Trust) -> Trust:
+    """Return the lower of two degrees of trust in URLs."""
+    return max(one, other, key=_TRUST_ORDER.index)
+
+
 class ForbiddenAddress(Exception):
     """An address that this call must not reach; the message names it and the setting that allows it."""
 

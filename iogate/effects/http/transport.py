@@ -35,13 +35,6 @@ _ERROR_READ_S: Final = 5.0
 BodyFilter = Callable[[int, Mapping[str, str]], bool]
 """Tells by status and headers whether the body of a response is read."""
 
-_TRUST_ORDER: Final = [Trust.REVIEWED, Trust.REDIRECTED, Trust.COMPUTED]
-
-
-def lower_trust(one: Trust, other: Trust) -> Trust:
-    """Return the lower of two degrees of trust."""
-    return max(one, other, key=_TRUST_ORDER.index)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Route:

@@ -82,7 +82,7 @@ async def authenticate(
 
 
 def read_credentials(request: Request) -> Credentials:
-    """Return the credentials of a request; none also if they contradict each other."""
+    """Return the credentials of a request for a run, for equal work; none also if they contradict."""
     if request.repeated & HEADERS:
         return {}
     headers = request.headers

@@ -80,7 +80,7 @@ class SecretReader:
         return accepted, missing
 
     def has_changed(self) -> bool:
-        """Tell whether a secret file was replaced, written, created or removed; calls stat on each file."""
+        """Tell whether a file of a secret that was read has changed; calls stat on each file."""
         return any(atomic_files.version(path) != known for path, known in self._files.items())
 
     def _note_fingerprint(self, secret: StoredSecret, text: str) -> None:

@@ -213,7 +213,7 @@ def _delays(played: Played) -> dict[str, list[int]]:
 
 
 def _in_parallel_loops(*plays: Played) -> set[str]:
-    """Return the places of tasks in parallel loops, whose notes name the iteration."""
+    """Return the places of replayed tasks in parallel loops, whose notes name the iteration."""
     return {
         place_of(note.reference)
         for played in plays
