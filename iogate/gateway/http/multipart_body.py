@@ -20,8 +20,8 @@ MAX_HEAD: Final = 8 * 1024
 """Limit of the headers of a part, in bytes."""
 MAX_BOUNDARY: Final = 200
 
-_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
 # Possessive quantifiers: one pass for any data. A quoted value ends at the first quote that nothing escapes.
+_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):([^\x00-\x08\x0a-\x1f\x7f]*+)")
 _OPTION: Final = re.compile(rb"[ \t]*+;[ \t]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*+=[ \t]*+")
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _TOKEN: Final = re.compile(rb'[^";\s]*+')
@@ -96,7 +96,7 @@ def _part(head: bytes, number: int, start: int, end: int) -> Part:
             raise _malformed(f"part {number} has a line that is no header")
         if (name := found[1].lower()) in headers:
             raise _malformed(f"part {number} has the header {name.decode()[:40]} twice")
-        headers[name] = found[2]
+        headers[name] = found[2].strip(b" \t")
     disposition, _, _ = (told := headers.get(b"content-disposition", b"")).partition(b";")
     if disposition.strip().lower() != b"form-data":
         raise _malformed(f"part {number} has no Content-Disposition: form-data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -141,3 +142,15 @@ def test_the_work_is_linear_in_the_size() -> None:
     assert multipart_body.read(almost, TYPE)[0].size == 4_200_000
     refused(options)
     assert time.process_time() - began_s < 1
+
+
+@pytest.mark.parametrize(
+    "line", [b"A:%b\x01", b"A: %b;\x01", b"A:%bx%b\x01", b"A%b: x", b"Content-Type: %bx"]
+)
+def test_the_work_for_a_header_is_linear_in_its_size(line: bytes) -> None:
+    blank = b" \t" * (MAX_HEAD // 8)
+    sent = body(line % ((blank,) * line.count(b"%b")) + b"\r\n" + HEAD + b"\r\n\r\nz")
+    began_s = time.process_time()
+    with suppress(HTTPError):
+        multipart_body.read(sent, TYPE)
+    assert time.process_time() - began_s < 0.1
