@@ -1,6 +1,7 @@
 """Client of the launcher: the fork server that starts the processes of this worker.
 
-Used by `process_run`. The server is started with the first process, and again if it was killed.
+Used by `process_run`, and by `workspace` for folders. The server is started with the first folder, and again
+if it was killed.
 """
 
 from __future__ import annotations
@@ -64,6 +65,13 @@ class LauncherClient:
             number, text_ = message.error
             raise OSError(number, text_.rpartition(": ")[2], text_.rpartition(": ")[0] or None)
         return started
+
+    def watch(self, folder: Path) -> None:
+        """Start the server unless it runs, so that it removes `folder` if this worker is killed."""
+        if self._server is None or self._server.poll() is not None or self._control is None:
+            self.close()
+            with suppress(OSError):  # `start` reports it
+                self._control = self._start_server(folder)
 
     def close(self) -> None:
         """Close the connection to the server, which then removes the folder and ends."""

@@ -40,6 +40,8 @@ class Workspace:
     def process_folders(self, *, owned: bool = True) -> Iterator[ProcessFolders]:
         """Create a folder for one process in the workspace; `owned`: its user may write there."""
         shared = self._shared_folder()
+        # Files of callers are written before a process starts, and for functions without any process.
+        self.launcher.watch(shared)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=shared))
         if self._user is not None and owned:
             os.chown(folder, *self._user)
