@@ -15,5 +15,5 @@ keeps it. Effects are returned as commands.
     event_prefilter  a cheap test whether an event may match a subscription
     lookahead        the next task, named before it is executed
     retry            another attempt of a faulted run
-    link_renewal     new URLs of used links for such an attempt
+    link_renewal     new URLs of used and expired links for such an attempt
 """

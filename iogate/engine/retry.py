@@ -43,7 +43,7 @@ def resume_faulted(state: State, now_ms: int) -> State:
     if state.status != "faulted":
         raise Refused(f"the run is {state.status}: only a faulted run can be retried")
     if not state.frames:
-        return State(next_id=state.next_id, inbox_done=state.inbox_done)
+        return State(next_id=state.next_id, inbox_done=state.inbox_done, links=state.links)
     frames = {key: _ready(frame, now_ms) for key, frame in state.frames.items() if frame.phase != "child"}
     return replace(
         state,

@@ -1,4 +1,4 @@
-"""A retry from before the use of a link sends a new link; the one that was used stays used."""
+"""A retry from before the use of a link sends a new link; one that was used or has expired stays so."""
 
 from __future__ import annotations
 
@@ -61,10 +61,9 @@ def link_of(site: Site, url: str) -> OneTimeLink:
     return link
 
 
-async def retried(site: Site, uid: str, pointer: str | None) -> list[str]:
-    retrier = Retrier(
-        store=site.store, pointer=pointer, current=False, by="me", now_ms=await site.store.now_ms()
-    )
+async def retried(site: Site, uid: str, pointer: str | None, *, later_ms: int = 0) -> list[str]:
+    now_ms = await site.store.now_ms() + later_ms
+    retrier = Retrier(store=site.store, pointer=pointer, current=False, by="me", now_ms=now_ms)
     assert await retrier.retry(uid)
     return retrier.remarks
 
@@ -126,3 +125,65 @@ async def test_a_link_that_was_not_used_stays_the_same(site: Site) -> None:
         assert await retried(site, uid, "/do/0/mail") == []
         assert (await site.ended(uid)).attempt == 2
         assert mail.links[0] == mail.links[1], "a link that was not used stays the same"
+
+
+DAY_MS = 86_400_000
+
+
+async def test_a_retry_after_the_end_of_a_link_sends_a_new_one(site: Site) -> None:
+    async with Mail() as mail:
+        definition = approval(mail)
+        mailed, _, bad = definition["do"]
+        definition["do"] = [mailed, bad, {"again": mailed["mail"]}]
+        await site.publish(definition)
+        await site.worker(public_url="https://gate.example")
+        uid = await site.call("approval")
+        assert (await site.ended(uid)).status == "faulted"
+        remark = f"{uid}: link approve has expired; a task that sends it again gets a new URL"
+        assert await retried(site, uid, "/do/0/mail") == []
+        assert (await site.ended(uid)).attempt == 2
+        assert mail.links[0] == mail.links[1]
+        assert await retried(site, uid, "/do/0/mail", later_ms=DAY_MS) == [remark]
+        assert (await site.ended(uid)).attempt == 3
+        assert link_of(site, mail.links[2]).expires_s >= link_of(site, mail.links[0]).expires_s + 86_400
+        # Another mail is after the task that faulted, so a plain retry renews the link as well.
+        assert await retried(site, uid, None, later_ms=3 * DAY_MS) == [remark]
+
+
+async def test_a_retry_that_waits_for_an_expired_link_is_refused(site: Site) -> None:
+    async with Mail() as mail:
+        definition = approval(mail)
+        definition["do"][1]["decided"]["timeout"] = {"after": {"milliseconds": 200}}
+        await site.publish(definition)
+        await site.worker(public_url="https://gate.example")
+        uid = await site.call("approval")
+        assert (await site.ended(uid)).status == "faulted"
+        for pointer in (None, "/do/1/decided"):
+            with pytest.raises(Refused) as refused:
+                await retried(site, uid, pointer, later_ms=DAY_MS)
+            assert str(refused.value) == (
+                'link "approve" has expired, and /do/1/decided would wait for it again, while the task that '
+                "sends it, /do/0/mail, would not run again"
+            )
+            assert refused.value.hint == "retry from that task: --from /do/0/mail"
+        assert await retried(site, uid, "/do/0/mail", later_ms=DAY_MS) == [
+            f"{uid}: link approve has expired; a task that sends it again gets a new URL"
+        ]
+        await until(lambda: len(mail.links) == 2)
+        assert mail.links[0] != mail.links[1]
+        assert await use(site, mail.links[1]) in {"ok", "ended"}
+
+
+async def test_an_event_that_waits_survives_the_end_of_its_link(site: Site) -> None:
+    async with Mail() as mail:
+        definition = approval(mail)
+        mailed, decided, bad = definition["do"]
+        bad["bad"]["if"] = "${ $context.fixed != true }"
+        definition["do"] = [mailed, {"pause": {"wait": {"milliseconds": 400}}}, bad, decided]
+        await site.publish(definition)
+        await site.worker(public_url="https://gate.example")
+        uid = await site.call("approval")
+        await until(lambda: len(mail.links) == 1)
+        assert await use(site, mail.links[0]) == "ok"
+        assert (await site.ended(uid)).status == "faulted"
+        assert await retried(site, uid, None, later_ms=DAY_MS) == []

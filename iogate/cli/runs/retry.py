@@ -15,6 +15,7 @@ from iogate.store.runs.retry import RetryRequest
 if TYPE_CHECKING:
     from iogate.compiler.program import Program
     from iogate.compiler.revision import Revision
+    from iogate.engine.state.run_state import State
     from iogate.store.runs.retry import RetryState
     from iogate.store.store import Store
 
@@ -65,7 +66,7 @@ class Retrier:
     async def _prepare(self, start: RetryState) -> RetryState:
         import msgspec
 
-        from iogate.engine import link_renewal, retry
+        from iogate.engine import retry
         from iogate.worker.runs.state_codec import Codec
 
         program = old = await self._program(start.facts.program)
@@ -104,23 +105,47 @@ class Retrier:
                     f"{start.uid}: {self.pointer} receives the data at the time of the fault, since its "
                     "original input is not stored"
                 )
-        renewed: tuple[link_renewal.Renewal, ...] = ()
-        used = (
-            await self.store.links.consumed(start.uid, program.links) if self.pointer is not None else set()
-        )
-        if self.pointer is not None and used:
-            link_renewal.check_sent_again(program, self.pointer, used)
-            resumed, renewed = link_renewal.renew_links(
-                old, program, resumed, used, start.started_at_ms, self.now_ms
-            )
-            self.remarks += [
-                f"{start.uid}: link {each.name} was used; a task that sends it again gets a new URL"
-                for each in renewed
-            ]
+        resumed, links = await self._renew_links(start, old, program, resumed)
         delta = Codec(input=start.input).delta(resumed)
-        links = tuple((each.name, each.spent_s * 1000, each.ends_s * 1000) for each in renewed)
         return msgspec.structs.replace(
             start, facts=facts, head=delta.head, frames=delta.frames, values=delta.values, links=links
+        )
+
+    async def _renew_links(
+        self, start: RetryState, old: Program, program: Program, state: State
+    ) -> tuple[State, tuple[tuple[str, int, int], ...]]:
+        """Renew the links that tasks send again and that were used or have expired.
+
+        Return the state, and the renewed links that were used, as `RetryState` has them. Raises Refused if a
+        task would wait for a link that nobody gets.
+        """
+        from iogate.engine import link_renewal
+
+        if not program.links:
+            return state, ()
+        used, events = await self.store.links.uses(start.uid, program.links)
+        expired = link_renewal.expired(program, state, start.started_at_ms, self.now_ms) - events
+        reasons = dict.fromkeys(expired, "has expired")
+        if self.pointer is None:
+            begun = link_renewal.tasks_ahead(program, state)
+        else:
+            begun = link_renewal.tasks_from(program, self.pointer)
+            reasons |= dict.fromkeys(used, "was used")
+        link_renewal.check_sent_again(program, begun, reasons)
+        names = [
+            each
+            for each in reasons
+            if (self.pointer is not None and each in used) or link_renewal.is_sent_again(program, begun, each)
+        ]
+        state, renewed = link_renewal.renew_links(
+            old, program, state, names, start.started_at_ms, self.now_ms
+        )
+        self.remarks += [
+            f"{start.uid}: link {each.name} {reasons[each.name]}; a task that sends it again gets a new URL"
+            for each in renewed
+        ]
+        return state, tuple(
+            (each.name, each.spent_s * 1000, each.ends_s * 1000) for each in renewed if each.name in used
         )
 
     async def _program(self, digest: str) -> Program:

@@ -67,13 +67,13 @@ class OneTimeLinks:
             asks=_asks(wanted, EVENT + link.name),
         )
 
-    async def consumed(self, uid: str, names: Collection[str]) -> set[str]:
-        """Return the links of a run that were used, and whose event a task of the run has got."""
+    async def uses(self, uid: str, names: Collection[str]) -> tuple[set[str], set[str]]:
+        """Return the links of a run that were used: those whose event a task has got, and the others."""
         calls = [("HMGET", f"{keys.LINK}{uid}:{name}", "use", "event") for name in names]
         found = await self._connection.calls(calls) if calls else []
-        return {
-            name for name, (use, event) in zip(names, found, strict=True) if use is not None and event is None
-        }
+        by_name = dict(zip(names, found, strict=True))
+        events = {name for name, (_, event) in by_name.items() if event is not None}
+        return {name for name, (use, _) in by_name.items() if use is not None} - events, events
 
     async def use(self, link: OneTimeLink, event: bytes) -> Use:
         """Deliver the CloudEvent of a link to its run, unless the link was used, or has expired.
