@@ -139,8 +139,10 @@ async def _examine(store: Store, found: Found, digests: dict[str, str]) -> None:
             await store.call("PEXPIRE", key, 1)
         else:
             found.kept += 1
-    for claim in (await store.leases.take("w1", 10_000)).claims:
-        await store.leases.commit([commit(claim)])
+    # One take returns a part of the queue.
+    while claims := (await store.leases.take("w1", 10_000)).claims:
+        for claim in claims:
+            await store.leases.commit([commit(claim)])
     await store.runs.prune(sorted(found.runs), int(time.time() * 1000) + 60_000)
     await asyncio.sleep(0.01)
     found.left = len(await _scan(store, keys.FILES)) + len(await _scan(store, keys.FILE_RUNS))
