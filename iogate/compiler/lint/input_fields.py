@@ -16,6 +16,7 @@ from iogate.compiler.lint.input_schemas import (
     Schema,
     api_schema,
     of_request,
+    takes_raw,
     takes_request,
     workflow_schema,
 )
@@ -38,12 +39,13 @@ def check(project: Project) -> Iterator[Problem]:
     """Report each read of an input field that the schema lacks, at the expression."""
     shared = _schemas_of_apis(project)
     of_requests = {api.workflow for api in project.apis if takes_request(api)}
+    with_raw = {api.workflow for api in project.apis if takes_raw(api)}
     for name, definition in project.definitions.items():
         if definition.loose or definition.language != "jq":
             continue
         schema = workflow_schema(definition)
         if schema is not None and name in of_requests:
-            schema = of_request(schema)
+            schema = of_request(schema, raw=name in with_raw)
         known = [(schema, "the input schema")] if schema is not None else shared.get(name, [])
         if known:
             yield from _check(definition, known)

@@ -17,6 +17,8 @@ Schema: TypeAlias = JsonObject | bool
 
 REQUEST: Final[JsonObject] = {"properties": {name: {} for name in ("method", "headers", "query", "body")}}
 """Input of an API with `from: request`."""
+_RAW: Final = "raw"
+"""Its further member with `raw: true`."""
 
 
 def workflow_schema(definition: Definition) -> Schema | None:
@@ -38,6 +40,11 @@ def takes_request(api: Api) -> bool:
     return api.method.input is not None and api.method.input.from_ == "request"
 
 
+def takes_raw(api: Api) -> bool:
+    """Tell whether the input of an API has the whole body as a file."""
+    return takes_request(api) and api.method.input is not None and bool(api.method.input.raw)
+
+
 def api_schema(api: Api) -> Schema | None:
     """Return the JSON Schema that an API gives for its input, if there is one that can be read."""
     given = api.method.input
@@ -46,19 +53,21 @@ def api_schema(api: Api) -> Schema | None:
     if given.schema_ is not None:
         if first_error(given.schema_) is not None:
             return None
-        return of_request(given.schema_) if takes_request(api) else given.schema_
-    return REQUEST if takes_request(api) else None
+        return of_request(given.schema_, raw=takes_raw(api)) if takes_request(api) else given.schema_
+    return of_request(True, raw=takes_raw(api)) if takes_request(api) else None
 
 
-def of_request(schema: Schema) -> Schema:
+def of_request(schema: Schema, *, raw: bool) -> Schema:
     """Return a schema of a whole request with the members that it does not name: each request has them.
 
-    Headers that it does not name are possible, unless it says otherwise.
+    Headers that it does not name are possible, unless it says otherwise. With `raw` it has the whole body.
     """
-    if isinstance(schema, bool):
-        return REQUEST if schema else schema
-    members = {**REQUEST["properties"], **(schema.get("properties") or {})}
+    if schema is False:
+        return schema
+    given = {} if schema is True else schema
+    always = {**REQUEST["properties"], _RAW: {}} if raw else REQUEST["properties"]
+    members = {**always, **(given.get("properties") or {})}
     headers = members["headers"]
     if isinstance(headers, Mapping):
         members["headers"] = {"additionalProperties": True, **headers}
-    return {**schema, "properties": members}
+    return {**given, "properties": members}

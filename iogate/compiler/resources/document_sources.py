@@ -172,6 +172,7 @@ class Sources:
                 "IOG306",
                 f"{quoted(place.name)} is outside the project; "
                 "only files of the project become part of a revision",
+                hint="a path is relative to this file",
             )
         try:
             return self._read(place.folder, place.name)

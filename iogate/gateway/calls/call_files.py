@@ -37,6 +37,9 @@ ON_LOOP_BYTES: Final = 32 * 1024
 RAW_NAME: Final = "body"
 """Name of the file that is the whole body of a call."""
 
+MAX_TYPE: Final = 255
+"""Limit of the Content-Type of such a file, in characters."""
+
 EXPIRED: Final = responses.unavailable(
     "The files of the call were lost before it was accepted; nothing was accepted: repeat the request"
 )
@@ -94,8 +97,7 @@ class FileRules:
         kind = _content_type(request)
         if self._raw:
             content = memoryview(body)
-            media = kind.partition(b";")[0].strip().lower().decode("latin-1") or DEFAULT_TYPE
-            whole = _metadata(RAW_NAME, "", media[:255], content)
+            whole = _metadata(RAW_NAME, "", _type_with_parameters(kind), content)
             return Upload(raw=whole, contents={whole.sha256: content})
         if self._files is None or not body or not multipart_body.is_multipart(kind):
             return None
@@ -176,6 +178,17 @@ def _text(part: multipart_body.Part, content: memoryview) -> str:
 
 def _content_type(request: Request) -> bytes:
     return request.headers.get(b"content-type", b"")
+
+
+def _type_with_parameters(header: bytes) -> str:
+    """Return a Content-Type with its parameters, which a body is not understood without, such as a boundary.
+
+    If it is too long it is cut to its media type.
+    """
+    media, semicolon, parameters = header.decode("latin-1").strip().partition(";")
+    media = media.strip().lower() or DEFAULT_TYPE
+    whole = media + semicolon + parameters
+    return whole if len(whole) <= MAX_TYPE else media[:MAX_TYPE]
 
 
 def _file_too_large(message: str) -> HTTPError:

@@ -236,13 +236,25 @@ async def test_the_raw_body_is_a_file_whatever_its_type(world: World) -> None:
     first = await called(world, b'{"b": 1,  "a": "\\u00e9"}', **json_)
     found = await input_of(world, first.uid)
     assert found["body"] == {"b": 1, "a": "é"}
-    assert found["raw"] == metadata("body", b'{"b": 1,  "a": "\\u00e9"}', "", "application/json")
-    for content, kind in ((b"<a/>", "application/xml"), (LARGE, "image/png"), (b"", "text/plain")):
+    assert found["raw"] == metadata(
+        "body", b'{"b": 1,  "a": "\\u00e9"}', "", "application/json; charset=utf-8"
+    )
+    form_ = "multipart/form-data; boundary=aB"
+    sent = {
+        "application/xml": b"<a/>",
+        "image/png": LARGE,
+        "text/plain": b"",
+        "text/csv; charset=latin1": b"1,2",
+    }
+    for kind, content in (*sent.items(), (form_, b"--aB--\r\n")):
         reply = await called(world, content, **{"content-type": kind})
         found = await input_of(world, reply.uid)
-        assert found["body"] == (None if content else {})
+        assert found["body"] == (None if content and kind != form_ else {})
         assert found["raw"] == metadata("body", content, "", kind)
         assert await world.store.files.read(reply.uid, found["raw"]["sha256"]) == content
+    long = "text/plain; a=" + 300 * "b"
+    reply = await called(world, b"c", **{"content-type": long})
+    assert (await input_of(world, reply.uid))["raw"]["content_type"] == "text/plain"
     assert (await called(world, b"{", **json_)).status == 400
     got = await world.ask(f"/v1/api/{NAME}/async", "GET")
     assert "raw" not in await input_of(world, got.uid)
