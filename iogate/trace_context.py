@@ -43,3 +43,9 @@ def headers(context: str) -> dict[str, str]:
 def is_sampled(context: str) -> bool:
     """Tell whether the caller records the trace of a context."""
     return bool(int(context[53:55], 16) & 1)
+
+
+def trace_id(context: str) -> str:
+    """Return the id of the trace of a context; empty for an empty one."""
+    found = _PARENT.match(context.encode())
+    return "" if found is None else found[1].decode("ascii")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iogate.trace_context import headers, read
+from iogate.trace_context import headers, read, trace_id
 
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 PARENT = b"00-" + TRACE + b"-" + SPAN + b"-01"
@@ -58,3 +58,9 @@ def test_any_bytes_give_headers_that_can_be_sent(parent: bytes, state: bytes) ->
     for value in headers(read(parent, state)).values():
         assert value.isascii()
         assert value.isprintable()
+
+
+def test_the_id_of_a_trace_is_read() -> None:
+    context = read(b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-01", b"a=b")
+    assert trace_id(context) == "ab" * 16
+    assert trace_id("") == ""

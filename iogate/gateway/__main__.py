@@ -40,7 +40,7 @@ from iogate.settings.urls import is_loopback
 from iogate.store.integrity import trust
 from iogate.store.runs.uids import UidSource
 from iogate.supervision import handover
-from iogate.telemetry import otel_variables as telemetry
+from iogate.telemetry import starting as telemetry
 
 if TYPE_CHECKING:
     from iogate.settings import Settings
@@ -69,12 +69,7 @@ def find_store(chosen: Settings) -> str:
 
 def _start_tracing() -> Tracing | None:
     """Create the tracer of this process; None unless OpenTelemetry's own variables name a collector."""
-    variables = telemetry.read({**os.environ, **handover.variables()})
-    if not variables or telemetry.find_problem(variables):
-        return None  # the parent has logged the problem
-    from iogate.telemetry import tracing  # noqa: PLC0415 - few gateways export traces
-
-    return tracing.start(variables)
+    return telemetry.start({**os.environ, **handover.variables()})
 
 
 async def run(chosen: Settings) -> None:

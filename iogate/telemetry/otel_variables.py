@@ -18,6 +18,7 @@ PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PR
 PROTOCOL: Final = "http/protobuf"
 _EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 _HEADERS: Final = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+_INVALID: Final = "an invalid URL"
 _MODULE: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 
 
@@ -42,16 +43,22 @@ def origin(url: str) -> str:
     """Return scheme, host and port of the URL in an `OTEL_…` variable, which may have credentials."""
     try:
         parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
-        return "an invalid URL"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else "an invalid URL"
+        return _INVALID
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if usable else _INVALID
 
 
 def find_problem(variables: Mapping[str, str]) -> str:
     """Return the reason why tracing that is on cannot work, with what to do; else an empty text."""
     if not variables:
         return ""
-    name, _ = endpoint(variables)
+    name, target = endpoint(variables)
+    if target == _INVALID:
+        return (
+            f"{name} is not a URL of a collector: no traces are exported; "
+            "write it with its scheme and host, such as http://localhost:4318"
+        )
     if not _is_installed():
         return (
             f"{name} is set, but OpenTelemetry is not installed: no traces are exported; "
@@ -94,3 +101,5 @@ def _is_installed() -> bool:
         return importlib.util.find_spec(_MODULE) is not None
     except ModuleNotFoundError:
         return False
+    except Exception:  # noqa: BLE001 - a broken package; the import of `starting` reports it
+        return True

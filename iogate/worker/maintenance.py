@@ -83,6 +83,13 @@ class Maintenance:
     async def announce(self) -> None:
         """Announce the worker with the revisions that it has loaded."""
         await self._store.refusals.flush()
+        if self._callbacks.appeared:
+            self._callbacks.appeared = False
+            try:
+                await self._store.callbacks.hasten()
+            except BaseException:
+                self._callbacks.appeared = True
+                raise
         await self._store.presence.announce(
             Process(
                 kind=WORKER,

@@ -27,7 +27,7 @@ from iogate.store.integrity import trust
 from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.store import Store, StoreUnavailable, open_store
 from iogate.supervision import handover, heartbeat
-from iogate.telemetry import otel_variables as telemetry
+from iogate.telemetry import starting as telemetry
 from iogate.timing.clock import StoreClock
 from iogate.worker.events.callback_delivery import CallbackDelivery
 from iogate.worker.events.fault_runs import FaultRuns
@@ -187,15 +187,11 @@ async def work(
 
 def _start_tracing(secrets: SecretStore) -> tuple[Tracing | None, RunSpans | None]:
     """Create tracer and spans of this process; None unless OpenTelemetry's variables name a collector."""
-    variables = telemetry.read({**os.environ, **handover.variables()})
-    if not variables or telemetry.find_problem(variables):
-        return None, None  # the parent has logged the problem
-    from iogate.telemetry import tracing  # noqa: PLC0415 - few workers export traces
-    from iogate.worker.run_spans import RunSpans  # noqa: PLC0415 - it imports OpenTelemetry
-
-    tracer = tracing.start(variables)
+    tracer = telemetry.start({**os.environ, **handover.variables()})
     if tracer is None:
         return None, None
+    from iogate.worker.run_spans import RunSpans  # noqa: PLC0415 - it imports OpenTelemetry
+
     return tracer, RunSpans(tracer, redact=lambda text: logs.scrub(secrets.redaction.text(text)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ import msgspec
 import pytest
 
 from iogate.auth.model import FileSecret
+from iogate.cli.runs.end_display import unsigned
 from iogate.compiler.revision import Callback, FaultHandler, digest_of
 from iogate.security import standard_webhooks
-from iogate.store.events.due_callbacks import EndRecord
+from iogate.store.events.due_callbacks import UNSIGNED, EndRecord, Settled
+from iogate.store.maintenance.process_presence import CALLBACK, Process
 from tests.http_server import HttpServer
 from tests.worker.site import NOOP, Site, until, workflow
 
@@ -244,6 +247,57 @@ async def test_a_missing_secret_delays_a_callback(
     (site.folder / "cb").write_text(SECRET)
     await settled(site, uid, lambda each: each.delivered_ms is not None)
     assert len(receiver.got) == 1
+
+
+async def test_a_secret_that_appears_ends_the_wait_of_its_callbacks(
+    site: Site, receiver: Receiver, callback: Callable[..., Callback]
+) -> None:
+    await site.publish(NOOP, callback=callback())
+    (site.folder / "cb").unlink()
+    uid = await site.call()
+    await site.worker()
+    first = await settled(site, uid, lambda each: each.error is not None)
+    await site.store.call("HSET", f"iogate:after:{uid}", "tries", 9)
+    assert await site.store.callbacks.redeliver(uid) == "ok"
+    waits = await settled(site, uid, lambda each: each.tries > 9 and each.error is not None)
+    assert waits.due_ms is not None
+    assert waits.due_ms > await site.store.now_ms() + 3_600_000
+    assert waits.error == first.error
+    (site.folder / "cb").write_text(SECRET)
+    await site.worker()
+    await settled(site, uid, lambda each: each.delivered_ms is not None)
+    assert len(receiver.got) == 1
+
+
+async def test_a_callback_in_a_try_or_with_another_error_is_not_hastened(
+    site: Site, receiver: Receiver, callback: Callable[..., Callback]
+) -> None:
+    del receiver
+    await site.publish(NOOP, callback=callback())
+    worker = await site.worker()
+    uid = await site.call()
+    await settled(site, uid, lambda each: each.delivered_ms is not None)
+    worker.signal(signal.SIGTERM)
+    await worker.wait()
+    assert await site.store.callbacks.redeliver(uid) == "ok"
+    (due,), now_ms, _ = await site.store.callbacks.take(5)
+    assert await site.store.callbacks.hasten() == 0
+    for error, count in (("503", 0), (UNSIGNED + "secret", 1)):
+        settle = Settled(due=due, outcome="failed", error=error, next_ms=now_ms + 3_600_000)
+        assert await site.store.callbacks.settle([settle]) == 1
+        assert await site.store.callbacks.hasten() == count
+    ((again,), _, _) = await site.store.callbacks.take(5)
+    assert again.uid == uid
+
+
+def test_workers_that_cannot_sign_are_named() -> None:
+    has, lacks = (
+        Process(kind="worker", id=name, pid=1, host="h", started_at_ms=0, revision=1, detail=detail)
+        for name, detail in (("a", {}), ("b", {CALLBACK + "test/noop": "variable X is not set"}))
+    )
+    assert unsigned([has], "test/noop") == unsigned([lacks], "other/api") == ""
+    assert unsigned([lacks, lacks], "test/noop") == "variable X is not set"
+    assert unsigned([has, lacks], "test/noop") == "variable X is not set on 1 of 2 workers"
 
 
 async def handled(site: Site, *definitions: dict[str, Any], **options: Any) -> None:

@@ -24,6 +24,7 @@ from iogate.cli.messages import counted
 from iogate.cli.processes import tools
 from iogate.cli.processes.certificate_check import check_certificate
 from iogate.cli.processes.doctor_finding import Finding
+from iogate.cli.processes.traces_check import check_traces
 from iogate.cli.render import Table
 from iogate.cli.revisions import missing_secrets, secret_values
 from iogate.cli.revisions.status_command import describe_refusals
@@ -57,7 +58,7 @@ async def doctor(session: Session) -> None:
         Unreachable: there is no store, or it is unreachable or unsafe.
     """
     settings = session.settings()
-    findings = [*check_machine(settings), *check_certificate(settings)]
+    findings = [*check_machine(settings), *check_certificate(settings), *check_traces()]
     checked: CheckResult | None = None
     try:
         checked = check_documents(settings, purpose="apply")

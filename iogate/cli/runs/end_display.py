@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from iogate.store.events.due_callbacks import EndRecord
+    from iogate.store.maintenance.process_presence import Process
 
 
 def end_json(record: EndRecord | None) -> dict[str, Any]:
@@ -54,3 +55,13 @@ def end_lines(run: Mapping[str, Any]) -> list[str]:
         status = f"{callback['lastStatus']}: " if callback["lastStatus"] else ""
         lines.append(f"{'':<10} last: {status}{said}")
     return lines
+
+
+def unsigned(workers: Sequence[Process], api: str) -> str:
+    """Return why workers cannot sign the callbacks of an API, and how many; empty if all can."""
+    from iogate.cli.revisions.missing_secrets import of_callbacks
+
+    lacking = [texts for each in workers if (texts := of_callbacks([each]).get(api))]
+    reasons = "; ".join(dict.fromkeys(text for texts in lacking for text in texts))
+    count = f" on {len(lacking)} of {len(workers)} workers" if 0 < len(lacking) < len(workers) else ""
+    return reasons + count

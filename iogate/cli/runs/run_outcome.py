@@ -110,15 +110,17 @@ def already_ended(uid: str, status_: str) -> Refused:
 def run_json(
     view: RunView, *, limited: bool = False, held: bool = False, children: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return a run as HTTP shows it, with its parent, its children and the output of a failed process."""
+    """Return a run as HTTP shows it, with parent, children, trace and the output of a failed process."""
     import msgspec
 
+    from iogate import trace_context
     from iogate.store.runs import presentation
 
     decoded: dict[str, Any] = msgspec.json.decode(
         msgspec.json.encode(presentation.describe(view, limited=limited, held=held, operator=True))
     )
-    return decoded | {"parent": view.parent, "children": list(children)}
+    trace = {"traceId": found} if (found := trace_context.trace_id(view.trace)) else {}
+    return decoded | {"parent": view.parent, "children": list(children)} | trace
 
 
 def is_uid(text: str) -> bool:

@@ -1,9 +1,9 @@
--- Takes due callbacks for delivery, records the outcomes of their tries, and requests another delivery.
+-- Takes due callbacks for delivery, records the outcomes of their tries, and makes others due earlier.
 -- keys: callbacks, counts of callbacks; per run: after, end
 -- args: 'take', limit | 'settle', MessagePack of {uid, id, try, outcome, status, error, time of the next try or 0}… |
---   'redeliver', uid
+--   'redeliver', uid | 'hasten', number of waiting callbacks to skip, begin of the error of those that become due now
 -- returns: take: {now ms, ms until the next one is due or -1, {uid, id, try, `aft`, since}…}; settle: number of outcomes
---   recorded; redeliver: 'ok' | 'none' | 'live' | 'unknown'
+--   recorded; redeliver: 'ok' | 'none' | 'live' | 'unknown'; hasten: {number that was read, number that became due}
 -- invariant: a try counts from its take, so that a worker that dies does not repeat it at once; only the outcome of
 --   the last try is recorded. Outcomes: 'delivered', 'failed' (tried again), 'stopped', 'postponed' (was no try).
 -- include: drained time
@@ -21,6 +21,24 @@ if action == 'redeliver' then
   redis.call('ZADD', $callbacks, now_ms, uid)
   redis.call('PUBLISH', $callbacks_channel, '1')
   return 'ok'
+end
+
+if action == 'hasten' then
+  local range = {$callbacks, string.format('(%.0f', now_ms), '+inf', 'WITHSCORES', 'LIMIT', ARGV[2], 500}
+  local found, moved = redis.call('ZRANGEBYSCORE', unpack(range)), 0
+  for i = 1, #found, 2 do
+    local key = $after .. found[i]
+    local v = redis.pcall('HMGET', key, 'error', 'due')
+    -- One whose try is being made is due at the end of its lease, which it does not record.
+    local waits = not v.err and v[1] and tonumber(v[2]) == tonumber(found[i + 1])
+    if waits and string.sub(v[1], 1, #ARGV[3]) == ARGV[3] then
+      moved = moved + 1
+      redis.call('HSET', key, 'due', now_ms)
+      redis.call('ZADD', $callbacks, now_ms, found[i])
+    end
+  end
+  if moved > 0 then redis.call('PUBLISH', $callbacks_channel, '1') end
+  return {#found / 2, moved}
 end
 
 if action == 'take' then

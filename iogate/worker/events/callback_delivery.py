@@ -33,7 +33,7 @@ from iogate.security import callback_urls, standard_webhooks
 from iogate.security.secrets import Unset, resolve
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed
-from iogate.store.events.due_callbacks import Due, Settled
+from iogate.store.events.due_callbacks import UNSIGNED, Due, Settled
 from iogate.store.runs import presentation
 from iogate.store.runs.run_ends import callers_url
 from iogate.worker.events.callback_shares import AT_ONCE, Share, Shares
@@ -305,7 +305,7 @@ class CallbackDelivery:
         if reason not in self._unset:
             self._unset.add(reason)
             log.warning("callbacks of %s wait: %s", api, reason, extra={"action": "secret.unset", "api": api})
-        return self._again(due, now_ms, f"no signature: {reason}")
+        return self._again(due, now_ms, UNSIGNED + reason)
 
     @staticmethod
     def _stopped(due: Due, reason: str, *, status: int = 0) -> Settled:

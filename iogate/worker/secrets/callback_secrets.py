@@ -30,8 +30,11 @@ class CallbackSecrets:
         self._keyring = keyring
         self._callbacks: dict[str, dict[str, Callback]] = {}
         self._missing: dict[str, str] = {}
+        self._resolved_apis: set[str] = set()
         self.fingerprints: dict[str, str] = {}
         """Fingerprint of each resolved secret, by its source."""
+        self.appeared = False
+        """Whether a callback has got a secret since this was last set to False; also one at the start."""
 
     def take(self, project: str, revision: Revision | None) -> None:
         """Follow the callbacks of the live revision of a project; None: it has none any more."""
@@ -45,6 +48,7 @@ class CallbackSecrets:
         """Resolve the secrets of all callbacks again."""
         missing: dict[str, str] = {}
         fingerprints: dict[str, str] = {}
+        before, resolved = self._resolved_apis, set[str]()
         for callbacks in self._callbacks.values():
             for api, callback in callbacks.items():
                 try:
@@ -52,10 +56,13 @@ class CallbackSecrets:
                 except (Unset, ValueError) as error:
                     missing[api] = str(error)
                     continue
+                resolved.add(api)
                 source = source_of(callback.secret)
                 if (fingerprint := self._keyring.fingerprint(source, text)) is not None:
                     fingerprints[source] = fingerprint
         self._missing, self.fingerprints = missing, fingerprints
+        self._resolved_apis = resolved
+        self.appeared |= not resolved <= before
 
     def announced(self) -> Mapping[str, str]:
         """Return for `Process.detail` the reason for each secret that is missing or invalid."""
