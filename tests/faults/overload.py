@@ -125,7 +125,7 @@ class Callers:
     """Callers of both APIs."""
 
     def __init__(self, gateway: Gateway, workers: Workers, found: Found) -> None:
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=1.0)
         self._client = httpx.AsyncClient(base_url=gateway.url, timeout=30.0, limits=limits)
         self._workers, self._found = workers, found
         self.uids: set[str] = set()

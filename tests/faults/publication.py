@@ -28,7 +28,7 @@ from typing import Any
 
 import httpx
 
-from iogate.compiler.revision import Bundle, Revision, Workflow
+from iogate.compiler.revision import Bundle, Limits, Revision, Workflow
 from iogate.reconcile.apply import apply
 from iogate.store.embedded.server import temporary_server
 from iogate.store.revisions.revisions import Conflict
@@ -84,7 +84,8 @@ class Applies:
 def bundle(number: int) -> Bundle:
     """A revision that differs from that of every other number."""
     apis = {
-        name: api(name, timeout_s=60.0 + number) for name in ("a/b", *(f"more/m{each}" for each in range(20)))
+        name: api(name, timeout_s=60.0 + number, limits=Limits(queued=1_000_000))
+        for name in ("a/b", *(f"more/m{each}" for each in range(20)))
     }
     return Bundle(
         revision=Revision(apis=apis, workflows={"test/echo:1": Workflow(program="p1")}),

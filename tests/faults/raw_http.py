@@ -59,7 +59,8 @@ async def response(reader: asyncio.StreamReader, method: str = "GET") -> Respons
                 break
         fields = (line.partition(":") for line in lines if line)
         headers = {name.lower(): value.strip() for name, _, value in fields}
-        if method in {"HEAD", "CONNECT"} or status in {204, 304}:
+        # A response to CONNECT has no body if it is a success (RFC 9110, section 9.3.6).
+        if method == "HEAD" or (method == "CONNECT" and status < 300) or status in {204, 304}:
             return Response(status=status, headers=headers)
         if "content-length" in headers:
             body = await reader.readexactly(int(headers["content-length"]))
