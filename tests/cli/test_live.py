@@ -481,16 +481,17 @@ def test_status_names_missing_secrets_of_an_api(live: Cli) -> None:
 
 
 def test_plan_and_apply_name_missing_secrets(live: Cli) -> None:
-    of_api = (
-        "api shop/lacking: environment variable NOBODY_SETS_THIS is not set; "
-        "callback: environment variable NOBODY_SIGNS_WITH_THIS is not set"
+    of_api = "api shop/lacking: environment variable NOBODY_SETS_THIS is not set"
+    of_callback = (
+        "callbacks of shop/lacking wait, at most 24 hours: "
+        "environment variable NOBODY_SIGNS_WITH_THIS is not set"
     )
     reason = "secret nobody_has: environment variable NOBODY_HAS_THIS is not set"
     of_workflow = f"workflow shop/secretive:1.0.0: {reason}"
     noted = live("plan").err.splitlines()
-    assert {of_api, of_workflow} <= set(noted)
+    assert {of_api, of_callback, of_workflow} <= set(noted)
     told = live("apply").err.splitlines()
-    assert {f"warning: {of_api}", f"warning: {of_workflow}"} <= set(told)
+    assert {f"warning: {each}" for each in (of_api, of_callback, of_workflow)} <= set(told)
     assert [(each["type"], each["id"]) for each in live("plan", "-o", "json").json["missing"]] == [
         ("api", "shop/lacking"),
         ("workflow", "shop/secretive:1.0.0"),

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from iogate.auth.model import Auth, EnvSecret, Secret, SignatureAuth
+from iogate.auth.model import Auth, EnvSecret, NoAuth, Secret, SignatureAuth
 from iogate.auth.reader import AUTH
 from iogate.cli import options
 from iogate.cli.apis import credentials
@@ -25,8 +25,9 @@ from iogate.cli.apis.signing import Outgoing
 from iogate.cli.processes import banner
 from iogate.cli.processes.banner import Row
 from iogate.cli.render import Screen, Table
+from iogate.cli.revisions import missing_secrets
 from iogate.cli.revisions.folder_publication import stamp
-from iogate.compiler.revision import Api
+from iogate.compiler.revision import Api, Callback
 from iogate.errors import IogateError, Misused
 from iogate.security.secrets import Unset
 from tests.gateway import webhooks
@@ -74,6 +75,35 @@ def test_the_curl_line_reads_secrets_where_they_are(auth: Any, options_: str) ->
 def test_a_secret_in_clear_is_in_no_curl_line() -> None:
     assert banner.curl_line(row({"token": "hunter2"}), "http://h:1") is None
     assert banner.easiest_call([row({"user": "u", "password": "hunter2"})], "http://h:1") is None
+
+
+def test_a_missing_secret_of_a_callback_is_shown_and_prevents_no_call() -> None:
+    lacks = "callback: environment variable X is not set"
+    unsigned = replace(row("none"), unsigned=(lacks,))
+    assert unsigned.state == lacks
+    assert unsigned.to_json()["unset"] == [lacks]
+    assert banner.easiest_call([unsigned], "http://h:1") is not None
+
+
+def test_the_secret_of_a_callback_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    callback = Callback(url="https://h.example", secret=EnvSecret(name="A_CALLBACK_SECRET"))
+    api = Api(id="m/x", workflow="n/w:1", program="", auth=NoAuth(), callback=callback)
+    for text, expected in (
+        (None, ("callback: environment variable A_CALLBACK_SECRET is not set",)),
+        ("whsec_?", ("callback: the secret begins with whsec_, and what follows is not base64",)),
+        ("whsec_YWJj", ()),
+    ):
+        if text is None:
+            monkeypatch.delenv("A_CALLBACK_SECRET", raising=False)
+        else:
+            monkeypatch.setenv("A_CALLBACK_SECRET", text)
+        assert banner.unsigned(api) == expected
+
+
+def test_the_remedy_fits_the_secret() -> None:
+    malformed = "the secret begins with whsec_, and what follows is not base64"
+    assert missing_secrets.remedy(malformed) == "write whsec_ and base64, or any text without whsec_"
+    assert missing_secrets.remedy("secret file x does not exist") == "set it, or write the file"
 
 
 def test_the_easiest_call_comes_first() -> None:

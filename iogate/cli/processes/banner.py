@@ -17,6 +17,7 @@ from iogate.security.redaction_patterns import redact_url
 if TYPE_CHECKING:
     from iogate.auth.model import Auth, Secret
     from iogate.cli.documents.bundle import CheckResult
+    from iogate.compiler.revision import Api
     from iogate.store.store import Store
 
 
@@ -30,6 +31,8 @@ class Row:
     enabled: bool
     unset: tuple[str, ...] = ()
     """Messages about its unset secrets."""
+    unsigned: tuple[str, ...] = ()
+    """Message about the secret of its callback, if it is unset: calls work without."""
     credentials: Auth[Secret] | None = None
     """Credentials that it accepts, with literal secrets if its document is here."""
     example: Example | None = None
@@ -41,8 +44,8 @@ class Row:
 
     @property
     def state(self) -> str:
-        if self.unset:
-            return "; ".join(self.unset)
+        if lacks := (*self.unset, *self.unsigned):
+            return "; ".join(lacks)
         return "enabled" if self.enabled else f"iogate enable {self.api}"
 
     def to_json(self) -> dict[str, Any]:
@@ -52,7 +55,7 @@ class Row:
             "path": self.path,
             "auth": self.auth,
             "enabled": self.enabled,
-            "unset": list(self.unset),
+            "unset": [*self.unset, *self.unsigned],
         }
 
 
@@ -74,11 +77,24 @@ async def live_rows(store: Store, number: int | None, checked: CheckResult | Non
             auth=credentials.describe(api.auth),
             enabled=api.id in gates and gates[api.id].enabled,
             unset=tuple(each.message for each in credentials.unset_secrets(api.auth)),
+            unsigned=unsigned(api),
             credentials=local_auth(Path.cwd(), api) or api.auth,
             example=examples.example_for(api, cases.get(api.id, ())),
         )
         for _, api in sorted(revision.apis.items())
     ]
+
+
+def unsigned(api: Api) -> tuple[str, ...]:
+    """Return the message about the secret of the callback of an API that is missing or cannot sign."""
+    from iogate.cli.revisions.secret_values import resolve_callback
+    from iogate.security.secrets import Unset
+
+    try:
+        resolve_callback(api)
+    except (Unset, ValueError) as error:
+        return (f"callback: {error}",)
+    return ()
 
 
 def parts(

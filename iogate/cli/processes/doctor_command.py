@@ -218,13 +218,14 @@ def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[F
     for api in bundle.revision.apis.values() if bundle is not None else ():
         try:
             secret_values.resolve_callback(api)
-        except Unset as error:
+        except (Unset, ValueError) as error:
             missing += 1
+            reason = _in_this_shell(error) if isinstance(error, Unset) else str(error)
+            hint = "a worker started from this shell sends none of its callbacks"
+            if not isinstance(error, Unset):
+                hint = f"{missing_secrets.remedy(reason)}; {hint}"
             yield Finding(
-                about="secrets",
-                verdict="warning",
-                message=f"{api.id}: callback: {_in_this_shell(error)}",
-                hint="a worker started from this shell sends none of its callbacks",
+                about="secrets", verdict="warning", message=f"{api.id}: callback: {reason}", hint=hint
             )
     if has_literal(settings.events):
         yield Finding(
@@ -378,8 +379,8 @@ async def check_processes(store: Store) -> list[Finding]:
         Finding(
             about="workers",
             verdict="warning",
-            message=f"callbacks of {conjoined(sorted(apis))} wait, at most 24 hours: {reason}",
-            hint="set it, or write the file, where the workers run",
+            message=missing_secrets.waiting_callbacks(conjoined(sorted(apis)), reason),
+            hint=f"{missing_secrets.remedy(reason)}, where the workers run",
         )
         for reason, apis in apis_by_reason.items()
     ]

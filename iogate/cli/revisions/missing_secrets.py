@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from iogate.store.maintenance.process_presence import Process
     from iogate.store.store import Store
 
+_OF_CALLBACK = "callback: "
 UNNAMED = 'the setting "secrets" does not name it'
 
 
@@ -43,7 +44,7 @@ def of_apis(gateways: Iterable[Process], workers: Iterable[Process]) -> dict[str
     """Return the missing secrets and files of gateways, and of callbacks, by API."""
     missing = by_api(gateways)
     for api, texts in of_callbacks(workers).items():
-        missing.setdefault(api, []).extend(f"callback: {text}" for text in texts)
+        missing.setdefault(api, []).extend(_OF_CALLBACK + text for text in texts)
     return missing
 
 
@@ -79,8 +80,30 @@ async def of_revision(
 
 
 def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the missing secrets of `of_revision` as lines of text."""
-    return [f"{each['type']} {each['id']}: {'; '.join(each['missing'])}" for each in found]
+    """Return the missing secrets of `of_revision` as lines; those of callbacks name the consequence."""
+    made: list[str] = []
+    for each in found:
+        of_callback = [text for text in each["missing"] if text.startswith(_OF_CALLBACK)]
+        if others := [text for text in each["missing"] if text not in of_callback]:
+            made.append(f"{each['type']} {each['id']}: {'; '.join(others)}")
+        if of_callback:
+            reason = "; ".join(text.removeprefix(_OF_CALLBACK) for text in of_callback)
+            made.append(waiting_callbacks(each["id"], reason))
+    return made
+
+
+def waiting_callbacks(apis: str, reason: str) -> str:
+    """Return what it causes that workers cannot sign the callbacks of APIs."""
+    return f"callbacks of {apis} wait, at most 24 hours: {reason}"
+
+
+def remedy(reason: str) -> str:
+    """Return what to do about the secret of a callback, which is missing, or is there and cannot sign."""
+    from iogate.security.standard_webhooks import PREFIX
+
+    if f"begins with {PREFIX}" in reason:
+        return f"write {PREFIX} and base64, or any text without {PREFIX}"
+    return "set it, or write the file"
 
 
 def _counted(

@@ -132,14 +132,18 @@ def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[st
 
 
 def resolve_callback(api: Api) -> None:
-    """Resolve the secret of the callback of an API here, if it has one. Raises Unset if it is missing."""
+    """Resolve the secret of the callback of an API here, if it has one.
+
+    Raises Unset if it is missing, and ValueError if it cannot sign.
+    """
     from iogate.auth.model import source_of
     from iogate.compiler.revision import Callback
+    from iogate.security import standard_webhooks
     from iogate.security.secrets import resolve
 
     if isinstance(api.callback, Callback):
         kind, _, value = source_of(api.callback.secret).partition(" ")
-        resolve("env" if kind == "env" else "file", value, root=Path.cwd())
+        standard_webhooks.key(resolve("env" if kind == "env" else "file", value, root=Path.cwd()))
 
 
 def _of_auth(auth: StoredAuth) -> Iterator[tuple[str, str]]:

@@ -58,7 +58,7 @@ def document(
                 verb.lower(): _operation(api, verb, mode, label, shared.get(schemas.name_of(name)))
                 for verb in api.verbs
             } | signatures.registration(api, label)
-    paths |= _run_paths()
+    paths |= _run_paths(_forms(apis))
     paths["/v1/links/{link}"] = openapi_links.path_item()
     if senders is not None:
         paths["/v1/events"] = openapi_events.path_item(security(senders))
@@ -187,9 +187,21 @@ def security(auth: StoredAuth) -> list[dict[str, list[str]]]:
             assert_never(auth)
 
 
-def _run_paths() -> dict[str, Any]:
+def _forms(apis: Mapping[str, Api]) -> list[dict[str, list[str]]]:
+    """Return the ways to authenticate at a run: by its link, or as a caller of one of the APIs.
+
+    A signature is that of a call, so it shows no run.
+    """
     ways: list[dict[str, list[str]]] = [{}]
-    ways += [{"token": []}, {"bearer": []}, {"user": [], "password": []}, {"basic": []}, {"jwt": []}]
+    for _, api in sorted(apis.items()):
+        for way in security(api.auth):
+            if way not in ways and way.keys() <= SCHEMES.keys():
+                ways.append(way)
+    return sorted(ways, key=lambda way: [list(SCHEMES).index(name) for name in way])
+
+
+def _run_paths(ways: list[dict[str, list[str]]]) -> dict[str, Any]:
+    """Return the paths of runs for OpenAPI."""
 
     def operation(name: str, summary: str, shown: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
         return {

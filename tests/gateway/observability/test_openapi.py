@@ -87,6 +87,15 @@ def test_a_signature_names_its_headers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "422" not in operation["responses"], "the input of a delivery is not compared"
 
 
+def test_runs_are_shown_by_the_credentials_that_apis_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = api("a/hook", signature(monkeypatch, "github"), verbs=("POST",), idempotency=HEADERLESS)
+    token: list[Any] = [{"token": []}, {"bearer": []}]
+    for apis, expected in (((), []), ((hook,), []), ((hook, api("a/token", TOKEN)), token)):
+        paths = described(*apis)["paths"]
+        for end, verb in (("", "get"), ("/events", "get"), ("/cancel", "post")):
+            assert paths[f"/v1/runs/{{uid}}{end}"][verb]["security"] == [{}, *expected]
+
+
 @pytest.mark.parametrize("mode", ["async", "sync"])
 async def test_tests_of_a_url_are_documented(
     world: World, monkeypatch: pytest.MonkeyPatch, mode: str
