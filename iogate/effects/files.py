@@ -102,10 +102,32 @@ async def with_files(call: CallHttp, files: RunFiles) -> CallHttp:
 
     Raises WorkflowError as `RunFiles.content` does.
     """
-    declared = next((value for name, value in call.headers.items() if name.lower() == "content-type"), "")
-    if media_type(declared) == multipart.MEDIA_TYPE and isinstance(call.body, dict):
+    if _is_form(call) and isinstance(call.body, dict):
         return replace(call, body=await _fields(call.body, files))
     return replace(call, body=await _file_or(call.body, files))
+
+
+def _is_form(call: CallHttp) -> bool:
+    declared = next((value for name, value in call.headers.items() if name.lower() == "content-type"), "")
+    return media_type(declared) == multipart.MEDIA_TYPE
+
+
+def with_empty_files(call: CallHttp) -> CallHttp:
+    """Return a call as `with_files` does, with the names and types of its files and no contents."""
+    if _is_form(call) and isinstance(call.body, dict):
+        return replace(call, body={name: _all_empty(value) for name, value in call.body.items()})
+    return replace(call, body=_empty(call.body))
+
+
+def _all_empty(value: Any) -> Any:
+    return [_empty(each) for each in value] if isinstance(value, list) else _empty(value)
+
+
+def _empty(value: Any) -> Any:
+    found = file_references.read(value)
+    if found is None:
+        return value
+    return FileContent(filename=found.filename, content_type=found.content_type, data=b"")
 
 
 async def with_operation_files(call: CallOpenApi, operation: Operation, files: RunFiles) -> CallOpenApi:

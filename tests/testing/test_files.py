@@ -20,6 +20,7 @@ methods:
     input:
       files: {size: 1KiB, count: 2}
       schema: {type: object, required: [photo], properties: {photo: {type: object}}}
+  form: {workflow: t/form, input: {files: {size: 1KiB}}}
   raw: {workflow: t/raw, input: {from: request, raw: true}}
 """
 SCAN = """
@@ -52,6 +53,17 @@ do:
       call: http
       with: {method: put, endpoint: https://api.example.com/x, body: '${ .raw }'}
 """
+FORM = """
+document: {dsl: 1.0.3, namespace: t, name: form, version: 1.0.0}
+do:
+  - send:
+      call: http
+      with:
+        method: post
+        endpoint: https://api.example.com/x
+        headers: {Content-Type: multipart/form-data}
+        body: {photo: '${ .photo }'}
+"""
 
 
 @pytest.fixture
@@ -61,6 +73,7 @@ def harness(tmp_path: Path) -> Harness:
         "workflows.d/scan.yaml": SCAN,
         "workflows.d/inner.yaml": INNER,
         "workflows.d/raw.yaml": RAW,
+        "workflows.d/form.yaml": FORM,
         "note.txt": "hello",
         "large.txt": "x" * 2000,
         "order.xml": "<order/>",
@@ -93,3 +106,19 @@ async def test_a_case_is_refused_as_by_the_gateway(harness: Harness) -> None:
 async def test_a_mock_sees_the_metadata_of_a_file(harness: Harness) -> None:
     mocks = {"/do/0/send": {"output": 1, "expectRequest": {"method": "PUT"}}}
     assert await failures(harness, "raw", body_file="order.xml", mocks=mocks, expect={"output": 1}) == ()
+
+
+async def test_a_mock_sees_the_content_type_of_a_file_and_not_the_boundary(harness: Harness) -> None:
+    async def sent(name: str, expected: str, **case: Any) -> tuple[str, ...]:
+        request = {"headers": {"Content-Type": expected}}
+        mocks = {"/do/0/send": {"output": 1, "expectRequest": request}}
+        return await failures(harness, name, mocks=mocks, expect={"output": 1}, **case)
+
+    assert await sent("raw", "application/xml", body_file="order.xml") == ()
+    (wrong,) = await sent("raw", "application/json", body_file="order.xml")
+    assert wrong == (
+        '/do/0/send: request.headers.Content-Type: expected "application/json", got "application/xml"'
+    )
+    form = {"multipart": {"photo": {"file": "note.txt"}}}
+    assert await sent("form", "multipart/form-data", **form) == ()
+    assert len(await sent("form", "multipart/form-data; boundary=x", **form)) == 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate import file_references
 from iogate.cli import completion, panels
 from iogate.cli.apis import contract, credentials
 from iogate.cli.apis.gate_display import gate_json, state_text, switch_json, with_overrides
@@ -130,7 +131,7 @@ async def call(
         _, revision = await live_revision(store)
         known = find_api(revision, api)
         if from_run is not None:
-            value = json.loads((await find_run(store, from_run)).input)
+            value = repeatable(known, json.loads((await find_run(store, from_run)).input))
         else:
             value = read_input(input_)
         given = dict(parse_pair(each, "--header", ":") for each in header or ())
@@ -146,6 +147,24 @@ async def call(
         run = run_json(await wait_for_end(session, store, uid, timeout_s))
     session.screen.data("api.call", run, run_details(run))
     raise_for_outcome(run, limit)
+
+
+def repeatable(api: Api, value: Any) -> Any:
+    """Return the input of a run as the body of a new call.
+
+    Raises Misused if a call cannot give this input: it has files, or is a whole request.
+    """
+    if api.input_from == "request":
+        raise Misused(
+            f"--from-run cannot repeat a call of {api.id}: its input is a whole request, not the body of one",
+            hint="send the request again, or give its body with --input",
+        )
+    if next(file_references.references(value), None) is not None:
+        raise Misused(
+            "--from-run cannot repeat this run: its input has files, which belong to that run alone",
+            hint="send the files again in a form, such as curl -F name=@FILE",
+        )
+    return value
 
 
 def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:

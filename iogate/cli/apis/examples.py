@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ from iogate.compiler.examples.schema_examples import NoExample, example_value
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase
+    from iogate.documents.api.debug import PartFile
 
 MAX_BODY_LENGTH = 1000
 """Most characters of a body in a command line."""
@@ -29,6 +31,8 @@ class Example:
     verb: str
     body: str | None = None
     body_file: str | None = None
+    form: str = ""
+    """Options of curl for the fields of a form."""
     content_type: str | None = None
     query: str = ""
 
@@ -44,9 +48,9 @@ def _of_case(api: Api, case: DebugCase) -> Example | None:
     refused = case.expect is not None and case.expect.http not in (None, 202)
     headers = {name.lower(): value for name, value in (case.headers or {}).items()}
     content_type = headers.pop("content-type", None)
-    if refused or headers or case.multipart is not None:
+    if refused or headers:
         return None
-    has_body = case.has_body or case.body_file is not None
+    has_body = case.sends_body
     verb = case.verb or ("POST" if (has_body or "GET" not in api.verbs) and "POST" in api.verbs else "GET")
     query = urlencode(
         {name: _query_values(value) for name, value in (case.query or {}).items()}, doseq=True, safe="/:,"
@@ -64,10 +68,36 @@ def _of_case(api: Api, case: DebugCase) -> Example | None:
             content_type = "application/json"
     elif verb == "POST" and not has_body:
         body = "{}"
-    return Example(verb=verb, body=body, body_file=case.body_file, content_type=content_type, query=query)
+    return Example(
+        verb=verb,
+        body=body,
+        body_file=case.body_file,
+        form=form_options(case.multipart or {}),
+        content_type=content_type,
+        query=query,
+    )
+
+
+def form_options(fields: Mapping[str, PartFile | str]) -> str:
+    """Return the options of curl for the fields of a form, with the types that a replay sends."""
+    return "".join(f"{_form_option(name, part)} " for name, part in fields.items())
+
+
+def _form_option(name: str, part: PartFile | str) -> str:
+    if isinstance(part, str):
+        # With -F, a text that begins like a file or ends like a type would be one.
+        option = "--form-string" if part[:1] in ("@", "<") or ";" in part else "-F"
+        return f"{option} {shlex.quote(f'{name}={part}')}"
+    path = f'"{part.file}"' if any(char in part.file for char in ',;"') else part.file
+    kind = mimetypes.guess_type(part.file)[0] or "application/octet-stream"
+    return f"-F {shlex.quote(f'{name}=@{path};type={kind}')}"
 
 
 def _of_schema(api: Api) -> Example | None:
+    from iogate.compiler.revision import Files
+
+    if api.has_raw or isinstance(api.files, Files):
+        return None  # no file is known
     schema = True if api.input_schema is None else api.input_schema
     if schema is not True and api.input_from == "request":
         return None  # the schema is one of headers, query and body together

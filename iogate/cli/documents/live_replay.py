@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iogate import json_pointer
+from iogate.cli.apis.examples import form_options
 from iogate.cli.apis.gateway_call import add_credentials, local_auth
 from iogate.cli.apis.signing import Outgoing
 from iogate.cli.documents.case_report import Result
@@ -231,10 +232,10 @@ def call_line(case: ApiCase, sent: Sent, address: str) -> str:
     data = ""
     if stored.body_file is not None:
         data = f"--data-binary {shlex.quote('@' + stored.body_file)} "
+        if not labelled:
+            given["Content-Type"] = sent.headers["Content-Type"]
     elif stored.multipart is not None:
-        data = "".join(
-            f"-F {shlex.quote(f'{name}={_part(part)}')} " for name, part in stored.multipart.items()
-        )
+        data = form_options(stored.multipart)
     elif sent.body is not None:
         text = sent.body.decode("utf-8", "replace")
         if len(text) > MAX_BODY:
@@ -246,10 +247,6 @@ def call_line(case: ApiCase, sent: Sent, address: str) -> str:
         given["Content-Type"] = "application/json"
     written = "".join(f"-H {shlex.quote(f'{name}: {value}')} " for name, value in given.items())
     return f"{case.label}: curl {options}{written}{data}{shlex.quote(address)}"
-
-
-def _part(part: Any) -> str:
-    return part if isinstance(part, str) else f"@{part.file}"
 
 
 def _outcome(run: Mapping[str, Any], took_s: float) -> Outcome:

@@ -164,6 +164,8 @@ def curl_line(row: Row, url: str) -> str | None:
     data = ""
     if example.body_file is not None:
         data = f"--data-binary {shlex.quote('@' + example.body_file)} "
+    elif example.form:
+        data = example.form
     elif example.body is not None:
         data = f"-d {shlex.quote(example.body)} "
     call = f"curl {headers}{data}{address}"

@@ -14,6 +14,7 @@ from iogate.compiler.lint import (
     callers,
     debug_cases,
     exposure,
+    files,
     input_fields,
     secrets,
     side_effects,
@@ -33,6 +34,7 @@ _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
     side_effects.check,
     input_fields.check,
     call_rules.check,
+    files.check,
     usage.check,
 )
 _OF_THE_MACHINE: Final = frozenset({"IOG512", "IOG539", "IOG560"})

@@ -112,7 +112,10 @@ def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dic
         operation["requestBody"] = schemas.request_body(body, named, bodies)
         content = operation["requestBody"]["content"]
         if not isinstance(api.files, msgspec.UnsetType):
-            content["multipart/form-data"] = {"schema": schemas.form_with_files(body)}
+            form = {"multipart/form-data": {"schema": schemas.form_with_files(body)}}
+            operation["requestBody"]["content"] = form | {
+                kind: each for kind, each in content.items() if kind not in form
+            }
         if api.has_raw:
             content["*/*"] = {"schema": {}}
     return operation

@@ -163,7 +163,10 @@ class _Operation:
         if needed and {} not in needed:
             options += [f'-H "{self._credential(name)}"' for name in needed[0]]
         url = self._document["servers"][0]["url"].rstrip("/") + self.path
-        if self.verb == "POST" and (body := self._given.get("requestBody")) is not None:
+        body = self._given.get("requestBody")
+        if self.verb == "POST" and body is not None and (sent := self._sent_file(body["content"])):
+            options += sent
+        elif self.verb == "POST" and body is not None:
             kind = next(iter(body["content"]))
             if not kind.startswith("application/json"):
                 options.append(f"-H {shlex.quote('Content-Type: ' + kind)}")
@@ -179,6 +182,25 @@ class _Operation:
             options.append("-X POST")
         query = self._example_query()
         return " ".join(["curl", *options, shlex.quote(f"{url}?{query}" if query else url)])
+
+    def _sent_file(self, content: Json) -> list[str]:
+        """Return the options that send files, or the body of any type; empty if the API takes neither."""
+        if "*/*" in content:
+            return ["-H 'Content-Type: application/octet-stream'", "--data-binary @FILE"]
+        schema = content.get("multipart/form-data", {}).get("schema")
+        fields = schema.get("properties") if isinstance(schema, dict) else None
+        if not isinstance(fields, dict) or not any(map(_is_file, fields.values())):
+            return []
+        required = schema.get("required", ())
+        options = []
+        for name, held in fields.items():
+            if _is_file(held):
+                options.append(f"-F {shlex.quote(f'{name}=@FILE')}")
+            elif name in required:
+                value = self._made(held)
+                text = "VALUE" if value is _NONE else value if isinstance(value, str) else json.dumps(value)
+                options.append(f"-F {shlex.quote(f'{name}={text}')}")
+        return options
 
     def _example_body(self, media: Json) -> Any:
         """Return the body to document: the first example, else one by its schema; _NONE if there is none."""
@@ -231,6 +253,13 @@ class _Operation:
 
 
 _NONE: Final = object()
+
+
+def _is_file(schema: Any) -> bool:
+    """Tell whether a field of a form is a file, or several."""
+    if not isinstance(schema, dict):
+        return False
+    return schema.get("format") == "binary" or _is_file(schema.get("items"))
 
 
 def _several(value: Any) -> list[Any]:

@@ -20,13 +20,11 @@ from iogate.file_references import FileMetadata
 from iogate.gateway.http import decoding
 from iogate.gateway.http.decoding import File
 from iogate.gateway.http.responses import HTTPError, invalid
-from iogate.gateway.validation import schema_cost
+from iogate.gateway.validation import schema_cost, schema_messages
 from iogate.gateway.validation.file_schema import require_files
 from iogate.json_values import type_name
-from iogate.messages import shorten
 
 MAX_ERRORS = 5
-MAX_ERROR_CHARACTERS = 300
 BACKTRACKS = 100_000
 CHECKS_ON_LOOP = 40_000
 """About 5 ms: a validator makes 8 checks per microsecond."""
@@ -125,7 +123,7 @@ class Schema:
                 Fault(
                     place=json_pointer.join(path),
                     field=str(path[0]) if path else missing,
-                    message=shorten(error.message, MAX_ERROR_CHARACTERS),
+                    message=schema_messages.reason(error),
                 )
             )
         return found
@@ -203,7 +201,7 @@ class Schema:
 
 def _described(error: jsonschema_rs.ValidationError) -> str:
     where = json_pointer.join(error.instance_path) or "its root"
-    return f"{where}: {shorten(error.message, MAX_ERROR_CHARACTERS)}"
+    return f"{where}: {schema_messages.reason(error)}"
 
 
 def _refuse(uri: str) -> Any:

@@ -18,7 +18,7 @@ from tests.compiler.lint.projects import codes, findings
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPLANATIONS = (Path(iogate.__file__).parent / "explanations.md").read_text(encoding="utf-8")
-ADDED = [f"IOG{number}" for number in (*range(523, 532), 551, 552)]
+ADDED = [f"IOG{number}" for number in (*range(523, 532), 551, 552, 557)]
 USED = """\
 document: {dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}
 do:

@@ -129,7 +129,12 @@ async def test_files_are_binary_fields_of_a_form(world: World) -> None:
             "more": {"type": "array", "items": binary, "maxItems": 2},
         },
     }
+    assert next(iter(content)) == "multipart/form-data"
     assert "*/*" in paths["/v1/api/a/c/async"]["post"]["requestBody"]["content"]
+    lines = commands(await world.ask("/docs"))
+    assert ["curl", "-F", "more=@FILE", "-F", "photo=@FILE"] in [each[:-1] for each in lines]
+    raw_call = ["curl", "-H", "Content-Type: application/octet-stream", "--data-binary", "@FILE"]
+    assert raw_call in [each[:-1] for each in lines]
 
 
 async def test_examples_are_those_of_the_debug_cases(world: World) -> None:

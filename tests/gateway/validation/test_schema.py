@@ -154,3 +154,22 @@ def test_references_of_a_schema_are_never_fetched() -> None:
 def test_fields_below_a_property_are_read_by_its_schema() -> None:
     schema = {"properties": {"query": {"properties": {"n": {"type": "integer"}}}}}
     assert Schema(schema).read({"n": "1"}, "query") == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "reason"),
+    [
+        ({"maxItems": 2}, [{"a": "x" * 90}] * 3, "has 3 items; at most 2 are allowed"),
+        ({"minItems": 2}, [1], "has 1 item; at least 2 are needed"),
+        ({"maxLength": 1}, "é" * 500, "has 500 characters; at most 1 is allowed"),
+        ({"maxProperties": 1}, {"a": 1, "b": 2}, "has 2 properties; at most 1 is allowed"),
+        ({"const": "image/png"}, "image/gif", '"image/gif" is not "image/png"'),
+        ({"type": "integer"}, ["y" * 400], f'["{"y" * 77}… is not of type "integer"'),
+        ({"enum": [1]}, {"a": "z" * 400}, f'{{"a":"{"z" * 73}… is not one of 1'),
+    ],
+)
+def test_a_reason_says_what_is_wrong_and_shows_little_of_the_value(
+    schema: Any, value: Any, reason: str
+) -> None:
+    (fault,) = Schema(schema).faults(value)
+    assert fault.message == reason
