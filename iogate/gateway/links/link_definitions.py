@@ -47,6 +47,11 @@ class _Workflow(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Workflow).decode
 
 
+def declares_links(program: bytes) -> bool:
+    """Return whether the stored definition of a workflow declares one-time links."""
+    return b'"links"' in program and bool(_decode(program).document.metadata.iogate.links)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Definition:
     """Declaration of one link."""

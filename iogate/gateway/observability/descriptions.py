@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from iogate.errors import IogateError
 from iogate.gateway.http.responses import NO_REVISION, HTTPError, Response
+from iogate.gateway.links.link_definitions import declares_links
 from iogate.gateway.observability import openapi
 from iogate.gateway.pages import api_docs, page
 
 if TYPE_CHECKING:
     from iogate.auth.model import StoredAuth
     from iogate.compiler.revision import Api
+    from iogate.gateway.calls.routes import Table
     from iogate.gateway.state import GatewayState
 
 _CACHE: Final = (b"cache-control", b"no-cache")
 """Caches may store it, and ask each time whether it has changed."""
+_AT_ONCE: Final = 20
+"""Definitions of workflows that are read at once, since their check delays calls."""
 
 
 class Description:
@@ -50,6 +55,8 @@ class Descriptions:
         self._state = state
         self._version: object = None
         self._building: asyncio.Task[tuple[Description, Description]] | None = None
+        self._linkless: frozenset[str] = frozenset()
+        """Digests of the definitions of live workflows that declare no one-time links, as far as known."""
 
     async def openapi(self) -> Description:
         """Return the OpenAPI description. Raises HTTPError: a 503 without a revision."""
@@ -67,9 +74,7 @@ class Descriptions:
         version = (table.version, frozenset(apis))
         if self._building is None or self._version != version:
             self._version = version
-            self._building = asyncio.create_task(
-                asyncio.to_thread(_build, apis, table.number, self._state.public_url, self._state.senders)
-            )
+            self._building = asyncio.create_task(self._make(table, apis))
         building = self._building
         try:
             return await asyncio.shield(building)
@@ -78,11 +83,40 @@ class Descriptions:
                 self._building = None  # the next request tries again
             raise
 
+    async def _make(self, table: Table, apis: dict[str, Api]) -> tuple[Description, Description]:
+        has_links = bool(apis) and await self._have_links(table)
+        state = self._state
+        return await asyncio.to_thread(
+            _build, apis, table.number, state.public_url, state.senders, has_links=has_links
+        )
+
+    async def _have_links(self, table: Table) -> bool:
+        """Return whether a live workflow declares one-time links; True if its definition cannot be read."""
+        wanted = {
+            each.program
+            for release in table.releases.values()
+            for each in release.revision.workflows.values()
+        }
+        self._linkless &= wanted
+        unknown = sorted(wanted - self._linkless)
+        for start in range(0, len(unknown), _AT_ONCE):
+            try:
+                async with self._state.reach() as store:
+                    found = await store.revisions.programs(unknown[start : start + _AT_ONCE])
+            except (HTTPError, IogateError):
+                return True
+            if any(map(declares_links, found.values())):
+                return True
+            self._linkless |= found.keys()
+        return False
+
 
 def _build(
-    apis: dict[str, Api], number: int, url: str, senders: StoredAuth | None
+    apis: dict[str, Api], number: int, url: str, senders: StoredAuth | None, *, has_links: bool
 ) -> tuple[Description, Description]:
-    document: dict[str, Any] = openapi.document(apis, number=number, server=url, senders=senders)
+    document: dict[str, Any] = openapi.document(
+        apis, number=number, server=url, senders=senders, has_links=has_links
+    )
     shown = page.document("APIs", *api_docs.content(document))
     return (
         Description(msgspec.json.encode(document), b"application/json", ()),

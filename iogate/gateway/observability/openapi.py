@@ -41,9 +41,17 @@ SCHEMES: dict[str, Any] = {
 
 
 def document(
-    apis: Mapping[str, Api], *, number: int, server: str, senders: StoredAuth | None = None
+    apis: Mapping[str, Api],
+    *,
+    number: int,
+    server: str,
+    senders: StoredAuth | None = None,
+    has_links: bool = True,
 ) -> dict[str, Any]:
-    """Return the OpenAPI document; `senders` are the credentials that may send events."""
+    """Return the OpenAPI document; `senders` are the credentials that may send events.
+
+    `has_links` tells whether workflows declare one-time links.
+    """
     paths: dict[str, Any] = {}
     shared, errors = responses.components()
     for name, api in sorted(apis.items()):
@@ -59,7 +67,8 @@ def document(
                 for verb in api.verbs
             } | signatures.registration(api, label)
     paths |= _run_paths(_forms(apis))
-    paths["/v1/links/{link}"] = openapi_links.path_item()
+    if has_links:
+        paths["/v1/links/{link}"] = openapi_links.path_item()
     if senders is not None:
         paths["/v1/events"] = openapi_events.path_item(security(senders))
     shared |= callbacks.schemas(apis)

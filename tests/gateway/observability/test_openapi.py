@@ -187,6 +187,19 @@ def ended(status: str) -> RunView:
     )
 
 
+async def test_links_are_described_where_workflows_declare_them(world: World) -> None:
+    link = "/v1/links/{link}"
+    await publish_links(world.store, {})
+    await world.refresher.reload()
+    paths = json.loads((await world.ask("/openapi.json")).body)["paths"]
+    assert "/v1/runs/{uid}" in paths
+    assert link not in paths
+    assert link not in (await world.ask("/docs")).body.decode()
+    await publish_links(world.store)
+    await world.refresher.reload()
+    assert link in json.loads((await world.ask("/openapi.json")).body)["paths"]
+
+
 async def test_links_are_documented(world: World) -> None:
     (uid,) = await start(world.store, await publish_links(world.store))
     await listen(world.store, {1: wanting("approve"), 2: wanting("seen")})
