@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ def request_of(case: DebugCase, api: Api, *, root: Path) -> Sent:
         guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         headers |= {} if label else {"Content-Type": guessed}
     elif case.multipart is not None:
-        body = _multipart(case.multipart, root)
+        body = _multipart(case.parts, root)
         headers |= {} if label else {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
     elif case.has_body:
         as_it_is = isinstance(case.body, str) and label is not None and "json" not in label
@@ -199,9 +199,9 @@ def _unlike(expected: Mapping[str, Any], error: Mapping[str, Any]) -> tuple[str,
     return differences(dict(expected), dict(error), "error")
 
 
-def _multipart(fields: Mapping[str, PartFile | str], root: Path) -> bytes:
+def _multipart(fields: Iterable[tuple[str, PartFile | str]], root: Path) -> bytes:
     parts = []
-    for name, value in fields.items():
+    for name, value in fields:
         head = f'Content-Disposition: form-data; name="{_quoted(name)}"'
         if isinstance(value, str):
             content = value.encode()

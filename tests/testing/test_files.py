@@ -20,7 +20,7 @@ methods:
     input:
       files: {size: 1KiB, count: 2}
       schema: {type: object, required: [photo], properties: {photo: {type: object}}}
-  form: {workflow: t/form, input: {files: {size: 1KiB}}}
+  form: {workflow: t/form, input: {files: {size: 1KiB, count: 2}}}
   raw: {workflow: t/raw, input: {from: request, raw: true}}
 """
 SCAN = """
@@ -100,6 +100,19 @@ async def test_a_case_is_refused_as_by_the_gateway(harness: Harness) -> None:
     assert text == (
         'http: the request was refused with 400: The input is invalid at /photo: "text" is not of '
         'type "object"',
+    )
+
+
+async def test_a_case_sends_several_files_of_one_name(harness: Harness) -> None:
+    both = {"photo": [{"file": "note.txt"}, {"file": "order.xml"}]}
+    mocks = {"/do/0/send": {"output": 1, "expectRequest": {"method": "POST"}}}
+    assert await failures(harness, "form", multipart=both, mocks=mocks, expect={"output": 1}) == ()
+    three = {"photo": [*both["photo"], {"file": "note.txt"}]}
+    assert await failures(harness, "form", multipart=three, expect={"http": 400}) == ()
+    case = DebugCase.model_validate({"name": "case", "multipart": {"n": "1", **both}})
+    assert case.files == (
+        (("multipart", "photo", 0, "file"), "note.txt"),
+        (("multipart", "photo", 1, "file"), "order.xml"),
     )
 
 

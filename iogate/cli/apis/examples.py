@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -72,15 +72,15 @@ def _of_case(api: Api, case: DebugCase) -> Example | None:
         verb=verb,
         body=body,
         body_file=case.body_file,
-        form=form_options(case.multipart or {}),
+        form=form_options(case.parts),
         content_type=content_type,
         query=query,
     )
 
 
-def form_options(fields: Mapping[str, PartFile | str]) -> str:
+def form_options(parts: Iterable[tuple[str, PartFile | str]]) -> str:
     """Return the options of curl for the fields of a form, with the types that a replay sends."""
-    return "".join(f"{_form_option(name, part)} " for name, part in fields.items())
+    return "".join(f"{_form_option(name, part)} " for name, part in parts)
 
 
 def _form_option(name: str, part: PartFile | str) -> str:

@@ -235,7 +235,7 @@ def call_line(case: ApiCase, sent: Sent, address: str) -> str:
         if not labelled:
             given["Content-Type"] = sent.headers["Content-Type"]
     elif stored.multipart is not None:
-        data = form_options(stored.multipart)
+        data = form_options(stored.parts)
     elif sent.body is not None:
         text = sent.body.decode("utf-8", "replace")
         if len(text) > MAX_BODY:

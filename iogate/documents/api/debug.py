@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from iogate.documents.base_model import Maybe, StrictModel, rule_error
 from iogate.documents.debug_cases import Events, HttpStatus, Mocks, RunExpectation
 from iogate.documents.field_types import Flag, FreeMap, IsMapping, Text, TextMap
+from iogate.json_pointer import Pointer
 
 
 class Expect(RunExpectation):
@@ -39,10 +40,21 @@ def _part_kind(value: Any) -> str:
     return "file" if isinstance(value, dict | PartFile) else "text"
 
 
+def _field_kind(value: Any) -> str:
+    return "list" if isinstance(value, list) else _part_kind(value)
+
+
 Part = Annotated[
     Annotated[PartFile, Tag("file")] | Annotated[Text, Tag("text")],
     Discriminator(_part_kind),
 ]
+PartOrList = Annotated[
+    Annotated[PartFile, Tag("file")]
+    | Annotated[Text, Tag("text")]
+    | Annotated[Annotated[list[Part], Field(min_length=1)], Tag("list")],
+    Discriminator(_field_kind),
+]
+"""Value of a field: one part, or a list of the parts with its name."""
 
 
 class DebugCase(StrictModel):
@@ -65,8 +77,8 @@ class DebugCase(StrictModel):
     example: Maybe[Flag] = None
     """false: the case is not an example in `/openapi.json` and `/docs`."""
 
-    multipart: Maybe[Annotated[dict[str, Part], IsMapping]] = None
-    """Fields of a `multipart/form-data` body: texts, or files relative to the project."""
+    multipart: Maybe[Annotated[dict[str, PartOrList], IsMapping]] = None
+    """Fields of a `multipart/form-data` body: texts, files relative to the project, or lists of both."""
 
     @property
     def has_body(self) -> bool:
@@ -78,14 +90,25 @@ class DebugCase(StrictModel):
         return self.has_body or self.body_file is not None or self.multipart is not None
 
     @property
-    def files(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+    def parts(self) -> tuple[tuple[str, PartFile | str], ...]:
+        """Name and value of each part of the multipart body."""
+        return tuple(
+            (name, part)
+            for name, value in (self.multipart or {}).items()
+            for part in (value if isinstance(value, list) else [value])
+        )
+
+    @property
+    def files(self) -> tuple[tuple[Pointer, str], ...]:
         """Keys and path of each file of the project that the case names."""
-        found: list[tuple[tuple[str, ...], str]] = []
+        found: list[tuple[Pointer, str]] = []
         if self.body_file is not None:
             found.append((("body_file",), self.body_file))
-        for name, part in (self.multipart or {}).items():
-            if isinstance(part, PartFile):
-                found.append((("multipart", name, "file"), part.file))
+        for name, value in (self.multipart or {}).items():
+            for number, part in enumerate(value if isinstance(value, list) else [value]):
+                if isinstance(part, PartFile):
+                    at = (name, number) if isinstance(value, list) else (name,)
+                    found.append((("multipart", *at, "file"), part.file))
         return tuple(found)
 
     @model_validator(mode="after")

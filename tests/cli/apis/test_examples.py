@@ -89,9 +89,10 @@ def test_the_first_case_that_expects_a_run_is_the_example() -> None:
     assert line(api(), file) == (
         "curl -H 'Content-Type: text/csv' --data-binary '@a b.csv' h:1/v1/api/m/x/async"
     )
-    form = {"multipart": {"n": "7", "t": "@a", "scan": {"file": "a b.csv"}}}
+    form = {"multipart": {"n": "7", "t": "@a", "scan": [{"file": "a b.csv"}, {"file": "c"}]}}
     assert line(api(), form) == (
-        "curl -F n=7 --form-string t=@a -F 'scan=@a b.csv;type=text/csv' h:1/v1/api/m/x/async"
+        "curl -F n=7 --form-string t=@a -F 'scan=@a b.csv;type=text/csv' "
+        "-F 'scan=@c;type=application/octet-stream' h:1/v1/api/m/x/async"
     )
     text = {"body": "a,b", "headers": {"Content-Type": "text/csv"}}
     assert line(api(), text) == "curl -H 'Content-Type: text/csv' -d a,b h:1/v1/api/m/x/async"
