@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from iogate.auth.model import FileSecret
-from iogate.cli.runs.end_display import unsigned
+from iogate.cli.runs.end_display import describe_redelivery
+from iogate.cli.runs.run_outcome import run_json
 from iogate.compiler.revision import Callback, FaultHandler, digest_of
 from iogate.security import standard_webhooks
 from iogate.store.events.due_callbacks import UNSIGNED, EndRecord, Settled
@@ -95,6 +96,9 @@ async def test_the_end_of_a_run_is_sent_once_and_recorded(
     await site.worker()
     uid = await site.call(data={"n": 1})
     view = await site.ended(uid)
+    assert "traceId" not in run_json(view)
+    traced = msgspec.structs.replace(view, trace=f"00-{'ab' * 16}-{'cd' * 8}-01 a=b")
+    assert run_json(traced)["traceId"] == "ab" * 16
     done = await settled(site, uid, lambda each: each.delivered_ms is not None)
     assert (done.tries, done.due_ms, done.stopped_ms, done.error) == (1, None, None, None)
     assert (done.id, receiver.ids) == (f"run_{uid}_1", [f"run_{uid}_1"])
@@ -290,14 +294,19 @@ async def test_a_callback_in_a_try_or_with_another_error_is_not_hastened(
     assert again.uid == uid
 
 
-def test_workers_that_cannot_sign_are_named() -> None:
+def test_redelivery_says_whether_workers_can_sign() -> None:
     has, lacks = (
         Process(kind="worker", id=name, pid=1, host="h", started_at_ms=0, revision=1, detail=detail)
         for name, detail in (("a", {}), ("b", {CALLBACK + "test/noop": "variable X is not set"}))
     )
-    assert unsigned([has], "test/noop") == unsigned([lacks], "other/api") == ""
-    assert unsigned([lacks, lacks], "test/noop") == "variable X is not set"
-    assert unsigned([has, lacks], "test/noop") == "variable X is not set on 1 of 2 workers"
+    due = "the callback of run 7 is due now"
+    sent = (f"{due}: a worker sends it at once", True)
+    assert describe_redelivery("7", "test/noop", [has]) == sent
+    assert describe_redelivery("7", "other/api", [lacks]) == sent
+    assert describe_redelivery("7", "test/noop", []) == (f"{due}, and is sent when a worker runs", False)
+    reason = f"{due}, but workers cannot sign it: variable X is not set"
+    assert describe_redelivery("7", "test/noop", [lacks, lacks]) == (reason, False)
+    assert describe_redelivery("7", "test/noop", [has, lacks]) == (f"{reason} on 1 of 2 workers", False)
 
 
 async def handled(site: Site, *definitions: dict[str, Any], **options: Any) -> None:

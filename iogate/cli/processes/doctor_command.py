@@ -92,7 +92,7 @@ async def doctor(session: Session) -> None:
         ],
     )
     if failed is not None and failed.message == NO_STORE:
-        raise Unreachable("there is no store yet: start one with `iogate up`")
+        raise Unreachable(NO_STORE)
     if failed is not None:
         raise Unreachable("the store is unreachable or refused the connection")
     wrong = [each for each in findings if each.verdict == "error"]

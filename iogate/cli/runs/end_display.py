@@ -57,7 +57,17 @@ def end_lines(run: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def unsigned(workers: Sequence[Process], api: str) -> str:
+def describe_redelivery(uid: str, api: str, workers: Sequence[Process]) -> tuple[str, bool]:
+    """Return what happens to a callback that is to be sent again, and whether a worker can send it now."""
+    due = f"the callback of run {uid} is due now"
+    if not workers:
+        return f"{due}, and is sent when a worker runs", False
+    if lacks := _unsigned(workers, api):
+        return f"{due}, but workers cannot sign it: {lacks}", False
+    return f"{due}: a worker sends it at once", True
+
+
+def _unsigned(workers: Sequence[Process], api: str) -> str:
     """Return why workers cannot sign the callbacks of an API, and how many; empty if all can."""
     from iogate.cli.revisions.missing_secrets import of_callbacks
 

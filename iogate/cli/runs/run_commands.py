@@ -23,7 +23,7 @@ from iogate.cli.render import write_stdout
 from iogate.cli.runs import prune
 from iogate.cli.runs.bulk_changes import Selection, change_runs, require_known_api
 from iogate.cli.runs.call_display import count_failures, keys_json
-from iogate.cli.runs.end_display import end_json, unsigned
+from iogate.cli.runs.end_display import describe_redelivery, end_json
 from iogate.cli.runs.run_display import format_entry, is_recorded, run_details, run_table
 from iogate.cli.runs.run_outcome import (
     find_run,
@@ -224,13 +224,8 @@ async def redeliver(session: Session, uid: UidArgument) -> None:
             f"run {uid} has no callback",
             hint="its API has no `callback`, not for this end, or its call had no header Callback-Url",
         )
-    lacks = unsigned(workers, view.api)
-    if not workers:
-        session.screen.warn(f"the callback of run {uid} is due now, and is sent when a worker runs")
-    elif lacks:
-        session.screen.warn(f"the callback of run {uid} is due now, but workers cannot sign it: {lacks}")
-    else:
-        session.screen.note(f"the callback of run {uid} is due now: a worker sends it at once")
+    text, is_sent = describe_redelivery(uid, view.api, workers)
+    (session.screen.note if is_sent else session.screen.warn)(text)
     session.screen.data("runs.redeliver", {"uid": uid, "outcome": "requested"})
 
 

@@ -168,4 +168,4 @@ def test_a_secret_is_hashed_from_stdin_without_its_line_break(
 
 def test_doctor_reports_a_missing_store_before_the_first_up(cli: Cli) -> None:
     cli("init")
-    assert "iogate: there is no store yet: start one with `iogate up`" in cli("doctor", code=6).err
+    assert 'iogate: no store: set redis_url, or start one with "iogate up"' in cli("doctor", code=6).err
