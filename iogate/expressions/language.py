@@ -44,6 +44,7 @@ _SHUT = (
 _NAMED = re.compile(r"\$\s*([A-Za-z_][A-Za-z0-9_]*)")
 _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+):?$")
 _PAIR = re.compile(r"^(\w+) \(.*\) and (\w+) \(.*\) (cannot be \w+.*)$", re.DOTALL)
+_FROM_JSON = "; a text that holds JSON, such as the output of a process, is parsed by fromjson"
 _VALUE = re.compile(r"\b(null|boolean|number|string|array|object) \((.*)\)", re.DOTALL)
 _GIVEN = re.compile(r"^.* (is not a valid (?:modifier string|format))$", re.DOTALL)
 _QUOTE = re.compile(r'"(.*)"', re.DOTALL)
@@ -213,7 +214,8 @@ def _without_data(message: str, text: str) -> str:
     """
     message = message.split(" (while parsing", 1)[0]
     if pair := _PAIR.match(message):
-        return f"{pair[1]} and {pair[2]} {pair[3]}"
+        hint = _FROM_JSON if {pair[1], pair[2]} == {"string", "object"} and "added" in pair[3] else ""
+        return f"{pair[1]} and {pair[2]} {pair[3]}{hint}"
     message = _VALUE.sub(lambda value: value[0] if value[2] in text else value[1], message)
     if (given := _GIVEN.match(message)) and "error" not in text:
         return f"the given value {given[1]}"

@@ -160,6 +160,10 @@ def test_a_failure_shows_the_text_and_not_the_data(text: str) -> None:
 
 def test_error_raised_by_the_author_keeps_its_message() -> None:
     assert failure('error("no stock")') == 'expression ${ error("no stock") } failed: no stock'
+    assert failure(". + {a: 1}", '{"secret": 1}') == (
+        "expression ${ . + {a: 1} } failed: string and object cannot be added; a text that holds JSON, "
+        "such as the output of a process, is parsed by fromjson"
+    )
 
 
 def test_a_long_text_is_shortened_in_a_failure() -> None:

@@ -123,7 +123,9 @@ def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dic
         if not isinstance(api.files, msgspec.UnsetType):
             form = {"multipart/form-data": {"schema": schemas.form_with_files(body)}}
             operation["requestBody"]["content"] = form | {
-                kind: each for kind, each in content.items() if kind not in form
+                kind: each
+                for kind, each in content.items()
+                if kind not in form and not schemas.needs_file(body)
             }
         if api.has_raw:
             content["*/*"] = {"schema": {}}

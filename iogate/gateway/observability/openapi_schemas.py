@@ -113,6 +113,15 @@ def request_body(schema: Any, named: Any, examples: dict[str, Any]) -> Json:
     return body
 
 
+def needs_file(schema: Any) -> bool:
+    """Tell whether an input is valid only with a file of the call, which JSON cannot have."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict):
+        return False
+    required = [properties.get(name) for name in schema.get("required", ())]
+    return any(isinstance(each, dict) and each.get("format") == "binary" for each in required)
+
+
 def form_with_files(schema: Any) -> Json:
     """Return the schema of a form whose files the input describes by their metadata: files as binary data."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
