@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from iogate.compiler.diagnostics import Document, warning_at
 from iogate.documents.problems import Problem
@@ -42,7 +42,7 @@ def check(document: Document, exists: Callable[[str], bool]) -> Iterator[Problem
                     )
 
 
-def _files(value: Any, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:
+def _files(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:
     """Yield the pointer and the path of each `{file: PATH}` in a value."""
     if isinstance(value, Mapping):
         if value.keys() == {"file"} and isinstance(value["file"], str):

@@ -6,12 +6,13 @@ Called by `linter`. Invariant: keywords that hold data are not taken for schemas
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from iogate.compiler.diagnostics import warning_at
 from iogate.compiler.lint.project import Api, Project
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
+from iogate.json_values import JsonObject
 
 _DATA: Final = frozenset({"const", "enum", "default", "example", "examples"})
 _NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
@@ -37,7 +38,7 @@ def check(project: Project) -> Iterator[Problem]:
             yield from _schema(api, given.schema_, (*at, "schema"), stored=given.files is not None)
 
 
-def _schema(api: Api, schema: Any, at: Pointer, *, stored: bool) -> Iterator[Problem]:
+def _schema(api: Api, schema: object, at: Pointer, *, stored: bool) -> Iterator[Problem]:
     for place, found in _binary(schema, at):
         types = found.get("type", "object")
         if not stored:
@@ -58,7 +59,7 @@ def _schema(api: Api, schema: Any, at: Pointer, *, stored: bool) -> Iterator[Pro
             )
 
 
-def _binary(schema: Any, at: Pointer) -> Iterator[tuple[Pointer, dict[str, Any]]]:
+def _binary(schema: object, at: Pointer) -> Iterator[tuple[Pointer, JsonObject]]:
     """Yield each schema with `format: binary`, and its place."""
     if isinstance(schema, list):
         for number, each in enumerate(schema):
