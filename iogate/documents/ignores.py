@@ -163,7 +163,7 @@ def _read(comment: Comment, source: Source) -> Iterator[Ignore | Problem]:
 
 
 def _codes(text: str, comment: Comment, start: int) -> Iterator[tuple[str, Span]]:
-    """Yield the codes of an ignore comment, whose text is `start` characters after the `#`."""
+    """Yield the codes of an ignore comment; its text begins `start` characters after the `#`."""
     at = 0
     while found := _CODE.match(text, at):
         column = comment.column + start + found.start("code")

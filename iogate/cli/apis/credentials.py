@@ -130,7 +130,7 @@ def describe_senders(settings: Settings) -> str | None:
 
 
 def unset_secrets(auth: Auth[Secret]) -> list[Unset]:
-    """Return an error for each credential of an `auth` whose secret is not set here, without duplicates."""
+    """Return one error for each secret of an `auth` that is not set in this environment."""
     from iogate.auth.model import EnvSecret, FileSecret, secrets_of
     from iogate.security.secrets import Unset, resolve
 

@@ -65,7 +65,7 @@ def lint(
         bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")
     ] = False,
 ) -> None:
-    """Report everything that `validate` reports, and advice about what is valid and probably not intended.
+    """Report the problems that `validate` reports, and warnings about valid but doubtful documents.
 
     Raises:
         InvalidFiles: there are errors, or with `--strict` warnings.

@@ -178,7 +178,7 @@ class LiveReplay:
                     await asyncio.sleep(DISPLAY_POLL_S)
 
     def _waits(self, run: Mapping[str, Any], case: ApiCase) -> str:
-        """Return what a replayed run waits for, with the types of events as the local files have them."""
+        """Describe the task that a replayed run waits in, with event types from the local files."""
         text = waiting_text(run)
         types = event_types(self._programs.get(case.api.program), (run.get("waitingFor") or {}).get("task"))
         return text.replace("an event", f"an event {' or '.join(types)}", 1) if types else text

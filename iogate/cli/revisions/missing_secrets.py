@@ -93,12 +93,12 @@ def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def waiting_callbacks(apis: str, reason: str) -> str:
-    """Return what it causes that workers cannot sign the callbacks of APIs."""
+    """Describe the consequence of a missing callback secret: the callbacks wait."""
     return f"callbacks of {apis} wait, at most 24 hours: {reason}"
 
 
 def remedy(reason: str) -> str:
-    """Return what to do about the secret of a callback, which is missing, or is there and cannot sign."""
+    """Return the hint for a missing or malformed secret of a callback."""
     from iogate.security.standard_webhooks import PREFIX
 
     if f"begins with {PREFIX}" in reason:
@@ -109,7 +109,7 @@ def remedy(reason: str) -> str:
 def _counted(
     processes: Sequence[Process], missing: Callable[[Sequence[Process]], Mapping[str, list[str]]], kind: str
 ) -> dict[str, list[str]]:
-    """Return what is missing by API, each text with the number of processes if others have the secret."""
+    """Return the missing secrets by API, with the number of processes where only some of them lack one."""
     holders: dict[str, Counter[str]] = {}
     for process in processes:
         for api, texts in missing([process]).items():

@@ -1,4 +1,4 @@
-"""Display of what calls and iterations became, for `runs show`: keys, merged calls, and failed iterations."""
+"""Display of concurrency keys, merged calls and failed iterations in `runs show`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def end_json(record: EndRecord | None) -> dict[str, Any]:
-    """Return the members `callback` and `onFault` of a run; none of them if nothing followed."""
+    """Return the members `callback` and `onFault` of a run, without those that are absent."""
     from iogate.store.runs.presentation import rfc3339
 
     if record is None:
@@ -58,7 +58,7 @@ def end_lines(run: Mapping[str, Any]) -> list[str]:
 
 
 def describe_redelivery(uid: str, api: str, workers: Sequence[Process]) -> tuple[str, bool]:
-    """Return what happens to a callback that is to be sent again, and whether a worker can send it now."""
+    """Describe the next attempt of a redelivered callback, and tell whether a worker can send it."""
     due = f"the callback of run {uid} is due now"
     if not workers:
         return f"{due}, and is sent when a worker runs", False

@@ -96,7 +96,7 @@ def headline(run: Run) -> str:
 
 
 def waiting_text(run: Run) -> str:
-    """Format what a run waits for, as a predicate: `waits for an event at /do/1`; else empty."""
+    """Describe the wait of a run, such as `waits for an event at /do/1`; empty if it does not wait."""
     waiting = run.get("waitingFor")
     if not waiting:
         return ""

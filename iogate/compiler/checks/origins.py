@@ -75,7 +75,7 @@ def _addresses(definition: Definition) -> Iterator[tuple[Pointer, str]]:
 
 
 def running(function: Definition, url: str, origins: Sequence[str]) -> Iterator[Problem]:
-    """Report processes and workflows of a fetched function whose origin is not permitted to run them."""
+    """Report each process and workflow of a fetched function if `origins` does not name its URL."""
     if is_named(url, origins):
         return
     for task in function.index.tasks:

@@ -22,7 +22,7 @@ _MOST_LISTED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Unlimited:
-    """An API whose runs nothing limits in time."""
+    """An API without a timeout for its runs."""
 
     document: Document
     pointer: Pointer

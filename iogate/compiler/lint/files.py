@@ -1,4 +1,4 @@
-"""Rule IOG557: `files` and the schema of an API disagree on what a file is.
+"""Rule IOG557: contradictions between `files` and the input schema of an API.
 
 Called by `linter`. Invariant: keywords that hold data are not taken for schemas.
 """

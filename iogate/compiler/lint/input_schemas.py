@@ -30,7 +30,7 @@ def workflow_schema(definition: Definition) -> Schema | None:
 
 
 def describes_input(api: Api) -> bool:
-    """Tell whether the API itself says what its input is, so that the schema of its workflow does not."""
+    """Tell whether the API determines its input, so that the schema of its workflow does not apply."""
     given = api.method.input
     return takes_request(api) or (given is not None and given.schema_ is not None)
 
