@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from iogate.auth.secret_reader import Fingerprint, no_fingerprint
 from iogate.errors import Unreachable
 from iogate.gateway.authentication.key_sets import KeySets
-from iogate.gateway.authentication.secret_reader import Fingerprint, no_fingerprint
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.hosts import Hosts

@@ -1,14 +1,13 @@
 """Argon2 password hashing, limited in concurrency, queue length, and failures per address.
 
 Used by `secrets`. An Argon2 hash takes a processor core for about 30 ms, and any caller may request one: so
-an address that sends wrong passwords is refused before a hash is computed. Invariant: the memory for
-addresses and for waiting computations is bounded.
+an address that sends wrong passwords is refused before a hash is computed (`failure_limit`). Invariant: the
+memory for waiting computations is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -16,27 +15,16 @@ from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from argon2.low_level import Type, hash_secret
 
+from iogate.security.failure_limit import Busy, FailureLimit
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 AT_ONCE: Final = 2
 """Concurrent computations; each takes 19 MiB and a core."""
 WAITING: Final = 32
-FAILURES: Final = 20
-"""Wrong credentials that an address may send at once."""
-FAILURE_S: Final = 1.0
-"""Interval after which an address may send one more."""
-ADDRESSES: Final = 10_000
 _PARAMETERS = re.compile(rb"\$argon2id\$v=\d+\$m=(\d+),t=(\d+),p=(\d+)\$")
 _SALT: Final = b"a salt of no use"
-
-
-class Busy(Exception):
-    """Too many computations are waiting, or the address has sent too many wrong credentials."""
-
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"retry in {retry_after_s:g} s")
-        self.retry_after_s = retry_after_s
 
 
 class Parameters(NamedTuple):
@@ -91,11 +79,9 @@ class Hashing:
     """Queue of Argon2 computations of one process, and rate limit for failures of each address."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
         self._slots: asyncio.Semaphore | None = None
         self._pending = 0
-        self._failures: dict[str, tuple[float, float]] = {}
-        """Failures of each address, and the time of the last update; least recent first."""
+        self.failures = FailureLimit(monotonic=monotonic)
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Run `work` in a thread, at most two at once. Raises Busy if too many computations are waiting."""
@@ -121,30 +107,8 @@ class Hashing:
 
     def count_attempt(self, address: str) -> None:
         """Count an attempt as a failure until `succeeded`. Raises Busy if the address has to wait."""
-        if not address:
-            return
-        key, now = network(address), self._monotonic()
-        count, since = self._failures.pop(key, (0.0, now))
-        count = max(0.0, count - (now - since) / FAILURE_S)
-        if count > FAILURES - 1:
-            self._failures[key] = (count, now)
-            raise Busy((count - FAILURES + 1) * FAILURE_S)
-        while len(self._failures) >= ADDRESSES:
-            del self._failures[next(iter(self._failures))]
-        self._failures[key] = (count + 1, now)
+        self.failures.count_attempt(address)
 
     def succeeded(self, address: str) -> None:
         """Uncount the last failure of an address that sent correct credentials."""
-        if address and (found := self._failures.get(key := network(address))):
-            self._failures[key] = (max(0.0, found[0] - 1), found[1])
-
-
-def network(address: str) -> str:
-    """Return the network whose failures count together: an IPv4 address, or the /64 of an IPv6 address."""
-    if ":" not in address:
-        return address
-    try:
-        found = ipaddress.IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return str(found.ipv4_mapped or ipaddress.IPv6Network((found, 64), strict=False))
+        self.failures.succeeded(address)

@@ -1,6 +1,7 @@
 """Settings of a project: their names, types and defaults, and how they are read.
 
 `table` declares the settings, `setting_types` the types that only settings have, `reader` merges the sources.
+`events` and `operators` are settings with a form of their own.
 No module here reads a file, a secret or the store.
 """
 

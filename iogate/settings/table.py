@@ -75,6 +75,12 @@ def _events() -> ValueType[Any]:
     return EVENTS
 
 
+def _operators() -> ValueType[Any]:
+    from iogate.settings.operators import OPERATORS  # noqa: PLC0415 - likewise
+
+    return OPERATORS
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Validated values of all settings; the reference page `settings` documents them."""
@@ -220,6 +226,12 @@ class Settings:
     events: Mapping[str, Any] = _setting(
         deferred(_events),
         "Who may send events, and where events are delivered to.",
+        make=dict,
+        sensitive=True,
+    )
+    operators: Mapping[str, Any] = _setting(
+        deferred(_operators),
+        "Who may operate the system over HTTP, and in which role.",
         make=dict,
         sensitive=True,
     )

@@ -188,6 +188,7 @@ def test_every_setting_survives_the_handover() -> None:
         endpoints={"http://a": "http://b"},
         link_key="k" * 40,
         events={"auth": "none"},
+        operators={"ada": {"token": {"env": "ADA_TOKEN"}, "role": "admin"}},
         error_types="serverless-workflow",
         log_format="json",
     )

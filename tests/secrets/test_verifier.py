@@ -12,16 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iogate.security import secrets
-from iogate.security.password_hashing import (
-    ADDRESSES,
-    AT_ONCE,
-    FAILURES,
-    WAITING,
-    Busy,
-    Hashing,
-    Parameters,
-    parameters,
-)
+from iogate.security.failure_limit import ADDRESSES, FAILURES, Busy
+from iogate.security.password_hashing import AT_ONCE, WAITING, Hashing, Parameters, parameters
 from iogate.security.secrets import Verifier
 
 
@@ -147,7 +139,7 @@ def test_an_ipv6_customer_is_one_address_and_addresses_are_bounded() -> None:
     hashing.count_attempt("2001:db8:0:1::1")
     for number in range(ADDRESSES + 10):
         hashing.count_attempt(f"192.0.{number // 256}.{number % 256}")
-    assert len(hashing._failures) == ADDRESSES
+    assert len(hashing.failures) == ADDRESSES
 
 
 async def test_abandoned_computations_keep_their_slot_and_too_many_are_refused() -> None:

@@ -21,7 +21,8 @@ from iogate.auth.model import (
 )
 from iogate.gateway.authentication.forms.tokens import Tokens
 from iogate.security import secrets
-from iogate.security.password_hashing import FAILURES, Parameters, parameters
+from iogate.security.failure_limit import FAILURES
+from iogate.security.password_hashing import Parameters, parameters
 from iogate.store.connection.connection import Argument, Connection
 from tests.gateway.authentication.tokens import ISSUER, SECRET, token
 from tests.gateway.driver import OTHER, TOKEN, USER, World, api
@@ -102,7 +103,7 @@ def spent(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(secrets, "_matches", match)
     monkeypatch.setattr(Parameters, "spend", waste)
-    monkeypatch.setattr(world.live.hashing, "_monotonic", lambda: 1.0)
+    monkeypatch.setattr(world.live.hashing.failures, "_monotonic", lambda: 1.0)
     return spent
 
 

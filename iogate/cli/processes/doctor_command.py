@@ -24,6 +24,7 @@ from iogate.cli.messages import counted
 from iogate.cli.processes import tools
 from iogate.cli.processes.certificate_check import check_certificate
 from iogate.cli.processes.doctor_finding import Finding
+from iogate.cli.processes.operators_check import check_operators
 from iogate.cli.processes.traces_check import check_traces
 from iogate.cli.render import Table
 from iogate.cli.revisions import missing_secrets, secret_values
@@ -66,7 +67,7 @@ async def doctor(session: Session) -> None:
         findings.append(Finding(about="files", verdict="error", message=error.message, hint=error.hint))
     if checked is not None:
         findings += check_files(checked)
-    findings += check_secrets(settings, checked)
+    findings += [*check_secrets(settings, checked), *check_operators(settings)]
     failed: IogateError | None = None
     try:
         async with session.store(settings) as store:

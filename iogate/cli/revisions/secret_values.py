@@ -122,6 +122,13 @@ def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[st
     accepted = senders(settings.events)
     for source, role in () if accepted is None else _of_auth(accepted):
         found.setdefault(source, []).append(f"events {role}")
+    if settings.operators:
+        from iogate.settings.operators import declared
+
+        for name, each in declared(settings.operators).items():
+            for secret in each.tokens:
+                if source := source_of(secret):
+                    found.setdefault(source, []).append(f"operator {name}")
     for name, reference in settings.secrets.items():
         found.setdefault(_written(reference), []).append(f"workflows {name}")
     for sink, given in (settings.events.get("sinks") or {}).items():

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from iogate.auth.model import alternatives
+from iogate.auth.secret_reader import Fingerprint, SecretReader, no_fingerprint
 from iogate.gateway.authentication.caller_names import CallerNames
 from iogate.gateway.authentication.forms.form import HeaderForm, InvalidCredentials, MissingCredentials, Setup
 from iogate.gateway.authentication.forms.open_to_all import OpenToAll
 from iogate.gateway.authentication.forms.table import FORMS, HEADERS
 from iogate.gateway.authentication.request_credentials import Carrier, Credential, authorization
-from iogate.gateway.authentication.secret_reader import Fingerprint, SecretReader, no_fingerprint
 from iogate.gateway.authentication.signatures import Signatures
 from iogate.gateway.http.responses import UNCONFIGURED, ErrorResponse, HTTPError, invalid, too_many
-from iogate.security.password_hashing import Busy, Hashing
+from iogate.security.failure_limit import Busy
+from iogate.security.password_hashing import Hashing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

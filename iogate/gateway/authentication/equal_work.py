@@ -17,7 +17,8 @@ from iogate.gateway.authentication.forms.table import CARRIERS, HEADERS
 from iogate.gateway.authentication.request_credentials import Credential, authorization
 from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets
-from iogate.security.password_hashing import Busy, cost, missing
+from iogate.security.failure_limit import Busy
+from iogate.security.password_hashing import cost, missing
 
 if TYPE_CHECKING:
     from iogate.gateway.authentication.authenticator import Authenticator, Credentials

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from iogate.gateway.http.responses import too_many
-from iogate.security.password_hashing import network
+from iogate.security.failure_limit import network
 
 if TYPE_CHECKING:
     from iogate.gateway.http.request import Request

@@ -16,10 +16,10 @@ import msgspec
 
 from iogate import json_pointer
 from iogate.auth.model import SignatureAuth, alternatives
+from iogate.auth.secret_reader import Fingerprint, no_fingerprint
 from iogate.auth.signatures import SCHEMES
 from iogate.compiler.revision import Callback, FaultHandler
 from iogate.gateway.authentication.authenticator import Authenticator
-from iogate.gateway.authentication.secret_reader import Fingerprint, no_fingerprint
 from iogate.gateway.calls.allowed_addresses import AddressCheck
 from iogate.gateway.calls.call_files import FileRules
 from iogate.gateway.calls.call_keys import KeyRules, input_pointers

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from iogate.gateway.authentication.authenticator import too_many_attempts
 from iogate.gateway.http.responses import UNCONFIGURED, HTTPError, Response
 from iogate.gateway.validation import call_input
-from iogate.security.password_hashing import Busy
+from iogate.security.failure_limit import Busy
 
 if TYPE_CHECKING:
     from iogate.gateway.authentication.signatures import Signatures, Signed

@@ -18,7 +18,7 @@ import msgspec
 
 from iogate.errors import Unreachable
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, too_many
-from iogate.security.password_hashing import network
+from iogate.security.failure_limit import network
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from iogate.security.password_hashing import network
+from iogate.security.failure_limit import network
 
 T = TypeVar("T")
 

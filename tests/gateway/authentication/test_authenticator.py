@@ -22,7 +22,7 @@ from iogate.gateway.authentication.authenticator import Authenticator
 from iogate.gateway.authentication.forms.form import InvalidCredentials, MissingCredentials
 from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets
-from iogate.security.password_hashing import FAILURES
+from iogate.security.failure_limit import FAILURES
 from tests.gateway.driver import USER, World, api, request
 
 TOKEN = HashedSecret(value=secrets.hash_token("123456"))

@@ -22,7 +22,8 @@ from iogate.gateway.authentication.forms.form import InvalidCredentials, Missing
 from iogate.gateway.authentication.forms.jwts import Jwts
 from iogate.gateway.authentication.key_sets import MAX_TOKEN, KeySet
 from iogate.gateway.http.responses import HTTPError
-from iogate.security.password_hashing import FAILURES, Hashing
+from iogate.security.failure_limit import FAILURES
+from iogate.security.password_hashing import Hashing
 from tests.gateway.authentication.tokens import (
     AUDIENCE,
     ISSUER,

@@ -14,7 +14,7 @@ from iogate.errors import InvalidFiles
 from iogate.gateway import app
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.client_address import MOST_HOPS, TrustedProxies
-from iogate.security.password_hashing import FAILURES
+from iogate.security.failure_limit import FAILURES
 from iogate.settings import read
 from iogate.store.runs.uids import UidSource
 from tests.gateway.driver import USER, World, api

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iogate.auth.model import AnyAuth, FileSecret, JwtAuth, StoredSecret
-from iogate.security.password_hashing import FAILURES
+from iogate.security.failure_limit import FAILURES
 from tests.gateway.authentication.tokens import AUDIENCE, ISSUER, private_key, public_pem, token
 from tests.gateway.driver import TOKEN, USER, World, api
 

@@ -1,6 +1,7 @@
-"""Secrets of one API on this machine: read from variables and files, and noted as missing or changed.
+"""Secrets of callers and operators on this machine, which are missing or change.
 
-Used by `authenticator` and `forms`. Invariant: no message contains a secret.
+Used by `gateway.authentication` for each API, and by `operators.access`. Invariant: no message contains a
+secret.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def no_fingerprint(_source: str, _text: str) -> str | None:
 
 
 class SecretReader:
-    """Reader of the secrets of one API."""
+    """Reader of the secrets of one API, or of the operators."""
 
     def __init__(self, root: Path | None = None, fingerprint: Fingerprint = no_fingerprint) -> None:
         self.lacks: tuple[str, ...] = ()

@@ -1,0 +1,45 @@
+"""Check of the setting `operators` for `iogate doctor`: roles, missing tokens, and the lack of TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iogate.cli.processes.doctor_finding import Finding
+from iogate.settings.urls import is_loopback
+
+if TYPE_CHECKING:
+    from iogate.settings import Settings
+
+
+def check_operators(settings: Settings) -> Iterator[Finding]:
+    """Report the operators, those without a usable token in this shell, and a gateway without TLS."""
+    if not settings.operators:
+        return
+    from iogate.operators.access import Access
+    from iogate.settings.operators import declared
+
+    access = Access(declared(settings.operators), root=Path.cwd())
+    named = ", ".join(f"{name} ({given['role']})" for name, given in sorted(settings.operators.items()))
+    yield Finding(about="operators", verdict="ok", message=named)
+    for name, reason in sorted({**access.closed, **access.spare}.items()):
+        hint = "a gateway started from this shell shuts this operator out"
+        if name in access.spare:
+            hint = "the other token of this operator works"
+        yield Finding(
+            about="operators", verdict="warning", message=f"{name}: {_in_this_shell(reason)}", hint=hint
+        )
+    has_tls = settings.tls is not None or (settings.public_url or "").startswith("https://")
+    if not has_tls and not is_loopback(settings.host):
+        yield Finding(
+            about="operators",
+            verdict="warning",
+            message=f"the gateway listens on {settings.host} without TLS, and operators send tokens to it",
+            hint="set tls, or public_url to the https:// URL of the proxy before the gateway",
+        )
+
+
+def _in_this_shell(reason: str) -> str:
+    """Return the reason; a variable may be set in running processes and not in this shell."""
+    return f"{reason} in this shell" if reason.startswith("environment variable") else reason
