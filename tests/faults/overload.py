@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import statistics
@@ -18,11 +19,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-
-import httpx
 
 from iogate.compiler.revision import Limits
 from iogate.store.embedded.server import temporary_server
@@ -35,6 +35,8 @@ from tests.store.builders import commit
 BUSY: Final = "busy/one"
 IDLE: Final = "idle/one"
 RUNNING: Final = 16
+CONNECTIONS: Final = 64
+"""Connections of all callers together; a call waits for a free one."""
 ALIVE_S: Final = 0.02
 """Pause between two takes."""
 
@@ -125,19 +127,18 @@ class Callers:
     """Callers of both APIs."""
 
     def __init__(self, gateway: Gateway, workers: Workers, found: Found) -> None:
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=1.0)
-        self._client = httpx.AsyncClient(base_url=gateway.url, timeout=30.0, limits=limits)
+        self._client = raw_http.Connections(gateway.port, CONNECTIONS)
         self._workers, self._found = workers, found
         self.uids: set[str] = set()
         self.overload = True
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._client.close()
 
     async def busy(self, number: int) -> None:
         """Call, and return once as the response says."""
         reply = await self._post(number)
-        if reply.status_code != 429:
+        if reply.status != 429:
             return
         self._found.refused += 1
         wait_s = int(reply.headers["retry-after"])
@@ -146,15 +147,15 @@ class Callers:
         await asyncio.sleep(wait_s + random.uniform(0.0, 1.0))
         phase = "during" if self.overload else "after"
         reply = await self._post(number)
-        self._found.returned[f"{phase}: {'accepted' if reply.status_code == 202 else 'refused'}"] += 1
+        self._found.returned[f"{phase}: {'accepted' if reply.status == 202 else 'refused'}"] += 1
 
-    async def _post(self, number: int) -> httpx.Response:
-        headers = {"idempotency-key": f"key-{number}"} if number % 2 else {}
-        reply = await self._client.post(f"/v1/api/{BUSY}/async", json={"number": number}, headers=headers)
-        self._found.statuses[str(reply.status_code)] += 1
-        if reply.status_code == 202:
+    async def _post(self, number: int) -> raw_http.Response:
+        key = [("idempotency-key", f"key-{number}")] if number % 2 else []
+        reply = await self._client.ask(_call(BUSY, {"number": number}, key))
+        self._found.statuses[str(reply.status)] += 1
+        if reply.status == 202:
             self._found.accepted += 1
-            self.uids.add(reply.json()["response"]["uid"])
+            self.uids.add(_uid(reply))
         return reply
 
     async def idle(self, into: list[float], seconds: float) -> None:
@@ -162,12 +163,21 @@ class Callers:
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             began = time.monotonic()
-            reply = await self._client.post(f"/v1/api/{IDLE}/async", json={})
-            uid = reply.json()["response"]["uid"]
+            uid = _uid(await self._client.ask(_call(IDLE, {})))
             while uid not in self._workers.ended:
                 await asyncio.sleep(0.005)
             into.append(time.monotonic() - began)
             await asyncio.sleep(0.2)
+
+
+def _call(name: str, value: Any, more: Iterable[tuple[str, str]] = ()) -> bytes:
+    headers = [("host", "localhost"), ("content-type", "application/json"), *more]
+    return raw_http.request("POST", f"/v1/api/{name}/async", headers, json.dumps(value).encode())
+
+
+def _uid(reply: raw_http.Response) -> str:
+    uid: str = json.loads(reply.body)["response"]["uid"]
+    return uid
 
 
 async def campaign(
@@ -199,6 +209,9 @@ async def campaign(
                     await asyncio.sleep(0.05)
         except TimeoutError:
             found.unended = len(callers.uids - workers.ended.keys()) or -1
+            for each in calls:
+                each.cancel()
+            await asyncio.gather(beside, *calls, return_exceptions=True)
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
