@@ -20,8 +20,7 @@ from iogate.file_references import FileMetadata
 from iogate.gateway.http import decoding
 from iogate.gateway.http.decoding import File
 from iogate.gateway.http.responses import HTTPError, invalid
-from iogate.gateway.validation import schema_cost, schema_messages
-from iogate.gateway.validation.file_schema import require_files
+from iogate.gateway.validation import file_schema, schema_cost, schema_messages
 from iogate.json_values import type_name
 
 MAX_ERRORS = 5
@@ -72,8 +71,9 @@ class Schema:
     def __init__(self, schema: Any, *, files: bool = False) -> None:
         """With `files`, for an API that takes files, `format: binary` demands one of them."""
         if files:
-            schema = require_files(schema)
+            schema = file_schema.require_files(schema)
         self._schema = schema
+        self._files = files
         self._cost = schema_cost.estimate(schema)
         self.quick_size = -1 if self._cost is None else self._cost.largest(CHECKS_ON_LOOP)
         """Size in bytes up to which any value is validated within a few milliseconds."""
@@ -103,15 +103,20 @@ class Schema:
                 if len(errors) == MAX_ERRORS:
                     errors.append("…")
                     break
-                errors.append(_described(error))
+                errors.append(self._described(error))
         elif describing is ON_LOOP:
             raise Undescribed
         else:
             try:
                 self._validator.validate(value)
             except jsonschema_rs.ValidationError as error:
-                errors.append(_described(error))
+                errors.append(self._described(error))
         raise invalid("The input is invalid at " + "; at ".join(errors))
+
+    def _described(self, error: jsonschema_rs.ValidationError) -> str:
+        where = json_pointer.join(error.instance_path) or "its root"
+        missing = file_schema.reason(self._schema, error) if self._files else None
+        return f"{where}: {missing or schema_messages.reason(error)}"
 
     def faults(self, value: Any) -> list[Fault]:
         """Return the errors of a small input by the JSON Schema, at most MAX_FAULTS."""
@@ -197,11 +202,6 @@ class Schema:
             except LookupError:
                 break
         return schema
-
-
-def _described(error: jsonschema_rs.ValidationError) -> str:
-    where = json_pointer.join(error.instance_path) or "its root"
-    return f"{where}: {schema_messages.reason(error)}"
 
 
 def _refuse(uri: str) -> Any:

@@ -327,7 +327,40 @@ async def test_a_binary_value_is_a_file_of_the_call(
     reply = await called(world, body, **{"content-type": "application/json"})
     assert (reply.status, reply.code) == (400, "requestError.invalidParams")
     assert f"/{place}" in reply.message
+    assert f"{is_not_a_file(name)}" in reply.message
     assert (await called(world, form(file("scan", SMALL), file("more", LARGE)))).status == 202
+
+
+def is_not_a_file(name: str) -> str:
+    return f'is not a file; send it as the part "{name}" of a multipart/form-data body, with a filename'
+
+
+REQUIRED = {
+    "type": "object",
+    "required": ["scan", "order", "pages"],
+    "$defs": {"scan": BINARY["properties"]["scan"]},  # type: ignore[index]  # a plain mapping
+    "properties": {
+        "scan": {"$ref": "#/$defs/scan"},
+        "pages": {"type": "array", "items": {"type": "object", "format": "binary"}},
+        "order": {"type": "integer"},
+    },
+}
+
+
+async def test_the_message_about_a_missing_file_says_what_to_send(world: World) -> None:
+    await world.publish(api(NAME, files=FILES, input_schema=REQUIRED))
+    reply = await called(world, form(field("order", "7"), field("pages", "one")))
+    assert reply.message == (
+        'The input is invalid at its root: the file "scan" is missing; send it as the part "scan" of a '
+        f"multipart/form-data body, with a filename; at /pages/0: {is_not_a_file('pages')}"
+    )
+    reply = await called(world, b"{}", **{"content-type": "application/json"})
+    assert 'its root: the file "pages" is missing; send it as the part "pages"' in reply.message
+    assert 'its root: "order" is a required property' in reply.message
+    wrong = form(field("order", "7"), file("scan", SMALL, "a", "text/plain"), file("pages", SMALL))
+    assert (await called(world, wrong)).message == (
+        'The input is invalid at /scan/content_type: "text/plain" is not "image/png"'
+    )
 
 
 async def test_a_text_may_look_like_the_object_of_a_file(world: World) -> None:
