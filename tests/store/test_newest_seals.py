@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iogate.store import keys
-from iogate.store.integrity.newest_seals import FILE, MOST, NewestSeals, fault
+from iogate.store.integrity.newest_seals import FILE, MOST, Damaged, NewestSeals, damage, fault
 from iogate.store.revisions.live_record import SET_BACK
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import NotAuthentic
@@ -178,13 +178,59 @@ def test_writers_side_by_side_never_lose_a_newer_counter(tmp_path: Path) -> None
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
-def test_the_file_is_bounded_and_what_it_cannot_mean_is_ignored(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(
-        b"\xff\n\nx default a\n-1 default a\n7\n7 default\n" + b"9" * 400 + b" default a\n5 p a\n"
-    )
-    assert NewestSeals(tmp_path, "a").counters() == {"p": 5}
+def test_the_file_is_bounded(tmp_path: Path) -> None:
     for number in range(MOST + 10):
         NewestSeals(tmp_path, "a").remember(f"p{number}", number + 1)
     counters = NewestSeals(tmp_path, "a").counters()
     assert len(counters) == MOST
     assert counters[f"p{MOST + 9}"] == MOST + 10
+
+
+DAMAGED = {
+    "empty": (b"", "it is empty"),
+    "zeros of a failed disk": (bytes(40), "its last line is incomplete"),
+    "cut off": (b"7 default redis://a\n8 shop redi", "its last line is incomplete"),
+    "not text": (b"7 default a\n\xff\xfe p a\n", "line 2 is not a counter, a project and a store"),
+    "no counter": (b"x default a\n", "line 1 is not a counter, a project and a store"),
+    "negative": (b"7 p a\n-1 default a\n", "line 2 is not a counter, a project and a store"),
+    "no store": (b"7 default\n", "line 1 is not a counter, a project and a store"),
+    "empty line": (b"7 p a\n\n", "line 2 is not a counter, a project and a store"),
+    "huge counter": (b"9" * 400 + b" default a\n", "line 1 is not a counter, a project and a store"),
+    "huge": (b"7 p a\n" * 50_000, "it has more than 262144 bytes"),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+async def test_a_damaged_file_is_refused_and_not_replaced(
+    store: Store, tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, why = DAMAGED[content]
+    (tmp_path / FILE).write_bytes(data)
+    with pytest.raises(Damaged) as caught:
+        restarted(store, tmp_path)
+    assert caught.value.code == "IOG850"
+    assert caught.value.message == (
+        f"{tmp_path / FILE} is damaged: {why}; it remembers the newest live revisions, so that nobody can "
+        "make an earlier one live again"
+    )
+    assert "iogate history" in caught.value.hint
+    assert "delete the file" in caught.value.hint
+    assert str(damage(tmp_path)) == caught.value.message
+    # A reader changes nothing by what it shows; a process that was running keeps its own memory.
+    await restarted(store, tmp_path, writes=False).close()
+    NewestSeals(tmp_path, URL).remember("default", 9)
+    assert (tmp_path / FILE).read_bytes() == data
+    assert why in caplog.text
+
+
+async def test_a_running_process_refuses_an_earlier_record_though_the_file_was_damaged(
+    store: Store, tmp_path: Path
+) -> None:
+    first = await _first_of_two(store)
+    running = restarted(store, tmp_path)
+    assert (await running.revisions.live() or (0,))[0] == 2
+    (tmp_path / FILE).write_bytes(b"")
+    await put_back(store, first)
+    with pytest.raises(NotAuthentic, match=SET_BACK):
+        await running.revisions.live()
+    await running.close()

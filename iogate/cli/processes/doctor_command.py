@@ -159,6 +159,8 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
             message=f"{lacks}: processes that start later cannot refuse an earlier live revision",
             hint="set data_dir to a folder that gateways and workers can write, and that is kept",
         )
+    if (damaged := newest_seals.damage(settings.data_dir)) is not None:
+        yield Finding(about="data_dir", verdict="error", message=damaged.message, hint=damaged.hint)
     key = settings.data_dir / LINK_KEY_FILE
     if key.exists() and key.stat().st_mode & 0o077:
         yield Finding(

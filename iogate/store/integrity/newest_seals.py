@@ -2,49 +2,84 @@
 
 Used by `LiveRecord`, in gateways, workers and commands with the key. Invariants: the counter of a project
 never decreases, whichever processes write at the same time; a folder that is missing or cannot be written is
-no error: each process then remembers for itself only.
+no error: each process then remembers for itself only. A damaged file is one, since it would count as empty:
+no process that acts on the live revision starts with it, and none replaces it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from iogate.atomic_files import write_atomically
+from iogate.errors import Refused
 from iogate.security.redaction_patterns import redact_url
+
+log = logging.getLogger(__name__)
 
 FILE: Final = "newest_seals"
 MOST: Final = 256
 """Projects of stores that are remembered; those that were seen first are dropped."""
 _MOST_BYTES: Final = 256 * 1024
 _MOST_DIGITS: Final = 15
+_DAMAGED: Final = "IOG850"
+
+
+class Damaged(Refused):
+    """Error of a file `newest_seals` that was not written by iogate, or not completely."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path} is damaged: {why}; it remembers the newest live revisions, so that nobody can make an "
+            "earlier one live again",
+            code=_DAMAGED,
+            hint="check with `iogate history` that the live revision is the one that you applied last, then "
+            "delete the file and start again (`iogate explain IOG850`)",
+        )
+        self.why = why
 
 
 class NewestSeals:
     """Newest counters of one store's seals in one `data_dir`; each line is `COUNTER PROJECT STORE`."""
 
     def __init__(self, data_dir: Path, url: str, *, writes: bool = True) -> None:
-        """Without `writes`, the file is only read."""
+        """Without `writes`, the file is only read, as far as it can be."""
         self._path = data_dir / FILE
         self._store = redact_url(url, "***")
         self._writes = writes
 
     def counters(self) -> dict[str, int]:
-        """Return the newest counter of each project of the store."""
-        return {
-            project: counter for (project, store), counter in self._read().items() if store == self._store
-        }
+        """Return the newest counter of each project of the store.
+
+        Raises Damaged for a damaged file, unless it is only read.
+        """
+        try:
+            found = _read(self._path)
+        except Damaged:
+            if self._writes:
+                raise
+            return {}
+        return {project: counter for (project, store), counter in found.items() if store == self._store}
 
     def remember(self, project: str, counter: int) -> None:
-        """Record the counter of a project; a smaller one than the recorded one changes nothing."""
+        """Record the counter of a project; a smaller one than the recorded one changes nothing.
+
+        A file that was damaged since the start of the process stays as it is.
+        """
         if not self._writes:
             return
         with contextlib.suppress(OSError), self._locked():
-            found = self._read()
+            try:
+                found = _read(self._path)
+            except Damaged as damaged:
+                extra = {"action": "store.seals", "code": damaged.code}
+                log.error("%s (%s)", damaged.message, damaged.hint, extra=extra)  # noqa: TRY400 - for people
+                return
             key = project, self._store
             if found.get(key, 0) >= counter:
                 return
@@ -64,18 +99,44 @@ class NewestSeals:
         finally:
             os.close(descriptor)
 
-    def _read(self) -> dict[tuple[str, str], int]:
+
+def _read(path: Path) -> dict[tuple[str, str], int]:
+    """Return the counters by project and store; none if there is no file that can be read.
+
+    Raises Damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError:
+        return {}
+    if not data:
+        raise Damaged(path, "it is empty")
+    if len(data) > _MOST_BYTES:
+        raise Damaged(path, f"it has more than {_MOST_BYTES} bytes")
+    if not data.endswith(b"\n"):
+        raise Damaged(path, "its last line is incomplete")
+    found: dict[tuple[str, str], int] = {}
+    for number, line in enumerate(data[:-1].split(b"\n"), 1):
         try:
-            with self._path.open(encoding="utf-8", errors="replace") as file:
-                lines = file.read(_MOST_BYTES).splitlines()
-        except OSError:
-            return {}
-        parts = (line.split(" ", 2) for line in lines)
-        return {
-            (each[1], each[2]): int(each[0])
-            for each in parts
-            if len(each) == 3 and each[0].isascii() and each[0].isdigit() and len(each[0]) <= _MOST_DIGITS
-        }
+            counter, project, store = line.decode().split(" ", 2)
+        except ValueError:
+            counter = project = store = ""
+        if not (
+            counter.isascii() and counter.isdigit() and len(counter) <= _MOST_DIGITS and project and store
+        ):
+            raise Damaged(path, f"line {number} is not a counter, a project and a store")
+        found[project, store] = int(counter)
+    return found
+
+
+def damage(data_dir: Path) -> Damaged | None:
+    """Return the error of a damaged file in a `data_dir`."""
+    try:
+        _read(data_dir / FILE)
+    except Damaged as damaged:
+        return damaged
+    return None
 
 
 def fault(data_dir: Path) -> str:

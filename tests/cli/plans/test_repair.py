@@ -181,3 +181,16 @@ def test_a_writer_to_the_store_makes_no_earlier_revision_live(applied: Cli, redi
     status = applied("status")
     assert "revision  refused: it has no seal, and revision 2 is newer" in status.out
     assert applied("status", "-o", "json").json["refusedRecord"] == "it has no seal, and revision 2 is newer"
+
+
+def test_a_damaged_memory_of_seals_stops_an_apply_until_it_is_deleted(applied: Cli) -> None:
+    memory = applied.root / ".iogate" / FILE
+    memory.write_text("1 default")
+    refused = applied("apply", "--yes", code=4).err
+    assert "newest_seals is damaged: its last line is incomplete" in refused
+    assert "check with `iogate history` that the live revision is the one that you applied last" in refused
+    assert "newest_seals is damaged" in applied("doctor", code=None).out
+    assert applied("history").out, "readers show the live revision"
+    memory.unlink()
+    assert applied("apply", "--yes").out.startswith("revision 2: no changes\n")
+    assert memory.read_text().endswith("\n")
