@@ -73,7 +73,7 @@ class _Reader:
         self._depth = 0
 
     def module(self, name: str) -> _Module:
-        """Read a module named in the settings. Raises InvalidFiles if it does not exist."""
+        """Read the declarations in a module of the settings. Raises InvalidFiles if it does not exist."""
         file = self._file(name)
         if file is None:
             raise InvalidFiles(
@@ -84,7 +84,7 @@ class _Reader:
         return self._read(name, file)
 
     def imported(self, name: str) -> _Module:
-        """Read a module that another one imports from; a module without source declares nothing."""
+        """Read the declarations of a module that another one imports; one without source has none."""
         file = self._file(name) if self._depth < _DEEPEST else None
         return _Module() if file is None else self._read(name, file)
 
@@ -109,7 +109,7 @@ class _Reader:
         return module
 
     def _file(self, name: str) -> Path | None:
-        """Return the source file of a module; `importlib.util.find_spec` would import its packages."""
+        """Return the source file of a module with declarations; `find_spec` would import its packages."""
         path: Sequence[str] | None = self._path
         spec = None
         for part in range(1, name.count(".") + 2):
@@ -215,7 +215,7 @@ class _Source:
 
 
 def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements of a module's top level, including those in compound statements."""
+    """Yield the statements that may hold declarations: the top level, also in compound statements."""
     for statement in body:
         yield statement
         match statement:
@@ -273,7 +273,7 @@ def _function(
 
 
 def _schema(annotation: ast.expr | None) -> Mapping[str, Any]:
-    """Return the JSON Schema of an annotation in the source; for one of no plain type, that of any value."""
+    """Return the JSON Schema of an annotation in a declaration; for one of no plain type, of any value."""
     match annotation:
         case ast.Name(id=name) if name in _TYPES:
             return {"type": _TYPES[name]}

@@ -147,7 +147,7 @@ STANDARD_TYPES: Final = frozenset(family + kind for family in _FAMILIES for kind
 
 
 def in_family(error: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return an error with its standard type in a family of `ERROR_FAMILIES`; other types stay unchanged."""
+    """Return an error with its standard type in one of the families of URIs in `ERROR_FAMILIES`."""
     kind = str(error.get("type")).removeprefix(ERROR_TYPES)
     return {**error, "type": ERROR_FAMILIES[name] + kind} if kind in STANDARD_STATUS else dict(error)
 
@@ -209,7 +209,7 @@ class WorkflowError(Exception):
         self.sent_to = sent_to
 
     def to_json(self) -> dict[str, Any]:
-        """Return the error as an error object of the DSL, without absent members."""
+        """Return the WorkflowError as an error object of the DSL, without absent members."""
         members = {
             "type": self.type,
             "status": self.status,

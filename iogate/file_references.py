@@ -53,12 +53,12 @@ class FileReference:
 
     @property
     def placeholder(self) -> str:
-        """Text that stands for the path of the file in an argument or a variable of a process."""
+        """Text that stands for the path of a referenced file in an argument or variable of a process."""
         return f"{PREFIX}{self.sha256}/{self.filename}"
 
 
 def read(value: Any) -> FileReference | None:
-    """Return the reference that an object of a run's data holds; None for any other value."""
+    """Return the file reference in an object of a run's data; None for any other value."""
     if type(value) is not dict or not isinstance(named := value.get(MEMBER), str):
         return None
     found = _REFERENCE.fullmatch(named)
@@ -75,7 +75,7 @@ def read(value: Any) -> FileReference | None:
 
 
 def references(value: Any, depth: int = 0) -> Iterator[FileReference]:
-    """Yield the references in a value, at any depth that the data of a run may have."""
+    """Yield the file references in a value, at any depth that the data of a run may have."""
     found = read(value)
     if found is not None:
         yield found

@@ -72,7 +72,7 @@ class Function:
         return f"{self.name}:{self.version}@default"
 
     def bind(self, arguments: Mapping[str, Any], context: Context) -> dict[str, Any]:
-        """Convert JSON arguments to keyword arguments of the annotated types.
+        """Convert JSON arguments to keyword arguments of a registered function, by its annotated types.
 
         Raises WorkflowError (validation) for arguments that do not fit the signature.
         """
@@ -96,7 +96,7 @@ class Function:
         return bound
 
     def result(self, value: Any) -> Any:
-        """Convert the returned value of a function to JSON: dataclasses become objects, tuples arrays.
+        """Convert the value that a registered function returned to JSON: tuples become arrays.
 
         Raises WorkflowError (runtime) for a value that JSON cannot represent.
         """
@@ -133,7 +133,7 @@ class Registry:
         return tuple(sorted(version for known, version in self.functions if known == name))
 
     def once(self) -> frozenset[str]:
-        """Return the functions that must not be called again if the outcome of a call is unknown."""
+        """Return the registered functions that must not be called again if the outcome is unknown."""
         return frozenset(f"{each.name}:{each.version}" for each in self if not each.idempotent)
 
     def __iter__(self) -> typing.Iterator[Function]:
@@ -271,7 +271,7 @@ def describe(target: Callable[..., Any], name: str, version: str, *, idempotent:
 
 
 def _converted(value: Any, annotation: Any) -> Any:
-    """Convert a JSON value to its annotated type; 1.0 counts as an integer, as in JSON Schema."""
+    """Convert a JSON value to the annotated type of a function; 1.0 counts as an integer."""
     try:
         return _completed(msgspec.convert(value, annotation))
     except msgspec.ValidationError:
@@ -293,7 +293,7 @@ def _whole(value: Any) -> Any:
 
 
 def _completed(value: Any) -> Any:
-    """Set the defaults of annotated dataclasses: msgspec leaves them on the class."""
+    """Set the defaults of dataclasses that functions are annotated with: msgspec leaves them on the class."""
     match value:
         case dict():
             for each in value.values():

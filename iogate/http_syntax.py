@@ -15,10 +15,10 @@ _TOKEN: Final = re.compile(TOKEN)
 
 
 def is_token(text: str) -> bool:
-    """Tell whether a text is a token of RFC 9110."""
+    """Tell whether a text is a token by the syntax of HTTP (RFC 9110)."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def media_type(content_type: str) -> str:
-    """Return the media type of a Content-Type in lower case, without its parameters."""
+    """Return the media type by the syntax of a Content-Type, in lower case, without parameters."""
     return content_type.partition(";")[0].strip().lower()

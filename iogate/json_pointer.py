@@ -18,12 +18,12 @@ _INDEX: Final = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def escape(name: str) -> str:
-    """Return a name as a reference token: `~` as `~0` and `/` as `~1`."""
+    """Return a name as a token of a JSON Pointer: `~` as `~0` and `/` as `~1`."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
 def unescape(token: str) -> str:
-    """Return the name that a reference token stands for."""
+    """Return the name that a token of a JSON Pointer stands for."""
     return token.replace("~1", "/").replace("~0", "~")
 
 
@@ -54,7 +54,7 @@ def find(document: Any, tokens: Iterable[str]) -> Any:
 
 
 def value_at(document: Any, path: Iterable[str | int]) -> Any:
-    """Return the value at the end of a path.
+    """Return the value in a JSON document at a path, the names and indexes of a pointer.
 
     Raises LookupError or TypeError if the document has no such place.
     """

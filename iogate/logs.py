@@ -30,7 +30,7 @@ def hide(forms: Iterable[str]) -> None:
 
 
 def scrub(text: str) -> str:
-    """Return the text with registered secrets redacted."""
+    """Return a text to log with registered secrets redacted."""
     return _redactor.text(text)
 
 
@@ -89,7 +89,7 @@ class Throttle:
         self._left_out = 0
 
     def passes(self) -> bool:
-        """Tell whether one more line may be written; count it as left out if not."""
+        """Tell whether one more log line may be written; count it as left out if not."""
         now_s = self._monotonic()
         self._left = min(self._burst, self._left + (now_s - self._seen_s) * self._per_s)
         self._seen_s = now_s
@@ -100,7 +100,7 @@ class Throttle:
         return True
 
     def left_out(self) -> int:
-        """Return the number of lines left out since the last call of this method."""
+        """Return the number of log lines left out since the last call of this method."""
         left_out, self._left_out = self._left_out, 0
         return left_out
 

@@ -9,12 +9,12 @@ from functools import lru_cache
 
 
 def shorten(text: str, most: int) -> str:
-    """Return at most `most` characters of a text; a text that is cut ends with an ellipsis."""
+    """Return at most `most` characters of a text for a message; a cut text ends with an ellipsis."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def quoted(text: object) -> str:
-    """Return a name from a file in double quotes, cut if it is long, and safe for a terminal."""
+    """Return a name for a message in double quotes, cut if it is long, and safe for a terminal."""
     return printable(json.dumps(shorten(str(text), 80), ensure_ascii=False))
 
 
@@ -31,7 +31,7 @@ def conjoined(names: Iterable[str]) -> str:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """Return the choice to suggest for a misspelt `word`; None if no choice is near."""
+    """Return the choice to suggest in a message for a misspelt `word`; None if no choice is near."""
     return _nearest(word, tuple(choices)) if 2 <= len(word) <= 60 else None
 
 

@@ -118,7 +118,7 @@ KEYS: Final = ValueType(read=_read_keys, schema=_keys_schema)
 
 
 def _build(**given: Any) -> JwtAuth[Secret]:
-    """Return the form. Raises InvalidValue for keys that do not fit together."""
+    """Build the form `jwt` of its keys. Raises InvalidValue for keys that do not fit together."""
     sources = [name for name in ("jwks", "key", "secret") if name in given]
     if len(sources) > 1:
         raise broken_rule(

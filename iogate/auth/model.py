@@ -45,7 +45,7 @@ Secret: TypeAlias = StoredSecret | LiteralSecret
 
 
 def source_of(secret: StoredSecret) -> str:
-    """Return the source of a secret of `auth` on the machine, `env NAME` or `file PATH`; empty for a hash."""
+    """Return the source of a secret in the `auth` model, `env NAME` or `file PATH`; empty for a hash."""
     match secret:
         case EnvSecret(name=name):
             return f"env {name}"
@@ -153,12 +153,12 @@ StoredAuth: TypeAlias = Auth[StoredSecret]
 
 
 def alternatives(auth: Auth[S_co]) -> tuple[Form[S_co], ...]:
-    """Return the forms that an `auth` accepts: those of `any`, else the form itself."""
+    """Return the forms of authentication in the `auth` model: those of `any`, else the form itself."""
     return auth.any if isinstance(auth, AnyAuth) else (auth,)
 
 
 def secrets_of(auth: Auth[S_co]) -> Iterator[S_co]:
-    """Yield each secret of all forms of an `auth`."""
+    """Yield each secret of all forms in the `auth` model."""
     for form in alternatives(auth):
         match form:
             case TokenAuth(tokens=named) | UserAuth(users=named):

@@ -28,7 +28,7 @@ def _read(value: Any) -> Auth[Secret]:
 
 
 def _form_key(value: Any) -> str:
-    """Return the key that distinguishes the form of `auth`. Raises InvalidValue if there is no single one."""
+    """Read the key that distinguishes the form of `auth`. Raises InvalidValue if there is no single one."""
     if value == "none":
         return "none"
     if isinstance(value, str) or value == {}:
@@ -122,7 +122,7 @@ SENDER_AUTH: Final = ValueType(read=_read_senders, schema=AUTH.schema)
 
 
 def literals(value: Any) -> Iterator[ValuePath]:
-    """Yield the position of each secret in clear text in an `auth` of a file, which may be invalid."""
+    """Yield the position of each literal secret in an `auth` before it is read; it may be invalid."""
     if not isinstance(value, Mapping):
         return
     for form in FORMS.values():

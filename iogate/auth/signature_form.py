@@ -99,7 +99,7 @@ def _build(
     verify_token: tuple[Secret, ...] = (),
     **declared: Any,
 ) -> SignatureAuth[Secret]:
-    """Build the form. Raises InvalidValue if its keys contradict each other."""
+    """Build the form `signature` of its keys. Raises InvalidValue if its keys contradict each other."""
     if scheme != "hmac":
         for key in declared:
             raise broken_rule(

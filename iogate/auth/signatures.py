@@ -160,7 +160,7 @@ class Signer:
         path: str = "/",
         url: str = "",
     ) -> dict[str, str]:
-        """Return the headers of a request that is signed now; `delivery` is its id."""
+        """Return the headers with the signature of a request that is signed now; `delivery` is its id."""
         format_ = self._format
         moment = str(int(now_s * 1000 if format_.unit == "ms" else now_s))
         texts = {"timestamp": moment, "id": delivery, "method": method, "path": path, "url": url}

@@ -111,7 +111,7 @@ def make_app(only: str | None = None) -> typer.Typer:
 
 
 def _home(arguments: Sequence[str]) -> str | None:
-    """Return the module that registers the command of a command line; None: all modules, as for help."""
+    """Return the module of the app that registers the given command; None: all modules, as for help."""
     if "_IOGATE_COMPLETE" in os.environ:
         return None
     rest = iter(arguments)
@@ -124,7 +124,7 @@ def _home(arguments: Sequence[str]) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command line of `iogate` and exit."""
+    """Run the `iogate` app for one command line and exit."""
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     # The interpreter would examine all objects before it ends: a tenth of the time of a large project.
     gc.freeze()
@@ -133,12 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @cache
 def _parser(only: str | None) -> Callable[..., Any]:
-    """Build the parser of the command line once; with all commands, import and parser take 150 ms."""
+    """Build the parser of the app once; with all commands, import and parser take 150 ms."""
     return typer.main.get_command(make_app(only))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line of `iogate` and return its exit code."""
+    """Run the `iogate` app for one command line and return its exit code."""
     try:
         result = _parser(_home(arguments))(arguments, prog_name="iogate", standalone_mode=False)
     except KeyboardInterrupt:

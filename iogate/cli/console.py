@@ -19,6 +19,6 @@ class EscapingConsole(Console):
     """Rich console that escapes all rendered text."""
 
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
-        """Yield the segments of a renderable, with their text escaped."""
+        """Yield the segments that the console renders, with their text escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=escape(segment.text))

@@ -167,7 +167,7 @@ class _Entry:
 
 
 def _entry(line: bytes) -> Iterator[_Entry]:
-    """Yield the entry of a line of `ls-tree -l`."""
+    """Yield the entry of a line of `git ls-tree -l`."""
     head, _, name = line.partition(b"\t")
     mode, _, found, size = head.split()
     path = os.fsdecode(name)

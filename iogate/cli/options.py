@@ -190,7 +190,7 @@ def parse_moment_ms(text: str | None, option: str) -> int | None:
 
 
 def parse_statuses(text: str | None) -> tuple[str, ...]:
-    """Parse the comma-separated statuses of a filter; empty without a filter.
+    """Parse the value of the option `--status`, separated by commas; empty without the option.
 
     Raises:
         Misused: a status is unknown.

@@ -44,7 +44,7 @@ DirectoryOption = Annotated[
 
 
 def output_option(formats: tuple[Output, ...] = (), metavar: str = "") -> Any:
-    """Return the option `-o` of a command that accepts `formats` beyond the common ones."""
+    """Return the option `-o` of a session's command that accepts `formats` beyond the common ones."""
     return Annotated[
         Output | None,
         typer.Option(
@@ -101,7 +101,7 @@ class Session:
         return settings
 
     def store_url(self, settings: Settings) -> str:
-        """Return the URL of the store: `redis_url`, else that of a running embedded store.
+        """Return the URL of the session's store: `redis_url`, else that of a running embedded store.
 
         Raises Unreachable if there is neither.
         """
@@ -111,7 +111,7 @@ class Session:
     async def store(
         self, settings: Settings, *, changes: bool = False, publishes: bool = False
     ) -> AsyncIterator[Store]:
-        """Open the store; `changes` names it on stderr, even with `--quiet`; `publishes` signs a revision.
+        """Open the store of the session; `changes` names it on stderr; `publishes` signs a revision.
 
         A command that only reads works without the key, but then verifies no signatures. Raises
         Unreachable if there is no store, and WrongStore if its data was signed with another key.
@@ -194,7 +194,7 @@ def command(
 
 
 def _unfit_format(chosen: Output, path: str, formats: tuple[Output, ...]) -> Misused:
-    """Return the error of a format that the command at `path` does not have."""
+    """Return the error of an output format that the command of the session does not have."""
     import_module("iogate.cli.app").make_app()  # registers all commands, of which one was imported
     have = [f'"iogate {each}"' for each in sorted(_commands_by_format.get(chosen, ()))]
     return Misused(
@@ -230,7 +230,7 @@ class GlobalOptions:
 
 
 def change_directory(directory: Path | None) -> None:
-    """Change to a folder, as `make -C` does, so that relative paths and child processes agree.
+    """Change the folder of the session, as `make -C` does, so that relative paths and children agree.
 
     Raises Misused if that fails.
     """

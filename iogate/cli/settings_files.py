@@ -68,7 +68,7 @@ class SettingsFiles:
         return (FILE_NAME, None) if file is None else (file.source.path, file.root.place(path))
 
     def warnings(self) -> Iterator[str]:
-        """Yield the warnings about variables that no comment ignores, each with its place."""
+        """Yield the warnings about variables in files of settings that no comment ignores, with places."""
         undeclared = project_environments.undeclared(_values(self.base), _values(self.over))
         found = [*undeclared, *project_environments.revealing(self.values)]
         if not found:

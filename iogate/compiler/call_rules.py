@@ -30,7 +30,7 @@ TOTAL_FILES: Final = 16 * 1024 * 1024
 
 
 def compile_idempotency(declared: module.Idempotency | None) -> Idempotency:
-    """Return the compiled form of `idempotency` of an API."""
+    """Compile `idempotency` of an API to a rule for its calls."""
     if declared is None:
         return Idempotency()
     pointer = declared.pointer
@@ -43,7 +43,7 @@ def compile_idempotency(declared: module.Idempotency | None) -> Idempotency:
 
 
 def compile_limits(declared: module.Limits | None) -> Limits:
-    """Return the compiled form of `limits` of an API."""
+    """Compile `limits` of an API to rules for its calls."""
     if declared is None:
         return Limits()
     return Limits(
@@ -62,7 +62,7 @@ def compile_limits(declared: module.Limits | None) -> Limits:
 
 
 def compile_files(declared: Input | None) -> Files | UnsetType:
-    """Return the compiled form of `input.files` of an API."""
+    """Compile `input.files` of an API to rules for the files of its calls."""
     files = None if declared is None else declared.files
     if files is None:
         return UNSET
@@ -71,7 +71,7 @@ def compile_files(declared: Input | None) -> Files | UnsetType:
 
 
 def compile_coalesce(declared: module.Coalesce | None) -> Coalesce | UnsetType:
-    """Return the compiled form of `coalesce` of an API."""
+    """Compile `coalesce` of an API to a rule for its calls."""
     if declared is None:
         return UNSET
     longest_s = WINDOWS * declared.window if declared.max is None else declared.max

@@ -26,14 +26,14 @@ from iogate.compiler.call_rules import (
 from iogate.compiler.checks import (
     authentications,
     calls,
-    debug,
+    debug_cases,
     event_filters,
     expressions,
-    flow,
+    flow_directives,
     functions,
     inputs,
-    lengths,
     links,
+    literal_durations,
     local_files,
     missing_braces,
     names,
@@ -86,7 +86,7 @@ class _Check(Protocol):
 WORKFLOW_CHECKS: tuple[_Check, ...] = (
     features.check,
     names.check,
-    flow.check,
+    flow_directives.check,
     references.check,
     expressions.check,
     functions.check,
@@ -98,7 +98,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     variable_names.check,
     parallel.check,
     runtime_variables.check,
-    lengths.check,
+    literal_durations.check,
     unintended.check,
     missing_braces.check,
     event_filters.check,
@@ -184,7 +184,7 @@ class _Compiler:
     def compile(self) -> Compiled:
         workflows = self._workflows()
         for workflow, source in self.workflows:
-            self.problems.extend(debug.check_schedule(source, self.definitions[workflow], self._definition))
+            self.problems += debug_cases.check_schedule(source, self.definitions[workflow], self._definition)
         apis: dict[str, Api] = {}
         for document in self.documents.apis:
             self.problems.extend(local_files.check(document, self._exists))
@@ -217,7 +217,7 @@ class _Compiler:
         )
 
     def _problems_of_placeholders(self, workflows: Mapping[str, tuple[Workflow, bytes]]) -> list[Problem]:
-        """Return the errors in the valid parts of invalid documents.
+        """Compile placeholders, the valid parts of invalid documents, and return their errors.
 
         Other warnings wait until they do: what a left out task would have used looks unused.
         """
@@ -283,7 +283,7 @@ class _Compiler:
         return definition
 
     def _scheduled(self, name: str, workflow: Workflow, programs: dict[str, bytes]) -> Workflow:
-        """Return the workflow with its schedule; add the program of a standing run."""
+        """Compile the schedule of a workflow and add it; also the program of a standing run."""
         definition = self.programs[name]
         if not definition.get("schedule") or self.workflows.resolve(name.partition(":")[0]) != name:
             return workflow
@@ -306,7 +306,7 @@ class _Compiler:
         self.problems.extend(self.routes.enter(identity, document, at, method.path))
         resolved = self._workflow_of(document, (*at, "workflow"), method.workflow)
         definition = None if resolved is None else self.definitions[resolved]
-        self.problems.extend(debug.check(document, at, method, definition, self._exists, self._definition))
+        self.problems += debug_cases.check(document, at, method, definition, self._exists, self._definition)
         self.problems.extend(retention.check(document, at, method))
         self.problems.extend(signatures.check(document, at, method))
         if not timeouts.is_limited(method, definition):
@@ -379,7 +379,7 @@ class _Compiler:
         return resolved
 
     def _input_schema(self, workflow: str) -> Any:
-        """Return the schema of a workflow's input, also if it was read from a document of its own."""
+        """Return the schema of a workflow's input for the compilation of its APIs, wherever it was read."""
         return ((self.programs[workflow].get("input") or {}).get("schema") or {}).get("document")
 
     def _definition(self, reference: str) -> Definition | None:

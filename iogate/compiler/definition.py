@@ -19,12 +19,12 @@ class Definition:
 
     @property
     def loose(self) -> bool:
-        """Whether each of its strings may be an expression: `evaluate.mode: loose`."""
+        """Whether each string of the definition may be an expression: `evaluate.mode: loose`."""
         return self._evaluate.get("mode") == "loose"
 
     @property
     def language(self) -> str:
-        """Language of its expressions: `evaluate.language`."""
+        """Language of the definition's expressions: `evaluate.language`."""
         return str(self._evaluate.get("language", "jq"))
 
     @property

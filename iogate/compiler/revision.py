@@ -65,22 +65,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def of_key(self) -> Concurrency | None:
-        """The value of the limit `concurrency` of an API, with its default."""
+        """The limit `concurrency` of an API in the revision, with its default."""
         return None if isinstance(self.concurrency, msgspec.UnsetType) else self.concurrency
 
     @property
     def replaces(self) -> bool:
-        """Whether a full queue cancels its oldest run instead of refusing a call."""
+        """Whether a full queue of an API in the revision cancels its oldest run and accepts the call."""
         return self.on_full == "replace"
 
     @property
     def rank(self) -> int:
-        """The value of the limit `priority` of an API, with its default."""
+        """The limit `priority` of an API in the revision, with its default."""
         return PRIORITY if isinstance(self.priority, msgspec.UnsetType) else self.priority
 
     @property
     def counted_by(self) -> str:
-        """The value of the limit `per` of an API, with its default."""
+        """The limit `per` of an API in the revision, with its default."""
         return "api" if isinstance(self.per, msgspec.UnsetType) else self.per
 
 
@@ -95,12 +95,12 @@ class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key_pointer(self) -> str | None:
-        """The value of `pointer` of `idempotency`, with its default."""
+        """The `pointer` of `idempotency` of an API in the revision, with its default."""
         return None if isinstance(self.pointer, msgspec.UnsetType) else self.pointer
 
     @property
     def is_required(self) -> bool:
-        """The value of `required` of `idempotency`, with its default."""
+        """The value `required` of `idempotency` of an API in the revision, with its default."""
         return self.required is True
 
 
@@ -194,40 +194,40 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def coalesces(self) -> Coalesce | None:
-        """The value of `coalesce` of an API, with its default."""
+        """The value of `coalesce` of an API in the revision, with its default."""
         return None if isinstance(self.coalesce, msgspec.UnsetType) else self.coalesce
 
     @property
     def has_files(self) -> bool:
-        """Whether calls may have files in forms."""
+        """Whether calls of an API in the revision may have files in forms."""
         return isinstance(self.files, Files)
 
     @property
     def has_raw(self) -> bool:
-        """The value of `raw`, with its default."""
+        """The value of `raw` of an API in the revision, with its default."""
         return self.raw is True
 
     @property
     def records(self) -> Record:
-        """The value of `record` of an API, with its default."""
+        """The value of `record` of an API in the revision, with its default."""
         return "errors" if isinstance(self.record, msgspec.UnsetType) else self.record
 
     @property
     def own_path(self) -> tuple[str, Mode] | None:
-        """The additional path, with the response that it gives."""
+        """The additional path of an API in the revision, with the response that it gives."""
         if isinstance(self.path, msgspec.UnsetType):
             return None
         return self.path, "async" if isinstance(self.mode, msgspec.UnsetType) else self.mode
 
     @property
     def started(self) -> tuple[str, ...]:
-        """The workflows that its calls, and the faults of their runs, start."""
+        """The workflows that calls of an API in the revision, and faults of their runs, start."""
         handler = self.on_fault
         return (self.workflow, handler.workflow) if isinstance(handler, FaultHandler) else (self.workflow,)
 
     @property
     def digest(self) -> str:
-        """Digest of all parts of an API that a gateway applies to a call; the store refuses a stale one."""
+        """Digest of all parts of an API in the revision that a gateway applies; for the store to compare."""
         return digest_of(
             msgspec.structs.replace(self, source="", record=msgspec.UNSET, examples=msgspec.UNSET)
         )
@@ -268,7 +268,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def scheduled(self) -> dict[str, tuple[str, Schedule]]:
-        """`namespace/name` of each scheduled workflow to its full name and its schedule."""
+        """Each scheduled workflow of the revision: `namespace/name` to its full name and its schedule."""
         return {
             name.partition(":")[0]: (name, workflow.schedule)
             for name, workflow in self.workflows.items()
@@ -304,23 +304,23 @@ _RESOURCE = re.compile(rb'project:///[^"#\\]*#([0-9a-f]{64})')
 
 
 def resource_uri(path: str, digest: str) -> str:
-    """Return the URI by which a program names a file of its project, with the digest of its content."""
+    """Return the URI by which a program of the revision names a file, with the digest of its content."""
     return f"project:///{quote(path)}#{digest}"
 
 
 def resource_digest(uri: str) -> str | None:
-    """Return the digest in a URI of `resource_uri`; None for any other."""
+    """Return the digest in a URI of the revision's `resource_uri`; None for any other."""
     found = _RESOURCE.fullmatch(uri.encode())
     return None if found is None else found[1].decode()
 
 
 def resource_name(uri: str) -> str | None:
-    """Return the path or URL that was given to `resource_uri`; None for any other text."""
+    """Return the path or URL given to the revision's `resource_uri`; None for any other text."""
     return None if resource_digest(uri) is None else unquote(uri[len("project:///") : -65])
 
 
 def contents_of(program: bytes) -> set[str]:
-    """Return the digests of all contents that the JSON of a program names."""
+    """Return the digests of all contents of the revision that the JSON of a program names."""
     return {digest.decode() for digest in _RESOURCE.findall(program)}
 
 

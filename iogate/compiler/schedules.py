@@ -58,7 +58,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def chained(self) -> bool:
-        """Whether the end of a run brings the next tick, and not the clock."""
+        """Whether the end of a run, and not the clock, brings the next tick of the schedule."""
         return self.kind in ("after", "on")
 
     def again_ms(self, now_ms: int) -> int:
@@ -70,7 +70,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return applied_ms if self.chained else self.next_ms(applied_ms)
 
     def next_ms(self, due_ms: int) -> int:
-        """Return the time of the tick after that of `due_ms`; of `every` and `cron`."""
+        """Return the time of the schedule's tick after that of `due_ms`; of `every` and `cron`."""
         if self.kind == "cron":
             return crontab.cron(self.cron, self.zone).after_ms(due_ms)
         return self.duration.after_ms(due_ms)
@@ -83,7 +83,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return int.from_bytes(digest[:6], "big") % (self.jitter_ms + 1)
 
     def due(self, due_ms: int, now_ms: int) -> tuple[list[int], int | None]:
-        """Return the ticks that run now, oldest first, and the next due time; None: a run's end brings it.
+        """Return the ticks of the schedule that run now, and the next due time; None: a run's end brings it.
 
         `due_ms` is the oldest tick that nobody has taken.
         """
@@ -101,14 +101,14 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                     pass
         return ticks, following_ms
 
-    def dropped(self, due_ms: int, now_ms: int) -> int:
-        """Return the number of missed ticks that start no run by the policy `skip`."""
+    def count_skipped(self, due_ms: int, now_ms: int) -> int:
+        """Return the number of missed ticks of the schedule that start no run by the policy `skip`."""
         if self.chained or self.missed != "skip" or now_ms - due_ms <= LATE_MS:
             return 0
         return sum(now_ms - tick > LATE_MS for tick in self._until(due_ms, now_ms))
 
     def _until(self, due_ms: int, now_ms: int) -> list[int]:
-        """Return the newest ticks from `due_ms` to now."""
+        """Return the newest ticks of the schedule from `due_ms` to now."""
         if self.kind == "cron":
             return crontab.cron(self.cron, self.zone).newest_ms(due_ms, now_ms, MOST)
         if not self.months:
@@ -133,7 +133,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def settings_of(definition: JsonObject) -> JsonObject:
-    """Return the value of `document.metadata.iogate`."""
+    """Return the settings of a schedule and a workflow: the value of `document.metadata.iogate`."""
     found = (definition["document"].get("metadata") or {}).get("iogate")
     return found if isinstance(found, Mapping) else {}
 
@@ -158,12 +158,12 @@ def without_cases(definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with(mapping: JsonObject, name: str, inner: dict[str, Any]) -> dict[str, Any]:
-    """Return the mapping with another value of a member, or without that member if the value is empty."""
+    """Return the settings of a schedule with another value of a member, or without it if that is empty."""
     return {key: inner if key == name else each for key, each in mapping.items() if key != name or inner}
 
 
 def moment_text(moment_ms: int, zone: str = "UTC") -> str:
-    """Return the moment of a tick as text in a time zone, for people."""
+    """Return the moment of a schedule's tick as text in a time zone, for people."""
     at = datetime.fromtimestamp(moment_ms // 1000, crontab.zone(zone))
     return at.isoformat().replace("+00:00", "Z")
 

@@ -60,7 +60,7 @@ def reads(text: str) -> Reads:
 
 
 def may_read(program: JsonObject) -> bool:
-    """Tell whether a text of a program may name `$runtime`: most do not, and this is known at once."""
+    """Tell whether a program may read variables of the project; most do not, and this is known at once."""
     value: Any = program  # whatever cannot be dumped raises
     try:
         return b"runtime" in marshal.dumps(value)  # it keeps texts as they are, and is quick

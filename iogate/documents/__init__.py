@@ -7,7 +7,7 @@
     validation_messages          messages of validation errors
     formatter/                   canonical form of documents, with their comments
     placeholders                 replacements for invalid documents, for checks only
-    checks                       checks of one document that models cannot make
+    document_checks              checks of one document that models cannot make
     problems                     a problem and its rendering with source line and caret
 
 Called by the command line and the compiler. The package reads files, and does not know Redis, HTTP or the

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 def field_error(kind: str, **context: Any) -> PydanticCustomError:
-    """Return a validation error of this kind, with the data for its message."""
+    """Return a validation error of a model's field, of this kind, with the data for its message."""
     return PydanticCustomError(kind, "{kind}", {"kind": kind, **context})
 
 
@@ -73,12 +73,12 @@ def as_tag(name: str) -> Tag:
 
 
 def is_tag(step: object) -> bool:
-    """Tell whether a step of an error's location is a tag of `as_tag`."""
+    """Tell whether a step of an error's location in a model is a tag of `as_tag`."""
     return isinstance(step, str) and len(step) > 2 and step[0] == step[-1] == "|"
 
 
 def by_type(**tags: str) -> Callable[[Any], str | None]:
-    """Return a discriminator by the YAML type: `by_type(str="text", dict="object")`."""
+    """Return a discriminator of a model by the YAML type: `by_type(str="text", dict="object")`."""
     return lambda value: f"|{tags[type(value).__name__]}|" if type(value).__name__ in tags else None
 
 
@@ -107,7 +107,7 @@ class StrictModel(BaseModel):
 
     @classmethod
     def key_names(cls) -> tuple[str, ...]:
-        """Return the keys of the mapping, as documents write them."""
+        """Return the keys of the model's mapping, as documents write them."""
         return _key_names(cls)
 
     @model_validator(mode="wrap")
@@ -170,7 +170,7 @@ def _find_misspelt(model: type[StrictModel], data: Mapping[str, Any], missing: s
 
 
 def _copy_error(item: Any) -> InitErrorDetails:
-    """Return an error of a deeper level, unchanged."""
+    """Return an error of a model on a deeper level, unchanged."""
     context = item.get("ctx", {})
     if item["type"].startswith("iogate_"):
         copy = PydanticCustomError(item["type"], "{kind}", context)

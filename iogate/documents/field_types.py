@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from iogate.documents.base_model import FORMAT, field_error, type_error
-from iogate.documents.plain_types import validator
+from iogate.documents.value_type_fields import validator
 from iogate.value_types.scalar_types import interval, size
 
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
@@ -60,7 +60,7 @@ def _list(value: Any) -> Any:
 
 
 def matching(pattern: str, expected: str) -> Callable[[str], str]:
-    """Return a check that the whole text matches; unlike `$`, it allows no line break at the end."""
+    """Return a type's check that the whole text of a field matches, without a line break at the end."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -89,7 +89,7 @@ JsonPointer = Annotated[
 
 
 def parse_rate(text: str) -> float | None:
-    """Return how often a second a rate such as 50/s, 100/m or 1000/h is; None for any other text."""
+    """Return how often a second the rate in a field is, such as 50/s or 100/m; None for any other text."""
     found = _RATE.fullmatch(text)
     return float(found[1]) / _RATE_S[found[2]] or None if found else None
 

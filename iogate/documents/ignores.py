@@ -68,7 +68,7 @@ class _Places:
                 self._ranges.setdefault(each.code, {}).setdefault(lines, []).append(each)
 
     def covering(self, problem: Problem) -> list[Ignore]:
-        """Return the comments that apply to a problem of the file."""
+        """Return the ignore comments of a file that apply to a problem."""
         found = [
             *self._whole.get(problem.code, ()),
             *self._lines.get((problem.code, problem.line), ()),

@@ -42,7 +42,7 @@ class _Positioned:
     source: Source
 
     def at(self, pointer: Pointer, *, key: bool = False) -> Span:
-        """Return the place of a value or its key; if it does not exist, that of its nearest parent."""
+        """Return the place of a value or key in a loaded document, else that of its nearest parent."""
         return self.positions.place(pointer, key=key)
 
 
@@ -100,7 +100,7 @@ def load_text(text: str, path: str = "document.yaml") -> Documents:
 
 
 def detect_family(data: Any) -> Family | None:
-    """Detect the kind of a document to load by its content, not its place."""
+    """Detect by its content, for the loader, whether a file is an API document, a workflow, or neither."""
     if not isinstance(data, dict):
         return None
     if "document" in data and ("do" in data or "module" not in data):
@@ -113,7 +113,7 @@ def detect_family(data: Any) -> Family | None:
 
 
 def unknown_family(reading: Reading) -> Problem:
-    """Return the problem of a file that is no document."""
+    """Return the problem of a file to load that is no document."""
     message = "neither an API nor a workflow"
     hint = 'an API has "module" and "methods", a workflow "document" and "do"'
     span, data = reading.place(()), reading.data
@@ -126,7 +126,7 @@ def unknown_family(reading: Reading) -> Problem:
 
 
 def _nearest_key(data: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Return a key that resembles one of those that tell the kinds of documents apart, and that one."""
+    """Return a key that resembles one by which the loader tells kinds of documents apart, and that one."""
     for key in list(data)[:20]:
         found = nearest(key, ("module", "methods", "document", "do"))
         if found:

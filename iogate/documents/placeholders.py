@@ -77,7 +77,7 @@ def make_api_placeholder(
 
 
 def _drop(key: str | int, holder: dict[str, Any], *methods: dict[str, Any]) -> None:
-    """Remove an invalid key from its holder, and with `verbs` the debug cases, which depend on them."""
+    """Remove an invalid key from a placeholder, and with `verbs` the debug cases, which depend on them."""
     holder.pop(str(key), None)
     if key == "verbs":
         for each in (holder, *methods):
@@ -85,7 +85,7 @@ def _drop(key: str | int, holder: dict[str, Any], *methods: dict[str, Any]) -> N
 
 
 def _part_to_remove(pointer: Pointer) -> Pointer:
-    """Return the part of a document to remove for an error: of a task, a task, or an optional member."""
+    """Return the part that a placeholder lacks for an error: a task, or an optional member."""
     if pointer[:2] == _METADATA:
         return pointer[:4]
     task = find_enclosing_task(pointer)
@@ -110,6 +110,6 @@ def _replace_at(value: Any, at: Pointer, *, member: bool) -> Any:
 
 
 def _no_op_task(task: Any) -> Any:
-    """Return a task that does nothing, with the same `then`."""
+    """Return a placeholder of a task, which does nothing, with the same `then`."""
     then = task.get("then") if isinstance(task, dict) else None
     return {"set": "${ . }"} | ({"then": then} if isinstance(then, str) else {})

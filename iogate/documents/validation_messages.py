@@ -49,14 +49,14 @@ def locate_errors(error: ValidationError, root: Node) -> Iterator[Pointer]:
 
 
 def _locate(item: Any, root: Node) -> tuple[Pointer, bool]:
-    """Return the pointer of an error, and whether it is an error of the key there."""
+    """Return the pointer of a validation error, and whether it is an error of the key there."""
     loc = [step for step in item["loc"] if not base_model.is_tag(step)]
     on_key = bool(loc) and loc[-1] == "[key]"
     return _existing_steps(root, loc[:-1] if on_key else loc), on_key
 
 
 def _existing_steps(root: Node, loc: Sequence[str | int]) -> Pointer:
-    """Return the existing steps of an error's location, and the last one in any case: it may be missing."""
+    """Return the existing steps of a validation error's location, and the last one in any case."""
     node: Node | None = root
     steps: list[str | int] = []
     for number, step in enumerate(loc):
@@ -145,7 +145,7 @@ def _format_given(got: Any) -> str:
 
 
 def describe_value(pointer: Pointer, root: Node, family: Family) -> str:
-    """Return a description of the value at the pointer: `"rate" in method orders/submit`."""
+    """Return a description for messages of the value at a pointer: `"rate" in method orders/submit`."""
     if not pointer:
         return "the document"
     *above, last = pointer
@@ -159,7 +159,7 @@ def describe_value(pointer: Pointer, root: Node, family: Family) -> str:
 
 
 def describe_container(pointer: Pointer, root: Node, family: Family) -> str:
-    """Return a description of the mapping at the pointer: `method orders/submit`, `"with" of task charge`."""
+    """Return a description for messages of the mapping at a pointer: `method orders/submit`."""
     label, rest = _label(pointer, root, family)
     if not rest:
         return label

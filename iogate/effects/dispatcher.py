@@ -13,15 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
-from iogate.effects.files import (
-    STORE_RETRY_S,
-    ReadFile,
-    RunFiles,
-    no_files,
-    with_files,
-    with_operation_files,
-    with_paths,
-)
 from iogate.effects.function_calls import call_function
 from iogate.effects.http.failures import CallFailed
 from iogate.effects.http_calls import HttpCalls
@@ -31,6 +22,15 @@ from iogate.effects.processes.isolation import Isolation
 from iogate.effects.processes.process_run import Wrote
 from iogate.effects.processes.scripts import Processes
 from iogate.effects.processes.workspace import Workspace
+from iogate.effects.run_files import (
+    STORE_RETRY_S,
+    ReadFile,
+    RunFiles,
+    no_files,
+    with_files,
+    with_operation_files,
+    with_paths,
+)
 from iogate.engine.commands import (
     CallFunction,
     CallHttp,
@@ -75,7 +75,7 @@ Resources = Callable[[EffectContext, str], Awaitable[bytes]]
 
 
 async def no_resources(_: EffectContext, uri: str) -> bytes:
-    """Provide no document to effects, for workflows with inline scripts only.
+    """Provide no document to the dispatcher of effects, for workflows with inline scripts only.
 
     Raises KeyError.
     """
@@ -128,18 +128,18 @@ class Effects:
         await self.close()
 
     async def close(self) -> None:
-        """Release all resources; the caller cancels the tasks of effects under way."""
+        """Release all resources of the dispatcher; the caller cancels effects under way."""
         await self._http.close()
         await self._containers.close()
         self._workspace.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def covers(self, url: str) -> bool:
-        """Tell whether the setting `endpoints` redirects a call to this URL."""
-        return self._http.covers(url)
+    def rewrites(self, url: str) -> bool:
+        """Tell whether effects rewrite this URL by the setting `endpoints`, whatever the kind of the call."""
+        return self._http.rewrites(url)
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
-        """Perform an effect of any kind to its end; log the failure of an effect with `await: false`."""
+        """Dispatch an effect by its kind, and perform it to its end; log a failure with `await: false`."""
         performed = await self._perform(perform, run)
         if not perform.await_result and performed.error is not None:
             log.warning(

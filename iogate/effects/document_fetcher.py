@@ -109,7 +109,7 @@ def _run_in_thread(work: Callable[[], bytes]) -> bytes:
 
 
 def _resolve_secrets(settings: Settings, root: Path) -> dict[str, Any]:
-    """Return the secrets of the settings that this machine can resolve."""
+    """Return the secrets for fetching documents that this machine can resolve."""
     known: dict[str, Any] = {}
     for name, source in settings.secrets.items():
         ((kind, value),) = source.items()

@@ -56,7 +56,7 @@ def sent_target(path: str) -> str:
 
 
 def _trusting(certificate: str) -> aiohttp.TCPConnector:
-    """Return a connector that trusts exactly the certificates in a file. Raises Unreachable without it."""
+    """Return a connector of the gateway client that trusts exactly the certificates in a file."""
     try:
         context = ssl.create_default_context(cafile=certificate)
     except OSError as error:

@@ -68,9 +68,9 @@ class HttpCalls:
         self._max_response = max_response
         self._redactor = redactor
 
-    def covers(self, url: str) -> bool:
-        """Tell whether HTTP calls to this URL are redirected by the setting `endpoints`."""
-        return self._transport.covers(url)
+    def rewrites(self, url: str) -> bool:
+        """Tell whether HTTP calls to this URL are rewritten by the setting `endpoints`."""
+        return self._transport.rewrites(url)
 
     async def close(self) -> None:
         await self._transport.close()
@@ -148,7 +148,7 @@ class _Exchange:
         return {"scheme": scheme, "parameter": parameter} if scheme else None
 
     async def run(self) -> Response:
-        """Send the request, follow redirects, and return the response. Raises CallFailed."""
+        """Send the requests of an HTTP call, follow redirects, and return the response. Raises CallFailed."""
         trust = Trust.REDIRECTED if self._call.foreign else Trust.REVIEWED
         if self._call.computed:
             trust = Trust.COMPUTED
@@ -204,14 +204,14 @@ class _Exchange:
         return self._call.redirect and status in FOLLOWED and bool(headers.get("Location"))
 
     def _accepted(self, status: int) -> bool:
-        """Tell whether a status is an output; 3xx without a Location is one if redirects are followed."""
+        """Tell whether a status of an HTTP call is an output; 3xx is one without a Location to follow."""
         return 200 <= status < (400 if self._call.redirect else 300)
 
     def _wanted(self, status: int, headers: Mapping[str, str]) -> bool:
         return self._accepted(status) and not self._redirected(status, headers)
 
     def _check(self, route: Route, location: URL) -> None:
-        """Check that this call follows the HTTP redirect.
+        """Check that this HTTP call follows the redirect.
 
         Raises CallFailed if it does not.
         """
@@ -228,7 +228,7 @@ class _Exchange:
             )
 
     def _follow(self, route: Route, location: URL, status: int, trust: Trust) -> Trust:
-        """Prepare the request for a redirect, and return the trust in its target.
+        """Prepare an HTTP call's request for a redirect, and return the trust in its target.
 
         A redirect within one origin comes from the same server: it keeps trust and credentials. That server
         has two names if `endpoints` rewrites the written one.

@@ -24,9 +24,9 @@ from iogate.engine.commands import (
     StartChild,
     TaskFault,
 )
+from iogate.engine.expression_scope import Environment, RunFacts
 from iogate.engine.interpreter import loop
-from iogate.engine.interpreter.context import ExecutionContext
-from iogate.engine.scope import Environment, RunFacts
+from iogate.engine.interpreter.execution_context import ExecutionContext
 from iogate.engine.state.frame_tree import FrameTree
 from iogate.engine.state.run_state import State, extend_change_log
 from iogate.timing import durations
@@ -85,7 +85,7 @@ def advance(
 
 
 def _handle_events(ctx: ExecutionContext, state: State, events: Sequence[EngineEvent]) -> None:
-    """Process the events: ends of the run first, then results and messages, then effects to resume."""
+    """Process events before a run advances: its end first, then results and messages, then effects."""
     for each in events:
         if isinstance(each, Cancelled):
             ctx.cancel_run(each.reason)

@@ -1,7 +1,7 @@
 """JSON Schemas of the data flow, compiled once per program and cached as long as the program.
 
-Called by `context`. Invariants: validation reads only schema and value (references to the network are
-refused), and its messages show no data.
+Called by `execution_context`. Invariants: validation reads only schema and value (references to the network
+are refused), and its messages show no data.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Errors of tasks: creation by `raise`, location, and conversion to the data that a run keeps.
 
-Used by `context`, `loop` and the kinds of tasks. Invariant: an error names the task that failed and the
-reason, and shows no data.
+Used by `execution_context`, `loop` and the kinds of tasks. Invariant: an error names the task that failed and
+the reason, and shows no data.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from iogate.compiler.tasks import Inline, Raise, Task
-from iogate.engine.scope import Scope
+from iogate.engine.expression_scope import Scope
 from iogate.engine.state.frame import Frame
 from iogate.errors import WorkflowError
 from iogate.json_values import to_json, to_text, type_name
@@ -106,7 +106,7 @@ def to_stored(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[st
 
 
 def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
-    """Return the beginning of a body, redacted before it is cut: otherwise half a secret could remain."""
+    """Return the beginning of an error's body, redacted before it is cut, which would leave half a secret."""
     if body is None:
         return ""
     if isinstance(body, str):

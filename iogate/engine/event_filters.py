@@ -19,7 +19,7 @@ from typing import Any
 
 from iogate.compiler.tasks import Filter, Listen, Strategy
 from iogate.engine.event_prefilter import matches_text, same_key
-from iogate.engine.scope import Scope
+from iogate.engine.expression_scope import Scope
 from iogate.errors import ERROR_TYPES, WorkflowError
 from iogate.expressions import Template
 from iogate.expressions.templates import Literal
@@ -44,7 +44,7 @@ class Match:
 
 
 def initial_terms(body: Listen, arguments: Scope) -> Terms:
-    """Return the terms of a new subscription; `expect` is evaluated once, on the task's input."""
+    """Return the terms of the filters of a new subscription; `expect` is evaluated once, on the input."""
     keys: list[dict[str, Any]] = []
     for one in _filters(body):
         known = {} if one is None else {each.name: each.expect for each in one.correlations if each.expect}
@@ -55,7 +55,7 @@ def initial_terms(body: Listen, arguments: Scope) -> Terms:
 
 
 def is_satisfied_initially(body: Listen, terms: Terms) -> bool:
-    """Tell whether the task need not wait for any event: `all` of no filters."""
+    """Tell whether the filters of a task need no event: `all` of no filters."""
     return _enough(body, terms, None)
 
 
@@ -86,12 +86,12 @@ def subscription(body: Listen, terms: Terms) -> list[Mapping[str, Any]]:
 
 
 def common_keys(terms: Terms) -> dict[str, Any]:
-    """Return the correlation keys that events have in common, by their names."""
+    """Return the correlation keys that the events of filters have in common, by their names."""
     return {name: value for known in terms["keys"] for name, value in known.items()}
 
 
 def _asks(body: Listen, arguments: Scope) -> dict[str, str]:
-    """Return the descriptions of the links whose events the task listens for, by the type of the event."""
+    """Return the descriptions of the links whose events pass the filters, by the type of the event."""
     links = arguments.program.links
     asks: dict[str, str] = {}
     for one in _filters(body) if links else ():
@@ -161,7 +161,7 @@ def _agreed(body: Listen, terms: Terms, index: int, found: Mapping[str, Any]) ->
 def _shared(
     body: Listen, keys: list[dict[str, Any]], found: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Merge found correlation keys into the keys: those of one name are shared unless they expect another."""
+    """Merge correlation keys of the filters: keys of one name are shared unless they expect another."""
     common: dict[str, Any] = {}
     for each in found:
         for name, value in each.items():
@@ -197,7 +197,7 @@ def _keys_of(
 
 
 def _matches(name: str, wanted: Template, value: Any, arguments: Scope) -> bool:
-    """Tell whether an attribute matches: text or a pattern, a condition on the value, or equal data."""
+    """Tell whether an attribute passes a filter: text or a pattern, a condition, or equal data."""
     constant = isinstance(wanted, Literal)
     result = wanted.value if isinstance(wanted, Literal) else wanted.evaluate(value, arguments)
     if constant and isinstance(result, str):
@@ -209,7 +209,7 @@ def _matches(name: str, wanted: Template, value: Any, arguments: Scope) -> bool:
 
 
 def _includes(wanted: Any, value: Any) -> bool:
-    """Tell whether event data equals the wanted data; of objects only the wanted members are compared."""
+    """Tell whether event data passes a filter of data; of objects only its members are compared."""
     if isinstance(wanted, Mapping):
         return isinstance(value, Mapping) and all(
             name in value and _includes(member, value[name]) for name, member in wanted.items()

@@ -25,7 +25,7 @@ _ATTRIBUTE = "@"
 
 
 def may_match(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """Tell whether one entry of a frame's `wants` may match the event."""
+    """Prefilter an event: tell whether one entry of a frame's `wants` may match it."""
     for name, text in wanted["match"].items():
         if not matches_text(text, event.get(name)):
             return False
@@ -37,7 +37,7 @@ def may_match(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 
 
 def event_type(wanted: Mapping[str, Any]) -> str:
-    """Return the only event type that the entry can match; an empty string if there may be several."""
+    """Return the only event type that an entry passes the prefilter with; empty if there may be several."""
     text: str = wanted["match"].get("type", "")
     return text if _PLAIN.fullmatch(text) else ""
 
@@ -66,7 +66,7 @@ def text_at(place: str, event: Mapping[str, Any]) -> str | None:
 
 
 def matches_text(wanted: str, value: Any) -> bool:
-    """Tell whether an attribute equals the wanted text, or matches it as a pattern of the whole text.
+    """Prefilter by a text: tell whether an attribute equals it, or matches it as a pattern of the whole.
 
     Numbers and booleans are compared as the text that HTTP headers carry.
     """
@@ -82,7 +82,7 @@ def matches_text(wanted: str, value: Any) -> bool:
 
 
 def same_key(expected: Any, found: Any) -> bool:
-    """Tell whether an event carries the correlation key: null never matches; 7, 7.0 and "7" are equal."""
+    """Prefilter by a correlation key: null never matches; 7, 7.0 and "7" are equal."""
     if found is None:
         return False
     if isinstance(found, dict | list) or isinstance(expected, dict | list):
@@ -109,7 +109,7 @@ def _pattern(text: str) -> jsonschema_rs.Validator | None:
 
 @lru_cache(maxsize=4096)
 def _path(text: str) -> paths.Path | None:
-    """Parse an expression that is a plain path into the event; return None if only jq can evaluate it."""
+    """Parse the prefilter's path into an event from an expression; return None if only jq can evaluate it."""
     parsed = paths.parse(text)
     return parsed if isinstance(parsed, paths.Path) and parsed.variable is None else None
 

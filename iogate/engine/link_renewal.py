@@ -14,7 +14,7 @@ from typing import Any, Final
 from iogate.compiler.program import Program
 from iogate.compiler.reader.links import READ
 from iogate.compiler.tasks import For, Listen, Task
-from iogate.engine.scope import link_expiry_s
+from iogate.engine.expression_scope import link_expiry_s
 from iogate.engine.state.run_state import State
 from iogate.errors import Refused
 from iogate.expressions.templates import Literal
@@ -61,13 +61,13 @@ def renew_links(
 
 
 def tasks_from(program: Program, pointer: str) -> list[str]:
-    """Return the tasks that may run in a retry from the task at `pointer`, in the order of the document."""
+    """Return the tasks of a retry at `pointer` that may need renewed links, in the document's order."""
     found = list(program.tasks)
     return found[found.index(pointer) :] if pointer in program.tasks else found
 
 
 def tasks_ahead(program: Program, state: State) -> list[str]:
-    """Return the tasks that a resumed state begins, in the order of the document.
+    """Return the tasks, for renewed links, that a resumed state begins, in the document's order.
 
     Those of an open loop are all among them, because its next turn begins them.
     """
@@ -132,7 +132,7 @@ def _awaited(task: Task) -> Iterator[str]:
 
 
 def _read(program: Program, task: Task) -> set[str]:
-    """Return the links that a task itself reads, without those of the tasks in it."""
+    """Return the links to renew that a task itself reads, without those of the tasks in it."""
     found = _named(task.definition)
     inner = [each for at, each in program.tasks.items() if at.startswith(f"{task.pointer}/")]
     return found.difference(*(_named(each.definition) for each in inner))

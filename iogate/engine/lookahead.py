@@ -29,13 +29,13 @@ class NextTask:
 
 
 def has_pending_events(state: State, events: Sequence[EngineEvent], now_ms: int) -> bool:
-    """Tell whether a slice processes input, events or due timers before its first step."""
+    """Look ahead: tell whether a slice processes input, events or due timers before its first step."""
     due_ms = state.due_ms
     return bool(events) or state.status == "pending" or (due_ms is not None and due_ms <= now_ms)
 
 
 def next_task(program: Program, state: State, events: Sequence[EngineEvent], now_ms: int) -> NextTask | None:
-    """Return the task of a slice that processes the events, if there are any, or else executes one step."""
+    """Look ahead to the task of a slice that processes the events, if any, or else executes one step."""
     if state.ended or any(isinstance(each, Cancelled | Expired) for each in events):
         return None
     if state.status == "pending":
@@ -46,7 +46,7 @@ def next_task(program: Program, state: State, events: Sequence[EngineEvent], now
 
 
 def task_under_way(program: Program, state: State) -> NextTask | None:
-    """Return the only task whose effect is under way; None if there is not exactly one."""
+    """Look ahead to the only task whose effect is under way; None if there is not exactly one."""
     return _only(program, state, iter(state.under_way))
 
 
@@ -65,7 +65,7 @@ def _subscribes(frame: Frame) -> bool:
 
 
 def _only(program: Program, state: State, keys: Iterator[int]) -> NextTask | None:
-    """Return the next task if all these frames belong to it; None if they belong to several."""
+    """Look ahead to the next task if all these frames belong to it; None if they belong to several."""
     pointers = {_task_of(state, frame) for key in keys if (frame := state.frames.get(key)) is not None}
     return _task(program, pointers.pop()) if len(pointers) == 1 else None
 

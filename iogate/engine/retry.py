@@ -100,7 +100,7 @@ def resume_from(program: Program, state: State, pointer: str, now_ms: int, given
 
 
 def restart_call(program: Program, state: State) -> State:
-    """Return the state before the call of the function in which the run faulted, if no task ended there.
+    """Return the state for a retry before the call of the function in which the run faulted.
 
     The current definition then evaluates the arguments of the call. Otherwise return the same state.
     """
@@ -123,7 +123,7 @@ def restart_call(program: Program, state: State) -> State:
 
 
 def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> bool:
-    """Tell whether a task has begun but none of its inner tasks has."""
+    """Tell, for a retry, whether a task has begun but none of its inner tasks has."""
     return (
         (scope.position, scope.turn or 0, task.attempt) == (0, 0, 0)
         and not scope.extended
@@ -135,7 +135,7 @@ def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> boo
 
 
 def enclosing_call(program: Program, state: State) -> str | None:
-    """Return the pointer of the outermost task whose function the faulted run is in; None without one."""
+    """Return, for a retry, the outermost task whose function the faulted run is in; None without one."""
     calls = [scope.parent for scope in _path(program, state) if is_function(scope.pointer)]
     return None if not calls or calls[-1] is None else state.frames[calls[-1]].pointer
 
@@ -299,7 +299,7 @@ class _Migration:
         return [names.index(name) for name in applied if name in names]
 
     def _position(self, scope: Frame, at: str) -> int:
-        """Return the index of the task of the same name; at the end, the index after the former last task."""
+        """Return the index, for a retry, of the task of the same name; at the end, that after the last."""
         before, after = self.old.lists[scope.pointer].tasks, self.new.lists[at].tasks
         names = [task.name for task in after]
         beyond = max(scope.position - len(before) + 1, 0)
@@ -312,7 +312,7 @@ class _Migration:
         return names.index(task.name) + beyond
 
     def list(self, pointer: str) -> str | None:
-        """Return the pointer of the list in the new program; record its absence."""
+        """Return the pointer of the list in the program to retry with; record its absence."""
         found = self._list(pointer)
         if found is not None and found not in self.new.lists:
             self.lost.append(f"it has no list {found}")
@@ -347,7 +347,7 @@ class _Migration:
         )
 
     def task(self, pointer: str) -> str | None:
-        """Return the pointer of the task of the same name in the new program; record its absence."""
+        """Return the pointer of the same task in the program to retry with; record its absence."""
         at, task = self._lists[pointer]
         new = self.list(at)
         if new is None:

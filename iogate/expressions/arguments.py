@@ -18,7 +18,7 @@ class Arguments(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
     def redact(self, text: str) -> str:
-        """Return the text of an error without the secrets that expressions can name."""
+        """Return the text of an error without the secrets among the arguments of the expression."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,5 +35,5 @@ class Values:
         return self.values[name]
 
     def redact(self, text: str) -> str:
-        """Return the text; no secret is among the values."""
+        """Return the text; no secret is among the arguments."""
         return text

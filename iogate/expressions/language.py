@@ -66,7 +66,7 @@ class Expression:
         return f"Expression({self.text!r})"
 
     def evaluate(self, value: Any, arguments: Arguments) -> Any:
-        """Return the result on `value`: null for no result, an array for several results.
+        """Return the result of the expression on `value`: null for no result, an array for several.
 
         Raises WorkflowError of type `expression`; its detail shows the text and never the data.
         """
@@ -122,7 +122,7 @@ class Expression:
 
 @lru_cache(maxsize=4096)
 def expression(text: str) -> Expression:
-    """Return the expression of a text; the same object each time, so that it is compiled once."""
+    """Return the compiled expression of a text; the same object each time."""
     return Expression(text)
 
 
@@ -147,7 +147,7 @@ def check(text: str, variables: Iterable[str]) -> str | None:
 
 
 def prove_together(expressions: Iterable[tuple[str, frozenset[str]]]) -> None:
-    """Compile many expressions with their variables at once, so that `check` is quick for the valid ones."""
+    """Compile many expressions of the language at once, so that `check` is quick for the valid ones."""
     stripped = {(text.strip(), variables): None for text, variables in expressions}
     prove(
         (text, _names(text, tuple(sorted(variables))))
@@ -163,7 +163,7 @@ def _names(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def compiles(text: str) -> bool:
-    """Tell whether the text is an expression, with any variables."""
+    """Tell whether a text is an expression of the language, with any variables."""
     return bool(text.strip()) and check(text, _NAMED.findall(text)) is None
 
 
@@ -196,7 +196,7 @@ def _unknown(name: str, known: tuple[str, ...]) -> str:
 
 
 def _compile_fault(error: ValueError, known: tuple[str, ...]) -> str:
-    """Return jq's first message about a text, with line and column in the text."""
+    """Return the first message of the language jq about a text, with line and column in the text."""
     first = str(error).split("\n", 1)[0].removeprefix("jq: error: ")
     place = _PLACE.search(first)
     what = first[: place.start()] if place else first
@@ -208,7 +208,7 @@ def _compile_fault(error: ValueError, known: tuple[str, ...]) -> str:
 
 
 def _without_data(message: str, text: str) -> str:
-    """Return jq's message about a failure without the data that it quotes.
+    """Return the message of the language jq about a failure, without the data that it quotes.
 
     Parts of the expression's text are kept, and also messages of the function `error`.
     """

@@ -63,7 +63,7 @@ class Path:
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Path | Constant | None:
-    """Parse a plain path or literal; return None for text that only jq can evaluate."""
+    """Parse an expression as a plain path or literal; return None for one that only jq can evaluate."""
     text = text.strip()
     if text == ".":
         return Path(None, ())

@@ -33,12 +33,12 @@ _proven: set[Unproven] = set()
 
 
 def is_proven(text: str, names: tuple[str, ...]) -> bool:
-    """Tell whether an expression is known to compile with these variables."""
+    """Tell whether there is a proof that an expression compiles with these variables."""
     return (text, names) in _proven
 
 
 def prove(expressions: Iterable[Unproven]) -> None:
-    """Remember which of these expressions compile; the others stay unknown."""
+    """Prove which of these expressions compile, and remember these; the others stay unknown."""
     wanted = [each for each in dict.fromkeys(expressions) if each not in _proven and _can_share(each[0])]
     if len(_proven) + len(wanted) > _MOST:
         _proven.clear()
@@ -68,7 +68,7 @@ def _definition(number: int, text: str, names: tuple[str, ...]) -> str:
 
 
 def _can_share(text: str) -> bool:
-    """Tell whether a text cannot end its definition: no separators outside of strings, brackets in pairs."""
+    """Tell whether a text can share a proof with others: paired brackets, separators only in strings."""
     bare = _STRING.sub("", text)
     if not text.strip() or _ALONE.search(bare):
         return False

@@ -171,7 +171,7 @@ class _Scanner:
             yield Read(variable=variable, steps=steps, optional=optional or following in ("//", "?//"))
 
     def _postfix(self, steps: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], bool]:
-        """Consume the steps behind a path; the rest of a path with a computed step is dropped."""
+        """Consume the steps behind a path that an expression reads; drop the rest after a computed step."""
         optional = False
         self._set("", is_value=True)
         while self._at < len(self._text):
@@ -191,7 +191,7 @@ class _Scanner:
         return steps, optional
 
     def _string(self) -> Iterator[Read]:
-        """Scan a string of an expression from behind its quote, with the expressions in it."""
+        """Scan a string for the paths that expressions in it read, from behind its quote."""
         while self._at < len(self._text):
             character = self._text[self._at]
             self._at += 1
@@ -205,7 +205,7 @@ class _Scanner:
                 yield from self._interpolated()
 
     def _interpolated(self) -> Iterator[Read]:
-        """Scan an interpolation of an expression from behind its parenthesis."""
+        """Scan an interpolation for the paths that it reads, from behind its parenthesis."""
         depth, known = len(self._groups), self._groups[-1].known
         self._groups.append(_Group(")", known, known))
         self._set("(", is_value=False)

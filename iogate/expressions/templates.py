@@ -26,7 +26,7 @@ class Template(Protocol):
     """A tree that can be evaluated."""
 
     def evaluate(self, value: Any, arguments: Arguments, /) -> Any:
-        """Return the tree with each expression replaced by its result on `value`."""
+        """Return the template's tree with each expression replaced by its result on `value`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def plain_text(tree: Template | None) -> str | None:
 
 
 def whole(text: str) -> str | None:
-    """Return the expression of a string that consists of one `${ … }` only; None otherwise."""
+    """Return the expression of a templated string that consists of one `${ … }` only; None otherwise."""
     return _whole(text) if "${" in text else None
 
 
@@ -180,7 +180,7 @@ def pieces(text: str) -> tuple[str | Expression, ...]:
 
 
 def loose_pieces(text: str) -> tuple[str | Template, ...]:
-    """Split a string in mode `loose`, where a text that compiles is an expression."""
+    """Split a template in mode `loose`, where a text that compiles is an expression."""
     return pieces(text) if "${" in text or not compiles(text) else (loose(text),)
 
 
@@ -216,7 +216,7 @@ def _parts(text: str) -> Iterator[str | Expression]:
 
 
 def _closing(text: str, at: int) -> int:
-    """Return the index of the brace that closes the expression at `at`; -1 if there is none.
+    """Return the index of the brace that closes a template's expression at `at`; -1 if there is none.
 
     Braces in jq's strings, interpolations and comments are skipped.
     """

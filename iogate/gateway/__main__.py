@@ -40,7 +40,7 @@ from iogate.settings.urls import is_loopback
 from iogate.store.integrity import trust
 from iogate.store.runs.uids import UidSource
 from iogate.supervision import handover
-from iogate.telemetry import starting as telemetry
+from iogate.telemetry import startup as telemetry
 
 if TYPE_CHECKING:
     from iogate.settings import Settings
@@ -52,7 +52,7 @@ FIRST_S = 3.0
 
 
 def find_store(chosen: Settings) -> str:
-    """Return the URL of the store; the embedded one may start later than its gateway.
+    """Return the URL of the gateway's store; the embedded one may start later than its gateway.
 
     Raises Unreachable if no embedded store is running and `redis_url` is not set.
     """
@@ -68,7 +68,7 @@ def find_store(chosen: Settings) -> str:
 
 
 def _start_tracing() -> Tracing | None:
-    """Create the tracer of this process; None unless OpenTelemetry's own variables name a collector."""
+    """Create the tracer of this gateway; None unless OpenTelemetry's variables name a collector."""
     return telemetry.start({**os.environ, **handover.variables()})
 
 

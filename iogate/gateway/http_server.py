@@ -86,7 +86,7 @@ class _Server(Server):
         self.wrks.append(self._started())
 
     def _started(self) -> Any:
-        """Start a worker on a copy of the listening socket, with the current certificate."""
+        """Start a worker of the HTTP server on a copy of the socket, with the current certificate."""
         # granian owns the copy and closes it.
         holder: Any = SocketHolder
         self._accepting = self._listening.dup().detach()
@@ -99,7 +99,7 @@ class _Server(Server):
         return worker
 
     async def replace(self, pair: Pair) -> None:
-        """Serve new connections with another certificate; requests in flight end on the old connections."""
+        """Let the HTTP server use another certificate for new connections; requests in flight end."""
         old: Any = self.wrks[0]
         number, files = self._accepting, self._files
         self._pair = pair
@@ -112,7 +112,7 @@ class _Server(Server):
         old.terminate()
 
     def stop_accepting(self) -> None:
-        """Leave new connections to the other processes on the port.
+        """Leave new connections of the HTTP server to the other processes on the port.
 
         granian would close connections that it has accepted but not read from yet. So its descriptors are
         replaced with those of an unused listener, and granian has time to read.
@@ -124,7 +124,7 @@ class _Server(Server):
                         os.dup2(unused.fileno(), number, inheritable=False)
 
     def interrupt(self) -> None:
-        """Stop accepting connections, and end after the requests in flight."""
+        """Stop the HTTP server after the requests in flight; it accepts no more connections."""
         self._listening.close()
         self.interrupt_signal = True
         self.main_loop_interrupt.set()
@@ -132,7 +132,7 @@ class _Server(Server):
 
 @contextlib.contextmanager
 def _unused_listener() -> Iterator[socket.socket]:
-    """Yield a listening socket that nobody connects to."""
+    """Yield a listening socket for a trial of the HTTP server, to which nobody connects."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         unused.listen(1)
@@ -141,14 +141,14 @@ def _unused_listener() -> Iterator[socket.socket]:
 
 
 def _tls(files: tuple[str, str] | None) -> Any:
-    """Return granian's form of a TLS configuration; None: no TLS."""
+    """Return the TLS configuration of the HTTP server in granian's form; None: no TLS."""
     if files is None:
         return (False, None, None, None, str(SSLProtocols.tls12), None, [], False)
     return (True, *files, None, str(SSLProtocols.tls12), None, [], False)
 
 
 async def trial_server(cert: str, key: str) -> None:
-    """Start a server with these TLS files on a port of its own; an unusable file ends the process."""
+    """Try an HTTP server with these TLS files on its own port; an unusable file ends the process."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(1)
@@ -177,7 +177,7 @@ _LOGGING: dict[str, Any] = {
 
 
 def _raise_file_limit() -> None:
-    """Raise the limit of open files to the hard limit, since each connection needs one."""
+    """Raise the limit of open files of the HTTP server to the hard limit, one for each connection."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         with contextlib.suppress(ValueError, OSError):

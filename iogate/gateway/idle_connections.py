@@ -124,7 +124,7 @@ def _copy(number: int) -> socket.socket:
 
 
 def _sent_lately(connection: socket.socket, seconds: float) -> bool:
-    """Tell whether a connection is still taking a response."""
+    """Tell whether a connection that looks idle is still taking a response."""
     if not hasattr(socket, "TCP_INFO"):
         return False
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)

@@ -81,7 +81,7 @@ class Refresher:
         self.id = heartbeat.identity("gateway")
 
     async def run(self) -> None:
-        """Keep the live revision of the gateway current until cancelled."""
+        """Refresh the live revision of the gateway until cancelled."""
         while True:
             try:
                 store = await self._connect()
@@ -96,7 +96,7 @@ class Refresher:
             await asyncio.sleep(AGAIN_S)
 
     async def close(self) -> None:
-        """Remove this gateway from the store's list of processes, and close the connection."""
+        """Stop refreshing: remove this gateway from the store's list of processes, and disconnect."""
         store, self._state.intake = self._state.store, None
         if store is None:
             return
@@ -167,7 +167,7 @@ class Refresher:
                 raise error
 
     def _lose(self, table: Table | None) -> None:
-        """Serve nothing while the store has no revision: an emptied store has neither gates nor runs."""
+        """Serve nothing while a refresh finds no revision: an emptied store has neither gates nor runs."""
         if table is None:
             return
         self._state.table = None
@@ -191,7 +191,7 @@ class Refresher:
                 store.refusals.note("gate", f"{name}@{table.number}", why)
 
     async def is_enabled(self, route: Route) -> bool:
-        """Read again from the store whether an API is enabled that this gateway takes for disabled.
+        """Refresh the gate of one API that this gateway takes for disabled; return whether it is enabled.
 
         A caller who knows that the API was just enabled must not get a 403 from a gateway that is behind.
         Concurrent callers share one request to the store, for this API only, since none is authenticated yet.
@@ -219,7 +219,7 @@ class Refresher:
                 route.enabled = await store.gates.is_enabled(route.api.id)
 
     async def _reload_secrets(self) -> None:
-        """Reload the secrets and addresses of an API when one of its files has changed."""
+        """Refresh the secrets and addresses of an API when one of its files has changed."""
         while True:
             await asyncio.sleep(LOOK_S)
             table = self._state.table
@@ -242,7 +242,7 @@ class Refresher:
                     await self._announce(store)  # otherwise the next announcement has them
 
     async def _recover_revision(self) -> None:
-        """Load the revision of a store that was emptied and refilled between two reads of its changes."""
+        """Refresh the revision from a store that was emptied and refilled between two reads."""
         while True:
             await asyncio.sleep(EMPTY_S)
             if self._state.table is None:
@@ -307,7 +307,7 @@ class Refresher:
                     _log_secrets(route)
 
     def _report(self, error: BaseException) -> None:
-        """Log an error of a reload once, not four times a second; an unexpected error with its traceback."""
+        """Log an error of a refresh once, not four times a second; a defect with its traceback."""
         self.tried.set()
         expected = isinstance(error, BROKEN)
         text = str(error) or "the store did not respond in time" if expected else repr(error)
@@ -326,7 +326,7 @@ class Refresher:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first exception in a group from reloading, of any depth."""
+    """Return the first exception in a group from a refresh, of any depth."""
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 

@@ -88,7 +88,7 @@ class GatewayState:
     validation: Validation = field(default_factory=Validation)
 
     def snapshot(self) -> Snapshot:
-        """Return the counts of this gateway process, without a copy."""
+        """Return the counts in the state of this gateway process, without a copy."""
         return Snapshot(
             apis=self.counts,
             events=self.events,
@@ -99,13 +99,13 @@ class GatewayState:
         )
 
     def drain(self) -> None:
-        """End all waits of the gateway for runs, and give unfinished request bodies a few seconds."""
+        """Let this gateway process end all its waits for runs, and soon its unfinished request bodies."""
         self.draining.set()
         self.bodies.shorten(LAST_BODY_S)
 
     @asynccontextmanager
     async def reach(self) -> AsyncIterator[Store]:
-        """Yield the gateway's store for one short exchange. Raises HTTPError: a 503 if it is unreachable."""
+        """Yield the store of the gateway's state for a short exchange. Raises HTTPError: a 503."""
         if self.store is None:
             raise HTTPError(STORE_DOWN)
         try:

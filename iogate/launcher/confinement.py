@@ -55,13 +55,13 @@ def set_limits(limits: dict[str, int], *, alone: bool) -> None:
 
 
 def forbid_new_privileges() -> None:
-    """Prevent this process and its children from gaining privileges by exec. Raises OSError."""
+    """Confine this process and its children: no privileges by exec. Raises OSError."""
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def switch_user(user: Sequence[int]) -> None:
-    """Switch this process irrevocably to a user, given as uid and gid. Raises OSError."""
+    """Confine this process irrevocably to a user, given as uid and gid. Raises OSError."""
     uid, gid = user
     os.setgroups([])
     os.setresgid(gid, gid, gid)
@@ -69,7 +69,7 @@ def switch_user(user: Sequence[int]) -> None:
 
 
 def unshare_pids(*, as_user: bool) -> None:
-    """Create a PID namespace for the children of this process; without `as_user`, in a new user namespace.
+    """Confine the children to a new PID namespace; without `as_user`, also to a user namespace.
 
     There the user of this process has no capabilities. Raises OSError.
     """
@@ -89,7 +89,7 @@ def unshare_pids(*, as_user: bool) -> None:
 
 
 def enter_sandbox(sandbox: dict[str, Any]) -> None:
-    """Give this process, the first of its PID namespace, its own root folder and no network.
+    """Confine this process, the first of its PID namespace, to its own root folder without network.
 
     `root`: an empty folder to mount on; `scratch`: the writable folder; `visible`: further folders in the
     sandbox; `hidden`: files and folders in them that appear empty; `file`: size of /dev/shm in bytes. Raises
@@ -121,7 +121,7 @@ def enter_sandbox(sandbox: dict[str, Any]) -> None:
 
 
 def _show(root: str, path: str) -> None:
-    """Bind a folder under the new root, or copy a symbolic link; skip a path that does not exist."""
+    """Bind a folder under the root of a confined process, or copy a link; skip a missing path."""
     target = root + path
     if os.path.lexists(target) or not os.path.lexists(path):
         return

@@ -122,7 +122,7 @@ def _start_forked(request: dict[str, Any], stdio: Sequence[int]) -> int:
 
 
 def _run(request: dict[str, Any], stdio: Sequence[int], report: int) -> None:
-    """Execute the program in the child, which remains as the first process of a sandbox."""
+    """Execute the program to keep in the child, which remains as the first process of a sandbox."""
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -177,7 +177,7 @@ def _find(program: str, environment: dict[str, str]) -> str:
 
 
 def _run_init(program: int) -> None:
-    """Reap children as the first process of a PID namespace until the program ends, then exit."""
+    """Keep a program as the first process of a PID namespace: reap children until it ends, then exit."""
     for fd in range(3):
         os.close(fd)
     if sys.platform == "linux":
@@ -209,7 +209,7 @@ class _Monitor:
         self._limit: str | None = None
 
     def run(self) -> None:
-        """Monitor the tree, kill the rest of it after the exit, and report the exit."""
+        """Monitor the process tree that the keeper started; kill the rest after the exit, and report that."""
         interval_s = SHORTEST_INTERVAL_S
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
@@ -247,7 +247,7 @@ class _Monitor:
         raise _Exited(self._kill())
 
     def _reap(self) -> None:
-        """Reap ended children except the leader, which keeps its process id until its group is killed."""
+        """Reap ended children of the keeper, except the leader until its group is killed."""
         ended = os.waitid(os.P_PID, self._leader, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is not None:
             status = ended.si_status
@@ -258,7 +258,7 @@ class _Monitor:
                     os.waitpid(child, os.WNOHANG)
 
     def _check_limits(self, interval_s: float) -> float:
-        """Kill the tree if it exceeds its limits; return the interval until the next check."""
+        """Kill the kept tree if it exceeds its limits; return the interval until the next check."""
         found = tree.descendants(os.getpid())
         if self._most is not None and len(found) - self._ours > self._most:
             self._limit = "processes"

@@ -41,17 +41,17 @@ def _checked(name: str, result: int) -> None:
 
 
 def prctl(option: int, value: int) -> None:
-    """Set an attribute of this process (prctl(2))."""
+    """Call the kernel to set an attribute of this process (prctl(2))."""
     _checked("prctl", _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
 
 
 def unshare(flags: int) -> None:
-    """Move this process or its children to new namespaces (unshare(2))."""
+    """Call the kernel to move this process or its children to new namespaces (unshare(2))."""
     _checked("unshare", _libc.unshare(flags))
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """Mount a file system (mount(2))."""
+    """Call the kernel to mount a file system (mount(2))."""
 
     def encoded(text: str | None) -> bytes | None:
         return None if text is None else os.fsencode(text)
@@ -61,7 +61,7 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
 
 
 def set_read_only(path: str) -> None:
-    """Make a mount and the mounts below it read-only, and disable their set-user-id bits."""
+    """Call the kernel to make mounts at and below a path read-only, without set-user-id bits."""
     attributes = (ctypes.c_uint64 * 4)(_ATTR_RDONLY | _ATTR_NOSUID, 0, 0, 0)
     result = _libc.syscall(
         _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), _AT_RECURSIVE, ctypes.byref(attributes), 32
@@ -70,7 +70,7 @@ def set_read_only(path: str) -> None:
 
 
 def enter_root(path: str) -> None:
-    """Make a mount the root of this mount namespace, and unmount the old root. Raises OSError."""
+    """Call the kernel to make a mount the root, and unmount the old one. Raises OSError."""
     number = _PIVOT_ROOT.get(platform.machine())
     if number is None:
         raise OSError(38, f"not known on {platform.machine()}", "pivot_root")

@@ -30,7 +30,7 @@ IDLE: Final = 2
 
 
 def main() -> None:
-    """Run the fork server until the worker ends."""
+    """Run the launcher's fork server until the worker ends."""
     folder = sys.argv[1]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -102,7 +102,7 @@ def _become_keeper(control: socket.socket, inherited: tuple[int, ...], take: int
 
 
 def _reap(keepers: set[int]) -> None:
-    """Reap ended keepers, kill stopped keepers, and kill the orphans of failed ones.
+    """Reap ended keepers of the fork server, kill stopped ones, and kill the orphans of failed ones.
 
     A keeper never stops by itself: a script of the same user has stopped it to escape its limits.
     """
@@ -121,7 +121,7 @@ def _reap(keepers: set[int]) -> None:
 
 
 def _kill(keepers: set[int]) -> None:
-    """Kill the remaining keepers and their process trees."""
+    """Kill the remaining keepers of the fork server and their process trees."""
     if not keepers:
         return
     for pid in keepers:
@@ -133,7 +133,7 @@ def _kill(keepers: set[int]) -> None:
 
 
 def _kill_orphans(keepers: set[int]) -> None:
-    """Kill and reap all children that are not keepers, repeatedly, since they may fork meanwhile."""
+    """Kill and reap all children of the fork server that are not keepers, until none is left."""
     until = time.monotonic() + ORPHANS_S
     while time.monotonic() < until:
         orphans = [child for child in tree.children(os.getpid()) if child not in keepers]

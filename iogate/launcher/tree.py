@@ -15,7 +15,7 @@ END_S = 5.0
 
 
 def children(pid: int) -> list[int]:
-    """Return the direct children of a process, including ended ones."""
+    """Return the direct children of a process in its tree, including ended ones."""
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
@@ -31,7 +31,7 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return all descendants of a process, parents first."""
+    """Return all descendants of a process in its tree, parents first."""
     found = children(pid)
     for each in found:
         found += children(each)
@@ -39,7 +39,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def shared_memory(pid: int) -> int:
-    """Return the bytes of shared memory of a process, which no resource limit counts."""
+    """Return the bytes of shared memory of a process in a tree, which no resource limit counts."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             for line in file:
@@ -51,7 +51,7 @@ def shared_memory(pid: int) -> int:
 
 
 def kill_all(pid: int) -> None:
-    """Kill and reap all descendants of a process, repeatedly, since they may fork meanwhile."""
+    """Kill and reap the tree below a process, repeatedly, since it may fork meanwhile."""
     until = time.monotonic() + END_S
     while True:
         reap()
@@ -65,7 +65,7 @@ def kill_all(pid: int) -> None:
 
 
 def reap() -> None:
-    """Reap the ended processes below this one."""
+    """Reap the ended processes in the tree below this one."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -52,7 +52,7 @@ class Applied:
 
     @property
     def changed(self) -> bool:
-        """False if the live revision was identical, so that nothing was published."""
+        """False if the apply published nothing, since the live revision was identical."""
         return self.number != self.previous
 
     def to_json(self) -> dict[str, Any]:

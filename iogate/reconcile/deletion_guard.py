@@ -134,7 +134,7 @@ def needed(before: Revision | None, after: Revision, allowed: Allowed = NOTHING_
 
 
 def _check_protected(before: Revision, apis: list[str]) -> None:
-    """Raise Refused if a deleted API is protected."""
+    """Guard a publish: raise Refused if a deleted API is protected."""
     protected = [identity for identity in apis if before.apis[identity].protect]
     if protected:
         one = len(protected) == 1
@@ -185,7 +185,7 @@ def _listed(apis: list[str], workflows: list[str]) -> str:
 
 
 def check_rollback(history: Sequence[Published], digest: str) -> None:
-    """Check that the live revision is no rollback that took back the content with this digest.
+    """Guard a publish: check that the live revision is no rollback that took back this content.
 
     `history` begins with the live revision. Raises Refused if it is.
     """

@@ -36,7 +36,7 @@ _SIZES: Final = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 def api_form(api: Api) -> dict[str, Any]:
-    """Return the value of a method of an API document; keys without a value are left out."""
+    """Return the value of a method as API documents have it; keys without a value are left out."""
     limits = api.limits
     path, mode = api.own_path or (None, None)
     members: dict[str, Any] = {
@@ -94,21 +94,21 @@ def api_form(api: Api) -> dict[str, Any]:
 
 
 def addresses_form(allowed: AllowedAddresses | msgspec.UnsetType) -> list[Any] | None:
-    """Return the value of `allow_ips`; None if every address may call."""
+    """Return the value of `allow_ips` as documents have it; None if every address may call."""
     if isinstance(allowed, msgspec.UnsetType):
         return None
     return [*allowed.networks, *({"file": path} for path in allowed.files)]
 
 
 def files_form(files: Files | msgspec.UnsetType) -> dict[str, Any] | None:
-    """Return the value of `input.files`; None if files are not stored."""
+    """Return the value of `input.files` as documents have it; None if files are not stored."""
     if isinstance(files, msgspec.UnsetType):
         return None
     return {"size": size_text(files.size), "total": size_text(files.total), "count": files.count}
 
 
 def _cases(api: Api) -> list[dict[str, Any]] | None:
-    """Return debug cases that give the examples of an API; None without examples."""
+    """Return, in document form, debug cases that give the examples of an API; None without examples."""
     if isinstance(api.examples, msgspec.UnsetType):
         return None
     cases = []
@@ -199,7 +199,7 @@ def _signature(form: SignatureAuth[StoredSecret]) -> dict[str, Any]:
 
 
 def jwt_form(form: JwtAuth[StoredSecret]) -> dict[str, Any]:
-    """Return the value of `jwt`; keys without a value are left out."""
+    """Return the value of `jwt` as documents have it; keys without a value are left out."""
     members: dict[str, Any] = {
         "issuer": form.issuer,
         "audience": form.audience[0] if len(form.audience) == 1 else list(form.audience),
@@ -245,7 +245,7 @@ def rate_text(rate: float) -> str:
 
 
 def rate_words(*rates: float) -> list[str]:
-    """Return rates of an API for people, all in one unit: `100 per minute`.
+    """Return rates of an API document for people, all in one unit: `100 per minute`.
 
     It is the shortest unit in which all are whole numbers, else the shortest in which all are at least 1.
     """

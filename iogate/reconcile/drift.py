@@ -47,7 +47,7 @@ async def find(store: Store, revision: Revision) -> list[Drift]:
 
 
 async def find_switches(store: Store, revision: Revision) -> list[Drift]:
-    """Return `find` without programs and contents: what a publish of the same revision can write again.
+    """Return the drift without programs and contents: what a publish of the same revision writes again.
 
     Raises StoreUnavailable.
     """
@@ -65,7 +65,7 @@ async def _scheduled(store: Store, revision: Revision) -> list[Drift]:
 
 
 async def _lost(read: Callable[[str], Awaitable[bytes]], kind: Kind, digests: set[str]) -> list[Drift]:
-    """Return the programs or contents that are not in the store, or are forged."""
+    """Return the drift of programs or contents: those that are not in the store, or are forged."""
 
     async def error_of(digest: str) -> str:
         try:

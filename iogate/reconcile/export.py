@@ -98,7 +98,7 @@ def _restored(found: Exported, bundle: Bundle, value: Any, path: str) -> Any:
 
 
 def _openapi_documents(value: Any, at: tuple[str | int, ...]) -> Iterator[tuple[str, str]]:
-    """Yield place and address of each OpenAPI document of the project; only its operations are kept."""
+    """Yield place and address of each OpenAPI document to export; only its operations are kept."""
     match value:
         case {"call": "openapi", "with": {"document": {"endpoint": endpoint}}}:
             uri = endpoint.get("uri") if isinstance(endpoint, Mapping) else endpoint
@@ -126,7 +126,7 @@ def _add_apis(found: Exported, bundle: Bundle) -> None:
 
 
 def _method(bundle: Bundle, api: Api) -> dict[str, Any]:
-    """Return a method without defaults, and without the input schema of its workflow."""
+    """Return a method to export, without defaults and without the input schema of its workflow."""
     form = api_form(api)
     workflow = bundle.revision.workflows.get(api.workflow)
     if workflow is not None:

@@ -66,7 +66,7 @@ class LivePlan:
 
     @property
     def changes(self) -> bool:
-        """Whether a publish changes anything."""
+        """Whether a publish of the live plan changes anything."""
         return bool(self.plan or self.drift or self.faults)
 
     @property
@@ -99,7 +99,7 @@ async def against_live(
     restores: bool = False,
     repair: bool = False,
 ) -> LivePlan:
-    """Compare compiled files, or a part of them, with the live revision.
+    """Plan compiled files, or a part of them, against the live revision.
 
     `restores`: the files are an earlier revision, whose deleted APIs return with their switches. `repair`: a
     live revision that is refused is a fault of the result, and no error.

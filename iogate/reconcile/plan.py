@@ -19,7 +19,7 @@ from iogate.compiler.schedules import Schedule
 from iogate.reconcile.document_form import api_form
 from iogate.reconcile.json_diff import JsonChange, changes
 from iogate.reconcile.meanings import apis, workflows
-from iogate.reconcile.meanings.kinds import Meaning, Severity, rank
+from iogate.reconcile.meanings.change_kinds import Meaning, Severity, rank
 from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import shown
 
@@ -46,7 +46,7 @@ class Side:
 
     @classmethod
     def of(cls, bundle: Bundle) -> Side:
-        """Return the side of a compiled bundle."""
+        """Return a side of a plan, that of a compiled bundle."""
         return cls(revision=bundle.revision, programs=bundle.programs)
 
 
@@ -71,7 +71,7 @@ class ObjectChange:
 
     @property
     def severity(self) -> Severity:
-        """The most severe one of its meanings."""
+        """The severity of a planned change: the most severe one of its meanings."""
         return min((meaning.severity for meaning in self.meanings), key=rank, default="neutral")
 
     def to_json(self) -> dict[str, Any]:
@@ -129,16 +129,16 @@ class Plan:
         return f"Plan: {counts}, {self.count('delete')} to delete{self._marks()}"
 
     def past_summary(self) -> str:
-        """Return one line about two revisions: `2 APIs added, 1 changed (1 breaking)`."""
+        """Return a plan as one line about two revisions: `2 APIs added, 1 changed (1 breaking)`."""
         return self.past_counts() + self._marks()
 
     def past_counts(self) -> str:
-        """Return one line about a publish: `2 APIs added, 1 changed; 1 workflow deleted`."""
+        """Return a plan as one line about its publish: `2 APIs added, 1 changed; 1 workflow deleted`."""
         found = (_past_counts(self, type_) for type_ in TYPES)
         return "; ".join(counts for counts in found if counts) or "no changes"
 
     def _marks(self) -> str:
-        """Return the numbers of breaking and weakening meanings: ` (1 breaking)`; empty without any."""
+        """Return the numbers of breaking and weakening meanings of the plan: ` (1 breaking)`; or empty."""
         marks = [f"{number} {severity}" for severity, number in self.marked.items() if number]
         return f" ({', '.join(marks)})" if marks else ""
 
@@ -180,7 +180,7 @@ def _past_counts(plan: Plan, type_: Type) -> str:
 
 
 def programs_to_compare(before: Revision, after: Revision) -> set[str]:
-    """Return the digests in `before` of the workflows whose program differs in `after`."""
+    """Return the digests in `before` of the programs that a plan compares with those in `after`."""
     return {
         workflow.program
         for name, workflow in before.workflows.items()
@@ -230,7 +230,7 @@ def _api_changes(before: Revision, after: Revision, facts: Facts) -> Iterator[Ob
 
 
 def _is_same_api(old: Api, new: Api) -> bool:
-    """Tell whether two APIs are the same, without what is compared elsewhere, or not at all."""
+    """Tell whether a plan takes two APIs for the same, without what it compares elsewhere."""
     first, second = (msgspec.structs.replace(api, source="", program="") for api in (old, new))
     if first != second:
         return False
@@ -293,7 +293,7 @@ def _schedule_changes(before: Revision, after: Revision, facts: Facts) -> Iterat
 
 
 def _schedules(revision: Revision) -> dict[str, Schedule]:
-    """Return the schedules by workflow, without programs except for `on`; workflows have these too."""
+    """Return the schedules to plan by workflow, without programs except for `on`."""
     return {
         name: schedule if schedule.kind == "on" else msgspec.structs.replace(schedule, program="")
         for name, (_, schedule) in revision.scheduled.items()
@@ -314,7 +314,7 @@ def _resource_changes(before: Revision, after: Revision) -> Iterator[ObjectChang
 
 
 def _resources(revision: Revision) -> dict[str, frozenset[str]]:
-    """Return the digests of the contents by path or URL."""
+    """Return the digests of the contents to plan by path or URL."""
     found: dict[str, frozenset[str]] = {}
     for uri, digest in revision.resources.items():
         name = resource_name(uri) or uri

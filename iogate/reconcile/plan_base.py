@@ -83,7 +83,7 @@ async def trusted(store: Store) -> Base:
 async def without_lost_programs(
     store: Store, before: Revision, after: Revision
 ) -> tuple[Revision, tuple[str, ...]]:
-    """Return a revision without the workflows whose program cannot be read, and why it cannot.
+    """Return the base of a plan without workflows whose program cannot be read, and why it cannot.
 
     Only programs that a comparison with `after` needs are read. Raises StoreUnavailable.
     """
@@ -98,7 +98,7 @@ async def without_lost_programs(
 
 
 async def _loaded(store: Store, number: int | None) -> tuple[int, list[str]]:
-    """Return the largest revision that a process has loaded, and which have a newer one than `number`."""
+    """Return for a plan's base the largest revision that processes have loaded, and who has newer ones."""
     project = store.revisions.project
     processes: list[Process] = [
         each for kind in ("gateway", "worker") for each in await store.presence.list(kind)

@@ -45,7 +45,7 @@ class SavedPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def scope(self) -> Scope:
-        """The part of the files that it is about."""
+        """The part of the files that the saved plan is about."""
         return Scope(select=self.select, keep_orphans=self.keep_orphans)
 
 
@@ -148,7 +148,7 @@ def check_files(saved: SavedPlan, found: LivePlan) -> None:
 
 
 def _by_object(changes: Any) -> dict[tuple[str, str], Any]:
-    """Return changes by type and id; what a person has made of the file is left out."""
+    """Return the changes of a saved plan by type and id; edits of the file by a person are left out."""
     return {
         (str(each["type"]), str(each["id"])): each
         for each in (changes if isinstance(changes, list) else ())

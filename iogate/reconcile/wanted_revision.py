@@ -92,7 +92,7 @@ def _joined(live: Revision, new: Revision, apis: Iterable[str], workflows: Itera
 
 
 def _with_program(api: Api, workflows: Mapping[str, Workflow]) -> Api:
-    """Return an API that starts its workflow as `workflows` has it, if they do."""
+    """Return an API of the wanted revision that starts its workflow as `workflows` has it, if they do."""
     workflow = workflows.get(api.workflow)
     if workflow is not None:
         api = msgspec.structs.replace(api, program=workflow.program)
@@ -151,12 +151,12 @@ def is_selected(api: Api, select: str) -> bool:
 
 
 def labels(api: Api) -> set[str]:
-    """Return the module and the tags by which `--select` finds an API."""
+    """Return the module and the tags by which `--select` finds a wanted API."""
     return {api.id.partition("/")[0], *api.tags}
 
 
 def _reached(apis: Iterable[Api], bundle: Bundle) -> set[str]:
-    """Return the workflows that APIs start, and those that these run."""
+    """Return the workflows of the wanted revision that APIs start, and those that these run."""
     workflows = bundle.revision.workflows
     found: set[str] = set()
     open_ = [name for api in apis for name in api.started]
@@ -185,7 +185,7 @@ def _resolved(reference: str, workflows: Mapping[str, Workflow]) -> str:
 
 
 def _names(bundle: Bundle, workflows: Iterable[str], uri: str) -> bool:
-    """Tell whether one of the workflows names a resource."""
+    """Tell whether one of the wanted workflows names a resource."""
     encoded = uri.encode()
     return any(encoded in bundle.programs[bundle.revision.workflows[name].program] for name in workflows)
 

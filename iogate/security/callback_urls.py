@@ -47,7 +47,7 @@ def fault(url: str) -> str | None:
 
 
 def entry_fault(entry: str) -> str | None:
-    """Return the form that an entry of `allow` must have; None if it has it."""
+    """Return the form of an entry of `allow` for hosts of callbacks; None if it has it."""
     if re.fullmatch(HOST, entry) is None:
         return EXPECTED
     host, port = _split_entry(entry)
@@ -141,7 +141,7 @@ def _matches(name: str, port: int, usual: int, entry: str) -> bool:
 
 
 def _split_entry(entry: str) -> tuple[str, str]:
-    """Return host and port of an entry; an empty port if it has none."""
+    """Return host and port of an entry for callbacks; an empty port if it has none."""
     found = _ENTRY.fullmatch(entry)
     return (found[1], found[2] or "") if found is not None else (entry, "")
 
@@ -160,7 +160,7 @@ def _is_ip(name: str) -> bool:
 
 
 def _is_address(name: str) -> bool:
-    """Tell whether a host is an address, also in a form that only some systems read, such as 0x7f000001."""
+    """Tell whether the host of a callback is an address, also in a form such as 0x7f000001."""
     if _is_ip(name):
         return True
     return not re.search(r"[a-z]", name.rpartition(".")[2]) or re.match(r"0x", name) is not None

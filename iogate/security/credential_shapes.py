@@ -50,7 +50,7 @@ def label_of(found: re.Match[str]) -> str:
 
 
 def names_secret(name: str) -> bool:
-    """Tell whether an option or a variable of the environment probably holds a secret."""
+    """Tell whether an option or a variable is named like a credential."""
     return is_secret(name) or _SECRET_VARIABLE.fullmatch(name.replace("-", "_")) is not None
 
 
@@ -74,5 +74,5 @@ def _shape(found: re.Match[str]) -> str:
 
 
 def _named(head: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
-    """Return the replacement of a named value: its head and `[redacted]`, if the name is that of a secret."""
+    """Return the replacement of a credential: its head and `[redacted]`, if the name is that of a secret."""
     return lambda found: head(found) + REDACTED if names_secret(found["name"]) else found[0]

@@ -61,19 +61,19 @@ class Mac:
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def digest(self, message: bytes) -> bytes:
-        """Return the 32 bytes of the HMAC of context and message."""
+        """Return the 32 bytes of the HMAC of context and message by this key of the keyring."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(message)
         outer.update(inner.digest())
         return outer.digest()
 
     def seal(self, message: bytes) -> bytes:
-        """Return the seal of a message: the first 128 bits of the HMAC in unpadded base64."""
+        """Return the seal of a message by this key: the first 128 bits of the HMAC in unpadded base64."""
         return binascii.b2a_base64(self.digest(message)[:_SEAL_BYTES], newline=False)[:SEAL_CHARACTERS]
 
 
 def _message(parts: Sequence[bytes]) -> bytes:
-    """Join parts after their lengths, so that no two sequences give the same bytes."""
+    """Join parts to sign with a key after their lengths, so that no two sequences give the same bytes."""
     return b"".join((_LENGTHS[len(parts)] % tuple(map(len, parts)), *parts))
 
 
@@ -103,26 +103,26 @@ class Keyring:
 
     @property
     def can_sign(self) -> bool:
-        """True with a key for signing runs and states."""
+        """True for a keyring with a key for signing runs and states."""
         return bool(self.ids)
 
     @property
     def verifies_revisions(self) -> bool:
-        """True with a key or a publisher for verifying revisions."""
+        """True for a keyring with a key or a publisher for verifying revisions."""
         return bool(self.ids or self._publishers)
 
     @property
     def publishes(self) -> bool:
-        """True with a key for signing revisions."""
+        """True for a keyring with a key for signing revisions."""
         return self._private is not None or self.can_sign
 
     @property
     def signs_programs(self) -> bool:
-        """True with `publish_key`."""
+        """True for a keyring with `publish_key`."""
         return self._private is not None
 
     def fingerprint(self, source: str, secret: str) -> str | None:
-        """Return a text that is equal for equal secrets of one source; None without a key.
+        """Return the fingerprint of a secret by the keyring, equal for equal secrets; None without a key.
 
         It is an HMAC, cut to 32 bits: without the key, nobody can test a guess, and even with it, many
         guesses fit.
@@ -133,7 +133,7 @@ class Keyring:
         return self._fingerprints.digest(message)[:4].hex()
 
     def sign(self, purpose: Purpose, *parts: bytes) -> bytes:
-        """Return the seal of `parts`: SEAL_CHARACTERS characters of unpadded base64.
+        """Return the seal of `parts` by the keyring: SEAL_CHARACTERS characters of unpadded base64.
 
         Raises Misused without a key.
         """
@@ -143,7 +143,7 @@ class Keyring:
         return macs[0].seal(_message(parts))
 
     def verify(self, purpose: Purpose, seal: bytes, *parts: bytes) -> bool:
-        """Tell whether one of the keys made `seal` for this purpose and these parts."""
+        """Tell whether a key of the keyring made `seal` for this purpose and these parts."""
         message = _message(parts)
         for mac in self._macs[purpose]:  # noqa: SIM110 - a generator costs as much as the comparison
             if hmac.compare_digest(mac.seal(message), seal):
@@ -151,7 +151,7 @@ class Keyring:
         return False
 
     def sign_revision(self, *parts: bytes) -> str:
-        """Return the signature of the parts of a revision: `ed25519:KEY:SIGNATURE`, or `hmac:KEY:SEAL`.
+        """Sign the parts of a revision with the keyring: `ed25519:KEY:SIGNATURE`, or `hmac:KEY:SEAL`.
 
         Raises Misused without a key, or if `publishers` would refuse the signature.
         """
@@ -169,15 +169,15 @@ class Keyring:
         return f"hmac:{self.ids[0]}:{seal.decode()}"
 
     def sign_program(self, digest: str) -> str:
-        """Return a signature of a program for workers with `publishers`; empty without `publish_key`."""
+        """Sign a program with the keyring, for workers with `publishers`; empty without `publish_key`."""
         return "" if self._private is None else self.sign_revision(_PROGRAM, digest.encode())
 
     def program_fault(self, signature: str, digest: str) -> str | None:
-        """Return why the signature of a program is not accepted; None if it is, or without `publishers`."""
+        """Return why the keyring does not accept a program's signature; None if it does."""
         return self.revision_fault(signature, _PROGRAM, digest.encode()) if self._publishers else None
 
     def revision_fault(self, signature: str, *parts: bytes) -> str | None:
-        """Return why the signature of a revision is not accepted; None if it is accepted."""
+        """Return why the keyring does not accept a revision's signature; None if it does."""
         kind, _, rest = signature.partition(":")
         name, _, value = rest.partition(":")
         if not signature:
@@ -216,7 +216,7 @@ def digest(data: bytes) -> bytes:
 
 
 def generate_pair() -> tuple[str, str]:
-    """Generate an Ed25519 pair: the private key for `publish_key`, the public one for `publishers`.
+    """Generate an Ed25519 pair of keys: private for `publish_key`, public for `publishers`.
 
     Raises Misused if `cryptography` is missing.
     """

@@ -28,7 +28,7 @@ LONGEST: Final = 64
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the IP address of a text in its normal form; None for any other text, also one with a zone."""
+    """Parse an IP address to its normal form; None for any other text, also one with a zone."""
     if len(text) > LONGEST or "%" in text:
         return None
     try:
@@ -41,7 +41,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def parse_network(text: str) -> Network:
-    """Return a network, or an address as the network of its own.
+    """Parse a network, or an address as the network of its own.
 
     Raises ValueError with the correct form: a network whose address has bits below the prefix is a mistake.
     """

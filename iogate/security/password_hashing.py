@@ -52,7 +52,7 @@ class Parameters(NamedTuple):
         )
 
     def reduced(self, cost: int) -> Parameters:
-        """Return parameters of about this cost, with the same number of passes."""
+        """Return parameters of a password hash of about this cost, with the same number of passes."""
         return self._replace(memory_kib=max(8 * self.lanes, cost // self.passes))
 
 
@@ -68,7 +68,7 @@ def cost(hashes: Sequence[Parameters]) -> int:
 
 
 def missing(work: Sequence[Parameters], spent: Sequence[Parameters]) -> list[Parameters]:
-    """Return the hashes to compute after `spent`, so that the total cost is that of `work`."""
+    """Return the password hashes to compute after `spent`, so that the total cost is that of `work`."""
     if not spent:
         return list(work)
     rest = cost(work) - cost(spent)
@@ -84,7 +84,7 @@ class Hashing:
         self.failures = FailureLimit(monotonic=monotonic)
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Run `work` in a thread, at most two at once. Raises Busy if too many computations are waiting."""
+        """Hash in a thread, at most two at once. Raises Busy if too many computations are waiting."""
         if self._slots is None:
             self._slots = asyncio.Semaphore(AT_ONCE)
         if self._pending >= AT_ONCE + WAITING:
@@ -106,9 +106,9 @@ class Hashing:
         self._pending -= 1
 
     def count_attempt(self, address: str) -> None:
-        """Count an attempt as a failure until `succeeded`. Raises Busy if the address has to wait."""
+        """Count a password as a failure until `succeeded`. Raises Busy if the address has to wait."""
         self.failures.count_attempt(address)
 
     def succeeded(self, address: str) -> None:
-        """Uncount the last failure of an address that sent correct credentials."""
+        """Uncount the last failure of an address that sent a correct password."""
         self.failures.succeeded(address)

@@ -64,7 +64,7 @@ class Redactor:
 
     @property
     def longest(self) -> int:
-        """Characters of the longest form."""
+        """Characters of the longest form to redact."""
         return self._lengths[-1] if self._lengths else 0
 
     def text(self, text: str) -> str:
@@ -156,7 +156,7 @@ def leaves(value: Any) -> Iterable[str]:
 
 
 def disguises(secrets: Iterable[Any]) -> set[str]:
-    """Return all forms in which these secrets, and their longer lines, may appear in a text."""
+    """Return all forms to redact in which these secrets, and their longer lines, may appear in a text."""
     return {
         form
         for secret in secrets
@@ -202,7 +202,7 @@ def _forms(secret: str) -> Iterable[str]:
 
 
 def _dumps(raw: bytes) -> Iterable[str]:
-    """Yield the secret in the formats of byte dumps: `od -tx1`, `xxd`, fingerprints, escapes of each byte."""
+    """Yield a secret to redact in the formats of byte dumps: `od -tx1`, `xxd`, escapes of each byte."""
     for separator in (" ", ":"):
         yield raw.hex(separator)
     for escape in ("%", "\\x"):

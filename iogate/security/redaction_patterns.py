@@ -39,12 +39,12 @@ _LINK: Final = re.compile(r"(/v1/links/[0-9]{1,19}\.[\w-]{1,40}\.[0-9]{1,11}\.)[
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether redaction takes a member of this name for a secret."""
+    """Tell whether a name matches the pattern by which redaction takes a member for a secret."""
     return _SECRET.fullmatch(_WORDS.sub("_", name)) is not None
 
 
 def may_be_secret(name: str) -> bool:
-    """Tell whether redaction takes a header or query parameter for a secret: stricter than `is_secret`.
+    """Tell whether a header or query parameter matches a pattern of redaction stricter than `is_secret`.
 
     Requests are shown for diagnosis only, so one value too many may be missing.
     """

@@ -99,12 +99,12 @@ def resolve(kind: Kind, value: str, *, root: Path | None = None) -> str:
 
 
 def hash_token(text: str) -> str:
-    """Return `sha256:HEX`, which suffices for a token: its entropy rules out a search."""
+    """Hash a secret token to `sha256:HEX`, which suffices: its entropy rules out a search."""
     return "sha256:" + hashlib.sha256(_encode(text)).hexdigest()
 
 
 def hash_password(text: str, *, salt: bytes | None = None) -> str:
-    """Return `$argon2id$…`; the compiler passes a fixed `salt`, so that equal files compile equally."""
+    """Hash a secret password to `$argon2id$…`; the compiler passes a fixed `salt`, to compile equally."""
     return hash_secret(
         _encode(text),
         salt if salt is not None else entropy.token_bytes(16),
@@ -117,13 +117,13 @@ def hash_password(text: str, *, salt: bytes | None = None) -> str:
 
 
 def generate_token() -> str:
-    """Generate a token: a prefix that repository scanners recognise, 178 random bits, and a checksum."""
+    """Generate a secret token: a prefix for repository scanners, 178 random bits, and a checksum."""
     body = "".join(entropy.choice(_ALPHABET) for _ in range(_BODY))
     return _PREFIX + body + _checksum(body)
 
 
 def is_token(text: str) -> bool:
-    """Tell whether a text is a token of `generate_token`, by its checksum."""
+    """Tell whether a secret is a token of `generate_token`, by its checksum."""
     body = text.removeprefix(_PREFIX)
     return (
         text.startswith(_PREFIX)
@@ -186,7 +186,7 @@ class Verifier:
         """Argon2 hashes and texts that do not match, as found by `verify`."""
 
     def _costs_most(self, callers: Iterable[str]) -> list[Parameters]:
-        """Return the parameters of the most expensive hashes of one caller."""
+        """Return the parameters of the most expensive hashes of the secrets of one caller."""
         found = [
             [parameters(each.argon2) for each in self._expected if each.caller == caller and each.argon2]
             for caller in callers
@@ -194,15 +194,15 @@ class Verifier:
         return max(found, key=cost, default=[])
 
     def quick_token(self, presented: bytes) -> str | None:
-        """Return the caller with this token by SHA-256 alone; after None, `token` has to decide."""
+        """Return the caller with this secret token by SHA-256 alone; after None, `token` has to decide."""
         return _match_sha256(self._expected, hashlib.sha256(presented).digest())
 
     def known_caller(self, credential: Presented) -> str | None:
-        """Return the caller with this credential if that is known without an Argon2 hash, else None."""
+        """Return the caller with this secret if that is known without an Argon2 hash, else None."""
         return self._known(self._of(credential.user), credential.digest)
 
     async def verify(self, credential: Presented) -> str | None:
-        """Return the caller with this credential, and cache the result for `known_caller`.
+        """Return the caller with this secret, and cache the result for `known_caller`.
 
         Use it for a credential that is valid for another API: no failure is counted. Raises Busy.
         """
@@ -223,11 +223,11 @@ class Verifier:
         return tuple(expected for expected in self._expected if expected.caller == user)
 
     async def token(self, presented: str, *, address: str = "") -> str | None:
-        """Return the caller with this token, else None. Raises Busy."""
+        """Return the caller with this secret as its token, else None. Raises Busy."""
         return await self._verify(self._expected, _encode(presented), address, pad=False)
 
     async def password(self, user: str, presented: str, *, address: str = "") -> str | None:
-        """Return the user if the password is right, else None; the work is the same. Raises Busy."""
+        """Return the user if the secret is its password, else None; the work is the same. Raises Busy."""
         return await self._verify(self._of(user), _encode(presented), address, pad=True)
 
     async def _verify(

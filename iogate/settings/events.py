@@ -42,7 +42,7 @@ def has_literal(events: Mapping[str, Any]) -> bool:
 
 
 def _read_auth(value: Any) -> Any:
-    """Validate `auth`, which stays as it was given: child processes read the setting again."""
+    """Validate `auth` of the setting `events`, unchanged: child processes read the setting again."""
     SENDER_AUTH.read(value)
     return value
 

@@ -33,7 +33,7 @@ def allowed_digests(allow_run: AllowRun, kind: str) -> tuple[str, ...] | None:
 
 
 def lists_digests(allow_run: AllowRun, kind: str) -> bool:
-    """Tell whether the setting lists the allowed processes of a kind by digest."""
+    """Tell whether the permission `allow_run` lists the processes of a kind by digest."""
     return not isinstance(allow_run, tuple) and any(
         name == kind and isinstance(each, tuple) for name, each in allow_run.items()
     )

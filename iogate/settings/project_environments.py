@@ -77,7 +77,7 @@ def undeclared(base: Mapping[str, Any], over: Mapping[str, Any]) -> Iterator[tup
 
 
 def revealing(settings: Mapping[str, Any]) -> Iterator[tuple[ValuePath, str, str]]:
-    """Yield path, code and message of each value in `vars` that looks like a secret."""
+    """Yield path, code and message of each value in an environment's `vars` that looks like a secret."""
     variables = settings.get(VARS)
     for path in _secret_paths(variables, ()) if isinstance(variables, Mapping) else ():
         yield (

@@ -51,7 +51,7 @@ def variable(name: str) -> str:
 
 
 def flag(name: str) -> str:
-    """Return the command-line option of a setting."""
+    """Return the command-line option that a setting is read from."""
     return "--" + name.replace("_", "-")
 
 
@@ -122,7 +122,7 @@ def read(
 
 
 def misspelt(environment: Mapping[str, str]) -> list[str]:
-    """Return a warning for each variable whose name resembles that of a setting.
+    """Return a warning for each variable that is not read, but resembles that of a setting.
 
     Other variables with the prefix are ignored: a secret of the project may have such a name.
     """
@@ -135,7 +135,7 @@ def misspelt(environment: Mapping[str, str]) -> list[str]:
 
 
 def _meant(name: str) -> str | None:
-    """Return the setting that a variable probably means: one with a similar name, or this prefix."""
+    """Return the setting to read that a variable probably means: with a similar name, or this prefix."""
     given = name.removeprefix(PREFIX).lower()
     near = difflib.get_close_matches(given, NAMES, 1, _NEAR)
     begun = [each for each in NAMES if each.startswith(f"{given}_")]
@@ -143,7 +143,7 @@ def _meant(name: str) -> str | None:
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
-    """Return the variable that hands settings to a child process, with absolute paths."""
+    """Return the variable from which a child process reads the settings, with absolute paths."""
     values = {name: getattr(settings, name) for name in NAMES}
     values["data_dir"] = str(settings.data_dir.absolute())
     return {HANDOVER: json.dumps({name: value for name, value in values.items() if value is not None})}
@@ -162,7 +162,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def secret_variables(settings: Settings) -> tuple[str, ...]:
-    """Return the environment variables that workers need for `secrets` and the headers of sinks."""
+    """Return the variables that workers read for `secrets` and the headers of sinks."""
     sinks = (settings.events.get("sinks") or {}).values()
     references = [*settings.secrets.values(), *(each for sink in sinks for each in _headers(sink))]
     names = (each.get("env") for each in references if isinstance(each, Mapping))
@@ -174,7 +174,7 @@ def _headers(sink: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of `iogate.yaml` for editors."""
+    """Return the JSON Schema of the settings that are read from `iogate.yaml`, for editors."""
     from iogate.auth.reader import DEFINITIONS  # noqa: PLC0415 - as the type of `events`
 
     found = {
@@ -216,7 +216,7 @@ def _from_text(form: Form, text: str) -> Any:
 
 
 def _describe(fault: Fault, name: str, value: Any, where: str) -> str:
-    """Return place and text of an error in the value of a setting; `where` is the place of the value."""
+    """Return place and text of an error in a setting that was read; `where` is the place of the value."""
     *above, last = fault.path or ("",)
     match fault.kind:
         case "missing":
@@ -239,7 +239,7 @@ def _describe(fault: Fault, name: str, value: Any, where: str) -> str:
 
 
 def _join(where: str, path: Iterable[str | int]) -> str:
-    """Return the place of a part of a setting, such as `events.auth.any[0]`."""
+    """Return the place of a part of a setting that was read, such as `events.auth.any[0]`."""
     return where + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
 
 

@@ -255,7 +255,7 @@ class Settings:
 
     @property
     def confirming(self) -> int:
-        """Number of replicas that must confirm a write; 0 with `durability: local`."""
+        """Number of replicas that must confirm a write, by the settings; 0 with `durability: local`."""
         return self.replicas if self.durability == "replicated" else 0
 
 

@@ -26,7 +26,7 @@ def own_certificate(settings: Settings) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether the address of a gateway is reached from this machine only."""
+    """Tell whether the URL of a gateway, by its host, is reached from this machine only."""
     if host == "localhost":
         return True
     try:

@@ -98,7 +98,7 @@ class Store:
         return f"{url} ({self.address})" if url.startswith("redis+sentinel:") else url
 
     def intake(self) -> Intake:
-        """Return a new intake for calls; one per gateway process."""
+        """Return a new intake of the store for calls; one per gateway process."""
         name = f"{self._client_name}-intake"
         connection = Connection(self._endpoint, name=name, timeout_s=1.0, replicas=self._connection.replicas)
         intake = Intake(connection, self.keyring)

@@ -37,7 +37,7 @@ _received: dict[str, str] = {}
 
 
 def minimal(environment: Mapping[str, str], named: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables that every child process needs, and the named ones; `AWS_*` means a prefix."""
+    """Return the variables to hand over to every child process, and named ones; `AWS_*` means a prefix."""
     exact, prefixes = set(_BASE), list(_BASE_PREFIXES)
     for name in named:
         if name.endswith("*"):
@@ -52,7 +52,7 @@ def minimal(environment: Mapping[str, str], named: Iterable[str] = ()) -> dict[s
 
 
 def selected(environment: Mapping[str, str], named: Iterable[str]) -> dict[str, str]:
-    """Return only the named variables for a child; `AWS_*` means a prefix."""
+    """Return only the named variables to hand over to a child; `AWS_*` means a prefix."""
     named = tuple(named)
     prefixes = tuple(name[:-1] for name in named if name.endswith("*"))
     return {
@@ -63,7 +63,7 @@ def selected(environment: Mapping[str, str], named: Iterable[str]) -> dict[str, 
 
 
 def conceal() -> None:
-    """Make memory, environment and descriptors of this process unreadable for processes of the same user.
+    """Conceal the handed-over variables: make this process unreadable for processes of the same user.
 
     The superuser can still read them. Systems other than Linux have no such option.
     """
@@ -74,7 +74,7 @@ def conceal() -> None:
 
 
 async def send(channel: socket.socket, values: Mapping[str, str]) -> None:
-    """Hand a child its variables over after it has requested them, and close the channel."""
+    """Hand variables over to a child after it has requested them, and close the channel."""
     import asyncio  # noqa: PLC0415 - of commands that start processes only
 
     loop = asyncio.get_running_loop()
@@ -86,7 +86,7 @@ async def send(channel: socket.socket, values: Mapping[str, str]) -> None:
 
 
 def receive() -> None:
-    """Conceal this process, then receive the variables that its parent hands over, if it has a parent."""
+    """Conceal this process, then receive the variables of the handover by its parent, if it has one."""
     conceal()
     number = os.environ.pop(SOCKET_FD, None)
     if number is None:

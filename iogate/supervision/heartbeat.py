@@ -19,12 +19,12 @@ TICK_FD = "IOGATE_TICK_FD"
 
 
 def identity(name: str) -> str:
-    """Return the identity that the supervisor gave to this process; without a supervisor, a new one."""
+    """Return the identity of this process for its heartbeat, from the supervisor or a new one."""
     return os.environ.get(IDENTITY) or new_identity(name)
 
 
 def new_identity(name: str) -> str:
-    """Return an identity that no other process has: `HOST.NAME.RANDOM`."""
+    """Return an identity for heartbeats that no other process has: `HOST.NAME.RANDOM`."""
     return f"{socket.gethostname()}.{name}.{secrets.token_hex(4)}"
 
 

@@ -155,7 +155,7 @@ class Supervisor:
         await asyncio.gather(*(self.remove(name) for name in surplus))
 
     async def remove(self, name: str) -> None:
-        """Stop one child: SIGTERM, then SIGKILL after `grace_s`."""
+        """Stop one child of the supervisor: SIGTERM, then SIGKILL after `grace_s`."""
         kept = self._kept.get(name)
         if kept is None or kept.task is None:
             return
@@ -174,7 +174,7 @@ class Supervisor:
             await asyncio.wait({kept.task})
 
     async def stop(self) -> None:
-        """Stop all children, highest stage first; another signal, at least a second later, kills them."""
+        """Stop all children of the supervisor, highest stage first; another signal kills them."""
         self._ending = True
         hurry = asyncio.create_task(self._hurry())
         try:
@@ -188,11 +188,11 @@ class Supervisor:
             self._termination.release()
 
     async def until_signal(self) -> int:
-        """Wait for SIGTERM or SIGINT and return its number; the next one kills the children at once."""
+        """Wait in the supervisor for SIGTERM or SIGINT; return it; the next one kills the children."""
         return await self._termination.request()
 
     async def ready(self, timeout_s: float) -> bool:
-        """Wait until each child that sends heartbeats has done so; return False after `timeout_s`."""
+        """Wait until each supervised child that sends heartbeats has done so; False after `timeout_s`."""
         waits = [asyncio.create_task(k.ready.wait()) for k in self._kept.values() if k.child.ticks]
         if not waits:
             return True
@@ -202,15 +202,15 @@ class Supervisor:
         return not pending
 
     def pids(self) -> dict[str, int]:
-        """Return the process id of each running child, by the child's name."""
+        """Return the process id of each child that the supervisor runs, by the child's name."""
         return {name: kept.process.pid for name, kept in self._kept.items() if kept.process is not None}
 
     def identities(self) -> dict[str, str]:
-        """Return the identity of each child's current process, by the child's name."""
+        """Return the identity that the supervisor gave to each child's process, by the child's name."""
         return {name: kept.identity for name, kept in self._kept.items() if kept.process is not None}
 
     def silences(self) -> dict[str, float | None]:
-        """Return the seconds since each child's last heartbeat, None before it; omit stopping children."""
+        """Return the seconds since each supervised child's last heartbeat, None before it."""
         now = asyncio.get_running_loop().time()
         return {
             name: None if kept.process is None or kept.ticked_at is None else now - kept.ticked_at
@@ -319,7 +319,7 @@ class Supervisor:
         )
 
     async def _watch(self, kept: _Supervised, read_fd: int) -> None:
-        """Read ticks, and kill the child when they stop."""
+        """Read the ticks of a supervised child, and kill it when they stop."""
         loop = asyncio.get_running_loop()
         os.set_blocking(read_fd, False)
 

@@ -44,7 +44,7 @@ class Termination:
             await self._received.get()
 
     def release(self) -> None:
-        """Remove the signal handlers; after a request, its echoes are still ignored."""
+        """Remove the handlers of termination signals; after a request, its echoes are still ignored."""
         loop = asyncio.get_running_loop()
         # A signal that arrives between two handlers stays pending.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)

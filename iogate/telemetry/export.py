@@ -104,11 +104,11 @@ class SdkLog(logging.Handler):
         self._exporter = exporter
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass the message on as the reason of a failure."""
+        """Pass a message of OpenTelemetry on as the reason why an export failed."""
         self._exporter.note(record.getMessage())
 
     def attach(self) -> None:
-        """Become the only handler of OpenTelemetry's records and those of its HTTP client."""
+        """Become the only handler of OpenTelemetry's records about exports and of its HTTP client."""
         for name in ("opentelemetry", "urllib3"):
             logger = logging.getLogger(name)
             logger.handlers[:] = [self]

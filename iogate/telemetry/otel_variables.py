@@ -101,5 +101,5 @@ def _is_installed() -> bool:
         return importlib.util.find_spec(_MODULE) is not None
     except ModuleNotFoundError:
         return False
-    except Exception:  # noqa: BLE001 - a broken package; the import of `starting` reports it
+    except Exception:  # noqa: BLE001 - a broken package; the import of `startup` reports it
         return True

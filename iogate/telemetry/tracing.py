@@ -43,7 +43,7 @@ from iogate import logs, trace_context
 from iogate.security.redaction import disguises
 from iogate.telemetry import otel_variables
 from iogate.telemetry.export import ReportingExporter, SdkLog
-from iogate.telemetry.session import BoundedSession
+from iogate.telemetry.export_session import BoundedSession
 from iogate.version import __version__
 
 log = logging.getLogger(__name__)
@@ -94,11 +94,11 @@ class Span:
         self._span.update_name(self._redact(name))
 
     def set(self, name: str, value: str | int | bool) -> None:  # noqa: FBT001 - a value, not a flag
-        """Set an attribute of a span."""
+        """Set an attribute of this span of a trace."""
         self._span.set_attribute(name, self._redact(value) if isinstance(value, str) else value)
 
     def fail(self, kind: str) -> None:
-        """Set the status of a span to an error of a kind, with few possible values."""
+        """Set the status of this span of a trace to an error of a kind, with few possible values."""
         self.set("error.type", kind)
         self._span.set_status(Status(StatusCode.ERROR))
 
@@ -205,12 +205,12 @@ def start(variables: Mapping[str, str]) -> Tracing | None:
 
 
 def _session(variables: Mapping[str, str]) -> BoundedSession | None:
-    """Return the session of the exporter; None if a plug-in that a variable names provides one."""
+    """Return the session of the tracer's exporter; None if a plug-in of a variable provides one."""
     return None if any(name.endswith("_CREDENTIAL_PROVIDER") for name in variables) else BoundedSession()
 
 
 def derived_span(uid: str, token: int) -> int:
-    """Return the identifier of the span for one lease of a run."""
+    """Derive the identifier of a span in a trace, that of one lease of a run."""
     return _number(f"{uid}/{token}", 8)
 
 
@@ -241,7 +241,7 @@ def _resource(variables: Mapping[str, str]) -> Resource:
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables from the handover while the SDK reads them: no script may inherit them."""
+    """Set variables from the handover while the tracer reads them: no script may inherit them."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -58,16 +58,16 @@ class VirtualClock:
         self._timers: list[tuple[int, int, VirtualTimer]] = []
 
     def now_ms(self) -> int:
-        """Return the virtual time in milliseconds since 1970."""
+        """Return the time of a test's virtual clock in milliseconds since 1970."""
         return self._clock.now_ms
 
     def monotonic(self) -> float:
-        """Return virtual seconds since an arbitrary moment."""
+        """Return the seconds of a test's virtual clock since an arbitrary moment."""
         self._ticks_s += TICK_S
         return self._clock.now_ms / 1000 + self._ticks_s
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> VirtualTimer:
-        """Call back when the clock is moved to the end of the delay or beyond."""
+        """Call back when the virtual clock is moved to the end of the delay or beyond."""
         # A delay that was computed from milliseconds is not rounded up to the next one.
         due_ms = self._clock.now_ms + math.ceil(delay_s * 1000 - 1e-6)
         timer = VirtualTimer(due_ms, lambda: callback(*arguments))
@@ -79,7 +79,7 @@ class VirtualClock:
         self._clock.move_to(now_ms)
 
     async def sleep(self, delay_s: float) -> None:
-        """Wait until the clock was moved to the end of the delay or beyond."""
+        """Wait until the virtual clock was moved to the end of the delay or beyond."""
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         timer = self.call_later(delay_s, over.set_result, None)
         try:

@@ -1,6 +1,6 @@
 """Comparison of values with expectations: objects by the expected keys, other values exactly.
 
-Called by `replay` and by the command `debug`, so that both evaluate a case alike.
+Called by `case_replay` and by the command `debug`, so that both evaluate a case alike.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Harness that compiles a project like `apply` and runs its workflows in one process.
 
-Called by `replay`, by the command `test` and by projects' tests. Mocked tasks end at once; scripts, shell
-commands and functions without a mock are run; an HTTP call that is neither mocked nor covered by `endpoints`
-ends the test, not the run, so that no `try` can hide it. When no effect is under way, the clock jumps to the
-next due time.
+Called by `case_replay`, by the command `test` and by projects' tests. Mocked tasks end at once; scripts,
+shell commands and functions without a mock are run; an HTTP call that is neither mocked nor covered by
+`endpoints` ends the test, not the run, so that no `try` can hide it. When no effect is under way, the clock
+jumps to the next due time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from iogate import functions as registry
 from iogate.compiler import program as programs
 from iogate.compiler.compile import compile_documents
 from iogate.compiler.program import Program
-from iogate.compiler.resources import lock
+from iogate.compiler.resources import lock_file
 from iogate.compiler.revision import Bundle
 from iogate.compiler.workflows import precedence
 from iogate.documents.problems import render_all
@@ -30,11 +30,11 @@ from iogate.errors import InvalidFiles, NotFound, StillRunning
 from iogate.settings import Settings
 from iogate.store.runs.intake import AcceptRequest
 from iogate.testing.clock import FakeClock, VirtualClock
+from iogate.testing.defaults import GivenSecrets
 from iogate.testing.memory_store import MemoryRevisions
 from iogate.testing.mocks import Family, MockedChildren, MockedEffects
 from iogate.testing.outcome import Arrival, Mocks, Outcome
 from iogate.testing.simulation import Simulation
-from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.loader import Loader
@@ -78,7 +78,7 @@ class Harness:
             settings,
             root=root,
             functions=functions,
-            fetch=lock.load(root).guard(make_fetcher(settings, root)),
+            fetch=lock_file.load(root).guard(make_fetcher(settings, root)),
         )
         if compiled.bundle is None:
             raise InvalidFiles(render_all(compiled.errors, read.sources))
@@ -144,7 +144,7 @@ class Harness:
         return bytes(self.files[sha256])
 
     def _find(self, workflow: str) -> tuple[str, str]:
-        """Return full name and program of a workflow; without a version, of the newest one."""
+        """Return full name and program of a workflow in the harness; without a version, of the newest one."""
         known = self.bundle.revision.workflows
         named = [name for name in known if name == workflow or name.startswith(workflow + ":")]
         if not named:
@@ -153,7 +153,7 @@ class Harness:
         return found, known[found].program
 
     def given_secrets(self) -> GivenSecrets:
-        """Return the secrets that a test gives to its runs."""
+        """Return the secrets that a test gives to the runs of its harness."""
         return GivenSecrets(
             values=self.secrets,
             error_types=self.settings.error_types,

@@ -86,7 +86,7 @@ class Record:
     """Children that it waits for, by frame."""
 
     def claim(self) -> Claim:
-        """Return the run in memory as its worker gets it."""
+        """Return the claim on a record of a run in memory, as its worker gets it."""
         seq, left = self.left
         return Claim(
             uid=self.uid,
@@ -117,7 +117,7 @@ class Record:
         )
 
     def view(self) -> RunView:
-        """Return the run in memory as readers see it."""
+        """Return the view of a record of a run in memory, as readers see it."""
         return RunView(
             uid=self.uid,
             status=self.status,
@@ -161,17 +161,17 @@ class MemoryRuns:
         self._uids = UidSource()
 
     def add(self, record: Record) -> None:
-        """Queue a new run in memory."""
+        """Queue the record of a new run in memory."""
         self.records[record.uid] = record
         self.queue.append(record.uid)
 
     def wake(self, record: Record) -> None:
-        """Queue a run in memory that was leased or waiting."""
+        """Queue the record in memory of a run that was leased or waiting."""
         record.state, record.worker = "queue", ""
         self.queue.append(record.uid)
 
     def release(self, record: Record) -> None:
-        """Release a lease of a run without a commit."""
+        """Release the lease on a record of a run in memory without a commit."""
         record.left = (record.seq, record.worker)
         if record.seq == 0:
             record.status, record.started_ms = "pending", 0
@@ -181,17 +181,17 @@ class MemoryRuns:
             self.wake(record)
 
     def set_suspended(self, record: Record, status: str) -> None:
-        """Suspend a run in memory; `status` is restored when it is resumed."""
+        """Suspend the record of a run in memory; `status` is restored when it is resumed."""
         record.state, record.worker = "suspended", ""
         record.suspended, record.status = status, "suspended"
 
     def withdraw(self, record: Record) -> None:
-        """Take a run out of the queue in memory."""
+        """Take the record of a run in memory out of the queue."""
         if record.state == "queue":
             self.queue.remove(record.uid)
 
     def commit(self, record: Record, commit: Commit, lease_ms: int) -> bool:
-        """Apply a commit in memory if it is the next one of its lease; return whether the run was queued."""
+        """Apply a commit to the record of a run in memory if it is the next; tell whether it was queued."""
         record.seq, record.status = commit.seq, commit.status
         self._reach(record, commit)
         self._write(record, commit)
@@ -214,7 +214,7 @@ class MemoryRuns:
         return False
 
     def is_due(self, record: Record) -> bool:
-        """Tell whether a waiting run in memory has messages, or its time has passed."""
+        """Tell whether the record of a waiting run in memory has messages, or its time has passed."""
         return bool(record.inbox) or 0 < record.due_ms <= self.now_ms()
 
     def _write(self, record: Record, commit: Commit) -> None:
@@ -230,7 +230,7 @@ class MemoryRuns:
         record.journal = [*record.journal, *commit.journal][-keys.JOURNAL_ENTRIES :]
 
     def _reach(self, record: Record, commit: Commit) -> None:
-        """Apply changes beyond the run itself; subscriptions first, as an event of the commit may match."""
+        """Apply a commit's changes beyond the record of its run in memory: subscriptions first."""
         record.inbox = [message for message in record.inbox if message.number > commit.inbox_done]
         for frame, filters in commit.wants.items():
             known = record.wants.get(frame)
@@ -271,7 +271,7 @@ class MemoryRuns:
         )
 
     def finish(self, record: Record, status: str) -> None:
-        """End a run and what hangs on it, and send its result to the parent that waits for it."""
+        """End the record of a run in memory, and send its result to the parent that waits for it."""
         record.state, record.status, record.ended_ms = "end", status, self.now_ms()
         record.worker = ""
         children = list(record.children.values())
@@ -291,7 +291,7 @@ class MemoryRuns:
             self.post(parent, frame, "child", _encode({"status": status, "output": output, "error": error}))
 
     def cancel(self, uid: str, reason: str) -> str:
-        """Request the end of a run in memory; one that never started ends here."""
+        """Request the end of a run by its record in memory; one that never started ends here."""
         record = self.records.get(uid)
         if record is None or record.state == "end":
             return "unknown" if record is None else "ended"
@@ -309,7 +309,7 @@ class MemoryRuns:
         return "asked"
 
     def post(self, record: Record, frame: int, kind: Literal["event", "child"], data: bytes) -> None:
-        """Put a message into the inbox of a run in memory."""
+        """Put a message into the inbox of a run's record in memory."""
         record.posted += 1
         record.inbox.append(Message(number=record.posted, frame=frame, kind=kind, data=data))
         if record.state == "timer":
@@ -318,7 +318,7 @@ class MemoryRuns:
             _call(self.on_message, record.uid)
 
     def publish(self, event: bytes, *, sender: str = "", once: bool = False) -> bool:
-        """Publish an event in memory; return False for a duplicate, which `once` rules out."""
+        """Publish an event to the records of runs in memory; False for a duplicate; `once` rules that out."""
         name, kind = fingerprint(event, sender)
         if not once:
             if name in self._seen:
@@ -331,7 +331,7 @@ class MemoryRuns:
         return True
 
     def deliver(self, number: int, uid: str, frame: int) -> None:
-        """Put an event in memory into the inbox of a subscription that has not got it yet."""
+        """Put an event into the inbox of a run's record in memory that has not got it yet."""
         record = self.records.get(uid)
         wanted = None if record is None else record.wants.get(frame)
         if record is None or wanted is None or number <= wanted.since:
@@ -343,7 +343,7 @@ class MemoryRuns:
 
 
 def _within_limit(kept: Sequence[bytes], entries: Sequence[bytes]) -> list[bytes]:
-    """Return the journal entries to keep, with a mark in place of those beyond the limit of a run."""
+    """Return the journal entries that a record of a run in memory keeps, with a mark for the others."""
     mark = keys.RECORDED_FULL.encode()
     if kept and kept[-1] == mark:
         return []
@@ -363,7 +363,7 @@ def _update(stored: dict[str, bytes], changed: Mapping[str, bytes], gone: Sequen
 
 
 def _merge(known: TaskView | None, row: TaskRow) -> TaskView:
-    """Return the row of a task in memory: the first start, the last end, and the sum of its starts."""
+    """Return the row of a task in a run's record: first start, last end, and the sum of its starts."""
     return TaskView(
         reference=row.reference,
         name=row.name if known is None else known.name,

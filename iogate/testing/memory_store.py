@@ -44,13 +44,13 @@ class MemoryStore:
         self._state = state
 
     def end_child(self, uid: str, frame: int, result: bytes) -> None:
-        """Send the result of a child that has no record to the run that waits for it."""
+        """Send the result of a child without a record in the memory store to the run that waits for it."""
         record = self._state.records.get(uid)
         if record is not None and record.ended_ms is None:
             self._state.post(record, frame, "child", result)
 
     def intake(self) -> MemoryIntake:
-        """Return the intake of calls into memory."""
+        """Return the intake of calls into the memory store."""
         return self._intake
 
 
@@ -62,11 +62,11 @@ class MemoryIntake:
         self._uids = UidSource()
 
     def uid(self) -> str:
-        """Draw an id for a request to the store in memory."""
+        """Draw an id for a request to the memory store."""
         return self._uids.next()
 
     async def accept(self, request: AcceptRequest) -> Accepted:
-        """Store a call as a new run in memory."""
+        """Store a call as a new run of the memory store."""
         self._state.add(
             Record(
                 uid=request.uid,
@@ -93,7 +93,7 @@ class MemoryLeases:
     async def take(
         self, worker: str, limit: int, *, lease_ms: int = keys.LEASE_MS, solitary: bool = False
     ) -> TakeResult:
-        """Lease up to `limit` runs; wake due timers and end expired leases first. There are no suspects."""
+        """Lease up to `limit` runs of the memory store; wake due timers and end expired leases first."""
         state, now_ms = self._state, self._state.now_ms()
         records = list(state.records.values())
         waking = [each for each in records if each.state == "timer" and 0 < each.due_ms <= now_ms]
@@ -113,7 +113,7 @@ class MemoryLeases:
         return TakeResult(now_ms=now_ms, claims=tuple(claims), suspended=False, suspects=0)
 
     async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[CommitResult]:
-        """Apply commits in memory and return their results in order; idempotent."""
+        """Apply commits to the memory store and return their results in order; idempotent."""
         return [self._commit(commit, lease_ms) for commit in commits]
 
     def _commit(self, commit: Commit, lease_ms: int) -> CommitResult:
@@ -137,7 +137,7 @@ class MemoryLeases:
     async def renew(
         self, _worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS
     ) -> RenewResult:
-        """Extend leases in memory; return which are lost, and the runs that need attention."""
+        """Extend leases in the memory store; return which are lost, and the runs that need attention."""
         found = [record for uid, token in held.items() if (record := self._leased(uid, token)) is not None]
         for record in found:
             record.leased_until_ms = self._state.now_ms() + lease_ms
@@ -153,23 +153,23 @@ class MemoryLeases:
         return record if record and record.state == "lease" and record.token == token else None
 
     async def inbox(self, uid: str, token: int) -> tuple[Message, ...]:
-        """Return the first INBOX_READ unconsumed messages of a run in memory; empty if the lease is lost."""
+        """Return the first messages of a run in the memory store; empty if the lease is lost."""
         record = self._leased(uid, token)
         return () if record is None else tuple(record.inbox[: keys.INBOX_READ])
 
     async def release(self, _worker: str, held: Mapping[str, int]) -> None:
-        """Release leases in memory without a commit; the runs are queued again."""
+        """Release leases in the memory store without a commit; the runs are queued again."""
         for uid, token in held.items():
             record = self._leased(uid, token)
             if record is not None:
                 self._state.release(record)
 
     def cancellations(self, listener: Listener) -> contextlib.AbstractAsyncContextManager[None]:
-        """Return a context that calls `listener(uid)` when a leased run in memory is cancelled."""
+        """Return a context that calls `listener(uid)` when a leased run of the memory store is cancelled."""
         return _listening(self._state.on_cancel, listener)
 
     def inbox_changes(self, listener: Listener) -> contextlib.AbstractAsyncContextManager[None]:
-        """Return a context that calls `listener(uid)` when a leased run in memory gets a message."""
+        """Return a context that calls `listener(uid)` for messages to leased runs of the memory store."""
         return _listening(self._state.on_message, listener)
 
 
@@ -180,33 +180,33 @@ class MemoryOperations:
         self._state = state
 
     async def show(self, uid: str) -> RunView | None:
-        """Return a run in memory; None if there is none."""
+        """Return a run of the memory store; None if there is none."""
         record = self._state.records.get(uid)
         return None if record is None else record.view()
 
     async def journal(self, uid: str) -> list[bytes]:
-        """Return the kept journal entries of a run in memory."""
+        """Return the kept journal entries of a run in the memory store."""
         return list(self._state.records[uid].journal)
 
     async def recorded(self, uid: str) -> list[bytes]:
-        """Return the recorded results of the tasks of a run in memory."""
+        """Return the recorded results of the tasks of a run in the memory store."""
         return list(self._state.records[uid].recorded)
 
     async def children(self, uid: str) -> list[str]:
-        """Return the uids of the child runs that a run in memory waits for."""
+        """Return the uids of the child runs that a run in the memory store waits for."""
         return sorted(self._state.records[uid].children.values(), key=int)
 
     async def counts(self) -> dict[str, int]:
-        """Return the number of runs in memory by status."""
+        """Return the number of runs in the memory store by status."""
         statuses = [record.status for record in self._state.records.values()]
         return {status: statuses.count(status) for status in keys.STATUSES}
 
     async def cancel(self, uid: str, reason: str = "") -> str:
-        """Request the end of a run; return `unknown`, `ended`, `asked`, or `cancelled` (at once)."""
+        """Request the end of a run in the memory store; return the outcome, as the store does."""
         return self._state.cancel(uid, reason)
 
     async def suspend(self, uid: str) -> str:
-        """Suspend a run; return `unknown`, `ended`, `cancelled` (about to end), `asked`, or `suspended`."""
+        """Suspend a run in the memory store; return the outcome, as the store does."""
         record = self._state.records.get(uid)
         if record is None or record.state == "end":
             return "unknown" if record is None else "ended"
@@ -221,7 +221,7 @@ class MemoryOperations:
         return "suspended"
 
     async def resume(self, uid: str) -> str:
-        """Resume a run in memory; return `unknown`, `ended`, `not suspended`, or `resumed`."""
+        """Resume a run in the memory store; return `unknown`, `ended`, `not suspended`, or `resumed`."""
         record = self._state.records.get(uid)
         if record is None or record.state == "end":
             return "unknown" if record is None else "ended"
@@ -244,11 +244,11 @@ class MemoryEvents:
         self._state = state
 
     async def publish(self, events: Sequence[bytes], *, sender: str = "") -> int:
-        """Publish CloudEvents in memory, each a JSON object, and return how many were new."""
+        """Publish CloudEvents in the memory store, each a JSON object, and return how many were new."""
         return sum(self._state.publish(event, sender=sender) for event in events)
 
     async def take(self, _owner: str, limit: int = BATCH) -> Batch:
-        """Return the next events in memory, and the subscriptions that may match one of them by its type."""
+        """Return the next events of the memory store, and the subscriptions that may match them by type."""
         waiting = self._state.events
         events = tuple(waiting)[: min(limit, BATCH)]
         if not events:
@@ -264,7 +264,7 @@ class MemoryEvents:
         )
 
     async def deliver(self, _owner: str, upto: int, deliveries: Sequence[Delivery]) -> bool:
-        """Deliver events in memory to subscriptions, then remove those up to `upto`. Idempotent."""
+        """Deliver events of the memory store to subscriptions, then remove those up to `upto`. Idempotent."""
         state = self._state
         for each in sorted(deliveries, key=lambda each: each.number):
             state.deliver(each.number, each.uid, each.frame)
@@ -273,7 +273,7 @@ class MemoryEvents:
         return True
 
     async def waiting(self) -> int:
-        """Return the number of events in memory that are not matched yet."""
+        """Return the number of events in the memory store that are not matched yet."""
         return len(self._state.events)
 
 
@@ -284,21 +284,21 @@ class MemoryRevisions:
         self._bundles = list(bundles)
 
     async def publish(self, bundle: Bundle) -> int:
-        """Make a bundle live in memory and return its revision number."""
+        """Make a bundle live in the memory store and return its revision number."""
         self._bundles.append(bundle)
         return len(self._bundles)
 
     async def live(self) -> tuple[int, str] | None:
-        """Return number and digest of the live revision in memory, None if there is none."""
+        """Return number and digest of the live revision in the memory store, None if there is none."""
         return (len(self._bundles), self._bundles[-1].revision.digest) if self._bundles else None
 
     async def live_for(self, api: str) -> tuple[int, str] | None:
-        """Return the live revision in memory; there is one project."""
+        """Return the live revision in the memory store; there is one project."""
         del api
         return await self.live()
 
     async def load(self, number: int) -> Revision:
-        """Return a revision in memory.
+        """Return a revision in the memory store.
 
         Raises NotFound for an unknown number.
         """
@@ -307,14 +307,14 @@ class MemoryRevisions:
         return self._bundles[number - 1].revision
 
     async def program(self, digest: str) -> bytes:
-        """Return the definition of a program in memory.
+        """Return the definition of a program in the memory store.
 
         Raises NotFound if no revision has it.
         """
         return self._blob("program", digest, (bundle.programs for bundle in self._bundles))
 
     async def content(self, digest: str) -> bytes:
-        """Return a file in memory that workflows name.
+        """Return a file in the memory store that workflows name.
 
         Raises NotFound if no revision has it.
         """

@@ -52,7 +52,7 @@ class Family:
     """Per run the effects that it has waited for, in the order of their ends."""
 
     def mock(self, uid: str, reference: str, *pointers: str) -> Any:
-        """Find a mock for one turn of a loop, for the task, or for the call of the function it is in."""
+        """Find the mock of a task for one turn of a loop, for the task, or for the call of its function."""
         path = self.paths.get(uid, "")
         caller = reference.partition("/use/functions/")[0]
         for name in (reference, *pointers, caller):
@@ -71,12 +71,12 @@ class Family:
         return answer
 
     def add(self, parent: str, uid: str, reference: str) -> None:
-        """Add a run that a task started to the runs of the test."""
+        """Add a run that a task without a mock started to the runs of the test."""
         self.paths[uid] = self.paths.get(parent, "") + reference
         self.children.setdefault(parent, []).append(uid)
 
     async def fail(self, error: Exception) -> NoReturn:
-        """End the test with an error; never returns, so that the run does not go on."""
+        """End the test of the mocks with an error; never returns, so that the run does not go on."""
         if not self.failure.done():
             self.failure.set_exception(error)
         while True:
@@ -96,7 +96,7 @@ class MockedEffects:
         self._pointer = pointer
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
-        """Return the result of a mock, or perform the effect if it has none."""
+        """Return the result of the mock of an effect, or perform the effect if it has none."""
         try:
             mock, answer = self._answer(perform, run.uid)
         except Exception as error:  # noqa: BLE001 - an error of the test, not of the run
@@ -121,10 +121,10 @@ class MockedEffects:
         reference = static(pointer)
         hint = f"mock it: mocks: {{{reference}: {{output: …}}}}, or name a test host in `endpoints`"
         address = _address(perform.effect)
-        if address is not None and not self._effects.covers(address):
+        if address is not None and not self._effects.rewrites(address):
             raise Unmocked(f"{reference} calls out, and nothing stands in for it", hint=hint)
         for authority in _authorities(perform.effect):
-            if not self._effects.covers(authority):
+            if not self._effects.rewrites(authority):
                 said = f"{reference} asks for a token, and nothing stands in for who gives it"
                 raise Unmocked(said, hint=hint)
 
@@ -138,7 +138,7 @@ class MockedChildren:
         self._count = 0
 
     async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
-        """Return the children to start, and the results of mocks and of those that are not started."""
+        """Return the children to start, and the results of mocks of children."""
         references: dict[int, str] = {}
         unmocked: list[StartChild] = []
         ended: list[ChildEnded] = []

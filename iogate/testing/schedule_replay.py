@@ -15,11 +15,11 @@ from iogate.engine.commands import Arrived, StartChild
 from iogate.engine.event_prefilter import may_match
 from iogate.engine.state.run_state import State
 from iogate.errors import NotFound
+from iogate.testing.case_replay import run_failures
 from iogate.testing.clock import FakeClock
+from iogate.testing.defaults import envelope_of
 from iogate.testing.harness import NO_INPUT, UID, Harness
-from iogate.testing.replay import run_failures
 from iogate.testing.scripted_mock import scripted
-from iogate.testing.surroundings import envelope_of
 
 if TYPE_CHECKING:
     from iogate.compiler.program import Program
@@ -97,11 +97,11 @@ class _Listening:
 
     @property
     def gathers(self) -> bool:
-        """Tell whether the listening run has taken events and needs more of them."""
+        """Tell whether the schedule's listening run in a replay has taken events and needs more of them."""
         return any(frame.kind == "round" for frame in self._state.frames.values())
 
     def take(self, events: Sequence[Event]) -> int:
-        """Return how many of a case's events start the first run; 0 if all of them start none."""
+        """Return how many events of a schedule's case start the replayed run; 0 if all of them start none."""
         for count, event in enumerate(events, 1):
             self._walk(
                 [

@@ -1,7 +1,7 @@
 """Mocks of a debug case: results in order, each with an optional expectation of the request.
 
-Used by `replay` and `schedules`. Invariant: a difference is a failure of the case and does not change the
-run.
+Used by `case_replay` and `schedule_replay`. Invariant: a difference is a failure of the case and does not
+change the run.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from iogate.effects.files import with_empty_files
 from iogate.effects.http.request import Request, build_request
+from iogate.effects.run_files import with_empty_files
 from iogate.engine.commands import CallHttp, Perform, StartChild
 from iogate.errors import WorkflowError
 from iogate.http_syntax import media_type
@@ -92,14 +92,14 @@ def _unlike(at: str, expected: RequestExpectation, asked: Perform | StartChild) 
 
 
 def _is_equal(name: str, expected: str, sent: str | None) -> bool:
-    """Compare a header; of a Content-Type without parameters, the media type."""
+    """Compare a header with that which a scripted mock expects; of a Content-Type maybe the media type."""
     if sent is not None and name.lower() == "content-type" and ";" not in expected:
         return media_type(sent) == media_type(expected)
     return sent == expected
 
 
 def _body(call: CallHttp, request: Request) -> Any:
-    """Return the body as the author wrote it; of an object that is sent as a form, the fields."""
+    """Return the body of a call as a scripted mock compares it; of an object sent as a form, the fields."""
     if not call.has_body:
         return None
     return call.body if not isinstance(call.body, bytes) else (request.body or b"").decode(errors="replace")

@@ -17,11 +17,11 @@ from iogate.engine.commands import Note
 from iogate.engine.state.run_state import WaitingFor
 from iogate.store.runs.intake import AcceptRequest
 from iogate.testing.clock import VirtualClock
+from iogate.testing.defaults import envelope_of
 from iogate.testing.memory_runs import Record
 from iogate.testing.memory_store import MemoryStore
 from iogate.testing.mocks import Family
 from iogate.testing.outcome import Arrival, Outcome
-from iogate.testing.surroundings import envelope_of
 from iogate.worker.events.matcher import match_next
 from iogate.worker.ports import Children, Effects, Secrets
 from iogate.worker.runs.executor import Executor
@@ -97,11 +97,11 @@ class Simulation:
             yield arrival.after_s, encode(envelope_of(arrival.event, index, self._began_ms))
 
     def end_child(self, uid: str, frame: int, result: bytes) -> None:
-        """Send the result of a child that is not executed to its parent, as JSON."""
+        """Send the result of a child that the simulation does not execute to its parent, as JSON."""
         self._store.end_child(uid, frame, result)
 
     def pointer(self, uid: str, frame: int) -> str | None:
-        """Return the static pointer of a frame, None if the run has left it."""
+        """Return the static pointer of a frame of a simulated run, None if the run has left it."""
         run = self._executor.runs.get(uid)
         found = None if run is None else run.state.frames.get(frame)
         return None if found is None else found.pointer
@@ -167,7 +167,7 @@ class Simulation:
         return await self._advance()
 
     async def _advance(self) -> bool:
-        """Advance to the next due time or to the time of the next event; return False if there is neither."""
+        """Advance the simulation to the next due time or event; return False if there is neither."""
         due_ms, arrival_ms = self._due_ms(), self._arrival_ms
         if arrival_ms is not None and (due_ms is None or arrival_ms <= due_ms):
             # Delivered before the timers of the same time.
@@ -186,7 +186,7 @@ class Simulation:
 
     @property
     def _arrival_ms(self) -> int | None:
-        """Time of the next event, None if there is none or it waits for a run that listens."""
+        """Time of the next event of the simulation; None if there is none or it waits for a listener."""
         after_s = self._coming[0][0] if self._coming else None
         return None if after_s is None else self._began_ms + round(after_s * 1000)
 

@@ -30,7 +30,7 @@ class Backoff:
 
 
 def with_jitter(period_s: float, ratio: float) -> float:
-    """Return a random period that differs from `period_s` by at most `ratio` of it.
+    """Return a period to back off with jitter: it differs from `period_s` by at most `ratio` of it.
 
     Processes that start together would otherwise do their periodic work together.
     """

@@ -83,7 +83,7 @@ class Cron:
             wall = (after if self._elapsed else max(before, after)) - _SECOND
 
     def newest_ms(self, first_ms: int, until_ms: int, most: int) -> list[int]:
-        """Return the last `most` due times from `first_ms` (itself one) to `until_ms`, oldest first."""
+        """Return the last `most` due times of a cron expression from `first_ms` to `until_ms`, in order."""
         span_ms = 1000 * most
         while True:
             start_ms = max(first_ms, until_ms - span_ms)
@@ -110,7 +110,7 @@ class Cron:
         return instant.astimezone(self._zone).replace(tzinfo=None, fold=0)
 
     def _change(self, after: datetime, until: datetime) -> datetime | None:
-        """Return the first second in (after, until] at which the UTC offset differs; None if it does not."""
+        """Return the first second in (after, until] at which the UTC offset of a cron's time zone differs."""
         offset = self._offset(after)
         while after < until:
             ahead = min(after + _STEP, until)
@@ -128,7 +128,7 @@ class Cron:
 
 @lru_cache(256)
 def cron(text: str, zone_name: str) -> Cron:
-    """Return the Cron of an expression, from a cache.
+    """Parse a cron expression, or return it from a cache.
 
     Raises InvalidCron or UnknownZone.
     """

@@ -51,7 +51,7 @@ class Duration:
 
     @property
     def seconds(self) -> float:
-        """The length in seconds.
+        """The length of the duration in seconds.
 
         Raises InvalidDuration if it has months, which have a length only from a given instant.
         """
@@ -159,7 +159,7 @@ def format_iso(duration: Duration) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a length in seconds as text for people: `1h30m`."""
+    """Return a duration in seconds as text for people: `1h30m`."""
     return format_duration(Duration(milliseconds=round(seconds * 1000)))
 
 

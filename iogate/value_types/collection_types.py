@@ -41,7 +41,7 @@ def record(
     near: Mapping[str, str] | None = None,
     null_is_absent: bool = False,
 ) -> ValueType[T]:
-    """Return the type of mappings with these keys; `build` gets the values of those that are given."""
+    """Return the value type of mappings with these keys; `build` gets the values of those that are given."""
 
     def _read(value: Any) -> T:
         if not isinstance(value, Mapping):
@@ -71,7 +71,7 @@ def record(
 
 
 def record_schema(keys: Mapping[str, Key]) -> Schema:
-    """Return the JSON Schema of a mapping with these keys."""
+    """Return the JSON Schema of a record, a collection with these keys."""
     properties = {
         name: {**key.type.schema(), **({"description": key.description} if key.description else {})}
         for name, key in keys.items()
@@ -86,7 +86,7 @@ def record_schema(keys: Mapping[str, Key]) -> Schema:
 
 
 def with_definitions(schema: Schema, types: Mapping[str, ValueType[Any]]) -> dict[str, Any]:
-    """Return the schema with each of these types only once, in `$defs`."""
+    """Return the schema with each of these value types only once, in `$defs`."""
     bodies = {name: type_.schema() for name, type_ in types.items()}
 
     def refer(value: Any, inside: str = "") -> Any:
@@ -129,7 +129,7 @@ def map_of(name: ValueType[str], item: ValueType[T], expected: str = "a mapping"
 
 
 def list_of(item: ValueType[T]) -> ValueType[list[T]]:
-    """Return the type of lists, which reports each invalid item."""
+    """Return the value type of lists, which reports each invalid item."""
 
     def _read(value: Any) -> list[T]:
         if not isinstance(value, list | tuple):
@@ -147,7 +147,7 @@ def list_of(item: ValueType[T]) -> ValueType[list[T]]:
 
 
 def distinct(item: ValueType[T], expected: str) -> ValueType[tuple[T, ...]]:
-    """Return the type of lists that are read without duplicates; `expected` describes the whole list."""
+    """Return the value type of lists that are read without duplicates; `expected` describes the list."""
 
     def _read(value: Any) -> tuple[T, ...]:
         if not isinstance(value, list | tuple):

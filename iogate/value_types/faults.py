@@ -49,12 +49,12 @@ class InvalidValue(Exception):
 
 
 def wrong_form(expected: str, got: str | None = None) -> InvalidValue:
-    """Return the fault of a value that has not the expected form."""
+    """Return the fault of a value type's value that has not the expected form."""
     return InvalidValue(Fault(kind="format", expected=expected, got=got))
 
 
 def wrong_type(expected: str, value: object, hint: str = "") -> InvalidValue:
-    """Return the fault of a value that has not the expected YAML type."""
+    """Return the fault of a value type's value that has not the expected YAML type."""
     if value is None:
         return InvalidValue(Fault(kind="null", expected=expected))
     hint = hint or type_hint(expected, value)
@@ -64,13 +64,13 @@ def wrong_type(expected: str, value: object, hint: str = "") -> InvalidValue:
 def broken_rule(
     message: str, *, code: int, hint: str = "", path: ValuePath = (), on_key: bool = False
 ) -> InvalidValue:
-    """Return a fault with its own text."""
+    """Return a fault of a value with its own text."""
     fault = Fault(kind="rule", message=message, code=code, hint=hint, path=path, on_key=on_key)
     return InvalidValue(fault)
 
 
 def type_name(value: object) -> str:
-    """Return the type of a YAML value in plain words."""
+    """Return the type of a value with a fault, as YAML has it, in plain words."""
     match value:
         case None:
             return "nothing"

@@ -25,7 +25,7 @@ def text() -> ValueType[str]:
 
 
 def matching_text(expected: str, pattern: str) -> ValueType[str]:
-    """Return the type of text that matches a regular expression; another type of value is another error."""
+    """Return the value type of text by a regular expression; another type of value is another error."""
     plain = text()
 
     def _read(value: Any) -> str:
@@ -37,7 +37,7 @@ def matching_text(expected: str, pattern: str) -> ValueType[str]:
 
 
 def pattern(expected: str, pattern: str) -> ValueType[str]:
-    """Return the type of values that are text and match a regular expression as a whole."""
+    """Return the value type of scalars that are text and match a regular expression as a whole."""
 
     def _read(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -85,7 +85,7 @@ def boolean() -> ValueType[bool]:
 
 
 def size(low: int = 1) -> ValueType[int]:
-    """Return the type of a size in bytes, at least `low`: `64MiB` or a whole number of bytes."""
+    """Return the value type of sizes in bytes, at least `low`: `64MiB` or a whole number of bytes."""
 
     def _read(value: Any) -> int:
         expected = sizes.FORMS + (f", at least {low} bytes" if low > 1 else "")
@@ -108,7 +108,7 @@ def size(low: int = 1) -> ValueType[int]:
 
 
 def size_or_share(low: int) -> ValueType[int | str]:
-    """Return the type of a size in bytes, at least `low`, or of a percentage from 1 % to 100 %."""
+    """Return the value type of sizes in bytes, at least `low`, or of percentages from 1 % to 100 %."""
     plain = size(low)
 
     def _read(value: Any) -> int | str:
@@ -129,7 +129,7 @@ def size_or_share(low: int) -> ValueType[int | str]:
 
 
 def interval() -> ValueType[float]:
-    """Return the type of a length of time with a unit, longer than nothing; in seconds."""
+    """Return the value type of lengths of time with a unit, longer than nothing; in seconds."""
 
     def _read(value: Any) -> float:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -151,7 +151,7 @@ def interval() -> ValueType[float]:
 
 
 def duration(low_s: float, high_s: float) -> ValueType[float]:
-    """Return the type of a length of time in seconds: `30s`, `1h30m`, `PT5M` or a number of seconds."""
+    """Return the value type of lengths of time in seconds: `30s`, `1h30m`, `PT5M` or a plain number."""
 
     def _invalid() -> NoReturn:
         low, high = map(durations.format_seconds, (low_s, high_s))

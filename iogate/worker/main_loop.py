@@ -76,7 +76,7 @@ class Loop:
         self._bell.ring()
 
     def handle_command(self, kind: str, uid: str) -> None:
-        """Handle a command from RQ to the worker."""
+        """Handle a command from RQ in the loop of the worker."""
         match kind:
             case "stop" if uid in self.executor.runs:
                 task = asyncio.create_task(self._stop_run(uid))
@@ -93,7 +93,7 @@ class Loop:
                 self.stop()
 
     async def run(self, grace_s: float) -> None:
-        """Take and execute runs until `stop`, then drain."""
+        """Take and execute runs in a loop until `stop`, then drain."""
         commits = asyncio.create_task(self.executor.settle_commits(), name="commits")
         renewing = asyncio.create_task(self._renew_periodically(), name="renew")
         try:
@@ -210,7 +210,7 @@ class Loop:
                         self.executor.lose(run, "the store has been unreachable for too long")
 
     async def _renew(self) -> None:
-        """Renew the leases of all runs of the worker; handle lost, cancelled, suspended and woken ones."""
+        """Renew the leases in the worker's loop; handle lost, cancelled, suspended and woken runs."""
         executor = self.executor
         asked_at = self._clock.monotonic()
         fresh = asked_at + LEASE_S - RENEW_S / 2
@@ -249,7 +249,7 @@ class Loop:
     # The end.
 
     async def _drain(self, grace_s: float) -> None:
-        """Drain the worker: let runs finish or park, then hand back the rest; none becomes a suspect."""
+        """Drain the loop: let runs finish or park, then hand back the rest; none becomes a suspect."""
         executor = self.executor
         executor.drain()
         hurry = asyncio.create_task(self._abort_drain.wait())

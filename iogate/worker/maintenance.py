@@ -57,7 +57,7 @@ class Maintenance:
         self._next_audit = 0.0
 
     async def run(self) -> None:
-        """Run all periodic tasks of the worker until cancelled."""
+        """Run the worker's maintenance, all periodic tasks, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._every(ANNOUNCE_S, self.announce), name="announce")
             tasks.create_task(self._follow(), name="revisions")
@@ -76,12 +76,12 @@ class Maintenance:
             await asyncio.sleep(with_jitter(period_s, 0.1))
 
     async def _follow(self) -> None:
-        """Follow the live revisions, and announce each at once."""
+        """Follow the live revisions as maintenance of the worker, and announce each at once."""
         async with self._store.presence.connected(WORKER, self._name):
             await self._follower.run(self.announce)
 
     async def announce(self) -> None:
-        """Announce the worker with the revisions that it has loaded."""
+        """Announce the worker, periodically, with the revisions that it has loaded."""
         await self._store.refusals.flush()
         if self._callbacks.appeared:
             self._callbacks.appeared = False
@@ -134,7 +134,7 @@ class Maintenance:
             )
 
     async def _refresh(self) -> None:
-        """Refresh the secrets of the worker, and announce a new value at once."""
+        """Refresh the secrets of the worker periodically, and announce a new value at once."""
         before = self._secrets.fingerprints, self._callbacks.fingerprints
         self._secrets.refresh()
         self._callbacks.refresh()
@@ -142,7 +142,7 @@ class Maintenance:
             await self.announce()
 
     async def leave(self) -> None:
-        """Remove the presence of the worker, if the store can be reached."""
+        """End the worker's maintenance: remove its presence, if the store can be reached."""
         try:
             await self._store.refusals.flush()
             await self._store.presence.leave(WORKER, self._name)

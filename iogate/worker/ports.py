@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from iogate.compiler.revision import Revision
 from iogate.effects.dispatcher import EffectContext
 from iogate.engine.commands import ChildEnded, Perform, Performed, StartChild
-from iogate.engine.scope import Environment
+from iogate.engine.expression_scope import Environment
 from iogate.store.events.bus import Batch, Delivery
 from iogate.store.runs.claims import Claim, Message
 from iogate.store.runs.commits import Child, Commit

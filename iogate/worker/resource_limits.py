@@ -34,7 +34,7 @@ def apply() -> None:
 
 
 def _memory() -> int:
-    """Return the memory of the machine or container in bytes."""
+    """Return the memory of the machine or container in bytes, for the limits of a worker."""
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in _CONTAINER:
         with contextlib.suppress(OSError, ValueError):

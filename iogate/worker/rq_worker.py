@@ -91,7 +91,7 @@ class WorkflowWorker(BaseWorker):
     # Called in the thread.
 
     def _run_thread(self) -> None:
-        """Register and listen until closed; reconnect after each error of the store."""
+        """Register in RQ and listen until closed; reconnect after each error of the store."""
         registered = False
         while not self._closing.is_set():
             pubsub: PubSub = self.connection.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call] # redis types it late

@@ -22,7 +22,7 @@ LONGEST = 64 * 1024
 
 
 def redact() -> None:
-    """Redact the output of Python functions: replace `sys.stdout` and `sys.stderr` of this process."""
+    """Redact the standard streams of this process, to which Python functions print."""
     for name in ("stdout", "stderr"):
         stream = RedactedStream(getattr(sys, name), logs.split)
         setattr(sys, name, stream)
@@ -60,7 +60,7 @@ class RedactedStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush whole lines; an unfinished one may hold the beginning of a secret and waits for its end."""
+        """Flush whole lines of the stream; an unfinished one may hold the beginning of a secret and waits."""
         with self._lock:
             self._stream.flush()
 

@@ -27,7 +27,7 @@ from iogate.store.integrity import trust
 from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.store import Store, StoreUnavailable, open_store
 from iogate.supervision import handover, heartbeat
-from iogate.telemetry import starting as telemetry
+from iogate.telemetry import startup as telemetry
 from iogate.timing.clock import StoreClock
 from iogate.worker.events.callback_delivery import CallbackDelivery
 from iogate.worker.events.fault_runs import FaultRuns

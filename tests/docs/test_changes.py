@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iogate.reconcile.meanings.kinds import KINDS, SEVERITIES
+from iogate.reconcile.meanings.change_kinds import KINDS, SEVERITIES
 from iogate.testing.behaviour import answers, replay_comparison, replays
 from tests.docs.pages import DOCS, names, rows, sections
 

@@ -304,9 +304,9 @@ async def test_endpoints_rewrite_only_at_a_path_boundary(site: Site) -> None:
     async with Effects(settings=Settings(endpoints=endpoints)) as effects:
         performed = await do(effects, get("https://api.example.com/v1/pay?x=1", computed=True))
         assert performed.output == {"path": "/staging/pay"}
-        assert effects.covers("https://api.example.com/v1")
-        assert not effects.covers("https://api.example.com/v10/pay")
-        assert not effects.covers("https://api.example.com.evil.example/v1")
+        assert effects.rewrites("https://api.example.com/v1")
+        assert not effects.rewrites("https://api.example.com/v10/pay")
+        assert not effects.rewrites("https://api.example.com.evil.example/v1")
 
 
 async def test_endpoints_rewrite_urls_with_a_user(site: Site) -> None:

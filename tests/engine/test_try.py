@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from iogate.engine.commands import CallHttp, Perform, Performed, Resumed
-from iogate.engine.scope import Environment
+from iogate.engine.expression_scope import Environment
 from iogate.errors import ERROR_FAMILIES, ERROR_TYPES, WorkflowError
 from tests.engine.engine_runs import NOW_MS, Run, error, output, program, stored
 

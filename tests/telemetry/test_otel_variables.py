@@ -11,7 +11,7 @@ import pytest
 
 from iogate.cli.processes.traces_check import check_traces
 from iogate.settings import Settings
-from iogate.telemetry import otel_variables, starting
+from iogate.telemetry import otel_variables, startup
 from iogate.worker.pool.pool import Pool
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:pass-word@collector:4318/?key=in-query"}
@@ -91,7 +91,7 @@ def test_a_broken_package_stops_no_process(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert otel_variables.find_problem(ENDPOINT) == ""
-    assert starting.start(ENDPOINT) is None
+    assert startup.start(ENDPOINT) is None
     assert [each.getMessage() for each in caplog.records] == [BROKEN]
     for name, value in ENDPOINT.items():
         monkeypatch.setenv(name, value)

@@ -67,7 +67,7 @@ async def test_an_event_of_a_link_cannot_be_emitted(tmp_path: Path) -> None:
 
 
 async def test_links_need_public_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iogate.testing.surroundings.link_maker", lambda *_: None)
+    monkeypatch.setattr("iogate.testing.defaults.link_maker", lambda *_: None)
     outcome = await harness(tmp_path).run("t/w")
     assert outcome.error is not None
     assert (outcome.error["type"].rpartition("/")[2], outcome.error["title"]) == (

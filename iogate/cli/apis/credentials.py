@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def headers(auth: Auth[Secret], request: Outgoing, *, api: str) -> dict[str, str]:
-    """Return headers that authenticate a request as the first caller with an available secret.
+    """Return headers with the credentials of the first caller that has an available secret.
 
     Raises the error of the last caller if no secret is available.
     """
@@ -51,7 +51,7 @@ def headers(auth: Auth[Secret], request: Outgoing, *, api: str) -> dict[str, str
 
 
 def candidates(auth: Auth[Secret]) -> Iterator[Mapping[str, str | Secret]]:
-    """Yield the headers of each caller and each of its secrets, with secrets as references.
+    """Yield the credentials of each caller as headers, for each of its secrets, as references.
 
     A signature has none, since its header depends on the request, and a JWT has none, since it is signed.
     """
@@ -118,7 +118,7 @@ def describe(auth: Auth[Secret]) -> str:
 
 
 def describe_senders(settings: Settings) -> str | None:
-    """Describe `auth` of the setting `events` with its unset secrets; None without `auth`."""
+    """Describe the credentials of event senders in the setting `events`; None without `auth`."""
     if not settings.events:
         return None
     from iogate.settings.events import senders
@@ -130,7 +130,7 @@ def describe_senders(settings: Settings) -> str | None:
 
 
 def unset_secrets(auth: Auth[Secret]) -> list[Unset]:
-    """Return one error for each secret of an `auth` that is not set in this environment."""
+    """Return one error for each secret of an API's credentials that is not set in this environment."""
     from iogate.auth.model import EnvSecret, FileSecret, secrets_of
     from iogate.security.secrets import Unset, resolve
 

@@ -44,7 +44,7 @@ def example_for(api: Api, cases: Iterable[DebugCase] = ()) -> Example | None:
 
 
 def _of_case(api: Api, case: DebugCase) -> Example | None:
-    """Return the call of a debug case; None if it expects a rejection or sends headers of its own."""
+    """Return the example call of a debug case; None if it expects a rejection or sends its own headers."""
     refused = case.expect is not None and case.expect.http not in (None, 202)
     headers = {name.lower(): value for name, value in (case.headers or {}).items()}
     content_type = headers.pop("content-type", None)
@@ -79,7 +79,7 @@ def _of_case(api: Api, case: DebugCase) -> Example | None:
 
 
 def form_options(parts: Iterable[tuple[str, PartFile | str]]) -> str:
-    """Return the options of curl for the fields of a form, with the types that a replay sends."""
+    """Return the curl options of an example call for the fields of a form, with their types."""
     return "".join(f"{_form_option(name, part)} " for name, part in parts)
 
 

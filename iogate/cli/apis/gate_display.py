@@ -48,7 +48,7 @@ def override_json(override: Override) -> dict[str, Any]:
 
 
 def switch_json(switch: Switch) -> dict[str, Any]:
-    """Return the JSON form of the switch of an API that git leaves to the commands."""
+    """Return the JSON form of the switch in a gate, of an API that git leaves to the commands."""
     from iogate.store.runs.presentation import rfc3339
 
     return {"author": switch.author, "reason": switch.reason, "setAt": rfc3339(switch.set_at_ms)}
@@ -64,7 +64,7 @@ def state_text(shown: dict[str, Any]) -> str:
 
 
 def override_text(override: dict[str, Any] | None) -> str | None:
-    """Return an override in its JSON form as a cell of a table: its author, end and reason."""
+    """Return the override of a gate, in its JSON form, as a cell of a table: author, end and reason."""
     if override is None:
         return None
     end = f" until {override['expiresAt']}" if override["expiresAt"] else ""
@@ -75,7 +75,7 @@ def override_text(override: dict[str, Any] | None) -> str | None:
 def with_overrides(
     columns: Sequence[str], rows: Sequence[Sequence[object]], overrides: Iterable[dict[str, Any] | None]
 ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Return columns and rows of a table, with a column `override` if there is one."""
+    """Return columns and rows of a table, with a column for overrides of gates if there are any."""
     cells = [override_text(each) for each in overrides]
     if not any(cells):
         return tuple(columns), [tuple(row) for row in rows]

@@ -52,7 +52,7 @@ async def send_call(
 
 
 def add_credentials(api: Api, request: Outgoing) -> dict[str, str]:
-    """Return the headers of a request, with the API's own credentials if they contain none.
+    """Return the headers of a gateway call, with the API's own credentials if they contain none.
 
     Raises IogateError if no secret of the API is available here.
     """
@@ -69,12 +69,12 @@ def add_credentials(api: Api, request: Outgoing) -> dict[str, str]:
 
 
 def sign_jwt(api: Api, key: Path) -> dict[str, str]:
-    """Return the header with a JWT that the private key of a file has signed. Raises Misused."""
+    """Return the header of a gateway call with a JWT signed by the private key of a file. Raises Misused."""
     return jwt_tokens.header_of_key(local_auth(Path.cwd(), api) or api.auth, key, api=api.id)
 
 
 def local_auth(root: Path, api: Api) -> Auth[Secret] | None:
-    """Return `auth` for a call from the local document that declares the API; None without a valid one."""
+    """Return `auth` for a gateway call from the local document of the API; None without a valid one."""
     from iogate.auth.reader import AUTH
     from iogate.documents.yaml.reader import read_file
     from iogate.value_types.faults import InvalidValue

@@ -32,7 +32,7 @@ class Outgoing:
 
 
 def headers_of(auth: Auth[Any]) -> Iterable[str]:
-    """Return the names of the headers that carry the signatures of an `auth`, in lower case."""
+    """Return the names of the headers in which a signed request has its signatures, in lower case."""
     from iogate.auth.model import SignatureAuth, alternatives
     from iogate.auth.signatures import scheme_of
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from iogate.compiler.definition import Definition
     from iogate.compiler.diagnostics import Purpose
     from iogate.compiler.resources.document_sources import Fetch
-    from iogate.compiler.resources.lock import Lock, Mode
+    from iogate.compiler.resources.lock_file import Lock, Mode
     from iogate.compiler.revision import Bundle
     from iogate.documents import Documents
     from iogate.documents.problems import Problem
@@ -49,7 +49,7 @@ class CheckResult:
 
     @property
     def errors(self) -> int:
-        """Number of problems that are errors."""
+        """Number of errors among the problems of the documents."""
         return sum(problem.severity == "error" for problem in self.problems)
 
 
@@ -87,9 +87,9 @@ def check_documents(
     with _garbage_kept(), ProjectReader(root, paths, edited).start() as reader:
         # The models take longer to import than many files to read, which other processes do meanwhile.
         from iogate import declarations
-        from iogate.cli.processes.tools import missing_extras, missing_tools
+        from iogate.cli.processes.required_tools import missing_extras, missing_tools
         from iogate.compiler.compile import compile_documents
-        from iogate.compiler.resources import lock as locks
+        from iogate.compiler.resources import lock_file as locks
         from iogate.documents import in_order, load
         from iogate.documents.ignores import without_ignored
         from iogate.functions import load as load_functions
@@ -151,7 +151,7 @@ def _fetcher(settings: Settings, root: Path) -> Fetch:
 
 @contextmanager
 def _garbage_kept() -> Iterator[None]:
-    """Pause the collector of cyclic garbage, which takes a quarter of the time of many documents."""
+    """Pause garbage collection while documents become a bundle; it would take a quarter of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -173,7 +173,7 @@ def compile_or_fail(
     allow_unsupported: bool = False,
     mode: Mode = "add",
 ) -> CheckResult:
-    """Read and compile as `check_documents` does, print the problems, and raise if one is an error.
+    """Compile documents to a bundle, print the problems, and raise if one is an error.
 
     Raises:
         InvalidFiles: a document has an error.
@@ -202,7 +202,7 @@ def save_lock(screen: Screen, checked: CheckResult) -> None:
 
     Raises Refused if the file cannot be written.
     """
-    from iogate.compiler.resources import lock as locks
+    from iogate.compiler.resources import lock_file as locks
 
     lock = checked.lock
     try:
@@ -215,20 +215,7 @@ def save_lock(screen: Screen, checked: CheckResult) -> None:
         ) from None
     if not written:
         return
-    for verb, urls in (("added", lock.added), ("changed", lock.changed), ("removed", lock.dropped)):
+    for verb, urls in (("added", lock.added), ("changed", lock.changed), ("removed", lock.unused_urls)):
         for url in urls:
             screen.note(f"{locks.FILE_NAME}: {verb} {url}")
     screen.note(f"{locks.FILE_NAME} was written: commit it")
-
-
-async def check_isolation(settings: Settings) -> None:
-    """Check that processes can be isolated as the settings require; otherwise workers would not start.
-
-    Raises:
-        Misused: isolation is not possible.
-    """
-    if settings.process_isolation != "none":
-        from iogate.effects import Effects
-
-        async with Effects(settings=settings):
-            pass

@@ -119,7 +119,7 @@ class _Report:
         self._refused.append(error)
 
     def unreadable(self, error: OSError) -> None:
-        """Add a folder that `iogate fmt` cannot list.
+        """Add a folder that `iogate fmt` cannot list to the report.
 
         Raises Refused, since its files are unknown.
         """

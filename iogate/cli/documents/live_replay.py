@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from iogate.documents.api import DebugCase
     from iogate.effects.gateway_client import GatewayClient, Response
     from iogate.testing import Outcome
-    from iogate.testing.replay import Sent
+    from iogate.testing.case_replay import Sent
 
 DISPLAY_POLL_S = 0.3
 LONG_POLL_S = 20.0
@@ -110,7 +110,7 @@ class LiveReplay:
     async def _follow(
         self, case: ApiCase, response: Response, uid: str, headers: Mapping[str, str], started: float
     ) -> Result:
-        """Return the result of an accepted case."""
+        """Return the result of a replayed case that the gateway has accepted."""
         from iogate.testing import failures
 
         location = response.headers.get("Location") or f"/v1/runs/{uid}"
@@ -199,7 +199,7 @@ class LiveReplay:
 
 
 def event_types(program: bytes | None, pointer: str | None) -> list[str]:
-    """Return the types of the events that the task at a pointer listens for; empty if they are not known."""
+    """Return the types of events that a replayed run awaits at a pointer; empty if they are not known."""
     try:
         task = json_pointer.find(json.loads(program or b"{}"), json_pointer.parse(pointer or ""))
         wanted = task["listen"]["to"]
@@ -210,7 +210,7 @@ def event_types(program: bytes | None, pointer: str | None) -> list[str]:
 
 
 def waits_for_event(run: Mapping[str, Any]) -> bool:
-    """Tell whether a run waits for something that only the outside can bring."""
+    """Tell whether a replayed run waits for something that only the outside can bring."""
     waiting = run.get("waitingFor") or {}
     return bool(run["status"] == "waiting" and waiting.get("kind") == "event")
 
@@ -273,7 +273,7 @@ def _with_note_on_mocks(case: DebugCase, found: Sequence[str]) -> tuple[str, ...
 
 
 def content_of(response: Response) -> dict[str, Any]:
-    """Return the content of a gateway's response. Raises Unreachable if it is not one of iogate."""
+    """Return the content of the gateway's response to a replay. Raises Unreachable for another server."""
     try:
         content = response.json()["response"]
     except (ValueError, KeyError, TypeError):

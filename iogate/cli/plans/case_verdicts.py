@@ -55,7 +55,7 @@ def case_reader(checked: CheckResult, root: Path) -> CaseReader:
 def _accepts(api: Api, case: DebugCase, root: Path) -> bool:
     """Tell whether the gateway would accept the request of a case."""
     from iogate.gateway.http.responses import HTTPError
-    from iogate.testing.replay import input_of, request_of
+    from iogate.testing.case_replay import input_of, request_of
 
     try:
         input_of(api, request_of(case, api, root=root), root)

@@ -73,7 +73,7 @@ def _files(found: LivePlan) -> str:
 
 
 async def _plan(store: Store, settings: Settings, *, live_only: bool) -> LivePlan:
-    """Return the plan from live to the files; with `live_only` an empty one."""
+    """Return the plan from live to the files for `iogate drift`; with `live_only` an empty one."""
     from iogate.cli.documents.bundle import compile_or_fail
     from iogate.cli.plans.case_verdicts import case_reader
     from iogate.compiler.revision import Bundle

@@ -193,7 +193,7 @@ def plan_against_tree(
 
 
 def _settings_there(folder: Path, session: Session, settings: Settings) -> Settings:
-    """Return the settings of a folder, which matter for variables; `settings` if they are invalid."""
+    """Return the settings in the tree of `plan --base`; `settings` if they are invalid."""
     from iogate import settings as settings_module
     from iogate.cli.settings_files import read_files
     from iogate.settings import project_environments

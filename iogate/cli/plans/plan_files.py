@@ -84,7 +84,7 @@ def check_files(saved: SavedPlan, found: LivePlan) -> None:
 
 
 async def _moved(store: Store, base: int, number: int) -> list[str]:
-    """Return the changes between two revisions as lines; empty if one of them is not kept."""
+    """Return the changes since a saved plan as lines; empty if one of the revisions is not kept."""
     from iogate.cli.plans.plan_text import plan_lines
     from iogate.reconcile.plan import Side, plan
     from iogate.reconcile.plan_facts import Facts

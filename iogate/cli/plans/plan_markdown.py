@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from iogate.cli.plans.plan_text import MARKS
 from iogate.reconcile.json_diff import ABSENT
-from iogate.reconcile.meanings.kinds import MARKED
+from iogate.reconcile.meanings.change_kinds import MARKED
 from iogate.reconcile.shown_values import as_text, shown
 from iogate.security.control_characters import escape_line
 

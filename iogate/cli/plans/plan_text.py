@@ -62,7 +62,7 @@ def _margin(label: str = "") -> str:
 
 
 def drift_lines(drift: Sequence[Drift]) -> list[str]:
-    """Return one line for each gate or schedule of the store that differs from the live revision."""
+    """Return one line of a plan for each gate or schedule that differs from the live revision."""
     return [
         Styled(f"! {each.kind} {escape_line(each.id)}: {escape_line(each.text)}", "magenta", _HANGING)
         for each in drift
@@ -70,12 +70,12 @@ def drift_lines(drift: Sequence[Drift]) -> list[str]:
 
 
 def override_lines(gates: Mapping[str, Gate]) -> list[str]:
-    """Return one line for each override that an apply keeps."""
+    """Return one line of a plan for each override that an apply keeps."""
     return [override_line(gate) for _, gate in sorted(gates.items()) if gate.override is not None]
 
 
 def override_line(gate: Gate) -> str:
-    """Return an override as one line, with its author, reason and end."""
+    """Return an override as one line of a plan, with its author, reason and end."""
     from iogate.store.runs.presentation import rfc3339
 
     override = gate.override

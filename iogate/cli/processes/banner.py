@@ -86,7 +86,7 @@ async def live_rows(store: Store, number: int | None, checked: CheckResult | Non
 
 
 def unsigned(api: Api) -> tuple[str, ...]:
-    """Return the message about the secret of the callback of an API that is missing or cannot sign."""
+    """Return the banner's message about a callback secret of an API that is missing or cannot sign."""
     from iogate.cli.revisions.secret_values import resolve_callback
     from iogate.security.secrets import Unset
 
@@ -133,12 +133,12 @@ def parts(
 
 
 def easiest_call(rows: Iterable[Row], url: str) -> str | None:
-    """Return the curl command with the fewest prerequisites; None if no row has one."""
+    """Return the curl command of the banner with the fewest prerequisites; None if no row has one."""
     return next((line for row in _by_ease(rows) if (line := curl_line(row, url)) is not None), None)
 
 
 def _by_ease(rows: Iterable[Row]) -> list[Row]:
-    """Sort rows without unset secrets: enabled APIs first, then those without credentials."""
+    """Sort the banner's rows without unset secrets: enabled APIs first, then those without credentials."""
     from iogate.auth.model import NoAuth
 
     return sorted(
@@ -173,7 +173,7 @@ def curl_line(row: Row, url: str) -> str | None:
 
 
 def credential_options(auth: Auth[Secret]) -> str | None:
-    """Return curl options that read each secret from its source; None if that is impossible."""
+    """Return curl options for the banner that read each secret from its source; None if impossible."""
     for attempt in credentials.candidates(auth):
         options = [_option(name, value) for name, value in attempt.items()]
         found = [each for each in options if each is not None]

@@ -21,7 +21,7 @@ from iogate.cli import panels
 from iogate.cli.apis import credentials
 from iogate.cli.documents.bundle import check_documents
 from iogate.cli.messages import counted
-from iogate.cli.processes import tools
+from iogate.cli.processes import required_tools
 from iogate.cli.processes.certificate_check import check_certificate
 from iogate.cli.processes.doctor_finding import Finding
 from iogate.cli.processes.operators_check import check_operators
@@ -104,7 +104,7 @@ async def doctor(session: Session) -> None:
 
 
 def check_machine(settings: Settings) -> Iterator[Finding]:
-    """Check versions, limits and the files that the settings name."""
+    """Check for `iogate doctor` versions, limits and the files that the settings name."""
     python = platform.python_version()
     yield Finding(
         about="iogate", verdict="ok", message=f"{__version__} on Python {python}, {platform.system()}"
@@ -125,7 +125,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
             message=f"{settings.python} is not an interpreter",
             hint="set python to an interpreter, or remove it to use that of the worker",
         )
-    for kind, tool in (("script", tools.javascript()), ("container", tools.containers())):
+    for kind, tool in (("script", required_tools.javascript()), ("container", required_tools.containers())):
         if permissions.allows_kind(settings.allow_run, kind):
             yield Finding(
                 about=tool.about,
@@ -172,7 +172,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
 
 
 def check_files(checked: CheckResult) -> Iterator[Finding]:
-    """Report to `iogate doctor` the result of a compilation for `apply`."""
+    """Report to `iogate doctor` the problems of the documents, from a compilation for `apply`."""
     warnings = len(checked.problems) - checked.errors
     yield Finding(
         about="files",
@@ -186,7 +186,7 @@ def check_files(checked: CheckResult) -> Iterator[Finding]:
 
 
 def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[Finding]:
-    """Check that this shell can resolve all secrets; `check_processes` reports those of gateways."""
+    """Check for `iogate doctor` that this shell can resolve all secrets; gateways report their own."""
     from iogate.security.secrets import Unset, resolve
     from iogate.settings.events import has_literal, senders
 
@@ -242,12 +242,12 @@ def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[F
 
 
 def _in_this_shell(error: Unset) -> str:
-    """Return the message; a variable may be set in running processes and not in this shell."""
+    """Return the message of `iogate doctor` about a variable that is unset in this shell."""
     return f"{error.message} in this shell" if error.kind == "env" else error.message
 
 
 async def check_store(store: Store) -> list[Finding]:
-    """Check the durability of the store, and its clock against this machine's."""
+    """Check for `iogate doctor` the durability of the store, and its clock against this machine's."""
     from iogate.store.embedded.binaries import describe
 
     info = await store.server_info()
@@ -316,7 +316,7 @@ async def check_store(store: Store) -> list[Finding]:
 
 
 async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
-    """Check that this machine has the key of the store, and that no process rejected unsigned data."""
+    """Check for `iogate doctor` the key of the store, and that no process rejected unsigned data."""
     from iogate.store.integrity.trust import keyring
 
     found: list[Finding] = []
@@ -337,7 +337,7 @@ async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
 
 
 async def check_processes(store: Store) -> list[Finding]:
-    """List the live gateways and workers, and the secrets that they lack."""
+    """List for `iogate doctor` the live gateways and workers, and the secrets that they lack."""
     from iogate.store.revisions.convergence import compare
     from iogate.store.revisions.origin import DEFAULT_PROJECT
 

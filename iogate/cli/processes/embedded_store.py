@@ -83,7 +83,7 @@ class _StoreStart:
         self.done: asyncio.Future[EmbeddedServer] = asyncio.ensure_future(asyncio.to_thread(start))
 
     async def cancel(self) -> EmbeddedServer | None:
-        """Cancel the start; return the store if it is running already."""
+        """Cancel the start of the embedded store; return it if it is running already."""
         self._cancelled.set()
         with contextlib.suppress(IogateError, OSError):
             return await self.done
@@ -98,7 +98,7 @@ class _StoreSupervisor:
         self._embedded = embedded
 
     async def run(self) -> None:
-        """Restart the store whenever it has ended, until cancelled."""
+        """Restart the embedded store whenever it has ended, until cancelled."""
         while True:
             await asyncio.sleep(POLL_S)
             if self._embedded.alive:
@@ -155,7 +155,7 @@ async def _in_use(url: str) -> bool:
 
 
 async def _started_s(store: Store) -> int:
-    """Return the second in which the server started, by its own clock."""
+    """Return the second in which the embedded store started, by its own clock."""
     uptime_s = int((await store.server_info())["uptime_in_seconds"])
     return await store.now_ms() // 1000 - uptime_s
 

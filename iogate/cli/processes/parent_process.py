@@ -54,12 +54,12 @@ class Parts:
 
 
 async def run(session: Session, flags: dict[str, Any], parts: Parts) -> None:
-    """Run the parts with the settings of the project and these flags, until a signal.
+    """Run a parent process of the selected parts, with these flags, until a signal.
 
     Raises KeyboardInterrupt after SIGINT, and as the check, the apply and the start of the parts do.
     """
     from iogate import logs
-    from iogate.cli.documents.bundle import check_isolation, compile_or_fail, save_lock
+    from iogate.cli.documents.bundle import compile_or_fail, save_lock
     from iogate.cli.revisions.folder_publication import stamp
     from iogate.supervision import handover
     from iogate.supervision.supervisor import Supervisor
@@ -76,7 +76,7 @@ async def run(session: Session, flags: dict[str, Any], parts: Parts) -> None:
         # Once here, not in each process.
         session.screen.warn(problem)
     if parts.workers:
-        await check_isolation(settings)
+        await _check_isolation(settings)
     checked = compile_or_fail(settings, purpose="apply") if parts.apply else None
     if checked is not None:
         save_lock(session.screen, checked)
@@ -100,8 +100,21 @@ async def run(session: Session, flags: dict[str, Any], parts: Parts) -> None:
         raise KeyboardInterrupt
 
 
+async def _check_isolation(settings: Settings) -> None:
+    """Check in the parent that processes can be isolated as the settings require; workers would not start.
+
+    Raises:
+        Misused: isolation is not possible.
+    """
+    if settings.process_isolation != "none":
+        from iogate.effects import Effects
+
+        async with Effects(settings=settings):
+            pass
+
+
 async def _ignore_exit() -> None:
-    """Do nothing: default callback for the exit of a child."""
+    """Do nothing: default callback of the parent process for the exit of a child."""
 
 
 @dataclass(frozen=True, kw_only=False)
@@ -116,7 +129,7 @@ class _Parent:
     exit_callbacks: list[Any]
 
     async def serve(self, read_settings: Any, before: Stamp) -> None:
-        """Open the store, apply, start the children, and wait until cancelled.
+        """Run as the parent process: open the store, apply, start the children, and wait until cancelled.
 
         `before` is the stamp of the files that are applied.
         """
@@ -139,7 +152,7 @@ class _Parent:
                 await store.close()
 
     async def _open_store(self, settings: Settings) -> Store:
-        """Open the store; wait for an embedded one, but report a wrong address of another at once.
+        """Open the store for the parent process; wait for an embedded one, report a wrong address at once.
 
         An embedded store of an earlier release is adopted, since only its user could write to it.
         """
@@ -163,7 +176,7 @@ class _Parent:
         return redact_url(url) + where
 
     async def _apply(self, store: Store) -> int | None:
-        """Publish the files before the first call; return the number of the live revision."""
+        """Publish the files before the parent process serves; return the number of the live revision."""
         from iogate.cli.revisions.folder_publication import publish_folder, read_origin, summarize
         from iogate.reconcile.apply import NotConverged
 
@@ -213,14 +226,14 @@ class _Parent:
                     await asyncio.gather(watching, return_exceptions=True)
 
     async def _announce_or_warn(self, store: Store, settings: Settings, number: int | None) -> None:
-        """Print the banner, or warn if the store stays unreachable: all processes wait for it."""
+        """Print the banner of the parent process, or warn if the store stays unreachable."""
         try:
             await self._announce(store, settings, number)
         except Unreachable as error:
             self.session.screen.warn(f"{error.message}; the processes wait for it")
 
     async def _announce(self, store: Store, settings: Settings, number: int | None) -> None:
-        """Wait until the children are ready and serve the revision, then print the banner."""
+        """Wait until the parent's children are ready and serve the revision, then print the banner."""
         from iogate.store.revisions.convergence import loaded_revision
 
         screen = self.session.screen

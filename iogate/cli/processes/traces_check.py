@@ -10,12 +10,12 @@ from iogate.cli.processes.doctor_finding import Finding
 
 def check_traces() -> Iterator[Finding]:
     """Check that a command started from this shell can export traces, if its variables turn them on."""
-    from iogate.telemetry import otel_variables, starting
+    from iogate.telemetry import otel_variables, startup
 
     variables = otel_variables.read(os.environ)
     if not variables:
         return
-    problem = otel_variables.find_problem(variables) or starting.find_broken_import()
+    problem = otel_variables.find_problem(variables) or startup.find_broken_import()
     if problem:
         message, _, hint = problem.partition(": no traces are exported; ")
         yield Finding(

@@ -56,7 +56,7 @@ do:
 
 
 def api(module: str, method: str, workflow: str, *, case: str) -> str:
-    """Return the new document of a module with one method."""
+    """Return the template of an API document: a module with one method."""
     return f"""\
 module: {module}
 auth: {{token: {{env: {_variable(module)}_TOKEN}}}}
@@ -65,7 +65,7 @@ methods:
 
 
 def method_block(method: str, workflow: str, *, case: str) -> str:
-    """Return one new method, for the key `methods`."""
+    """Return the template of one new method, for the key `methods`."""
     return f"""\
 {method}:
   verbs: [POST]
@@ -76,7 +76,7 @@ def method_block(method: str, workflow: str, *, case: str) -> str:
 
 
 def workflow(namespace: str, name: str, task: str) -> str:
-    """Return the new document of a workflow with one task."""
+    """Return the template of a workflow document with one task."""
     return f"""\
 document:
   dsl: {DSL}
@@ -196,7 +196,7 @@ def _plain_case(body: Mapping[str, Any] | None = None) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text for a value in braces, in quotes if it needs them."""
+    """Return a text as a value in the braces of a template, in quotes if it needs them."""
     return text if re.fullmatch(r"[A-Za-z./][\w./-]*", text, re.ASCII) else json.dumps(text)
 
 

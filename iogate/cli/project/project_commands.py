@@ -204,13 +204,13 @@ def _create(path: Path, text: str) -> bool:
 
 
 def _create_workflow(path: Path, namespace: str, name: str, task: str) -> bool:
-    """Create the file of a workflow, and the schema that it names for editors."""
+    """Create the file of a new workflow, and the schema that it names for editors."""
     write_schemas()
     return _create(path, schema_comment(path, "workflow") + file_templates.workflow(namespace, name, task))
 
 
 def _script(script: Path, workflow_path: Path) -> tuple[str, str]:
-    """Return task and case for a script; raise Misused if `validate` would not read its file."""
+    """Return task and case of a new API for a script; raise Misused if `validate` would not read its file."""
     root = Path.cwd()
     within = (root, APIS.resolve(), WORKFLOWS.resolve())  # these two folders may be links
     leads_out = Path(os.path.relpath(script)).parts[0] == ".."
@@ -244,7 +244,7 @@ def _function(settings: Settings, reference: str) -> tuple[str, str]:
 
 
 def _with_method(path: Path, before: str, method: str, block: str) -> str:
-    """Return the text of a module with one more method at its end."""
+    """Return the text of a module with a method that `iogate new api` adds at its end."""
     from iogate.documents.yaml.reader import read_text
 
     reading = read_text(before, str(path))

@@ -39,7 +39,7 @@ class GitMirror:
 
     @property
     def shown(self) -> str:
-        """The source without user and password: a token may stand in place of either."""
+        """Source of the git mirror without user and password: a token may stand in place of either."""
         return re.sub(r"(https?://)[^/@\s]+@", rf"\1{REDACTED}@", self.source)
 
     def fetch(self) -> str:
@@ -59,7 +59,7 @@ class GitMirror:
         return commit.decode("ascii").strip()
 
     def _remove_leftovers(self) -> None:
-        """Remove the temporary files of fetches that have failed: of a full disk they would take the rest."""
+        """Remove the temporary files that failed fetches left in the mirror, which fill the disk."""
         latest = time.time() - FETCH_S
         with contextlib.suppress(OSError):
             for file in self.folder.glob("objects/*/tmp_*"):

@@ -33,10 +33,10 @@ class Source(Protocol):
         """Return a folder with the files of a version of the project."""
 
     def is_older(self, version: str, commit: str) -> bool:
-        """Return whether a version is an ancestor of a commit that is live."""
+        """Return whether a version of the project's source is an ancestor of a commit that is live."""
 
     def describe(self, version: str) -> Sequence[str]:
-        """Return the options of `iogate apply` that name the version."""
+        """Return the options of `iogate apply` that name a version of the project's source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

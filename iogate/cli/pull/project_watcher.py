@@ -71,7 +71,7 @@ class ProjectWatcher:
             await asyncio.sleep(interval_s)
 
     async def look(self) -> bool:
-        """Apply the newest version if it is new; return whether the newest version is live.
+        """Apply the newest version of the watched project if it is new; return whether it is live.
 
         Raises nothing for a source or a store that is out of reach: it is logged, once.
         """
@@ -89,7 +89,7 @@ class ProjectWatcher:
         return self._failed is None
 
     async def _apply(self, version: str) -> str | None:
-        """Apply a version; return the reason why it is not live, None if it is.
+        """Apply a version of the watched project; return why it is not live, None if it is.
 
         Raises Unreachable if it must be tried again.
         """
@@ -119,7 +119,7 @@ class ProjectWatcher:
         return None
 
     def _conclude(self, version: str, done: Done) -> str | None:
-        """Log the result of an apply; return the reason why the version is not live.
+        """Log the result of the watcher's apply; return the reason why the version is not live.
 
         Raises Unreachable if it must be tried again.
         """
@@ -155,7 +155,7 @@ class ProjectWatcher:
         return None
 
     async def _command(self, folder: Path, *arguments: str) -> Done:
-        """Run `iogate apply` in a folder; it ends before this coroutine, also if that is cancelled."""
+        """Run `iogate apply` for the watcher; it ends before this coroutine, also if that is cancelled."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "iogate", "apply", "-q", "-o", "json", "--yes",
             *self.options, *arguments,
@@ -199,24 +199,24 @@ class Done:
 
     @property
     def value(self) -> Mapping[str, object]:
-        """The JSON of the result of `iogate apply`; empty if it has none."""
+        """The JSON of the result of the watcher's `iogate apply`; empty if it has none."""
         return _object(self.output)
 
     @property
     def fault(self) -> Mapping[str, object]:
-        """The JSON of the error of `iogate apply`; empty if it has none."""
+        """The JSON of the error of the watcher's `iogate apply`; empty if it has none."""
         found = _object(self.errors.rpartition("\n")[2])
         return found if found.get("schema") == SCHEMA else {}
 
     @property
     def error(self) -> str:
-        """Warnings and error of `iogate apply` as text."""
+        """Warnings and error of the watcher's `iogate apply` as text."""
         text = self.errors.rpartition("\n")[0] if self.fault else self.errors
         return text[-ERROR_CHARACTERS:]
 
 
 def _object(text: str | bytes) -> Mapping[str, object]:
-    """Return the JSON object that `iogate apply` has printed; empty for any other text."""
+    """Return the JSON object that the watcher's `iogate apply` printed; empty for any other text."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -113,7 +113,7 @@ async def watch(
 
 
 def _project(session: Session, settings: Settings, folder: Path) -> str:
-    """Return the project that the files in a folder belong to; invalid ones are reported by the apply."""
+    """Return the project to watch, to which the files of a folder belong; the apply reports invalid ones."""
     from iogate.cli.store_address import read_project_settings
 
     try:

@@ -163,7 +163,7 @@ def stamp(root: Path) -> Stamp:
 
 
 def _outputs() -> frozenset[tuple[int, int]]:
-    """Return the files that this process writes to: its own output must not count as a change."""
+    """Return the files that this process writes to, which `up --watch` must not publish as changes."""
     found = set()
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):

@@ -150,7 +150,7 @@ async def by_workflow(
 async def by_live_workflow(
     store: Store, workers: Sequence[Process]
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Return `by_workflow` for the live revision, and the workflow of each API.
+    """Return the missing secrets by workflow of the live revision, and the workflow of each API.
 
     Both are empty if the revision cannot be read.
     """

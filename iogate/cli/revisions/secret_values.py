@@ -65,7 +65,7 @@ class SecretValues:
 
 
 def compare(processes: Sequence[Process], users: Mapping[str, Sequence[str]]) -> list[SecretValues]:
-    """Return the values of each announced secret, by source; `users` are those of each source."""
+    """Compare the values that processes have of each secret, by source; `users` are those of each source."""
     keys = Counter(each.fingerprint_key for each in processes if each.fingerprints)
     if not keys:
         return []
@@ -99,7 +99,7 @@ def _of_source(source: str, key: str, processes: Sequence[Process], used_by: tup
 async def users_of_live(
     store: Store, live: tuple[int, str] | None, settings: Settings
 ) -> dict[str, list[str]]:
-    """Return `users_of` for the live revision; without its APIs, if it cannot be read."""
+    """Return the users of each secret in the live revision; without its APIs, if it cannot be read."""
     revision = None
     if live is not None:
         with suppress(IogateError):
@@ -139,7 +139,7 @@ def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[st
 
 
 def resolve_callback(api: Api) -> None:
-    """Resolve the secret of the callback of an API here, if it has one.
+    """Check that this machine has a valid value of the secret of an API's callback, if it has one.
 
     Raises Unset if it is missing, and ValueError if it cannot sign.
     """
@@ -154,7 +154,7 @@ def resolve_callback(api: Api) -> None:
 
 
 def _of_auth(auth: StoredAuth) -> Iterator[tuple[str, str]]:
-    """Yield the source and the role of each secret: `token`, `token of CALLER` or `password of USER`."""
+    """Yield source and role of each secret of `auth`: `token`, `token of CALLER` or `password of USER`."""
     from iogate.auth.model import JwtAuth, SignatureAuth, TokenAuth, UserAuth, alternatives, source_of
 
     for form in alternatives(auth):

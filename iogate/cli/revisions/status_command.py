@@ -113,7 +113,7 @@ async def status(
 
 
 def describe_refusals(refused: Mapping[str, int]) -> str:
-    """Format how many objects of each kind failed verification."""
+    """Format for `iogate status` how many objects of each kind failed verification."""
     return ", ".join(
         f"{number} {kind if number == 1 else PLURALS.get(kind, kind + 's')}"
         for kind, number in sorted(refused.items())

@@ -94,7 +94,7 @@ async def _report_faulted(screen: Screen, store: Store, uid: str) -> None:
 
 @contextmanager
 def log_to_screen(screen: Screen) -> Iterator[None]:
-    """Print the worker's errors, and failures of unawaited work, instead of logging them."""
+    """Print the worker's errors, and failures of detached work, instead of logging them."""
     logger = logging.getLogger("iogate")
     before = logger.level, logger.handlers, logger.propagate
     logger.setLevel(logging.WARNING)

@@ -44,7 +44,7 @@ def read_events(given: Sequence[str]) -> list[bytes]:
 
 
 def _with_defaults(event: Any) -> dict[str, Any]:
-    from iogate.engine.scope import describe_time
+    from iogate.engine.expression_scope import describe_time
 
     if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not event["type"]:
         raise Misused(
@@ -94,7 +94,7 @@ async def _publish_when_awaited(store: Store, left: list[bytes], uid: str) -> No
 
 
 def type_of(event: bytes) -> str:
-    """Return the type of an event that `read_events` has returned."""
+    """Return the type of an event given on the command line, which `read_events` has returned."""
     import msgspec
 
     return str(msgspec.json.decode(event)["type"])

@@ -133,7 +133,7 @@ def _show(session: Session, ended: dict[str, Any]) -> None:
 
 
 def _single_workflow_bundle(checked: CheckResult, file: Path) -> tuple[Bundle, Api]:
-    """Return a bundle with the workflow of the file, and the API that starts it."""
+    """Return a bundle for `iogate run` with the workflow of the file, and the API that starts it."""
     import msgspec
 
     from iogate.auth.model import NoAuth
@@ -182,7 +182,7 @@ async def _accept(store: Store, api: Api, value: Any) -> str:
 async def _temporary_worker(
     settings: Settings, root: Path
 ) -> AsyncIterator[tuple[Store, asyncio.Future[Executor]]]:
-    """Start a temporary store and a worker in this process; yield the store and the worker's `Executor`."""
+    """Start a temporary store and a worker for `iogate run`; yield the store and the `Executor`."""
     from iogate.store.embedded.server import temporary_server
     from iogate.store.integrity.trust import keyring
     from iogate.store.store import open_store

@@ -50,13 +50,13 @@ class Selection:
 
     @property
     def by_filter(self) -> bool:
-        """Whether filters choose the runs."""
+        """Whether filters choose the runs of a bulk change."""
         return any(each is not None for each in (self.api, self.status, self.since, self.until))
 
     async def resolve(
         self, session: Session, store: Store, verb: str, statuses: Collection[str], *, yes: bool
     ) -> list[str]:
-        """Return the uids of the selected runs; of those that match the filters those with one of `statuses`.
+        """Return the uids of the runs to change; of those that match filters, those with one of `statuses`.
 
         Raises:
             Misused: a filter is invalid, or `yes` is false and runs match.
@@ -79,7 +79,7 @@ class Selection:
 
 
 def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count: int | None = None) -> None:
-    """List the first of the runs on stderr and raise, unless `yes` is true.
+    """List the first runs of a bulk change on stderr and raise, unless `yes` is true.
 
     `count` is the number of all runs if `runs` is only a part of them.
 
@@ -98,7 +98,7 @@ def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count
 
 
 async def require_known_api(store: Store, api: str | None) -> None:
-    """Check that an API exists, so that a mistyped name does not look like an API without runs.
+    """Check before a bulk change that an API exists: a mistyped name is no API without runs.
 
     Raises:
         NotFound: neither a live API nor a schedule has this name.
@@ -115,7 +115,7 @@ async def require_known_api(store: Store, api: str | None) -> None:
 
 @asynccontextmanager
 async def operation_id(by_id: str | None) -> AsyncIterator[str]:
-    """Yield the id that makes a command idempotent: the given one, else a random one.
+    """Yield the id that makes a bulk change idempotent: the given one, else a random one.
 
     Raises:
         Unreachable: the store did not respond, so that some runs may have changed; the hint has the id.
@@ -157,7 +157,7 @@ class Changes:
                 self.left.append(error)
 
     async def check(self, uid: str, outcome: str) -> None:
-        """Raise NotFound or Refused for the outcomes `unknown` and `ended`."""
+        """Raise NotFound or Refused for a run whose change had the outcome `unknown` or `ended`."""
         match outcome:
             case "unknown":
                 raise run_not_found(uid)

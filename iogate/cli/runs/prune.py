@@ -27,7 +27,7 @@ BeforeOption = Annotated[
 
 
 def register(group: typer.Typer) -> None:
-    """Add the command to `iogate runs`."""
+    """Add the command `prune` to `iogate runs`."""
     command(group, "prune")(prune)
 
 

@@ -161,7 +161,7 @@ class Retrier:
         return self._programs[digest]
 
     async def _current(self, api: str, workflow: str) -> tuple[int, str, str]:
-        """Return revision, full name and program of a workflow that is live in the project of an API."""
+        """Return revision, name and program of the live workflow to retry with, in the project of an API."""
         from iogate.compiler.workflows import precedence
 
         live = await self.store.revisions.live_for(api)

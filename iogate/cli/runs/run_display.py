@@ -124,7 +124,7 @@ _WAITS: Final = {
 
 
 def shorten(text: str) -> str:
-    """Cut a long text if stdout is a terminal; a pipe gets all of it."""
+    """Cut a long text of a displayed run if stdout is a terminal; a pipe gets all of it."""
     if len(text) <= MAX_VALUE_LENGTH or not sys.stdout.isatty():
         return text
     return f"{text[:MAX_VALUE_LENGTH]}… ({len(text) - MAX_VALUE_LENGTH:,} characters more: -o json shows all)"
@@ -152,7 +152,7 @@ def run_details(run: dict[str, Any]) -> list[Table | str]:
 
 
 def format_error(error: dict[str, Any]) -> str:
-    """Format an error: message, details for operators, status, type and location."""
+    """Format the error of a run: message, details for operators, status, type and location."""
     where = f" at {error['instance']}" if error.get("instance") else ""
     # Indent further lines, so that a message cannot imitate another field.
     message = shorten(str(error["message"])).replace("\n", f"\n{'':<11}")
@@ -240,7 +240,7 @@ class LiveDisplay:
 
     @property
     def active(self) -> bool:
-        """Tell whether something is displayed, so that frequent refreshes are useful."""
+        """Tell whether the live display of a run is on, so that frequent refreshes are useful."""
         return self._live is not None
 
     def show(self, run: Run, title: str = "") -> None:

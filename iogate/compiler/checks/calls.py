@@ -54,7 +54,7 @@ def _method(document: Document, pointer: Pointer, method: str) -> Iterator[Probl
 
 
 def _host(document: Document, pointer: Pointer, address: str, settings: Settings) -> Iterator[Problem]:
-    """Warn of a constant host within an expression, where a reviewer may overlook it."""
+    """Warn of an HTTP call to a constant host within an expression, where a reviewer may overlook it."""
     template = as_template(address)
     host = template.split("/")[2] if template else ""
     if (

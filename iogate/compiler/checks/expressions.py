@@ -73,7 +73,7 @@ def literals(definition: Definition) -> Sequence[tuple[Pointer, str, frozenset[s
 
 
 def _strings(definition: Definition) -> Strings:
-    """Return the strings of the definition's values, which are read once for all checks."""
+    """Return the strings that may be expressions in a definition; they are read once for all checks."""
     index = definition.index
     if index.strings is None:
         index.strings = Strings()

@@ -43,7 +43,7 @@ def check(document: Document, exists: Callable[[str], bool]) -> Iterator[Problem
 
 
 def _files(value: object, pointer: Pointer) -> Iterator[tuple[Pointer, str]]:
-    """Yield the pointer and the path of each `{file: PATH}` in a value."""
+    """Yield the pointer and the path of each local file that a value names as `{file: PATH}`."""
     if isinstance(value, Mapping):
         if value.keys() == {"file"} and isinstance(value["file"], str):
             yield (*pointer, "file"), value["file"]

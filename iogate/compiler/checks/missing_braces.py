@@ -61,7 +61,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def _meant(pointer: Pointer, text: str, variables: frozenset[str]) -> str | None:
-    """Return the expression that a plain text without `${ }` probably is; None if it is probably none."""
+    """Return the expression that a text with missing `${ }` probably is; None if it is probably none."""
     if _is_of_filter(pointer) or (pointer and pointer[-1] in _OF_FILES):
         return None
     if template := _TEMPLATE.fullmatch(text):
@@ -77,7 +77,7 @@ def _meant(pointer: Pointer, text: str, variables: frozenset[str]) -> str | None
 
 
 def _reads_data(text: str, variables: frozenset[str]) -> bool:
-    """Tell whether an expression reads a member of its input, also within the arguments of a function."""
+    """Tell whether a text with missing `${ }` reads a member of its input, also as an argument."""
     named = bool(_MEMBER.search(_STRING.sub("", text)))  # `{id}` is a URI template
     found = [each for each in reads(text) if each.steps and not _ENDINGS.fullmatch(str(each.steps[-1]))]
     if any(each.variable is None or each.variable in variables for each in found):
@@ -87,5 +87,5 @@ def _reads_data(text: str, variables: frozenset[str]) -> bool:
 
 
 def _is_of_filter(pointer: Pointer) -> bool:
-    """Tell whether a plain text is a pattern that an event is compared with."""
+    """Tell whether a text without `${ }` is a pattern that an event is compared with."""
     return "with" in pointer and ("listen" in pointer or pointer[:1] == ("schedule",))

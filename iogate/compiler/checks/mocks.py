@@ -106,7 +106,7 @@ def _meant(reference: str, known: References) -> str | None:
 
 
 def _some(known: References) -> str:
-    """Return references that may have been meant: first tasks that reach out, since only they use mocks."""
+    """Return references that a mock may have meant: first tasks that reach out, since only they use mocks."""
     ordered = sorted(known.tasks, key=lambda reference: known.tasks[reference].kind not in REACHING_OUT)
     more = len(ordered) - MOST_NAMED
     return f"{', '.join(ordered[:MOST_NAMED])} and {more} more" if more > 0 else listed(ordered)
@@ -115,7 +115,7 @@ def _some(known: References) -> str:
 def _collect(
     found: References, prefix: str, definition: Definition, child: Definitions, around: frozenset[str]
 ) -> None:
-    """Collect the tasks of a workflow and, below a task that runs another workflow, those of that one.
+    """Collect the tasks that mocks may stand in for, of a workflow and of the workflows that it runs.
 
     Of workflows that run themselves, directly or not, the first round counts.
     """
@@ -132,5 +132,5 @@ def _collect(
 
 
 def _order(task: Task) -> list[tuple[int, str]]:
-    """Return a key that puts tasks in the order of their lists, outer ones first, `try` before `catch`."""
+    """Return the sort key of a task for mocks: order of the lists, outer first, `try` before `catch`."""
     return [(step, "") if isinstance(step, int) else (step == "catch", step) for step in task.location]

@@ -44,5 +44,5 @@ def _repeated(definition: Definition, listing: Listing) -> Iterator[Problem]:
 
 
 def _may_be_empty(listing: Listing) -> bool:
-    """Tell whether a list may be empty: a handler that does nothing is valid, and so is an extension."""
+    """Tell whether a list of task names may be empty, as that of a handler or of an extension."""
     return listing.pointer[-2:] == ("catch", "do") or listing.pointer[:2] == ("use", "extensions")

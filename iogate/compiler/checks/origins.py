@@ -64,7 +64,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def _addresses(definition: Definition) -> Iterator[tuple[Pointer, str]]:
-    """Yield literal URLs of documents that become part of the revision."""
+    """Yield literal URLs of the origins of documents that become part of the revision."""
     for resource in definition.index.resources:
         uri = resource.element.uri
         if uri.startswith(("http://", "https://")) and not is_computed(uri):
@@ -75,7 +75,7 @@ def _addresses(definition: Definition) -> Iterator[tuple[Pointer, str]]:
 
 
 def running(function: Definition, url: str, origins: Sequence[str]) -> Iterator[Problem]:
-    """Report each process and workflow of a fetched function if `origins` does not name its URL."""
+    """Report each process and workflow that a fetched function starts, if no origin names its URL."""
     if is_named(url, origins):
         return
     for task in function.index.tasks:

@@ -72,7 +72,7 @@ def _while(definition: Definition, task: Task) -> Iterator[Problem]:
 
 
 def _reads_data(text: str) -> bool:
-    """Tell whether an expression reads its `.`, whole or a part; not a `.` behind a pipe."""
+    """Tell whether an expression of a parallel loop reads its `.`, whole or a part; not behind a pipe."""
     if any(read.variable is None for read in reads(text)):
         return True
     return "|" not in text and _WHOLE.search(_STRING.sub("", text)) is not None

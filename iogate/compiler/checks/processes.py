@@ -96,7 +96,7 @@ def is_loose(task: Task) -> bool:
 
 
 def process_digest(run: JsonObject, *, loose: bool = False) -> str | None:
-    """Return the digest of the process of `run` as written, with expressions as text; None: not known.
+    """Return the digest by which `allow_run` lists the process of `run`, as written; None: not known.
 
     It covers every member that has an influence on what is executed, and the content of a script, not its
     place. A script in another document is known once that was read. `loose` texts are expressions if they

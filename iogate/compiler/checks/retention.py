@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check(document: Document, pointer: Pointer, method: Method) -> Iterator[Problem]:
-    """Warn if runs of the method at `pointer` are deleted while their idempotency keys are in force."""
+    """Warn if the retention of the method at `pointer` ends while its idempotency keys are in force."""
     retention_s, idempotency = method.retention, method.idempotency
     if retention_s is None or idempotency is None or retention_s >= idempotency.ttl:
         return

@@ -40,7 +40,7 @@ FAULT_INPUT: Final[dict[str, Any]] = {
 
 
 def callback(method: Method) -> Callback | msgspec.UnsetType:
-    """Return the compiled callback of a method."""
+    """Return the compiled callback of a method for the ends of its runs."""
     given = method.callback
     if given is None:
         return msgspec.UNSET
@@ -77,7 +77,7 @@ def fault_handler(
 
 
 def _check_input(document: Document, pointer: Pointer, handler: Definition) -> Iterator[Problem]:
-    """Report that the workflow of `on_fault` would refuse its input."""
+    """Report that the workflow that `on_fault` starts at the end of a run would refuse its input."""
     accepted = handler.program.flow.input_schema
     if accepted is None or accepted.missing or first_error(accepted.document) is not None:
         return

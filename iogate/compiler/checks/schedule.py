@@ -82,7 +82,7 @@ def _missed(document: Document) -> Iterator[Problem]:
 
 
 def _ticks(document: Document, kind: str, value: object, settings: JsonObject) -> Iterator[Problem]:
-    """Report an overlap of runs that never overlap, and a jitter that mixes up the order of ticks."""
+    """Report an overlap of runs of a schedule that never overlap, and a jitter that reorders its ticks."""
     pointer = (*_METADATA, "schedule")
     for key in settings:
         if kind in ("after", "on"):

@@ -71,7 +71,7 @@ def problems(document: Document, pointer: Pointer, schema: object) -> Iterator[P
 
 
 def first_error(schema: Any) -> tuple[Pointer, str] | None:
-    """Return where and why `schema` is not a valid JSON Schema; None if it is one."""
+    """Check a schema by the standard; return where and why it is invalid, None if it is valid."""
     try:
         # By the dialect that `$schema` names, as the engine does; 2020-12 where it names none.
         jsonschema_rs.validator_for(schema, validate_formats=False, retriever=_nothing)

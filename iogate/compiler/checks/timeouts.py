@@ -33,7 +33,7 @@ class Unlimited:
 
 
 def is_limited(method: Method, definition: Definition | None) -> bool:
-    """Tell whether the method or its workflow, if it is known, limits the time of a run."""
+    """Tell whether a timeout of the method, or of its workflow if it is known, limits a run."""
     return method.timeout is not None or (definition is not None and definition.program.timeout is not None)
 
 

@@ -93,7 +93,7 @@ def _has_one_caller(api: Api) -> bool:
 
 
 def _schema(project: Project, api: Api) -> Schema | None:
-    """Return the JSON Schema of the input of an API, its own or that of its workflow, if it can be read."""
+    """Return the JSON Schema of the input that calls of an API have, if it can be read."""
     if describes_input(api):
         return api_schema(api)
     definition = project.definitions.get(api.workflow or "")
@@ -101,7 +101,7 @@ def _schema(project: Project, api: Api) -> Schema | None:
 
 
 def _declared(api: Api, path: Pointer) -> Pointer:
-    """Return where a key is given: on the method, else on the module."""
+    """Return where the key of a call rule is given: on the method, else on the module."""
     value: Any = api.document.data["methods"][api.name]
     for step in path:
         if not isinstance(value, Mapping) or step not in value:

@@ -122,7 +122,7 @@ def _first_inside(task: Task) -> Iterator[Task]:
 
 
 def _schemas_of_apis(project: Project) -> dict[str, list[tuple[Schema, str]]]:
-    """Return, by workflow, the schemas of its APIs, if calls of these are all that starts it."""
+    """Return, by workflow, the input schemas of its APIs, if calls of these are all that starts it."""
     users: dict[str, list[Api]] = {}
     for api in project.apis:
         if api.workflow is not None:

@@ -14,8 +14,8 @@ from iogate.compiler.lint import (
     callers,
     debug_cases,
     exposure,
-    files,
     input_fields,
+    input_files,
     secrets,
     side_effects,
     usage,
@@ -34,7 +34,7 @@ _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
     side_effects.check,
     input_fields.check,
     call_rules.check,
-    files.check,
+    input_files.check,
     usage.check,
 )
 _OF_THE_MACHINE: Final = frozenset({"IOG512", "IOG539", "IOG560"})
@@ -118,6 +118,6 @@ def _unused(ignore: Ignore, path: str, lint: Mapping[str, str]) -> Problem:
 
 
 def _removal(ignore: Ignore) -> ReplaceComment:
-    """Return an ignore comment without this code, or its removal if it has no other."""
+    """Return the fix of an unused ignore comment: the comment without this code, or its removal."""
     comment = ignore.comment
     return ReplaceComment(line=comment.line, column=comment.column, text=ignore.without())

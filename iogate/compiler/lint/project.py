@@ -71,11 +71,11 @@ class Project:
         )
 
     def child(self, child: Child) -> str | None:
-        """Return the workflow that a task starts; None if the files have no such workflow."""
+        """Return the workflow of the project that a task starts; None if the files have none of the name."""
         return self.workflows.resolve(child.reference)
 
     def reachable(self, workflow: str) -> Iterator[Definition]:
-        """Yield the definition of a workflow, and of all that its tasks start."""
+        """Yield the definition of a workflow in the project, and of all that its tasks start."""
         seen: set[str] = set()
         waiting = [workflow]
         while waiting:

@@ -85,7 +85,7 @@ def _is_literal_secret(text: str) -> bool:
 
 
 def _shaped(source: Source, reported: set[tuple[str, int]]) -> Iterator[Problem]:
-    """Yield a problem for each text that has the shape of a well-known credential, and mask it."""
+    """Yield a problem for each secret in a file with the shape of a well-known credential, and mask it."""
     if not SHAPE.search(source.text):
         return
     for number, line in enumerate(source.lines, 1):

@@ -94,7 +94,7 @@ def _operations(
 
 
 def _parameters(references: References, item: JsonObject, operation: JsonObject) -> list[JsonObject]:
-    """Return the parameters of the path and of the operation, which win over the path's."""
+    """Return the parameters of an operation in an OpenAPI document, which win over those of the path."""
     found: dict[tuple[str, str], JsonObject] = {}
     for holder in (item, operation):
         for raw in sequence(holder.get("parameters")):

@@ -52,10 +52,10 @@ class References:
 
 
 def mapping(value: Any) -> JsonObject:
-    """Return a part of an OpenAPI document as a mapping, an empty one if it is of another type."""
+    """Return the target of an OpenAPI reference as a mapping, an empty one if it is of another type."""
     return value if isinstance(value, Mapping) else {}
 
 
 def sequence(value: Any) -> list[Any]:
-    """Return a part of an OpenAPI document as a list, an empty one if it is of another type."""
+    """Return the target of an OpenAPI reference as a list, an empty one if it is of another type."""
     return value if isinstance(value, list) else []

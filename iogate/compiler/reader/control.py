@@ -30,7 +30,7 @@ def switch(reader: Reader, place: Place, entries: list[JsonObject], positions: P
 
 
 def loop(reader: Reader, place: Place, pointer: str, source: JsonObject) -> For:
-    """Read the body of a `for`."""
+    """Read the body of a `for`, which controls its tasks as a loop."""
     over = source["for"]
     each, at = over.get("each") or "item", over.get("at") or "index"
     inside = place.declaring(each, at)

@@ -75,7 +75,7 @@ def _inline(reader: Reader, place: Place, source: JsonObject) -> Policy:
 
 
 def _path(reader: Reader, text: str) -> Endpoint:
-    """Return an address below an authority; one of its own if it names a host."""
+    """Return the address of an endpoint below an authority; one of its own if it names a host."""
     own = text.lstrip().startswith("{") or "${" in text or "://" in text
     computed = own and _LITERAL_HOST.match(text) is None
     return Endpoint(

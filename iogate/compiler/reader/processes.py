@@ -13,7 +13,7 @@ from iogate.json_values import JsonObject
 
 
 def process(reader: Reader, place: Place, run: JsonObject) -> Process | Container:
-    """Read the body of `run: shell`, `run: script` or `run: container`."""
+    """Read the body of a process: `run: shell`, `run: script` or `run: container`."""
     kind = next(name for name in ("shell", "script", "container") if name in run)
     source, place = run[kind], place.at(kind)
     for name, value in source.items():

@@ -76,7 +76,7 @@ class Reader(ABC):
         return Timeout(self.duration(place.at("after"), source["after"]))
 
     def named(self, section: Section, place: Place, name: str) -> JsonObject | None:
-        """Return the entry of `use` that a name in the definition refers to; None if there is none."""
+        """Return the entry of `use` for a name that the reader meets; None if there is none."""
         self.index.references.append(Reference(section=section, pointer=place.pointer, name=name))
         found: JsonObject | None = (self.use.get(section) or EMPTY).get(name)
         return found
@@ -95,7 +95,7 @@ class Reader(ABC):
     def note(
         self, place: Place, source: object, arguments: frozenset[str] = INSIDE, *, expression: bool = False
     ) -> None:
-        """Enter a value that is evaluated into the index, with the arguments of its expressions."""
+        """Enter a value that the reader has met into the index, with the arguments of its expressions."""
         self.index.values.append(
             Value(
                 pointer=place.pointer,
@@ -123,7 +123,7 @@ class Reader(ABC):
         return None if source is None else self.value(source)
 
     def duration(self, place: Place, source: object) -> Template:
-        """Read a duration, or the expression of one; the caller notes it or the object that it is in."""
+        """Read a duration for the reader of a task, or its expression; the caller notes it, or its object."""
         self.index.durations.append(Located(place.pointer, source))
         return self.value(source)
 

@@ -14,7 +14,7 @@ CATALOGED: Final = re.compile(r"(?P<name>[^:@/\s]+):(?P<version>[^:@/\s]+)@(?P<c
 
 
 def function_of(call: str, use: JsonObject, origin: Origin) -> tuple[Place, Any] | None:
-    """Return the address of the function's document and its authentication; None for other calls."""
+    """Return the address of a catalog's or URL's function, and its authentication; None for other calls."""
     if call in (use.get("functions") or {}):
         return None
     if "://" in call:

@@ -186,7 +186,7 @@ class _Collector:
         resource: Located[Resource],
         origin: Origin,
     ) -> None:
-        """Replace a script by the URI of its stored content, and a schema by itself."""
+        """Put a document that a workflow names into its program: a script's URI, or a schema itself."""
         place, policy = self._locate(resource.element, definition.document, origin, caller)
         if place is None or not self.sources.reaches(place):
             return

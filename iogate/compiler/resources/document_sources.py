@@ -81,14 +81,14 @@ class Place:
 
 
 def origin_of(path: str) -> Origin:
-    """Return the origin of a file that was given to be compiled."""
+    """Return the origin of a document in a file that was given to be compiled."""
     folder = posixpath.dirname(path)
     # A file outside the project, named on the command line, is a project of its own.
     return Origin(folder=folder) if posixpath.isabs(path) else Origin(start=folder)
 
 
 def locate(origin: Origin, uri: Any) -> Place | None:
-    """Return the location of an address; None if it is known only in a run.
+    """Return the location of a named document by its address; None if only a run knows it.
 
     Raises Unreadable for one that is none.
     """

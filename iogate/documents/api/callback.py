@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from iogate.documents.base_model import FORMAT, Maybe, StrictModel, field_error, rule_error
 from iogate.documents.field_types import IsList, Text
-from iogate.documents.plain_types import validator
+from iogate.documents.value_type_fields import validator
 from iogate.security import callback_urls
 from iogate.settings.setting_types import REFERENCE
 

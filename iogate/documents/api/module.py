@@ -41,7 +41,7 @@ from iogate.documents.field_types import (
     matching,
 )
 from iogate.documents.json_schema import reject_bare_schema
-from iogate.documents.plain_types import validator
+from iogate.documents.value_type_fields import validator
 from iogate.messages import quoted
 
 _ROUTE_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -270,7 +270,7 @@ _RETENTION_S: Final = 604_800.0
 
 
 def _indented(value: Any) -> Any:
-    """Refuse a method without a value followed by one of its own keys: it has lost its indentation."""
+    """Refuse a method of a module without a value, followed by one of its keys: wrong indentation."""
     if isinstance(value, dict) and value:
         names = ["", *value]
         for name, following in pairwise(names):
@@ -336,6 +336,6 @@ class ApiModule(StrictModel):
 
 
 def _joined(default: Any, *given: Any) -> Any:
-    """Return a YAML default for a method: the last value given for each key."""
+    """Return a method's value, by default the module's: for each key the last one that is given."""
     update = {name: getattr(one, name) for one in given if one is not None for name in one.model_fields_set}
     return default.model_copy(update=update)

@@ -28,7 +28,7 @@ class OpenDslModel(DslModel):
 
 
 def exactly_one_of(*keys: str, of: str, hint: str = "") -> Any:
-    """Return a check that a raw mapping has exactly one of `keys`; `hint` is for a mapping with none."""
+    """Return a check that a DSL model's mapping has exactly one of `keys`; `hint` is for one with none."""
 
     def check(value: Any) -> Any:
         if not isinstance(value, dict):

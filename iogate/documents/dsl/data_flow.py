@@ -15,7 +15,7 @@ from iogate.documents.json_schema import reject_bare_schema
 
 
 def text_or_mapping(expected: str = "an expression or a mapping") -> BeforeValidator:
-    """Union that reports the permitted forms before it is tried."""
+    """Return a union for a model of data flow that reports the permitted forms before it is tried."""
 
     def check(value: Any) -> Any:
         if not isinstance(value, str | dict):

@@ -59,7 +59,7 @@ class Lexer:
         self._collect(at, len(text))
 
     def next_token(self, index: int) -> int:
-        """Return the start of the first token at an index or after it; without one the end of the text."""
+        """Return the position of the first token at an index or after it; else the end of the text."""
         at = bisect.bisect_left(self._token_starts, index)
         return self._token_starts[at] if at < len(self._token_starts) else len(self.text)
 

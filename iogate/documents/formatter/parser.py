@@ -49,7 +49,7 @@ class _Parser:
         return Document(head=head, root=root)
 
     def _above_marker(self, stop: int) -> list[str]:
-        """Return directives and comments above `---`, and the marker."""
+        """Parse the directives and comments above `---`, and the marker."""
         parts = list(self._lexer.directives)
         while self._is_before(stop):
             index = self._lexer.comments[self._next].index
@@ -59,7 +59,7 @@ class _Parser:
     # Comments.
 
     def _is_before(self, stop: int, deeper_than: int = -1) -> bool:
-        """Tell whether the next comment is before an index, and indented more than a column."""
+        """Tell whether the next comment to parse is before an index, and indented more than a column."""
         comments = self._lexer.comments
         if self._next >= len(comments):
             return False
@@ -73,14 +73,14 @@ class _Parser:
         return ["", comment.text] if empty else [comment.text]
 
     def _own_lines(self, stop: int, deeper_than: int = -1) -> list[str]:
-        """Take all comments before an index that are indented more than a column."""
+        """Parse all comments before an index that are indented more than a column."""
         taken: list[str] = []
         while self._is_before(stop, deeper_than):
             taken += self._take()
         return taken
 
     def _trailing(self, stop: int) -> str:
-        """Take the next comment if it is behind something on its line; otherwise return an empty text.
+        """Parse the next comment if it is behind something on its line; otherwise return an empty text.
 
         It keeps its distance, except for the space that is always there: comments of several lines may align.
         """
@@ -134,7 +134,7 @@ class _Parser:
         return made, self._block(made, parent)
 
     def _block(self, made: Collection, parent: int) -> list[str]:
-        """Read the entries of a block; return the comments that are behind its anchor or tag."""
+        """Parse the entries of a block; return the comments that are behind its anchor or tag."""
         opening: list[str] = []
         column = parent + 1
         for event in self._events:
@@ -153,7 +153,7 @@ class _Parser:
         return opening
 
     def _start(self, event: Any, made: Collection) -> tuple[int, int, int]:
-        """Return index, line and column of the dash or key of the entry with this first event."""
+        """Return the position of the dash or key of the entry to parse: index, line and column."""
         mark = self._lexer.next_mark(self._at)
         if mark is not None and (not made.mapping or mark[0] < event.start_mark.index):
             if not made.mapping:

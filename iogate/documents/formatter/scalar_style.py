@@ -70,7 +70,7 @@ def is_plain(text: str, *, flow: bool) -> bool:
 
 
 def _has_escapes(raw: str) -> bool:
-    """Tell whether a text in double quotes has escapes other than of quotes and backslashes."""
+    """Tell whether a scalar in double quotes has escapes other than of quotes and backslashes."""
     return any(found[0][1] not in '"\\' for found in _ESCAPE.finditer(raw))
 
 

@@ -45,7 +45,7 @@ class Collection:
         return any(self.end) or any(entry.has_comments() for entry in self.entries)
 
     def anchors(self) -> bool:
-        """Tell whether an anchor or alias is inside the collection, or on it."""
+        """Tell whether an anchor or alias is inside the collection of the syntax tree, or on it."""
         return "&" in self.properties or any(entry.anchors() for entry in self.entries)
 
 
@@ -65,17 +65,17 @@ class Entry:
     """Comment on the line on which the value ends, with its distance."""
 
     def comments(self) -> Iterator[str]:
-        """Yield the comments of the entry itself."""
+        """Yield the comments of the entry itself in the syntax tree, not those inside of its value."""
         yield from (text for text in self.before if text)
         yield from (text for text in (self.behind, *self.within, self.after) if text)
 
     def has_comments(self) -> bool:
-        """Tell whether the entry has a comment, or its value has one inside."""
+        """Tell whether the entry of the syntax tree has a comment, or its value has one inside."""
         inside = isinstance(self.value, Collection) and self.value.has_comments()
         return inside or any(self.comments())
 
     def anchors(self) -> bool:
-        """Tell whether an anchor or alias is in the entry."""
+        """Tell whether an anchor or alias is in the entry of the syntax tree."""
         return any(
             part.anchors()
             if isinstance(part, Collection)

@@ -51,7 +51,7 @@ def compose(source: Source) -> tuple[Node | None, list[Problem]]:
 
 
 def join_surrogates(text: str) -> str:
-    """Return the text for the parser: JSON may write a character as two escapes, which YAML does not know."""
+    """Join two escapes of one character in a text to compose: JSON has these, YAML does not."""
     if not text.lstrip().startswith("{"):
         return text
     return _PAIR.sub(lambda pair: pair[1] + json.loads(f'"{pair[2]}"'), text)
@@ -281,7 +281,7 @@ class _Composer:
 
 
 def _is_plain_word(event: yaml.ScalarEvent) -> bool:
-    """Tell whether a key is text for certain: no anchor, tag, quotes, number or other word of YAML."""
+    """Tell whether a key to compose is text for certain: no anchor, tag, quotes, number or YAML word."""
     text: str = event.value
     return (
         event.anchor is None
@@ -302,7 +302,7 @@ def _span(event: Any) -> Span:
 
 
 def _marks(event: yaml.Event) -> tuple[Any, Any]:
-    """Return where an event of the YAML parser starts and ends; events of a text always know."""
+    """Return start and end of an event that the composer gets; events of a text always know these."""
     start, end = event.start_mark, event.end_mark
     assert start is not None
     assert end is not None

@@ -77,5 +77,5 @@ def _mapping(next_event: Callable[[], Any], depth: int) -> dict[str, Any]:
 
 
 def _is_text(key: Any) -> bool:
-    """Tell whether a plain key counts as text: a whole number does, too."""
+    """Tell whether a plain key in the data to read counts as text: a whole number does, too."""
     return key.__class__ is str or key.__class__ is int

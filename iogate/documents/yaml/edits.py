@@ -31,7 +31,7 @@ class _Edit:
 
 
 def apply_fixes(text: str, path: str, fixes: Iterable[Fix]) -> tuple[str, tuple[Fix, ...]]:
-    """Edit the text: apply as many of the fixes as possible, and return it with these."""
+    """Apply as many fixes as possible as edits of a text; return the text and the applied fixes."""
     wanted = tuple(dict.fromkeys(fixes))[:_MOST_FIXES]
     together = _apply(text, path, wanted)
     if together is not None:
@@ -46,7 +46,7 @@ def apply_fixes(text: str, path: str, fixes: Iterable[Fix]) -> tuple[str, tuple[
 
 
 def _apply(text: str, path: str, fixes: Sequence[Fix]) -> str | None:
-    """Return the text with all of the fixes; None if one of them cannot be made."""
+    """Return the text with the edits of all fixes; None if one of them cannot be made."""
     reading = read_text(text, path)
     if reading.root is None:
         return None
@@ -105,7 +105,7 @@ def _replacement(source: Source, span: Span, text: str, old: object) -> _Edit | 
 
 
 def _styles(text: str, written: str) -> Iterator[str]:
-    """Yield forms of a text: in the quotes of the text that it replaces, else as `iogate fmt` writes it."""
+    """Yield notations of a text for an edit: in the quotes of the replaced text, else as `iogate fmt`."""
     if written.startswith('"'):
         yield json.dumps(text, ensure_ascii=False)
         return
@@ -144,7 +144,7 @@ def _comment(source: Source, fix: ReplaceComment) -> _Edit:
 
 
 def _change(data: Any, fix: RenameKey | ReplaceText) -> bool:
-    """Make the change of a fix in the data; False if it has no such place, or the new key exists."""
+    """Make the edit of a fix in the data; False if it has no such place, or the new key exists."""
     *above, last = fix.pointer
     holder = json_pointer.value_at(data, tuple(above))
     if isinstance(fix, ReplaceText):

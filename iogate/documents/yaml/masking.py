@@ -39,7 +39,7 @@ _SHOWN: Final = frozenset(
 
 
 def room_below(room: str, key: str) -> str:
-    """Return the context of the value of `key` in a mapping with context `room`; "" is not secret."""
+    """Return the context, for masking, of the value of `key` in a mapping; "" is not secret."""
     if room in _BY_NAME:
         return "secret"
     if room in _SECRETS:

@@ -20,7 +20,7 @@ class Positions(Protocol):
     """Positions in a file that was read: a node, or a reading that composes its nodes when it is asked."""
 
     def place(self, pointer: Pointer, *, key: bool = False) -> Span:
-        """Return the position of the value at `pointer` in a YAML file, or of its nearest existing parent."""
+        """Return the position of the node at `pointer`, or of its nearest existing parent."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -48,7 +48,7 @@ class Node:
         return None
 
     def place(self, pointer: Pointer, *, key: bool = False) -> Span:
-        """Return the position of the value at `pointer` in the tree, or of its nearest existing parent.
+        """Return the position of the node at `pointer` below this one, or of its nearest existing parent.
 
         `key` asks for the key instead of the value. A value that is no good to point at, a block or
         one left out, gives its key.

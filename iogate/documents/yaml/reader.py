@@ -57,7 +57,7 @@ class Reading:
         return self._root
 
     def place(self, pointer: Pointer, *, key: bool = False) -> Span:
-        """Return the place of a value or its key in the file that was read; or that of its nearest parent."""
+        """Return the position of a value or its key in the reading of a file, or of its nearest parent."""
         return self.tree().place(pointer, key=key)
 
     def tree(self) -> Node:

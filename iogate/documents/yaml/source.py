@@ -42,14 +42,14 @@ class Source:
 
     @property
     def masks(self) -> list[tuple[int, int, int]]:
-        """Line and columns of each literal secret in the text; an end of 0 is the end of the line."""
+        """Line and columns of each literal secret in the source; an end of 0 is the end of the line."""
         if self._find_masks is not None:
             find, self._find_masks = self._find_masks, None
             find()
         return self._masks
 
     def mask_later(self, find: Callable[[], object]) -> None:
-        """Call `find`, which appends to the masks, before they are used for the first time."""
+        """Call `find`, which appends to the masks of the source, before they are used for the first time."""
         self._find_masks = find
 
     @property

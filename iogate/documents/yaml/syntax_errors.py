@@ -99,7 +99,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, source: Source) -> Problem:
 
 
 def _start_of_expression(brace: Span, source: Source) -> Span:
-    """Step back from the brace of an unquoted `${ … }`, which YAML takes for a mapping."""
+    """Step back from the brace of an unquoted `${ … }`, which is a syntax error in YAML."""
     before = source.lines[brace.line - 1][: brace.column - 1] if brace.line <= len(source.lines) else ""
     return Span(brace.line, brace.column - 1, 2) if before.endswith("$") else brace
 

@@ -31,16 +31,16 @@ class Credential(Protocol):
     """Credential of one call."""
 
     async def present(self, method: str, url: URL) -> str | None:
-        """Return the value of `Authorization`; None if the server has to send a challenge first.
+        """Return the credential as `Authorization`; None if the server has to send a challenge first.
 
         Raises CallFailed and WorkflowError.
         """
 
     def handle_unauthorized(self, headers: CIMultiDict[str]) -> bool:
-        """Record a 401 to the call, and return whether to try exactly once more."""
+        """Record a 401 to the credential, and return whether to try the call exactly once more."""
 
     def handle_accepted(self) -> None:
-        """Record any other response to the call."""
+        """Record any other response to the credential."""
 
 
 class Authenticator:
@@ -51,7 +51,7 @@ class Authenticator:
         self._idle_sessions: IdleSessions = OrderedDict()
 
     def credential(self, authentication: Authentication) -> Credential:
-        """Create the credential of one HTTP call of a workflow.
+        """Create the credential for one HTTP call of a workflow.
 
         Raises WorkflowError, of type configuration, for an incomplete policy.
         """

@@ -38,7 +38,7 @@ class Challenge:
 
 
 def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
-    """Parse the values of `WWW-Authenticate`; a syntax error ends the value that contains it."""
+    """Parse digest and other challenges in `WWW-Authenticate`; a syntax error ends its value."""
     found: list[Challenge] = []
     for header in headers:
         at = 0

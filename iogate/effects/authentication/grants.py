@@ -50,7 +50,7 @@ def build_token_request(url: URL, policy: OAuth, *, refresh: str = "") -> Reques
 
 
 def build_introspection_request(url: URL, policy: OAuth, token: str) -> Request:
-    """Build the introspection request for a token (RFC 7662)."""
+    """Build the introspection request for a granted token (RFC 7662)."""
     return _post(url, policy, [("token", token), ("token_type_hint", "access_token")])
 
 
@@ -93,7 +93,7 @@ def _refresh_fields(token: str) -> Fields:
 
 
 def _members(fields: Fields) -> dict[str, str | list[str]]:
-    """Return the fields of a token request as a JSON object, in which repeated names become a list."""
+    """Return the fields of a grant's request as a JSON object; repeated names become a list."""
     members: dict[str, str | list[str]] = {}
     for name, value in fields:
         before = members.get(name)
@@ -105,7 +105,7 @@ def _members(fields: Fields) -> dict[str, str | list[str]]:
 
 
 def _authenticate_client(client: Client, audience: str, headers: CIMultiDict[str]) -> Fields:
-    """Authenticate the client, by the returned fields or by a header."""
+    """Authenticate the client of a token request, by the returned fields or by a header."""
     match client.method:
         case "client_secret_basic":
             # RFC 6749, section 2.3.1: both parts are form-encoded before they are joined.
@@ -150,7 +150,7 @@ def _encoded(value: Mapping[str, Any]) -> str:
 
 
 def describe_refusal(body: Any) -> str:
-    """Return code and advice for a refused token request; the free text may repeat secrets."""
+    """Return code and advice for a refused grant of a token; the free text may repeat secrets."""
     code = body.get("error") if isinstance(body, Mapping) else None
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         return ""
@@ -159,7 +159,7 @@ def describe_refusal(body: Any) -> str:
 
 
 def read_issuer(answer: Mapping[str, Any]) -> str | None:
-    """Return the issuer of the tokens of a response; None if the tokens do not name it.
+    """Return the issuer of the granted tokens of a response; None if the tokens do not name it.
 
     Signatures are not verified: the tokens come directly from the authorization server.
     """

@@ -111,7 +111,7 @@ class OAuth:
 
     @property
     def discovered(self) -> bool:
-        """Whether a discovery document of the authority names its endpoints.
+        """Whether the endpoints of the policy are named by a discovery document of its authority.
 
         The standard's examples of `oauth2` give the URL of such a document; a token endpoint that the author
         names has priority.

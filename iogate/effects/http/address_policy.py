@@ -43,7 +43,7 @@ _TRUST_ORDER: Final = [Trust.REVIEWED, Trust.REDIRECTED, Trust.COMPUTED]
 
 
 def lower_trust(one: Trust, other: Trust) -> Trust:
-    """Return the lower of two degrees of trust in URLs."""
+    """Return the lower of two degrees of trust in URLs, by the address policy."""
     return max(one, other, key=_TRUST_ORDER.index)
 
 
@@ -104,7 +104,7 @@ and site-local addresses as public."""
 
 
 def unwrap_ipv4(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address only embeds: mapped, translated, NAT64, 6to4."""
+    """Return the IPv4 address that an IPv6 address to connect to only embeds: mapped, NAT64, 6to4."""
     if isinstance(address, IPv4Address):
         return address
     if address.sixtofour is not None:
@@ -116,7 +116,7 @@ def unwrap_ipv4(address: Address) -> Address:
 
 
 def reachable_addresses(address: Address) -> tuple[Address, ...]:
-    """Return the address and all addresses to which a translator or tunnel may map it.
+    """Return, for the policy, an address and those to which a translator or tunnel may map it.
 
     For local NAT64 there is one address for each length of the prefix (RFC 6052, section 2.2).
     """
@@ -134,7 +134,7 @@ def reachable_addresses(address: Address) -> tuple[Address, ...]:
 
 
 def parse_literal(host: str) -> Address | None:
-    """Return the address that is a URL's host, None for a name.
+    """Return the address that is the host of a URL to check, None for a name.
 
     Raises Forbidden for old notations of addresses (decimal, octal, hexadecimal, shortened), which C
     libraries accept and reviewers overlook.
@@ -151,7 +151,7 @@ def parse_literal(host: str) -> Address | None:
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address, after `unwrap_ipv4`, is one of the public internet."""
+    """Tell whether the policy takes an address, after `unwrap_ipv4`, for one of the public internet."""
     if isinstance(address, IPv6Address) and address not in GLOBAL_UNICAST:
         return False
     return not any(address in network for network in SPECIAL_RANGES)
@@ -205,7 +205,7 @@ class AddressPolicy:
             )
 
     def _lists(self, host: str, port: int, address: Address | None, *, by_pattern: bool = True) -> bool:
-        """Tell whether `allow_hosts` has it: `host`, `host:port`, an address, a network, `*.domain`, `*`."""
+        """Tell whether `allow_hosts` lists a host or an address, also by a network or a pattern."""
         bracketed = f"[{host}]" if ":" in host else host
         names = {host, bracketed, f"{bracketed}:{port}"}
         for entry in self._listed:
@@ -225,7 +225,7 @@ class AddressPolicy:
 
 
 def _store_hosts(url: str | None) -> frozenset[Host]:
-    """Return hosts and ports of the store; a sentinel often shares its host with a server."""
+    """Return hosts and ports of the store, which the policy forbids; sentinels may share its host."""
     named = hosts(url or "")
     usual = [(host, PORT) for host, _ in named] if url and sentinels(url) else []
     return frozenset([*named, *usual])

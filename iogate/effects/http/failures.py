@@ -60,7 +60,7 @@ class BadRedirect(Exception):
 
 @asynccontextmanager
 async def convert_failures(target: TargetName) -> AsyncIterator[None]:
-    """Convert exceptions of a request to CallFailed; `called` names the target.
+    """Convert exceptions of a request to failures of the call, CallFailed; `called` names the target.
 
     Raises CallFailed.
     """
@@ -106,7 +106,7 @@ def call_error(
     response: Mapping[str, Any] | None = None,
     sent_to: str | None = None,
 ) -> CallFailed:
-    """Return the communication error of a failed call; `sent_to` as in `TargetName`."""
+    """Return the communication error of a failure of a call; `sent_to` as in `TargetName`."""
     error = WorkflowError(
         "communication",
         status=status,
@@ -119,7 +119,7 @@ def call_error(
 
 
 def status_phrase(status: int) -> str:
-    """Return the status of a failed call with its reason phrase: `404 Not Found`."""
+    """Return the status of a failure with its reason phrase: `404 Not Found`."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -127,7 +127,7 @@ def status_phrase(status: int) -> str:
 
 
 def _certificate_reason(fault: Exception, *, brief: bool) -> str:
-    """Return the defect of a certificate; `brief`: without the name of the host."""
+    """Return the defect of a certificate that was the failure; `brief`: without the host's name."""
     if not isinstance(fault, ssl.SSLCertVerificationError) or not fault.verify_message:
         return "it cannot be verified"
     reason = fault.verify_message.rstrip(".")

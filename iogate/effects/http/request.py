@@ -136,7 +136,7 @@ def _encode_pairs(members: Mapping[str, Any], subject: str) -> Iterator[tuple[st
 
 
 def _encode_body(call: CallHttp) -> tuple[bytes | None, str | None]:
-    """Encode the body: text unchanged, a form if the Content-Type says so, else JSON."""
+    """Encode the body of a request: text unchanged, a form if the Content-Type says so, else JSON."""
     if not call.has_body:
         return None, None
     declared = next((v for n, v in call.headers.items() if n.lower() == "content-type"), "")

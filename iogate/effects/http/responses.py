@@ -232,7 +232,7 @@ def _is_json(kind: str) -> bool:
 
 
 def _to_utf8(body: bytes, charset: str | None) -> bytes:
-    """Return JSON as UTF-8: some servers declare another charset."""
+    """Return the JSON of a response as UTF-8: some servers declare another charset."""
     try:
         codec = codecs.lookup(charset or "utf-8").name
         # The parser detects Unicode encodings by their first bytes.
@@ -242,7 +242,7 @@ def _to_utf8(body: bytes, charset: str | None) -> bytes:
 
 
 def _decode_text(response: Response) -> str:
-    """Decode by the charset, by default UTF-8; invalid bytes become the replacement character."""
+    """Decode a response by its charset, by default UTF-8; invalid bytes become replacement characters."""
     try:
         text = response.body.decode(response.charset or "utf-8", errors="replace")
     except LookupError:

@@ -54,7 +54,7 @@ def name_target(method: str, address: str, written: URL, sent: URL) -> TargetNam
 
 
 def redacted_path(address: str) -> str:
-    """Return the path of an address as the author wrote it, without keys; empty if it has none."""
+    """Return the path of a target as the author wrote it, without keys; empty if it has none."""
     return _SEGMENT.sub(_redact_key, _path_of(address))
 
 

@@ -67,22 +67,22 @@ class Transport:
         for session in sessions.values():
             await session.close()
 
-    def covers(self, url: str) -> bool:
-        """Tell whether the transport redirects this URL by the setting `endpoints`."""
+    def rewrites(self, url: str) -> bool:
+        """Tell whether the transport rewrites this URL by the setting `endpoints`."""
         try:
             return self._endpoints.rewrite(URL(url)) is not None
         except ValueError:
             return False
 
     def route(self, url: URL, trust: Trust) -> Route:
-        """Return where to send a request, by the setting `endpoints`, whose targets are REVIEWED."""
+        """Return the route of a request, by the setting `endpoints`, whose targets are REVIEWED."""
         target = self._endpoints.rewrite(url)
         return Route(url=url, trust=trust) if target is None else Route(url=target, trust=Trust.REVIEWED)
 
     async def exchange(
         self, request: Request, route: Route, *, wanted: BodyFilter, cap: int
     ) -> responses.Response:
-        """Send the request and read the response; of an unwanted error body only the beginning.
+        """Send a request over the transport and read the response; of an unwanted error only the beginning.
 
         Raises the exceptions that `convert_failures` converts; a cancelled exchange closes its connection.
         """
@@ -108,7 +108,7 @@ class Transport:
             )
 
     def _session(self, *, guarded: bool) -> aiohttp.ClientSession:
-        """Return the connection pool, opened on first use."""
+        """Return the connection pool of the transport, opened on first use."""
         if guarded not in self._sessions:
             connector = aiohttp.TCPConnector(
                 resolver=CheckedResolver(self._policy, guarded=guarded),
@@ -129,7 +129,7 @@ class Transport:
 
 
 def _as_stream(body: bytes | None) -> bytes | BytesIO | None:
-    """Return a large body as a file, which is written in pieces, so that other runs continue meanwhile."""
+    """Return a large body for the transport as a file, written in pieces, so that other runs continue."""
     return BytesIO(body) if body is not None and len(body) > 2**16 else body
 
 

@@ -49,7 +49,7 @@ def _members(kind: str, value: Any) -> dict[str, Any]:
 
 
 def _field(value: Any) -> Any:
-    """Encode a field of an OpenAPI form: objects become JSON, the default encoding of OpenAPI 3."""
+    """Encode a field of an OpenAPI body: objects become JSON, the default encoding of OpenAPI 3."""
     match value:
         case Mapping():
             return to_json(value)

@@ -70,7 +70,7 @@ log = logging.getLogger("iogate.effects")
 
 
 def find_tool() -> str | None:
-    """Return the path of Docker or Podman; None if neither is installed."""
+    """Return the path of the container runtime, Docker or Podman; None if neither is installed."""
     return next((found for name in TOOLS if (found := shutil.which(name)) is not None), None)
 
 
@@ -201,7 +201,7 @@ class Containers:
         )
 
     def _absolute_source(self, source: str) -> str:
-        """Return the absolute path of a folder; a name without a slash is a volume's."""
+        """Return the absolute path of a folder of a container; a name without a slash is a volume's."""
         if not source.startswith((".", "/")):
             return source
         return str((self._workspace.working_directory / source).resolve())
@@ -274,7 +274,7 @@ class Containers:
             self._cleanup.start()
 
     async def _query(self, *arguments: str) -> str | None:
-        """Run a short command of Docker or Podman and return its output; None if it fails."""
+        """Run a short command of Docker or Podman about a container; return its output, None if it fails."""
         with self._workspace.process_folders(owned=False) as folders:
             try:
                 async with asyncio.timeout(COMMAND_TIMEOUT_S):
@@ -338,7 +338,7 @@ def _is_own(name: str) -> bool:
 
 
 def _fits_file(value: str) -> bool:
-    """Tell whether Docker and Podman read this value from a file of variables as it is."""
+    """Tell whether a container gets this value unchanged from a file of variables."""
     return not (_UNFIT_FOR_FILE.search(value) or len(value.encode()) > MAX_FILE_VALUE)
 
 

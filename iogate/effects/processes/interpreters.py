@@ -33,7 +33,7 @@ class Interpreter:
 
 
 def find_javascript() -> str | None:
-    """Return the path of a JavaScript runtime; None if none is installed."""
+    """Return the path of an interpreter of JavaScript; None if none is installed."""
     return next((found for name in RUNTIMES if (found := shutil.which(name)) is not None), None)
 
 

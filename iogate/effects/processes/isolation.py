@@ -69,7 +69,7 @@ class Isolation:
         return entry.pw_uid, entry.pw_gid
 
     def confinement_for(self, folders: ProcessFolders, directory: Path) -> process_run.Confinement:
-        """Return the confinement of the process with these folders."""
+        """Return the isolation of the process with these folders, as its confinement."""
         sandbox = None
         if self._mode == "sandbox":
             root = folders.shared / ROOT
@@ -113,7 +113,7 @@ class Isolation:
             )
 
     def exceeded_limit(self, end: process_run.Exit) -> str | None:
-        """Return the message for the exceeded limit of a process; None if there is none."""
+        """Return the message for a limit of its isolation that a process exceeded; None without one."""
         limits = self._settings.process_limits
         if end.limit == "processes":
             return f"had more than {limits['processes']} processes (process_limits.processes) and was killed"
@@ -149,7 +149,7 @@ class Isolation:
 
 
 def _referenced_files(value: Any) -> Iterable[str]:
-    """Yield the paths of all `{file: PATH}` in a value."""
+    """Yield the paths of all `{file: PATH}` in a value, which isolated processes may not see."""
     match value:
         case {"file": str(path)} if len(value) == 1:
             yield path

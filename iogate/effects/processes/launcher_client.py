@@ -67,14 +67,14 @@ class LauncherClient:
         return started
 
     def watch(self, folder: Path) -> None:
-        """Start the server unless it runs, so that it removes `folder` if this worker is killed."""
+        """Start the launcher unless it runs, so that it removes `folder` if this worker is killed."""
         if self._server is None or self._server.poll() is not None or self._control is None:
             self.close()
             with suppress(OSError):  # `start` reports it
                 self._control = self._start_server(folder)
 
     def close(self) -> None:
-        """Close the connection to the server, which then removes the folder and ends."""
+        """Close the connection to the launcher, which then removes the folder and ends."""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -147,7 +147,7 @@ class RunningProcess:
             await self._loop.sock_sendall(self._channel, data)
 
     async def receive(self) -> KeeperMessage | None:
-        """Return the next message of the keeper about its process; None if it is gone.
+        """Return the next message of the launcher's keeper about its process; None if it is gone.
 
         Data that no keeper sends counts as its end: the process is killed.
         """
@@ -167,12 +167,12 @@ class RunningProcess:
             return None
 
     def terminate(self) -> None:
-        """Send SIGTERM to the process and its group."""
+        """Send SIGTERM, through the launcher, to the process and its group."""
         with suppress(OSError):
             self._channel.send(keeper.TERMINATE)
 
     def kill(self) -> None:
-        """Kill the process and all that it started."""
+        """Kill, through the launcher, the process and all that it started."""
         with suppress(OSError):
             self._channel.send(b"K")
 

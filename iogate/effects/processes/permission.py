@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def require_allowed(allow_run: AllowRun, kind: str, run: JsonObject | None, *, loose: bool) -> None:
-    """Check that a process may be started; `run` is the member of its task as the document has it.
+    """Check the permission to start a process; `run` is the member of its task in the document.
 
     `loose`: the texts of the document may be expressions.
 

@@ -52,7 +52,7 @@ class Workspace:
 
     @contextmanager
     def file_folder(self) -> Iterator[Callable[[], Path]]:
-        """Yield a function that returns a folder for files, created when it is first called."""
+        """Yield a function that returns a folder of the workspace for files, created when first called."""
         with ExitStack() as stack:
             made: list[Path] = []
 
@@ -64,14 +64,14 @@ class Workspace:
             yield folder
 
     def close(self) -> None:
-        """Close the launcher and remove the folders; cancelled tasks have ended every process."""
+        """Close the launcher and remove the folders of the workspace; every process has ended."""
         self.launcher.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
     def _shared_folder(self) -> Path:
-        """Return the folder of this worker's processes, recreated if a cleaner of files removed it."""
+        """Return the folder of the workspace, recreated if a cleaner of files removed it."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="iogate-"))
         elif not self._folder.is_dir():

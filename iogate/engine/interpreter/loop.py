@@ -21,8 +21,8 @@ from iogate.compiler.expression_scope import BEFORE
 from iogate.compiler.tasks import For, Fork, Listen, Task, Try
 from iogate.engine import errors
 from iogate.engine.commands import Arrived, ChildEnded, Performed, TaskFault
-from iogate.engine.interpreter.context import NOTHING, ExecutionContext, Fault
-from iogate.engine.scope import is_truthy
+from iogate.engine.expression_scope import is_truthy
+from iogate.engine.interpreter.execution_context import NOTHING, ExecutionContext, Fault
 from iogate.engine.state.frame import Frame
 from iogate.engine.state.frame_tree import scope_reference
 from iogate.engine.tasks import (
@@ -45,7 +45,7 @@ _SHARE = 20
 
 
 def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
-    """Continue a task after the end of its effect; ignore a result without a waiting frame."""
+    """Continue the interpreter at a task whose effect has ended; ignore a result without a frame."""
     frame = ctx.tree.get(performed.frame)
     if frame is None or frame.phase != "effect":
         return
@@ -61,7 +61,7 @@ def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
 
 
 def handle_message(ctx: ExecutionContext, message: Arrived | ChildEnded) -> None:
-    """Process a message; one for a frame that is gone, or waits for something else, is ignored."""
+    """Process a message in the interpreter; ignore one for a frame that waits for something else."""
     frame = ctx.tree.get(message.frame)
     ctx.set_savepoint()
     match message:
@@ -83,7 +83,7 @@ def handle_message(ctx: ExecutionContext, message: Arrived | ChildEnded) -> None
 
 
 def resume_effects(ctx: ExecutionContext, worker: str = "") -> None:
-    """Repeat the command of each effect under way, with the same keys and arguments.
+    """Repeat in the interpreter the command of each effect under way, with the same keys and arguments.
 
     In another attempt, after a fault, listening tasks subscribe again. `worker` is the ended worker that had
     begun the effects, if any; the journal then notes for each that it was restarted or interrupted.
@@ -110,7 +110,7 @@ def resume_effects(ctx: ExecutionContext, worker: str = "") -> None:
 
 
 def fire_timers(ctx: ExecutionContext) -> None:
-    """Fire all due timers and timeouts, in the order of time."""
+    """Fire all due timers and timeouts of the interpreter, in the order of time."""
     for _, is_deadline, key in ctx.tree.find_due(ctx.now_ms):
         frame = ctx.tree.get(key)
         if frame is None or ctx.ended is not None:
@@ -214,7 +214,7 @@ def _complete(
 
 
 def _time_out(ctx: ExecutionContext, frame: Frame) -> None:
-    """Cancel the content of a frame after its deadline, and raise the timeout error there."""
+    """Raise the timeout error at a frame of the interpreter, after cancelling its content."""
     assert frame.deadline_ms is not None
     length = durations.format_seconds((frame.deadline_ms - frame.started_ms) / 1000)
     if frame.parent is None:
@@ -232,7 +232,7 @@ def _time_out(ctx: ExecutionContext, frame: Frame) -> None:
 
 
 def expire_run(ctx: ExecutionContext, detail: str) -> None:
-    """Fault the run with the standard's timeout error, which names the current tasks."""
+    """Fault the interpreter's run with the standard's timeout error, which names the current tasks."""
     inner = {frame.parent for frame in ctx.tree.frames.values()}
     at = dict.fromkeys(
         frame.pointer
@@ -247,7 +247,7 @@ def expire_run(ctx: ExecutionContext, detail: str) -> None:
 
 
 def _propagate(ctx: ExecutionContext, fault: Fault) -> int | None:
-    """Propagate an error to a task that catches it, or fault the run; return the scope to continue in."""
+    """Propagate an error in the interpreter to a task that catches it, or fault the run; return the scope."""
     while True:
         try:
             return _propagate_once(ctx, fault)

@@ -87,7 +87,7 @@ class FrameIndex:
                     self.leaves[parent.id] = None
 
     def reorder_leaves(self, ready: Iterable[int]) -> None:
-        """Order the leaves as in `ready`, and the others after them."""
+        """Order the leaves in the index as in `ready`, and the others after them."""
         named = dict.fromkeys(ready)
         for key in named.keys() - self.leaves.keys():
             del named[key]

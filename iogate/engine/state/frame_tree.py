@@ -1,7 +1,7 @@
 """Mutable tree of the frames of one run during a slice.
 
-Used by `context` and `retry`. The tree has its own mapping of the frames that it shares with the original
-state, so a slice that fails does not change that state.
+Used by `execution_context` and `retry`. The tree has its own mapping of the frames that it shares with the
+original state, so a slice that fails does not change that state.
 """
 
 from __future__ import annotations
@@ -172,15 +172,15 @@ class FrameTree:
         return gone
 
     def leaves(self) -> Iterable[int]:
-        """Return the scopes without children, which can execute steps."""
+        """Return the scopes without children in the tree, which can execute steps."""
         return self._index.leaves
 
     def under_way(self) -> tuple[Frame, ...]:
-        """Return the tasks with an effect under way."""
+        """Return the tasks of the tree with an effect under way."""
         return tuple([self._frames[key] for key in self._index.effects])
 
     def listening(self) -> tuple[Frame, ...]:
-        """Return the tasks that wait for events."""
+        """Return the tasks of the tree that wait for events."""
         waiting = [self._frames[key] for key in self._index.waits]
         return tuple([frame for frame in waiting if frame.phase == "event"])
 
@@ -191,7 +191,7 @@ class FrameTree:
         return scope
 
     def variables(self, scope: Frame, program: Program) -> dict[str, Any]:
-        """Return the variables of loops and handlers around a scope; the inner ones win.
+        """Return the variables of loops and handlers around a scope of the tree; the inner ones win.
 
         Functions and extensions see no variables from outside.
         """
@@ -208,7 +208,7 @@ class FrameTree:
             scope = self.parent(task)
 
     def extended_task(self, scope: Frame) -> Frame | None:
-        """Return the frame of the extended task if the scope is inside an extension."""
+        """Return the frame of the extended task if a scope of the tree is inside an extension."""
         while (task := self.parent(scope)).parent is not None:
             if task.extension is not None:
                 return task
@@ -216,7 +216,7 @@ class FrameTree:
         return None
 
     def enclosing_calls(self, scope: Frame) -> list[Frame]:
-        """Return the tasks that called the functions around a scope, innermost first."""
+        """Return the tasks that called the functions around a scope of the tree, innermost first."""
         calls: list[Frame] = []
         while (task := self.parent(scope)).parent is not None:
             if is_function(scope.pointer):
@@ -225,7 +225,7 @@ class FrameTree:
         return calls
 
     def deadline(self, frame: Frame) -> int | None:
-        """Return the earliest deadline of a task and the tasks around it."""
+        """Return the earliest deadline of a task and the tasks around it in the tree."""
         earliest: int | None = None
         at: Frame | None = frame
         while at is not None:
@@ -235,12 +235,12 @@ class FrameTree:
         return earliest
 
     def count_definite_answer(self, scope: Frame) -> None:
-        """Count a definite answer: the next call of this branch gets a new key."""
+        """Count in the tree a definite answer: the next call of this branch gets a new key."""
         owner = self.context_owner(scope)
         self.put(replace_frame(owner, calls=owner.calls + 1))
 
     def effect_identity(self, scope: Frame, task: Task, uid: str) -> tuple[str, str]:
-        """Return the reference of a task with every loop index, and the idempotency key of its effect.
+        """Return, by the tree, a task's reference with loop indexes, and its effect's idempotency key.
 
         The last part of the key counts the branch's definite answers: it stays while an effect is under way,
         also after a crash, and differs when `then` leads to the same task again.
@@ -250,7 +250,7 @@ class FrameTree:
         return reference, uid + reference + "".join(f"/{number}" for number in numbers)
 
     def _attempts(self, scope: Frame) -> list[int]:
-        """Return the retries after definite answers of each `try` around a scope, outermost first."""
+        """Return the retries after definite answers of each `try` around a scope of the tree."""
         attempts: list[int] = []
         while (task := self.parent(scope)).parent is not None:
             if scope.pointer in {f"{task.pointer}/try", f"{task.pointer}/catch/do"}:
@@ -260,13 +260,13 @@ class FrameTree:
 
 
 def reference_of(frames: Mapping[int, Frame], frame: Frame) -> str:
-    """Return the pointer of the task of a frame with the index of each iteration around it."""
+    """Return the pointer of the task of a frame with indexes of the iterations around it in the tree."""
     scope = _parent(frames, frame)
     return scope_reference(frames, scope) + frame.pointer[len(scope.pointer) :]
 
 
 def scope_reference(frames: Mapping[int, Frame], scope: Frame) -> str:
-    """Return the pointer of a scope with the index of each iteration around it: `/do/0/loop/for/3/do`."""
+    """Return the pointer of a scope with indexes of iterations in the tree: `/do/0/loop/for/3/do`."""
     parts: list[str] = []
     while (task := _parent(frames, scope)).parent is not None:
         if scope.turn is not None:  # a loop's /for/do, or /foreach/do
@@ -283,7 +283,7 @@ def scope_reference(frames: Mapping[int, Frame], scope: Frame) -> str:
 
 
 def parallel_reference(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> str | None:
-    """Return the pointer of a task in a scope with the index of each iteration around it.
+    """Return the pointer of a task in a scope with indexes of the iterations around it in the tree.
 
     None if it is in no parallel loop: then the order of events tells its iterations apart.
     """
@@ -301,5 +301,5 @@ def _parent(frames: Mapping[int, Frame], frame: Frame) -> Frame:
 
 
 def is_function(pointer: str) -> bool:
-    """Tell whether a pointer is of the scope that a function of `use.functions` runs in."""
+    """Tell whether a frame's pointer is of the scope that a function of `use.functions` runs in."""
     return pointer.startswith(FUNCTIONS) and pointer.count("/") == 3

@@ -82,12 +82,12 @@ class State:
 
     @property
     def under_way(self) -> AbstractSet[int]:
-        """Ids of frames whose effect is under way."""
+        """Ids of the state's frames whose effect is under way."""
         return self.indexed().effects.keys()
 
     @property
     def waiting(self) -> AbstractSet[int]:
-        """Ids of frames that wait for a timer, an event or a child."""
+        """Ids of the state's frames that wait for a timer, an event or a child."""
         return self.indexed().waits.keys()
 
     @property
@@ -114,7 +114,7 @@ class State:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def indexed(self) -> FrameIndex:
-        """Return the index of the frames, created on first use."""
+        """Return the index of the state's frames, created on first use."""
         if self.index is None:
             # A cache: the state stays equal.
             object.__setattr__(self, "index", FrameIndex.of(self.frames.values()))

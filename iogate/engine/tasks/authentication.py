@@ -11,7 +11,7 @@ from typing import Any
 
 from iogate.compiler.endpoints import Policy
 from iogate.engine.commands import Authentication
-from iogate.engine.scope import Scope
+from iogate.engine.expression_scope import Scope
 from iogate.engine.tasks.uri_templates import build_url
 from iogate.errors import WorkflowError
 from iogate.json_values import type_name
@@ -26,7 +26,7 @@ _MEMBERS = {
 
 
 def evaluate_policy(policy: Policy, scope: Scope) -> Authentication:
-    """Return the policy with its members evaluated, or read from a secret.
+    """Return the authentication policy of a call, evaluated or read from a secret.
 
     Raises WorkflowError if the policy is undefined, its secret is missing, or an expression fails.
     """
@@ -55,7 +55,7 @@ def evaluate_policy(policy: Policy, scope: Scope) -> Authentication:
 
 
 def _secret(policy: Policy, scope: Scope) -> Mapping[str, Any]:
-    """Return a policy's members from one secret: an object with the members, or the token of `bearer`."""
+    """Return an authentication policy from one secret: an object, or the token of `bearer`."""
     secret = scope.secrets().get(policy.secret)
     if secret is None:
         raise WorkflowError(

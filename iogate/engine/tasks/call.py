@@ -14,7 +14,7 @@ from iogate import file_references
 from iogate.compiler.resources.document_addresses import is_computed
 from iogate.compiler.tasks import Container, Function, Http, OpenApi, Process
 from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Effect, RunProcess
-from iogate.engine.scope import Scope
+from iogate.engine.expression_scope import Scope
 from iogate.engine.tasks import run_container
 from iogate.engine.tasks.authentication import evaluate_policy
 from iogate.engine.tasks.uri_templates import build_url, scalar_text
@@ -49,7 +49,7 @@ def effect(body: Outside, scope: Scope) -> Effect:
 
 
 def provide_authorization(body: object, scope: Scope) -> None:
-    """Let `$authorization` read the policy of a call, which is evaluated only if an expression names it."""
+    """Let `$authorization` read the policy of a call, evaluated only if an expression names it."""
     policy = body.endpoint.policy if isinstance(body, Http) else getattr(body, "policy", None)
     if policy is not None:
         scope.authenticate = lambda: evaluate_policy(policy, scope)
@@ -131,7 +131,7 @@ def _process(body: Process, scope: Scope) -> RunProcess:
 
 
 def _text_or_path(value: Any, label: str, files: dict[str, FileReference]) -> str:
-    """Return a scalar as text, and a file as the text that stands for its path, which `files` gets."""
+    """Return a scalar argument of a call as text, and a file as the text for its path, in `files`."""
     found = file_references.read(value)
     if found is None:
         return scalar_text(value, label)
@@ -140,7 +140,7 @@ def _text_or_path(value: Any, label: str, files: dict[str, FileReference]) -> st
 
 
 def _stdin(value: Any, files: dict[str, FileReference]) -> str | None:
-    """Return the stdin of a process: text, a file as the text that stands for it in `files`, or JSON."""
+    """Return the stdin argument of a process: text, a file as the text for its path in `files`, or JSON."""
     found = file_references.read(value)
     if found is not None:
         files[found.placeholder] = found

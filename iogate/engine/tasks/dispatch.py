@@ -34,8 +34,8 @@ from iogate.compiler.tasks import (
 )
 from iogate.engine import errors
 from iogate.engine.commands import Perform
-from iogate.engine.interpreter.context import ExecutionContext
-from iogate.engine.scope import Scope, is_truthy
+from iogate.engine.expression_scope import Scope, is_truthy
+from iogate.engine.interpreter.execution_context import ExecutionContext
 from iogate.engine.state.frame import Frame
 from iogate.engine.tasks import call, emit, for_, for_parallel, fork, listen, run_workflow, try_
 from iogate.engine.tasks.due_times import add_duration
@@ -47,7 +47,7 @@ _FUNCTIONS_DEEP = 32
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> int | None:
-    """Execute a task of any kind by the code of its kind; `arguments` hold its input.
+    """Dispatch a task of any kind to the code of its kind; `arguments` hold its input.
 
     Raises WorkflowError if the task fails.
     """
@@ -89,7 +89,7 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> 
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task) -> int | None:
-    """Leave the finished list of tasks in `scope`, by the kind of the task around it."""
+    """Dispatch the end of a list of tasks in `scope` to the code of the kind of the task around it."""
     body = task.body
     match body:
         case For(parallel=most) if most:
@@ -152,7 +152,7 @@ def _outside(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) 
 
 
 def perform(ctx: ExecutionContext, scope: Frame, task: Task, frame: Frame, *, again: bool = False) -> bool:
-    """Add the command for the task's effect; return whether the task waits for the result.
+    """Dispatch a task's effect: add its command; return whether the task waits for the result.
 
     Its expressions see the start of the task as the time, so that a repeated command is the same.
     Raises UnknownOutcomeError if an effect that must happen at most once would be repeated.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from iogate.compiler.tasks import Timeout
-from iogate.engine.scope import Scope
+from iogate.engine.expression_scope import Scope
 from iogate.errors import WorkflowError
 from iogate.timing import durations
 

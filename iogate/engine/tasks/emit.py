@@ -14,8 +14,8 @@ from typing import Any
 from iogate.compiler import tasks
 from iogate.compiler.tasks import Task
 from iogate.engine.commands import Emit
-from iogate.engine.interpreter.context import ExecutionContext
-from iogate.engine.scope import Scope, describe_time
+from iogate.engine.expression_scope import Scope, describe_time
+from iogate.engine.interpreter.execution_context import ExecutionContext
 from iogate.engine.state.frame import Frame
 from iogate.errors import WorkflowError
 from iogate.json_values import type_name
@@ -88,7 +88,7 @@ def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any
 
 
 def _check(name: str, value: Any) -> None:
-    """Check an attribute of an emitted event by the rules of `POST /v1/events`, for any receiver."""
+    """Check an attribute of an event that `emit` creates, by the rules of `POST /v1/events`."""
     if name == "data":
         return
     if name == "specversion":

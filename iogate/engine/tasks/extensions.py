@@ -1,8 +1,8 @@
 """Extensions: lists of tasks that run before and after a task.
 
-Used by `loop`; `context` begins the lists that run after a task. While an extension runs, the scope is at
-the extended task and holds the extensions that apply (`extended`); below it are a frame of that task and, in
-it, the extension's list.
+Used by `loop`; `execution_context` begins the lists that run after a task. While an extension runs, the scope
+is at the extended task and holds the extensions that apply (`extended`); below it are a frame of that task
+and, in it, the extension's list.
 
     begin ── when? ──► before, as declared ──► the task ──► after, in reverse ──► move
                           └─ exit: its data replaces the raw output of the task
@@ -17,8 +17,8 @@ from typing import Any
 
 from iogate.compiler.expression_scope import BEFORE
 from iogate.compiler.tasks import Task, TaskList
-from iogate.engine.interpreter.context import ExecutionContext
-from iogate.engine.scope import Scope, is_truthy
+from iogate.engine.expression_scope import Scope, is_truthy
+from iogate.engine.interpreter.execution_context import ExecutionContext
 from iogate.engine.state.frame import Frame, replace_frame
 
 

@@ -7,8 +7,8 @@ data of each to the next.
 from __future__ import annotations
 
 from iogate.compiler.tasks import For, Task
-from iogate.engine.interpreter.context import ExecutionContext, Fault
-from iogate.engine.scope import Scope, is_truthy
+from iogate.engine.expression_scope import Scope, is_truthy
+from iogate.engine.interpreter.execution_context import ExecutionContext, Fault
 from iogate.engine.state.frame import Frame, replace_frame
 from iogate.engine.tasks import for_parallel
 from iogate.errors import WorkflowError

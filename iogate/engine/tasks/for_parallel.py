@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from iogate.compiler.tasks import For, Task
 from iogate.engine import errors
-from iogate.engine.interpreter.context import ExecutionContext, Fault
-from iogate.engine.scope import Scope, is_truthy
+from iogate.engine.expression_scope import Scope, is_truthy
+from iogate.engine.interpreter.execution_context import ExecutionContext, Fault
 from iogate.engine.state.frame import Frame, new_frame, replace_frame
 from iogate.errors import WorkflowError
 
@@ -113,7 +113,7 @@ def _begin_iteration(ctx: ExecutionContext, frame: Frame, task: Task, body: For,
 
 
 def _outputs(ctx: ExecutionContext, frame: Frame) -> Frame:
-    """Return the frame that counts ended iterations: the oldest child of the task."""
+    """Return the frame that counts ended iterations of a parallel `for`: the oldest child of the task."""
     return ctx.tree.nth_child(frame, 0)
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from iogate.compiler.tasks import Fork
-from iogate.engine.interpreter.context import ExecutionContext
-from iogate.engine.scope import Scope
+from iogate.engine.expression_scope import Scope
+from iogate.engine.interpreter.execution_context import ExecutionContext
 from iogate.engine.state.frame import Frame, replace_frame
 from iogate.json_values import is_same
 
@@ -41,7 +41,7 @@ def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, body: Fork) -> int 
 
 
 def drop_competitor(ctx: ExecutionContext, branch: Frame) -> bool:
-    """Remove a competitor that has failed, if another may still win; return whether it was removed."""
+    """Remove a branch of a `fork` that has failed, if another may still win; tell whether it was removed."""
     if ctx.tree.is_only_child(branch):
         return False
     ctx.note_cancelled(ctx.tree.remove_below(branch))

@@ -23,8 +23,8 @@ from typing import Any
 
 from iogate.compiler.tasks import Listen, Task
 from iogate.engine import event_filters
-from iogate.engine.interpreter.context import NOTHING, ExecutionContext, Fault
-from iogate.engine.scope import Scope, is_truthy
+from iogate.engine.expression_scope import Scope, is_truthy
+from iogate.engine.interpreter.execution_context import NOTHING, ExecutionContext, Fault
 from iogate.engine.state.frame import Frame, new_frame, replace_frame
 from iogate.engine.tasks import schedule_on
 from iogate.errors import WorkflowError
@@ -113,7 +113,7 @@ def read(event: Mapping[str, Any], how: str) -> Any:
 def _keep(
     ctx: ExecutionContext, frame: Frame, body: Listen, event: Mapping[str, Any], arguments: Scope
 ) -> bool:
-    """Keep a received event as an item; return whether the condition of `until` is met."""
+    """Keep an event that a `listen` received as an item; return whether the condition of `until` is met."""
     ctx.tree.add(
         new_frame(
             id=ctx.tree.next_id,
@@ -134,7 +134,7 @@ def _keep(
 
 
 def _next(ctx: ExecutionContext, frame: Frame, task: Task, body: Listen) -> int | None:
-    """Process the next received event, unless one is in process."""
+    """Process the next event of a `listen`, unless one is in process."""
     each, tree = body.each, ctx.tree
     if each is None or tree.count_children(frame) != _count(ctx, frame) or tree.all_children_done(frame):
         return None
@@ -148,7 +148,7 @@ def _next(ctx: ExecutionContext, frame: Frame, task: Task, body: Listen) -> int 
 def _complete_item(
     ctx: ExecutionContext, frame: Frame, task: Task, body: Listen, item: Frame, output: Any
 ) -> int | None:
-    """Transform and export the raw output of an item, and end the task if it was the last."""
+    """Transform and export the raw output of an item of a `listen`; end the task after the last."""
     each = body.each
     assert each is not None
     scope = ctx.tree.parent(frame)
@@ -193,11 +193,11 @@ def _fault(ctx: ExecutionContext, frame: Frame, task: Task, error: WorkflowError
 
 
 def _count(ctx: ExecutionContext, frame: Frame) -> int:
-    """Return the number of received events."""
+    """Return the number of events that a `listen` has received."""
     newest = next((each for each in ctx.tree.newest_first(frame) if each.kind == "item"), None)
     return 0 if newest is None or newest.turn is None else newest.turn + 1
 
 
 def _values(ctx: ExecutionContext, frame: Frame) -> list[Any]:
-    """Return the outputs of the received events that are done, in order."""
+    """Return the outputs of the events that a `listen` has processed, in order."""
     return [each.value for each in ctx.tree.children(frame) if each.phase == "done"]

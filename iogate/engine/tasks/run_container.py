@@ -13,7 +13,7 @@ from typing import Any
 
 from iogate.compiler.tasks import Container
 from iogate.engine.commands import RunContainer
-from iogate.engine.scope import Scope
+from iogate.engine.expression_scope import Scope
 from iogate.engine.tasks.due_times import add_duration
 from iogate.engine.tasks.uri_templates import scalar_text
 from iogate.errors import WorkflowError

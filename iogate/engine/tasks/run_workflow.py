@@ -13,8 +13,8 @@ from typing import Any
 from iogate.compiler.tasks import Child, Task
 from iogate.engine import errors
 from iogate.engine.commands import ChildEnded, StartChild
-from iogate.engine.interpreter.context import ExecutionContext
-from iogate.engine.scope import Scope
+from iogate.engine.expression_scope import Scope
+from iogate.engine.interpreter.execution_context import ExecutionContext
 from iogate.engine.state.frame import Frame
 from iogate.engine.tasks.emit import MOST
 from iogate.errors import WorkflowError

@@ -19,8 +19,8 @@ from typing import Any
 
 from iogate.compiler.tasks import Listen, Task
 from iogate.engine import event_filters
-from iogate.engine.interpreter.context import ExecutionContext
-from iogate.engine.scope import Scope, is_truthy
+from iogate.engine.expression_scope import Scope, is_truthy
+from iogate.engine.interpreter.execution_context import ExecutionContext
 from iogate.engine.state.frame import Frame, new_frame, replace_frame
 from iogate.engine.tasks import run_workflow
 
@@ -64,7 +64,7 @@ def handle_event(
 def _round(
     ctx: ExecutionContext, frame: Frame, body: Listen, event: Mapping[str, Any], arguments: Scope
 ) -> tuple[Frame | None, event_filters.Match] | None:
-    """Return the round that matches the event, None for a new round; an event of `until` opens none."""
+    """Return the round of `schedule.on` that matches the event, None for a new one; `until` opens none."""
     for each in ctx.tree.children(frame):
         taken = event_filters.match(body, each.terms, event, arguments)
         if taken is not None:

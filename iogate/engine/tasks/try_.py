@@ -21,8 +21,8 @@ from typing import Any
 
 from iogate.compiler.tasks import Retry, Task, Try
 from iogate.engine import errors
-from iogate.engine.interpreter.context import ExecutionContext
-from iogate.engine.scope import Scope, is_truthy
+from iogate.engine.expression_scope import Scope, is_truthy
+from iogate.engine.interpreter.execution_context import ExecutionContext
 from iogate.engine.state.frame import Frame, replace_frame
 from iogate.engine.tasks.due_times import add_duration
 from iogate.errors import WorkflowError, same_type
@@ -145,7 +145,7 @@ def _wanted(conditions: Try | Retry, error: dict[str, Any], arguments: Scope) ->
 def _retry_at(
     ctx: ExecutionContext, frame: Frame, retry: Retry, error: dict[str, Any], arguments: Scope
 ) -> int | None:
-    """Return the time of the next attempt, in epoch milliseconds; None if no retry is left."""
+    """Return the time at which a `try` retries, in epoch milliseconds; None if no retry is left."""
     if retry.missing:
         raise WorkflowError(
             "configuration", detail=f'retry policy "{retry.missing}" is not defined in use.retries'
@@ -184,6 +184,6 @@ def _length(template: Any, frame: Frame, arguments: Scope, now_ms: int, what: st
 
 
 def _spread(ctx: ExecutionContext, frame: Frame, number: int) -> float:
-    """Return the jitter of a retry, from 0 to 1; it differs by run and attempt, and is reproducible."""
+    """Return the jitter of a retry of a `try`, from 0 to 1; reproducible, different per run and attempt."""
     text = f"{ctx.facts.uid}/{frame.pointer}/{frame.id}/{number}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 0xFFFFFFFF

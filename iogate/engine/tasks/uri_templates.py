@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from iogate.compiler.endpoints import Endpoint
-from iogate.engine.scope import Scope
+from iogate.engine.expression_scope import Scope
 from iogate.errors import WorkflowError
 from iogate.expressions import Template
 from iogate.json_values import scalar_to_text, type_name
@@ -64,7 +64,7 @@ def _expand(text: str, data: Any) -> str:
 
 
 def _given(source: Template, value: Any) -> str:
-    """Return the result of an expression in an address as text.
+    """Return the result of an expression in a URI template as text.
 
     Raises WorkflowError for null: a template leaves out an undefined variable (RFC 6570, section 3.2.1), but
     an expression has no such rule, and the call would go to another resource.
@@ -80,7 +80,7 @@ def _given(source: Template, value: Any) -> str:
 
 
 def scalar_text(value: Any, label: str) -> str:
-    """Return a scalar in an address or URL as text; `label` names it in messages.
+    """Return a scalar in a URI template or URL as text; `label` names it in messages.
 
     Raises WorkflowError for an object or an array.
     """

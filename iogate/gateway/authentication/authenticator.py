@@ -83,26 +83,26 @@ class Authenticator:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """Messages about missing secrets, of callers that have no other secret on this machine."""
+        """Messages of the authenticator about missing secrets of callers that have no other here."""
         return self._secrets.lacks
 
     @property
     def spare(self) -> tuple[str, ...]:
-        """Messages about missing secrets, of callers that have another secret on this machine."""
+        """Messages of the authenticator about missing secrets of callers that have another here."""
         return self._secrets.spare
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of each secret in a variable or file, by its source."""
+        """Fingerprint of each secret of the authenticator, in a variable or file, by its source."""
         return self._secrets.fingerprints
 
     @property
     def unset(self) -> tuple[str, ...]:
-        """Messages about secrets and keys without which this machine cannot check some callers."""
+        """Messages of the authenticator about secrets and keys without which it cannot check some callers."""
         return self.lacks + tuple(message for form in self.forms for message in form.unset)
 
     def has_changed(self) -> bool:
-        """Tell whether a file with secrets of the callers has changed; calls stat on each file."""
+        """Tell whether a file with secrets of the authenticator has changed; calls stat on each file."""
         return self._secrets.has_changed()
 
     def renewed(self) -> Authenticator:
@@ -159,7 +159,7 @@ class Authenticator:
         return (ANONYMOUS if found is None else found[0].kind), caller
 
     def select(self, credentials: Credentials) -> tuple[HeaderForm, Credential] | None:
-        """Return the form that credentials are for, with its credential; None without one or with several."""
+        """Return the form that authenticates credentials, with its credential; None without exactly one."""
         found: tuple[HeaderForm, Credential] | None = None
         for carrier, forms in self._ways:
             credential = credentials.get(carrier)
@@ -170,12 +170,12 @@ class Authenticator:
         return found
 
     def known_caller(self, credentials: Credentials) -> str | None:
-        """Return the caller with these credentials if that is known without a computation, else None."""
+        """Return the caller that these credentials authenticate without a computation, else None."""
         found = self.select(credentials)
         return found[0].known_caller(found[1]) if found is not None else None
 
     async def verify(self, credentials: Credentials) -> str | None:
-        """Return the caller with these credentials, None if there is none; do not count a failure.
+        """Return the caller that these credentials authenticate, None if wrong; do not count a failure.
 
         Raises Busy if too many hashes are waiting.
         """
@@ -183,7 +183,7 @@ class Authenticator:
         return await found[0].verify(found[1]) if found is not None else None
 
     def work(self, request: Request) -> Sequence[Parameters]:
-        """Return the hashes to compute for the credentials of a request if they are wrong."""
+        """Return the hashes that the authenticator computes for a request with wrong credentials."""
         if request.repeated & HEADERS:
             return ()
         try:
@@ -193,7 +193,7 @@ class Authenticator:
         return found[0].work if found is not None else ()
 
     def _presented(self, headers: Mapping[bytes, bytes]) -> tuple[HeaderForm, Any] | None:
-        """Return the form that the credential of a request is for, and its value; None without one.
+        """Return the form that authenticates a request, and the value of its credential; None without one.
 
         Raises HTTPError, the 400 for credentials that contradict each other.
         """
@@ -212,17 +212,17 @@ class Authenticator:
 
 
 def too_many_attempts(busy: Busy) -> HTTPError:
-    """Return the 429 for too many wrong credentials to authenticate from an address."""
+    """Return the 429 of the authenticator for too many wrong credentials from an address."""
     return HTTPError(too_many("Too many wrong credentials", busy.retry_after_s))
 
 
 def _nobody(_request: Request) -> str | None:
-    """Return the caller of an API for which `authenticate` has to decide: None."""
+    """Return the caller of an API whose authenticator has to decide: None."""
     return None
 
 
 def _first(forms: tuple[HeaderForm, ...], value: Any) -> HeaderForm:
-    """Return the form that takes a credential; the last one takes what the others leave."""
+    """Return the form that authenticates a credential; the last one takes what the others leave."""
     for form in forms[:-1]:
         if form.takes(value):
             return form
@@ -232,7 +232,7 @@ def _first(forms: tuple[HeaderForm, ...], value: Any) -> HeaderForm:
 def _build(
     auth: StoredAuth, secrets: SecretReader, hashing: Hashing | None, key_sets: KeySets | None
 ) -> list[Form]:
-    """Return the forms that an API accepts, in the order of the table."""
+    """Build the forms that the authenticator of an API accepts, in the order of the table."""
     declared = alternatives(auth)
     setup = Setup(
         secrets=secrets,

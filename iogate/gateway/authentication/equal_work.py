@@ -40,7 +40,7 @@ async def authenticate(
     *,
     hashing: Hashing,
 ) -> str | None:
-    """Return the caller that the authenticator `own` of the run's API accepts, None if it accepts none.
+    """Authenticate a request for a run by `own`, with equal work if there is no run; return the caller.
 
     `own` is one of `authenticators`, or None if the run does not exist or its API was removed. Raises
     HTTPError: the 429 for too many wrong credentials.
@@ -83,7 +83,7 @@ async def authenticate(
 
 
 def read_credentials(request: Request) -> Credentials:
-    """Return the credentials of a request for a run, for equal work; none also if they contradict."""
+    """Read the credentials of a request for a run, for equal work; none if they contradict."""
     if request.repeated & HEADERS:
         return {}
     headers = request.headers
@@ -96,12 +96,12 @@ def read_credentials(request: Request) -> Credentials:
 
 
 def _anonymous(own: Authenticator) -> str | None:
-    """Return the caller of a run whose credentials are not valid for it: None, unless it is open to all."""
+    """Return the caller after equal work without valid credentials: None, unless the run is open to all."""
     return authenticator.ANONYMOUS if own.opens_to_all and not own.unset else None
 
 
 def _count_attempt(hashing: Hashing, address: str) -> None:
-    """Count a failure until it is known to be none. Raises HTTPError, the 429 for too many."""
+    """Count a failure before the equal work for a run. Raises HTTPError, the 429 for too many."""
     try:
         hashing.count_attempt(address)
     except Busy as busy:
@@ -111,7 +111,7 @@ def _count_attempt(hashing: Hashing, address: str) -> None:
 async def _authenticate_known(
     own: Authenticator, authenticators: Sequence[Authenticator], credentials: Credentials
 ) -> str | None:
-    """Return the result of `authenticate` for credentials that another authenticator knows."""
+    """Authenticate at a run with equal work by credentials that another authenticator knows."""
     found: str | None = None
     try:
         # One secret may be valid for several APIs. All verify it, so that the time does not reveal which

@@ -44,7 +44,7 @@ class VerificationKey:
 
 
 async def load_library() -> None:
-    """Import the library for JWTs in a thread, as that takes a tenth of a second; skip a missing one."""
+    """Import the library for keys of JWTs in a thread, which takes a tenth of a second, if it exists."""
     try:
         await asyncio.to_thread(importlib.import_module, "jwt")
     except ImportError:
@@ -52,7 +52,7 @@ async def load_library() -> None:
 
 
 def missing_library() -> str:
-    """Return the message about the missing library for JWTs; empty if it is installed."""
+    """Return the message about the missing library for keys of JWTs; empty if it is installed."""
     try:
         import cryptography  # noqa: F401, PLC0415 - an extra
         import jwt  # noqa: F401, PLC0415 - an extra

@@ -97,7 +97,7 @@ class JwtVerifier:
 
     @property
     def unset(self) -> tuple[str, ...]:
-        """Messages about keys for JWTs that are missing on this machine."""
+        """Messages about keys that the verifier of JWTs lacks on this machine."""
         return self._unset or self._keys.unset
 
     @property

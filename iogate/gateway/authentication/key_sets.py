@@ -106,7 +106,7 @@ class KeySet:
 
     @property
     def keys(self) -> frozenset[VerificationKey]:
-        """The keys in use; none if the set is too old."""
+        """The keys of the set that are in use; none if it is too old."""
         if self._fetched_s is not None and self._monotonic() - self._fetched_s > MAX_AGE_S:
             return frozenset()
         return self._keys
@@ -117,14 +117,14 @@ class KeySet:
         return (self.problem,) if self.problem and not self.keys else ()
 
     def remembered(self, token: bytes) -> Verified | None:
-        """Return a token that a key which is still in the set verified before."""
+        """Return a token that this key set verified before with a key that it still has."""
         if not self._verified or len(token) > MAX_TOKEN:
             return None
         found = self._verified.get(self._digest(token))
         return found if found is not None and found.key in self.keys else None
 
     async def verify(self, token: bytes, algorithms: frozenset[str]) -> Verified | None:
-        """Verify a token with the keys of the set; return it, or None without a valid signature.
+        """Verify a token with the keys of this set; return it, or None without a valid signature.
 
         Fetches the set again if it does not have the key that the token names. Raises UnusableKeys if there
         are no keys.
@@ -170,7 +170,7 @@ class KeySet:
         return found
 
     def forget(self, token: bytes) -> None:
-        """Forget a verified token, because it has expired."""
+        """Forget a token that the key set has verified, because it has expired."""
         self._verified.pop(self._digest(token), None)
 
     def _digest(self, token: bytes) -> bytes:
@@ -180,7 +180,7 @@ class KeySet:
         return self._fetch is not None and self._monotonic() - self._tried_s >= UNKNOWN_S
 
     async def _wait_for_fetch(self, *, at_once: bool) -> None:
-        """Wait for the fetch that is under way; start one if it is due, or `at_once`."""
+        """Wait for the fetch of the key set that is under way; start one if it is due, or `at_once`."""
         if self._fetching is None and (at_once or self._monotonic() >= self.due_s):
             self.start_fetch()
         if self._fetching is not None:

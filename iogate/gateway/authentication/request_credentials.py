@@ -37,7 +37,7 @@ class Credential:
 
     @cached_property
     def is_jwt(self) -> bool:
-        """Whether a token has the form of a JWT."""
+        """Whether the credential of a request has the form of a JWT."""
         return is_jwt(self.value)
 
 
@@ -60,7 +60,7 @@ class Carrier:
 
 
 def authorization(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Return the scheme of the header Authorization, in lower case, and the rest of it; both may be empty."""
+    """Return scheme and credentials of the header Authorization; both may be empty."""
     value = headers.get(b"authorization")
     if value is None:
         return b"", b""

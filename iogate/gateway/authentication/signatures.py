@@ -176,7 +176,7 @@ class Signatures(Form):
         return found
 
     async def verify(self, request: Request, presented: Sequence[Presented], public_url: str) -> Signed:
-        """Return the caller of a request whose body was read. Raises HTTPError: a 401."""
+        """Return the caller by the signatures over the body of a request. Raises HTTPError: a 401."""
         if len(request.body) > IN_THREAD_BYTES:
             found = await asyncio.to_thread(_match, request, presented, public_url)
         else:
@@ -188,7 +188,7 @@ class Signatures(Form):
         return Signed(form.caller, delivery, form.member, form.answer)
 
     def is_subscription(self, request: Request) -> bool:
-        """Tell whether a request registers the URL at Meta."""
+        """Tell whether a request without a signature registers the URL at Meta."""
         return (
             request.method == "GET"
             and b"hub.mode=" in request.query
@@ -196,7 +196,7 @@ class Signatures(Form):
         )
 
     async def subscribe(self, request: Request) -> Response:
-        """Return the response to Meta's request that registers the URL of a signed API.
+        """Return the response of an API with signatures to Meta's request that registers the URL.
 
         Raises HTTPError: a 401 for a wrong token; and Busy for too many of them.
         """
@@ -245,14 +245,14 @@ def _malformed(reason: str) -> HTTPError:
 
 
 def _answer_ping(request: Request) -> Response | None:
-    """Return the response to the event `ping`, with which GitHub tests a new webhook."""
+    """Return the response to the signed event `ping`, with which GitHub tests a new webhook."""
     if request.headers.get(b"x-github-event") != b"ping":
         return None
     return json_response({"event": "ping"})
 
 
 def _answer_challenge(request: Request) -> Response | None:
-    """Return the response to the event `url_verification`, with which Slack tests a new URL."""
+    """Return the response to the signed event `url_verification`, with which Slack tests a URL."""
     body = request.body
     if len(body) > _HANDSHAKE_BYTES or b"url_verification" not in body:
         return None

@@ -181,7 +181,7 @@ def _content_type(request: Request) -> bytes:
 
 
 def _type_with_parameters(header: bytes) -> str:
-    """Return a Content-Type with its parameters, which a body is not understood without, such as a boundary.
+    """Return the Content-Type of files of a call with its parameters, such as a boundary.
 
     If it is too long it is cut to its media type.
     """

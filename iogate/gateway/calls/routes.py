@@ -59,7 +59,7 @@ class Bucket:
         self._left, self._seen_s, self._until_s = float(burst), time.monotonic(), 0.0
 
     def wait_s(self) -> float:
-        """Return the seconds until the rate limit allows a call; 0: it is allowed now."""
+        """Return the seconds until the rate limit of a route allows a call; 0: it is allowed now."""
         now = time.monotonic()
         if now < self._until_s:
             return self._until_s - now
@@ -73,7 +73,7 @@ class Bucket:
         self._left -= 1.0
 
     def block(self, retry_after_s: float) -> None:
-        """Refuse calls of the route until the store allows them again."""
+        """Refuse calls of the route, above its rate limit, until the store allows them again."""
         self._until_s = time.monotonic() + retry_after_s
 
 
@@ -192,13 +192,13 @@ class Route:
 
     @property
     def has_changed_files(self) -> bool:
-        """Whether a file of a secret or of allowed addresses has changed; calls stat on each file."""
+        """Whether a file of a route's secrets or allowed addresses has changed; calls stat on each file."""
         return self.authenticator.has_changed() or (
             self.addresses is not None and self.addresses.has_changed()
         )
 
     async def reload_files(self) -> None:
-        """Read the secrets and the allowed addresses again, as far as their files have changed."""
+        """Read the secrets and allowed addresses of the route again, as far as their files have changed."""
         if self.authenticator.has_changed():
             self.authenticator = self.authenticator.renewed()
         if self.addresses is not None and self.addresses.has_changed():
@@ -279,12 +279,12 @@ class Table:
 
     @property
     def apis(self) -> dict[str, Api]:
-        """All APIs, by id, as the live revisions have them; a route may be older, with the same digest."""
+        """All APIs of the routing table, by id, as live; a route may be older, with the same digest."""
         return {name: release.revision.apis[name] for name, release in self.release_of.items()}
 
     @property
     def enabled_apis(self) -> dict[str, Api]:
-        """The APIs of the table that accept calls."""
+        """The APIs of the routing table that accept calls."""
         return {name: api for name, api in self.apis.items() if self.routes[name].enabled}
 
     @property
@@ -293,7 +293,7 @@ class Table:
         return {name: release.number for name, release in self.releases.items()}
 
     def enable(self, enabled: Iterable[str], held: Iterable[str] = ()) -> None:
-        """Set the enabled APIs and those with a hold, as read from the store."""
+        """Set the enabled APIs of the routing table and those with a hold, as read from the store."""
         names, holding = frozenset(enabled), frozenset(held)
         for name, route in self.routes.items():
             route.enabled = name in names

@@ -44,7 +44,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read(headers: Mapping[bytes, bytes], repeated: frozenset[bytes], body: bytes) -> list[bytes]:
-    """Decode the events of a request to JSON. Raises HTTPError: a 400 that names the attribute, or a 415."""
+    """Decode the CloudEvents of a request to JSON. Raises HTTPError: a 400 or 415."""
     label = headers.get(b"content-type", b"")
     media, _, parameters = label.partition(b";")
     media = media.strip().lower()
@@ -150,7 +150,7 @@ def _binary(named: Mapping[bytes, bytes], label: bytes, media: bytes, body: byte
 
 
 def _written(media: bytes, label: bytes, body: bytes) -> str | None:
-    """Return the data of an event of a text type as text, as in the JSON format; None for other types."""
+    """Return the data of a CloudEvent of a text type as text, as in JSON; None for other types."""
     if not (media.startswith(b"text/") or media == b"application/xml" or media.endswith(b"+xml")):
         return None
     found = _CHARSET.search(label)
@@ -163,7 +163,7 @@ def _written(media: bytes, label: bytes, body: bytes) -> str | None:
 
 
 def _header(name: str, raw: bytes) -> str:
-    """Decode the attribute of an event in a header: remove quotes, then percent-decode UTF-8."""
+    """Decode the attribute of a CloudEvent in a header: remove quotes, then percent-decode UTF-8."""
     value = raw.strip()
     if len(value) > 1 and value[:1] == value[-1:] == b'"':
         value = re.sub(rb"\\(.)", rb"\1", value[1:-1])

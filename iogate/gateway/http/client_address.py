@@ -139,7 +139,7 @@ def _forwarded_nodes(lines: Sequence[bytes]) -> Iterator[Address | None]:
 
 
 def _elements(line: str) -> list[list[tuple[str, str]]] | None:
-    """Parse a line of `Forwarded` (RFC 7239, section 4) into elements of names and values."""
+    """Parse a line of `Forwarded` (RFC 7239, section 4), with client addresses, into its elements."""
     found: list[list[tuple[str, str]]] = []
     pairs: list[tuple[str, str]] = []
     at, end = 0, len(line)

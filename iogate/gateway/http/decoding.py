@@ -46,7 +46,7 @@ class File:
     content: bytes
 
     def to_json(self) -> dict[str, str]:
-        """Return the file as a JSON object, with its content as text if it is UTF-8, else as base64."""
+        """Return a file in a decoded request as JSON, with its content as UTF-8 text, else as base64."""
         described = {"filename": self.filename, "contentType": self.content_type}
         try:
             return described | {"encoding": "utf-8", "content": self.content.decode()}
@@ -108,7 +108,7 @@ def _check_shape(bare: bytes) -> None:
 
 
 def _check_depth(bare: bytes) -> None:
-    """Raise HTTPError for more than 64 levels; one pass, +1 per opening and -1 per closing bracket."""
+    """Raise HTTPError for JSON to decode with more than 64 levels; one pass over its brackets."""
     steps = array("b", bare.translate(_STEPS, _NOT_BRACKETS))
     if max(accumulate(steps), default=0) > MAX_DEPTH:
         raise invalid(f"The body is not JSON: nested deeper than {MAX_DEPTH} levels")
@@ -127,7 +127,7 @@ def _count_keys(value: Any) -> int:
 
 
 def _duplicate(body: bytes) -> str:
-    """Return the first key that appears twice in the JSON of a request, for the error message."""
+    """Return the first key that appears twice in the JSON to decode, for the error message."""
     import json as strict  # noqa: PLC0415 - the slow decoder, needed only for an error
 
     found: list[str] = []
@@ -190,7 +190,7 @@ def unwrap(content: bytes, content_type: bytes) -> tuple[bytes, bytes]:
 
 
 def check_charset(parameters: bytes) -> None:
-    """Check that the parameters of a content type name no charset but UTF-8. Raises HTTPError: a 415."""
+    """Check that the content to decode has no charset but UTF-8. Raises HTTPError: a 415."""
     if not parameters:
         return
     for parameter in parameters.lower().split(b";"):

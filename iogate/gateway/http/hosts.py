@@ -78,7 +78,7 @@ class Hosts:
 
 
 def _is_loopback(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Tell whether browsers treat an address as loopback; they do not if it is IPv4-mapped."""
+    """Tell whether browsers treat a host as loopback; they do not if it is an IPv4-mapped address."""
     return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 

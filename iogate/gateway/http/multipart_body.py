@@ -144,7 +144,7 @@ def _text(value: bytes, number: int) -> str:
 
 
 def _options(text: bytes, place: str) -> dict[bytes, bytes]:
-    """Return the parameters of a header, `; name=value` each; browsers write a quote in a value as `%22`."""
+    """Return the parameters of a header of a multipart body; browsers write a quote as `%22`."""
     options: dict[bytes, bytes] = {}
     position = 0
     while position < len(text):
@@ -167,7 +167,7 @@ def _options(text: bytes, place: str) -> dict[bytes, bytes]:
 
 
 def _unescaped(value: bytes) -> bytes:
-    r"""Return a quoted value; a `\` before anything but a quote or itself is a part of a path of Windows."""
+    r"""Return a quoted value of a multipart body; a `\` is an escape only before a quote or itself."""
     plain = re.sub(rb'\\(["\\])', rb"\1", value) if b"\\" in value else value
     return plain.replace(b"%22", b'"').replace(b"%0D", b"\r").replace(b"%0A", b"\n")
 

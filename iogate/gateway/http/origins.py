@@ -115,7 +115,7 @@ class Origins:
 
 
 def _has_only_ambient_credentials(headers: Mapping[bytes, bytes], *, open_to_all: bool) -> bool:
-    """Tell whether a request has no credentials except those that a browser adds by itself."""
+    """Tell whether a request of any origin has only credentials that a browser adds by itself."""
     scheme = headers.get(b"authorization", b"")[:6].lower()
     if scheme == b"basic ":
         return True
@@ -123,7 +123,7 @@ def _has_only_ambient_credentials(headers: Mapping[bytes, bytes], *, open_to_all
 
 
 def is_navigation(request: Request) -> bool:
-    """Tell whether the browser navigates to the response as a page of its own, as for a link."""
+    """Tell whether a browser navigates to the response as a page, which any origin may cause by a link."""
     headers = request.headers
     return headers.get(b"sec-fetch-dest") == b"document" and headers.get(b"sec-fetch-mode") == b"navigate"
 

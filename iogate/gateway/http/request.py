@@ -56,7 +56,7 @@ class Request(msgspec.Struct, kw_only=True):
         return f"<Request {self.method}>"
 
     def has_large_headers(self) -> bool:
-        """Tell whether the headers are larger than MAX_HEADERS."""
+        """Tell whether the headers of the request are larger than MAX_HEADERS."""
         headers = self.headers
         return sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS
 

@@ -95,7 +95,7 @@ class HTTPError(Exception):
 
 
 def error_body(code: str, message: str) -> bytes:
-    """Encode an HTTP error in the common form."""
+    """Encode the body of an error response in the common form."""
     return _encode({"response": {"error": {"code": code, "message": message}}})
 
 
@@ -105,22 +105,22 @@ def json_response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, 
 
 
 def invalid(message: str) -> HTTPError:
-    """Return the 400 of the gateway for invalid content."""
+    """Return the 400 response for invalid content."""
     return HTTPError(ErrorResponse(400, "requestError.invalidParams", message))
 
 
 def too_large(limit: int) -> HTTPError:
-    """Return the 413 for a body of more than `limit` bytes."""
+    """Return the 413 response for a body of more than `limit` bytes."""
     return HTTPError(ErrorResponse(413, "requestError.tooLarge", f"The body is larger than {limit} bytes"))
 
 
 def unsupported(message: str) -> HTTPError:
-    """Return the 415 for an unsupported content type or encoding."""
+    """Return the 415 response for an unsupported content type or encoding."""
     return HTTPError(ErrorResponse(415, "requestError.unsupportedMediaType", message))
 
 
 def not_allowed(verb: str, allowed: str) -> ErrorResponse:
-    """Return the 405 for a method that the path does not support."""
+    """Return the 405 response for a method that the path does not support."""
     return ErrorResponse(
         405,
         "requestError.methodNotAllowed",
@@ -135,7 +135,7 @@ TWO_HOSTS = ErrorResponse(
 
 
 def misdirected(host: bytes | None) -> ErrorResponse:
-    """Return the 421 for a request to a host name that is not served."""
+    """Return the 421 response for a request to a host name that is not served."""
     name = ascii((host or b"").decode("latin-1")[:80])[1:-1]
     return ErrorResponse(
         421,
@@ -146,7 +146,7 @@ def misdirected(host: bytes | None) -> ErrorResponse:
 
 
 def too_many(message: str, retry_after_s: float) -> ErrorResponse:
-    """Return a 429; `retry_after_s` is rounded up."""
+    """Return a 429 response; `retry_after_s` is rounded up."""
     seconds = max(1, -int(-retry_after_s // 1))
     return ErrorResponse(
         429,
@@ -157,13 +157,13 @@ def too_many(message: str, retry_after_s: float) -> ErrorResponse:
 
 
 def unavailable(message: str, retry_after_s: float = 1.0) -> ErrorResponse:
-    """Return a 503; `retry_after_s` is rounded up."""
+    """Return a 503 response; `retry_after_s` is rounded up."""
     seconds = str(max(1, math.ceil(retry_after_s))).encode()
     return ErrorResponse(503, "serverError.unavailable", message, [(b"retry-after", seconds)])
 
 
 def store_error(error: BaseException, unanswered: ErrorResponse) -> ErrorResponse:
-    """Return the 503 for an error of the store; `unanswered` if the request may have been executed."""
+    """Return the 503 response for an error of the store; `unanswered` if it may have been executed."""
     match error:
         case Drained():
             # A failover takes seconds; the operator usually opens the store before the limit.

@@ -116,7 +116,7 @@ class LinkHandler:
         return link
 
     async def _look(self, link: OneTimeLink) -> tuple[LinkView, Definition]:
-        """Return the state of a link that can be used. Raises HTTPError: a 409, 410 or 503."""
+        """Return the state of a link to handle, which can be used. Raises HTTPError: a 409, 410 or 503."""
         async with self._state.reach() as store:
             view = await store.links.look(link)
             if view.used:
@@ -167,7 +167,7 @@ class LinkHandler:
 
 
 def _shown(request: Request, link: OneTimeLink, view: LinkView, definition: Definition) -> Response:
-    """Return the form, or its description for programs."""
+    """Return the form of a link, or its description for programs."""
     description = view.asks or definition.description
     if _wants_page(request):
         return link_pages.form_page(definition, description, link.expires_s)

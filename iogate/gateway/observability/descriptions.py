@@ -91,7 +91,7 @@ class Descriptions:
         )
 
     async def _have_links(self, table: Table) -> bool:
-        """Return whether a live workflow declares one-time links; True if its definition cannot be read."""
+        """Return whether descriptions include links, since a live workflow may declare them."""
         wanted = {
             each.program
             for release in table.releases.values()

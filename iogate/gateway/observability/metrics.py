@@ -94,7 +94,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
         self.certificate_expiry_s = _least(self.certificate_expiry_s, other.certificate_expiry_s)
 
     def counters(self) -> Snapshot:
-        """Return the counters of a snapshot, which remain after a process has ended; gauges do not."""
+        """Return the counters among the metrics of a snapshot, which outlast a process; no gauges."""
         return Snapshot(apis=self.apis, events=self.events)
 
 

@@ -73,13 +73,13 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
 
     @route("/openapi.json", http_method=_READ)
     async def interfaces(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
-        """Respond with the OpenAPI document. Raises HTTPError: a 503 without a revision."""
+        """Respond to the route of the OpenAPI document. Raises HTTPError: a 503 without a revision."""
         found = await described.openapi()
         return to_litestar(found.respond(request.headers.get("if-none-match")))
 
     @route("/docs", http_method=_READ)
     async def documentation(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
-        """Respond with the page for readers. Raises HTTPError: a 503 without a revision."""
+        """Respond to the route of the page for readers. Raises HTTPError: a 503 without a revision."""
         found = await described.page()
         return to_litestar(found.respond(request.headers.get("if-none-match")))
 

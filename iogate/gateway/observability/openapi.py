@@ -88,7 +88,7 @@ def document(
 
 
 def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dict[str, Any]:
-    """Return one operation; `label` distinguishes the URLs of an API in its id."""
+    """Return one operation of `/openapi.json`; `label` distinguishes the URLs of an API in its id."""
     module, _, method = api.id.partition("/")
     posted = verb == "POST"
     kinds = _possible(api, posted=posted)
@@ -133,7 +133,7 @@ def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dic
 
 
 def _possible(api: Api, *, posted: bool) -> responses.Possible:
-    """Return the responses that calls of an API can get, for the OpenAPI document."""
+    """Return the responses that calls of an API can get, for `/openapi.json`."""
     rules = api.idempotency
     keyed = rules.header is not None or rules.key_pointer is not None
     statuses = responses.OF_CALLS + (responses.OF_BODIES if posted else ())
@@ -202,7 +202,7 @@ def security(auth: StoredAuth) -> list[dict[str, list[str]]]:
 
 
 def _forms(apis: Mapping[str, Api]) -> list[dict[str, list[str]]]:
-    """Return the ways to authenticate at a run: by its link, or as a caller of one of the APIs.
+    """Return for OpenAPI the ways to authenticate at a run: by its link, or as a caller of an API.
 
     A signature is that of a call, so it shows no run.
     """
@@ -215,7 +215,7 @@ def _forms(apis: Mapping[str, Api]) -> list[dict[str, list[str]]]:
 
 
 def _run_paths(ways: list[dict[str, list[str]]]) -> dict[str, Any]:
-    """Return the paths of runs for OpenAPI."""
+    """Return the paths of runs for `/openapi.json`."""
 
     def operation(name: str, summary: str, shown: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
         return {

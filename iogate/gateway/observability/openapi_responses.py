@@ -98,7 +98,7 @@ def _response(properties: Json) -> Json:
 
 
 def accepted(possible: Possible) -> Json:
-    """Return the 202 of a call, for OpenAPI."""
+    """Return the OpenAPI response to a call that was accepted, a 202."""
     headers: Json = {
         "Location": {"description": "The run, by a signed link", "schema": _TEXT},
         "X-Iogate-Revision": {"description": "Revision that accepted the call", "schema": _TEXT},
@@ -193,7 +193,7 @@ def _problem() -> Json:
 
 
 def _run() -> Json:
-    """Return the schema of a run; a caller without full access sees only status and times."""
+    """Return the schema of a run in OpenAPI responses; callers without full access see status and times."""
     status = {
         "enum": ["pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed"],
     }

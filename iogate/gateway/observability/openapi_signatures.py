@@ -104,7 +104,7 @@ def delivers(api: Api) -> bool:
 
 
 def with_tests(api: Api, verb: Verb, shown: Json) -> Json:
-    """Return the responses to a call, with those to the requests by which senders test the URL."""
+    """Return the responses to a signed call, with those to the tests of the URL by senders."""
     if verb == "GET":
         return _with_registration(shown) if _is_registered(api) else shown
     for form in forms_of(api):
@@ -130,7 +130,7 @@ def with_tests(api: Api, verb: Verb, shown: Json) -> Json:
 
 
 def registration(api: Api, label: str) -> Json:
-    """Return the operation by which Meta registers the URL; empty if there is none beside the calls."""
+    """Return, for an API with signatures, the operation by which Meta registers the URL; may be empty."""
     if "GET" in api.verbs or not _is_registered(api):
         return {}
     module, _, method = api.id.partition("/")

@@ -150,7 +150,7 @@ class _Operation:
         return _collapsed("Responses", _table(("Status", "Meaning", "Headers"), rows))
 
     def _credential(self, name: str) -> str:
-        """Return the header of a security scheme, with a variable of the shell as its value."""
+        """Return a header for `/docs` of a security scheme, with a variable of the shell as its value."""
         scheme = self._document["components"]["securitySchemes"][name]
         if scheme["type"] == "http":
             return f"Authorization: {scheme['scheme'].capitalize()} $CREDENTIALS"
@@ -203,13 +203,13 @@ class _Operation:
         return options
 
     def _example_body(self, media: Json) -> Any:
-        """Return the body to document: the first example, else one by its schema; _NONE if there is none."""
+        """Return the body to show in `/docs`: the first example, else one by its schema, or _NONE."""
         for value in self._bodies().values():
             return value
         return self._made(media["schema"])
 
     def _example_query(self) -> str:
-        """Return the query of the first example, else one with the required parameters."""
+        """Return the query for `/docs` of the first example, else one with the required parameters."""
         fields: dict[str, Any] = {}
         rows = [row for row in self._shown_parameters if row["in"] == "query"]
         first = next((name for row in rows for name in row.get("examples", {})), None)
@@ -233,14 +233,14 @@ class _Operation:
             return _NONE
 
     def _self_contained(self, schema: Any) -> Any:
-        """Return a schema that contains the shared schemas, so that its references can be resolved."""
+        """Return a schema for `/docs` with the shared schemas, so that its references resolve."""
         shown = self._resolved(schema)
         if not isinstance(shown, dict) or "$ref" not in json.dumps(shown):
             return shown
         return {**shown, "components": {"schemas": self._document["components"]["schemas"]}}
 
     def _resolved(self, value: Any) -> Any:
-        """Return a shared schema or response that a reference names, else the value itself."""
+        """Return a shared schema or response of the documented API that a reference names, else the value."""
         if isinstance(value, dict) and isinstance(reference := value.get("$ref"), str) and len(value) == 1:
             found: Any = self._document
             for step in reference.removeprefix("#/").split("/"):
@@ -256,7 +256,7 @@ _NONE: Final = object()
 
 
 def _is_file(schema: Any) -> bool:
-    """Tell whether a field of a form is a file, or several."""
+    """Tell for `/docs` whether a field of a form is a file, or several."""
     if not isinstance(schema, dict):
         return False
     return schema.get("format") == "binary" or _is_file(schema.get("items"))

@@ -35,7 +35,7 @@ _REFUSED: Final = frozenset({"script", "style", "iframe", "object", "embed", "ba
 
 
 def element(name: str, /, *content: Content, **attributes: Attribute) -> Markup:
-    """Return one HTML element.
+    """Return one HTML element as markup.
 
     An attribute is named as in HTML, with `_` for `-` and an optional `_` at the end (`class_`). True gives
     an attribute without a value, False and None give none. Raises ValueError for a name that a page must not

@@ -167,7 +167,7 @@ async def _authorize(state: GatewayState, asked: litestar.Request[Any, Any, Any]
 
 
 def _check_address(state: GatewayState, request: Request, run: RunView) -> None:
-    """Raise HTTPError, a 403 or 503, for an address that may not call the API of the run.
+    """Raise HTTPError, a 403 or 503, for an address that may not see the run by its API's `allow_ips`.
 
     After the credentials, so that a caller without any cannot find out which runs exist.
     """
@@ -199,7 +199,7 @@ async def _caller(state: GatewayState, request: Request, api: str | None) -> str
 
 
 def _check_origin(state: GatewayState, request: Request, signature: str | None) -> None:
-    """Raise HTTPError, a 403, for a request that a page of another origin made a browser send.
+    """Raise HTTPError, a 403, for a request for a run that a page of another origin caused.
 
     A user may follow a link to a run, and a page that has the signed link may show the run.
     """

@@ -50,7 +50,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def decoded(self) -> bytes:
-        """The data that decoders read."""
+        """The data of an input that decoders read."""
         if self.fields is None:
             return self.body
         return "".join(found for _, found in self.fields if isinstance(found, str)).encode()
@@ -82,7 +82,7 @@ _JSON_LABELS = (b"", b"application/json")
 
 
 def check_encoding(request: Request) -> None:
-    """Raise HTTPError, a 415, for a compressed body: its size does not bound the decompressed size."""
+    """Raise HTTPError, a 415, for a compressed input: its size does not bound the decompressed size."""
     encoding = request.headers.get(b"content-encoding")
     if encoding is not None and (encoding := encoding.strip().lower()) not in (b"identity", b""):
         name = encoding.decode("latin-1")[:40]

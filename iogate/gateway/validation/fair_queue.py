@@ -35,7 +35,7 @@ Sharer = tuple[str, ...]
 
 
 def sharer_of(address: str, interface: str) -> Sharer:
-    """Return the sender of a job; an IPv6 address counts as its /64."""
+    """Return the sender of a job in the queue; an IPv6 address counts as its /64."""
     own = network(address)
     if "/" not in own:
         return (own, interface)
@@ -99,7 +99,7 @@ class FairQueue(Generic[T]):
         return [(each.item, is_own) for each, is_own in removed.items()]
 
     def pop(self, now_s: float) -> tuple[T, Sharer] | None:
-        """Remove the next job and return it with its sharer; None if no job waits."""
+        """Remove the next job of the queue and return it with its sharer; None if no job waits."""
         if not self._entries:
             return None
 
@@ -123,7 +123,7 @@ class FairQueue(Generic[T]):
             self._used = {branch: self._used[branch] for branch in most}
 
     def used(self, branch: Sharer, now_s: float) -> float:
-        """Return the seconds that a network, an address or a sharer has recently used."""
+        """Return the seconds that a branch of the queue, a network, address or sharer, has recently used."""
         seconds, counted_s = self._used.get(branch, (0.0, now_s))
         return seconds * float(0.5 ** ((now_s - counted_s) / HALF_S))
 
@@ -146,7 +146,7 @@ class FairQueue(Generic[T]):
 def _descend(
     entries: list[_Entry[T]], key: Callable[[Sharer, list[_Entry[T]]], tuple[Any, ...]]
 ) -> list[_Entry[T]]:
-    """Return the jobs of one sharer: those of the branch with the greatest key, level by level."""
+    """Return the queued jobs of one sharer: those of the branch with the greatest key, level by level."""
     depth = 1
     while any(each.sharer != entries[0].sharer for each in entries):
         branches: dict[Sharer, list[_Entry[T]]] = {}

@@ -48,18 +48,18 @@ class Cost:
     depth: int
 
     def checks(self, size: int) -> int:
-        """Return the maximum of checks for a value of `size` bytes; an element takes at least two bytes."""
+        """Return the maximum cost, in checks, of a value of `size` bytes; an element has two or more."""
         return self.once + self.each * (size // 2 + 1)
 
     def largest(self, checks: int) -> int:
-        """Return the largest size in bytes at which a value never takes more checks; -1 if there is none."""
+        """Return the largest size in bytes at which a value never costs more checks; -1 if there is none."""
         left = checks - self.once
         if not self.each:
             return sys.maxsize if left >= 0 else -1
         return max(-1, (left // self.each) * 2 - 1)
 
     def copies(self, size: int) -> int:
-        """Return the maximum of bytes copied to describe all errors, since each error copies its value."""
+        """Return the maximum cost, in bytes copied, of describing all errors: each error copies its value."""
         return (self.once + self.each * self.depth) * size
 
 
@@ -146,7 +146,7 @@ class _Walk:
             self._count(_PATTERN_WEIGHT, each=each)
 
     def _count_division(self, divisor: Any, *, each: bool) -> None:
-        """Count a `multipleOf` separately from the nodes, which are limited in number."""
+        """Count the cost of a `multipleOf` separately from the nodes, which are limited in number."""
         if not isinstance(divisor, int | float):
             return
         weight = _MULTIPLE_WEIGHT if divisor == int(divisor) else _FRACTION_WEIGHT
@@ -183,7 +183,7 @@ class _Walk:
         return [*found, *(schema.get("patternProperties") or {}).values()]
 
     def _at(self, reference: str) -> Any:
-        """Return the schema that a reference names: by a JSON Pointer, since other forms need a registry."""
+        """Return the schema at a reference, to count its cost: only by a JSON Pointer, without a registry."""
         try:
             return json_pointer.resolve_fragment(self._root, reference)
         except LookupError:
@@ -199,7 +199,7 @@ def _nodes(value: Any) -> int:
 
 
 def _is_linear(pattern: str) -> bool:
-    """Tell whether a pattern runs without backtracking, and with few states."""
+    """Tell whether a pattern of a schema has a linear cost: no backtracking, and few states."""
     if len(pattern) > MAX_PATTERN:
         return False
     for low, high in _REPEATS.findall(pattern):

@@ -31,7 +31,7 @@ _DECODER: Final = json.JSONDecoder()
 
 
 def reason(error: jsonschema_rs.ValidationError) -> str:
-    """Return the reason of an error, at most MAX_CHARACTERS characters."""
+    """Return a message about an error by a JSON Schema, at most MAX_CHARACTERS characters."""
     kind = error.kind
     if kind.name in _SIZES:
         noun, bound = _SIZES[kind.name]

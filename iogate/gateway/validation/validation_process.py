@@ -155,7 +155,7 @@ class _Bounds:
         self._resident = _memory()[1]
 
     def set(self, size: int) -> None:
-        """Set the limits for the next job by the size of its request."""
+        """Set the limits of the validation process for the next job by the size of its request."""
         signal.setitimer(signal.ITIMER_PROF, CPU_S + CPU_S_PER_MIB * size / _MIB)
         virtual = _memory()[0]
         if virtual:
@@ -173,7 +173,7 @@ class _Bounds:
 
 
 def _memory() -> tuple[int, int]:
-    """Return virtual and resident bytes of this process; without /proc, 0 and the peak."""
+    """Return virtual and resident bytes of the validation process; without /proc, 0 and the peak."""
     with contextlib.suppress(OSError), Path("/proc/self/statm").open(encoding="ascii") as file:
         virtual, resident = file.read().split()[:2]
         return int(virtual) * resource.getpagesize(), int(resident) * resource.getpagesize()
@@ -182,7 +182,7 @@ def _memory() -> tuple[int, int]:
 
 
 def serve(jobs: BinaryIO, results: BinaryIO) -> None:
-    """Perform jobs of the gateway until it closes the connection."""
+    """Perform jobs as the validation process until the gateway closes the connection."""
     bounds = _Bounds()
     while len(head := jobs.read(LENGTH)) == LENGTH:
         size = int.from_bytes(head, "big")

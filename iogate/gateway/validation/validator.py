@@ -97,14 +97,14 @@ class _Process:
     writer: asyncio.StreamWriter
 
     async def exchange(self, message: bytes) -> Result:
-        """Send a job and return its result. Raises IncompleteReadError or OSError if the process dies."""
+        """Send a job to the validator's process and return its result. Raises OSError if it dies."""
         self.writer.write(len(message).to_bytes(LENGTH, "big") + message)
         await self.writer.drain()
         size = int.from_bytes(await self.reader.readexactly(LENGTH), "big")
         return _decode(await self.reader.readexactly(size))
 
     async def end(self) -> int:
-        """Close the connection, which ends the process, and return its exit code."""
+        """Close the connection to the validator's process, which ends it, and return its exit code."""
         self.writer.close()
         try:
             return await asyncio.to_thread(self.child.wait, STOP_S)
@@ -151,7 +151,7 @@ class _Waiting:
 
 
 def _is_decoded_quickly(body: bytes) -> bool:
-    """Tell whether a body of at most ON_LOOP_BYTES is decoded within about a millisecond."""
+    """Tell whether the validator decodes a body of at most ON_LOOP_BYTES within a millisecond."""
     return (
         body.count(b"{") + body.count(b"[") <= CONTAINERS_ON_LOOP
         and decoding.count_slow_numbers(body) <= SLOW_NUMBERS
@@ -220,7 +220,7 @@ class Validation:
         return outcome
 
     async def events(self, request: Request) -> list[bytes]:
-        """Return the events of a request whose body was read, each as JSON. Raises as `input` does."""
+        """Validate the events of a request that was read; return each as JSON. Raises as `input` does."""
         body = request.body
         if len(body) <= ON_LOOP_BYTES and _is_decoded_quickly(body):
             return cloudevents.read(request.headers, request.repeated, body)
@@ -329,7 +329,7 @@ class Validation:
         return result.outcome
 
     def _message(self, job: Job, route: Route | None) -> bytes:
-        """Return a job for the process, with its schema unless the process was sent it."""
+        """Return a job for the validator's process, with its schema unless the process was sent it."""
         if isinstance(job, CallJob) and route is not None and job.digest not in self._known:
             if len(self._known) >= SCHEMAS:
                 self._known.clear()
@@ -338,7 +338,7 @@ class Validation:
         return _encode(job)
 
     async def _begin(self) -> _Process:
-        """Start the process. Raises HTTPError: a 503 if the system cannot start it."""
+        """Start the process of the validator. Raises HTTPError: a 503 if the system cannot start it."""
         self._known.clear()
         try:
             self._process = await _start()
@@ -349,7 +349,7 @@ class Validation:
         return self._process
 
     async def _died(self) -> Outcome:
-        """Return the response to the job during which the process died; the next job gets a new process."""
+        """Return the response to the job during which the validator's process died."""
         assert self._process is not None
         code = await self._end()
         if code in (-signal.SIGPROF, -signal.SIGABRT, -signal.SIGKILL):

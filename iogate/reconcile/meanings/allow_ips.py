@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from iogate.auth.allow_ips import AllowedAddresses
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.security.networks import NetworkSet, parse_network
 
 _POINTER: Final = "/allow_ips"

@@ -12,7 +12,7 @@ from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import size_text
 from iogate.reconcile.meanings import allow_ips, auth, idempotency, input_files, run_ends, schemas, traffic
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.reconcile.plan_facts import CaseVerdicts, Facts
 from iogate.store.revisions.gate_states import Gate
 from iogate.timing.durations import format_seconds
@@ -164,7 +164,7 @@ def _input(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
 
 
 def input_meaning(found: schemas.Comparison, cases: CaseVerdicts | None, pointer: str) -> Meaning:
-    """Return the meaning of a changed input schema, with the debug cases that now fail."""
+    """Return the meaning of an API's changed input schema, with the debug cases that now fail."""
     direction = found.direction
     if cases is not None and cases.failing:
         direction = "narrowed"
@@ -220,7 +220,7 @@ def _times(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
 
 
 def timeout_meaning(old_s: float | None, new_s: float | None, pointer: str = "/timeout") -> Meaning:
-    """Return the meaning of a changed timeout of a run; None: no timeout."""
+    """Return the meaning of an API's changed timeout of a run; None: no timeout."""
     if new_s is None:
         text = f"timeout removed (was {format_seconds(old_s or 0)}): a run may last indefinitely"
         return Meaning(kind="timeout.lengthened", text=text, pointer=pointer)

@@ -24,7 +24,7 @@ from iogate.auth.model import (
 )
 from iogate.messages import quoted
 from iogate.reconcile.meanings import jwt
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.timing.durations import format_seconds
 
 Callers = dict[tuple[str, str], tuple[StoredSecret, ...]]

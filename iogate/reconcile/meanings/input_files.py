@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 from iogate.compiler.revision import Api, Files
 from iogate.reconcile.document_form import size_text
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 
 _FILES = "/input/files"
 _RAW = "/input/raw"
 
 
 def meanings(before: Api, after: Api) -> Iterator[Meaning]:
-    """Yield the meanings of the differences between two forms of an API."""
+    """Yield the meanings of changed rules for the files of an API's calls, and for a raw body."""
     if before.has_raw != after.has_raw:
         if after.has_raw:
             text = "input has the body as a file, in raw, whatever its type"

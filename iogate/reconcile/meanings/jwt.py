@@ -12,7 +12,7 @@ from iogate import json_values
 from iogate.auth.jwt_form import ASYMMETRIC, SYMMETRIC
 from iogate.auth.model import JwtAuth, StoredAuth, StoredSecret, alternatives, source_of
 from iogate.messages import quoted
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.timing.durations import format_seconds
 
 _POINTER: Final = "/auth"

@@ -14,7 +14,7 @@ from iogate.json_values import JsonObject
 from iogate.messages import quoted
 from iogate.reconcile.json_diff import JsonChange, changes, is_same
 from iogate.reconcile.meanings import schemas
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.timing.durations import format_seconds
 
 _TEXTS: Final = ("title", "description")

@@ -11,7 +11,7 @@ from typing import Any, Final
 from iogate.json_pointer import Pointer
 from iogate.messages import quoted
 from iogate.reconcile.json_diff import JsonChange
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 
 _METADATA: Final = ("metadata", "iogate")
 _KEYS: Final = ("parallel", "on_error")

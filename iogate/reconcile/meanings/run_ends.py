@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 from iogate.compiler.revision import Api, Callback, FaultHandler
 from iogate.messages import listed
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.reconcile.shown_values import shown
 
 _POINTER = "/callback"
 
 
 def meanings(before: Api, after: Api) -> Iterator[Meaning]:
-    """Yield the meanings of changed callbacks and fault handlers."""
+    """Yield the meanings of changes at the ends of runs: callbacks and fault handlers."""
     old, new = before.callback, after.callback
     if isinstance(old, Callback) and isinstance(new, Callback):
         yield from _callback(old, new)
@@ -67,7 +67,7 @@ def _handler(before: Api, after: Api) -> Iterator[Meaning]:
 
 
 def _target(callback: Callback) -> str:
-    """Return the URL of a receiver without credentials, or the hosts of callers."""
+    """Return the URL of a callback at the end of runs without credentials, or the hosts of callers."""
     if not callback.url:
         return f"a URL that the caller names on {listed(callback.allow)}"
     return str(shown(("callback", "url"), callback.url))

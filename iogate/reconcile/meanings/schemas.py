@@ -85,7 +85,7 @@ class Comparison:
         return next((each for each in ("narrowed", "changed", "widened") if each in found), None)
 
     def details(self, most: int = 3) -> str:
-        """Return the first changes as text, those that give the direction first."""
+        """Return the first changes of the schema as text, those that give the direction first."""
         chosen = sorted(self.changes, key=lambda change: change.direction != self.direction)
         texts = list(dict.fromkeys(change.text for change in chosen))
         more = f", and {len(texts) - most} more" if len(texts) > most else ""

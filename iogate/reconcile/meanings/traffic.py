@@ -10,7 +10,7 @@ from typing import Final
 
 from iogate.compiler.revision import Api, Coalesce, Limits
 from iogate.reconcile.document_form import rate_words
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.timing.durations import format_seconds
 
 
@@ -22,7 +22,7 @@ def meanings(before: Api, after: Api) -> Iterator[Meaning]:
 
 
 def limit_meaning(name: str, old: str | None, new: str | None, *, raised: bool) -> Meaning:
-    """Return the meaning of a changed limit with its values as text; None: there is no limit."""
+    """Return the meaning of a changed limit of traffic with its values as text; None: there is no limit."""
     pointer, label = f"/limits/{name}", f"limits.{name}"
     if old is None:
         return Meaning(kind="limit.added", text=f"{label} added ({new})", pointer=pointer)
@@ -33,7 +33,7 @@ def limit_meaning(name: str, old: str | None, new: str | None, *, raised: bool) 
 
 
 def rate_meanings(before: Limits, after: Limits) -> Iterator[Meaning]:
-    """Yield the meanings of a changed rate, and of what it counts by."""
+    """Yield the meanings of a changed rate of traffic, and of what it counts by."""
     old, new = before.rate, after.rate
     if old is not None and new is not None:
         if old != new:

@@ -23,7 +23,7 @@ from iogate.messages import quoted
 from iogate.reconcile.json_diff import ABSENT, JsonChange, changes, is_same
 from iogate.reconcile.meanings import links, literal_durations, schemas
 from iogate.reconcile.meanings.apis import input_meaning
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.reconcile.meanings.loops import loop_meanings
 from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import as_text, as_texts, shown
@@ -54,7 +54,7 @@ def differences(before: JsonObject, after: JsonObject) -> list[JsonChange]:
 
 
 def _changes(before: JsonObject, after: JsonObject) -> list[JsonChange]:
-    """Return all changed places, without those that plan compares elsewhere."""
+    """Return all changed places of a workflow, without those that plan compares elsewhere."""
     old, new = map(links.without_links, (before, after))
     return [
         *(
@@ -67,7 +67,7 @@ def _changes(before: JsonObject, after: JsonObject) -> list[JsonChange]:
 
 
 def _with_use(definition: JsonObject, other: JsonObject) -> JsonObject:
-    """Return a definition that has each part of `use` that another one has, so that parts are compared."""
+    """Return a workflow's definition with each part of `use` that another has, to compare the parts."""
     missing = {name: type(part)() for name, part in (other.get("use") or {}).items() if part}
     use = {**missing, **(definition.get("use") or {})}
     return {**definition, "use": use} if use else definition
@@ -124,7 +124,7 @@ def pinned(name: str, facts: Facts) -> Iterator[Meaning]:
 
 
 def schedule_added(schedule: Schedule, facts: Facts) -> Meaning:
-    """Return the meaning of a new schedule."""
+    """Return the meaning of a new schedule of a workflow."""
     text = f"schedule added ({schedule})"
     if facts.now_ms is not None and not schedule.chained:
         text += f": first tick at {moment_text(schedule.first_ms(facts.now_ms), schedule.zone)}"
@@ -132,7 +132,7 @@ def schedule_added(schedule: Schedule, facts: Facts) -> Meaning:
 
 
 def schedule_removed(before: Schedule, current: Upcoming | None) -> Meaning:
-    """Return the meaning of a schedule that ends."""
+    """Return the meaning of a workflow's schedule that ends."""
     text = f"schedule removed ({before})"
     return Meaning(kind="schedule.removed", text=text + _cancelled(before, current), pointer="/schedule")
 
@@ -163,7 +163,7 @@ def schedule_changed(
 
 
 def _next_tick(after: Schedule, current: Upcoming | None, now_ms: int) -> str:
-    """Return whether the next tick moves, and to when."""
+    """Return whether the next tick of a workflow's changed schedule moves, and to when."""
     new_ms, old_ms = after.first_ms(now_ms), current.next_ms if current is not None else None
     moment = moment_text(new_ms, after.zone)
     if old_ms is None:
@@ -194,7 +194,7 @@ def _task_meaning(change: JsonChange) -> Meaning:
 
 
 def _is_task(path: Pointer) -> bool:
-    """Tell whether a path ends with a list position and a name, as that of a task does."""
+    """Tell whether a changed path of a workflow ends with a list position and a name, as a task's does."""
     return len(path) >= 3 and isinstance(path[-2], int) and isinstance(path[-1], str) and path[-3] in _LISTS
 
 
@@ -238,7 +238,7 @@ def _schema(definition: JsonObject, part: str) -> Any:
 
 
 def _resolved(definition: JsonObject) -> dict[str, Any]:
-    """Return the resolved references of a program, without variables."""
+    """Return the resolved references of a workflow's program, without variables."""
     return {name: value for name, value in definition.get(RESOLVED, {}).items() if name != MEMBER}
 
 
@@ -247,7 +247,7 @@ def _differ(before: Any, after: Any) -> bool:
 
 
 def _may_be_spelling(change: JsonChange) -> bool:
-    """Tell whether two values may compile to the same: not two different plain texts, numbers or flags."""
+    """Tell whether a workflow may compile to the same: a change not of plain texts, numbers or flags."""
     match change.before, change.after:
         case str() as old, str() as new:
             return "${" in old or "${" in new or old.casefold() == new.casefold()
@@ -258,7 +258,7 @@ def _may_be_spelling(change: JsonChange) -> bool:
 
 
 def _behave_equally(before: JsonObject, after: JsonObject) -> bool:
-    """Tell whether two definitions compile to the same program, such as one with defaults written out.
+    """Tell whether two definitions of a workflow compile to the same program.
 
     An expression may read the definition itself; then every difference counts.
     """

@@ -78,7 +78,7 @@ class Connection:
 
     @property
     def watched(self) -> bool:
-        """True if sentinels name the primary."""
+        """True for a connection to a primary that sentinels name."""
         return self._endpoint.watched
 
     async def close(self) -> None:
@@ -92,7 +92,7 @@ class Connection:
         await asyncio.sleep(0)
 
     async def call(self, *arguments: Argument) -> Any:
-        """Send one Redis command and return its reply.
+        """Send one Redis command over the connection and return its reply.
 
         Raises CommandFailed for an error reply, StoreUnavailable or StoreFull as `failure` maps it.
         """
@@ -100,7 +100,7 @@ class Connection:
         return self._checked(reply, str(arguments[0]))
 
     async def calls(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send several commands in one write and return their replies; errors are raised as by `call`."""
+        """Send several commands over the connection in one write; return the replies, raise errors."""
         if not commands:
             return []
         replies = await self.send(b"".join(pack(*command) for command in commands), len(commands))
@@ -109,7 +109,7 @@ class Connection:
         ]
 
     async def run(self, name: str, *arguments: Argument, attempts: int = 2) -> Any:
-        """Call a Lua script and return its reply.
+        """Call a Lua script over the connection and return its reply.
 
         All scripts are idempotent, so the call is repeated after a lost reply. Raises StoreUnavailable after
         `attempts` calls, Unconfirmed, Drained, and the errors of `call`.
@@ -138,7 +138,7 @@ class Connection:
         raise AssertionError("attempts is at least 1")
 
     async def confirm(self) -> None:
-        """Wait until `replicas` replicas have everything that the primary has now.
+        """Wait until `replicas` replicas have everything that the connection's primary has now.
 
         Raises Unconfirmed if they take too long.
         """
@@ -146,7 +146,7 @@ class Connection:
             self.check_confirmation(await self.send(self.confirmation(CONFIRM_MS), 2))
 
     def confirmation(self, timeout_ms: int) -> bytes:
-        """Return the commands that wait for the replicas; they have two replies.
+        """Return the commands of the connection that wait for the replicas; they have two replies.
 
         WAIT covers the last write of its own connection, and a repeated script writes nothing. The published
         message is replicated as well, and a full server accepts it.
@@ -154,7 +154,7 @@ class Connection:
         return pack("PUBLISH", keys.CONFIRM_CHANNEL, "") + pack("WAIT", self.replicas, max(1, timeout_ms))
 
     def check_confirmation(self, replies: Sequence[Any]) -> None:
-        """Check the replies to `confirmation`: whether enough replicas have confirmed.
+        """Check the replies of the connection to `confirmation`: whether enough replicas have confirmed.
 
         Raises Unconfirmed if too few replicas have confirmed, StoreUnavailable if the server is no longer
         the primary.
@@ -165,7 +165,7 @@ class Connection:
             raise Unconfirmed(replies[-1], self.replicas)
 
     async def send(self, packed: bytes, count: int, *, timeout_s: float | None = None) -> list[Any]:
-        """Write packed Redis commands and return `count` replies; error replies are returned, not raised.
+        """Send packed commands over the connection; return `count` replies, errors included.
 
         Raises Unanswered if the replies do not arrive in time, StoreUnavailable if nothing was sent.
         """
@@ -186,7 +186,7 @@ class Connection:
             raise Unanswered(late) from None
 
     async def load(self) -> None:
-        """Load every Lua script into the server."""
+        """Load every Lua script into the server of the connection."""
         await self.calls([("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names()])
 
     async def check_primary(self) -> None:
@@ -335,7 +335,7 @@ class Connection:
             socket.close("the server is not the store any more")
 
     async def _follow(self, socket: Socket) -> None:
-        """Move to the primary that the sentinels name, once it is the primary."""
+        """Move the connection to the primary that the sentinels name, once it is the primary."""
         try:
             if (await self._endpoint.urls())[0] == socket.url:
                 return
@@ -355,11 +355,11 @@ def is_missing_script(reply: Any) -> bool:
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
-    """Decode a Redis hash from a flat reply of alternating names and values."""
+    """Decode a Redis hash from a reply of the connection, alternating names and values."""
     items = iter(flat)
     return {name.decode(): value for name, value in zip(items, items, strict=True)}
 
 
 def time_ms(clock: Sequence[bytes]) -> int:
-    """Convert the reply of Redis to TIME to milliseconds."""
+    """Convert the reply of the connection to TIME to milliseconds."""
     return int(clock[0]) * 1000 + int(clock[1]) // 1000

@@ -75,7 +75,7 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """Address of the store, without credentials."""
+        """Address of the store's endpoint, without credentials."""
         if self._sentinels is None:
             return address_of(self._url)
         return f"{address_of(self.current)} ({self._sentinels})" if self.current else str(self._sentinels)
@@ -100,7 +100,7 @@ class Endpoint:
         return found
 
     def close(self) -> None:
-        """Close the connections to the sentinels."""
+        """Close the connections to the sentinels that name the primary."""
         if self._asking is not None:
             self._asking.cancel()
         for socket in self._sockets.values():
@@ -108,7 +108,7 @@ class Endpoint:
         self._sockets.clear()
 
     async def _ask_all(self, sentinels: Sentinels) -> list[str]:
-        """Ask every sentinel, and stop once a majority has answered; return the URLs, newest epoch first."""
+        """Ask sentinels for the primary until a majority has answered; return URLs, newest epoch first."""
         majority = len(sentinels.hosts) // 2 + 1
         asking = {asyncio.create_task(self._ask(sentinels, host)) for host in sentinels.hosts}
         found: list[_Answer] = []
@@ -125,7 +125,7 @@ class Endpoint:
         return list(dict.fromkeys(each.url for each in sorted(found, key=lambda each: -each.epoch)))
 
     async def agreed(self) -> str | None:
-        """Return the URL of the primary; None during a failover, or while no majority agrees."""
+        """Return the URL of the primary on which a majority of sentinels agrees; None during a failover."""
         if self._sentinels is None:
             return self._url
         sentinels = self._sentinels
@@ -137,7 +137,7 @@ class Endpoint:
         return urls.pop() if len(urls) == 1 else None
 
     async def _ask(self, sentinels: Sentinels, host: Host) -> _Answer | None:
-        """Return the answer of one sentinel; None if it does not answer or knows no primary of that name."""
+        """Ask one sentinel for the primary; None if it does not answer or knows none of that name."""
         socket = self._sockets.get(host)
         try:
             async with asyncio.timeout(ASK_S):
@@ -177,7 +177,7 @@ class Endpoint:
 
 
 def blocking_client(url: str, **options: Any) -> Redis:
-    """Return a synchronous redis-py client for the store; with sentinels, it asks them at each connect."""
+    """Return a redis-py client for the primary; with sentinels, it asks them at each connect."""
     from redis import Redis  # noqa: PLC0415 - slow to import, and only for a connection
     from redis.sentinel import Sentinel  # noqa: PLC0415 - as above
 

@@ -49,7 +49,7 @@ class PubSub:
     async def listening(
         self, channel: str, listener: Listener, *, passing: bool = False
     ) -> AsyncIterator[None]:
-        """Subscribe: call `listener` with each message; wait up to CONNECT_S for the subscription first.
+        """Subscribe to a channel: call `listener` with each message, first after at most CONNECT_S.
 
         A listener that is registered several times is called once per message. A `passing` channel is
         unsubscribed when its last listener leaves.
@@ -87,14 +87,14 @@ class PubSub:
             await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
     async def _listen(self) -> None:
-        """Listen to the subscribed channels, again after each lost connection."""
+        """Listen to the channels of publish/subscribe, again after each lost connection."""
         while True:
             with contextlib.suppress(*_broken()):
                 await self._session()
             await asyncio.sleep(0.2)
 
     async def _session(self) -> None:
-        """Listen until the connection is dead or its server is no longer the primary."""
+        """Listen to publish/subscribe until the connection is dead or its server is not the primary."""
         from redis.asyncio import Redis  # noqa: PLC0415 - slow to import, and only for a connection
 
         url = self._endpoint.current or (await self._endpoint.urls())[0]
@@ -161,7 +161,7 @@ class Doorbell:
         self._event.set()
 
     async def wait(self, at_most_s: float) -> bool:
-        """Wait for a ring of the bell; return False after `at_most_s` seconds without one."""
+        """Wait for a message that rings this bell; return False after `at_most_s` seconds without one."""
         try:
             async with asyncio.timeout(at_most_s):
                 await self._event.wait()

@@ -60,7 +60,7 @@ def expand(text: str, read: Callable[[str], str]) -> str:
 
 
 def _ordered(name: str, known: set[str], path: tuple[str, ...], read: Callable[[str], str]) -> Iterator[str]:
-    """Yield the texts of a fragment and of those that it needs, these first; skip `known` ones."""
+    """Yield the texts of a script's fragment and of those that it needs, these first; skip `known` ones."""
     if name in path:
         raise InvalidScript(f"script fragments need each other: {' -> '.join((*path, name))}")
     if name in known:

@@ -98,7 +98,7 @@ def pack(*arguments: Argument) -> bytes:
 
 
 def address_of(url: str) -> str:
-    """Return the address of a server without credentials, for messages."""
+    """Return the address of a socket's server without credentials, for messages."""
     where = options_of(url)
     if "path" in where:
         return f"unix://{where['path']}"
@@ -106,7 +106,7 @@ def address_of(url: str) -> str:
 
 
 def options_of(url: str) -> dict[str, Any]:
-    """Return the connection options in a URL, as redis-py parses them.
+    """Return the options of a socket in a URL, as redis-py parses them.
 
     Raises ValueError for a URL that is not a Redis address.
     """
@@ -120,7 +120,7 @@ def options_of(url: str) -> dict[str, Any]:
 
 
 def _plain_options(url: str) -> dict[str, Any]:
-    """Return the options in a URL without a query, most of all: redis-py takes 60 ms to import."""
+    """Return the options of a socket in a URL without a query: redis-py takes 60 ms to import."""
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("not a Redis address")
     parts = urlparse(url)

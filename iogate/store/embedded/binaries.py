@@ -49,11 +49,11 @@ class Server:
 
     @property
     def series(self) -> tuple[str, tuple[int, ...]]:
-        """Kind and release; servers of one series write the same file format."""
+        """Kind and release of a server binary; binaries of one series write the same file format."""
         return self.kind, self.release
 
     def reads(self, writer: Server) -> bool:
-        """Return whether this server can open the files of `writer`."""
+        """Return whether this server binary can open the files of `writer`."""
         if self.kind == writer.kind:
             return self.release >= writer.release
         return self.kind == "valkey" and self.release >= COMMON >= writer.release
@@ -124,7 +124,7 @@ def choose(named: str | None = None) -> Server:
 
 
 def describe(info: Mapping[str, Any]) -> Server:
-    """Return a server from its INFO, in which Valkey also reports Redis 7.2.4 for compatibility."""
+    """Return the server binary by its INFO, in which Valkey also reports Redis 7.2.4."""
     kind = "valkey" if "valkey_version" in info else "redis"
     version = info.get("valkey_version") or info.get("redis_version", "?")
     return Server(kind=kind, version=str(version), path=str(info.get("executable", "")))

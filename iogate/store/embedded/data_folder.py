@@ -220,7 +220,7 @@ def damage(folder: Path, server: Server, begins: int) -> Unreachable | None:
 
 
 def _zeros_at_end(path: Path) -> int:
-    """Return the number of zero bytes at the end of a file, up to ZEROS_BYTES."""
+    """Return the number of zero bytes at the end of a data file, up to ZEROS_BYTES."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - ZEROS_BYTES))
         tail = file.read()

@@ -14,7 +14,7 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def memory_limit(setting: int | str) -> int:
-    """Return the setting `store_memory` in bytes; it may be a percentage of the memory."""
+    """Return the setting `store_memory` in bytes; it may be a percentage of this machine's memory."""
     if isinstance(setting, int):
         return setting
     return memory() * int(setting.removesuffix("%")) // 100
@@ -27,7 +27,7 @@ def memory() -> int:
 
 
 def _limits() -> Iterator[int]:
-    """Yield the memory limits of the control groups of this process and of their parents."""
+    """Yield the limits of this machine's memory by the control groups of this process."""
     try:
         groups = OWN_GROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:

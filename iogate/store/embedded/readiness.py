@@ -89,20 +89,20 @@ class StartTimeout:
 
     @property
     def ask_s(self) -> float:
-        """Timeout of one probe in seconds; it grows, since a slow server answers only now and then."""
+        """Timeout of one probe of readiness in seconds; it grows, since a slow server answers rarely."""
         return min(max(time.monotonic() - self._began, FIRST_ASK_S), LONGEST_ASK_S)
 
     def start_over(self) -> None:
-        """Reset the loading state, because another server starts."""
+        """Reset the readiness of the server, because another one starts."""
         self._loads = False
 
     def check(self) -> None:
-        """Raise StartAborted if the caller has aborted the start of the server."""
+        """Raise StartAborted if the caller no longer waits for the server's readiness."""
         if self._aborted.is_set():
             raise StartAborted("the start of the store was aborted")
 
     def spend(self, state: Loading | Serving | None) -> None:
-        """Wait a moment before the next probe of a starting server.
+        """Wait a moment before the next probe of a server's readiness.
 
         Raises Unreachable if the server is silent for too long, StartAborted if the caller gave up.
         """
@@ -130,12 +130,12 @@ class StartTimeout:
 
 
 def socket_url(socket: Path) -> str:
-    """Return the URL of a socket; its path may hold spaces, `%`, `#` and `?`."""
+    """Return the URL of a socket to probe; its path may hold spaces, `%`, `#` and `?`."""
     return f"unix://{quote(str(socket))}"
 
 
 def client(url: str, timeout_s: float) -> redis.Redis:
-    """Return a client that probes a server, without retries: its callers retry with their own deadline."""
+    """Return a client that probes a server's readiness, without retries: its callers have a deadline."""
     once = Retry(NoBackoff(), 0)
     return redis.Redis.from_url(url, socket_timeout=timeout_s, decode_responses=True, retry=once)
 

@@ -142,7 +142,7 @@ def _limit(url: str, memory: int | None) -> None:
 
 
 def find_embedded(data_dir: Path) -> str | None:
-    """Return the URL of the folder's server, None if none runs."""
+    """Return the URL of the embedded server of a folder, None if none runs."""
     folder = data_dir.resolve() / "redis"
     found = _living(folder) if folder.is_dir() else None
     return None if found is None else found.url
@@ -196,7 +196,7 @@ def socket_path(folder: Path) -> Path:
 
 
 def _recorded_socket(folder: Path) -> Path | None:
-    """Return the socket that the folder's file names; None without a file or if it names another folder."""
+    """Return the embedded server's socket by its file; None without it or for another folder."""
     try:
         text = (folder / SOCKET_RECORD).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -208,7 +208,7 @@ def _recorded_socket(folder: Path) -> Path | None:
 
 
 def _record_socket(folder: Path) -> Path:
-    """Choose a socket and record it, because other processes may have another environment.
+    """Choose and record a socket of the embedded server: other processes have other environments.
 
     The record names its folder, so that a copy of the folder does not use the socket of the original.
     """
@@ -218,7 +218,7 @@ def _record_socket(folder: Path) -> Path:
 
 
 def _identity(folder: Path) -> str:
-    """Return text for the socket that differs for each folder of this machine, also after a rename."""
+    """Return text for the socket of the embedded server that differs for each folder of this machine."""
     status = folder.stat()
     return f"{status.st_dev}:{status.st_ino}"
 

@@ -97,7 +97,7 @@ def fingerprint(event: bytes, sender: str = "") -> tuple[str, str]:
 
 
 def types_of(filters: bytes) -> list[str]:
-    """Return the event types of a subscription for the index; "" stands for all types."""
+    """Return the types of events that a subscription of the bus may get; "" stands for all types."""
     types = {event_type(each) for each in msgspec.json.decode(filters)}
     return [""] if "" in types else sorted(types)
 
@@ -160,7 +160,7 @@ class EventBus:
         )
 
     def _opened(self, number: bytes, sealed: bytes) -> bytes:
-        """Return the event; empty if its seal is not valid, so that no subscription matches it."""
+        """Return an event of the bus; empty if its seal is not valid, so that no subscription matches it."""
         event = open_event(self._ring, sealed)
         if event is None:
             name = f"{number.decode()}:{digest(sealed).hex()[:12]}"
@@ -169,7 +169,7 @@ class EventBus:
         return event
 
     async def deliver(self, owner: str, upto: int, deliveries: Sequence[Delivery]) -> bool:
-        """Deliver events to their subscriptions, then remove those up to the number `upto`.
+        """Deliver events of the bus to their subscriptions, then remove those up to the number `upto`.
 
         Return False if another process is the matcher now, which then matches them itself. Idempotent.
         """
@@ -194,17 +194,17 @@ class EventBus:
         return True
 
     def doorbell(self) -> tuple[Doorbell, Any]:
-        """Return a bell that rings when events are published, and the context that subscribes it."""
+        """Return a bell that rings when the bus gets events, and the context that subscribes it."""
         bell = Doorbell()
         return bell, self._pubsub.listening(keys.EVENTS_CHANNEL, bell.ring)
 
     async def waiting(self) -> int:
-        """Return the number of published events that are not matched yet."""
+        """Return the number of events on the bus that are not matched yet."""
         count: int = await self._connection.call("LLEN", keys.EVENTS)
         return count
 
     async def all_listen(self) -> bool:
-        """Return whether tasks listen and nothing is pending; scans all keys, so for small stores only."""
+        """Return whether tasks listen and the bus is empty; scans all keys, so for small stores only."""
         if await self.waiting() or await self._any(keys.INBOX):
             return False
         return await self._any(keys.WANTED)
@@ -233,7 +233,7 @@ class EventBus:
 
 
 def _type(event: bytes) -> str:
-    """Return the type of an event; empty if the event cannot be decoded."""
+    """Return the type of an event on the bus; empty if the event cannot be decoded."""
     try:
         return _names.decode(event).type
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -241,7 +241,7 @@ def _type(event: bytes) -> str:
 
 
 def _slices(events: Sequence[bytes]) -> list[list[bytes]]:
-    """Split events to publish into consecutive batches of bounded size."""
+    """Split events for the bus into consecutive batches of bounded size."""
     pieces: list[list[bytes]] = []
     size = 0
     for event in events:

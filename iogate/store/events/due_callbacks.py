@@ -139,11 +139,11 @@ class Callbacks:
     # Faults whose handler the commit could not start.
 
     async def faults(self, limit: int = 20) -> list[str]:
-        """Return the uids of faulted runs whose handler is to be started."""
+        """Return the uids of faulted runs whose handler, like a callback, is due."""
         return [uid.decode() for uid in await self._connection.call("LRANGE", keys.FAULTS, 0, limit - 1)]
 
     async def handle_fault(self, uid: str, child: str, facts: bytes, data: bytes) -> bool:
-        """Start the handler of a fault, or none for an empty uid; return False if its uid is taken."""
+        """Start the due handler of a fault, or none for an empty uid; return False if its uid is taken."""
         answer: int = await self._connection.run("handle_fault", uid, child, facts, data)
         return answer >= 0
 

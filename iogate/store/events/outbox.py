@@ -75,7 +75,7 @@ class Outbox:
         return bool(await self._connection.run("send", "done", sink, owner, upto))
 
     async def register(self, sinks: Mapping[str, bool]) -> list[UnusedSink]:
-        """Register the sinks in this worker's settings, each with whether it wants lifecycle events.
+        """Register the sinks, each with an outbox, of this worker, and which want lifecycle events.
 
         Return sinks that no worker names: each to one worker, once when that begins and once when it is
         removed.
@@ -92,7 +92,7 @@ class Outbox:
         return bell, self._pubsub.listening(keys.OUTBOX_CHANNEL, bell.ring)
 
     async def sinks(self) -> list[Sink]:
-        """Return all sinks that settings name, or named within SINK_KEPT_MS, by name."""
+        """Return all sinks with their outboxes that settings name, or named within SINK_KEPT_MS."""
         names = sorted(name.decode() for name in await self._connection.call("SMEMBERS", keys.SINKS))
         commands: list[tuple[str, ...]] = []
         for name in names:

@@ -127,7 +127,7 @@ class _Adoption:
         self._found.runs += 1
 
     async def _end(self, uid: str) -> None:
-        """Sign an ended run; only a faulted one needs it, for `retry`."""
+        """Sign an ended run for the adoption; only a faulted one needs it, for `retry`."""
         blob = await self._store.call("GET", keys.END + uid)
         record = None if blob is None else views.ended_record.decode(blob)
         if record is None or record.status != "faulted":
@@ -180,7 +180,7 @@ class _Adoption:
         return seals.seal_state(self._ring, uid, head, seals.manifest(digests))
 
     def _event(self, stored: bytes) -> bytes:
-        """Sign a stored event, which begins with its seal, or with `{` if an earlier release wrote it."""
+        """Sign a stored event for the adoption; it begins with its seal, or with `{` in earlier releases."""
         event = stored if stored.startswith(b"{") else stored[SEAL_CHARACTERS + 1 :]
         return seals.seal_event(self._ring, event)
 

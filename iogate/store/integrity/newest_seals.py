@@ -67,7 +67,7 @@ class NewestSeals:
         return {project: counter for (project, store), counter in found.items() if store == self._store}
 
     def remember(self, project: str, counter: int) -> None:
-        """Record the counter of a project; a smaller one than the recorded one changes nothing.
+        """Record the newest seal's counter of a project; a smaller one changes nothing.
 
         A file that was damaged since the start of the process stays as it is.
         """
@@ -90,7 +90,7 @@ class NewestSeals:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Lock the folder, so that no other process writes meanwhile. Raises OSError if there is none."""
+        """Lock the file of the newest seals against other processes. Raises OSError without a folder."""
         descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             with contextlib.suppress(OSError):  # a file system without locks

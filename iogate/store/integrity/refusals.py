@@ -38,7 +38,7 @@ class Refusals:
         """Number of objects that this process has refused."""
 
     def note(self, kind: Kind, name: str, why: str) -> None:
-        """Log and count an object without a valid seal, once."""
+        """Log and count the refusal of an object without a valid seal, once."""
         if (kind, name) in self._logged:
             return
         if len(self._logged) >= REMEMBERED:

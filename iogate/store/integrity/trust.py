@@ -25,7 +25,7 @@ MOST_NAMES = 16
 
 
 def keyring(settings: Settings, root: Path | None = None, *, publishes: bool = False) -> Keyring:
-    """Return the keyring of the settings and of `data_dir/link_key`; one without keys if there are none.
+    """Return the keyring that this process trusts: by the settings and `data_dir/link_key`, maybe empty.
 
     `publishes` reads `publish_key` too. Raises Unset if that has no value, Misused for an invalid key.
     """
@@ -42,7 +42,7 @@ def keyring(settings: Settings, root: Path | None = None, *, publishes: bool = F
 
 
 def link_key(settings: Settings) -> str | None:
-    """Return the setting `link_key`, else the generated one in `data_dir`, else None."""
+    """Return the key that this process trusts: the setting `link_key`, else that in `data_dir`, else None."""
     if settings.link_key:
         return settings.link_key
     try:
@@ -52,7 +52,7 @@ def link_key(settings: Settings) -> str | None:
 
 
 def generate_link_key(settings: Settings) -> None:
-    """Write a new key to `data_dir/link_key`, readable by its owner only, unless the file exists.
+    """Write a new key to trust to `data_dir/link_key`, unless the file exists.
 
     The file is created atomically. Raises Unreachable if the folder cannot be written.
     """
@@ -69,13 +69,13 @@ def generate_link_key(settings: Settings) -> None:
 
 
 async def key_names(connection: Connection) -> set[str]:
-    """Return the names of the keys with which processes use the store."""
+    """Return the names of the keys that processes of the store trust."""
     found = await connection.call("HGETALL", keys.KEYS)
     return {name.decode("ascii", "replace") for name in found[::2]}
 
 
 async def check_key(connection: Connection, ring: Keyring) -> None:
-    """Check that the store is used with one of these keys, and register the name of the first one.
+    """Check that the store's processes trust one of these keys, and register the name of the first.
 
     Raises WrongStore if other processes use other keys.
     """
@@ -93,7 +93,7 @@ async def check_key(connection: Connection, ring: Keyring) -> None:
 
 
 def wrong_key(address: str, known: set[str], ring: Keyring) -> WrongStore:
-    """Return the error of a process whose `link_key` differs from that of the others."""
+    """Return the error of a process that trusts another `link_key` than the store's processes."""
     others = ", ".join(sorted(f"{name:.16}" for name in known)[:4])
     if ring.can_sign:
         difference = f"this process has another link_key (named {ring.ids[0]}) than"

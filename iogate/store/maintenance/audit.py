@@ -53,7 +53,7 @@ async def audit(connection: Connection) -> Audit:
 
 
 async def _waiting(connection: Connection) -> Mapping[str, set[int]]:
-    """Return the runs in the queue, the suspects, the backlogs and the woken lists, by state.
+    """Return, for the audit, the runs in queue, suspects, backlogs and woken lists, by state.
 
     Each list is read once per audit, because a search in the backlog for each page of runs would take
     quadratic time.
@@ -103,7 +103,7 @@ def _seen(waiting: Mapping[str, set[int]], uid: bytes) -> str:
 
 
 async def _drop_blobs(connection: Connection, pinned: set[str], waiting: Mapping[str, set[int]]) -> int:
-    """Remove unneeded blobs and return their number; `pinned`: keys of the programs that runs need."""
+    """Remove blobs that the audit finds unneeded; `pinned`: keys of the programs that runs need."""
     before = int(time.time()) - BLOB_GRACE_S
     old = [name.decode() for name in await connection.call("ZRANGEBYSCORE", keys.BLOBS, "-inf", before)]
     if not old or not (set(old) - await _needed(connection, pinned)):
@@ -120,7 +120,7 @@ async def _drop_blobs(connection: Connection, pinned: set[str], waiting: Mapping
 
 
 async def _needed(connection: Connection, pinned: set[str]) -> set[str]:
-    """Return the keys of the programs and contents that kept revisions and runs need."""
+    """Return, for the audit, the keys of programs and contents that kept revisions and runs need."""
     needed: set[str] = set()
     for number in await projects.kept(connection):
         data = await connection.call("HGET", keys.REVISION + number.decode(), "data")

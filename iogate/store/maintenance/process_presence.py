@@ -50,7 +50,7 @@ def concerns_revision(error: BaseException) -> bool:
 
 
 def failure(revision: int, error: BaseException) -> Failure:
-    """Return the failure to announce for a revision that cannot be loaded, with the error's first line."""
+    """Return the failure of a process to announce, for a revision that cannot be loaded."""
     text = str(error) if isinstance(error, IogateError) else f"{type(error).__name__}: {error}"
     return Failure(revision=revision, reason=shorten((text.splitlines() or [""])[0], REASON_CHARACTERS))
 
@@ -171,7 +171,7 @@ def _ignore(_message: str) -> None:
 
 
 def _decoded(data: bytes | None) -> Process | None:
-    """Decode an announcement; None if it has expired or is invalid."""
+    """Decode the announcement of a process; None if it has expired or is invalid."""
     try:
         return None if data is None else _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):

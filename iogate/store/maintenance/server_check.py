@@ -143,7 +143,7 @@ async def _check_replication(connection: Connection, settings: dict[str, str]) -
 
 
 def online_replicas(info: str) -> list[str]:
-    """Return the addresses of the replicas that INFO replication calls online."""
+    """Return the replicas of the checked server that INFO replication calls online."""
     return [f"{each['ip']}:{each['port']}" for each in _REPLICA.finditer(info) if each["state"] == "online"]
 
 

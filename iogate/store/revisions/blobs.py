@@ -42,7 +42,7 @@ class Blobs:
         self._is_in_a_kept_revision = is_in_a_kept_revision
 
     async def store(self, bundle: Bundle) -> int:
-        """Store programs and contents, and return the time of the store.
+        """Store the blobs of a bundle, programs and contents, and return the time of the store.
 
         A process without `publish_key` keeps the signatures that publishers gave to stored programs.
         """
@@ -68,7 +68,7 @@ class Blobs:
         return time_ms(clock)
 
     async def program(self, digest: str) -> bytes:
-        """Return the JSON of a stored program, by its digest.
+        """Return the JSON of a program among the blobs, by its digest.
 
         Raises NotFound if there is none, NotAuthentic if it has another digest, or if none of the configured
         publishers has signed it.
@@ -76,7 +76,7 @@ class Blobs:
         return await self._verified(digest, await self._blob(keys.PROGRAM, digest, "program"))
 
     async def programs(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """Return many programs by digest, read in one round trip; raises as `program`."""
+        """Return many programs among the blobs by digest, in one round trip; raises as `program`."""
         wanted = sorted(digests)
         found = await self._connection.calls([("GET", keys.PROGRAM + digest) for digest in wanted])
         return {
@@ -85,7 +85,7 @@ class Blobs:
         }
 
     async def _verified(self, digest: str, stored: bytes) -> bytes:
-        """Return a stored program without its signature, after a check of both."""
+        """Return the program in a blob without its signature, after a check of both."""
         signature, data = _split_program(stored)
         try:
             known = compiled.digest_of(msgspec.json.decode(data)) == digest
@@ -101,7 +101,7 @@ class Blobs:
         return data
 
     async def content(self, digest: str) -> bytes:
-        """Return the stored content of a resource, by its digest.
+        """Return the content of a resource among the blobs, by its digest.
 
         Raises NotFound if there is none, NotAuthentic if it has another digest.
         """
@@ -112,14 +112,14 @@ class Blobs:
         return data
 
     async def missing(self, revision: Revision) -> list[str]:
-        """Return the digests of the programs and contents of a revision that the store does not have."""
+        """Return the digests of the blobs of a revision that the store does not have."""
         names = sorted(keys.PROGRAM + digest for digest in revision.programs)
         names += sorted({keys.CONTENT + digest for digest in revision.resources.values()})
         found = await self._connection.calls([("EXISTS", name) for name in names]) if names else []
         return [name.rpartition(":")[2] for name, exists in zip(names, found, strict=True) if not exists]
 
     def _signed(self, digest: str, data: bytes) -> bytes:
-        """Return the stored form of a program, with its signature."""
+        """Return the blob of a program, with its signature."""
         signature = self._ring.sign_program(digest)
         return b"%b %b" % (signature.encode(), data) if signature else data
 
@@ -138,7 +138,7 @@ def _existing(data: bytes | None, digest: str, noun: str) -> bytes:
 
 
 def _split_program(stored: bytes) -> tuple[str, bytes]:
-    """Return the signature of a stored program, empty if it has none, and its definition."""
+    """Return the signature in a program's blob, empty if it has none, and its definition."""
     if stored.startswith(b"{"):
         return "", stored
     signature, _, data = stored.partition(b" ")

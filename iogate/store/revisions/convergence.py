@@ -65,14 +65,14 @@ class Convergence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def loaded(self) -> int:
-        """Number of processes that have loaded the published revision."""
+        """Number of processes that have loaded the published revision, by its convergence."""
         return self.total - len(self.late)
 
     def __str__(self) -> str:
         return f"{self.loaded}/{self.total} on revision {self.number}"
 
     def describe_late(self) -> str:
-        """Return the names of the late processes, with their reasons."""
+        """Return the names of the processes that delay the convergence, with their reasons."""
         more = f"; and {len(self.late) - NAMED} more" if len(self.late) > NAMED else ""
         return "; ".join(map(str, self.late[:NAMED])) + more
 
@@ -93,7 +93,7 @@ class Convergences:
         self._project = project
 
     async def look(self, number: int) -> Convergence:
-        """Return which processes have loaded a revision of the project now."""
+        """Return the convergence of a revision now: which processes have loaded it."""
         return compare(await self._presence.observe(), number, self._project)
 
     async def wait(self, number: int, timeout_s: float) -> Convergence:
@@ -130,7 +130,7 @@ def compare(
     gone: Collection[str] | None = None,
     took_s: float = 0.0,
 ) -> Convergence:
-    """Compare the announcements of processes with a revision of a project.
+    """Return the convergence of a revision by the announcements of processes.
 
     `gone` names the unconnected processes that have crashed; None: all unconnected ones.
     """
@@ -151,14 +151,14 @@ def compare(
 
 
 def loaded_revision(process: Process, project: str = DEFAULT_PROJECT) -> int:
-    """Return the revision of a project that a process has loaded; 0 for none."""
+    """Return the revision that a process has loaded, for the convergence of its project; 0 for none."""
     if process.loaded is None:  # a gateway of an earlier release
         return process.revision if project == DEFAULT_PROJECT else 0
     return process.loaded.get(project, 0)
 
 
 def _refuses(process: Process, project: str, number: int) -> bool:
-    """Return whether a process could not load a revision, or a newer one of the project."""
+    """Return whether a process refuses convergence: it could not load a revision or a newer one."""
     failure = process.failed.get(project)
     return failure is not None and failure.revision >= number
 

@@ -176,7 +176,7 @@ class Schedules:
         missed: int = 0,
         caller: str = "",
     ) -> tuple[Outcome, int, str]:
-        """Take a tick and start a run for each uid; return the outcome, a number, and the reason of a skip.
+        """Take a due tick of a schedule and start a run for each uid; return outcome, number and skip reason.
 
         The number is that of stored runs, or of skipped ticks. The caller has compared the schedule with the
         live revision. `following_ms` is the time of the next tick; None: it follows `again_ms` after the end

@@ -48,7 +48,7 @@ def gate(api: Api) -> tuple[Any, ...]:
 
 
 def _number(value: float | str) -> str:
-    """Format a number with all digits, because Lua would round a float when it converts it."""
+    """Format a number of a gate's field with all digits, because Lua would round a float."""
     return value if isinstance(value, str) else repr(value)
 
 
@@ -103,6 +103,6 @@ async def _rows(connection: Connection, reads: Sequence[tuple[str, ...]]) -> lis
 
 
 def _is_consistent(api: Api, own: str, override: str, base: str, on: str) -> bool:
-    """Return whether the switch is what git, the last command and the override of the API make it."""
+    """Return whether the switch in a gate's fields is as git, the last command and the override say."""
     git = own if api.enabled is None else str(int(api.enabled))
     return base == git and on == (override or base)

@@ -97,7 +97,7 @@ def read_gate(api: str, row: list[bytes] | None, now_ms: int) -> Gate:
 
 
 def _switch(by: str) -> Switch:
-    """Decode the field `by`, which `switch.lua` writes. Raises ValueError for another text."""
+    """Decode the field `by` of a gate's state, written by `switch.lua`. Raises ValueError otherwise."""
     head, _, reason = by.partition("\n")
     at, _, author = head.partition(" ")
     return Switch(author=author, reason=reason, set_at_ms=int(at))

@@ -64,7 +64,7 @@ class Gates:
         expected: int | None = None,
         by_override: bool = False,
     ) -> list[Switched] | None:
-        """Enable or disable all of these APIs in one step, and return the changes.
+        """Enable or disable the gates of all these APIs in one step, and return the changes.
 
         `hold`: start no new run; with `enabled`, accept calls, otherwise accept them as before. `rate`:
         number of runs on hold to release per second; None: all at once. `expected`: value of `changes()`;
@@ -110,7 +110,7 @@ class Gates:
         ]
 
     async def clear_overrides(self, apis: Sequence[str], *, rate: float | None = None) -> None:
-        """Restore the switches of git and of `enable`; `rate`: as in `set_enabled`.
+        """Clear the overrides of gates: the switches of git and of `enable` apply again.
 
         Raises Foreign if another project owns one of the APIs; none is changed then.
         """
@@ -122,7 +122,7 @@ class Gates:
                 raise self._foreign(rest)
 
     def _foreign(self, found: Sequence[bytes]) -> Foreign:
-        """Return the error for APIs and their owners, as a script returns them."""
+        """Return the error for gates that other projects own, from the reply of a script."""
         names = [each.decode("utf-8", "replace") for each in found]
         return Foreign(self._project or DEFAULT_PROJECT, list(zip(names[::2], names[1::2], strict=True)))
 
@@ -131,11 +131,11 @@ class Gates:
         return _count(await self._connection.call("HGET", keys.LIVE, "changes"))
 
     async def holding(self) -> frozenset[str]:
-        """Return the APIs whose new runs are on hold or are released gradually, deleted ones too."""
+        """Return the APIs whose gates hold new runs, or release them gradually, deleted APIs too."""
         return frozenset(await self._holding(keys.GATES)) | frozenset(await self._holding(keys.DELETED))
 
     async def held_of_deleted(self) -> dict[str, int]:
-        """Return the number of runs on hold of each deleted API; `set_enabled` releases them."""
+        """Return the number of runs that the gate of each deleted API holds; `set_enabled` releases them."""
         apis = await self._holding(keys.DELETED)
         if self._project is not None and apis:
             owners = await self._connection.calls([("HGET", keys.GATE + api, "project") for api in apis])
@@ -150,25 +150,25 @@ class Gates:
         return [api for api, hold in zip(apis, holds, strict=True) if hold is not None]
 
     async def overrides(self) -> dict[str, Override]:
-        """Return the current overrides, by API."""
+        """Return the current overrides of gates, by API."""
         return {
             api: gate.override for api, gate in (await self.states()).items() if gate.override is not None
         }
 
     async def deleted(self) -> frozenset[str]:
-        """Return the ids of deleted APIs, which start disabled if they return."""
+        """Return the ids of deleted APIs, whose gates are disabled if they return."""
         members = await self._connection.call("SMEMBERS", keys.DELETED)
         return frozenset(member.decode("utf-8", "replace") for member in members)
 
     async def owner(self, api: str) -> str | None:
-        """Return the project that owns an API; None if no live revision has it."""
+        """Return the project that owns the gate of an API; None if no live revision has it."""
         exists, project = await self._connection.calls(
             [("HEXISTS", keys.GATE + api, "digest"), ("HGET", keys.GATE + api, "project")]
         )
         return _project(project) if exists else None
 
     async def check_owner(self, apis: Sequence[str]) -> None:
-        """Check that no other project owns one of these APIs, before a command looks for them in its own.
+        """Check that no other project owns the gate of one of these APIs, before a command looks for them.
 
         Raises Foreign if one does.
         """
@@ -252,13 +252,13 @@ class Gates:
 
 
 def _now_ms(clock: Sequence[bytes], ahead: Sequence[bytes | None]) -> int:
-    """Return the time of the store from the replies to _CLOCK, as `time.lua` does."""
+    """Return the time of the store for gates, from the replies to _CLOCK, as `time.lua` does."""
     (text,) = ahead
     return time_ms(clock) + (int(text) if text and len(text) < 12 and text.isdigit() else 0)
 
 
 def _count(text: bytes | None) -> int:
-    """Return a number of the live record; -1 for an invalid value."""
+    """Return a number in the record that gates watch; -1 for an invalid value."""
     if text is None:
         return 0
     return int(text) if _is_time(text) else -1

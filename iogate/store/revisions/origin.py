@@ -88,7 +88,7 @@ def project_of(packed: bytes | None) -> str:
 
 
 def signed_parts(number: bytes, data: bytes, packed: bytes | None) -> tuple[bytes, ...]:
-    """Return the parts of a revision that its signature covers.
+    """Return the parts of a revision, with its origin, that its signature covers.
 
     With an origin, the digest stands for the JSON, so that a history is verified without reading all of it.
     """

@@ -45,7 +45,7 @@ class LiveRevisions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def version(self) -> frozenset[tuple[str, int, str]]:
-        """Value that differs after each change."""
+        """Value for the live revisions of all projects that differs after each change."""
         return frozenset((project, number, digest) for project, (number, digest) in self.live.items())
 
 
@@ -80,7 +80,7 @@ def _live(value: bytes) -> Live | None:
 
 
 def is_number(text: bytes) -> bool:
-    """Tell whether a stored text is a revision's number, which fits into a double of Lua."""
+    """Tell whether a stored text is the number of a project's revision, which fits into a double of Lua."""
     return text.isdigit() and len(text) < 16
 
 

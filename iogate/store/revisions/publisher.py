@@ -66,7 +66,7 @@ class Publisher:
         clear_overrides: bool,
         gates: bool,
     ) -> int:
-        """Make a bundle live: see `Revisions.publish`."""
+        """Publish a bundle: see `Revisions.publish`."""
         mode: Mode = "gates" if gates else ""
         now_ms = await self._blobs.store(bundle)
         while expected is None:
@@ -77,7 +77,7 @@ class Publisher:
         return await self._publish(bundle, expected, now_ms, origin, mode, clear=clear_overrides)
 
     async def repair(self, bundle: Bundle, origin: Origin, *, above: int) -> int:
-        """Make a bundle live whatever is live: see `Revisions.repair`."""
+        """Publish a bundle whatever is live: see `Revisions.repair`."""
         now_ms = await self._blobs.store(bundle)
         return await self._publish(bundle, 0, now_ms, origin, "repair", clear=False, above=above)
 
@@ -156,7 +156,7 @@ class Publisher:
         return record, found
 
     async def _largest(self, above: int) -> tuple[Mapping[str, bytes], int]:
-        """Return the stored record, and the largest number of a revision; `above` is one that is known."""
+        """Return the record to publish over, and the largest number of a revision; `above` is a known one."""
         record: Mapping[str, bytes] = {}
         found: list[bytes] = []
         with contextlib.suppress(CommandFailed):
@@ -171,7 +171,7 @@ class Publisher:
         return self._ring.sign_revision(*signed_parts(str(number).encode(), data, packed))
 
     async def _sign_again(self, number: int, data: bytes) -> None:
-        """Sign the live revision again after an apply of the same files: the key may have been rotated.
+        """Sign the published revision again after an apply of the same files: the key may be new.
 
         An origin that is not authentic is removed, not signed.
         """
@@ -189,7 +189,7 @@ class Publisher:
 def revision_fault(
     ring: Keyring, number: bytes, data: bytes, packed: bytes | None, signature: bytes | None
 ) -> str | None:
-    """Return why a stored revision is not accepted; None if it is, or without a key."""
+    """Return why a published revision is not accepted; None if it is, or without a key."""
     if not ring.verifies_revisions:
         return None
     signed = (signature or b"").decode("utf-8", "replace")

@@ -85,7 +85,7 @@ class Revisions:
         return await self._publisher.repair(bundle, origin, above=above)
 
     async def taken_paths(self, revision: Revision, found: LiveRevisions | None = None) -> list[Taken]:
-        """Return the own paths of a revision that the live revisions of other projects have."""
+        """Return the own paths of a revision to publish that those live in other projects have."""
 
         async def load(number: int, project: str) -> Revision:
             return await self.load(number, project=project)
@@ -291,7 +291,7 @@ class Revisions:
         return await self._blobs.program(digest)
 
     async def programs(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """Return many programs by digest, read in one round trip; raises as `program`."""
+        """Return many programs of revisions by digest, in one round trip; raises as `program`."""
         return await self._blobs.programs(digests)
 
     async def content(self, digest: str) -> bytes:
@@ -327,5 +327,5 @@ def _entry_command(number: str) -> tuple[str, ...]:
 
 
 def _is_wrong_type(error: CommandFailed) -> bool:
-    """Tell whether the key of the command holds another type than the command expects."""
+    """Tell whether a key that a revision should have holds another type than the command expects."""
     return str(error).startswith("WRONGTYPE")

@@ -127,11 +127,11 @@ class Intake:
         self._logged = ""
 
     def uid(self) -> str:
-        """Draw a run id for a call."""
+        """Draw a run id for a call that the intake is to accept."""
         return self._uids.next()
 
     async def accept(self, request: AcceptRequest) -> Accepted | Refusal:
-        """Accept a call: store its run, or return the reason why it was refused.
+        """Take in a call: store its run, or return the reason why it was refused.
 
         Raises Unanswered if the store does not answer in time, so that the outcome is unknown, and
         StoreUnavailable if the run was not stored, because the store is out of reach or drained.
@@ -152,7 +152,7 @@ class Intake:
         return await pending.answer
 
     async def check_primary(self) -> None:
-        """Check that this connection is to the primary.
+        """Check that the connection of this intake is to the primary.
 
         Raises StoreUnavailable if not.
         """
@@ -168,7 +168,7 @@ class Intake:
         await self._connection.close()
 
     def _pack(self, request: AcceptRequest, call: str) -> bytes:
-        """Return the command that accepts a call; `call` is the first uid that it was given."""
+        """Return the command by which the intake accepts a call; `call` is the first uid it was given."""
         # Two calls with equal input that become one run differ, so that only a repetition is none.
         is_merged = request.traffic is not None and request.traffic.merge
         facts = Facts(
@@ -198,7 +198,7 @@ class Intake:
         )
 
     def _extras(self, request: AcceptRequest) -> tuple[bytes, ...]:
-        """Return the last argument of the accept script, which most calls do without."""
+        """Return the last argument of the intake's accept script, which most calls do without."""
         if request.traffic is None and request.after is None:
             return ()
         ends = None if request.after is None else packed_ends(self._ring, request.uid, request.after)
@@ -247,7 +247,7 @@ class Intake:
             await self._connection.load()
 
     async def _transact(self, group: list[_PendingAccept], timeout_s: float) -> list[Any]:
-        """Send a batch of calls, wait for replicas if configured, and return the replies, errors included."""
+        """Send the intake's batch of calls, wait for replicas, and return the replies, errors included."""
         count, confirmed = len(group), 2 if self._connection.replicas else 0
         parts = [pending.packed for pending in group]
         if count > 1:
@@ -308,13 +308,13 @@ class Intake:
         return found
 
     def _send_with(self, uid: str, pending: _PendingAccept) -> None:
-        """Send the request with another uid, which its facts are sealed for."""
+        """Send a call of the intake with another uid, which its facts are sealed for."""
         pending.request = msgspec.structs.replace(pending.request, uid=uid)
         pending.packed = self._pack(pending.request, pending.first_uid)
         self._queue.append(pending)
 
     def _retry(self, group: list[_PendingAccept], error: StoreUnavailable) -> None:
-        """Queue a batch of calls again after a broken connection; the script is idempotent."""
+        """Queue the intake's batch again after a broken connection; the script is idempotent."""
         now = time.monotonic()
         for pending in reversed(group):
             pending.tries += 1

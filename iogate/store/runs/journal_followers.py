@@ -101,7 +101,7 @@ class JournalFollower:
         self._bell.ring()
 
     async def run(self, ended: Listener) -> None:
-        """Read until the run has ended or the store is unavailable; call `ended` with uids of ended runs."""
+        """Follow the journal until the run has ended or the store is away; call `ended` with ended uids."""
         try:
             # Read once before the subscription, so that streams need not wait; read again after it.
             await self._read()
@@ -123,7 +123,7 @@ class JournalFollower:
             await self._wake()
 
     async def wait_for_change(self) -> None:
-        """Wait for new entries; the caller checks the state right before, without an await in between."""
+        """Wait for new entries of the journal; the caller checks right before, without an await."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
         try:
@@ -132,7 +132,7 @@ class JournalFollower:
             self._waiting.discard(waiter)
 
     def entries_after(self, after: int) -> list[bytes] | None:
-        """Return up to PAGE entries after number `after`; None if not all after it are buffered."""
+        """Return up to PAGE entries of the followed journal after number `after`; None if not buffered."""
         assert self.newest is not None
         missing = self.newest - after
         if missing > len(self._entries):
@@ -189,7 +189,7 @@ class JournalFollowers:
         return len(self._followers)
 
     async def pages(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, list[bytes]], None]:
-        """Yield the entries after number `after`, until the run has ended.
+        """Follow a journal: yield the entries after number `after`, until the run has ended.
 
         Each item is the number of its first entry, and entries from there on, up to PAGE if the follower has
         them. Raises StoreUnavailable as soon as the store cannot be read.

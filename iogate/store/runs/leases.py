@@ -92,7 +92,7 @@ UNENDING = (
 
 
 def poison(detail: str, *, instance: str | None = None) -> dict[str, Any]:
-    """Return the error of a run during which too many workers died."""
+    """Return the error of a run under whose leases too many workers died."""
     return WorkflowError("runtime", status=500, title="poisoned", detail=detail, instance=instance).to_json()
 
 
@@ -174,7 +174,7 @@ class Leases:
         return [_COMMIT_RESULTS[code] for code in codes]
 
     def _redraw_uids(self, commit: Commit) -> Commit:
-        """Return the commit with new uids for its children, after one was taken."""
+        """Return a commit under lease with new uids for its children, after one was taken."""
         children = [msgspec.structs.replace(child, uid=self._uids.next()) for child in commit.children]
         return msgspec.structs.replace(commit, children=children)
 
@@ -235,7 +235,7 @@ class Leases:
         return recovered
 
     async def suspects(self) -> int:
-        """Return the number of runs that wait for a solitary worker."""
+        """Return the number of runs that a solitary worker is to lease."""
         waiting: int = await self._connection.call("LLEN", keys.SUSPECTS)
         return waiting
 
@@ -244,7 +244,7 @@ class Leases:
         return (await audit(self._connection)).restored
 
     def doorbell(self, worker: str) -> tuple[Doorbell, Any]:
-        """Return a bell that rings when a run is queued for this worker, and the context that subscribes it.
+        """Return a bell that rings when there is a run to lease, and the context that subscribes it.
 
         It rings at most once after a take that left the worker idle capacity.
         """

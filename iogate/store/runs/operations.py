@@ -83,7 +83,7 @@ class RunOperations:
         """By uid, so that a message wakes only the waiters of its own runs."""
 
     async def show(self, uid: str) -> RunView | None:
-        """Return the run; None if it does not exist any more, or its record is unreadable."""
+        """Operation on a run: return it; None if it does not exist any more, or its record is unreadable."""
         answer = await self._connection.run("show", uid)
         try:
             view = _view(uid, *answer)
@@ -97,16 +97,16 @@ class RunOperations:
             return None
 
     async def api_of(self, uid: str) -> str | None:
-        """Return the API that started the run, None if there is no run; each run takes the same time."""
+        """Operation on a run: return its API, None if there is no run; each run takes the same time."""
         answer: bytes | None = await self._connection.run("api_of", uid)
         return None if answer is None else answer.decode(errors="replace")
 
     async def list(self, **options: Unpack[SearchOptions]) -> Summaries:
-        """List all matching runs, newest first, however far back they are; see `search`."""
+        """Operation on runs: list all that match, newest first, however far back they are; see `search`."""
         return (await self.search(most=None, **options)).runs
 
     async def search(self, *, most: int | None = LOOKED_AT_MOST, **options: Unpack[SearchOptions]) -> Listing:
-        """List runs, newest first, and return how far it looked back: about `most` runs; None: all."""
+        """Operation on runs: list them, newest first, `most` of them (None: all), and how far it looked."""
         api, parent = options.get("api"), options.get("parent")
         since_ms, until_ms = options.get("since_ms"), options.get("until_ms")
 
@@ -126,7 +126,7 @@ class RunOperations:
     async def ended_before(
         self, moment_ms: int, *, api: str | None = None, statuses: Sequence[str] = ()
     ) -> AsyncGenerator[Summaries, None]:
-        """Yield pages of the runs that ended before `moment_ms`."""
+        """Operation on runs: yield pages of those that ended before `moment_ms`."""
         pages = run_index.ended_before(
             self._connection,
             moment_ms,
@@ -137,19 +137,19 @@ class RunOperations:
             yield page
 
     async def prune(self, uids: Sequence[str], before_ms: int) -> int:
-        """Delete those of these runs that ended before `before_ms`; return their number."""
+        """Operation on runs: delete those of them that ended before `before_ms`; return their number."""
         pruned = 0
         for first in range(0, len(uids), PRUNED_AT_ONCE):
             pruned += await self._connection.run("prune", before_ms, *uids[first : first + PRUNED_AT_ONCE])
         return pruned
 
     async def children(self, uid: str) -> Uids:
-        """Return the uids of the child runs that it waits for."""
+        """Operation on a run: return the uids of the child runs that it waits for."""
         found = await self._connection.calls([("HVALS", keys.CHILDREN + uid)])
         return sorted((child.decode() for child in found[0]), key=int)
 
     async def wait(self, uid: str, timeout_s: float) -> RunView | None:
-        """Wait up to `timeout_s` for the end of the run; return its view then, None if there is no run."""
+        """Operation on a run: wait up to `timeout_s` for its end; return its view, None if there is none."""
         until = time.monotonic() + timeout_s
         view = await self.show(uid)
         if view is None or view.ended or timeout_s <= 0:
@@ -172,22 +172,22 @@ class RunOperations:
                 del self._waiters[uid]
 
     def _notify(self, ended: str) -> None:
-        """Wake the waiters of these runs."""
+        """Wake the operations that wait for the ends of these runs."""
         for uid in ended.split():
             for bell in self._waiters.get(uid, ()):
                 bell.ring()
 
     async def journal(self, uid: str) -> Lines:
-        """Return the kept entries of the journal."""
+        """Operation on a run: return the kept entries of its journal."""
         return (await read_page(self._connection, uid, 0, keys.JOURNAL_ENTRIES)).entries
 
     async def recorded(self, uid: str) -> Lines:
-        """Return the recorded results of the tasks of a run, in their order; none without `record: all`."""
+        """Operation on a run: return the recorded results of its tasks; none without `record: all`."""
         found: Lines = await self._connection.call("LRANGE", keys.RECORDED + uid, 0, -1)
         return found
 
     async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
-        """Yield number and text of each journal entry after number `after`, until the run ends.
+        """Operation on a run: yield number and text of each journal entry after `after`, until its end.
 
         Raises StoreUnavailable as soon as the store cannot be read.
         """
@@ -219,7 +219,7 @@ class RunOperations:
         return answer.decode()
 
     async def load_state(self, uid: str) -> RetryState | None:
-        """Return the state for a retry of a faulted run; None for any other run.
+        """Operation on a run: return its state for a retry if it has faulted; else None.
 
         Raises Refused if the stored state does not verify.
         """
@@ -264,12 +264,12 @@ class RunOperations:
                 return "running"
 
     async def counts(self) -> dict[str, int]:
-        """Return the number of runs by status."""
+        """Operation on runs: return their number by status."""
         sizes = await self._connection.calls([("ZCARD", keys.INDEX + status) for status in keys.STATUSES])
         return dict(zip(keys.STATUSES, sizes, strict=True))
 
     async def queue(self) -> QueueDepth:
-        """Return the number of runs that wait for a worker, and the age of the oldest one."""
+        """Operation on runs: return the number of those in the queue, and the age of the oldest one."""
         queued, suspects, apis, clock, oldest = await self._connection.calls(
             [
                 ("LLEN", keys.RQ_QUEUE),
@@ -292,7 +292,7 @@ class RunOperations:
 def _view(
     uid: str, fields: list[bytes], tasks: list[bytes], packed: bytes, blob: bytes, big: list[bytes]
 ) -> RunView | None:
-    """Decode the reply of `show.lua`; None if there is no run. Raises a decoding error if forged."""
+    """Decode the run in the reply to the operation `show`; None if there is none. May raise."""
     if fields:
         return views.live_view(uid, pairs(fields), pairs(tasks))
     if packed:

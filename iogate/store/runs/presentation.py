@@ -27,7 +27,7 @@ def raw_json(value: bytes | None) -> msgspec.Raw:
 
 
 def rfc3339(ms: int | None) -> str | None:
-    """Format a time of a run in RFC 3339, UTC, in milliseconds; None for None or an invalid time."""
+    """Format a time of a run for its JSON in RFC 3339, UTC, with milliseconds; None for an invalid one."""
     if ms is None:
         return None
     try:
@@ -38,7 +38,7 @@ def rfc3339(ms: int | None) -> str | None:
 
 
 def public_status(run: RunView) -> dict[str, Any]:
-    """Return status and times as JSON, which every client that knows the uid may see of a public API."""
+    """Return, as public JSON, status and times of a run, which every client with the uid may see."""
     return {
         "uid": run.uid,
         "status": run.status,
@@ -65,7 +65,7 @@ def summarize(run: Summary | RunView) -> dict[str, Any]:
 
 
 def redacted(stored: bytes) -> bytes:
-    """Return an input of a run as JSON in which members that look like secrets are redacted."""
+    """Return an input of a run as JSON to show, in which members that look like secrets are redacted."""
     return msgspec.json.encode(redact(msgspec.json.decode(stored)))
 
 

@@ -44,7 +44,7 @@ def packed_ends(ring: Keyring, uid: str, after: RunEnds) -> str:
 
 
 def callers_url(ring: Keyring, uid: str, packed: str) -> str | None:
-    """Return the URL that the caller has named, "" if there is none; None if its seal is not valid."""
+    """Return the URL for the end of a run that the caller named, or ""; None if its seal is not valid."""
     _, _, rest = packed.partition(" ")
     if not rest:
         return ""

@@ -50,7 +50,7 @@ class _Cursor:
         return (self._command, self._key, *limits, "WITHSCORES", "LIMIT", self._skip, size)
 
     def uids(self, reply: Sequence[bytes], size: int) -> list[str]:
-        """Decode the reply to `command`, and advance behind it."""
+        """Decode the reply of the index to `command`, and advance the cursor behind it."""
         uids, scores = [uid.decode() for uid in reply[::2]], [float(score) for score in reply[1::2]]
         if len(uids) < size:
             self.done = True

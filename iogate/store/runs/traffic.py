@@ -44,10 +44,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def packed(extras: Extras) -> bytes:
-    """Return the last argument of the accept script."""
+    """Return the extras of a call, such as its rules for traffic, as an argument of the accept script."""
     return _encode(extras)
 
 
 def key_hash(key: str) -> str:
-    """Return a concurrency or coalescing key of a call in the form in which the store has it."""
+    """Return the hash of a concurrency or coalescing key, by which the store limits traffic."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]

@@ -28,7 +28,7 @@ class UidSource:
         self._used = 0
 
     def next(self) -> str:
-        """Draw the id of a run."""
+        """Draw the id of a run, its uid."""
         random = self._random()
         drawn = (epoch_ms() - EPOCH_MS) << _RANDOM_BITS | random >> 2
         # Within one millisecond, or after the clock was set back, continue from the last id by a random step,
@@ -39,7 +39,7 @@ class UidSource:
         return str(drawn)
 
     def _random(self) -> int:
-        """Return 24 random bits for an id, each of which is used once."""
+        """Return 24 random bits for a uid, each of which is used once."""
         start = self._used
         if start == len(self._pool):
             self._pool, start = os.urandom(_POOL_BYTES), 0
@@ -48,5 +48,5 @@ class UidSource:
 
 
 def created_ms(uid: str) -> int:
-    """Return the time at which the id of a run was drawn."""
+    """Return the time at which the uid of a run was drawn."""
     return (int(uid) >> _RANDOM_BITS) + EPOCH_MS

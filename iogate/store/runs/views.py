@@ -158,7 +158,7 @@ LISTED = ("st", "api", "f", "pl", "att", "crt", "sta", "par")
 
 
 def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
-    """Decode the summary of a live run from the fields LISTED, in order."""
+    """Decode the summary of a live run, as a view in lists, from the fields LISTED, in order."""
     status, api, packed, state, attempt, created, started, parent = (field or b"" for field in fields)
     facts = decode_facts(packed)
     return Summary(
@@ -178,7 +178,7 @@ def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
 
 
 def _starter(facts: Facts) -> str | None:
-    """Return the run whose fault started this one; None if there is none."""
+    """Return, for the view of a run, the run whose fault started it; None if there is none."""
     return facts.parent.partition("/")[0] or None
 
 

@@ -49,17 +49,17 @@ class Asked:
 
     @property
     def place(self) -> str:
-        """Place of the task, with the iterations around it."""
+        """Place of the task that asks for an answer, with the iterations around it."""
         return place_of(self.reference)
 
     @property
     def pointer(self) -> str:
-        """Static pointer of the task that asks."""
+        """Static pointer of the task that asks for an answer."""
         return static_pointer(self.reference)
 
     @property
     def target(self) -> Mapping[str, Any]:
-        """Return the target of the request of a replay."""
+        """Return the target of the request that a replay asks to be answered."""
         return {name: self.request[name] for name in _TARGET if name in self.request}
 
 
@@ -125,7 +125,7 @@ class EarlierAnswers:
 
     @property
     def left(self) -> Sequence[Asked]:
-        """Requests of the old definition in a replay that stand for none of the new one."""
+        """Requests of the old definition whose answers the new one has not asked for."""
         return tuple(self._left.values())
 
     def _match(self, asked: Asked) -> Asked | None:

@@ -33,7 +33,7 @@ class Divergence:
         self._started_in_both = started[0] & started[1]
 
     def branch(self) -> str | None:
-        """Return the pointer of the task after which the replays reach different tasks; None if they do not.
+        """Return the pointer of the task after which two replays diverge in their tasks; None if they do not.
 
         It is a pointer of the new definition, or of the old one if only that has the task.
         """
@@ -67,7 +67,7 @@ class Divergence:
     def _responsible(
         self, before: Visit | None, was: Visit | None, now: Visit | None, old: list[Visit], new: list[Visit]
     ) -> str:
-        """Return the task that decided: one that was skipped, a switch, one with another `then`."""
+        """Return the task where replays diverge: one that was skipped, a switch, one with another `then`."""
         for missed, visits in ((was, new), (now, old)):
             if missed is not None:
                 skipped = (each for each in visits if each.outcome == "skipped")
@@ -93,12 +93,12 @@ class Divergence:
         return self._pointer(reached.static)
 
     def _owner(self, static: str) -> str | None:
-        """Return the place of the task around a task."""
+        """Return the place of the task around a task where replays diverge."""
         around = (place for place in self._common if static.startswith(place + "/"))
         return max(around, key=len, default=None)
 
     def _only_once(self, inner: Visit, *, in_new: bool) -> str | None:
-        """Return the task whose inner list, which begins with a task, only one of the replays has entered."""
+        """Return the task where replays diverge: only one has entered its inner list."""
         if self._is_cut(self._old if in_new else self._new):
             return None
         if not inner.static or inner.static not in self._common:
@@ -109,7 +109,7 @@ class Divergence:
         return self._pointer(owner)
 
     def _is_cut(self, played: Played) -> bool:
-        """Tell whether a replay ended before its last task for a reason of its own."""
+        """Tell whether a replay ended before its last task by itself, which is no divergence."""
         return not self.alike and played.status != "completed"
 
     def _kind(self, visit: Visit) -> str:
@@ -123,7 +123,7 @@ class Divergence:
         return self._after.pointer(static) or self._before.pointer(static) or static
 
     def data(self) -> str:
-        """Return the pointer of the task that changed the data with which the run ends.
+        """Return the pointer of the task where the data with which a replay ends diverges.
 
         It is the last common task that got equal data, or the first added or removed task after it; `/output`
         if all data is equal and the output is not, `/input` if none is.

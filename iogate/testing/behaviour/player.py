@@ -26,10 +26,10 @@ from iogate.store.runs.intake import AcceptRequest
 from iogate.testing.behaviour.answers import Asked, Kind, NeverRecorded
 from iogate.testing.behaviour.trace import Trace, TracingOutgoing, TracingRecorder, Visit
 from iogate.testing.clock import FakeClock, VirtualClock
+from iogate.testing.defaults import GivenSecrets
 from iogate.testing.mocks import Family
 from iogate.testing.outcome import Arrival, Outcome
 from iogate.testing.simulation import Simulation
-from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.ports import ResolvedChildren
 from iogate.worker.recording.recorded_tasks import RecordedTask
@@ -64,7 +64,7 @@ class Answers(Protocol):
     """Source of answers."""
 
     def find(self, asked: Asked) -> None:
-        """Find and set the answer of a request of a replay.
+        """Find and set, for the player, the answer to a request of a replay.
 
         Raises NotReplayable or NeverRecorded.
         """
@@ -88,7 +88,7 @@ class Played:
 
 
 def placeholders(program: Program) -> dict[str, Any]:
-    """Return a placeholder of each secret for a replay; an object if a policy needs one."""
+    """Return a placeholder of each secret for the player; an object if a policy needs one."""
     objects = set(_policy_secrets(program.definition))
     return {
         name: {member: f"iogate-{member}-of-{name}" for member in ("username", "password", "token", "grant")}
@@ -249,7 +249,7 @@ class _Outside:
         return ResolvedChildren(ended=ended)
 
     def emit(self, emits: Iterable[Emit]) -> None:
-        """Note events that a replay emits."""
+        """Note events that the player's run emits."""
         for emit in emits:
             if emit.generated:
                 self._ids.add(emit.event["id"].encode())
@@ -280,7 +280,7 @@ class _Outside:
         return described
 
     def without_generated(self, value: Any) -> Any:
-        """Return data without keys and ids of events, which name places of tasks that may have moved."""
+        """Return data of a played run without keys and ids of events, which may have moved."""
         plain = _encode(value)
         text = self._keys.sub(_KEY, plain)
         if self._ids:
@@ -317,7 +317,7 @@ class _TracingLoader(Loader):
         self._outside = outside
 
     def load(self, claim: Claim, held_until: float) -> tuple[Run, RunFault | None] | None:
-        """Create the traced run of a claim, for a replay."""
+        """Create the traced run of a claim, for the player."""
         loaded = super().load(claim, held_until)
         if loaded is not None:
             loaded[0].outgoing = TracingOutgoing(self._trace, self._outside.emit)

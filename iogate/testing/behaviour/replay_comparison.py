@@ -87,7 +87,7 @@ class _Comparison:
         self._divergence = Divergence(old, new, before, after, alike=alike)
 
     def findings(self) -> Iterator[Finding]:
-        """Yield the differences: branches, then requests, then ends."""
+        """Yield the differences between two replays: branches, then requests, then ends."""
         branch = self._divergence.branch()
         if branch is not None:
             yield self._at(branch, "branch")
@@ -110,7 +110,7 @@ class _Comparison:
             yield self._at(self._divergence.data(), "output")
 
     def _at(self, pointer: str, kind: FindingKind, *, before: str = "", detail: str = "") -> Finding:
-        """Return a finding at a task of the new definition, or of the old one; its pointers resolve there."""
+        """Return a difference between two replays at a task of the new definition, or of the old one."""
         now = self._after.document_pointer(pointer) or self._before.document_pointer(pointer) or pointer
         was = self._before.document_pointer(before or pointer) or ""
         return Finding(kind=kind, pointer=now, before="" if was == now else was, detail=detail)
@@ -203,7 +203,7 @@ def _list_of(asked: Asked) -> str:
 
 
 def _delays(played: Played) -> dict[str, list[int]]:
-    """Return the delays of waits and retries by the place of the task."""
+    """Return the delays of waits and retries to compare, by the place of the task."""
     delays: dict[str, list[int]] = {}
     for note in played.notes:
         due_ms = note.detail.get("due_ms") if note.detail else None
@@ -223,5 +223,5 @@ def _in_parallel_loops(*plays: Played) -> set[str]:
 
 
 def _error_name(error: Mapping[str, Any]) -> str:
-    """Return the last part of the type of an error."""
+    """Return the last part of the type of an error of a replay, to compare it."""
     return str(error.get("type") or "runtime").rstrip("/").rpartition("/")[2]

@@ -120,7 +120,7 @@ class WorkflowReplay:
 
 
 def changes(before: Revision | None, after: Revision) -> tuple[Change, ...]:
-    """Return the changed definitions: of APIs that call another program, and of other workflows."""
+    """Return the changed definitions to replay: of APIs that call another program, and of other workflows."""
     if before is None:
         return ()
     by_pair: dict[tuple[str, str, str, str], list[str]] = {}
@@ -285,7 +285,7 @@ class _Pair:
 
     @classmethod
     async def load(cls, change: Change, old: bytes, new: bytes) -> _Pair:
-        """Load the programs of both definitions of a change.
+        """Load the programs of both definitions of a change to replay.
 
         Raises NotFound for one that this release cannot load.
         """

@@ -118,7 +118,7 @@ class Trace:
 
 
 def _iteration(note: Note) -> str | None:
-    """Return the place of a task in a parallel loop; None for other tasks, which have one visit at a time."""
+    """Return the place of a traced task in a parallel loop; None for other tasks, visited once at a time."""
     reference = note.detail.get("iteration") if note.detail else None
     return None if reference is None else place_of(reference)
 
@@ -152,7 +152,7 @@ class TracingRecorder(TaskRecorder):
         self._trace = trace
 
     def before(self, state: State, happened: Sequence[EngineEvent], now_ms: int) -> int:
-        """Look at the state before a slice; return its number of steps."""
+        """Trace the state before a slice; return its number of steps."""
         self._trace.look(state)
         return 0 if lookahead.has_pending_events(state, happened, now_ms) else 1
 
@@ -172,11 +172,11 @@ class TracingOutgoing(Outgoing):
         super().__init__(Sinks())
 
     def clear(self) -> None:
-        """Drop everything that the traced run has buffered."""
+        """Clear the buffer of a run with a trace, which keeps its notes."""
         super().clear()
         self.emits = _Emits(self._emitted)
 
     def note(self, notes: Sequence[Note]) -> None:
-        """Add notes to the buffer and to the trace."""
+        """Add notes to the buffer of a run and to its trace."""
         self._trace.note(notes)
         super().note(notes)

@@ -253,7 +253,7 @@ class CallbackDelivery:
     async def _perform_traced(
         self, spans: RunSpans, perform: Perform, run: RunView, number: int
     ) -> Performed | None:
-        """Perform the request with a span, whose trace context it passes on."""
+        """Perform the request of a callback with a span, whose trace context it passes on."""
         span, performed = spans.callback(run, number), None
         try:
             performed = await self._perform(

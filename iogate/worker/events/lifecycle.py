@@ -15,7 +15,7 @@ import msgspec
 
 from iogate.engine import errors
 from iogate.engine.commands import Note
-from iogate.engine.scope import describe_time
+from iogate.engine.expression_scope import describe_time
 from iogate.store.events.outbox import Entry
 from iogate.worker.events.sinks import OutgoingEvent
 from iogate.worker.runs.state_codec import encode
@@ -139,7 +139,7 @@ class LifecycleEvents:
     def _with_statuses(
         self, notes: Sequence[Note], redaction: Redaction, before: str, after: str
     ) -> Iterator[_Described]:
-        """Yield each event, followed by the status change that it caused."""
+        """Yield each lifecycle event, followed by the status change that it caused."""
         for note in notes:
             if before == "waiting" and note.kind.startswith("task.") and note.kind != "task.cancelled":
                 # The wait of the run is over.

@@ -29,7 +29,7 @@ class RunEndRules:
         self._kept: OrderedDict[int, Revision] = OrderedDict()
 
     async def callback(self, revision: int, api: str) -> Callback | None:
-        """Return the callback that an API declares in a revision, from the cache; None without one.
+        """Return the callback of an API by its rules for the end of runs in a revision; None without one.
 
         Raises Unreachable or CommandFailed.
         """

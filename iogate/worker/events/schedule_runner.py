@@ -88,7 +88,7 @@ class ScheduleRunner:
             [self._uids.next() for _ in moments],
             following_ms,
             again_ms=schedule.again_ms(now_ms) if schedule.chained else 0,
-            missed=schedule.dropped(tick.due_ms, now_ms),
+            missed=schedule.count_skipped(tick.due_ms, now_ms),
         )
         if outcome == "memory":
             self._warn_once(tick, "no runs start: the store is nearly full")

@@ -52,7 +52,7 @@ class SubscriptionIndex:
             self._put(IndexedFilter(subscription, wanted))
 
     def candidates(self, event: Mapping[str, Any]) -> Iterator[IndexedFilter]:
-        """Yield the filters that may match the event; a subscription may occur twice."""
+        """Yield the filters of the index that may match the event; a subscription may occur twice."""
         kind = event.get("type")
         for of_type in (self._types.get(kind) if isinstance(kind, str) else None, self._types.get("")):
             if of_type is None:

@@ -85,7 +85,7 @@ def describe_crash(note: CrashNote, gone: Exit | None, error_types: str) -> byte
 
 
 def _describe_exit(gone: Exit | None) -> tuple[str, str]:
-    """Describe the exit of the last worker, and its likely cause."""
+    """Describe the exit of the last worker of a crashed run, and its likely cause."""
     if gone is None or gone.reason == "stopped":
         return "", UNENDING
     if gone.reason == "hung":

@@ -64,7 +64,7 @@ class Pool:
         task.add_done_callback(self._recoveries.discard)
 
     async def watch(self, supervisor: Supervisor) -> None:
-        """Start a solitary worker while suspects wait, a standby while a worker is silent.
+        """Watch the pool: start a solitary worker while suspects wait, a standby while one is silent.
 
         Runs until cancelled. Solitary workers start one at a time, after the other processes: a crash leaves
         many suspects at once, and the start of a process costs a second of CPU time.
@@ -90,7 +90,7 @@ class Pool:
             return 0
 
     async def close(self) -> None:
-        """Cancel the recoveries that are under way, and close the connection."""
+        """Close the pool: cancel the recoveries that are under way, and disconnect."""
         if self._recoveries:
             _, pending = await asyncio.wait(self._recoveries, timeout=1)
             for task in pending:
@@ -100,7 +100,7 @@ class Pool:
             self._store = None
 
     async def _recover_abandoned(self) -> None:
-        """Recover the runs of workers that died together with an earlier supervisor."""
+        """Recover the runs of workers of a pool that died together with their supervisor."""
         dead = await asyncio.to_thread(heartbeat_files.find_abandoned, self._data_dir)
         await asyncio.gather(*(self._recover(worker) for worker in dead))
 
@@ -120,7 +120,7 @@ class Pool:
         )
 
     def _environment(self) -> dict[str, str]:
-        """Return the environment variables that the settings pass on to workers."""
+        """Return the environment variables that the pool passes on to workers by the settings."""
         settings = self._settings
         named = (*settings.worker_environment, *settings.process_environment)
         if permissions.allows_kind(settings.allow_run, "container"):

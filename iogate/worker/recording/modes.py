@@ -35,14 +35,14 @@ class RecordModes:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def get(self, revision: int, api: str) -> Record | None:
-        """Return the mode `record` of an API; None if the revision is not cached."""
+        """Return the cached mode `record` of an API; None if the revision is not cached."""
         if revision == LIVE_REVISION:  # of standing runs, which are no runs of an API
             return "errors"
         modes = self._kept.get(revision)
         return None if modes is None else modes.get(api, "errors")
 
     def handler(self, revision: int, api: str) -> FaultHandler | None:
-        """Return the workflow that a fault of a run of an API starts, if the revision is cached."""
+        """Return the cached mode `on_fault` of an API: the workflow that a fault of its run starts."""
         handlers = self._handlers.get(revision)
         return None if handlers is None else handlers.get(api)
 

@@ -126,7 +126,7 @@ class ChildResolver:
         return number, f"{full}:{version}", workflow
 
     async def _revision(self, number: int) -> Revision | None:
-        """Return a revision; None if it was removed or is not authentic."""
+        """Return the revision of a child; None if it was removed or is not authentic."""
         known = self._kept.get(number)
         if known is not None:
             self._kept.move_to_end(number)

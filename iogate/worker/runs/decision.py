@@ -86,12 +86,12 @@ def rest(run: Run, *, now: float, now_ms: int) -> Store | Rest:
 
 
 def _is_overdue(run: Run, now: float) -> bool:
-    """Tell whether the run has computed for so long that a crash would cost too much."""
+    """Decide whether the run has computed for so long that a crash would cost too much."""
     return now - run.committed_at >= UNCOMMITTED_S
 
 
 def _earliest(first: int | None, second: int | None) -> int | None:
-    """Return the earlier of two times; None is never."""
+    """Return the earlier of two times for a decision; None is never."""
     if first is None:
         return second
     return first if second is None else min(first, second)

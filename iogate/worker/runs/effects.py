@@ -123,14 +123,14 @@ class EffectRunner:
             self._performed(run)
 
     async def _show_output(self, run: Run, perform: Perform, output: ProcessOutput) -> None:
-        """Write the output of a running process to the journal periodically, until cancelled."""
+        """Write the output of an effect's process to the journal periodically, until cancelled."""
         while not run.gone:
             await asyncio.sleep(EVERY_S)
             if self._note_output(run, perform, output):
                 self._performed(run)
 
     def _note_output(self, run: Run, perform: Perform, output: ProcessOutput, *, ended: bool = False) -> bool:
-        """Write due output to the journal; tell whether there was any."""
+        """Write due output of an effect's process to the journal; tell whether there was any."""
         details = output.take(ended=ended)
         if details and not run.gone:
             name = perform.reference.rpartition("/")[2]

@@ -82,7 +82,7 @@ class Executor:
     # Called by the loop.
 
     def begin(self, claim: Claim, held_until: float) -> None:
-        """Go on with a run that was just taken."""
+        """Execute a run that was just taken."""
         known = self._runs.get(claim.uid)
         if known is not None:
             # The store leased the run to this worker again, so the old lease is void.
@@ -99,31 +99,31 @@ class Executor:
             self._fault(run, fault)
 
     def cancel(self, uid: str) -> None:
-        """Cancel a run; the store has recorded the cancellation."""
+        """Cancel a run that the executor holds; the store has recorded the cancellation."""
         run = self._runs.get(uid)
         if run is not None and run.cancel():
             self._scheduler.add(run)
 
     def read_inbox(self, uid: str) -> None:
-        """Read the inbox of a run, which may have got messages."""
+        """Read the inbox of a run in the executor, which may have got messages."""
         run = self._runs.get(uid)
         if run is not None:
             self._inboxes.look(run)
 
     def suspend(self, uid: str) -> None:
-        """Let a suspended run go no further than its effects under way."""
+        """Execute a suspended run no further than its effects under way."""
         run = self._runs.get(uid)
         if run is not None and run.suspend():
             self._wake_early(run)
 
     def lose(self, run: Run, reason: str) -> None:
-        """Let go of a run whose lease another worker may have; it goes on from the last commit."""
+        """Drop from the executor a run whose lease another worker may have; it continues there."""
         if not run.gone:
             self._log.lost(run, reason)
             self._let_go(run)
 
     def drain(self) -> None:
-        """Start nothing new: waiting runs are parked, computing ones end or stop at their next effect."""
+        """Drain the executor: waiting runs are parked, computing ones end or stop at their next effect."""
         self.draining = True
         for run in list(self._runs.values()):
             self._wake_early(run)
@@ -139,22 +139,22 @@ class Executor:
         return held
 
     async def end(self) -> None:
-        """Cancel every effect and wait until its process is gone."""
+        """End the executor: cancel every effect and wait until its process is gone."""
         await self._effects.end()
 
     @property
     def runs(self) -> Mapping[str, Run]:
-        """Runs that this worker holds, by uid."""
+        """Runs that the executor holds, by uid."""
         return self._runs
 
     @property
     def detached_effects(self) -> int:
-        """Number of effects under way that no run waits for."""
+        """Number of effects of the executor under way that no run waits for."""
         return self._effects.detached
 
     @property
     def busy(self) -> bool:
-        """Whether a run has something to compute, to store or to read, and does not only wait."""
+        """Whether a run of the executor has something to compute, store or read, and does not only wait."""
         reading = bool(self.loader.waiting or self._tasks) or self._inboxes.reading
         return reading or any(run.busy for run in self._runs.values())
 
@@ -208,7 +208,7 @@ class Executor:
                 assert_never(never)
 
     def _wake_early(self, run: Run) -> None:
-        """Give a slice to a run that only waits for its timer, so that it leaves."""
+        """Execute a slice of a run that only waits for its timer, so that it leaves."""
         if isinstance(run.phase, Resting) and run.phase.timer is not None and not run.effects:
             self._scheduler.add(run)
 
@@ -244,7 +244,7 @@ class Executor:
         self._committer.add(run, commit)
 
     async def settle_commits(self) -> None:
-        """Send commits, and go on with each run after the outcome of its commit, until cancelled."""
+        """Send commits for the executor, and execute each run after the outcome of its commit."""
         while True:
             for run, outcome in await self._committer.next_outcomes():
                 if not run.gone:
@@ -273,7 +273,7 @@ class Executor:
                 assert_never(never)
 
     def _left(self, run: Run) -> None:
-        """Let go of a run whose last commit here was applied."""
+        """Drop from the executor a run whose last commit here was applied."""
         if run.committing == "end" and run.state.status == "faulted":
             self._log.faulted(run)
         # No other worker would start the effects that no task awaits.
@@ -281,7 +281,7 @@ class Executor:
             self._effects.start(run, perform)
 
     def _kept(self, run: Run, result: CommitResult) -> None:
-        """Go on with a run whose commit was applied."""
+        """Execute a run further whose commit was applied."""
         performs = run.committed(self._clock.monotonic())
         if result.cancelled and run.cancel():
             performs = []
@@ -297,7 +297,7 @@ class Executor:
             self._go_on(run, rest(run, now=self._clock.monotonic(), now_ms=self._clock.now_ms()))
 
     def _let_go(self, run: Run) -> list[Perform]:
-        """Forget a run; return its effects that no task awaits."""
+        """Forget a run in the executor; return its effects that no task awaits."""
         self.leaving -= run.leaving
         if self._spans is not None:
             self._spans.release(run.uid)  # a lease that ended with a commit has no span any more
@@ -310,7 +310,7 @@ class Executor:
     # Failures.
 
     def _refused(self, run: Run, reason: str) -> None:
-        """Fault a run whose commit the store refuses, although it accepts others."""
+        """Fault a run of the executor whose commit the store refuses, although it accepts others."""
         self._log.refused(run, reason)
         if run.refused:
             self.lose(run, "the store refuses the final state")

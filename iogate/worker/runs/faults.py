@@ -52,11 +52,11 @@ class RunLog:
         self._faults = logs.Throttle()
 
     def lost(self, run: Run, reason: str) -> None:
-        """Log that another worker may have the lease of a run."""
+        """Log that a run does not go on, since another worker may have its lease."""
         log.warning("run %s: lease lost: %s", run.uid, reason, extra={"action": "lease.lost", "uid": run.uid})
 
     def refused(self, run: Run, reason: str) -> None:
-        """Log that the store accepts other commits but not that of a run."""
+        """Log that a run faults, since the store accepts other commits but not its."""
         log.error(
             "run %s: the store refused the commit: %s",
             run.uid,
@@ -65,7 +65,7 @@ class RunLog:
         )
 
     def left_out(self, run: Run) -> None:
-        """Log that a schedule could not start a run."""
+        """Log that a run does not start, since a schedule could not start it."""
         log.warning(
             "%s: no runs start for events: too many runs of the schedule are waiting",
             run.api,

@@ -75,7 +75,7 @@ def encode_entries(notes: list[Note], redaction: Redaction) -> list[bytes]:
 
 
 def update_rows(rows: dict[str, TaskRow], notes: list[Note]) -> None:
-    """Update the status, attempt and start count of each task from the notes."""
+    """Update the rows of tasks beside the journal by the notes: status, attempt and start count."""
     for note in notes:
         status = _STATUS.get(note.kind)
         if status is None:
@@ -117,12 +117,12 @@ class Outgoing:
 
     @property
     def full(self) -> bool:
-        """Whether the buffer should be committed before the run continues."""
+        """Whether the journal's buffer should be committed before the run continues."""
         reported = len(self._notes) if self._sinks.lifecycle else 0
         return len(self.emits) + len(self.children) >= MOST_LEAVING or reported >= KEPT
 
     def keep(self, recorded: bytes) -> None:
-        """Add the recorded result of a task; without a commit in between, no more than a run may have."""
+        """Add the recorded result of a task beside the journal; no more than a run may have."""
         if sum(map(len, self.recorded)) <= keys.RECORDED_BYTES:
             self.recorded.append(recorded)
 

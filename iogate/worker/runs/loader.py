@@ -56,7 +56,7 @@ class Loader:
         """Claims that wait for their program, by uid."""
 
     def fetch(self, claim: Claim, begin: Callable[[], None]) -> None:
-        """Let a claim wait for its revision and its program, which `begin` looks for again.
+        """Keep a claim in the loader until its revision and program are there; `begin` looks for it again.
 
         `begin` is called if the worker still wants the run then.
         """
@@ -116,13 +116,13 @@ class Loader:
         return run, None
 
     def _mode_of(self, claim: Claim) -> Record | None:
-        """Return which tasks to record; None if the revision is not loaded."""
+        """Return for the loader which tasks to record; None if the revision is not loaded."""
         if self._modes is None or claim.forged:
             return "none"
         return self._modes.get(claim.revision, claim.api)
 
     def _handler_of(self, claim: Claim) -> FaultHandler | None:
-        """Return the workflow that a fault of the run starts; children start none, nor do forged runs."""
+        """Return for a loaded run the workflow that its fault starts; children and forged runs have none."""
         if self._modes is None or claim.depth or claim.forged:
             return None
         return self._modes.handler(claim.revision, claim.api)
@@ -134,7 +134,7 @@ class Loader:
 
 
 def _restore(run: Run) -> None:
-    """Decode input and state of the run from its claim.
+    """Decode input and state of a run to load from its claim.
 
     Raises ValueError or TypeError for data that this release cannot read.
     """

@@ -59,7 +59,7 @@ class Programs:
             task.add_done_callback(self._tasks.discard)
 
     async def resource(self, _: EffectContext, uri: str) -> bytes:
-        """Return the content of a file that a workflow names.
+        """Return the content of a file that a program names.
 
         Raises KeyError if the store does not have it.
         """

@@ -16,7 +16,7 @@ from iogate.compiler.program import Program
 from iogate.compiler.revision import FaultHandler, Record
 from iogate.engine.advance import Advance
 from iogate.engine.commands import Cancelled, EngineEvent, Expired, Note, Perform, Resumed
-from iogate.engine.scope import Environment, RunFacts
+from iogate.engine.expression_scope import Environment, RunFacts
 from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child, Commit, Move
@@ -154,7 +154,7 @@ class Run:
 
     @property
     def committing(self) -> Move | None:
-        """The move of the commit that is under way."""
+        """The move of the run's commit that is under way."""
         return self._phase.move if isinstance(self._phase, Committing) else None
 
     @property
@@ -164,27 +164,27 @@ class Run:
 
     @property
     def careful(self) -> bool:
-        """Whether each step is a slice of its own."""
+        """Whether each step of this run is a slice of its own."""
         return self._recorder is not None
 
     @property
     def busy(self) -> bool:
-        """Whether it goes on by itself, and does not only wait for a result, a message or its time."""
+        """Whether this run goes on by itself, and does not only wait for a result, a message or its time."""
         return self.pace.queued or not isinstance(self._phase, Resting)
 
     @property
     def has_performs(self) -> bool:
-        """Whether effects wait for the next commit."""
+        """Whether effects of this run wait for its next commit."""
         return bool(self._performs)
 
     @property
     def has_work(self) -> bool:
-        """Whether a slice would find something to do."""
+        """Whether a slice of this run would find something to do."""
         return bool(self._inbox) or self.unfinished
 
     @property
     def can_move(self) -> bool:
-        """Whether no effect is under way, and those to start may as well start in another worker."""
+        """Whether this run has no effect under way, and those to start may start in another worker."""
         return not self.effects and not any(perform.at_most_once for perform in self._performs)
 
     @property
@@ -207,11 +207,11 @@ class Run:
         self._heard = self.state.inbox_done
 
     def start_on_fault(self, handler: FaultHandler | None) -> None:
-        """Let the commit of a fault start this workflow."""
+        """Let the commit of this run's fault start a workflow."""
         self.handler = handler
 
     def is_new(self, number: int) -> bool:
-        """Tell whether the message with this number was not put into the inbox yet."""
+        """Tell whether the message with this number was not put into this run's inbox yet."""
         return number > self._heard
 
     def hear(self, messages: Iterable[tuple[int, EngineEvent]], *, more: bool) -> bool:
@@ -281,7 +281,7 @@ class Run:
         )
 
     def apply(self, step: Advance) -> None:
-        """Take over the result of a slice; effects of tasks that the engine has left are cancelled."""
+        """Take over the result of the run's slice; cancel effects of tasks that the engine has left."""
         # A message leaves the inbox of the store with a commit, and its consequences must not be lost.
         self.dirty = self.dirty or step.state.inbox_done != self.state.inbox_done or bool(step.emits)
         self.state = step.state
@@ -303,7 +303,7 @@ class Run:
         self._phase = RESOLVING
 
     def resolved(self, children: Sequence[Child], ended: Sequence[EngineEvent]) -> None:
-        """Let children start with the next commit; a task whose child is not started gets its result now."""
+        """Let children of this run start with its next commit; a child that does not start has its result."""
         if self.gone:
             return
         self.outgoing.children.extend(children)
@@ -319,7 +319,7 @@ class Run:
         self._phase = READY
 
     def rest(self, timer: Timer | None) -> None:
-        """Begin to rest before a result, a message or the timer; a crash report names the effect."""
+        """Let the run rest before a result, a message or the timer; a crash report names the effect."""
         self._phase = Resting(timer)
         if self._recorder is not None:
             self._recorder.resting(self.state)
@@ -330,7 +330,7 @@ class Run:
         self.effects[frame] = task
 
     def effect_ended(self, frame: int, task: asyncio.Task[None] | None, outcome: EngineEvent) -> bool:
-        """Put the outcome into the inbox; return False if the run no longer waits for it."""
+        """Put the outcome of an effect into the run's inbox; return False if it no longer waits for it."""
         if self.gone or self.effects.get(frame) is not task:
             return False
         del self.effects[frame]
@@ -339,14 +339,14 @@ class Run:
         return True
 
     def note_output(self, notes: Sequence[Note]) -> None:
-        """Note output of a process that is still running."""
+        """Note output of a process of this run that is still running."""
         self.outgoing.note(notes)
         self.dirty = True
 
     # Commits.
 
     def commit(self, move: Move, due_ms: int | None, redaction: Redaction) -> Commit:
-        """Return the next commit; the state that it writes counts as stored from here on.
+        """Return the next commit of this run; the state that it writes counts as stored from here on.
 
         Raises TooDeep for data nested too deeply, ValueError or TypeError for what JSON cannot hold.
         """
@@ -370,7 +370,7 @@ class Run:
 
     @property
     def inbox_has_more(self) -> bool:
-        """Whether the store may hold messages that one read of the inbox did not return."""
+        """Whether the store may hold messages of this run that one read of its inbox did not return."""
         return self._inbox_has_more
 
     def commit_refused(self) -> None:

@@ -57,7 +57,7 @@ class Schedulable(Protocol):
 
     @property
     def unfinished(self) -> bool:
-        """Whether the last slice ended with its budget."""
+        """Whether the last slice that the scheduler gave to the run ended with its budget."""
         ...
 
 

@@ -189,7 +189,7 @@ class Codec:
         )
 
     def _given(self) -> str:
-        """Return the digest of the run's input if it is a large value, else an empty string."""
+        """Return the digest of a run's input if its state has it as a large value, else an empty string."""
         if len(self.input) > BIG and not self._input_digest:
             self._input_digest = _digest(self.input)
         return self._input_digest
@@ -200,7 +200,7 @@ class Codec:
         return any(_begins(before.get(key), state.frames[key]) for key in state.waiting)
 
     def _frame(self, frame: Frame, values: dict[str, bytes]) -> bytes:
-        """Encode a frame; move big values to `values`, and encode each value once."""
+        """Encode a frame of the state; move big values to `values`, and encode each value once."""
         data = frame_to_json(frame)
         apart: dict[str, str] = {}
         for attribute, value in data.items():

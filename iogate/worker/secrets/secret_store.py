@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from iogate import logs
-from iogate.engine.scope import Environment
+from iogate.engine.expression_scope import Environment
 from iogate.security import one_time_links
 from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.security.redaction import disguises
@@ -157,7 +157,7 @@ class SecretStore:
 
 
 def link_maker(public_url: str | None, ring: Keyring) -> Callable[[str, str, int], str] | None:
-    """Return the function that makes the URLs of links; None without `public_url` or a key."""
+    """Return the function that makes the secret URLs of links; None without `public_url` or a key."""
     if public_url is None or not ring.can_sign:
         return None
     return partial(one_time_links.address, ring, public_url)

@@ -10,7 +10,7 @@ import pytest
 from iogate.cli.documents.case_selection import ApiCase
 from iogate.cli.documents.live_replay import call_line
 from iogate.documents.api import DebugCase
-from iogate.testing.replay import request_of
+from iogate.testing.case_replay import request_of
 from tests.cli.apis.test_examples import api
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from iogate.cli.plans.plan_markdown import escape, plan_markdown
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.reconcile.plan import ObjectChange, Plan
 from tests.cli.conftest import Cli
 from tests.cli.place import API, WORKFLOW, until

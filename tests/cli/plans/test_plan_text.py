@@ -9,7 +9,7 @@ import pytest
 
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.render import Screen
-from iogate.reconcile.meanings.kinds import Meaning
+from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.reconcile.plan import ObjectChange, Plan
 from iogate.store.revisions.gate_states import Gate, Override
 from tests.cli.test_terminal import Terminal, without_colours

@@ -12,7 +12,7 @@ from iogate.compiler.revision import Bundle
 from iogate.compiler.schedules import Schedule
 from iogate.documents import load
 from iogate.functions import Registry
-from iogate.reconcile.meanings.kinds import KINDS
+from iogate.reconcile.meanings.change_kinds import KINDS
 from iogate.reconcile.plan import Plan, Side, plan
 from iogate.reconcile.plan_facts import CaseVerdicts, Count, Facts
 from iogate.settings import Settings

@@ -19,10 +19,10 @@ from iogate.testing import Arrival, FakeClock
 from iogate.testing.behaviour.player import RecordedRun
 from iogate.testing.behaviour.replays import Change, WorkflowReplay, replay_runs
 from iogate.testing.clock import VirtualClock
+from iogate.testing.defaults import GivenSecrets
 from iogate.testing.memory_store import MemoryRevisions
 from iogate.testing.mocks import Family
 from iogate.testing.simulation import Simulation
-from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.recording.modes import RecordModes
 from iogate.worker.recording.recorded_tasks import decode_all

@@ -17,8 +17,8 @@ from iogate.store import keys
 from iogate.store.runs.intake import AcceptRequest
 from iogate.testing import FakeClock
 from iogate.testing.clock import VirtualClock
+from iogate.testing.defaults import GivenSecrets
 from iogate.testing.memory_store import MemoryRevisions, MemoryStore
-from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.matcher import match_next
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.recording import recorder

@@ -20,9 +20,9 @@ from iogate.store.runs.intake import AcceptRequest
 from iogate.store.runs.leases import CommitResult
 from iogate.testing import FakeClock
 from iogate.testing.clock import VirtualClock
+from iogate.testing.defaults import GivenSecrets
 from iogate.testing.memory_runs import Record
 from iogate.testing.memory_store import MemoryRevisions, MemoryStore
-from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.recording.modes import RecordModes
 from iogate.worker.runs.children import ChildResolver

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import iogate.worker
 from iogate.engine.advance import Advance
 from iogate.engine.commands import Arrived, Cancelled, Emit, Expired, Perform, Resumed, RunProcess
-from iogate.engine.scope import Environment
+from iogate.engine.expression_scope import Environment
 from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
 from iogate.worker.events.sinks import Sinks

@@ -77,7 +77,7 @@ class HeaderForm(Form):
 
     @property
     def unset(self) -> tuple[str, ...]:
-        """Messages about keys without which this machine cannot check some callers."""
+        """Messages of the form about keys without which this machine cannot check some callers."""
         return ()
 
     def set_challenges(self, challenges: Sequence[Header]) -> None:
@@ -93,7 +93,7 @@ class HeaderForm(Form):
 
     @abstractmethod
     def authenticate(self, value: Any, address: str) -> Awaitable[str | None]:
-        """Return the caller, None if the credential is wrong; count that as a failure of the address.
+        """Return the caller by this form, None if the credential is wrong; count a failure of the address.
 
         `value` is the credential as the carrier has read it. Raises InvalidCredentials with a response of its
         own, Busy for an address with too many failures, and HTTPError: the 503 if keys are missing.
@@ -101,24 +101,24 @@ class HeaderForm(Form):
 
     @abstractmethod
     def known_caller(self, credential: Credential) -> str | None:
-        """Return the caller if that is known without an expensive computation, else None."""
+        """Return the caller by this form if that takes no expensive computation, else None."""
 
     @abstractmethod
     async def verify(self, credential: Credential) -> str | None:
-        """Return the caller, None if the credential is wrong; do not count a failure.
+        """Return the caller by this form, None if the credential is wrong; do not count a failure.
 
         Raises Busy if too many hashes are waiting.
         """
 
     def is_self_contained(self, credential: Credential) -> bool:  # noqa: ARG002 - forms override it
-        """Tell whether a credential is verified without a hash, and may be one for several APIs.
+        """Tell whether the form verifies a credential without a hash, which may be one for several APIs.
 
         Every API that accepts it then verifies it before it counts as a failure (`equal_work`).
         """
         return False
 
     def quick_caller(self, request: Request) -> str | None:  # noqa: ARG002 - forms override it
-        """Return the caller if the credential is the only one of the request and right, else None.
+        """Return the caller by this form if its credential is the only one and right, else None.
 
         After None, `authenticate` has to decide. Used if the API has no other form.
         """
@@ -126,5 +126,5 @@ class HeaderForm(Form):
 
 
 def renamed(found: str | None, names: Mapping[str, str]) -> str | None:
-    """Return a caller, or its other name in `names`."""
+    """Return a caller as its form names it, or its other name in `names`."""
     return names.get(found, found) if names and found is not None else found

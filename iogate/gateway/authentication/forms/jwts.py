@@ -48,11 +48,11 @@ class Jwts(HeaderForm):
 
     @property
     def unset(self) -> tuple[str, ...]:
-        """Messages about keys that are missing on this machine, each once."""
+        """Messages about keys for the form `jwt` that are missing on this machine, each once."""
         return tuple(dict.fromkeys(message for each in self._verifiers for message in each.unset))
 
     def set_challenges(self, challenges: Sequence[Header]) -> None:
-        """Prepare the responses to tokens that are not accepted, with the challenges of all forms."""
+        """Prepare the responses to JWTs that are not accepted, with the challenges of all forms."""
         others = [each for each in challenges if each != BEARER_CHALLENGE]
         rejections = (*REASONS, *(each.no_scope for each in self._verifiers))
         self._rejected = {each: _response(each, others) for each in rejections}
@@ -70,7 +70,7 @@ class Jwts(HeaderForm):
         raise InvalidCredentials(self._rejected[found])
 
     def known_caller(self, credential: Credential) -> str | None:
-        """Return the caller of a token whose signature is known to be valid, else None."""
+        """Return the caller of a JWT whose signature is known to be valid, else None."""
         found = self._known(credential.value)
         return found if isinstance(found, str) else None
 
@@ -84,7 +84,7 @@ class Jwts(HeaderForm):
         return found if isinstance(found, str) else None
 
     async def _authenticate(self, token: bytes, address: str) -> str | Rejection:
-        """Return as `_verify` does; a token without a valid signature counts as a failure of its address.
+        """Authenticate a JWT as `_verify` does; one without a valid signature is a failure of its address.
 
         Raises UnusableKeys, and Busy for an address with too many failures.
         """
@@ -113,7 +113,7 @@ class Jwts(HeaderForm):
         return rejection if len(self._verifiers) == 1 else None
 
     async def _verify(self, token: bytes) -> str | Rejection:
-        """Return the caller that a token names, or the reason why it is not accepted; count no failure.
+        """Return the caller that a JWT of the form names, or why it is not accepted; count no failure.
 
         Raises UnusableKeys if keys are missing that may have accepted it.
         """
@@ -134,7 +134,7 @@ class Jwts(HeaderForm):
 
 
 def _response(rejection: Rejection, others: Sequence[Header]) -> ErrorResponse:
-    """Return the response to a token that is not accepted (RFC 6750, section 3.1)."""
+    """Return the response to a JWT that is not accepted (RFC 6750, section 3.1)."""
     error = "insufficient_scope" if rejection.scope else "invalid_token"
     challenge = f'Bearer realm="iogate", error="{error}", error_description="{rejection.description}"'
     if rejection.scope:

@@ -13,5 +13,5 @@ class OpenToAll(Form):
 
     @classmethod
     def build(cls, declared: Sequence[NoAuth], setup: Setup) -> OpenToAll:  # noqa: ARG003 - nothing to read
-        """Build the form `none`."""
+        """Build the form `none` of an API that is open to all."""
         return cls()

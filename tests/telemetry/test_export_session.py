@@ -18,7 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from iogate.telemetry.export import ReportingExporter, SdkLog
-from iogate.telemetry.session import MOST_BYTES, BoundedSession
+from iogate.telemetry.export_session import MOST_BYTES, BoundedSession
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 

@@ -63,7 +63,7 @@ class Replayed:
 
 
 def request_of(case: DebugCase, api: Api, *, root: Path) -> Sent:
-    """Build a case's request: its verb, else POST where it has a body, else the API's first verb."""
+    """Build the request to replay a debug case: its verb, else POST with a body, else the API's first."""
     verb = case.verb or (
         "POST" if (case.sends_body or "GET" not in api.verbs) and "POST" in api.verbs else "GET"
     )
@@ -121,7 +121,7 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
 
 
 def input_of(api: Api, sent: Sent, root: Path) -> tuple[Any, Mapping[str, memoryview]]:
-    """Return the input that the request of a debug case gives a run, and the run's files, by their digests.
+    """Return the input that the request of a debug case gives the replayed run, and the run's files.
 
     Raises HTTPError, with the response of the gateway, for a request that it refuses.
     """
@@ -148,7 +148,7 @@ def input_of(api: Api, sent: Sent, root: Path) -> tuple[Any, Mapping[str, memory
 
 
 def _delivery(api: Api, value: Any) -> str | None:
-    """Return the id of the delivery that the sender of a signature would give; None without one."""
+    """Return the id of the delivery for the replay of a signed request; None without one."""
     body = value["body"] if api.input_from == "request" else value
     for form in alternatives(api.auth):
         if isinstance(form, SignatureAuth):
@@ -162,7 +162,7 @@ def _delivery(api: Api, value: Any) -> str | None:
 
 
 def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:
-    """Return the differences of a response and its run from the expectations of a debug case."""
+    """Return the failures of a debug case in a replay: differences of the response and of its run."""
     expect = case.expect
     found: list[str] = []
     wanted = expect.http if expect is not None and expect.http is not None else None
@@ -176,7 +176,7 @@ def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) 
 
 
 def run_failures(expect: RunExpectation | None, outcome: Outcome) -> list[str]:
-    """Compare the end of a run with the expectation of a debug case; without one, it must have completed."""
+    """Return the failures of a replayed run: its end compared with what a debug case expects."""
     error = expect.error if expect is not None else None
     status = expect.status if expect is not None and expect.status is not None else "completed"
     if error is not None:
@@ -192,7 +192,7 @@ def run_failures(expect: RunExpectation | None, outcome: Outcome) -> list[str]:
 
 
 def _unlike(expected: Mapping[str, Any], error: Mapping[str, Any]) -> tuple[str, ...]:
-    """Compare errors; types are equal that `catch` takes for equal."""
+    """Compare the error of a replay with the expected one; types are equal if they are for `catch`."""
     kind, found = expected.get("type"), error.get("type")
     if isinstance(kind, str) and isinstance(found, str) and same_type(kind, found):
         expected = {**expected, "type": found}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from iogate.engine.scope import Environment
+from iogate.engine.expression_scope import Environment
 from iogate.engine.tasks.emit import envelope
 from iogate.errors import ExpectationFailed, WorkflowError
 from iogate.security.keyring import Keyring
@@ -32,7 +32,7 @@ class GivenSecrets:
     redaction: Redaction = field(default_factory=Redaction)
 
     def environment(self, names: tuple[str, ...]) -> Environment:
-        """Return the engine environment for workflows that declare these secrets."""
+        """Return the engine environment of a test for workflows that declare these secrets."""
         values = self.values
         if values is None:
             values = {name: f"secret {name}" for name in names}
@@ -41,7 +41,7 @@ class GivenSecrets:
 
 
 def envelope_of(event: Mapping[str, Any], index: int, now_ms: int) -> dict[str, Any]:
-    """Return the event of a test with its missing attributes filled in.
+    """Return an event of a test with defaults for its missing attributes.
 
     Raises:
         ExpectationFailed: it has an attribute that no CloudEvent has.

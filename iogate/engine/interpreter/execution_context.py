@@ -16,7 +16,7 @@ from iogate.compiler.program import Program
 from iogate.compiler.tasks import Flow, Target, Task, TaskList
 from iogate.engine import data_schemas, errors
 from iogate.engine.commands import Emit, Note, Perform, StartChild, TaskFault
-from iogate.engine.scope import Environment, RunFacts, Scope
+from iogate.engine.expression_scope import Environment, RunFacts, Scope
 from iogate.engine.state.frame import Frame, new_frame, replace_frame
 from iogate.engine.state.frame_tree import FrameTree, parallel_reference
 from iogate.engine.tasks import call as calls
@@ -83,7 +83,7 @@ class ExecutionContext:
     # the run as a whole
 
     def begin_run(self) -> None:
-        """Transform the workflow's input and enter its list of tasks."""
+        """Begin a run in this execution context: transform its input and enter its list of tasks."""
         self.note("workflow.started")
         flow, value = self.program.flow, self.facts.input
         try:
@@ -101,7 +101,7 @@ class ExecutionContext:
         self.enter(root, "/do", value=value, context={})
 
     def complete_run(self, value: Any, context: Any) -> None:
-        """End the run as completed, after its last task or by `end`."""
+        """End the run of the execution context as completed, after its last task or by `end`."""
         flow = self.program.flow
         try:
             if flow.output_as is not None:
@@ -116,7 +116,7 @@ class ExecutionContext:
         self.note("workflow.completed")
 
     def fault_run(self, error: dict[str, Any], at: int | None = None) -> None:
-        """End the run with an error that no task caught; `at` is the scope of the task that failed."""
+        """End the run of the execution context with an error; `at` is the scope of the failed task."""
         error = errors.to_stored(self.with_error_type(error), self.environment.redact)
         self.frames_at_fault = self.tree.frames_at(self.savepoint)
         self.faulted_at = at if self.program.parallel else None
@@ -126,7 +126,7 @@ class ExecutionContext:
         self.note("workflow.faulted", detail={"error": errors.strip_extensions(error)})
 
     def with_error_type(self, error: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the error with its type in the URI family of the settings."""
+        """Return the error for the execution context, with its type in the settings' URI family."""
         return in_family(error, self.environment.error_types)
 
     def cancel_run(self, reason: str) -> None:
@@ -138,7 +138,7 @@ class ExecutionContext:
         self.ended = status
 
     def note_cancelled(self, frames: tuple[Frame, ...]) -> None:
-        """Note the cancellation of the tasks of removed frames."""
+        """Note in the execution context the cancellation of the tasks of removed frames."""
         known: Mapping[int, Frame] = NO_FRAMES
         if self.program.parallel and frames:
             known = ChainMap({frame.id: frame for frame in frames}, dict(self.tree.frames))
@@ -150,15 +150,15 @@ class ExecutionContext:
                 self.note("task.cancelled", self.program.tasks[frame.pointer], detail)
 
     def set_savepoint(self) -> None:
-        """Begin an operation: if its error ends the run, the run keeps the tree as it is now."""
+        """Set a savepoint of the execution context: after an error that ends the run, its tree is as now."""
         self.savepoint = self.tree.mark()
 
     def fault(self, error: WorkflowError, task: Task, scope: Frame, *, definite: bool = True) -> Fault:
-        """Return the error of the task in a scope as a Fault, to be raised."""
+        """Return the error of the task in a scope of this execution as a Fault, to be raised."""
         return Fault(scope.id, task, self.describe_error(error, task, scope), definite=definite)
 
     def describe_error(self, error: WorkflowError, task: Task, scope: Frame) -> dict[str, Any]:
-        """Return the error of the task in a scope as data, with its location."""
+        """Return the error of the task in a scope of this execution as data, with its location."""
         calls = self.tree.enclosing_calls(scope)
         around = [(self.program.tasks[call.pointer], self.tree.parent(call)) for call in calls]
         return errors.locate(error, task, scope, around, redact=self.environment.redact)
@@ -166,7 +166,7 @@ class ExecutionContext:
     # in and out of tasks
 
     def open(self, scope: Frame, arguments: Scope, **attributes: Any) -> Frame:
-        """Add a frame to the run for the task of `arguments`, which contains other tasks or has to wait."""
+        """Add to the execution context a frame for a task that contains other tasks or has to wait."""
         task = arguments.task
         assert task is not None
         return self.tree.add(
@@ -184,7 +184,7 @@ class ExecutionContext:
         )
 
     def enter(self, frame: Frame, pointer: str, *, value: Any, context: Any = ..., **attributes: Any) -> int:
-        """Add a scope inside the task of `frame`, at the start of the list at `pointer`; return its id."""
+        """Add to the execution context a scope inside the task of `frame`, at a list; return its id."""
         if context is not ...:
             attributes |= {"owns_context": True, "context": context}
         scope = new_frame(
@@ -193,7 +193,7 @@ class ExecutionContext:
         return self.tree.add(scope).id
 
     def leave_list(self, scope: Frame, then: Target | None = None) -> int | None:
-        """Complete the task around `scope` with the data that flows out of the scope."""
+        """Complete the task in execution around `scope` with the data that flows out of the scope."""
         frame = self.tree.take(self.tree.remove(scope))
         return self.complete_frame(frame, self.program.tasks[frame.pointer], scope.value, then)
 
@@ -205,7 +205,7 @@ class ExecutionContext:
         then: Target | None = None,
         authorization: Mapping[str, Any] | None = None,
     ) -> int | None:
-        """Complete the task of a frame that was taken out of the tree.
+        """Complete the task in execution of a frame that was taken out of the tree.
 
         Raises Fault if that fails.
         """
@@ -226,7 +226,7 @@ class ExecutionContext:
         then: Target | None = None,
         detail: Mapping[str, Any] = NOTHING,
     ) -> int | None:
-        """Transform and export the task's raw output, and go where `then` directs."""
+        """Complete a task in execution: transform and export its raw output, and go where `then` directs."""
         raw_output = output
         if not task.plain:
             calls.provide_authorization(task.body, arguments)
@@ -244,7 +244,7 @@ class ExecutionContext:
     def enter_extension(
         self, scope: Frame, tasks: TaskList, arguments: Scope, *, value: Any, **attributes: Any
     ) -> int:
-        """Enter a list of an extension of the task of `arguments`."""
+        """Enter, in the execution context, a list of an extension of the task of `arguments`."""
         task = arguments.task
         assert task is not None
         frame = new_frame(
@@ -259,7 +259,7 @@ class ExecutionContext:
         return self.enter(self.tree.add(frame), tasks.pointer, value=value)
 
     def transform_output(self, scope: Frame, flow: Flow, arguments: Scope, output: Any) -> Any:
-        """Transform the raw output of a task in `scope`, and replace `$context`."""
+        """Transform the raw output of a task in execution in `scope`, and replace `$context`."""
         arguments.raw_output, arguments.has_output = output, True
         if flow.output_as is not None:
             output = flow.output_as.evaluate(output, arguments)
@@ -277,7 +277,7 @@ class ExecutionContext:
         return output
 
     def move(self, at: int, value: Any, then: Target) -> int | None:
-        """Move a scope of the run to the task that `then` names, with `value` as its data."""
+        """Move a scope of the execution context to the task that `then` names, with `value` as its data."""
         scope = self.tree[at]
         match then:
             case "continue":
@@ -295,7 +295,7 @@ class ExecutionContext:
         return at
 
     def transform_input(self, task: Task, arguments: Scope) -> None:
-        """Validate and transform the raw input of a task in `arguments`."""
+        """Validate and transform the raw input of a task in execution, in `arguments`."""
         data = arguments.raw
         if not task.plain:
             if task.flow.input_schema is not None:
@@ -332,7 +332,7 @@ class ExecutionContext:
         return arguments
 
     def _extended_task(self, scope: Frame, arguments: Scope) -> Mapping[str, Any]:
-        """Return the descriptor of the extended task: `$task` for the tasks of an extension."""
+        """Return the descriptor of the extended task in execution: `$task` for an extension's tasks."""
         frame = self.tree.extended_task(scope)
         assert frame is not None
         after = {"output": frame.output} if frame.then is not None else NOTHING
@@ -354,7 +354,7 @@ class ExecutionContext:
         )
 
     def end_slice(self) -> None:
-        """End the slice before the next step, so that its commands are committed first."""
+        """End the slice of the execution context before the next step, so that its commands come first."""
         self.budget = 0
 
     def note(
@@ -364,7 +364,7 @@ class ExecutionContext:
         detail: Mapping[str, Any] = NOTHING,
         scope: Frame | None = None,
     ) -> None:
-        """Add a note of a transition, for people; `scope` tells the iteration of a task."""
+        """Add to the execution context a note for people; `scope` tells the iteration of a task."""
         if self.program.parallel and scope is not None and task is not None:
             detail = {**detail, **_iteration(self.tree.frames, scope, task.pointer)}
         pointer, name = ("", "") if task is None else (task.pointer, task.name)
@@ -372,6 +372,6 @@ class ExecutionContext:
 
 
 def _iteration(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> Mapping[str, Any]:
-    """Return the member of a note that tells apart the iterations of a parallel loop around a task."""
+    """Return, for a note of this execution, the iterations of parallel loops around a task."""
     reference = parallel_reference(frames, scope, pointer)
     return NOTHING if reference is None else {"iteration": reference}

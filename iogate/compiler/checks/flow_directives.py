@@ -29,7 +29,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def is_known(directive: Directive) -> bool:
-    """Tell whether the target of a `then` is one of the standard or a task of its list."""
+    """Tell whether the target of a flow directive is one of the standard or a task of its list."""
     return directive.target in DIRECTIVES or directive.target in directive.reachable
 
 

@@ -52,7 +52,7 @@ def check(
 def check_schedule(
     document: WorkflowDocument, definition: Definition, child: mocks.Definitions
 ) -> Iterator[Problem]:
-    """Check the cases of a workflow's schedule, as `check` does those of a method."""
+    """Check the debug cases of a workflow's schedule, as `check` does those of a method."""
     cases = document.model.cases
     if not cases:
         return

@@ -88,7 +88,7 @@ class Lock:
         )
 
     @property
-    def dropped(self) -> tuple[str, ...]:
+    def unused_urls(self) -> tuple[str, ...]:
         """URLs in the lock file that no document names any more; only a whole project can tell."""
         return tuple(sorted(self.entries.keys() - self.fetched.keys()))
 

@@ -141,5 +141,5 @@ class Meaning:
 
 
 def rank(severity: Severity) -> int:
-    """Return the position of a severity of a meaning in a list: the most severe first."""
+    """Return the rank of a severity among the kinds of changes: the most severe first."""
     return SEVERITIES.index(severity)

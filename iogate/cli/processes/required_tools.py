@@ -79,7 +79,7 @@ def missing_tools(definitions: Iterable[Definition]) -> Iterator[Problem]:
 
 
 def missing_extras(documents: Iterable[ApiDocument]) -> Iterator[Problem]:
-    """Yield a warning for each API with JWTs if the library that verifies them is not installed here."""
+    """Yield a warning for each API with JWTs if the extra `jwt` is not installed here."""
     from iogate.auth.jwt_form import INSTALL
     from iogate.auth.model import JwtAuth, alternatives
     from iogate.compiler.diagnostics import warning_at

@@ -60,7 +60,7 @@ def _schema(api: Api, schema: object, at: Pointer, *, stored: bool) -> Iterator[
 
 
 def _binary(schema: object, at: Pointer) -> Iterator[tuple[Pointer, JsonObject]]:
-    """Yield each schema with `format: binary`, and its place."""
+    """Yield each input schema with `format: binary`, that of a file, and its place."""
     if isinstance(schema, list):
         for number, each in enumerate(schema):
             yield from _binary(each, (*at, number))

@@ -1,7 +1,7 @@
 """Variables that expressions can name at each stage of a task, looked up when an expression names them.
 
-Used by `context`, the kinds of tasks and `call`. Invariant: a stage sees exactly the variables of the
-standard's table, and those of the loops and handlers around the task, but none from outside a function.
+Used by `execution_context`, the kinds of tasks and `call`. Invariant: a stage sees exactly the variables of
+the standard's table, and those of the loops and handlers around the task, but none from outside a function.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Scope:
         }
 
     def _function(self) -> Any:
-        """Return the fetched function that the task is in; such a function does not see the workflow."""
+        """Return the fetched function that the scope is in; expressions of one do not see the workflow."""
         if self.task is None or not self.task.pointer.startswith(FUNCTIONS):
             return None
         return self.program.foreign.get("/".join(self.task.pointer.split("/", 4)[:4]))
@@ -165,7 +165,7 @@ class Scope:
         return descriptor
 
     def describe(self, task: Task, *, raw: Any = ..., started_ms: int | None = None) -> dict[str, Any]:
-        """Return the standard's descriptor of a task, `$task`; defaults are the values of this scope."""
+        """Return `$task` for the expressions of a scope: the standard's descriptor of a task."""
         return {
             "name": task.name,
             "reference": task.pointer,
@@ -177,7 +177,7 @@ class Scope:
     def describe_with_definition(
         self, task: Task, *, raw: Any = ..., started_ms: int | None = None
     ) -> dict[str, Any]:
-        """Return a task for its extensions: the standard's descriptor, with the members of its definition.
+        """Return `$task` for expressions of extensions: the descriptor, with members of the definition.
 
         A call's endpoint is always an object here: `$task.with.endpoint.uri`.
         """
@@ -198,7 +198,7 @@ class Scope:
         return runtime
 
     def _links(self) -> dict[str, str]:
-        """Return the URL of each link; it is the same until a retry renews the link."""
+        """Return `$runtime.links` for the expressions of the scope: the URL of each link."""
         make = self.environment.link
         if make is None:
             raise WorkflowError(
@@ -237,12 +237,12 @@ def link_expiry_s(link: Link, name: str, started_at_ms: int, renewed: Mapping[st
 
 
 def describe_time(at_ms: int) -> dict[str, Any]:
-    """Return the standard's descriptor of a point in time."""
+    """Return the standard's descriptor of a point in time, for the expressions of a scope."""
     at = _EPOCH + timedelta(milliseconds=at_ms)
     text = at.strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03d}Z"
     return {"iso8601": text, "epoch": {"seconds": at_ms // 1000, "milliseconds": at_ms}}
 
 
 def is_truthy(result: Any) -> bool:
-    """Tell whether the result of a condition is true: as in jq, all but false and null."""
+    """Tell whether the result of a condition in a scope is true: as in jq, all but false and null."""
     return result is not None and result is not False
