@@ -7,16 +7,18 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from redis.asyncio import Redis
+from redis import Redis
 from redis.exceptions import RedisError
 
 from iogate.store import keys
 from iogate.store.embedded.server import find_embedded
+
+T = TypeVar("T")
 
 LOOK_S = 0.2
 SETTLE_S = 20.0
@@ -70,10 +72,19 @@ EXPIRING = (
 """Prefixes whose keys all have an end: frames and values of what faulted have that of its record."""
 
 
-def _client(folder: Path) -> Any:
-    """Typed by hand where it matters: redis-py says of every answer that it may be anything."""
+Question = Callable[[Any], T]
+
+
+def _ask(folder: Path, question: Question[T]) -> T | None:
+    """Ask the store of a site, in a thread; None without a store.
+
+    The asyncio client of redis-py does not close the connections to a server that is killed meanwhile.
+    """
     url = find_embedded(folder / ".iogate")
-    return None if url is None else Redis.from_url(url, decode_responses=True, socket_timeout=1)
+    if url is None:
+        return None
+    with contextlib.closing(Redis.from_url(url, decode_responses=True, socket_timeout=1)) as client:
+        return question(client)
 
 
 @dataclass
@@ -92,15 +103,18 @@ class Recovery:
         self._open = {uid: (time.monotonic(), seq) for uid, (_, seq) in self._open.items()}
         if not workers:
             return
+
+        def leased(client: Any) -> dict[str, int]:
+            found = {}
+            for uid in client.zrange(keys.LEASES, 0, -1):
+                worker, seq = client.hmget(keys.RUN + uid, "wkr", "seq")
+                if worker in workers:
+                    found[uid] = int(seq or 0)
+            return found
+
         with contextlib.suppress(RedisError, OSError, TimeoutError):
-            client = await asyncio.to_thread(_client, self.folder)
-            if client is None:
-                return
-            async with client, asyncio.timeout(1):
-                for uid in await client.zrange(keys.LEASES, 0, -1):
-                    worker, seq = await client.hmget(keys.RUN + uid, "wkr", "seq")
-                    if worker in workers and uid not in self._open:
-                        self._open[uid] = (time.monotonic(), int(seq or 0))
+            for uid, seq in (await asyncio.to_thread(_ask, self.folder, leased) or {}).items():
+                self._open.setdefault(uid, (time.monotonic(), seq))
 
     async def watch(self) -> None:
         """Look until cancelled."""
@@ -111,16 +125,16 @@ class Recovery:
                     await self._look()
 
     async def _look(self) -> None:
-        client = await asyncio.to_thread(_client, self.folder)
-        if client is None:
-            return
-        async with client, asyncio.timeout(2):
-            for uid, (killed_at, seq) in list(self._open.items()):
-                now = await client.hget(keys.RUN + uid, "seq")
-                # No record: it has ended. A loading server answers nothing at all.
-                if now is None or int(now) > seq:
-                    del self._open[uid]
-                    self.took_s.append(time.monotonic() - killed_at)
+        def numbers(client: Any) -> dict[str, str | None]:
+            return {uid: client.hget(keys.RUN + uid, "seq") for uid in watched}
+
+        watched = dict(self._open)
+        for uid, now in (await asyncio.to_thread(_ask, self.folder, numbers) or {}).items():
+            killed_at, seq = watched[uid]
+            # No record: it has ended. A loading server answers nothing at all.
+            if (now is None or int(now) > seq) and self._open.get(uid) == watched[uid]:
+                del self._open[uid]
+                self.took_s.append(time.monotonic() - killed_at)
 
     @property
     def waiting(self) -> int:
@@ -136,14 +150,12 @@ class Recovery:
 
 async def announced(folder: Path, kind: str) -> set[int]:
     """The pids of the gateways or workers that have said that they are there."""
-    client = await asyncio.to_thread(_client, folder)
-    if client is None:
-        return set()
-    async with client:
-        found = [
-            await client.get(f"{keys.PROCESS}{kind}:{name}")
-            for name in await client.zrange(keys.PROCESSES + kind, 0, -1)
-        ]
+
+    def processes(client: Any) -> list[str | None]:
+        names = client.zrange(keys.PROCESSES + kind, 0, -1)
+        return [client.get(f"{keys.PROCESS}{kind}:{name}") for name in names]
+
+    found = await asyncio.to_thread(_ask, folder, processes) or []
     return {int(json.loads(each)["pid"]) for each in found if each is not None}
 
 
@@ -151,35 +163,32 @@ async def leftovers(folder: Path) -> tuple[list[str], dict[str, int]]:
     """What is still there though every run has ended, after a while to settle; and the keys of each kind."""
     until = time.monotonic() + SETTLE_S
     while True:
-        client = await asyncio.to_thread(_client, folder)
-        if client is None:
-            return ["no store"], {}
-        async with client:
-            found, counts = await _leftovers(client)
+        answer = await asyncio.to_thread(_ask, folder, _leftovers)
+        found, counts = answer if answer is not None else (["no store"], {})
         if not found or time.monotonic() > until:
             return found, counts
         await asyncio.sleep(0.5)
 
 
-async def _leftovers(client: Any) -> tuple[list[str], dict[str, int]]:
+def _leftovers(client: Any) -> tuple[list[str], dict[str, int]]:
     found: list[str] = []
     counts: Counter[str] = Counter()
     for key in EMPTY:
-        kind = await client.type(key)
+        kind = client.type(key)
         if kind != "none":
-            size = await (client.llen(key) if kind == "list" else client.zcard(key))
+            size = client.llen(key) if kind == "list" else client.zcard(key)
             if size:
                 found.append(f"{key}: {size}")
-    async for key in client.scan_iter(count=1_000):
+    for key in client.scan_iter(count=1_000):
         known = [prefix for prefix in (*LIVING, *EMPTY, *LASTING) if key.startswith(prefix)]
         kind = max(known, key=len, default="")
         counts[kind or key] += 1
         if kind in LIVING or key.startswith((keys.RQ_EXECUTION, keys.RQ_EXECUTIONS)) or not kind:
             found.append(key)
-        elif kind in EXPIRING and await client.ttl(key) == -1:
+        elif kind in EXPIRING and client.ttl(key) == -1:
             found.append(f"{key} has no end")
-    for api in await client.smembers(keys.GATES):
-        loads: dict[str, Any] = await client.hgetall(keys.GATE + api)
+    for api in client.smembers(keys.GATES):
+        loads: dict[str, Any] = client.hgetall(keys.GATE + api)
         wrong = {name: loads[name] for name in ("inq", "run", "bl") if int(loads.get(name, 0))}
         if wrong:
             found.append(f"{keys.GATE}{api}: {wrong}")

@@ -14,7 +14,7 @@ from iogate.gateway.http.request import Receive, Request
 from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.validation import schema_cost
 from iogate.gateway.validation.call_input import Sent
-from iogate.gateway.validation.fair_queue import Bound, FairQueue, sharer_of
+from iogate.gateway.validation.fair_queue import Bound, FairQueue, Sharer, sharer_of
 from iogate.gateway.validation.schema import CHECKS_ON_LOOP, Schema
 from iogate.gateway.validation.validation_process import SCHEMAS
 from tests.gateway.driver import World, api
@@ -248,10 +248,22 @@ async def test_a_job_of_a_disconnected_caller_is_not_started(world: World) -> No
     assert await first == ONES
 
 
-async def test_a_flood_of_one_address_gets_429s_and_delays_no_other_address(world: World) -> None:
+async def test_a_flood_of_one_address_gets_429s_and_delays_no_other_address(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.publish(api("a/b", input_schema=LINES))
     body = json.dumps({"lines": [{"sku": "A-1", "text": "x" * 1000}] * 44}).encode()
     uid = (await world.call("a/b", body)).uid
+    queue = world.live.validation._queue
+    pop = queue.pop
+    order: list[str] = []
+
+    def recorded(now_s: float) -> tuple[Any, Sharer] | None:
+        if (found := pop(now_s)) is not None:
+            order.append(found[1][0])
+        return found
+
+    monkeypatch.setattr(queue, "pop", recorded)
     world.client = ("10.0.0.1", 1)
     flood = [asyncio.create_task(world.call("a/b", body)) for _ in range(40)]
     await asyncio.sleep(0)
@@ -261,10 +273,12 @@ async def test_a_flood_of_one_address_gets_429s_and_delays_no_other_address(worl
         others.append(asyncio.create_task(world.ask(f"/v1/runs/{uid}")))
         await asyncio.sleep(0)
     assert [reply.status for reply in await asyncio.gather(*others)] == [202, 200, 202, 200]
-    # At most 32 wait, 8 are refused at once: most of the flood is still to come.
-    assert sum(not call.done() for call in flood) > 10
     refused = [reply for reply in await asyncio.gather(*flood) if reply.status != 202]
     assert len(refused) == 8
+    # 32 of the flood wait; most of them come after the calls of the others.
+    assert order.count("10.0.0.1") == 32
+    later = [max(i for i, each in enumerate(order) if each == other) for other in ("10.0.0.2", "10.0.0.3")]
+    assert order[max(later) :].count("10.0.0.1") > 10
     for reply in refused:
         assert (reply.status, reply.code) == (429, "requestError.tooManyRequests")
         assert reply.message == (
