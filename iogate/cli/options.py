@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,41 +151,20 @@ def parse_rate(text: str | None, option: str) -> float | None:
     return rate
 
 
-def _parse_seconds_ago(text: str, option: str) -> float:
-    """Parse how many seconds ago a moment was; zero is now.
-
-    Raises Misused for any other text; the caller has already tried to parse a date and time.
-    """
-    from iogate.timing.durations import InvalidDuration, parse_duration
-
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        duration = parse_duration(text)
-    except InvalidDuration:
-        duration = None
-    if duration is None or duration.months:
-        raise Misused(
-            f"{option} {text}: expected how long ago, such as 1h or 7d, or a date and time, such as "
-            "2026-01-31 or 2026-01-31T09:30"
-        )
-    return duration.milliseconds / 1000
-
-
 def parse_moment_ms(text: str | None, option: str) -> int | None:
     """Parse a date and time, or a duration before now, into epoch milliseconds; None stays None.
 
     Raises:
         Misused: the text is neither.
     """
+    from iogate.timing.moments import parse_moment
+
     if text is None:
         return None
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        ago = _parse_seconds_ago(text, option)
-        return int((time.time() - ago) * 1000)
-    return int(at.astimezone().timestamp() * 1000)
+        return parse_moment(text).at_ms(int(time.time() * 1000))
+    except ValueError as error:
+        raise Misused(f"{option} {text}: expected {error}") from None
 
 
 def parse_statuses(text: str | None) -> tuple[str, ...]:

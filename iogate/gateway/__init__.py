@@ -12,6 +12,7 @@ It authenticates and validates a call, and stores it durably before it responds.
     calls             the accept path: routes and the handler of `/async` and `/sync`
     runs              show, wait, follow and cancel runs
     events            intake of CloudEvents
+    operators         HTTP API of operators
     links             pages and use of one-time links
     authentication    credentials, and signed links
     validation        inputs against JSON Schemas, on the loop or beside it

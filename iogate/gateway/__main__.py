@@ -31,11 +31,14 @@ from iogate.gateway.http.hosts import Hosts
 from iogate.gateway.http.origins import Origins
 from iogate.gateway.idle_connections import IdleConnections
 from iogate.gateway.observability.shared_metrics import SharedMetrics
+from iogate.gateway.operators.operator_api import OperatorApi
 from iogate.gateway.refresh import Refresher
 from iogate.gateway.runs.run_stream import Streams
 from iogate.gateway.state import GatewayState
+from iogate.operators.access import Access
 from iogate.security.keyring import missing
 from iogate.settings.events import senders
+from iogate.settings.operators import declared
 from iogate.settings.urls import is_loopback
 from iogate.store.integrity import trust
 from iogate.store.runs.uids import UidSource
@@ -107,6 +110,9 @@ async def run(chosen: Settings) -> None:
     refresher = Refresher(
         state, lambda: find_store(chosen), ring, replicas=chosen.confirming, data_dir=chosen.data_dir
     )
+    if chosen.operators:
+        access = Access(declared(chosen.operators), root=state.root, fingerprint=state.fingerprint)
+        state.operators = OperatorApi(state, access)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
     tracing = _start_tracing()

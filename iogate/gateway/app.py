@@ -22,6 +22,7 @@ from iogate.gateway.http.responses import ErrorResponse, HTTPError, not_allowed
 from iogate.gateway.links import link_handler
 from iogate.gateway.links.link_handler import LinkHandler
 from iogate.gateway.observability import observability_routes
+from iogate.gateway.operators.operations import OPERATIONS
 from iogate.gateway.runs import run_handler
 
 if TYPE_CHECKING:
@@ -103,8 +104,13 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
             response.headers["connection"] = "close"
         return response
 
+    of_operators = [] if state.operators is None else state.operators.handlers(OPERATIONS)
     others = Litestar(
-        route_handlers=[*run_handler.handlers(state), *observability_routes.handlers(state)],
+        route_handlers=[
+            *run_handler.handlers(state),
+            *observability_routes.handlers(state),
+            *of_operators,
+        ],
         after_request=last,
         exception_handlers={Exception: _on_error},
         response_headers={"cache-control": "no-store"},

@@ -267,7 +267,7 @@ class Refresher:
 
     async def _announce(self, store: Store) -> None:
         await store.refusals.flush()
-        table = self._state.table
+        table, operators = self._state.table, self._state.operators
         unset = table.unset if table is not None else {}
         await store.presence.announce(
             Process(
@@ -282,7 +282,11 @@ class Refresher:
                 detail={"url": self._state.public_url}
                 | {UNSET + name: "; ".join(lacks) for name, lacks in unset.items()},
                 fingerprints=self._fingerprints.update(
-                    {**(table.fingerprints if table is not None else {}), **self._state.sender_fingerprints()}
+                    {
+                        **(table.fingerprints if table is not None else {}),
+                        **self._state.sender_fingerprints(),
+                        **(operators.fingerprints if operators is not None else {}),
+                    }
                 ),
                 fingerprint_key=self._fingerprints.key,
             )

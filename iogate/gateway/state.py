@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from iogate.gateway.http.client_address import TrustedProxies
     from iogate.gateway.observability.metrics import Counts
     from iogate.gateway.observability.shared_metrics import SharedMetrics
+    from iogate.gateway.operators.operator_api import OperatorApi
     from iogate.store.runs.intake import Intake
     from iogate.store.store import Store
 
@@ -68,6 +69,8 @@ class GatewayState:
     """None until a revision is loaded."""
     streams: Streams = field(default_factory=lambda: Streams(Settings.streams))
     counts: dict[str, Counts] = field(default_factory=dict)
+    operators: OperatorApi | None = None
+    """HTTP API of operators; None without the setting."""
     senders: StoredAuth | None = None
     """Credentials that may send events; None: the path is closed."""
     sender_fingerprints: Callable[[], Mapping[str, str]] = dict

@@ -5,4 +5,5 @@ takes the store and plain arguments, returns a value that JSON can express, and 
 `iogate.errors`.
 
     access            operators of the setting: roles, tokens, and the author of a change
+    activity          record of each change: author, reason, outcome
 """

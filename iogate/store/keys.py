@@ -46,6 +46,8 @@ loads them, so that both languages share one definition.
     iogate:files:ID            hash    files of a call, in chunks                     as its runs (5)
     iogate:file_runs:ID        zset    their runs by the time until which they keep   as the files
     iogate:operation:HASH      string  result of an operation with an id              OPERATION_S
+    iogate:activity            hash    changes by operators, by number                ACTIVITY_MS
+    iogate:reply:HASH          string  response to an operator's request with a key   REPLY_S
     iogate:idem:API:HASH       string  uid and fingerprint; void without the run      the API's ttl
     iogate:gate:API            hash    switch, limits and load of the API             until pruned
     iogate:gates               set     ids of all APIs with a gate                    as the gates
@@ -194,6 +196,11 @@ LINK_EVENT_MS: Final = 2_592_000_000
 UPLOAD_MS: Final = 120_000
 """Lifetime of the files of a call until the call is accepted."""
 REVISIONS_KEPT: Final = 50
+ACTIVITY_KEPT: Final = 10_000
+"""Maximum number of recorded changes by operators."""
+ACTIVITY_MS: Final = 90 * 86_400_000
+"""Time for which a change is recorded."""
+REPLY_S: Final = 86_400
 FORMAT_NUMBER: Final = 2
 """Format of the store; 1, of releases up to 0.9, has no seals and no number."""
 FAMILY_RUNS: Final = 10_000
@@ -245,6 +252,8 @@ LINK_EVENT: Final = EVENT
 FILES: Final = "iogate:files:"
 FILE_RUNS: Final = "iogate:file_runs:"
 OPERATION: Final = "iogate:operation:"
+ACTIVITY: Final = "iogate:activity"
+REPLY: Final = "iogate:reply:"
 IDEMPOTENCY: Final = "iogate:idem:"
 GATE: Final = "iogate:gate:"
 GATES: Final = "iogate:gates"

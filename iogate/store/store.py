@@ -25,6 +25,8 @@ from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.drains import Drains
 from iogate.store.maintenance.process_presence import Presence
 from iogate.store.maintenance.server_check import Finding, findings
+from iogate.store.operators.activity import Activity
+from iogate.store.operators.replies import Replies
 from iogate.store.revisions.convergence import Convergences
 from iogate.store.revisions.due_schedules import Schedules
 from iogate.store.revisions.gates import Gates
@@ -85,6 +87,8 @@ class Store:
         self.presence = Presence(self._connection, self._pubsub)
         self.convergence = Convergences(self.presence, project or DEFAULT_PROJECT)
         self.drains = Drains(self._connection)
+        self.activity = Activity(self._connection)
+        self.replies = Replies(self._connection)
 
     @property
     def address(self) -> str:

@@ -35,6 +35,7 @@ def test_exactly_the_routes_are_documented() -> None:
     listening: Any = SimpleNamespace(
         draining=SimpleNamespace(is_set=lambda: False),
         senders=None,
+        operators=None,
         hosts=None,
         origins=None,
         trusted_proxies=None,
@@ -44,7 +45,7 @@ def test_exactly_the_routes_are_documented() -> None:
     served = {re.sub(r":\w+", "", route.path) for route in built.routes}
     told = {path for cells in rows(sections(PAGE)["HTTP"]) for path in re.findall(r"/[\w./{}]+", cells[0])}
     calls = {"/v1/api/{module}/{method}/async", "/v1/api/{module}/{method}/sync", "/v1/events"}
-    calls.add("/v1/links/{link}")
+    calls |= {"/v1/links/{link}", "/v1/activity"}
     assert calls <= told
     assert told - calls == {path for path in served if not path.startswith("/v1/api")}
 

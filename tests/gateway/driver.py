@@ -24,9 +24,12 @@ from iogate.gateway.app import Application
 from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.request import Request, from_scope
+from iogate.gateway.operators.operator_api import OperatorApi
 from iogate.gateway.refresh import Refresher
 from iogate.gateway.state import GatewayState
+from iogate.operators.access import Access
 from iogate.security import secrets
+from iogate.settings.operators import declared
 from iogate.store.runs.leases import Claim, Commit
 from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
@@ -194,7 +197,12 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    store: Store, *, loopback: bool = True, root: Path | None = None, senders: StoredAuth | None = None
+    store: Store,
+    *,
+    loopback: bool = True,
+    root: Path | None = None,
+    senders: StoredAuth | None = None,
+    operators: dict[str, Any] | None = None,
 ) -> AsyncIterator[World]:
     """A gateway in this process on the given store; nothing refreshes it but `reload`."""
     live = GatewayState(
@@ -206,6 +214,8 @@ async def opened(
     )
     live.store, live.intake = store, store.intake()
     refresher = Refresher(live, lambda: store.url, RING)
+    if operators is not None:
+        live.operators = OperatorApi(live, Access(declared(operators), root=root))
     application = app.build(live, CallHandler(live, refresher, UidSource()))
     try:
         yield World(store=store, live=live, refresher=refresher, application=application)

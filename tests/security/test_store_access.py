@@ -38,15 +38,15 @@ NOT_GRANTED = {"config|get", "client|list", "client|info"}
 
 SCRIPTS = {
     "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "summarise", "look_at_link",
-        "use_link", "store_file"},
+        "use_link", "store_file", "activity"},
     "worker": {
         "take", "commit", "renew", "inbox", "release", "recover", "audit", "recount", "relink", "match",
         "deliver", "send", "sinks", "tick", "cancel", "restore",
-        "show", "callbacks", "handle_fault",
+        "show", "callbacks", "handle_fault", "activity",
     },
     "cli": {
         "publish", "enable", "restore", "retry", "cancel", "suspend", "resume", "emit", "recount", "show",
-        "follow", "summarise", "reload", "prune", "schedule", "tick", "callbacks",
+        "follow", "summarise", "reload", "prune", "schedule", "tick", "callbacks", "activity",
     },
     "reader": {"show", "follow", "summarise", "reload"},
 }  # fmt: skip
@@ -101,7 +101,7 @@ READ_ONLY = {
     },
     "worker": {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.OPERATION, keys.FORMAT,
-        keys.IDENTITY, keys.RATES, keys.PROMISED,
+        keys.IDENTITY, keys.RATES, keys.PROMISED, keys.REPLY,
     },
 }  # fmt: skip
 

@@ -1,0 +1,14 @@
+"""Table of all operations of operators.
+
+Read by `app`, which registers their routes, and by `openapi_operations`. A new resource adds the `OPERATIONS`
+of its module here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from iogate.gateway.operators import activity_routes
+from iogate.gateway.operators.operation import Operation
+
+OPERATIONS: Final[tuple[Operation, ...]] = (*activity_routes.OPERATIONS,)

@@ -1,0 +1,224 @@
+"""HTTP API of operators: from a request to its response.
+
+Used by `app`, which registers the routes, by `run_handler` for the routes that callers have too, and by pages
+of the console. Checks, in this order: credentials, role, headers, body, parameters, idempotency. Invariants:
+each change is recorded before it is made; each error has the common form; no response is cached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import litestar
+from litestar import HttpMethod, route
+
+from iogate.errors import IogateError, Unreachable
+from iogate.gateway.http import body
+from iogate.gateway.http.litestar_responses import to_litestar
+from iogate.gateway.http.request import from_scope
+from iogate.gateway.http.responses import (
+    CRASHED,
+    HEADERS_TOO_LARGE,
+    NO_PATH,
+    STORE_DOWN,
+    ErrorResponse,
+    HTTPError,
+    Response,
+    json_response,
+)
+from iogate.gateway.operators import error_responses, idempotency, parameters
+from iogate.gateway.operators.authentication import Authentication
+from iogate.gateway.operators.operation import Call, Operation
+from iogate.operators.activity import recorded
+from iogate.store.connection.connection import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from litestar.handlers import HTTPRouteHandler
+
+    from iogate.gateway.http.request import Request
+    from iogate.gateway.state import GatewayState
+    from iogate.operators.access import Access, Actor
+
+log = logging.getLogger(__name__)
+
+AnyRequest: TypeAlias = "litestar.Request[Any, Any, Any]"
+AnyResponse: TypeAlias = "litestar.Response[Any]"
+
+
+class OperatorApi:
+    """Executes the operations of operators in one gateway process."""
+
+    def __init__(self, state: GatewayState, access: Access) -> None:
+        self._state = state
+        self.authentication = Authentication(access, state.origins)
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Fingerprint of each token in a variable or file, by its source."""
+        return self.authentication.access.fingerprints
+
+    def handlers(self, operations: Iterable[Operation]) -> list[HTTPRouteHandler]:
+        """Return a route for each operation whose path callers do not have, too."""
+        return [self._route(each) for each in operations if not each.is_shared]
+
+    def _route(self, operation: Operation) -> HTTPRouteHandler:
+        path = operation.path.replace("}", ":str}")
+        methods = [HttpMethod(operation.method)]
+        if operation.method == "GET":
+            methods.append(HttpMethod.HEAD)
+
+        @route(path, http_method=methods, name=operation.name, status_code=operation.status)
+        async def handle(request: AnyRequest) -> AnyResponse:
+            return await self.respond(operation, request)
+
+        return handle
+
+    async def respond(self, operation: Operation, asked: AnyRequest) -> AnyResponse:
+        """Respond to a request of an operator; also to one without valid credentials."""
+        request = from_scope(asked.scope, asked.receive)
+        try:
+            actor = self.authentication.actor(request)
+            return await self._respond(operation, actor, request, asked)
+        except HTTPError as failed:
+            return await _refuse(request, failed.response)
+
+    async def respond_if_operator(self, operation: Operation, asked: AnyRequest) -> AnyResponse | None:
+        """Respond to a request of an operator on a path that callers have, too; None if it is a caller's."""
+        request = from_scope(asked.scope, asked.receive)
+        try:
+            actor = self.authentication.recognize(request)
+            return None if actor is None else await self._respond(operation, actor, request, asked)
+        except HTTPError as failed:
+            return await _refuse(request, failed.response)
+
+    async def _respond(
+        self, operation: Operation, actor: Actor, request: Request, asked: AnyRequest
+    ) -> AnyResponse:
+        """Check a request of an operator after its credentials, and execute its operation.
+
+        Raises HTTPError, the response to a request that fails a check.
+        """
+        check_role(operation, actor)
+        if request.has_large_headers():
+            raise HTTPError(HEADERS_TOO_LARGE)
+        path = {name: str(asked.path_params[name]) for name in operation.names}
+        _check_path(operation, path)
+        key = idempotency.key_of(request) if operation.changes else None
+        try:
+            if operation.reads_body:
+                await self._state.bodies.read(request, limit=operation.body_limit)
+            given = parameters.read(operation, request)
+            found = await self.perform(operation, actor, path=path, given=given, key=key, request=request)
+        finally:
+            self._state.bodies.release(request)
+        if not isinstance(found, Response):
+            return found
+        if isinstance(found, ErrorResponse):
+            raise HTTPError(found)
+        return to_litestar(found)
+
+    async def perform(
+        self,
+        operation: Operation,
+        actor: Actor,
+        *,
+        path: Mapping[str, str],
+        given: Mapping[str, Any],
+        key: str | None = None,
+        request: Request | None = None,
+    ) -> Response | AnyResponse:
+        """Execute an operation of an actor, and return its response, which may be an ErrorResponse.
+
+        `given` are the values that `parameters.read` returns, with the `reason` of a change; `key` is the
+        Idempotency-Key. An operation that streams returns a response of Litestar. Raises HTTPError, the 403,
+        if the role of the actor does not suffice.
+        """
+        check_role(operation, actor)
+        store = self._state.store
+        if store is None:
+            return STORE_DOWN
+        values = dict(given)
+        call = Call(
+            store=store,
+            state=self._state,
+            actor=actor,
+            path=path,
+            reason=values.pop("reason", "") if operation.changes else "",
+            given=values,
+            id=idempotency.change_id(actor.name, key) if key is not None else secrets.token_hex(16),
+            request=request,
+        )
+        try:
+            async with asyncio.timeout(operation.limit_s):
+                if operation.is_stream:
+                    streamed: AnyResponse = await operation.handler(call)
+                    return streamed
+                if key is None:
+                    return await _execute(operation, call)
+                digest = idempotency.fingerprint(operation.name, path, given)
+                return await idempotency.once(
+                    store, actor.name, key, digest, lambda: _execute(operation, call)
+                )
+        except HTTPError as failed:
+            return failed.response
+        except (TimeoutError, Unreachable) as error:
+            return error_responses.respond(error)
+        except CommandFailed:
+            log.exception("%s failed", operation.name, extra={"action": "operator.failed"})
+            return CRASHED
+
+
+async def _execute(operation: Operation, call: Call) -> Response:
+    """Execute an operation, with the record of a change; errors of the operator become responses.
+
+    Raises Unreachable or TimeoutError if the store does not answer: the request may then be repeated.
+    """
+    try:
+        if not operation.changes:
+            return json_response(await operation.handler(call), operation.status)
+        assert operation.target is not None, operation.name
+        about = operation.target(call)
+        async with recorded(
+            call.store,
+            call.actor,
+            operation.action,
+            about,
+            call.reason,
+            record=call.record,
+            frees_memory=operation.frees_memory,
+        ):
+            return json_response(await operation.handler(call), operation.status)
+    except Unreachable:
+        raise
+    except IogateError as error:
+        return error_responses.respond(error)
+
+
+def check_role(operation: Operation, actor: Actor) -> None:
+    """Raise HTTPError, a 403 that names the role, if that of the actor does not suffice."""
+    if actor.role < operation.role:
+        raise HTTPError(
+            ErrorResponse(
+                403,
+                "requestError.forbidden",
+                f"This takes the role {operation.role}; operator {actor.name} has the role {actor.role}",
+            )
+        )
+
+
+def _check_path(operation: Operation, path: Mapping[str, str]) -> None:
+    """Raise HTTPError, a 404, for a path with a value of another form than declared."""
+    for name, expected in operation.path_types.items():
+        if re.fullmatch(expected, path[name]) is None:
+            raise HTTPError(NO_PATH)
+
+
+async def _refuse(request: Request, response: ErrorResponse) -> AnyResponse:
+    await body.drain_before_error(request, response)
+    return to_litestar(response)

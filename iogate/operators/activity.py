@@ -1,0 +1,189 @@
+"""Activity: each change by an operator, with its author, reason and outcome.
+
+Used by the HTTP API, the console and each command that changes the live system. Invariants: a change is made
+only after its beginning was recorded, so that a change without a record is impossible; a change whose outcome
+is missing was cut off, and is shown as `started`; no entry contains a secret.
+
+    async with recorded(store, actor, "runs.cancel", target("run", [uid]), reason) as record:
+        ...                       # raises an IogateError: recorded as refused or failed
+        record.note = "3 cancelled, 1 refused"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import unicodedata
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from iogate.errors import IogateError, Misused, Unreachable
+from iogate.messages import shorten
+from iogate.security.redaction_patterns import redact_text
+from iogate.store.connection.connection import CommandFailed
+from iogate.store.connection.failures import StoreFull
+from iogate.store.operators.activity import Beginning, End, Entry, Outcome
+from iogate.store.runs.presentation import rfc3339
+
+if TYPE_CHECKING:
+    from iogate.operators.access import Actor
+    from iogate.store.store import Store
+
+REASON_MOST: Final = 500
+"""Characters of a reason."""
+_BEFORE_PAIR: Final = re.compile(r" +(?=[A-Za-z][\w.-]{1,63} ?[:=])")
+"""Blanks before a name with a value, at which the value before ends."""
+NAMED: Final = 100
+"""Objects of one change that its entry names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Objects of a change: their type, the first of their ids, and their number."""
+
+    type: str
+    ids: tuple[str, ...] = ()
+    count: int = 0
+
+
+def target(type_: str, ids: Sequence[str] = ()) -> Target:
+    """Return the target of a change of these objects."""
+    return Target(type=type_, ids=tuple(ids[:NAMED]), count=len(ids))
+
+
+@dataclass(kw_only=True)
+class Record:
+    """Entry of a change that is being made; the change adds what is known only afterwards."""
+
+    note: str = ""
+    """What the change did, if the action does not tell."""
+    revision: int | None = None
+    """Number of the revision that the change made or used."""
+    count: int | None = None
+    """Number of changed objects, if it differs from that of the target."""
+
+
+def clean_reason(text: str) -> str:
+    """Return a reason as it is stored: on one line, without controls, values of secrets redacted."""
+    spaced = " ".join(text.split())
+    shown = "".join(char for char in spaced if unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
+    return " ".join(redact_text(part) for part in _BEFORE_PAIR.split(shown))
+
+
+@asynccontextmanager
+async def recorded(
+    store: Store,
+    actor: Actor,
+    action: str,
+    about: Target,
+    reason: str = "",
+    *,
+    record: Record | None = None,
+    frees_memory: bool = False,
+) -> AsyncIterator[Record]:
+    """Record a change: its beginning now, its outcome after the block, with what is in `record` then.
+
+    `frees_memory`: the change is made, unrecorded, also if the store is full. Raises Unreachable if the
+    beginning cannot be recorded.
+    """
+    record = record or Record()
+    begun = Beginning(
+        actor=actor.name,
+        role=str(actor.role),
+        via=actor.via,
+        origin=actor.origin,
+        action=action,
+        target=about.type,
+        ids=about.ids,
+        count=about.count,
+        revision=record.revision,
+        reason=clean_reason(reason),
+    )
+    number: int | None = None
+    try:
+        number = await store.activity.begin(begun)
+    except StoreFull:
+        if not frees_memory:
+            raise
+    try:
+        yield record
+    except IogateError as error:
+        outcome: Outcome = "failed" if isinstance(error, Unreachable) else "refused"
+        text = shorten(redact_text(error.message), REASON_MOST)
+        await _end(store, number, End(outcome=outcome, message=text, count=record.count))
+        raise
+    except BaseException:
+        await _end(store, number, End(outcome="failed"))
+        raise
+    note = shorten(redact_text(record.note), REASON_MOST)
+    await _end(store, number, End(outcome="done", message=note, revision=record.revision, count=record.count))
+
+
+async def _end(store: Store, number: int | None, end: End) -> None:
+    """Record an outcome; if that fails, the entry stays without one, which is visible."""
+    if number is not None:
+        with contextlib.suppress(IogateError, CommandFailed):
+            await store.activity.end(number, end)
+
+
+async def page(
+    store: Store,
+    *,
+    since_ms: int | None = None,
+    operator: str | None = None,
+    action: str | None = None,
+    about: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """Return changes, newest first, and the cursor of the next page; None after the last one.
+
+    `action` is one, such as `runs.retry`, or all of a kind, such as `runs`; `about` is the id of an object.
+
+    Raises Misused for an invalid cursor.
+    """
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
+        raise Misused("the cursor is not one that a page of activity has returned")
+    found: list[dict[str, Any]] = []
+    entries = store.activity.newest_first(None if cursor is None else int(cursor))
+    async for entry in entries:
+        if since_ms is not None and entry.at_ms < since_ms:
+            break
+        if not _matches(entry, operator, action, about):
+            continue
+        if len(found) == limit:
+            return {"activity": found, "cursor": found[-1]["id"]}
+        found.append(to_json(entry))
+    return {"activity": found, "cursor": None}
+
+
+def _matches(entry: Entry, operator: str | None, action: str | None, about: str | None) -> bool:
+    begun = entry.begun
+    return (
+        operator in (None, begun.actor)
+        and (action is None or begun.action == action or begun.action.startswith(f"{action}."))
+        and (about is None or about in begun.ids)
+    )
+
+
+def to_json(entry: Entry) -> dict[str, Any]:
+    """Return an entry of the activity as JSON."""
+    begun, end = entry.begun, entry.end
+    count = begun.count if end is None or end.count is None else end.count
+    return {
+        "id": str(entry.number),
+        "at": rfc3339(entry.at_ms),
+        "endedAt": rfc3339(entry.ended_at_ms),
+        "operator": begun.actor,
+        "role": begun.role,
+        "via": begun.via,
+        "from": begun.origin,
+        "action": begun.action,
+        "target": {"type": begun.target, "ids": list(begun.ids), "count": count},
+        "revision": begun.revision if end is None or end.revision is None else end.revision,
+        "reason": begun.reason or None,
+        "outcome": "started" if end is None else end.outcome,
+        "message": (end.message if end is not None else "") or None,
+    }

@@ -1,0 +1,1 @@
+"""Record of changes by operators, and responses to their repeated requests."""

@@ -1,0 +1,63 @@
+"""Responses to requests of operators by their idempotency keys, so that a repeated request changes nothing.
+
+Used by `gateway.operators.idempotency`. Invariant: of several requests with one key, one is executed at a
+time; its response is kept for REPLY_S.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from iogate.store import keys
+from iogate.store.connection.connection import Connection
+
+PENDING_S: Final = 60
+"""Time after which a request whose process has died may be repeated."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Response to a request; without a status, the request is still being executed."""
+
+    fingerprint: str
+    status: int = 0
+    body: str = ""
+
+
+_decoder = msgspec.json.Decoder(Reply)
+
+
+class Replies:
+    """Stored responses of the HTTP API of operators."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def claim(self, operator: str, key: str, fingerprint: str) -> Reply | None:
+        """Return the earlier response to this key; None if there is none: the caller executes the request.
+
+        Raises StoreUnavailable or StoreFull if the key cannot be claimed.
+        """
+        name = _key(operator, key)
+        pending = msgspec.json.encode(Reply(fingerprint=fingerprint))
+        while True:
+            if await self._connection.call("SET", name, pending, "NX", "EX", PENDING_S):
+                return None
+            found: bytes | None = await self._connection.call("GET", name)
+            if found is not None:
+                return _decoder.decode(found)
+
+    async def keep(self, operator: str, key: str, reply: Reply) -> None:
+        """Keep the response to a request for later ones with its key."""
+        encoded = msgspec.json.encode(reply)
+        await self._connection.call("SET", _key(operator, key), encoded, "EX", keys.REPLY_S)
+
+    async def release(self, operator: str, key: str) -> None:
+        """Give up a claimed key, so that the request can be repeated."""
+        await self._connection.call("DEL", _key(operator, key))
+
+
+def _key(operator: str, key: str) -> str:
+    return keys.REPLY + hashlib.sha256(f"{operator}\0{key}".encode()).hexdigest()[:40]
