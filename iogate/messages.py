@@ -1,4 +1,4 @@
-"""Texts in messages for people: names that are quoted, listed, cut, and suggested. Pure."""
+"""Texts in messages for people: names that are quoted, listed, cut, counted and suggested. Pure."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ def conjoined(names: Iterable[str]) -> str:
     """Return the names for a message as `a, b and c`."""
     *rest, last = names
     return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Format a count: `1 file`, `2 files`; `nouns` is the plural of `noun` if it is irregular."""
+    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint with the nearest known name; empty if none is near."""
+    near = nearest(name, known)
+    return f'; did you mean "{near}"?' if near else ""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

@@ -11,10 +11,8 @@ Composes the layers below; holds no logic that another program would need.
     panels      groups of commands in the help
     render      tables, JSON and YAML
     console     Rich, with control characters escaped
-    messages    phrases that messages share
     completion  completion by the shell
     git         commands of git, and the files of a tree
-    live_revision  the live revision, for commands that need one
     documents   `validate`, `lint`, `fmt`, `explain`, `debug`, `test`
     plans       `plan`, `diff`, `rollback`, `export`, `drift`
     revisions   `apply`, `enable`, `disable`, `override`, `history`, `show`, `status`

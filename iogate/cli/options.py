@@ -40,6 +40,16 @@ EndpointOption = Annotated[
         "--endpoint", metavar="FROM=TO", help="Send calls for a URL prefix to another one; may be repeated."
     ),
 ]
+RevisionArgument = Annotated[
+    int | None,
+    typer.Argument(
+        metavar="N",
+        min=1,
+        help="Number of the revision; default: the live one.",
+        autocompletion=completion.revisions,
+        show_default=False,
+    ),
+]
 UidArgument = Annotated[
     str, typer.Argument(metavar="UID", help="Id of the run.", autocompletion=completion.uids)
 ]

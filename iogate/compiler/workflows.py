@@ -5,20 +5,18 @@ Called by compile.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
+from iogate.compiler.revision import precedence
 from iogate.compiler.tasks import Child, Task
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 from iogate.messages import listed, nearest, quoted
 
 _Document = TypeVar("_Document", bound=Document)
-
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([^+]+))?(?:\+.*)?")
 
 
 class Workflows(Generic[_Document]):
@@ -85,20 +83,6 @@ def children(definition: Definition) -> Iterator[tuple[Task, Child]]:
     for task in definition.index.tasks:
         if isinstance(task.body, Child):
             yield task, task.body
-
-
-def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], str]:
-    """Return the sort key of a workflow's semantic version; the text decides where precedence is equal."""
-    found = _VERSION.fullmatch(version)
-    if found is None:
-        return (-1,), False, (), version
-    numbers = tuple(int(found[index]) for index in (1, 2, 3))
-    before = tuple(
-        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-        for part in (found[4] or "").split(".")
-        if part
-    )
-    return numbers, not before, before, version
 
 
 def _twice(document: Document, first: Document) -> Problem:

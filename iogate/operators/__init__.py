@@ -2,8 +2,18 @@
 
 Called by the command line, the HTTP API of operators, and the console, which so show the same. Each function
 takes the store and plain arguments, returns a value that JSON can express, and raises an error of
-`iogate.errors`.
+`iogate.errors`. Invariant: no result contains a secret.
 
     access            operators of the setting: roles, tokens, and the author of a change
     activity          record of each change: author, reason, outcome
+    live_revision     the live revision and its APIs
+    apis              the live APIs
+    gates             their switches, overrides and holds
+    api_selection     APIs by id, module or tag
+    workflows         the live workflows
+    schedules         the live schedules: state, switch, runs
+    revisions         the published revisions: history, content, differences
+    publications      publication of a plan, rollback
+    status            overview: revision, runs, queue, APIs and processes
+    secrets           missing secrets, and the values that processes have
 """

@@ -10,8 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from iogate.compiler.revision import Revision
-from iogate.compiler.workflows import precedence
+from iogate.compiler.revision import Revision, precedence
 from iogate.errors import Refused
 from iogate.messages import shorten
 from iogate.store.revisions.origin import Published

@@ -39,6 +39,29 @@ def shown(path: Pointer, value: Any) -> Any:
     return _redacted(value)
 
 
+def shown_definition(value: Any) -> Any:
+    """Return the definition of a workflow with `[redacted]` in place of literal secrets.
+
+    References, expressions, names of secrets and schemas stay as they are.
+    """
+    match value:
+        case Mapping():
+            return {
+                name: REDACTED if _is_literal_secret(name, item) else shown_definition(item)
+                for name, item in value.items()
+            }
+        case list() | tuple():
+            previous = (None, *value)
+            return [
+                REDACTED if _is_secret_option(before) and _is_literal(item) else shown_definition(item)
+                for before, item in zip(previous, value, strict=False)
+            ]
+        case str():
+            return redact_credentials(redact_url(value))
+        case _:
+            return value
+
+
 def as_text(value: Any) -> str:
     """Return a shown value as one short line."""
     if value is None:
@@ -58,6 +81,13 @@ def as_texts(before: Any, after: Any) -> tuple[str, str]:
     if start > MAX_TEXT // 2:
         first, second = ("…" + text[start - MAX_TEXT // 4 :] for text in (first, second))
     return printable(shorten(first, MAX_TEXT)), printable(shorten(second, MAX_TEXT))
+
+
+def _is_literal_secret(name: str, value: Any) -> bool:
+    """Tell whether a member of a definition has the name of a secret and a value that is no reference."""
+    if isinstance(value, str):
+        return bool(value) and "$" not in value and names_secret(name)
+    return isinstance(value, int | float) and not isinstance(value, bool) and names_secret(name)
 
 
 def _is_literal(value: Any) -> bool:

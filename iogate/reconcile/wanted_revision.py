@@ -13,9 +13,8 @@ from typing import TypeVar
 import msgspec
 
 from iogate.compiler import program
-from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, Workflow
+from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, Workflow, precedence
 from iogate.compiler.tasks import Child
-from iogate.compiler.workflows import precedence
 from iogate.errors import NotFound, Refused
 from iogate.messages import nearest
 

@@ -21,8 +21,7 @@ from iogate.compiler import program as programs
 from iogate.compiler.compile import compile_documents
 from iogate.compiler.program import Program
 from iogate.compiler.resources import lock_file
-from iogate.compiler.revision import Bundle
-from iogate.compiler.workflows import precedence
+from iogate.compiler.revision import Bundle, precedence
 from iogate.documents.problems import render_all
 from iogate.effects import Effects
 from iogate.effects.document_fetcher import make_fetcher

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from iogate.auth.description import describe
 from iogate.auth.model import Auth, EnvSecret, NoAuth, Secret, SignatureAuth
 from iogate.auth.reader import AUTH
 from iogate.cli import options
@@ -25,10 +26,10 @@ from iogate.cli.apis.signing import Outgoing
 from iogate.cli.processes import banner
 from iogate.cli.processes.banner import Row
 from iogate.cli.render import Screen, Table
-from iogate.cli.revisions import missing_secrets
 from iogate.cli.revisions.folder_publication import stamp
 from iogate.compiler.revision import Api, Callback
 from iogate.errors import IogateError, Misused
+from iogate.operators.secrets import missing_secrets
 from iogate.security.secrets import Unset
 from tests.gateway import webhooks
 
@@ -195,14 +196,14 @@ def test_the_same_signed_case_starts_a_run_each_time(monkeypatch: pytest.MonkeyP
 
 def test_the_kinds_of_an_auth_are_described() -> None:
     signed = {"signature": {"scheme": "stripe", "secret": {"env": "S"}}}
-    assert credentials.describe(read_auth({"any": [signed, "none"]})) == "signature (stripe) or none"
+    assert describe(read_auth({"any": [signed, "none"]})) == "signature (stripe) or none"
     (missing,) = credentials.unset_secrets(
         read_auth({"signature": signed["signature"] | {"secret": {"env": "GONE_X"}}})
     )
     assert missing.message == "environment variable GONE_X is not set"
     assert banner.curl_line(row(signed), "http://h:1") is None
     given = {"any": ["none", {"token": {"env": "T"}}, {"users": {"u": {"file": "p"}}}, {"token": "x"}]}
-    assert credentials.describe(read_auth(given)) == "none or token or user/password"
+    assert describe(read_auth(given)) == "none or token or user/password"
 
 
 @pytest.mark.parametrize(

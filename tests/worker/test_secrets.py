@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iogate.cli.revisions import secret_values
+from iogate.cli.revisions import secret_display
 from iogate.engine.errors import RaisedError
 from iogate.errors import WorkflowError
+from iogate.operators.secrets import secret_values
 from iogate.settings import Settings
 from iogate.worker.secrets.redaction import Redaction
 from iogate.worker.secrets.secret_store import SecretStore
@@ -163,4 +164,5 @@ async def test_workers_with_different_values_are_told_apart(
     processes = await site.store.presence.list("worker")
     (found,) = secret_values.compare(processes, {"env TEST_KEY": ["workflows key"]})
     assert [value.processes for value in found.values] == [("test-2",), ("test-1",)]
-    assert found.describe() == "1 of 2 processes have the new value"
+    (table,) = secret_display.tables(secret_values.to_json([found]), every=False)
+    assert table.rows == [("workflows key (env TEST_KEY)", "1 of 2 processes have the new value", "test-1")]

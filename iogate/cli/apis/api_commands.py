@@ -9,22 +9,18 @@ import typer
 
 from iogate import file_references
 from iogate.cli import completion, panels
-from iogate.cli.apis import contract, credentials
-from iogate.cli.apis.gate_display import gate_json, state_text, switch_json, with_overrides
+from iogate.cli.apis import contract
+from iogate.cli.apis.gate_display import state_text, with_overrides
 from iogate.cli.apis.gateway_call import accepted_uid, live_gateway_url, send_call, sign_jwt
-from iogate.cli.live_revision import find_api, live_revision
 from iogate.cli.options import HeaderOption, InputOption, JwtKeyOption, parse_pair, parse_seconds, read_input
 from iogate.cli.render import Table
 from iogate.cli.runs.run_display import run_details
 from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
-from iogate.url_paths import api_path
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api
-    from iogate.store.revisions.gate_states import Gate
-
 
 group = typer.Typer(help="List, show and call the live APIs.", no_args_is_help=True)
 
@@ -41,10 +37,11 @@ ApiArgument = Annotated[
 @command(group, "list")
 async def list_(session: Session) -> None:
     """List the live APIs with their verbs, authentication, state and runs."""
+    from iogate.operators import apis
+
     async with session.store(session.settings()) as store:
-        number, revision = await live_revision(store)
-        gates = await store.gates.states()
-    rows = [api_json(api, gates.get(api.id)) for _, api in sorted(revision.apis.items())]
+        value = await apis.list_all(store)
+    rows = value["apis"]
     with_paths = any(row["ownPath"] for row in rows)
     columns, cells = with_overrides(
         ("api", "verbs", "auth", "state", "workflow", *(["path"] if with_paths else []), "queued", "running"),
@@ -65,7 +62,7 @@ async def list_(session: Session) -> None:
     )
     session.screen.data(
         "api.list",
-        {"revision": number, "apis": rows},
+        value,
         [Table(columns=columns, rows=cells, numbers=frozenset({"queued", "running"}))],
     )
 
@@ -73,18 +70,10 @@ async def list_(session: Session) -> None:
 @command(group, "show")
 async def show(session: Session, api: ApiArgument) -> None:
     """Show all details of one live API."""
+    from iogate.operators import apis
+
     async with session.store(session.settings()) as store:
-        number, revision = await live_revision(store)
-        gates = await store.gates.states()
-    known = find_api(revision, api)
-    gate = gates.get(api)
-    value = {
-        "revision": number,
-        **api_json(known, gate),
-        "enabledInGit": gate.git if gate is not None else None,
-        "switched": None if gate is None or gate.switched is None else switch_json(gate.switched),
-        **api_details_json(known),
-    }
+        value = await apis.show(store, api)
     session.screen.data("api.show", value, contract.lines(value))
 
 
@@ -121,6 +110,7 @@ async def call(
         Refused, Unreachable: the gateway rejects the call or cannot be reached.
         RunFailed, StillRunning: the run that was waited for faulted, or has not ended.
     """
+    from iogate.operators.live_revision import find_api, live_revision
     from iogate.settings.urls import own_certificate
 
     if from_run is not None and input_ is not None:
@@ -165,59 +155,3 @@ def repeatable(api: Api, value: Any) -> Any:
             hint="send the files again in a form, such as curl -F name=@FILE",
         )
     return value
-
-
-def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
-    """Return the JSON form of an API in a list."""
-    return {
-        "api": api.id,
-        "verbs": list(api.verbs),
-        "path": api_path(api.id),
-        "ownPath": api.own_path[0] if api.own_path is not None else None,
-        "auth": credentials.describe(api.auth),
-        **gate_json(gate),
-        "workflow": api.workflow,
-        "description": api.description,
-        "tags": list(api.tags),
-    }
-
-
-def api_details_json(api: Api) -> dict[str, Any]:
-    """Return the details of an API that a list leaves out."""
-    from iogate.reconcile.document_form import addresses_form
-
-    key, coalesce = api.limits.of_key, api.coalesces
-    return {
-        "allowIps": addresses_form(api.allow_ips),
-        "ownPathMode": api.own_path[1] if api.own_path is not None else None,
-        "inputFrom": api.input_from,
-        "inputSchema": api.input_schema,
-        "limits": {
-            "body": api.limits.body,
-            "rate": api.limits.rate,
-            "burst": api.limits.burst,
-            "per": api.limits.counted_by,
-            "queued": api.limits.queued,
-            "running": api.limits.running,
-            "concurrency": None if key is None else {"key": key.key, "limit": key.limit},
-            "onFull": "replace" if api.limits.replaces else "reject",
-            "priority": api.limits.rank,
-        },
-        "coalesce": None
-        if coalesce is None
-        else {"key": coalesce.key, "windowS": coalesce.window_s, "maxS": coalesce.max_s},
-        "idempotency": {
-            "header": api.idempotency.header,
-            "pointer": api.idempotency.key_pointer,
-            "ttlS": api.idempotency.ttl_s,
-            "required": api.idempotency.is_required,
-        },
-        "timeoutS": api.timeout_s,
-        "retentionS": api.retention_s,
-        "record": api.records,
-        "protect": api.protect,
-        "metadata": api.metadata,
-        "source": api.source,
-        "program": api.program,
-        "document": contract.document(api),
-    }

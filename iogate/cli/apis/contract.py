@@ -1,28 +1,16 @@
-"""The whole contract of a live API, as its document would declare it with every default written out.
+"""The whole contract of a live API as text: its state, and its document with every default written out.
 
-Used by `api show`. Invariants: a key of API documents cannot be missing, since `export` writes files by the
-same form; no secret is shown, only where it comes from.
+Used by `api show`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from iogate.cli.apis.gate_display import override_text, state_text
 from iogate.cli.render import to_yaml
 from iogate.url_paths import api_path
-
-if TYPE_CHECKING:
-    from iogate.compiler.revision import Api
-
-
-def document(api: Api) -> dict[str, Any]:
-    """Return the contract of an API in the form of API documents, without debug cases and hashes."""
-    from iogate.reconcile.document_form import api_form
-    from iogate.reconcile.shown_values import shown
-
-    return {name: shown((name,), value) for name, value in api_form(api).items() if name != "debug"}
 
 
 def lines(value: Mapping[str, Any]) -> list[str]:

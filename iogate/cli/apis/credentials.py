@@ -17,6 +17,7 @@ from iogate.errors import IogateError, Misused
 if TYPE_CHECKING:
     from iogate.auth.model import Auth, Secret
     from iogate.cli.apis.signing import Outgoing
+    from iogate.compiler.revision import Api
     from iogate.security.secrets import Unset
     from iogate.settings import Settings
 
@@ -95,32 +96,11 @@ def _resolve(value: str | Secret, api: str) -> str:
             assert_never(value)
 
 
-def describe(auth: Auth[Secret]) -> str:
-    """Return the kind of credentials that an `auth` accepts, for a table."""
-    from iogate.auth.model import JwtAuth, NoAuth, SignatureAuth, TokenAuth, UserAuth, alternatives
-
-    kinds: list[str] = []
-    for form in alternatives(auth):
-        match form:
-            case NoAuth():
-                kinds.append("none")
-            case TokenAuth():
-                kinds.append("token")
-            case UserAuth():
-                kinds.append("user/password")
-            case SignatureAuth(scheme=scheme):
-                kinds.append(f"signature ({scheme})")
-            case JwtAuth():
-                kinds.append("jwt")
-            case _:
-                assert_never(form)
-    return " or ".join(dict.fromkeys(kinds))
-
-
 def describe_senders(settings: Settings) -> str | None:
     """Describe the credentials of event senders in the setting `events`; None without `auth`."""
     if not settings.events:
         return None
+    from iogate.auth.description import describe
     from iogate.settings.events import senders
 
     accepted = senders(settings.events)
@@ -145,3 +125,18 @@ def unset_secrets(auth: Auth[Secret]) -> list[Unset]:
         except Unset as error:
             missing[error.message] = error
     return list(missing.values())
+
+
+def resolve_callback(api: Api) -> None:
+    """Check that this machine has a valid value of the secret of an API's callback, if it has one.
+
+    Raises Unset if it is missing, and ValueError if it cannot sign.
+    """
+    from iogate.auth.model import source_of
+    from iogate.compiler.revision import Callback
+    from iogate.security import standard_webhooks
+    from iogate.security.secrets import resolve
+
+    if isinstance(api.callback, Callback):
+        kind, _, value = source_of(api.callback.secret).partition(" ")
+        standard_webhooks.key(resolve("env" if kind == "env" else "file", value, root=Path.cwd()))

@@ -1,4 +1,4 @@
-"""Display of the gates of APIs: state and override, as text and as JSON.
+"""Display of the gates of APIs, from their JSON: state and override as cells of a table.
 
 Used by `api list`, `api show`, `status` and `override list`.
 """
@@ -6,52 +6,7 @@ Used by `api list`, `api show`, `status` and `override list`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from iogate.store.revisions.gate_states import Gate, Override, Switch
-
-
-def gate_json(gate: Gate | None) -> dict[str, Any]:
-    """Return the JSON form of a gate; without a gate, an API is disabled."""
-    if gate is None:
-        return {
-            "enabled": False,
-            "held": False,
-            "releasePerS": None,
-            "override": None,
-            "queued": 0,
-            "running": 0,
-        }
-    return {
-        "enabled": gate.enabled,
-        "held": gate.held,
-        "releasePerS": gate.release_per_s,
-        "override": None if gate.override is None else override_json(gate.override),
-        "queued": gate.queued,
-        "running": gate.running,
-    }
-
-
-def override_json(override: Override) -> dict[str, Any]:
-    """Return the JSON form of an override of a gate."""
-    from iogate.store.runs.presentation import rfc3339
-
-    return {
-        "enabled": override.enabled,
-        "held": override.held,
-        "author": override.author,
-        "reason": override.reason,
-        "setAt": rfc3339(override.set_at_ms),
-        "expiresAt": rfc3339(override.expires_at_ms),
-    }
-
-
-def switch_json(switch: Switch) -> dict[str, Any]:
-    """Return the JSON form of the switch in a gate, of an API that git leaves to the commands."""
-    from iogate.store.runs.presentation import rfc3339
-
-    return {"author": switch.author, "reason": switch.reason, "setAt": rfc3339(switch.set_at_ms)}
+from typing import Any
 
 
 def state_text(shown: dict[str, Any]) -> str:

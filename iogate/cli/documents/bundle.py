@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.cli.documents.problem_display import show_problems
-from iogate.cli.messages import counted
 from iogate.cli.render import prints_to_stderr
 from iogate.errors import InvalidFiles, NotFound, Refused
+from iogate.messages import counted
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen

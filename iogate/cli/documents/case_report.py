@@ -10,9 +10,9 @@ from typing import Any
 
 from iogate import messages
 from iogate.cli.documents.case_selection import ApiCase, Case
-from iogate.cli.messages import counted
 from iogate.cli.render import Output, Screen, Table, result_stream
 from iogate.errors import ExpectationFailed
+from iogate.messages import counted
 from iogate.security.redaction_patterns import REDACTED, is_secret, redact_text
 
 MAX_VALUE_LENGTH = 60

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from iogate.cli.documents.bundle import CheckResult
-from iogate.cli.messages import did_you_mean
 from iogate.errors import NotFound
+from iogate.messages import did_you_mean
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api, Revision

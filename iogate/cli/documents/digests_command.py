@@ -11,11 +11,10 @@ import typer
 from iogate.cli import panels
 from iogate.cli.documents.bundle import check_documents
 from iogate.cli.documents.problem_display import show_problems
-from iogate.cli.messages import counted
 from iogate.cli.options import PathsArgument
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles
-from iogate.messages import printable
+from iogate.messages import counted, printable
 from iogate.settings.permissions import KINDS
 
 if TYPE_CHECKING:

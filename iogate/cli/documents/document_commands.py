@@ -14,12 +14,12 @@ from iogate.cli.documents.bundle import check_documents
 from iogate.cli.documents.explanations import load_explanations
 from iogate.cli.documents.problem_display import problem_json, show_problems
 from iogate.cli.documents.schema_files import FOLDER, KINDS, Kind, packaged_schema, write_schemas
-from iogate.cli.messages import counted
 from iogate.cli.options import PathsArgument
 from iogate.cli.render import Output, Table, console, is_colour_terminal, write_stdout
 from iogate.cli.reports.problem_report import FORMATS, ProblemReport, settings_problems
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound
+from iogate.messages import counted
 
 
 def register(app: typer.Typer) -> None:

@@ -14,10 +14,10 @@ import typer
 from iogate.cli import panels
 from iogate.cli.documents.problem_display import problem_json, show_problems
 from iogate.cli.documents.source_diff import unified_diff
-from iogate.cli.messages import counted
 from iogate.cli.render import Output, write_document, write_stderr, write_stdout
 from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound, Refused
+from iogate.messages import counted
 
 if TYPE_CHECKING:
     from iogate.documents.formatter.file_formatter import Formatted

@@ -20,12 +20,12 @@ from iogate.cli import completion, panels
 from iogate.cli.documents.bundle import CheckResult, check_documents
 from iogate.cli.documents.problem_display import problem_json, show_problems
 from iogate.cli.documents.source_diff import unified_diff
-from iogate.cli.messages import counted, did_you_mean
 from iogate.cli.options import PathsArgument
 from iogate.cli.render import Output
 from iogate.cli.reports.problem_report import FORMATS, ProblemReport, settings_problems
 from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, Misused, Refused
+from iogate.messages import counted, did_you_mean
 
 if TYPE_CHECKING:
     from iogate.documents.fixes import Fix

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import completion, panels
-from iogate.cli.live_revision import live_number
 from iogate.cli.options import ExitCodeOption
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.render import Output
@@ -15,7 +14,7 @@ from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
-    from iogate.compiler.revision import Bundle
+    from iogate.operators.revisions import Version
     from iogate.settings import Settings
     from iogate.store.store import Store
 
@@ -46,30 +45,26 @@ async def diff(
         Misused: a name is not a revision.
     """
     from iogate.cli.plans.plan_markdown import plan_markdown
-    from iogate.reconcile.plan import Side, plan
-    from iogate.reconcile.plan_facts import Facts
+    from iogate.operators import revisions
 
     settings = session.settings()
     for name in (before, after):
         _check_name(name)
     async with session.store(settings) as store:
-        first, old = await _side(store, settings, before)
-        second, new = await _side(store, settings, after)
-    found = plan(Side.of(old), Side.of(new), Facts())
-    note = f"from {_called(before, first)} to {_called(after, second)}"
+        found = revisions.compare(
+            await _version(store, settings, before), await _version(store, settings, after)
+        )
+    plan = found.plan
+    note = f"from {_called(before, found.before)} to {_called(after, found.after)}"
     session.screen.note(note, style="bright_black")
-    summary = found.past_summary()
+    summary = plan.past_summary()
     session.screen.data(
         "diff",
-        {
-            "from": {"revision": first, "digest": old.revision.digest},
-            "to": {"revision": second, "digest": new.revision.digest},
-            **found.to_json(),
-        },
-        plan_lines(found, summary=summary),
-        {Output.MARKDOWN: lambda: plan_markdown(found, "iogate diff", [note], summary)},
+        found.to_json(),
+        plan_lines(plan, summary=summary),
+        {Output.MARKDOWN: lambda: plan_markdown(plan, "iogate diff", [note], summary)},
     )
-    if exit_code and found:
+    if exit_code and plan:
         raise typer.Exit(CHANGES)
 
 
@@ -79,24 +74,24 @@ def _check_name(name: str) -> None:
         raise Misused(f"{name}: expected the number of a revision, {LIVE} or {FILES}")
 
 
-def _called(name: str, number: int | None) -> str:
-    if number is None:
+def _called(name: str, version: Version) -> str:
+    if version.number is None:
         return "the files"
-    return f"live revision {number}" if name == LIVE else f"revision {number}"
+    return f"live revision {version.number}" if name == LIVE else f"revision {version.number}"
 
 
-async def _side(store: Store, settings: Settings, name: str) -> tuple[int | None, Bundle]:
-    """Return one side of `iogate diff`: the number of a revision, None for the files, and its content.
+async def _version(store: Store, settings: Settings, name: str) -> Version:
+    """Return one side of `iogate diff`: a revision, or the files.
 
     Raises:
         NotFound: the store does not keep the revision, or none was applied yet.
         InvalidFiles: the files have errors.
     """
     from iogate.cli.documents.bundle import compile_or_fail
+    from iogate.operators.revisions import Version, version
 
     if name == FILES:
         checked = compile_or_fail(settings, purpose="apply")
         assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
-        return None, checked.bundle
-    number = await live_number(store) if name == LIVE else int(name)
-    return number, await store.revisions.bundle(number)
+        return Version(number=None, bundle=checked.bundle)
+    return await version(store, None if name == LIVE else int(name))

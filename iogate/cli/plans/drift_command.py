@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import panels
-from iogate.cli.live_revision import live_number
-from iogate.cli.messages import counted
 from iogate.cli.plans.plan_command import overrides_json
 from iogate.cli.plans.plan_text import drift_lines, plan_lines
 from iogate.cli.session import CHANGES, Session, command
+from iogate.messages import counted
 
 if TYPE_CHECKING:
     from iogate.reconcile.live_plan import LivePlan
@@ -37,6 +36,7 @@ async def drift(
         InvalidFiles: the files have errors.
         NotAuthentic: the live revision is forged.
     """
+    from iogate.operators.live_revision import live_number
     from iogate.reconcile.drift import find
 
     settings = session.settings()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import panels
-from iogate.cli.live_revision import RevisionArgument, live_number
-from iogate.cli.messages import counted
+from iogate.cli.options import RevisionArgument
 from iogate.cli.render import to_yaml
 from iogate.cli.session import Session, command
 from iogate.errors import Misused, Refused
+from iogate.messages import counted
 from iogate.settings import FILE_NAME
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ async def export(
         Refused: the folder is not empty.
         Misused: a file cannot be written.
     """
+    from iogate.operators.live_revision import live_number
     from iogate.reconcile.export import export as export_files
 
     async with session.store(session.settings()) as store:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate.cli import panels
-from iogate.cli.apis.gate_display import override_json
-from iogate.cli.messages import counted
 from iogate.cli.options import ExitCodeOption, parse_seconds
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.plans.publication_options import OrphansOption, SelectOption
 from iogate.cli.render import Output
 from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, IogateError, Misused
+from iogate.messages import counted
 from iogate.security.control_characters import escape_line
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ async def plan(
     from iogate.cli.documents.bundle import compile_or_fail
     from iogate.cli.plans import plan_files
     from iogate.cli.plans.case_verdicts import case_reader
-    from iogate.cli.revisions import missing_secrets
+    from iogate.operators.secrets import missing_secrets
     from iogate.reconcile import deletion_guard
     from iogate.reconcile.wanted_revision import Scope
 
@@ -228,7 +227,7 @@ def show_live_plan(
 
     `missing`: secrets that they lack, as `missing_secrets.of_revision` returns them.
     """
-    from iogate.cli.revisions import missing_secrets
+    from iogate.operators.secrets import missing_secrets
     from iogate.reconcile import deletion_guard
 
     against = f"live revision {found.number}" if found.number else _nothing(session)
@@ -261,6 +260,8 @@ def _nothing(session: Session) -> str:
 
 def overrides_json(found: LivePlan) -> list[dict[str, Any]]:
     """Return the overrides that an apply keeps, in JSON."""
+    from iogate.operators.gates import override_json
+
     return [
         {"api": api, **override_json(gate.override)}
         for api, gate in sorted(found.facts.gates.items())

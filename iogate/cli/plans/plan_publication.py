@@ -6,18 +6,16 @@ repair replaces whatever is live.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iogate.cli.messages import counted
 from iogate.cli.plans.plan_text import drift_lines, plan_lines
 from iogate.cli.render import Output, Screen
 from iogate.cli.session import Session
 from iogate.errors import Refused
+from iogate.messages import counted
 
 if TYPE_CHECKING:
     from iogate.reconcile.live_plan import LivePlan
-    from iogate.settings import Settings
     from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
 
@@ -65,61 +63,54 @@ def shown_lines(found: LivePlan, *, clear_overrides: bool = False) -> list[str]:
     return [*drift_lines(found.drift), *lines]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Publication:
-    """How a plan that was shown is published."""
-
-    schema: str
-    """Name of the command in its JSON."""
-    origin: Origin
-    wait_s: float
-    """Longest time to wait for gateways and workers."""
-    rollback_on_failure: bool = False
-    """Whether the content before is published again if a process cannot load it."""
-    clear_overrides: bool = False
-    """Whether the overrides of the APIs end in the same step."""
-
-
 async def publish(
-    session: Session, store: Store, settings: Settings, found: LivePlan, how: Publication
+    session: Session,
+    store: Store,
+    found: LivePlan,
+    origin: Origin,
+    *,
+    schema: str,
+    wait_s: float,
+    rollback_on_failure: bool = False,
+    clear_overrides: bool = False,
 ) -> None:
     """Publish a plan that was shown, wait for gateways and workers, and print the result.
 
+    `schema` is the name of the command in its JSON. The other arguments are those of `publications.publish`.
     Raises Conflict if another revision went live since, NotTaken if a process has not loaded it in time.
     """
-    from iogate.cli.revisions import missing_secrets
-    from iogate.cli.revisions.folder_publication import describe_convergence, roll_back, summarize
-    from iogate.reconcile import apply
-    from iogate.reconcile.apply import NotConverged
+    from iogate.cli.revisions.folder_publication import describe_convergence, summarize
+    from iogate.operators import publications
+    from iogate.operators.secrets import missing_secrets
 
-    late: NotConverged | None = None
-    rolled_back: int | None = None
-    undone = ""
-    try:
-        applied = await apply.publish(
-            store, found, wait_s=how.wait_s, origin=how.origin, clear_overrides=how.clear_overrides
-        )
-    except NotConverged as error:
-        late, applied = error, error.applied
-        if how.rollback_on_failure:
-            undone, rolled_back = await roll_back(store, late, settings, how.wait_s)
+    done = await publications.publish(
+        store,
+        found,
+        origin,
+        wait_s=wait_s,
+        clear_overrides=clear_overrides,
+        rollback_on_failure=rollback_on_failure,
+    )
+    applied, undone = done.applied, done.undone
     gates = await store.gates.states()
-    missing = await missing_secrets.of_revision(store, found.settled.revision, found.bundle.programs)
     for_programs = session.screen.output is not Output.TEXT  # a large plan takes a while
     session.screen.data(
-        how.schema,
-        {**applied.to_json(), "rolledBack": rolled_back, "missing": missing} if for_programs else {},
+        schema,
+        done.to_json() if for_programs else {},
         [summarize(applied), describe_convergence(applied)],
     )
     closed = [api for api in applied.plan.ids("add", "api") if api in gates and not gates[api].enabled]
     if closed:
         session.screen.note(f"not enabled yet: iogate enable {' '.join(closed)}")
-    for text in missing_secrets.lines(missing):
+    for text in missing_secrets.lines(done.missing):
         session.screen.warn(text)
-    if undone:
-        session.screen.warn(undone)
-    if late is not None:
-        raise late if rolled_back is None else late.rolled_back()
+    if undone is not None:
+        text = f"rolled back: revision {undone.number} has the content of revision {applied.previous}"
+        session.screen.warn(f"{text}; {describe_convergence(undone)}")
+    elif done.not_undone:
+        session.screen.warn(f"not rolled back: {done.not_undone}")
+    if done.late is not None:
+        raise done.late if undone is None else done.late.rolled_back()
 
 
 def question(found: LivePlan, verb: str) -> str:

@@ -18,16 +18,12 @@ from iogate.cli.plans.publication_options import (
     WaitOption,
     YesOption,
 )
-from iogate.cli.session import Session, command
-from iogate.errors import Misused, NotFound
+from iogate.cli.session import Session, author, command
+from iogate.errors import Misused
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
-    from iogate.settings import Settings
-    from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
-
-NONE_EARLIER = "IOG712"
 
 
 def register(app: typer.Typer) -> None:
@@ -64,18 +60,19 @@ async def rollback(
     """
     from iogate.cli.plans import plan_publication
     from iogate.cli.plans.confirmation import confirm
+    from iogate.cli.revisions.folder_publication import check_message
+    from iogate.operators import publications
     from iogate.reconcile.deletion_guard import Allowed
-    from iogate.reconcile.live_plan import against_live
 
+    check_message(message)
     if repair and revision is None:
         raise Misused("--repair needs the number of a revision", hint="`iogate history` lists them")
     settings = session.settings()
     wait_s = parse_seconds(wait, "--wait")
     allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes, restores=True)
     async with session.store(settings, changes=True, publishes=True) as store:
-        number = revision if revision is not None else await _previous(store)
-        bundle = await store.revisions.bundle(number)
-        found = await against_live(store, bundle, restores=True, repair=repair)
+        number = revision if revision is not None else await publications.previous(store)
+        found = await publications.plan_rollback(store, number, repair=repair)
         if repair:
             plan_publication.note_faults(session.screen, found)
         found.check(allowed)
@@ -87,29 +84,8 @@ async def rollback(
             lines = plan_publication.shown_lines(found)
             question = plan_publication.question(found, f"Roll back to revision {number}")
             confirm(session.screen, [*lines, ""], question, yes=yes)
-        how = plan_publication.Publication(
-            schema="rollback",
-            origin=await _origin(store, settings, number, message),
-            wait_s=wait_s or 0,
-        )
-        await plan_publication.publish(session, store, settings, found, how)
-
-
-async def _previous(store: Store) -> int:
-    """Return the number of the revision to roll back to: the one before the live one.
-
-    Raises:
-        NotFound: there is none, or the store does not keep it.
-    """
-    live = await store.revisions.live()
-    earlier = [entry.number for entry in await store.revisions.history() if live and entry.number < live[0]]
-    if not earlier:
-        raise NotFound(
-            "there is no earlier revision to restore",
-            code=NONE_EARLIER,
-            hint="`iogate history` lists the revisions that the store keeps",
-        )
-    return max(earlier)
+        origin = await publications.rollback_origin(store, number, author=author(), message=message)
+        await plan_publication.publish(session, store, found, origin, schema="rollback", wait_s=wait_s or 0)
 
 
 async def _note_repeated(screen: Screen, store: Store) -> None:
@@ -121,19 +97,3 @@ async def _note_repeated(screen: Screen, store: Store) -> None:
             f"live revision {live[0]} is a rollback to {origin.restores}, and this takes it back; "
             "to go further back, name a revision of `iogate history`"
         )
-
-
-async def _origin(store: Store, settings: Settings, number: int, message: str) -> Origin:
-    """Return the origin of the rollback: its author, and the commit of the restored revision."""
-    import msgspec
-
-    from iogate.cli.revisions.folder_publication import read_origin
-
-    restored = await store.revisions.origin(number)
-    return msgspec.structs.replace(
-        read_origin(settings, message),
-        commit=restored.commit if restored is not None else "",
-        dirty=restored.dirty if restored is not None else False,
-        action="rollback",
-        restores=number,
-    )

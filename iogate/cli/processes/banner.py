@@ -61,6 +61,8 @@ class Row:
 
 async def live_rows(store: Store, number: int | None, checked: CheckResult | None) -> list[Row]:
     """Return a row of the banner for each API of the live revision `number`."""
+    from iogate.auth.description import describe
+
     if number is None:
         return []
     revision = await store.revisions.load(number, project=store.revisions.project)
@@ -74,7 +76,7 @@ async def live_rows(store: Store, number: int | None, checked: CheckResult | Non
         Row(
             api=api.id,
             verbs=api.verbs,
-            auth=credentials.describe(api.auth),
+            auth=describe(api.auth),
             enabled=api.id in gates and gates[api.id].enabled,
             unset=tuple(each.message for each in credentials.unset_secrets(api.auth)),
             unsigned=unsigned(api),
@@ -87,11 +89,10 @@ async def live_rows(store: Store, number: int | None, checked: CheckResult | Non
 
 def unsigned(api: Api) -> tuple[str, ...]:
     """Return the banner's message about a callback secret of an API that is missing or cannot sign."""
-    from iogate.cli.revisions.secret_values import resolve_callback
     from iogate.security.secrets import Unset
 
     try:
-        resolve_callback(api)
+        credentials.resolve_callback(api)
     except (Unset, ValueError) as error:
         return (f"callback: {error}",)
     return ()

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from iogate.cli.messages import counted
 from iogate.cli.processes.doctor_finding import Finding
+from iogate.messages import counted
 
 if TYPE_CHECKING:
     from iogate.settings import Settings

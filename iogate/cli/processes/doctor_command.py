@@ -20,19 +20,18 @@ from iogate import __version__
 from iogate.cli import panels
 from iogate.cli.apis import credentials
 from iogate.cli.documents.bundle import check_documents
-from iogate.cli.messages import counted
 from iogate.cli.processes import required_tools
 from iogate.cli.processes.certificate_check import check_certificate
 from iogate.cli.processes.doctor_finding import Finding
 from iogate.cli.processes.operators_check import check_operators
 from iogate.cli.processes.traces_check import check_traces
 from iogate.cli.render import Table
-from iogate.cli.revisions import missing_secrets, secret_values
 from iogate.cli.revisions.status_command import describe_refusals
 from iogate.cli.session import Session, command
 from iogate.cli.store_address import NO_STORE
 from iogate.errors import InvalidFiles, IogateError, Unreachable
-from iogate.messages import conjoined
+from iogate.messages import conjoined, counted
+from iogate.operators.secrets import missing_secrets
 from iogate.settings import LINK_KEY_FILE, permissions
 from iogate.settings.urls import gateway_url, is_loopback
 from iogate.store.integrity import newest_seals
@@ -220,7 +219,7 @@ def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[F
             )
     for api in bundle.revision.apis.values() if bundle is not None else ():
         try:
-            secret_values.resolve_callback(api)
+            credentials.resolve_callback(api)
         except (Unset, ValueError) as error:
             missing += 1
             reason = _in_this_shell(error) if isinstance(error, Unset) else str(error)

@@ -253,13 +253,12 @@ class _Parent:
         if not self.parts.gateways:
             screen.note(f"working: {settings.workers * settings.concurrency} runs at once")
             return
+        from iogate.operators.schedules import schedules_json
         from iogate.settings.urls import gateway_url
 
         url = gateway_url(settings)
         rows = await retry_until_available(lambda: banner.live_rows(store, number, self.checked))
-        schedules = workflow_commands.schedules_json(
-            (await retry_until_available(store.schedules.upcoming)).values()
-        )
+        schedules = schedules_json((await retry_until_available(store.schedules.upcoming)).values())
         assert settings.redis_url is not None
         curl = banner.easiest_call(rows, url)
         screen.data(

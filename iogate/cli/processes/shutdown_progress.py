@@ -12,8 +12,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from iogate.cli.messages import counted
 from iogate.errors import Unreachable
+from iogate.messages import counted
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen

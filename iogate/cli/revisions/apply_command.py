@@ -140,14 +140,16 @@ async def apply(
             lines = plan_publication.shown_lines(found, clear_overrides=clear_overrides)
             question = plan_publication.question(found, "Apply")
             confirm(session.screen, [*lines, ""], question, yes=yes or saved is not None)
-        how = plan_publication.Publication(
+        await plan_publication.publish(
+            session,
+            store,
+            found,
+            origin,
             schema="apply",
-            origin=origin,
             wait_s=wait_s or 0,
             rollback_on_failure=rollback_on_failure,
             clear_overrides=clear_overrides,
         )
-        await plan_publication.publish(session, store, settings, found, how)
 
 
 async def _plan(

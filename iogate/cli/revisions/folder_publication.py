@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.cli.documents.bundle import compile_or_fail, save_lock
-from iogate.cli.messages import counted
 from iogate.errors import IogateError, Misused
+from iogate.messages import counted
 from iogate.version import __version__
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
     from iogate.cli.render import Screen
-    from iogate.reconcile.apply import Applied, NotConverged
+    from iogate.reconcile.apply import Applied
     from iogate.settings import Settings
     from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
 
-MESSAGE_CHARACTERS = 1000
 POLL_S = 0.5
 IGNORED_FOLDERS = frozenset({"node_modules", "__pycache__", "venv"})
 MAX_FILES = 20_000
@@ -58,15 +57,22 @@ def read_origin(settings: Settings, message: str = "", commit: str = "") -> Orig
     from iogate.cli.session import author
     from iogate.store.revisions.origin import Origin
 
+    check_message(message)
+    git = GitState(commit=commit) if commit else git_state.read(Path.cwd(), settings.data_dir)
+    return Origin(
+        author=author(), commit=git.commit, dirty=git.dirty, message=message.strip(), version=__version__
+    )
+
+
+def check_message(message: str) -> None:
+    """Check the length of `--message`. Raises Misused if it is too long."""
+    from iogate.operators.publications import MESSAGE_CHARACTERS
+
     if len(message) > MESSAGE_CHARACTERS:
         raise Misused(
             f"--message: expected at most {MESSAGE_CHARACTERS} characters, got {len(message)}",
             hint="put the rest into the commit",
         )
-    git = GitState(commit=commit) if commit else git_state.read(Path.cwd(), settings.data_dir)
-    return Origin(
-        author=author(), commit=git.commit, dirty=git.dirty, message=message.strip(), version=__version__
-    )
 
 
 def summarize(applied: Applied) -> str:
@@ -86,28 +92,6 @@ def describe_convergence(applied: Applied) -> str:
     if state is None or not state.total:
         return "no gateways or workers are running"
     return f"{state} in {state.took_s:.1f} s" if not state.late else f"{state} after {state.took_s:.1f} s"
-
-
-async def roll_back(
-    store: Store, failed: NotConverged, settings: Settings, wait_s: float
-) -> tuple[str, int | None]:
-    """Publish the content before an apply again; return the outcome, and the number of the new revision."""
-    from iogate.reconcile.apply import NotConverged, undo
-
-    applied = failed.applied
-    if applied.previous is None or not applied.changed:
-        return "not rolled back: this apply has replaced no revision", None
-    late = ", ".join(f"{each.kind} {each.id}" for each in failed.convergence.late)
-    message = f"revision {applied.number} was not loaded by {late}"
-    origin = await asyncio.to_thread(read_origin, settings, message[:MESSAGE_CHARACTERS])
-    try:
-        undone = await undo(store, applied, origin, wait_s=wait_s)
-    except NotConverged as again:
-        undone = again.applied
-    except IogateError as error:
-        return f"not rolled back: {error.message}", None
-    text = f"rolled back: revision {undone.number} has the content of revision {applied.previous}"
-    return f"{text}; {describe_convergence(undone)}", undone.number
 
 
 async def watch(

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from iogate.cli import completion, panels
-from iogate.cli.apis.gate_display import override_json, state_text
-from iogate.cli.live_revision import find_api, live_revision
-from iogate.cli.messages import counted
+from iogate.cli.apis.gate_display import state_text
 from iogate.cli.options import parse_rate, parse_seconds
 from iogate.cli.render import Table
-from iogate.cli.revisions.api_selection import ApiSelection, confirm_all
 from iogate.cli.session import Session, author, command
 from iogate.errors import Misused, Refused
+from iogate.messages import counted
 
 if TYPE_CHECKING:
-    from iogate.store.revisions.gate_states import Switched
-
+    from iogate.operators.api_selection import ApiSelection
 
 overrides = typer.Typer(
     help="List and clear overrides that `enable` and `disable` set.", no_args_is_help=True
 )
 
-ATTEMPTS = 10
-"""Maximum number of attempts to switch a selection while others change the live revision."""
-MOVED = "IOG643"
+NOT_CONFIRMED = "IOG642"
 
 ApisArgument = Annotated[
     list[str] | None,
@@ -90,7 +87,7 @@ async def enable(
 
     Raises Misused, NotFound and Refused as `_switch` does.
     """
-    selection = ApiSelection(apis=apis or (), modules=module or (), tags=tag or (), all_=all_)
+    selection = _selection(apis, module, tag, all_=all_)
     if hold and rate is not None:
         raise Misused("--hold and --rate cannot be combined")
     await _switch(session, selection, "enable", hold=hold, reason=reason, ttl=ttl, rate=rate, yes=yes)
@@ -116,10 +113,19 @@ async def disable(
 
     Raises Misused, NotFound and Refused as `_switch` does.
     """
-    selection = ApiSelection(apis=apis or (), modules=module or (), tags=tag or (), all_=all_)
+    selection = _selection(apis, module, tag, all_=all_)
     await _switch(session, selection, "disable", hold=hold, reason=reason, ttl=ttl, yes=yes)
     if not reason:
         session.screen.note("no reason given: --reason TEXT tells others why")
+
+
+def _selection(
+    apis: Sequence[str] | None, modules: Sequence[str] | None, tags: Sequence[str] | None, *, all_: bool
+) -> ApiSelection:
+    """Return the selection that the arguments name. Raises Misused as ApiSelection does."""
+    from iogate.operators.api_selection import ApiSelection
+
+    return ApiSelection(apis=apis or (), modules=modules or (), tags=tags or (), all_=all_)
 
 
 async def _switch(
@@ -140,63 +146,35 @@ async def _switch(
         NotFound: nothing is selected.
         Refused: not confirmed, or the live revision changes all the time.
     """
+    from iogate.operators import gates
+
     ttl_s, per_s = parse_seconds(ttl, "--ttl"), parse_rate(rate, "--rate")
+    enabled = verb == "enable"
     async with session.store(session.settings(), changes=True) as store:
-        await store.gates.check_owner(selection.apis)
         confirmed: list[str] | None = None
-        for _ in range(ATTEMPTS):
-            changes = await store.gates.changes()
-            _, revision = await live_revision(store)
-            left = await store.gates.held_of_deleted() if verb == "enable" else ()
-            wanted = selection.resolve(revision, left)
-            if selection.all_ and not yes and wanted != confirmed:
-                confirm_all("hold" if hold else verb, wanted)
-                confirmed = wanted
-            changed = await store.gates.set_enabled(
-                wanted,
-                verb == "enable",
-                author=author(),
-                reason=reason,
-                ttl_s=ttl_s,
-                hold=hold,
-                rate=per_s,
-                by_override=selection.by_criteria,
-                expected=changes if selection.by_criteria else None,
-            )
-            if changed is not None:
+        if selection.all_ and not yes:
+            confirmed = await gates.selected(store, selection, enabled=enabled)
+            confirm_all("hold" if hold else verb, confirmed)
+        while True:
+            try:
+                value = await gates.switch(
+                    store,
+                    selection,
+                    enabled=enabled,
+                    author=author(),
+                    reason=reason,
+                    ttl_s=ttl_s,
+                    hold=hold,
+                    rate=per_s,
+                    confirmed=confirmed,
+                )
                 break
-        else:
-            raise Refused(
-                f"the live revision or a switch changed {ATTEMPTS} times meanwhile: nothing was switched",
-                code=MOVED,
-                hint="repeat the command",
-            )
-        gates = await store.gates.states()
-    session.screen.data(
-        verb,
-        {
-            "apis": wanted,
-            "enabled": verb == "enable",
-            "held": hold,
-            "reason": reason,
-            "ttlS": ttl_s,
-            "releasePerS": per_s,
-            "changes": [
-                {
-                    "api": each.api,
-                    "before": each.before,
-                    "after": each.after,
-                    "heldBefore": each.held_before,
-                    "held": each.held,
-                }
-                for each in changed
-            ],
-        },
-        [_change_text(each, ttl, rate) for each in changed],
-    )
-    starting = sum(
-        gates[each.api].queued for each in changed if each.after == "disabled" and each.api in gates
-    )
+            except gates.SelectionMoved as moved:
+                confirmed = moved.apis
+                confirm_all("hold" if hold else verb, confirmed)
+    changes = value["changes"]
+    session.screen.data(verb, value, [_change_text(each, ttl, rate) for each in changes])
+    starting = sum(each["queued"] for each in changes if each["after"] == "disabled")
     if starting:
         session.screen.note(
             f"{counted(starting, 'queued run')} will still start: "
@@ -204,16 +182,31 @@ async def _switch(
         )
 
 
-def _change_text(change: Switched, ttl: str | None, rate: str | None) -> str:
-    text = f"{change.after} {change.api}" + (f" for {ttl}" if ttl else "")
-    if change.after == "disabled, held":
-        text = f"disabled {change.api}" + (f" for {ttl}" if ttl else "") + f": {_runs(change.held)} on hold"
-    elif change.after == "held":
-        text += f": {_runs(change.held)} on hold"
-    elif change.held_before:
+def confirm_all(verb: str, apis: Sequence[str]) -> None:
+    """Ask on the terminal whether to switch all live APIs.
+
+    Raises:
+        Misused: there is no terminal.
+        Refused: the answer is no.
+    """
+    question = f"{verb} all {counted(len(apis), 'live API')}"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Misused(f"this would {question}", code=NOT_CONFIRMED, hint="add --yes to confirm")
+    if not typer.confirm(f"{question[0].upper()}{question[1:]}?", err=True):
+        raise Refused("not confirmed: nothing was changed", code=NOT_CONFIRMED)
+
+
+def _change_text(change: dict[str, Any], ttl: str | None, rate: str | None) -> str:
+    api, after, held_before, held = change["api"], change["after"], change["heldBefore"], change["held"]
+    text = f"{after} {api}" + (f" for {ttl}" if ttl else "")
+    if after == "disabled, held":
+        text = f"disabled {api}" + (f" for {ttl}" if ttl else "") + f": {_runs(held)} on hold"
+    elif after == "held":
+        text += f": {_runs(held)} on hold"
+    elif held_before:
         text = text.replace("deleted", "released", 1)
-        text += f": releases {_runs(change.held_before)}" + (f", {rate}" if rate and change.held else "")
-    return text + (" (it was already)" if change.before == change.after else "")
+        text += f": releases {_runs(held_before)}" + (f", {rate}" if rate and held else "")
+    return text + (" (it was already)" if change["before"] == after else "")
 
 
 def _runs(number: int) -> str:
@@ -223,12 +216,13 @@ def _runs(number: int) -> str:
 @command(overrides, "list")
 async def list_(session: Session) -> None:
     """List the APIs with an override."""
+    from iogate.operators import gates
+
     async with session.store(session.settings()) as store:
-        found = await store.gates.overrides()
-    rows = [{"api": api, **override_json(override)} for api, override in sorted(found.items())]
+        value = await gates.list_overrides(store)
     session.screen.data(
         "override.list",
-        {"overrides": rows},
+        value,
         [
             Table(
                 columns=("api", "state", "author", "reason", "since", "until"),
@@ -241,7 +235,7 @@ async def list_(session: Session) -> None:
                         row["setAt"],
                         row["expiresAt"],
                     )
-                    for row in rows
+                    for row in value["overrides"]
                 ],
             )
         ],
@@ -263,18 +257,14 @@ async def clear(
         Misused: neither APIs nor `--all` are given, or both.
         NotFound: there is no such API.
     """
+    from iogate.operators import gates
+
     if bool(apis) == all_:
         raise Misused("give either the ids of APIs, or --all")
     per_s = parse_rate(rate, "--rate")
     async with session.store(session.settings(), changes=True) as store:
-        found = await store.gates.overrides()
-        if apis:
-            await store.gates.check_owner(apis)
-            _, revision = await live_revision(store)
-            for api in apis:
-                find_api(revision, api)
-        cleared = sorted(found) if all_ else [api for api in dict.fromkeys(apis or ()) if api in found]
-        await store.gates.clear_overrides(cleared, rate=per_s)
-    session.screen.data("override.clear", {"cleared": cleared}, [f"cleared {api}" for api in cleared])
+        value = await gates.clear_overrides(store, None if all_ else apis, rate=per_s)
+    cleared = value["cleared"]
+    session.screen.data("override.clear", value, [f"cleared {api}" for api in cleared])
     if not cleared:
         session.screen.note("no overrides to clear")

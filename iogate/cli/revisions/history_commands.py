@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from iogate.cli import panels
-from iogate.cli.apis import credentials
-from iogate.cli.apis.api_commands import api_details_json
-from iogate.cli.live_revision import RevisionArgument, live_number
+from iogate.cli.options import RevisionArgument
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
-
-if TYPE_CHECKING:
-    from iogate.compiler.revision import Revision
-    from iogate.store.revisions.origin import Published
 
 COMMIT_CHARACTERS = 12
 DIGEST_CHARACTERS = 12
@@ -31,10 +25,10 @@ async def history(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N revisions.")] = 20,
 ) -> None:
     """List the revisions that the store keeps, newest first, with author, commit and changes."""
+    from iogate.operators import revisions
+
     async with session.store(session.settings()) as store:
-        live = await store.revisions.live()
-        entries = await store.revisions.history(limit, content=True)
-    rows = [entry_json(entry, live=live is not None and live[0] == entry.number) for entry in entries]
+        rows = (await revisions.page(store, limit=limit))["revisions"]
     table = Table(
         columns=("revision", "live", "time", "author", "commit", "action", "changes", "message"),
         rows=[
@@ -67,40 +61,11 @@ async def show(
         NotFound: the store does not keep the revision, or none was applied yet.
         NotAuthentic: the revision was not signed with the key.
     """
+    from iogate.operators import revisions
+
     async with session.store(session.settings()) as store:
-        live = await store.revisions.live()
-        number = revision if revision is not None else await live_number(store)
-        content = await store.revisions.load(number)
-        entry = await store.revisions.published(number)
-    value = {
-        **entry_json(entry, live=live is not None and live[0] == number),
-        **_content_json(content),
-    }
+        value = await revisions.show(store, revision)
     session.screen.data("show", value, _text(value))
-
-
-def entry_json(entry: Published, *, live: bool) -> dict[str, Any]:
-    """Return an entry of the history as JSON."""
-    from iogate.store.revisions.origin import Origin
-    from iogate.store.runs.presentation import rfc3339
-
-    origin = entry.origin or Origin()
-    return {
-        "revision": entry.number,
-        "live": live,
-        "digest": entry.digest,
-        "publishedAt": rfc3339(entry.published_at_ms),
-        "project": origin.project,
-        "author": origin.author,
-        "commit": origin.commit,
-        "dirty": origin.dirty,
-        "action": origin.action,
-        "restores": origin.restores,
-        "changes": origin.changes,
-        "message": origin.message,
-        "version": origin.version,
-        "fault": entry.fault,
-    }
 
 
 def _commit(row: dict[str, Any]) -> str:
@@ -112,41 +77,6 @@ def _action(row: dict[str, Any]) -> str:
     if row["fault"] is not None:
         return "not authentic"
     return f"{row['action']} to {row['restores']}" if row["restores"] is not None else str(row["action"])
-
-
-def _content_json(revision: Revision) -> dict[str, Any]:
-    return {
-        "apis": [
-            {
-                "api": api.id,
-                "verbs": list(api.verbs),
-                "auth": credentials.describe(api.auth),
-                "enabled": api.enabled,
-                "workflow": api.workflow,
-                "description": api.description,
-                "tags": list(api.tags),
-                "digest": api.digest,
-                "source": api.source,
-                **api_details_json(api),
-            }
-            for _, api in sorted(revision.apis.items())
-        ],
-        "workflows": [
-            {
-                "workflow": name,
-                "title": workflow.title,
-                "summary": workflow.summary,
-                "program": workflow.program,
-                "source": workflow.source,
-            }
-            for name, workflow in sorted(revision.workflows.items())
-        ],
-        "schedules": [
-            {"workflow": name, "when": str(schedule), "missed": schedule.missed}
-            for _, (name, schedule) in sorted(revision.scheduled.items())
-        ],
-        "resources": dict(sorted(revision.resources.items())),
-    }
 
 
 def _text(value: dict[str, Any]) -> list[Table | str]:

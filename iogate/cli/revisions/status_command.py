@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from iogate.cli import panels
 from iogate.cli.apis import workflow_commands
-from iogate.cli.apis.gate_display import gate_json, state_text, with_overrides
-from iogate.cli.messages import counted
+from iogate.cli.apis.gate_display import state_text, with_overrides
 from iogate.cli.render import Table
-from iogate.cli.revisions import missing_secrets, secret_values
+from iogate.cli.revisions import secret_display
 from iogate.cli.session import Session, command
+from iogate.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from iogate.store.maintenance.process_presence import Process
 
 PLURALS = {"queue entry": "queue entries"}
 
@@ -34,81 +31,12 @@ async def status(
     ] = False,
 ) -> None:
     """Show the live revision, runs and queue, APIs, gateways and workers."""
-    from iogate.store.revisions.convergence import compare
+    from iogate.operators import status as overview
 
     settings = session.settings()
     async with session.store(settings) as store:
-        lives, counts, queue, gates, observed = await asyncio.gather(
-            store.revisions.live_of_all(),
-            store.runs.counts(),
-            store.runs.queue(),
-            store.gates.states(everywhere=True),
-            store.presence.observe(),
-        )
-        gateways, workers = (
-            [each.process for each in observed if each.process.kind == kind] for kind in ("gateway", "worker")
-        )
-        drained_s = await store.drains.left_s()
-        schedules = await store.schedules.upcoming(everywhere=True)
-        refused = await store.refusals.counts()
-        of_workflows, started = await missing_secrets.by_live_workflow(store, workers)
-        left = await store.gates.held_of_deleted()
-        found = lives.live.get(settings.project)
-        invalid = lives.invalid.get(settings.project)
-        users = await secret_values.users_of_live(store, found, settings)
-        address = store.shown_url
-    states = {name: compare(observed, number, name) for name, (number, _) in sorted(lives.live.items())}
-    state = states.get(settings.project)
-    gone = {each.process.id for each in observed if each.connected is False}
-    missing = missing_secrets.of_apis(gateways, workers)
-    known = secret_values.compare([each for each in (*gateways, *workers) if each.id not in gone], users)
-    apis = [
-        {
-            "api": gate.api,
-            "project": gate.project,
-            **gate_json(gate),
-            "overridden": gate.override is not None,
-            "missing": [*missing.get(gate.api, []), *of_workflows.get(started.get(gate.api, ""), [])],
-        }
-        for gate in gates.values()
-    ]
-    value = {
-        "store": address,
-        "drainedS": drained_s,
-        "project": settings.project,
-        "projects": [
-            {
-                "project": name,
-                "revision": number,
-                "digest": digest,
-                "apis": sum(gate.project == name for gate in gates.values()),
-                "processes": {"total": states[name].total, "loaded": states[name].loaded},
-            }
-            for name, (number, digest) in sorted(lives.live.items())
-        ],
-        "revision": found[0] if found is not None else None,
-        "digest": found[1] if found is not None else None,
-        "refusedRecord": None if invalid is None else invalid.why,
-        "runs": counts,
-        "queue": {"depth": queue.depth, "oldestS": round(queue.oldest_s, 3)},
-        "refused": refused,
-        "apis": apis,
-        "heldOfDeleted": [{"api": api, "held": number} for api, number in left.items()],
-        "workflows": [
-            {
-                "workflow": name,
-                "apis": [api for api, started_by in started.items() if started_by == name],
-                "missing": texts,
-            }
-            for name, texts in of_workflows.items()
-        ],
-        "schedules": workflow_commands.schedules_json(schedules.values()),
-        "secrets": secret_values.to_json(known),
-        "processes": None if state is None else {"total": state.total, "loaded": state.loaded},
-        "gateways": [_process_json(each, gone=each.id in gone) for each in gateways],
-        "workers": [_process_json(each, gone=each.id in gone) for each in workers],
-    }
-    shown = secret_values.tables(known, every=secrets)
+        value = await overview.show(store, settings)
+    shown = secret_display.tables(value["secrets"], every=secrets)
     session.screen.data("status", value, [*_text(value), *(part for table in shown for part in ("", table))])
 
 
@@ -118,30 +46,6 @@ def describe_refusals(refused: Mapping[str, int]) -> str:
         f"{number} {kind if number == 1 else PLURALS.get(kind, kind + 's')}"
         for kind, number in sorted(refused.items())
     )
-
-
-def _process_json(process: Process, *, gone: bool) -> dict[str, Any]:
-    from iogate.store.maintenance.process_presence import CALLBACK, SECRETS, UNSET
-    from iogate.store.runs.presentation import rfc3339
-
-    detail = {
-        name: value
-        for name, value in process.detail.items()
-        if name != SECRETS and not name.startswith((UNSET, CALLBACK))
-    }
-    return {
-        "id": process.id,
-        "host": process.host,
-        "pid": process.pid,
-        "startedAt": rfc3339(process.started_at_ms),
-        "revision": process.revision,
-        "failed": [
-            {"project": project, "revision": failure.revision, "reason": failure.reason}
-            for project, failure in sorted(process.failed.items())
-        ],
-        "connected": not gone,
-        **detail,
-    }
 
 
 def _text(value: dict[str, Any]) -> list[Table | str]:

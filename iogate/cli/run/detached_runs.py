@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from iogate.cli.messages import counted
 from iogate.cli.render import Screen, write_stderr
 from iogate.errors import for_operators
+from iogate.messages import counted
 from iogate.store.keys import ENDED
 from iogate.timing.backoff import Backoff
 

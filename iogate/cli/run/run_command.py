@@ -21,7 +21,6 @@ import typer
 
 from iogate.cli import panels
 from iogate.cli.documents.bundle import compile_or_fail
-from iogate.cli.messages import counted
 from iogate.cli.options import EndpointOption, InputOption, parse_endpoints, parse_seconds, read_input
 from iogate.cli.render import Output, is_colour_terminal, prints_to_stderr, result_stream
 from iogate.cli.run.detached_runs import LINGER_S, log_to_screen, wait_for_detached
@@ -31,6 +30,7 @@ from iogate.cli.run.workflow_files import required_files
 from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound, Unreachable
+from iogate.messages import counted
 from iogate.settings.urls import gateway_url
 from iogate.store.keys import ENDED
 

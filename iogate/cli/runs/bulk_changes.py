@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from iogate.cli.messages import counted, did_you_mean
 from iogate.cli.options import parse_moment_ms, parse_statuses
 from iogate.cli.render import plain_table, write_stderr
 from iogate.cli.runs.run_display import run_table
 from iogate.cli.runs.run_outcome import already_ended, find_run, is_uid, run_not_found
 from iogate.cli.session import Session
 from iogate.errors import Misused, NotFound, Refused, Unreachable
+from iogate.messages import counted, did_you_mean
 
 if TYPE_CHECKING:
     from iogate.store.runs.operations import Summary

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from iogate import json_pointer
-from iogate.cli.messages import counted
 from iogate.errors import IogateError
+from iogate.messages import counted
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api

@@ -69,7 +69,7 @@ def describe_redelivery(uid: str, api: str, workers: Sequence[Process]) -> tuple
 
 def _unsigned(workers: Sequence[Process], api: str) -> str:
     """Return, for display, why workers cannot sign the callbacks of an API, and how many; else empty."""
-    from iogate.cli.revisions.missing_secrets import of_callbacks
+    from iogate.operators.secrets.missing_secrets import of_callbacks
 
     lacking = [texts for each in workers if (texts := of_callbacks([each]).get(api))]
     reasons = "; ".join(dict.fromkeys(text for texts in lacking for text in texts))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iogate.cli.messages import counted
 from iogate.cli.options import ApiFilter, StatusFilter, parse_moment_ms, parse_statuses
 from iogate.cli.runs.bulk_changes import SHOWN, require_confirmation, require_known_api
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
+from iogate.messages import counted
 from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:

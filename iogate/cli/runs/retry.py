@@ -162,7 +162,7 @@ class Retrier:
 
     async def _current(self, api: str, workflow: str) -> tuple[int, str, str]:
         """Return revision, name and program of the live workflow to retry with, in the project of an API."""
-        from iogate.compiler.workflows import precedence
+        from iogate.compiler.revision import precedence
 
         live = await self.store.revisions.live_for(api)
         if live is None:

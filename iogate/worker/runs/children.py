@@ -11,8 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
-from iogate.compiler.revision import Revision, Workflow
-from iogate.compiler.workflows import precedence
+from iogate.compiler.revision import Revision, Workflow, precedence
 from iogate.engine.commands import ChildEnded, StartChild
 from iogate.errors import NotFound, Unreachable, WorkflowError
 from iogate.store.connection.connection import CommandFailed

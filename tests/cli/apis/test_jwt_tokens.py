@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from iogate.auth.description import describe
 from iogate.auth.model import StoredAuth
 from iogate.auth.reader import AUTH
 from iogate.auth.stored import stored
@@ -107,7 +108,7 @@ def test_each_key_that_cannot_sign_is_named(tmp_path: Path, monkeypatch: pytest.
 
 def test_lists_name_the_form_and_its_unset_keys() -> None:
     auth = form({"issuer": "a", "secret": {"env": "OLD"}})
-    assert credentials.describe(auth) == "jwt"
+    assert describe(auth) == "jwt"
     assert [each.message for each in credentials.unset_secrets(auth)] == [
         "environment variable OLD is not set"
     ]

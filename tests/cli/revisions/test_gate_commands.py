@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from iogate.cli.options import parse_rate
-from iogate.cli.revisions.api_selection import ApiSelection
 from iogate.errors import Misused, NotFound
+from iogate.operators.api_selection import ApiSelection
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, until
 from tests.store.builders import api, bundle

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from iogate.auth.model import NoAuth
-from iogate.cli.revisions import missing_secrets
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
+from iogate.operators.secrets import missing_secrets
 from iogate.store.maintenance.process_presence import Process
 from iogate.store.store import Store
 

@@ -12,8 +12,9 @@ import redis
 
 from iogate.auth.model import AnyAuth, EnvSecret, FileSecret, HashedSecret, SignatureAuth, TokenAuth, UserAuth
 from iogate.cli.render import Table
-from iogate.cli.revisions import secret_values
+from iogate.cli.revisions import secret_display
 from iogate.compiler.revision import Api, Revision
+from iogate.operators.secrets import secret_values
 from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.settings import Settings
 from iogate.store.maintenance.fingerprints import MOST, Fingerprints
@@ -80,15 +81,15 @@ def test_the_value_that_appeared_last_is_the_new_one() -> None:
         ("old", 10, ("gateway-2", "gateway-3")),
     ]
     text = "2 of 4 processes have the new value; 1 with another link_key cannot be compared"
-    assert a.describe() == text
+    shown = secret_values.to_json([a, b])
     name = "orders/submit token, workflows key (env A)"
-    (differing,) = secret_values.tables([a, b], every=False)
+    (differing,) = secret_display.tables(shown, every=False)
     assert differing.rows == [(name, text, "gateway-2, gateway-3")]
-    _, every = secret_values.tables([a, b], every=True)
+    _, every = secret_display.tables(shown, every=True)
     assert isinstance(every, Table)
     assert (name, "worker-2", "another link_key", None) in every.rows
     assert ("env B", "gateway-2", "x", "1970-01-01T00:00:00.001Z") in every.rows
-    assert secret_values.tables([b], every=False) == []
+    assert secret_display.tables(shown[1:], every=False) == []
     assert secret_values.compare([process("gateway-9", key="")], {}) == []
 
 

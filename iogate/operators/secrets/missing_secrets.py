@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from iogate.compiler.revision import Revision
 from iogate.errors import IogateError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from iogate.compiler.revision import Revision
-    from iogate.store.maintenance.process_presence import Process
-    from iogate.store.store import Store
+from iogate.security.standard_webhooks import PREFIX
+from iogate.store.maintenance.process_presence import CALLBACK, SECRETS, UNSET, Process
+from iogate.store.store import Store
 
 _OF_CALLBACK = "callback: "
 UNNAMED = 'the setting "secrets" does not name it'
@@ -28,15 +26,11 @@ UNNAMED = 'the setting "secrets" does not name it'
 
 def by_api(gateways: Iterable[Process]) -> dict[str, list[str]]:
     """Return the missing secrets and files that gateways announce, by API."""
-    from iogate.store.maintenance.process_presence import UNSET
-
     return _announced(gateways, UNSET)
 
 
 def of_callbacks(workers: Iterable[Process]) -> dict[str, list[str]]:
     """Return the missing secrets of callbacks that workers announce, by API."""
-    from iogate.store.maintenance.process_presence import CALLBACK
-
     return _announced(workers, CALLBACK)
 
 
@@ -99,8 +93,6 @@ def waiting_callbacks(apis: str, reason: str) -> str:
 
 def remedy(reason: str) -> str:
     """Return the hint for a missing or malformed secret of a callback."""
-    from iogate.security.standard_webhooks import PREFIX
-
     if f"begins with {PREFIX}" in reason:
         return f"write {PREFIX} and base64, or any text without {PREFIX}"
     return "set it, or write the file"
@@ -131,8 +123,6 @@ async def by_workflow(
     programs: Mapping[str, bytes] | None = None,
 ) -> dict[str, list[str]]:
     """Return the declared secrets that workers lack, by full name of the workflow."""
-    from iogate.store.maintenance.process_presence import SECRETS
-
     announcing = [each for each in workers if SECRETS in each.detail]  # earlier releases do not
     if not announcing:
         return {}
@@ -175,8 +165,6 @@ async def _declared(store: Store, digest: str, programs: Mapping[str, bytes]) ->
 
 def _missing(secret: str, workers: Sequence[Process]) -> list[str]:
     """Return messages why workers lack a secret, with their number if others have it."""
-    from iogate.store.maintenance.process_presence import SECRETS, UNSET
-
     reasons = Counter(
         worker.detail.get(UNSET + secret, UNNAMED)
         for worker in workers

@@ -1,36 +1,20 @@
-"""The live revision and its APIs, for commands that need them, and options that name a revision."""
+"""The live revision and its APIs, for operations that need them.
+
+Used by the other modules of this package, and by commands.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
-
-from iogate.cli import completion
-from iogate.cli.messages import did_you_mean
+from iogate.compiler.revision import Api, Revision
 from iogate.errors import NotFound
-
-if TYPE_CHECKING:
-    from iogate.compiler.revision import Api, Revision
-    from iogate.store.store import Store
-
-RevisionArgument = Annotated[
-    int | None,
-    typer.Argument(
-        metavar="N",
-        min=1,
-        help="Number of the revision; default: the live one.",
-        autocompletion=completion.revisions,
-        show_default=False,
-    ),
-]
+from iogate.messages import did_you_mean
+from iogate.store.store import Store
 
 
 async def live_number(store: Store) -> int:
     """Return the number of the live revision.
 
-    Raises:
-        NotFound: nothing was applied yet.
+    Raises NotFound if nothing was applied yet.
     """
     live = await store.revisions.live()
     if live is None:
@@ -41,9 +25,7 @@ async def live_number(store: Store) -> int:
 async def live_revision(store: Store) -> tuple[int, Revision]:
     """Return the number and the content of the live revision.
 
-    Raises:
-        NotFound: nothing was applied yet.
-        NotAuthentic: the revision is forged.
+    Raises NotFound if nothing was applied yet, NotAuthentic if the revision is forged.
     """
     number = await live_number(store)
     return number, await store.revisions.load(number, project=store.revisions.project)
@@ -52,8 +34,7 @@ async def live_revision(store: Store) -> tuple[int, Revision]:
 def find_api(revision: Revision, api: str) -> Api:
     """Return an API of the live revision by its id.
 
-    Raises:
-        NotFound: the revision has no such API.
+    Raises NotFound if the revision has no such API.
     """
     known = revision.apis.get(api)
     if known is None:

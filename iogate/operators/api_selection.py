@@ -1,31 +1,26 @@
-"""Selection of the APIs that `enable` and `disable` switch: by id, by module, by tag, or all."""
+"""Selection of the APIs that `enable` and `disable` switch: by id, by module, by tag, or all.
+
+Used by `gates`. Pure.
+"""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import typer
-
-from iogate.cli.live_revision import find_api
-from iogate.cli.messages import counted, did_you_mean
-from iogate.errors import Misused, NotFound, Refused
-
-if TYPE_CHECKING:
-    from iogate.compiler.revision import Revision
+from iogate.compiler.revision import Revision
+from iogate.errors import Misused, NotFound
+from iogate.messages import did_you_mean
+from iogate.operators.live_revision import find_api
 
 NONE_SELECTED = "IOG641"
-NOT_CONFIRMED = "IOG642"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSelection:
-    """APIs that a command switches; several criteria select the APIs that match one of them.
+    """APIs that an operation switches; several criteria select the APIs that match one of them.
 
-    Raises:
-        Misused: there is no criterion, or `--all` beside others.
+    Raises Misused if there is no criterion, or `all_` beside others.
     """
 
     apis: Sequence[str]
@@ -44,12 +39,10 @@ class ApiSelection:
         return bool(self.all_ or self.modules or self.tags)
 
     def resolve(self, revision: Revision, left: Collection[str] = ()) -> list[str]:
-        """Return the ids of the APIs that `enable` and `disable` select, each once.
+        """Return the ids of the APIs that are selected in a revision, each once.
 
-        `left` are ids of deleted APIs that may be named too.
-
-        Raises:
-            NotFound: there is no such API, or none in a module or with a tag.
+        `left` are ids of deleted APIs that may be named too. Raises NotFound if there is no such API, or none
+        in a module or with a tag.
         """
         if self.all_:
             return sorted(revision.apis)
@@ -86,17 +79,3 @@ def _require(relation: str, name: str, found: list[str], known: Collection[str])
         code=NONE_SELECTED,
         hint='list them with "iogate api list -o json"',
     )
-
-
-def confirm_all(verb: str, apis: Sequence[str]) -> None:
-    """Ask on the terminal whether to switch all live APIs.
-
-    Raises:
-        Misused: there is no terminal.
-        Refused: the answer is no.
-    """
-    question = f"{verb} all {counted(len(apis), 'live API')}"
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Misused(f"this would {question}", code=NOT_CONFIRMED, hint="add --yes to confirm")
-    if not typer.confirm(f"{question[0].upper()}{question[1:]}?", err=True):
-        raise Refused("not confirmed: nothing was changed", code=NOT_CONFIRMED)

@@ -1,6 +1,6 @@
 """Values of secrets in gateways and workers, compared by their keyed fingerprints.
 
-Used by `status_command`. A secret is named by its source on a machine, `env NAME` or `file PATH`. The value
+Used by `status`. A secret is named by its source on a machine, `env NAME` or `file PATH`. The value
 that appeared last, over all processes, is the new one. Invariant: only fingerprints are read, never a secret.
 """
 
@@ -10,18 +10,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from iogate.cli.render import Table
+from iogate.auth.model import JwtAuth, SignatureAuth, StoredAuth, TokenAuth, UserAuth, alternatives, source_of
+from iogate.compiler.revision import Callback, Revision
 from iogate.errors import IogateError
-
-if TYPE_CHECKING:
-    from iogate.auth.model import StoredAuth
-    from iogate.compiler.revision import Api, Revision
-    from iogate.settings import Settings
-    from iogate.store.maintenance.process_presence import Process
-    from iogate.store.store import Store
+from iogate.settings import Settings
+from iogate.settings.events import senders
+from iogate.settings.operators import declared
+from iogate.store.maintenance.process_presence import Process
+from iogate.store.runs.presentation import rfc3339
+from iogate.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +46,6 @@ class SecretValues:
     @property
     def differs(self) -> bool:
         return len(self.values) > 1
-
-    def describe(self) -> str:
-        """Return how many processes have the new value of the secret."""
-        total = sum(len(value.processes) for value in self.values)
-        new = self.values[0]
-        state = "the new value" if self.differs else "the same value"
-        text = f"{len(new.processes)} of {total} processes have {state}"
-        if self.other_key:
-            text += f"; {len(self.other_key)} with another link_key cannot be compared"
-        return text
-
-    @property
-    def behind(self) -> tuple[str, ...]:
-        """Processes that have an older value of the secret."""
-        return tuple(name for value in self.values[1:] for name in value.processes)
 
 
 def compare(processes: Sequence[Process], users: Mapping[str, Sequence[str]]) -> list[SecretValues]:
@@ -109,10 +93,6 @@ async def users_of_live(
 
 def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[str]]:
     """Return the users of each source of a secret: APIs, event senders, workflows and sinks."""
-    from iogate.auth.model import source_of
-    from iogate.compiler.revision import Callback
-    from iogate.settings.events import senders
-
     found: dict[str, list[str]] = {}
     for api in revision.apis.values() if revision is not None else ():
         for source, role in _of_auth(api.auth):
@@ -123,8 +103,6 @@ def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[st
     for source, role in () if accepted is None else _of_auth(accepted):
         found.setdefault(source, []).append(f"events {role}")
     if settings.operators:
-        from iogate.settings.operators import declared
-
         for name, each in declared(settings.operators).items():
             for secret in each.tokens:
                 if source := source_of(secret):
@@ -138,25 +116,8 @@ def users_of(revision: Revision | None, settings: Settings) -> dict[str, list[st
     return {source: sorted(set(names)) for source, names in found.items()}
 
 
-def resolve_callback(api: Api) -> None:
-    """Check that this machine has a valid value of the secret of an API's callback, if it has one.
-
-    Raises Unset if it is missing, and ValueError if it cannot sign.
-    """
-    from iogate.auth.model import source_of
-    from iogate.compiler.revision import Callback
-    from iogate.security import standard_webhooks
-    from iogate.security.secrets import resolve
-
-    if isinstance(api.callback, Callback):
-        kind, _, value = source_of(api.callback.secret).partition(" ")
-        standard_webhooks.key(resolve("env" if kind == "env" else "file", value, root=Path.cwd()))
-
-
 def _of_auth(auth: StoredAuth) -> Iterator[tuple[str, str]]:
     """Yield source and role of each secret of `auth`: `token`, `token of CALLER` or `password of USER`."""
-    from iogate.auth.model import JwtAuth, SignatureAuth, TokenAuth, UserAuth, alternatives, source_of
-
     for form in alternatives(auth):
         match form:
             case TokenAuth(tokens=tokens):
@@ -183,36 +144,8 @@ def _written(reference: Mapping[str, str]) -> str:
     return f"{kind} {value}"
 
 
-def tables(found: Sequence[SecretValues], *, every: bool) -> list[Table]:
-    """Return a table of the secrets with different values; with `every` also one of all fingerprints."""
-    made = []
-    differing = [(_name(each), each.describe(), ", ".join(each.behind)) for each in found if each.differs]
-    if differing:
-        made.append(Table(columns=("secret", "values", "not yet"), rows=differing))
-    if every and found:
-        from iogate.store.runs.presentation import rfc3339
-
-        rows = [
-            (_name(each), process, value.fingerprint, rfc3339(value.since_ms))
-            for each in found
-            for value in each.values
-            for process in value.processes
-        ]
-        rows += [
-            (_name(each), process, "another link_key", None) for each in found for process in each.other_key
-        ]
-        made.append(Table(columns=("secret", "process", "fingerprint", "since"), rows=rows))
-    return made
-
-
-def _name(found: SecretValues) -> str:
-    return f"{', '.join(found.used_by)} ({found.source})" if found.used_by else found.source
-
-
 def to_json(found: Iterable[SecretValues]) -> list[dict[str, Any]]:
     """Return the values of a secret as JSON, the newest value first."""
-    from iogate.store.runs.presentation import rfc3339
-
     return [
         {
             "source": each.source,

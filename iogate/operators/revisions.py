@@ -1,0 +1,169 @@
+"""The published revisions: history, content, and the difference between two.
+
+Used by `history`, `show` and `diff`, and by the routes of revisions. Invariant: a revision that is not
+authentic is an entry of the history with its fault, and its content is never shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from iogate.auth.description import describe
+from iogate.compiler.revision import Bundle, Revision
+from iogate.operators import apis
+from iogate.operators.live_revision import live_number
+from iogate.store.revisions.origin import Origin, Published
+from iogate.store.runs.presentation import rfc3339
+from iogate.store.store import Store
+
+if TYPE_CHECKING:
+    from iogate.reconcile.plan import Plan
+
+MOST: Final = 100
+"""Entries of one page of the history."""
+
+
+async def page(store: Store, *, limit: int = 20, before: int | None = None) -> dict[str, Any]:
+    """Return a page of the kept revisions, newest first: those below number `before`, or the newest ones.
+
+    `next` is the value of `before` for the page that follows; None if there is none. Raises NotAuthentic if
+    the record of the live revision is forged.
+    """
+    live = await store.revisions.live()
+    if before is None:
+        found = await store.revisions.history(limit + 1, content=True)
+    else:
+        found = [each for each in await store.revisions.history(content=True) if each.number < before]
+    shown = found[:limit]
+    return {
+        "revisions": [
+            entry_json(entry, live=live is not None and live[0] == entry.number) for entry in shown
+        ],
+        "next": shown[-1].number if len(found) > len(shown) else None,
+    }
+
+
+async def show(store: Store, number: int | None = None) -> dict[str, Any]:
+    """Return the origin and the content of a revision, by default of the live one.
+
+    Raises NotFound if the store does not keep the revision, or none was applied yet, NotAuthentic if it was
+    not signed with the key.
+    """
+    live = await store.revisions.live()
+    if number is None:
+        number = await live_number(store)
+    content = await store.revisions.load(number)
+    entry = await store.revisions.published(number)
+    return {
+        **entry_json(entry, live=live is not None and live[0] == number),
+        **_content_json(content),
+    }
+
+
+def entry_json(entry: Published, *, live: bool) -> dict[str, Any]:
+    """Return an entry of the history as JSON."""
+    origin = entry.origin or Origin()
+    return {
+        "revision": entry.number,
+        "live": live,
+        "digest": entry.digest,
+        "publishedAt": rfc3339(entry.published_at_ms),
+        "project": origin.project,
+        "author": origin.author,
+        "commit": origin.commit,
+        "dirty": origin.dirty,
+        "action": origin.action,
+        "restores": origin.restores,
+        "changes": origin.changes,
+        "message": origin.message,
+        "version": origin.version,
+        "fault": entry.fault,
+    }
+
+
+def _content_json(revision: Revision) -> dict[str, Any]:
+    return {
+        "apis": [
+            {
+                "api": api.id,
+                "verbs": list(api.verbs),
+                "auth": describe(api.auth),
+                "enabled": api.enabled,
+                "workflow": api.workflow,
+                "description": api.description,
+                "tags": list(api.tags),
+                "digest": api.digest,
+                "source": api.source,
+                **apis.details(api),
+            }
+            for _, api in sorted(revision.apis.items())
+        ],
+        "workflows": [
+            {
+                "workflow": name,
+                "title": workflow.title,
+                "summary": workflow.summary,
+                "program": workflow.program,
+                "source": workflow.source,
+            }
+            for name, workflow in sorted(revision.workflows.items())
+        ],
+        "schedules": [
+            {"workflow": name, "when": str(schedule), "missed": schedule.missed}
+            for _, (name, schedule) in sorted(revision.scheduled.items())
+        ],
+        "resources": dict(sorted(revision.resources.items())),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One side of a difference: the content of a revision or, without a number, of files."""
+
+    number: int | None
+    bundle: Bundle
+
+    def to_json(self) -> dict[str, Any]:
+        return {"revision": self.number, "digest": self.bundle.revision.digest}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Difference between two versions, with the meaning of each change."""
+
+    before: Version
+    after: Version
+    plan: Plan
+
+    def to_json(self) -> dict[str, Any]:
+        return {"from": self.before.to_json(), "to": self.after.to_json(), **self.plan.to_json()}
+
+
+async def version(store: Store, number: int | None = None) -> Version:
+    """Return a kept revision, by default the live one, as a side of a difference.
+
+    Raises NotFound if the store does not keep it, or none was applied yet, NotAuthentic if it is forged.
+    """
+    if number is None:
+        number = await live_number(store)
+    return Version(number=number, bundle=await store.revisions.bundle(number))
+
+
+def compare(before: Version, after: Version) -> Difference:
+    """Return the difference between two versions, without facts about the live system."""
+    # The meanings of changes are not needed for a history.
+    from iogate.reconcile.plan import Side, plan  # noqa: PLC0415
+    from iogate.reconcile.plan_facts import NO_FACTS  # noqa: PLC0415
+
+    return Difference(
+        before=before, after=after, plan=plan(Side.of(before.bundle), Side.of(after.bundle), NO_FACTS)
+    )
+
+
+async def diff(store: Store, before: int | None, after: int | None) -> dict[str, Any]:
+    """Return the difference between two kept revisions; None is the live one.
+
+    Raises NotFound and NotAuthentic as `version` does.
+    """
+    return compare(await version(store, before), await version(store, after)).to_json()
