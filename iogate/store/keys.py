@@ -13,6 +13,8 @@ loads them, so that both languages share one definition.
     iogate:end:UID             string  the whole record of an ended run, packed       retention
     iogate:big:UID             hash    its large parts                                retention
     iogate:runs:STATUS         zset    uid by creation time, for lists and counts     as the run; audit
+    iogate:runs:API            zset    likewise, all runs of an API                   as the run; audit
+    iogate:runs:by_api         string  set once the indexes by API have all runs      permanent
     iogate:recorded:UID        list    results of tasks, for replays (`record: all`)  retention
     iogate:backlog:API         list    new runs above the limits of the RQ queue      until promoted
     iogate:woken:API           list    woken runs, likewise, ahead of new ones        until promoted
@@ -160,6 +162,14 @@ UNSEEN_LOSSES: Final = 5
 must not be one only because its machine crashed a few times."""
 SEEN_LOSSES: Final = 5
 """Number of seen losses at any point that make a run a suspect, although it progressed in between."""
+PAGE_BUDGET: Final = 2_000
+"""Number of runs in an index at which one script looks for a list, because a script blocks the server."""
+PAGE_HEAD_COST: Final = 4
+"""Further cost of a run whose head the script reads."""
+PAGE_MS: Final = 4
+"""CPU time of such a script, after which the next one continues."""
+PAGE_MERGED: Final = 64
+"""Maximum number of APIs whose indexes such a script merges; for more, it reads those of the statuses."""
 RQ_RESULT_S: Final = 500
 RQ_HEARTBEAT_S: Final = 90
 """Lifetime of an RQ execution: its monitoring interval of 30 s plus 60 s."""
@@ -218,6 +228,7 @@ END: Final = "iogate:end:"
 BIG: Final = "iogate:big:"
 RECORDED: Final = "iogate:recorded:"
 INDEX: Final = "iogate:runs:"
+API_INDEX: Final = "iogate:runs:by_api"
 BACKLOG: Final = "iogate:backlog:"
 WOKEN: Final = "iogate:woken:"
 PARKED: Final = "iogate:parked:"
@@ -327,6 +338,7 @@ RQ_SUSPENDED: Final = "rq:suspended"
 STATUSES: Final = ("pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed")
 ENDED: Final = frozenset({"cancelled", "faulted", "completed"})
 NOT_ENDED: Final = tuple(status for status in STATUSES if status not in ENDED)
+NUMBER_OF_STATUSES: Final = len(STATUSES)
 
 ALL: Final = "iogate:*"
 """Pattern of all keys except those of RQ."""

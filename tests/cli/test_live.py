@@ -164,7 +164,7 @@ def test_enable_switches_all_or_none(live: Cli) -> None:
         (["runs", "list", "--since", "later"], "--since later: expected"),
         (
             ["runs", "cancel"],
-            "give either the ids of runs, or a filter: --api, --status, --since or --until",
+            "give either the ids of runs, or a filter such as --api, --workflow, --status or --since",
         ),
         (["api", "call", "shop/buy", "--input", "{"], "--input: not JSON:"),
         (["api", "call", "shop/buy", "-H", "x"], "--header: expected NAME:VALUE"),
@@ -190,6 +190,54 @@ def test_a_run_is_listed_shown_and_waited_for(live: Cli, shop: Place) -> None:
     assert uid in [run["uid"] for run in listed]
     assert uid in live("runs", "list", "--status", "completed").out
     assert "/do/0/buy" in live("runs", "show", uid).out
+
+
+def test_a_list_continues_at_its_cursor(live: Cli, shop: Place) -> None:
+    for _ in range(3):
+        live("runs", "wait", shop.buy(), "-q")
+    listed = live("runs", "list", "--api", "shop/buy", "--limit", "1000", "-o", "json").json
+    assert listed["nextCursor"] is None
+    first = live("runs", "list", "--api", "shop/buy", "--limit", "2", "-o", "json")
+    assert first.json["lookedBackTo"] is None
+    rest = [*first.json["runs"]]
+    cursor = first.json["nextCursor"]
+    assert (
+        f"for older runs, add --cursor {cursor}\n"
+        in live("runs", "list", "--limit", "2", "--api", "shop/buy").err
+    )
+    while cursor is not None:
+        page = live(
+            "runs", "list", "--api", "shop/buy", "--limit", "2", "--cursor", cursor, "-o", "json"
+        ).json
+        rest, cursor = [*rest, *page["runs"]], page["nextCursor"]
+    assert rest == listed["runs"]
+    refused = live("runs", "list", "--cursor", "x", code=64)
+    assert refused.err.startswith("iogate: the cursor is not one of a list of runs")
+
+
+def test_runs_are_filtered_by_workflow_caller_and_revision(live: Cli, shop: Place) -> None:
+    uid = shop.buy()
+    live("runs", "wait", uid, "-q")
+    run = live("runs", "show", uid, "-o", "json").json
+    caller = run["caller"] or ""
+    for options in (
+        ["--workflow", "shop/buy"],
+        ["--workflow", run["workflow"], "--caller", caller],
+        ["--revision", str(run["revision"]), "--project", "default", "--workflow", "shop/buy"],
+    ):
+        found = live("runs", "list", *options, "--limit", "1000", "-o", "json").json["runs"]
+        assert uid in [each["uid"] for each in found]
+        assert {each["workflow"].partition(":")[0] for each in found} == {"shop/buy"}
+    nothing = "no run matches the filters\n"
+    for options in (
+        ["--workflow", "shop/bu"],
+        ["--caller", "nobody"],
+        ["--revision", "999"],
+        ["--project", "none"],
+    ):
+        assert live("runs", "list", *options).err == nothing
+    assert live("runs", "prune", "--before", "1s", "--workflow", "shop/none", "--yes").err.endswith(nothing)
+    assert live("runs", "cancel", "--caller", "nobody", "--yes").err.endswith(nothing)
 
 
 def test_waiting_exits_by_the_end_of_the_run(live: Cli, shop: Place) -> None:

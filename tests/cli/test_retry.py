@@ -215,7 +215,7 @@ def test_runs_are_retried_even_if_others_cannot_be(place: Place, live: Cli, site
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "give either the ids of runs, or a filter: --api, --status, --since or --until"),
+        ([], "give either the ids of runs, or a filter such as --api, --workflow, --status or --since"),
         (["1", "--on", "newest"], "--on takes \"current\", not 'newest'"),
         (["--status", "completed"], "--status completed: only faulted runs can be retried"),
     ],

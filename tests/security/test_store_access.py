@@ -37,18 +37,18 @@ NOT_GRANTED = {"config|get", "client|list", "client|info"}
 """`serve` and RQ ask for them and go on without: they show passwords, and who else is connected."""
 
 SCRIPTS = {
-    "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "summarise", "look_at_link",
+    "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "page", "look_at_link",
         "use_link", "store_file", "activity"},
     "worker": {
-        "take", "commit", "renew", "inbox", "release", "recover", "audit", "recount", "relink", "match",
+        "take", "commit", "renew", "inbox", "release", "recover", "audit", "forget", "recount", "relink", "match",
         "deliver", "send", "sinks", "tick", "cancel", "restore",
         "show", "callbacks", "handle_fault", "activity",
     },
     "cli": {
         "publish", "enable", "restore", "retry", "cancel", "suspend", "resume", "emit", "recount", "show",
-        "follow", "summarise", "reload", "prune", "schedule", "tick", "callbacks", "activity",
+        "follow", "page", "reload", "prune", "schedule", "tick", "callbacks", "activity",
     },
-    "reader": {"show", "follow", "summarise", "reload"},
+    "reader": {"show", "follow", "page", "reload"},
 }  # fmt: skip
 
 

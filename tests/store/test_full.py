@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from iogate.store import keys
 from iogate.store.connection.connection import StoreFull
 from iogate.store.runs.intake import Refusal
+from iogate.store.runs.run_index import RunFilter
 from iogate.store.store import Store
 from tests.store.builders import accepted, commit, publish, request
 
@@ -57,7 +59,7 @@ async def test_the_error_of_a_write_names_the_full_store_and_the_remedy(
 async def test_ended_runs_can_be_deleted_and_leave_nothing(each_store: Store, ended: list[str]) -> None:
     assert await each_store.runs.prune(ended, 1) == 0
     soon = 1_000 * (1 + int((await each_store.call("TIME"))[0]))
-    found = [run.uid async for page in each_store.runs.ended_before(soon) for run in page]
+    found = [run.uid async for page in each_store.runs.ended_before(soon, RunFilter()) for run in page]
     assert sorted(found) == ended[:2]
     assert await each_store.runs.prune(ended, soon) == 2
     assert await each_store.runs.prune(ended, soon) == 0
@@ -69,8 +71,8 @@ async def test_ended_runs_can_be_deleted_and_leave_nothing(each_store: Store, en
 async def test_runs_to_prune_are_chosen_by_api_status_and_end(each_store: Store, ended: list[str]) -> None:
     soon = 1_000 * (1 + int((await each_store.call("TIME"))[0]))
 
-    async def chosen(moment_ms: int, **filters: object) -> list[str]:
-        pages = each_store.runs.ended_before(moment_ms, **filters)  # type: ignore[arg-type]  # as given below
+    async def chosen(moment_ms: int, **filters: Any) -> list[str]:
+        pages = each_store.runs.ended_before(moment_ms, RunFilter(**filters))
         return [run.uid async for page in pages for run in page]
 
     assert await chosen(soon, statuses=["faulted", "pending"]) == [ended[1]]

@@ -201,9 +201,11 @@ class World:
 
         loads: Counter[tuple[str, str]] = Counter()
         statuses: Counter[str] = Counter()
+        apis: dict[str, str] = {}
         for uid in self.uids:
             view = await self.store.runs.show(uid)
             assert view is not None, uid
+            apis[uid] = view.api
             statuses[view.status] += 1
             found = places.pop(uid, [])
             if view.state == "window":  # its end is a timer
@@ -222,6 +224,8 @@ class World:
         await self.check_places()
         assert {k: v for k, v in (await self.store.runs.counts()).items() if v} == dict(statuses)
         for each in APIS:
+            indexed = {uid.decode() for uid in await call("ZRANGE", keys.INDEX + each.id, 0, -1)}
+            assert indexed == {uid for uid, of in apis.items() if of == each.id}
             gate = dict(zip(*[iter(await call("HGETALL", keys.GATE + each.id))] * 2, strict=True))
             assert int(gate.get(b"inq", 0)) == loads[each.id, "queue"]
             assert int(gate.get(b"run", 0)) == loads[each.id, "lease"]

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from iogate.cli.options import parse_moment_ms, parse_statuses
 from iogate.cli.render import plain_table, write_stderr
 from iogate.cli.runs.run_display import run_table
+from iogate.cli.runs.run_filters import Filters
 from iogate.cli.runs.run_outcome import already_ended, find_run, is_uid, run_not_found
 from iogate.cli.session import Session
 from iogate.errors import Misused, NotFound, Refused, Unreachable
@@ -39,19 +39,18 @@ class Selection:
     """
 
     uids: Sequence[str] | None
-    api: str | None
-    status: str | None
-    since: str | None
-    until: str | None
+    filters: Filters
 
     def __post_init__(self) -> None:
         if bool(self.uids) == self.by_filter:
-            raise Misused("give either the ids of runs, or a filter: --api, --status, --since or --until")
+            raise Misused(
+                "give either the ids of runs, or a filter such as --api, --workflow, --status or --since"
+            )
 
     @property
     def by_filter(self) -> bool:
         """Whether filters choose the runs of a bulk change."""
-        return any(each is not None for each in (self.api, self.status, self.since, self.until))
+        return self.filters.are_given
 
     async def resolve(
         self, session: Session, store: Store, verb: str, statuses: Collection[str], *, yes: bool
@@ -62,17 +61,18 @@ class Selection:
             Misused: a filter is invalid, or `yes` is false and runs match.
             NotFound: there is no such API.
         """
+        from msgspec.structs import replace
+
         if not self.by_filter:
             return list(self.uids or ())
-        matching = [each for each in parse_statuses(self.status) or statuses if each in statuses]
-        since_ms, until_ms = parse_moment_ms(self.since, "--since"), parse_moment_ms(self.until, "--until")
+        wanted = self.filters.parse()
+        matching = [each for each in wanted.statuses or statuses if each in statuses]
         runs: list[Summary] = []
         if matching:
-            runs = await store.runs.list(
-                api=self.api, statuses=matching, since_ms=since_ms, until_ms=until_ms, limit=MAX_BULK
-            )
+            page = await store.runs.page(replace(wanted, statuses=matching), limit=MAX_BULK, most=None)
+            runs = page.runs
         if not runs:
-            await require_known_api(store, self.api)
+            await require_known_api(store, self.filters.api)
             session.screen.note("no run matches the filters")
         require_confirmation(verb, runs, yes=yes)
         return [each.uid for each in runs]

@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iogate.cli.options import ApiFilter, StatusFilter, parse_moment_ms, parse_statuses
+from iogate.cli.options import ApiFilter, StatusFilter, parse_moment_ms
 from iogate.cli.runs.bulk_changes import SHOWN, require_confirmation, require_known_api
+from iogate.cli.runs.run_filters import (
+    CallerFilter,
+    Filters,
+    ParentFilter,
+    ProjectFilter,
+    RevisionFilter,
+    WorkflowFilter,
+)
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
 from iogate.messages import counted
@@ -36,6 +44,11 @@ async def prune(
     before: BeforeOption,
     api: ApiFilter = None,
     status_: StatusFilter = None,
+    workflow: WorkflowFilter = None,
+    caller: CallerFilter = None,
+    revision: RevisionFilter = None,
+    parent: ParentFilter = None,
+    project: ProjectFilter = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete all that the filters match.")] = False,
 ) -> None:
     """Delete ended runs before their retention is over, even if the store is full.
@@ -44,15 +57,18 @@ async def prune(
         Misused: a filter is invalid, or `--yes` is missing.
         NotFound: there is no such API.
     """
-    wanted = parse_statuses(status_)
-    if live := [each for each in wanted if each not in ENDED]:
+    wanted = Filters(
+        api=api, status=status_, workflow=workflow, caller=caller, revision=revision, parent=parent,
+        project=project,
+    ).parse()  # fmt: skip
+    if live := [each for each in wanted.statuses if each not in ENDED]:
         raise Misused(f"--status {live[0]}: only runs that have ended can be deleted")
     moment = parse_moment_ms(before, "--before")
     assert moment is not None
     async with session.store(session.settings(), changes=True) as store:
         first: list[Summary] = []
         uids: list[str] = []
-        async for page in store.runs.ended_before(moment, api=api, statuses=wanted):
+        async for page in store.runs.ended_before(moment, wanted):
             first += page[: SHOWN - len(first)]
             uids += [run.uid for run in page]
         if not uids:

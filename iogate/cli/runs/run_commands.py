@@ -15,16 +15,22 @@ from iogate.cli.options import (
     StatusFilter,
     UidArgument,
     UntilFilter,
-    parse_moment_ms,
     parse_seconds,
-    parse_statuses,
 )
 from iogate.cli.render import write_stdout
-from iogate.cli.runs import prune
-from iogate.cli.runs.bulk_changes import Selection, change_runs, require_known_api
+from iogate.cli.runs import prune, run_list
+from iogate.cli.runs.bulk_changes import Selection, change_runs
 from iogate.cli.runs.call_display import count_failures, keys_json
 from iogate.cli.runs.end_display import describe_redelivery, end_json
-from iogate.cli.runs.run_display import format_entry, is_recorded, run_details, run_table
+from iogate.cli.runs.run_display import format_entry, is_recorded, run_details
+from iogate.cli.runs.run_filters import (
+    CallerFilter,
+    Filters,
+    ParentFilter,
+    ProjectFilter,
+    RevisionFilter,
+    WorkflowFilter,
+)
 from iogate.cli.runs.run_outcome import (
     find_run,
     raise_for_outcome,
@@ -57,58 +63,12 @@ group = typer.Typer(
     help="List, show, wait for, follow, cancel, retry, suspend, resume and delete runs.",
     no_args_is_help=True,
 )
+run_list.register(group)
 
 
 def register(app: typer.Typer) -> None:
     prune.register(group)
     app.add_typer(group, name="runs", rich_help_panel=panels.RUNS)
-
-
-@command(group, "list")
-async def list_(
-    session: Session,
-    api: ApiFilter = None,
-    status_: StatusFilter = None,
-    since: SinceFilter = None,
-    until: UntilFilter = None,
-    parent: Annotated[
-        str | None,
-        typer.Option(
-            metavar="UID",
-            help="Only child runs of this run.",
-            autocompletion=completion.uids,
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option(help="Maximum number of runs, newest first.", min=1, max=10_000)] = 50,
-) -> None:
-    """List runs, newest first."""
-    from iogate.store.runs.presentation import list_item, rfc3339
-
-    async with session.store(session.settings()) as store:
-        listing = await store.runs.search(
-            api=api,
-            statuses=parse_statuses(status_),
-            since_ms=parse_moment_ms(since, "--since"),
-            until_ms=parse_moment_ms(until, "--until"),
-            parent=parent,
-            limit=limit,
-        )
-        if not listing.runs:
-            await require_known_api(store, api)
-        waits = any(each.state == "backlog" for each in listing.runs)
-        holding = await store.gates.holding() if waits else ()
-    runs = [list_item(each, holding) for each in listing.runs]
-    back_to = rfc3339(listing.looked_back_to_ms)
-    if back_to is not None and len(runs) < limit:
-        session.screen.note(f"searched back to {back_to} only; add --until {back_to} to search further back")
-    elif not runs:
-        filtered = any(each is not None for each in (api, status_, since, until, parent))
-        session.screen.note("no run matches the filters" if filtered else "no runs yet")
-    session.screen.data(
-        "runs.list",
-        {"runs": runs, "lookedBackTo": back_to if len(runs) < limit else None},
-        [run_table(runs)],
-    )
 
 
 @command(group, "show")
@@ -238,6 +198,11 @@ async def cancel(
     status_: StatusFilter = None,
     since: SinceFilter = None,
     until: UntilFilter = None,
+    workflow: WorkflowFilter = None,
+    caller: CallerFilter = None,
+    revision: RevisionFilter = None,
+    parent: ParentFilter = None,
+    project: ProjectFilter = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Cancel all that the filters match.")] = False,
     id_: OperationOption = None,
 ) -> None:
@@ -247,7 +212,13 @@ async def cancel(
         Misused: the ids and filters are wrong, or `--yes` is missing.
         NotFound, Refused: some runs do not exist or cannot be cancelled; the others are cancelled.
     """
-    selection = Selection(uids=uids, api=api, status=status_, since=since, until=until)
+    selection = Selection(
+        uids=uids,
+        filters=Filters(
+            api=api, status=status_, since=since, until=until, workflow=workflow, caller=caller,
+            revision=revision, parent=parent, project=project,
+        ),
+    )  # fmt: skip
     why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
     async with change_runs(session, "cancel", "cancelled", id_) as changes:
 
@@ -285,6 +256,11 @@ async def retry(
     status_: StatusFilter = None,
     since: SinceFilter = None,
     until: UntilFilter = None,
+    workflow: WorkflowFilter = None,
+    caller: CallerFilter = None,
+    revision: RevisionFilter = None,
+    parent: ParentFilter = None,
+    project: ProjectFilter = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Retry all that the filters match.")] = False,
     id_: OperationOption = None,
 ) -> None:
@@ -299,7 +275,13 @@ async def retry(
 
     if on not in (None, "current"):
         raise Misused(f'--on takes "current", not {on!r}; without it a run keeps its definition')
-    selection = Selection(uids=uids, api=api, status=status_, since=since, until=until)
+    selection = Selection(
+        uids=uids,
+        filters=Filters(
+            api=api, status=status_, since=since, until=until, workflow=workflow, caller=caller,
+            revision=revision, parent=parent, project=project,
+        ),
+    )  # fmt: skip
     if selection.by_filter and status_ not in (None, "faulted"):
         raise Misused(f"--status {status_}: only faulted runs can be retried")
     async with change_runs(session, "retry", "retried", id_) as changes:

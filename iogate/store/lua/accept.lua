@@ -117,6 +117,7 @@ end
 redis.call('HSET', $run .. uid, 'api', api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', retention,
   'st', 'pending', 'pl', queued and 'queue' or apart or 'backlog')
 redis.call('ZADD', $index .. 'pending', now_ms, uid)
+redis.call('ZADD', $index .. api, now_ms, uid)
 if apart then
   redis.call('HINCRBY', $gate .. api, 'dl', 1)
 elseif queued then

@@ -113,15 +113,17 @@ for i = 2, #ARGV, 2 do
   local r = peek(uid)
   if r then
     needs(r.facts)
-    if r.status ~= status then index(uid, r.created, status, r.status) end
+    if r.status ~= status then index(uid, r.api, r.created, status, r.status) end
+    index_by_api(uid, r.api, r.created)
     if repair(uid, r) then restored = restored + 1 end
   else
     local e = ended_record(uid)
     -- A faulted run may be retried.
     if e and e.status == 'faulted' then needs(e.facts) end
+    if e then index_by_api(uid, e.api, tonumber(e.created)) end
     if not e or e.status ~= status then
       gone = gone + 1
-      index(uid, e and tonumber(e.created), status, e and e.status)
+      index(uid, e and e.api, e and tonumber(e.created), status, e and e.status)
       if not e and not is_live(uid) then
         end_relations(uid)
         redis.call('DEL', $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid, $recorded .. uid)

@@ -177,7 +177,7 @@ for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
     and uids_are_taken(c.reach.children) then
     result = 64
   elseif r.token == c.token and r.seq + 1 == c.seq and r.state == 'lease' then
-    index(uid, r.created, r.status, c.status)
+    index(uid, r.api, r.created, r.status, c.status)
     r.status = c.status
     if c.reach then apply_reach(uid, r, c.reach) end
     if c.recorded then save_recorded(uid, r, c.recorded) end

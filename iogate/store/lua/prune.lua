@@ -15,6 +15,7 @@ local function prune(uid)
   if redis.call('DEL', $after .. uid) == 1 then redis.call('ZREM', $callbacks, uid) end
   if (e.files or '') ~= '' then release_files(e.files, uid) end
   redis.call('ZREM', $index .. e.status, uid)
+  redis.call('ZREM', $index .. e.api, uid)
   count = count + 1
 end
 for i = 2, #ARGV do pcall(prune, ARGV[i]) end

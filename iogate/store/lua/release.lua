@@ -18,7 +18,7 @@ for i = 2, #ARGV, 2 do
     if r.seq == 0 then
       redis.call('HSET', $run .. uid, 'st', 'pending')
       redis.call('HDEL', $run .. uid, 'sta')
-      index(uid, r.created, r.status, 'pending')
+      index(uid, r.api, r.created, r.status, 'pending')
       r.status = 'pending'
     end
     if r.solitary then

@@ -14,7 +14,7 @@ if not r.suspended then return 'not suspended' end
 redis.call('HDEL', $run .. uid, 'sus')
 if r.state ~= 'suspended' then return answer_once(operation, 'resumed') end
 redis.call('HSET', $run .. uid, 'st', r.suspended)
-index(uid, r.created, r.status, r.suspended)
+index(uid, r.api, r.created, r.status, r.suspended)
 write_resumed(uid, r)
 local due = r.due or 0
 if waits_for_place(uid, r.api, true) then

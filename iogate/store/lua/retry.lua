@@ -85,7 +85,7 @@ end
 redis.call('DEL', $end .. uid, $big .. uid, $recorded .. uid)
 -- Not sent to sinks, because the DSL has no such event.
 write_entries(uid, {journal_entry('workflow.retried', nil, ARGV[5])})
-index(uid, e.created, e.status, 'pending')
+index(uid, e.api, e.created, e.status, 'pending')
 if waits_for_place(uid, e.api, false) then rq_forget(uid) else wake(uid, e.api) end
 save_loads()
 save_index()

@@ -108,7 +108,7 @@ local function lease(uid, r)
   if r.started == 0 then r.started = now_ms end
   redis.call('HSET', $run .. uid, 'pl', 'lease', 'tok', r.token, 'wkr', worker, 'st', 'running',
     'sta', r.started, 'lst', now_float(), 'sol', solitary and 1 or 0)
-  index(uid, r.created, r.status, 'running')
+  index(uid, r.api, r.created, r.status, 'running')
   leases[#leases + 1] = now_ms + lease_ms
   leases[#leases + 1] = uid
 

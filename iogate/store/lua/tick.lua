@@ -77,6 +77,7 @@ for i = first, #ARGV, 2 do
   redis.call('HSET', $run .. uid, 'api', api, 'f', ARGV[i + 1], 'in', input, 'crt', now_ms, 'ret', retention,
     'st', 'pending', 'sch', api)
   redis.call('ZADD', $index .. 'pending', now_ms, uid)
+  redis.call('ZADD', $index .. api, now_ms, uid)
   if starts > now_ms then
     redis.call('HSET', $run .. uid, 'pl', 'timer', 'due', starts)
     redis.call('ZADD', $timers, starts, uid)

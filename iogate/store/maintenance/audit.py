@@ -1,19 +1,22 @@
 """Audit of all runs: repair changes by other programs, and remove expired entries.
 
 Called periodically by the oldest worker. It repairs the effects of `rq empty`, of deleted or requeued jobs
-and of flushed registries. Invariant: it works in small scripts, so that it never blocks the server for long.
+and of flushed registries, and adds the runs of a store of an earlier release to the indexes by API.
+Invariants: it works in small scripts, so that it never blocks the server for long; the indexes by API are
+marked as complete only after it has read all runs while every process adds its runs to them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from iogate.compiler import revision as compiled
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
+from iogate.store.maintenance.process_presence import Process
 from iogate.store.revisions import projects
 
 PAGE = 500
@@ -32,13 +35,17 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     recounted: int
     """APIs whose load counters were wrong."""
     forgotten: int
-    """Index entries of expired runs."""
+    """Entries of expired runs in the indexes by status."""
     dropped: int
     """Programs and contents that no revision and no run needs."""
 
 
-async def audit(connection: Connection) -> Audit:
-    """Audit all runs of the store once."""
+async def audit(connection: Connection, processes: Sequence[Process] = ()) -> Audit:
+    """Audit all runs of the store once; `processes` are those that have announced themselves."""
+    all_index = all(process.indexes_apis for process in processes)
+    if not all_index:
+        # A process of an earlier release was started again.
+        await connection.call("DEL", keys.API_INDEX)
     restored = forgotten = 0
     programs: set[str] = set()
     waiting = await _waiting(connection)
@@ -47,6 +54,9 @@ async def audit(connection: Connection) -> Audit:
         restored += found
         forgotten += gone
         programs |= needed
+    if all_index and not await connection.call("EXISTS", keys.API_INDEX):
+        await connection.call("SET", keys.API_INDEX, 1)
+    await _forget_gone(connection)
     recounted = await connection.run("recount")
     dropped = await _drop_blobs(connection, programs, waiting)
     return Audit(restored=restored, forgotten=forgotten, recounted=recounted, dropped=dropped)
@@ -95,6 +105,15 @@ async def _audit_status(
         forgotten += gone
         programs.update(keys.PROGRAM + digest.decode() for digest in needed)
         start += len(uids) - gone
+
+
+async def _forget_gone(connection: Connection) -> None:
+    """Remove runs that do not exist any more from the indexes by API."""
+    for found in await connection.calls([("SMEMBERS", keys.GATES), ("SMEMBERS", keys.DELETED)]):
+        for api in sorted(name.decode() for name in found):
+            start = 0
+            while uids := await connection.call("ZRANGE", keys.INDEX + api, start, start + PAGE - 1):
+                start += len(uids) - await connection.run("forget", api, *uids)
 
 
 def _seen(waiting: Mapping[str, set[int]], uid: bytes) -> str:

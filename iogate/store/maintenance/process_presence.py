@@ -81,6 +81,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     """Of each secret in use, by its source: `env NAME` or `file PATH`."""
     fingerprint_key: str = ""
     """Public name of the key of the fingerprints."""
+    indexes_apis: bool = False
+    """Whether it adds runs to the indexes by API; processes of earlier releases do not."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +116,7 @@ class Presence:
     async def announce(self, process: Process) -> None:
         """Announce a process for the next PROCESS_S."""
         index = keys.PROCESSES + process.kind
+        process = msgspec.structs.replace(process, indexes_apis=True)
         await self._connection.calls(
             [
                 ("SET", _key(process.kind, process.id), msgspec.json.encode(process), "EX", keys.PROCESS_S),

@@ -22,6 +22,7 @@ from iogate.store.connection.packing import encode
 from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.audit import audit
+from iogate.store.maintenance.process_presence import GATEWAY, WORKER, Presence
 from iogate.store.runs.claims import Claim, Message, decode_claim, decode_messages
 from iogate.store.runs.commits import Child, Commit, Move, TaskRow, pack_commit, rq_text
 from iogate.store.runs.uids import UidSource
@@ -241,7 +242,9 @@ class Leases:
 
     async def audit(self) -> int:
         """Repair leases after changes by other programs, about once per minute; return how many runs."""
-        return (await audit(self._connection)).restored
+        presence = Presence(self._connection, self._pubsub)
+        processes = [*await presence.list(GATEWAY), *await presence.list(WORKER)]
+        return (await audit(self._connection, processes)).restored
 
     def doorbell(self, worker: str) -> tuple[Doorbell, Any]:
         """Return a bell that rings when there is a run to lease, and the context that subscribes it.

@@ -22,16 +22,17 @@ from iogate.store.runs import retry as retrying
 from iogate.store.runs import run_index, views
 from iogate.store.runs.journal_followers import JournalFollowers, read_page
 from iogate.store.runs.retry import NO_REQUEST, Retried, RetryRequest, RetryState
-from iogate.store.runs.run_index import LOOKED_AT_MOST, Listing
+from iogate.store.runs.run_index import LISTED, LOOKED_AT, LOOKED_AT_MOST, RunFilter, RunPage
 from iogate.store.runs.views import RunView, Summary, TaskView
 from iogate.timing.backoff import Backoff
 
 __all__ = [
-    "Listing",
     "QueueDepth",
     "Retried",
     "RetryState",
+    "RunFilter",
     "RunOperations",
+    "RunPage",
     "RunView",
     "Summary",
     "TaskView",
@@ -40,7 +41,6 @@ __all__ = [
 LOOK_AGAIN_S = 1.0
 LOOK_AGAIN_AT_LATEST_S = 5.0
 """Upper bound of the poll interval of a waiter, which doubles each time; messages are rarely lost."""
-LISTED = 50
 PRUNED_AT_ONCE = 500
 """Runs that one script deletes."""
 
@@ -101,40 +101,45 @@ class RunOperations:
         answer: bytes | None = await self._connection.run("api_of", uid)
         return None if answer is None else answer.decode(errors="replace")
 
+    async def page(
+        self,
+        wanted: RunFilter,
+        *,
+        limit: int = LISTED,
+        cursor: str | None = None,
+        most: int | None = LOOKED_AT,
+    ) -> RunPage:
+        """Operation on runs: return a page of those that match, newest first, and the cursor of the next.
+
+        It looks at about `most` runs (None: all) at most, so it may be short, and says how far it looked.
+        Raises Misused for an invalid cursor.
+        """
+        return await run_index.read_page(self._connection, wanted, limit=limit, cursor=cursor, most=most)
+
     async def list(self, **options: Unpack[SearchOptions]) -> Summaries:
         """Operation on runs: list all that match, newest first, however far back they are; see `search`."""
         return (await self.search(most=None, **options)).runs
 
-    async def search(self, *, most: int | None = LOOKED_AT_MOST, **options: Unpack[SearchOptions]) -> Listing:
+    async def search(self, *, most: int | None = LOOKED_AT_MOST, **options: Unpack[SearchOptions]) -> RunPage:
         """Operation on runs: list them, newest first, `most` of them (None: all), and how far it looked."""
-        api, parent = options.get("api"), options.get("parent")
-        since_ms, until_ms = options.get("since_ms"), options.get("until_ms")
-
-        def matches(run: Summary) -> bool:
-            return api in (None, run.api) and parent in (None, run.parent)
-
-        return await run_index.list_newest(
-            self._connection,
-            None if api is None and parent is None else matches,
-            statuses=options.get("statuses") or keys.STATUSES,
-            low=float("-inf") if since_ms is None else since_ms,
-            high=float("inf") if until_ms is None else until_ms,
-            limit=options.get("limit", LISTED),
-            most=most,
+        wanted = RunFilter(
+            api=options.get("api"),
+            statuses=options.get("statuses") or (),
+            since_ms=options.get("since_ms"),
+            until_ms=options.get("until_ms"),
+            parent=options.get("parent"),
         )
+        return await self.page(wanted, limit=options.get("limit", LISTED), most=most)
 
-    async def ended_before(
-        self, moment_ms: int, *, api: str | None = None, statuses: Sequence[str] = ()
-    ) -> AsyncGenerator[Summaries, None]:
-        """Operation on runs: yield pages of those that ended before `moment_ms`."""
-        pages = run_index.ended_before(
-            self._connection,
-            moment_ms,
-            lambda run: api in (None, run.api),
-            statuses=[status for status in statuses or keys.STATUSES if status in keys.ENDED],
-        )
-        async for page in pages:
-            yield page
+    async def ended_before(self, moment_ms: int, wanted: RunFilter) -> AsyncGenerator[Summaries, None]:
+        """Operation on runs: yield pages, some empty, of those that match and ended before `moment_ms`."""
+        statuses = [status for status in wanted.statuses or keys.STATUSES if status in keys.ENDED]
+        until_ms = moment_ms if wanted.until_ms is None else min(moment_ms, wanted.until_ms)
+        if not statuses:
+            return
+        bounded = msgspec.structs.replace(wanted, statuses=statuses, until_ms=until_ms)
+        async for page in run_index.read_pages(self._connection, bounded):
+            yield [run for run in page if run.ended_at_ms is not None and run.ended_at_ms < moment_ms]
 
     async def prune(self, uids: Sequence[str], before_ms: int) -> int:
         """Operation on runs: delete those of them that ended before `before_ms`; return their number."""

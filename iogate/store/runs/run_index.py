@@ -1,145 +1,190 @@
-"""Index of runs by status and creation time, read in pages.
+"""Lists of runs: filters, pages and cursors, newest run first.
 
-Used by `operations` to list and prune runs. A page begins at the score of the last run of the page before, so
-that all pages cost the same. Invariant: if runs change their status meanwhile, a listing may contain such a
-run twice or miss it, but no other run.
+Used by `operations`. `page.lua` reads the smallest index that has all wanted runs, in small parts, so that
+no part blocks the server. A cursor is a position: the creation of a run by the clock of the store, and its
+uid. Invariant: a listing from page to page has each run that matches throughout exactly once, and no run
+twice, while runs are added and change their status, whatever the clocks of gateways show.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+import base64
+import binascii
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
+from iogate.errors import Misused
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
+from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.runs import views
 from iogate.store.runs.views import Summary
 
-PAGE = 1_000
+LISTED = 50
+"""Default number of runs of a page."""
+PART = 250
+"""Maximum number of runs that one script returns."""
+LOOKED_AT = 20_000
+"""Number of runs after which a page ends early, so that a rare filter does not overload the store."""
 LOOKED_AT_MOST = 100_000
-"""Maximum number of runs that one listing reads, so that a rare filter does not overload the store."""
-SCRIPT = 200
-"""Runs that one script reads; a script blocks the server."""
-
-Matches = Callable[[Summary], bool]
+"""The same for the lists of a command."""
 
 
-class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs that match a filter, newest first."""
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Filter of a list of runs; a field that is None or empty matches all."""
+
+    api: str | None = None
+    workflow: str | None = None
+    """Full name with version, or name without version."""
+    statuses: Sequence[str] = ()
+    since_ms: int | None = None
+    """Earliest time of acceptance, by the clock of the store."""
+    until_ms: int | None = None
+    """Latest time of acceptance."""
+    caller: str | None = None
+    """Name of the caller; "" matches runs without one."""
+    parent: str | None = None
+    """Uid of the run that started it and waits for it, or whose fault started it."""
+    revision: int | None = None
+    project: str | None = None
+    """Project that owns the API of the run."""
+
+
+class RunPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Page of a list, newest run first; it may be short although older runs match."""
 
     runs: list[Summary]
+    next_cursor: str | None = None
+    """Opaque cursor of the next page; None if no older run is left."""
     looked_back_to_ms: int | None = None
-    """Creation time of the oldest run that was read if older runs were left out, else None."""
+    """Creation time of the oldest run that was looked at; None if all were."""
 
 
-class _Cursor:
-    """Position in the index of one status; `newest` reads in descending order of creation."""
+class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Argument of `page.lua`."""
 
-    def __init__(self, status: str, low: float, high: float, *, newest: bool = True) -> None:
-        self._key = keys.INDEX + status
-        self._command = "ZREVRANGEBYSCORE" if newest else "ZRANGEBYSCORE"
-        self._first, self._last = (high, low) if newest else (low, high)
-        self._skip = 0
-        """Number of runs with the score `reached` that were read."""
-        self.reached = self._first
-        self.done = False
-
-    def command(self, size: int) -> tuple[str | int, ...]:
-        limits = (_score(self.reached), _score(self._last))
-        return (self._command, self._key, *limits, "WITHSCORES", "LIMIT", self._skip, size)
-
-    def uids(self, reply: Sequence[bytes], size: int) -> list[str]:
-        """Decode the reply of the index to `command`, and advance the cursor behind it."""
-        uids, scores = [uid.decode() for uid in reply[::2]], [float(score) for score in reply[1::2]]
-        if len(uids) < size:
-            self.done = True
-        if scores:
-            last = scores[-1]
-            seen = sum(score == last for score in scores)
-            self._skip = self._skip + seen if last == self.reached else seen
-            self.reached = last
-        return uids
+    limit: int
+    statuses: Sequence[str]
+    apis: Sequence[str] | None = None
+    from_: int | None = msgspec.field(default=None, name="from")
+    to: int | None = None
+    after: tuple[int, str] | None = None
+    workflow: str | None = None
+    caller: str | None = None
+    parent: str | None = None
+    revision: int | None = None
 
 
-def _score(moment: float) -> str:
-    return {float("inf"): "+inf", float("-inf"): "-inf"}.get(moment) or f"{moment:.0f}"
+_encode = msgspec.msgpack.Encoder().encode
+_cursor = msgspec.msgpack.Decoder(tuple[int, str])
 
 
-async def list_newest(
+async def read_page(
     connection: Connection,
-    matches: Matches | None,
+    wanted: RunFilter,
     *,
-    statuses: Sequence[str],
-    low: float = float("-inf"),
-    high: float = float("inf"),
-    limit: int,
-    most: int | None = LOOKED_AT_MOST,
-) -> Listing:
-    """List the newest runs that match, reading about `most` runs (None: all) at most."""
-    cursors = [_Cursor(status, low, high) for status in statuses]
-    size = PAGE if matches is not None else min(PAGE, max(limit, 50))
-    found: dict[str, Summary] = {}
-    looked_at = 0
+    limit: int = LISTED,
+    cursor: str | None = None,
+    most: int | None = LOOKED_AT,
+) -> RunPage:
+    """Read a page of at most `limit` runs that match, looking at about `most` runs (None: all) at most.
+
+    Raises Misused for an invalid cursor.
+    """
+    request = await _request(connection, wanted, None if cursor is None else decode_cursor(cursor))
+    found: list[Summary] = []
+    looked_at, is_last = 0, request.apis == []
+    while not is_last and len(found) < limit and (most is None or looked_at < most):
+        request = msgspec.structs.replace(request, limit=min(limit - len(found), PART))
+        count, created, uid, last, *heads = await connection.run("page", _encode(request))
+        request = msgspec.structs.replace(request, after=(int(created), uid.decode()))
+        looked_at, is_last = looked_at + count, last == 1
+        found += await _summaries(connection, heads)
+    if is_last or request.after is None:
+        return RunPage(runs=found)
+    return RunPage(runs=found, next_cursor=encode_cursor(request.after), looked_back_to_ms=request.after[0])
+
+
+async def read_pages(
+    connection: Connection, wanted: RunFilter, *, limit: int = 4 * PART
+) -> AsyncGenerator[list[Summary], None]:
+    """Yield all runs that match in pages of at most `limit` runs; a page may be empty."""
+    cursor: str | None = None
     while True:
-        edge = float("-inf")
-        if len(found) >= limit:
-            found = {each.uid: each for each in sorted(found.values(), key=_age, reverse=True)[:limit]}
-            edge = next(reversed(found.values())).created_at_ms
-        open_ = [cursor for cursor in cursors if not cursor.done and cursor.reached >= edge]
-        if not open_ or (most is not None and looked_at >= most):
-            break
-        pages = await connection.calls([cursor.command(size) for cursor in open_])
-        uids = [uid for cursor, page in zip(open_, pages, strict=True) for uid in cursor.uids(page, size)]
-        looked_at += len(uids)
-        # A run whose status changed between two pages may occur twice.
-        found |= {
-            each.uid: each for each in await summaries(connection, uids) if matches is None or matches(each)
-        }
-    runs = sorted(found.values(), key=_age, reverse=True)[:limit]
-    return Listing(
-        runs=runs, looked_back_to_ms=int(max(cursor.reached for cursor in open_)) if open_ else None
+        page = await read_page(connection, wanted, limit=limit, cursor=cursor)
+        yield page.runs
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def encode_cursor(position: tuple[int, str]) -> str:
+    """Return the cursor for the runs behind a position: time of creation in ms, and uid."""
+    return base64.urlsafe_b64encode(_encode(position)).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str) -> tuple[int, str]:
+    """Return the position of a cursor.
+
+    Raises Misused for a text that is none.
+    """
+    try:
+        created, uid = _cursor.decode(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+    except (msgspec.MsgspecError, binascii.Error, ValueError):
+        created, uid = -1, ""
+    if created < 0 or not (uid.isascii() and uid.isdigit()):
+        raise Misused(
+            "the cursor is not one of a list of runs",
+            code="IOG770",
+            hint="pass nextCursor of the page before unchanged, or begin without a cursor",
+        )
+    return created, uid
+
+
+async def _request(connection: Connection, wanted: RunFilter, after: tuple[int, str] | None) -> Request:
+    apis: Sequence[str] | None = None if wanted.api is None else [wanted.api]
+    if wanted.project is not None:
+        owned = await _apis_of(connection, wanted.project)
+        apis = sorted(owned if apis is None else owned & set(apis))
+    return Request(
+        limit=0,
+        statuses=tuple(dict.fromkeys(wanted.statuses)) or keys.STATUSES,
+        apis=apis,
+        from_=wanted.since_ms,
+        to=wanted.until_ms,
+        after=after,
+        workflow=wanted.workflow,
+        caller=wanted.caller,
+        parent=wanted.parent,
+        revision=wanted.revision,
     )
 
 
-async def ended_before(
-    connection: Connection, before_ms: int, matches: Matches, *, statuses: Sequence[str]
-) -> AsyncGenerator[list[Summary], None]:
-    """Yield pages of the indexed runs that ended before `before_ms`, per status in order of creation."""
-    for status in statuses:
-        cursor = _Cursor(status, float("-inf"), before_ms, newest=False)
-        while not cursor.done:
-            uids = cursor.uids(await connection.call(*cursor.command(PAGE)), PAGE)
-            yield [
-                each
-                for each in await summaries(connection, uids)
-                if each.ended_at_ms is not None and each.ended_at_ms < before_ms and matches(each)
-            ]
+async def _apis_of(connection: Connection, project: str) -> set[str]:
+    """Return the APIs and schedules of a project, with those that were deleted."""
+    found = await connection.calls([("SMEMBERS", keys.GATES), ("SMEMBERS", keys.DELETED)])
+    names = sorted({name.decode() for each in found for name in each})
+    owners = await connection.calls([("HGET", keys.GATE + name, "project") for name in names])
+    return {
+        name
+        for name, owner in zip(names, owners, strict=True)
+        if (owner or DEFAULT_PROJECT.encode()).decode() == project
+    }
 
 
-def _age(run: Summary) -> tuple[int, int]:
-    return run.created_at_ms, int(run.uid)
-
-
-async def summaries(connection: Connection, uids: Sequence[str]) -> list[Summary]:
-    """Read the summaries of indexed runs; runs that no longer exist are left out."""
+async def _summaries(connection: Connection, heads: Sequence[Sequence[bytes | int]]) -> list[Summary]:
+    """Decode the heads of a part; a large error is stored apart from its head."""
     found: list[Summary] = []
     large: list[int] = []
-    """Positions of the runs whose error is stored among the large parts."""
-    for first in range(0, len(uids), SCRIPT):
-        some = uids[first : first + SCRIPT]
-        replies = iter(await connection.run("summarise", len(views.LISTED), *views.LISTED, *some))
-        for uid, live, packed, blob in zip(some, replies, replies, replies, strict=True):
-            if packed is not None:
-                run = views.unpack_parked(packed).run
-                live = [run.get(name) for name in views.LISTED]  # noqa: PLW2901
-            if live[0] is not None:
-                found.append(views.live_summary(uid, live))
-            elif blob is not None:
-                ended = views.ended_record.decode(blob)
-                if ended.big and ended.status == "faulted" and not ended.error:
-                    large.append(len(found))
-                found.append(views.ended_summary(uid, ended))
+    for head in heads:
+        try:
+            run, has_parts = views.head_summary(head)
+        except (ValueError, msgspec.MsgspecError):
+            continue  # another program has overwritten it
+        if has_parts and run.status == "faulted" and not run.error:
+            large.append(len(found))
+        found.append(run)
     errors = await connection.calls([("HGET", keys.BIG + found[at].uid, "error") for at in large])
     for at, error in zip(large, errors, strict=True):
         found[at] = msgspec.structs.replace(found[at], error=error)

@@ -153,53 +153,41 @@ def unpack_parked(packed: bytes) -> Parked:
     )
 
 
-LISTED = ("st", "api", "f", "pl", "att", "crt", "sta", "par")
-"""Fields of a live run for its summary; the first four always exist."""
+def head_summary(head: Sequence[bytes | int]) -> tuple[Summary, bool]:
+    """Decode the head of a run, as `page.lua` returns it, and whether it has large parts.
 
-
-def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
-    """Decode the summary of a live run, as a view in lists, from the fields LISTED, in order."""
-    status, api, packed, state, attempt, created, started, parent = (field or b"" for field in fields)
-    facts = decode_facts(packed)
+    Raises ValueError or msgspec.MsgspecError for a head that iogate did not write.
+    """
+    uid, status, api, packed, state, attempt, created, started, ended, parent, error, reason, big = head
+    facts = decode_facts(_text(packed))
+    is_cancelled = status == b"cancelled"
     return Summary(
-        uid=uid,
-        status=status.decode(),
-        api=api.decode(),
-        state=state.decode(),
+        uid=_text(uid),
+        status=_text(status),
+        api=_text(api),
+        state=_text(state),
         workflow=facts.workflow,
         revision=facts.revision,
         caller=facts.caller,
-        attempt=int(attempt or 1),
+        attempt=int(attempt),
         created_at_ms=int(created),
-        started_at_ms=int(started or 0) or None,
-        ended_at_ms=None,
-        parent=parent.decode() or _starter(facts),
-    )
+        started_at_ms=int(started) or None,
+        ended_at_ms=int(ended) or None,
+        parent=_text(parent) or _starter(facts),
+        error=_text(error).encode() or None,
+        cancel_reason=_text(reason) if is_cancelled else None,
+    ), int(big) == 1
+
+
+def _text(value: bytes | int) -> str:
+    if isinstance(value, int):
+        raise ValueError("a text is a number")  # noqa: TRY004 - as other wrong data
+    return value.decode()
 
 
 def _starter(facts: Facts) -> str | None:
     """Return, for the view of a run, the run whose fault started it; None if there is none."""
     return facts.parent.partition("/")[0] or None
-
-
-def ended_summary(uid: str, e: Ended) -> Summary:
-    """Return the summary of an ended run, as a view in lists."""
-    facts = decode_facts(e.facts)
-    return Summary(
-        uid=uid,
-        status=e.status,
-        api=e.api,
-        workflow=facts.workflow,
-        revision=facts.revision,
-        caller=facts.caller,
-        attempt=e.attempt,
-        created_at_ms=e.created,
-        started_at_ms=e.started or None,
-        ended_at_ms=e.ended or None,
-        parent=e.parent or _starter(facts),
-        error=e.error.encode() or None,
-        cancel_reason=e.reason if e.status == "cancelled" else None,
-    )
 
 
 def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:

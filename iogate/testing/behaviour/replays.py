@@ -20,7 +20,7 @@ from iogate.compiler.revision import Bundle, Revision
 from iogate.errors import ExpectationFailed, NotFound
 from iogate.store.keys import ENDED
 from iogate.store.revisions.revisions import NotAuthentic
-from iogate.store.runs.run_index import Listing
+from iogate.store.runs.run_index import RunPage
 from iogate.store.runs.views import RunView, Summary
 from iogate.testing.behaviour.answers import EarlierAnswers, NotReplayable, RecordedAnswers
 from iogate.testing.behaviour.places import Places
@@ -56,7 +56,7 @@ class Runs(Protocol):
 
     async def search(
         self, *, api: str | None = ..., statuses: Sequence[str] = ..., limit: int = ...
-    ) -> Listing:
+    ) -> RunPage:
         """List the runs to replay, newest first."""
         ...
 

@@ -13,7 +13,7 @@ import pytest
 from iogate.auth.model import NoAuth
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
 from iogate.errors import NotFound, WorkflowError
-from iogate.store.runs.run_index import Listing
+from iogate.store.runs.run_index import RunPage
 from iogate.store.runs.views import RunView, Summary
 from iogate.testing.behaviour import replays
 from iogate.testing.behaviour.places import place_of
@@ -272,7 +272,7 @@ class Stored:
 
     async def search(
         self, *, api: str | None = None, statuses: Sequence[str] = (), limit: int = 50
-    ) -> Listing:
+    ) -> RunPage:
         assert api == "test/a"
         assert set(statuses) == {"completed", "faulted", "cancelled"}
         self.limits.append(limit)
@@ -291,7 +291,7 @@ class Stored:
             )
             for number, run in enumerate(self._runs.values())
         ]
-        return Listing(runs=summaries[:limit], looked_back_to_ms=None)
+        return RunPage(runs=summaries[:limit], looked_back_to_ms=None)
 
     async def show(self, uid: str) -> RunView | None:
         run = self._runs[uid]

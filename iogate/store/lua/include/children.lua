@@ -43,7 +43,7 @@ local function start_child(parent, r, scheduled, uid, frame, facts, input, await
     redis.call('HSET', $run .. uid, 'fl', r.files)
     need_files(r.files, uid, 'inf')
   end
-  index(uid, now_ms, nil, 'pending')
+  index(uid, r.api, now_ms, nil, 'pending')
   if awaits == 1 then
     redis.call('HSET', $run .. uid, 'par', parent, 'pfr', frame)
     redis.call('HSET', $children .. parent, frame, uid)

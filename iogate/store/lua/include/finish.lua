@@ -119,7 +119,7 @@ cancel = function(uid, reason)
     redis.call('PUBLISH', $cancel_channel, uid)
   elseif r.seq == 0 and r.state ~= 'suspect' then
     withdraw(uid, r)
-    index(uid, r.created, r.status, 'cancelled')
+    index(uid, r.api, r.created, r.status, 'cancelled')
     rq_outcome(uid, r, 'cancelled', '')
     local detail = r.reason ~= '' and '{"reason":' .. quoted(r.reason) .. '}'
     write_lifecycle(uid, r, {journal_entry('workflow.cancelled', nil, detail)})

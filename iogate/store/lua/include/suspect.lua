@@ -29,7 +29,7 @@ local function end_lost_lease(uid, poison, exc, seen)
   rq_end_execution(uid, r.token, r.worker)
   if r.solitary and seen then r.deaths = r.deaths + 1 end
   if r.deaths >= $deaths then
-    index(uid, r.created, r.status, 'faulted')
+    index(uid, r.api, r.created, r.status, 'faulted')
     rq_outcome(uid, r, 'faulted', exc)
     write_lifecycle(uid, r, {journal_entry('workflow.faulted', nil, '{"error":' .. poison .. '}')})
     finish(uid, r, 'faulted', '', poison, fold_tasks(uid), fold_journal(uid))

@@ -4,7 +4,7 @@
 local function set_suspended(uid, r, status)
   rq_forget(uid)
   redis.call('HSET', $run .. uid, 'pl', 'suspended', 'st', 'suspended', 'sus', status)
-  index(uid, r.created, r.status, 'suspended')
+  index(uid, r.api, r.created, r.status, 'suspended')
   local lines = {}
   for i, task in ipairs(under_way(uid)) do lines[i] = journal_entry('task.suspended', task) end
   lines[#lines + 1] = journal_entry('workflow.suspended')

@@ -1,0 +1,78 @@
+"""`iogate runs list`: a page of runs, newest first, by filters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from iogate.cli.options import ApiFilter, SinceFilter, StatusFilter, UntilFilter
+from iogate.cli.runs.bulk_changes import require_known_api
+from iogate.cli.runs.run_display import run_table
+from iogate.cli.runs.run_filters import (
+    CallerFilter,
+    Filters,
+    ParentFilter,
+    ProjectFilter,
+    RevisionFilter,
+    WorkflowFilter,
+)
+from iogate.cli.session import Session, command
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command to `iogate runs`."""
+    command(group, "list")(list_runs)
+
+
+async def list_runs(
+    session: Session,
+    api: ApiFilter = None,
+    status_: StatusFilter = None,
+    since: SinceFilter = None,
+    until: UntilFilter = None,
+    workflow: WorkflowFilter = None,
+    caller: CallerFilter = None,
+    revision: RevisionFilter = None,
+    parent: ParentFilter = None,
+    project: ProjectFilter = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of runs, newest first.", min=1, max=10_000)] = 50,
+    cursor: Annotated[
+        str | None,
+        typer.Option(metavar="CURSOR", help="Continue a list, with the cursor that it ended with."),
+    ] = None,
+) -> None:
+    """List runs, newest first.
+
+    Raises:
+        Misused: a filter or the cursor is invalid.
+        NotFound: there is no such API.
+    """
+    from iogate.store.runs.presentation import list_item, rfc3339
+    from iogate.store.runs.run_index import LOOKED_AT_MOST
+
+    filters = Filters(
+        api=api, status=status_, since=since, until=until, workflow=workflow, caller=caller,
+        revision=revision, parent=parent, project=project,
+    )  # fmt: skip
+    async with session.store(session.settings()) as store:
+        page = await store.runs.page(filters.parse(), limit=limit, cursor=cursor, most=LOOKED_AT_MOST)
+        if not page.runs:
+            await require_known_api(store, api)
+        waits = any(each.state == "backlog" for each in page.runs)
+        holding = await store.gates.holding() if waits else ()
+    runs = [list_item(each, holding) for each in page.runs]
+    back_to = rfc3339(page.looked_back_to_ms) if len(runs) < limit else None
+    if back_to is not None:
+        session.screen.note(
+            f"searched back to {back_to} only; add --cursor {page.next_cursor} to search further back"
+        )
+    elif page.next_cursor is not None:
+        session.screen.note(f"for older runs, add --cursor {page.next_cursor}")
+    elif not runs:
+        session.screen.note("no run matches the filters" if filters.are_given or cursor else "no runs yet")
+    session.screen.data(
+        "runs.list",
+        {"runs": runs, "lookedBackTo": back_to, "nextCursor": page.next_cursor},
+        [run_table(runs)],
+    )
