@@ -11,13 +11,14 @@
 -- include: time queue room
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
+local run_key, gate_key = $run .. uid, $gate .. api
 local extras = ARGV[10] and cmsgpack.unpack(ARGV[10])
 local traffic, ends = extras and extras.traffic, extras and extras.ends
 
 local function is_own()
   -- include: record ended
   unfold(uid)
-  local stored = redis.call('HGET', $run .. uid, 'f')
+  local stored = redis.call('HGET', run_key, 'f')
   if not stored then
     local e = ended_record(uid)
     if not e then return nil end
@@ -39,12 +40,12 @@ if idempotency ~= '' then
   end
 end
 
-local g = redis.call('HMGET', $gate .. api,
-  'on', 'until', 'base', 'digest', 'interval', 'slack', 'tat', 'queued', 'inq', 'run', 'bl', 'rl', 'pms', 'dr', 'dl', 'kl')
+local g = redis.call('HMGET', gate_key,
+  'on', 'until', 'base', 'digest', 'interval', 'slack', 'tat', 'queued', 'inq', 'run', 'bl', 'rl', 'pms', 'dl')
 local on = g[1]
 if g[2] and g[2] ~= '' and now_ms >= tonumber(g[2]) then on = g[3] end
 -- One EXISTS for all rare cases: the uid is taken, the store is full or drained.
-local seen = redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid, $full, $drained) > 0
+local seen = redis.call('EXISTS', run_key, $parked .. uid, $end .. uid, $full, $drained) > 0
 local own
 if seen then own = is_own() end
 if own then return {'ok', uid} end
@@ -79,7 +80,7 @@ local function settle()
     if over > 0 then redis.call('ZPOPMIN', counted_by, over) end
     redis.call('PEXPIRE', counted_by, math.ceil(tonumber(g[6]) + 2 * tonumber(g[5])) + 1000)
   elseif tat then
-    redis.call('HSET', $gate .. api, 'tat', string.format('%.3f', tat))
+    redis.call('HSET', gate_key, 'tat', string.format('%.3f', tat))
   end
   if idempotency ~= '' then
     redis.call('SET', idempotency, uid .. ' ' .. fingerprint, 'PX', ARGV[8])
@@ -95,15 +96,15 @@ if own == false then return {'taken'} end
 local is_full = seen and redis.call('EXISTS', $full) == 1
 local load = {inq = tonumber(g[9]) or 0, run = tonumber(g[10]) or 0, bl = tonumber(g[11]) or 0,
   limit = tonumber(g[12]) or math.huge}
-local waiting, most = load.inq + load.bl + (tonumber(g[15]) or 0), tonumber(g[8])
+local waiting, most = load.inq + load.bl + (tonumber(g[14]) or 0), tonumber(g[8])
 if waiting >= most and traffic and traffic.replace and not is_full then
   -- include: replace
   if not replace_oldest() then return {'queue_full', $retry_least_ms} end
-  local now = redis.call('HMGET', $gate .. api, 'inq', 'run', 'bl')
+  local now = redis.call('HMGET', gate_key, 'inq', 'run', 'bl')
   load.inq, load.run, load.bl = tonumber(now[1]) or 0, tonumber(now[2]) or 0, tonumber(now[3]) or 0
 elseif waiting >= most or g[13] then
   -- include: promise
-  local refused = crowded(waiting, most, g[14])
+  local refused = crowded(waiting, most, redis.call('HGET', gate_key, 'dr'))
   if refused then return refused end
 end
 if is_full then return {'memory', redis.call('PTTL', $full)} end
@@ -111,27 +112,27 @@ if is_full then return {'memory', redis.call('PTTL', $full)} end
 local queued, apart = load.bl == 0 and not held and may_queue(load), nil
 if traffic and (traffic.key or traffic.merge) then
   -- include: apart
-  apart = stay_apart(tonumber(g[16]))
+  apart = stay_apart(tonumber(redis.call('HGET', gate_key, 'kl') or ''))
   queued = queued and not apart
 end
-redis.call('HSET', $run .. uid, 'api', api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', retention,
+redis.call('HSET', run_key, 'api', api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', retention,
   'st', 'pending', 'pl', queued and 'queue' or apart or 'backlog')
 redis.call('ZADD', $index .. 'pending', now_ms, uid)
 redis.call('ZADD', $index .. api, now_ms, uid)
 if apart then
-  redis.call('HINCRBY', $gate .. api, 'dl', 1)
+  redis.call('HINCRBY', gate_key, 'dl', 1)
 elseif queued then
-  redis.call('HINCRBY', $gate .. api, 'inq', 1)
+  redis.call('HINCRBY', gate_key, 'inq', 1)
   rq_enqueue(uid)
   ring()
 else
-  redis.call('HINCRBY', $gate .. api, 'bl', 1)
+  redis.call('HINCRBY', gate_key, 'bl', 1)
   redis.call('RPUSH', $backlog .. api, uid)
 end
-if ends then redis.call('HSET', $run .. uid, 'aft', ends) end
+if ends then redis.call('HSET', run_key, 'aft', ends) end
 if traffic and traffic.files then
   -- include: files
-  redis.call('HSET', $run .. uid, 'fl', traffic.files)
+  redis.call('HSET', run_key, 'fl', traffic.files)
   need_files(traffic.files, uid, 'inf')
 end
 settle()

@@ -3,7 +3,7 @@
 -- without one: the runs of a key are not replaced by others.
 -- needs: index states lanes finish
 local REPLACEABLE = {queue = true, backlog = true, lane = true, window = true}
-local has_keys, key_of_call = g[16], traffic.key or false
+local has_keys, key_of_call = redis.call('HGET', $gate .. api, 'kl'), traffic.key or false
 
 local function is_new(other)
   local v = redis.pcall('HMGET', $run .. other, 'api', 'tok', 'dep', 'pl', 'ck')
