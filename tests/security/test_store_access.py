@@ -40,8 +40,8 @@ SCRIPTS = {
     "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "page", "look_at_link",
         "use_link", "store_file", "activity"},
     "worker": {
-        "take", "commit", "renew", "inbox", "release", "recover", "audit", "forget", "recount", "relink", "match",
-        "deliver", "send", "sinks", "tick", "cancel", "restore",
+        "take", "commit", "renew", "inbox", "release", "recover", "audit", "forget", "recount", "relink",
+        "match", "deliver", "send", "sinks", "tick", "cancel", "restore",
         "show", "callbacks", "handle_fault", "activity",
     },
     "cli": {
