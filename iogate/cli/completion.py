@@ -94,7 +94,7 @@ def _documents(folder: str) -> Iterator[dict[str, Any]]:
 
 @_completer
 def apis(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest, for completion, ids of the APIs in apis.d and of the live ones."""
+    """Complete the id of an API, in apis.d or live."""
     del incomplete
     live = {api.id: api.description for api in _live_apis()}
     yield from {**live, **dict(_apis())}.items()
@@ -102,7 +102,7 @@ def apis(incomplete: str) -> Iterator[tuple[str, str]]:
 
 @_completer
 def modules(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest modules of APIs for completion."""
+    """Complete a module of APIs."""
     del incomplete
     ids = (*dict(_apis()), *(api.id for api in _live_apis()))
     yield from ((name, "") for name in sorted({each.partition("/")[0] for each in ids}))
@@ -110,14 +110,14 @@ def modules(incomplete: str) -> Iterator[tuple[str, str]]:
 
 @_completer
 def tags(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest, for completion, tags of live APIs, and of those in apis.d."""
+    """Complete a tag of APIs, live or in apis.d."""
     del incomplete
     yield from ((tag, "") for tag in sorted(_tags()))
 
 
 @_completer
 def selections(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest, for completion, tags and modules of the APIs in apis.d."""
+    """Complete a tag or a module of the APIs in apis.d."""
     del incomplete
     yield from ((tag, "tag") for tag in sorted(_tags()))
     yield from sorted({(name.partition("/")[0], "module") for name in dict(_apis())})
@@ -125,7 +125,7 @@ def selections(incomplete: str) -> Iterator[tuple[str, str]]:
 
 @_completer
 def environment_names(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest, for completion, the environments that have a file of settings."""
+    """Complete the name of an environment that has a file of settings."""
     del incomplete
     for path in sorted(Path().glob("iogate.*.yaml")):
         yield path.name.removeprefix("iogate.").removesuffix(".yaml"), path.name
@@ -169,7 +169,7 @@ async def _load_live() -> Revision | None:
 
 @_completer
 def cases(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest, for completion, ids that debug cases have: of APIs, and of workflows with a schedule."""
+    """Complete the id of a debug case: of an API, or of a workflow with a schedule."""
     del incomplete
     yield from _apis()
     for data in _documents("workflows.d"):
@@ -180,7 +180,7 @@ def cases(incomplete: str) -> Iterator[tuple[str, str]]:
 
 @_completer
 def workflows(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest, for completion, names of workflows, live and in workflows.d; after a colon, their versions."""
+    """Complete the name of a workflow, live or in workflows.d, and its version once a colon is typed."""
     found: dict[str, str] = {}
     if (revision := _live_revision()) is not None:
         found |= {name: each.title or each.summary for name, each in revision.workflows.items()}
@@ -195,7 +195,7 @@ def workflows(incomplete: str) -> Iterator[tuple[str, str]]:
 
 @_completer
 def codes(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest codes of errors for completion."""
+    """Complete the code of an error."""
     from iogate.cli.documents.explanations import load_explanations
 
     for code, (title, _) in load_explanations().items():
@@ -204,14 +204,14 @@ def codes(incomplete: str) -> Iterator[tuple[str, str]]:
 
 @_completer
 def uids(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest, for completion, uids of the newest runs in the store."""
+    """Complete the uid of one of the newest runs in the store."""
     del incomplete
     yield from _within_budget(_newest_runs())
 
 
 @_completer
 def revisions(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Suggest, for completion, numbers of the revisions that the store keeps, newest first."""
+    """Complete the number of a revision that the store keeps, newest first."""
     del incomplete
     yield from _within_budget(_kept_revisions())
 

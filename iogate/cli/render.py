@@ -80,7 +80,7 @@ class Styled(str):
     hanging: int
 
     def wrapped(self, width: int) -> str:
-        """Return the line in lines of this width; words that are longer stay whole."""
+        """Return the rendered line in lines of this width; words that are longer stay whole."""
         lines = textwrap.wrap(
             self,
             width,

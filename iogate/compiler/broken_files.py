@@ -36,7 +36,7 @@ class BrokenFiles:
         """True if there is a file or a folder of which not even the text is known."""
 
     def may_hold(self, reference: str) -> bool:
-        """Tell whether one of the files may be that of this workflow, `namespace/name[:version]`."""
+        """Tell whether one of the broken files may be that of a workflow, `namespace/name[:version]`."""
         full = reference.partition(":")[0]
         if self._unseen or full in self._names:
             return True

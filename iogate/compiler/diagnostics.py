@@ -56,7 +56,7 @@ def problem_at(
     severity: Severity = "error",
     fix: Fix | None = None,
 ) -> Problem:
-    """Return a problem that the compiler finds, at the value of `pointer`, or at its key."""
+    """Return a diagnostic: a problem at the value of `pointer`, or at its key."""
     span = document.at(pointer, key=key)
     return Problem.at(
         span, path=document.path, code=code, message=message, hint=hint, severity=severity, fix=fix
@@ -77,7 +77,7 @@ def warning_at(
 
 
 def mask_value(document: Document, pointer: Pointer) -> None:
-    """Mask the value at `pointer`, a secret, in every line of a problem."""
+    """Mask the value at `pointer`, a secret, in every line that a diagnostic shows."""
     span = document.at(pointer)
     mask = (span.line, span.column - 1, span.column - 1 + span.length)
     if mask not in document.source.masks:
@@ -85,5 +85,5 @@ def mask_value(document: Document, pointer: Pointer) -> None:
 
 
 def did_you_mean(choice: str | None) -> str:
-    """Return the hint that stands beside the caret of a problem; empty if no name is near."""
+    """Return the hint beside the caret of a diagnostic; empty if no name is near."""
     return f'did you mean "{choice}"?' if choice else ""

@@ -45,7 +45,7 @@ NOTHING: Final = Reads()
 
 
 def reads(text: str) -> Reads:
-    """Return the variables that an expression, or a text with expressions, may read."""
+    """Return the project's variables that an expression, or a text with expressions, may read."""
     if "runtime" not in text:
         return NOTHING
     found = NOTHING

@@ -100,7 +100,7 @@ def load_text(text: str, path: str = "document.yaml") -> Documents:
 
 
 def detect_family(data: Any) -> Family | None:
-    """Detect by its content, for the loader, whether a file is an API document, a workflow, or neither."""
+    """Detect, when loading a file, whether its content is an API document, a workflow, or neither."""
     if not isinstance(data, dict):
         return None
     if "document" in data and ("do" in data or "module" not in data):

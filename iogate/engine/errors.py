@@ -34,7 +34,7 @@ class UnknownOutcomeError(WorkflowError):
 
 
 def build_raised(body: Raise, scope: Scope) -> WorkflowError:
-    """Return the error that a `raise` task describes, or the error of an invalid description."""
+    """Build the error that a `raise` task describes, or the error of an invalid description."""
     if body.error is None:
         return WorkflowError("configuration", detail=f'error "{body.missing}" is not defined in use.errors')
     described = body.error.evaluate(scope.input, scope)

@@ -232,7 +232,7 @@ class Scope:
 
 
 def link_expiry_s(link: Link, name: str, started_at_ms: int, renewed: Mapping[str, int] | None) -> int:
-    """Return the end of a link in `$runtime.links`, in seconds; it is a part of its URL."""
+    """Return the expiry of a link for expressions with `$runtime.links`, in seconds; part of its URL."""
     return ((renewed or {}).get(name, started_at_ms) + link.ttl_ms) // 1000
 
 

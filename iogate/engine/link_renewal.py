@@ -36,7 +36,7 @@ class Renewal:
 
 
 def expired(program: Program, state: State, started_at_ms: int, now_ms: int) -> set[str]:
-    """Return the links of a run whose end has passed."""
+    """Return the links of a run that have expired and need renewal."""
     return {
         name
         for name, link in program.links.items()

@@ -123,7 +123,7 @@ def restart_call(program: Program, state: State) -> State:
 
 
 def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> bool:
-    """Tell, for a retry, whether a task has begun but none of its inner tasks has."""
+    """Tell whether a retry finds a task begun and none of its inner tasks."""
     return (
         (scope.position, scope.turn or 0, task.attempt) == (0, 0, 0)
         and not scope.extended
@@ -135,7 +135,7 @@ def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> boo
 
 
 def enclosing_call(program: Program, state: State) -> str | None:
-    """Return, for a retry, the outermost task whose function the faulted run is in; None without one."""
+    """Return the outermost task to retry whose function the faulted run is in; None without one."""
     calls = [scope.parent for scope in _path(program, state) if is_function(scope.pointer)]
     return None if not calls or calls[-1] is None else state.frames[calls[-1]].pointer
 

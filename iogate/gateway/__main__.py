@@ -76,7 +76,7 @@ def _start_tracing() -> Tracing | None:
 
 
 async def run(chosen: Settings) -> None:
-    """Build the gateway and serve until a signal ends the process.
+    """Run the gateway process: build it, and serve until a signal ends it.
 
     Raises Misused if `link_key` is missing.
     """

@@ -135,7 +135,7 @@ class Refresher:
                     break
 
     async def reload(self) -> None:
-        """Load the live revision and gates; concurrent calls share one read of the store.
+        """Refresh the live revision and gates; concurrent calls share one read of the store.
 
         Raises IogateError or TimeoutError if that fails.
         """

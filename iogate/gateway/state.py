@@ -102,7 +102,7 @@ class GatewayState:
         )
 
     def drain(self) -> None:
-        """Let this gateway process end all its waits for runs, and soon its unfinished request bodies."""
+        """Drain the state of the gateway: end all waits for runs; unfinished bodies get a few seconds."""
         self.draining.set()
         self.bodies.shorten(LAST_BODY_S)
 

@@ -108,7 +108,7 @@ def files_form(files: Files | msgspec.UnsetType) -> dict[str, Any] | None:
 
 
 def _cases(api: Api) -> list[dict[str, Any]] | None:
-    """Return, in document form, debug cases that give the examples of an API; None without examples."""
+    """Return debug cases in document form that give the examples of an API; None without examples."""
     if isinstance(api.examples, msgspec.UnsetType):
         return None
     cases = []

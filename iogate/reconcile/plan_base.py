@@ -98,7 +98,7 @@ async def without_lost_programs(
 
 
 async def _loaded(store: Store, number: int | None) -> tuple[int, list[str]]:
-    """Return for a plan's base the largest revision that processes have loaded, and who has newer ones."""
+    """Return the largest revision that processes have loaded, and who has newer ones than the base."""
     project = store.revisions.project
     processes: list[Process] = [
         each for kind in ("gateway", "worker") for each in await store.presence.list(kind)

@@ -104,7 +104,7 @@ async def _foreign(store: Store, apis: Collection[str]) -> dict[str, str]:
 
 
 def _touched(before: Revision, after: Revision) -> set[str]:
-    """Return, for the facts of a plan, the workflows and APIs whose runs keep an older definition."""
+    """Return the workflows and APIs for the facts of a plan: their runs keep an older definition."""
     found = {
         name
         for name, workflow in before.workflows.items()

@@ -56,7 +56,7 @@ def wanted(live: Revision, bundle: Bundle, scope: Scope) -> Bundle:
 
 
 def _check_paths(revision: Revision, new: Revision) -> None:
-    """Raise Refused if an API of the files has the own path of one that stays live."""
+    """Raise Refused if an API of the wanted revision has the own path of one that stays live."""
     holders: dict[str, Api] = {}
     for api in revision.apis.values():
         if (own := api.own_path) is None:
@@ -104,7 +104,7 @@ def _with_program(api: Api, workflows: Mapping[str, Workflow]) -> Api:
 
 
 def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
-    """Return the live revision with the selected APIs, and the workflows that they reach, of the files."""
+    """Return the wanted revision of a selection: live, with the selected APIs and their workflows."""
     new = bundle.revision
     chosen = {name for name, api in [*live.apis.items(), *new.apis.items()] if is_selected(api, scope.select)}
     if not chosen:

@@ -188,7 +188,7 @@ class Supervisor:
             self._termination.release()
 
     async def until_signal(self) -> int:
-        """Wait in the supervisor for SIGTERM or SIGINT; return it; the next one kills the children."""
+        """Wait in the supervisor for SIGTERM or SIGINT; return its number; the next kills the children."""
         return await self._termination.request()
 
     async def ready(self, timeout_s: float) -> bool:

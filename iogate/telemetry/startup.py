@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def start(environment: Mapping[str, str]) -> Tracing | None:
-    """Create the tracer of this process.
+    """Start the tracer of this process.
 
     None unless OpenTelemetry's own variables name a collector; None, with a warning, if it cannot be made.
     """

@@ -81,7 +81,7 @@ class Maintenance:
             await self._follower.run(self.announce)
 
     async def announce(self) -> None:
-        """Announce the worker, periodically, with the revisions that it has loaded."""
+        """Announce the worker, as part of its maintenance, with the revisions that it has loaded."""
         await self._store.refusals.flush()
         if self._callbacks.appeared:
             self._callbacks.appeared = False

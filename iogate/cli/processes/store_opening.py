@@ -130,7 +130,7 @@ async def open_to_adopt(settings: Settings, url: str) -> Store:
 
 
 async def check_older(settings: Settings, store: Store, url: str, *, embedded: bool) -> None:
-    """Check that a store of an older form has not been used with signatures before.
+    """Check before opening that a store of an older form has not been used with signatures.
 
     An adoption that this machine began and did not end has left signatures, and may be repeated. Raises
     WrongStore for a store whose form was set back.
@@ -145,7 +145,7 @@ async def check_older(settings: Settings, store: Store, url: str, *, embedded: b
 async def sign_all(
     settings: Settings, store: Store, url: str, *, embedded: bool, say: Callable[[str], None]
 ) -> Adopted:
-    """Sign all data in the store, and record that this machine has done so."""
+    """Sign all data in the opened store, and record that this machine has done so."""
     from iogate.store.integrity.adoption import adopt
 
     known, name = KnownStores(settings.data_dir), stored_name(url, embedded=embedded)
@@ -156,7 +156,7 @@ async def sign_all(
 
 
 async def ensure_key(settings: Settings, url: str) -> None:
-    """Generate the key of this machine if it has none and no other process uses the store with one.
+    """Generate the key to open the store with, if this machine has none and no process uses one.
 
     Raises WrongStore if another process does.
     """

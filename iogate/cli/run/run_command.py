@@ -117,7 +117,7 @@ async def run(
 
 
 async def _wait_for_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:
-    """Return the run at its end or at the timeout; on Ctrl-C, print its current state."""
+    """Wait for `iogate run`: return the run at its end or at the timeout; on Ctrl-C, print its state."""
     try:
         return run_json(await wait_for_end(session, store, uid, timeout_s))
     except asyncio.CancelledError:

@@ -61,7 +61,7 @@ def fault_handler(
     definitions: Mapping[str, Definition],
     workflows: Mapping[str, tuple[Workflow, bytes]],
 ) -> tuple[FaultHandler | msgspec.UnsetType, list[Problem]]:
-    """Return the handler of the faults of the method at `at`, and its problems.
+    """Compile `on_fault` of a method: the handler of faulted ends of its runs, and its problems.
 
     `resolve` returns the full name of a workflow; for an unknown one it reports the problem and returns None.
     """

@@ -19,7 +19,7 @@ _MOST_LISTED: Final = 8
 
 
 def check(project: Project) -> Iterator[Problem]:
-    """Report keys of calls that no input has, and limits that limit nothing."""
+    """Report rules for calls without effect: keys that no input has, and limits that limit nothing."""
     for api in project.apis:
         yield from _keys(project, api)
         yield from _rate(api)

@@ -32,11 +32,11 @@ class Place:
     variables: frozenset[str] = _NONE
 
     def at(self, *steps: str | int) -> Place:
-        """Return the place in the definition below this one."""
+        """Return the place below this one, for the index of the definition."""
         return Place((*self.pointer, *steps), self.variables)
 
     def declaring(self, *names: str) -> Place:
-        """Return this place of the definition with more variables."""
+        """Return this place for the index of the definition, with more variables."""
         return Place(self.pointer, self.variables | {*names})
 
 

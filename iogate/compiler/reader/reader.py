@@ -141,5 +141,5 @@ class Reader(ABC):
         return self.home != "" and hostname(self.home) != hostname(url)
 
     def address(self, text: str) -> tuple[str | Template, ...]:
-        """Read a URI template of a definition, the parts of which may be expressions."""
+        """Read, for any reader of tasks, a URI template, the parts of which may be expressions."""
         return loose_pieces(text) if self.loose else pieces(text)

@@ -122,7 +122,7 @@ def _kind(value: Any) -> str | None:
 
 
 def _only_policy(value: Any) -> Any:
-    """In use.authentications the schema lets unknown keys stand beside the policy."""
+    """Return only the authentication policy: in use.authentications, unknown keys may stand beside it."""
     checked = _check_inline(value)
     return {key: inner for key, inner in checked.items() if key in _KINDS}
 

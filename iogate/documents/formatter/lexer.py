@@ -59,12 +59,12 @@ class Lexer:
         self._collect(at, len(text))
 
     def next_token(self, index: int) -> int:
-        """Return the position of the first token at an index or after it; else the end of the text."""
+        """Return the position of the lexer's first token at an index or after it; else the text's end."""
         at = bisect.bisect_left(self._token_starts, index)
         return self._token_starts[at] if at < len(self._token_starts) else len(self.text)
 
     def next_mark(self, index: int) -> tuple[int, int, int] | None:
-        """Return the first dash or question mark at an index or after it."""
+        """Return the first dash or question mark that the lexer has at an index or after it."""
         at = bisect.bisect_left(self.marks, (index, 0, 0))
         return self.marks[at] if at < len(self.marks) else None
 
@@ -74,7 +74,7 @@ class Lexer:
         return above >= 0 and above not in self._content and not self.lines[above].strip(" \t\ufeff")
 
     def mark_content(self, index: int, lines: int) -> None:
-        """Mark the lines below that with this index as content of a block scalar."""
+        """Mark lines for the lexer as content of a block scalar: those below the line of an index."""
         first = bisect.bisect_right(self._line_starts, index)
         self._content.update(range(first, first + lines))
 
@@ -93,7 +93,7 @@ class Lexer:
                 self.marks.append((start, line, start - self._line_starts[line]))
 
     def _collect(self, start: int, stop: int) -> None:
-        """Collect the comments between two tokens of YAML."""
+        """Collect the comments that the lexer finds between two tokens of YAML."""
         for found in _COMMENT.finditer(self.text, start, stop):
             index = found.start()
             line = bisect.bisect_right(self._line_starts, index) - 1

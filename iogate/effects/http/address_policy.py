@@ -116,7 +116,7 @@ def unwrap_ipv4(address: Address) -> Address:
 
 
 def reachable_addresses(address: Address) -> tuple[Address, ...]:
-    """Return, for the policy, an address and those to which a translator or tunnel may map it.
+    """Return the addresses that the policy checks: this one, and those behind a translator or tunnel.
 
     For local NAT64 there is one address for each length of the prefix (RFC 6052, section 2.2).
     """

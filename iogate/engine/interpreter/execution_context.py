@@ -372,6 +372,6 @@ class ExecutionContext:
 
 
 def _iteration(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> Mapping[str, Any]:
-    """Return, for a note of this execution, the iterations of parallel loops around a task."""
+    """Return the iterations of parallel loops around a task in execution, for its note."""
     reference = parallel_reference(frames, scope, pointer)
     return NOTHING if reference is None else {"iteration": reference}

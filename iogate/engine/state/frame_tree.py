@@ -240,7 +240,7 @@ class FrameTree:
         self.put(replace_frame(owner, calls=owner.calls + 1))
 
     def effect_identity(self, scope: Frame, task: Task, uid: str) -> tuple[str, str]:
-        """Return, by the tree, a task's reference with loop indexes, and its effect's idempotency key.
+        """Return a task's reference in the tree, with loop indexes, and the idempotency key of its effect.
 
         The last part of the key counts the branch's definite answers: it stays while an effect is under way,
         also after a crash, and differs when `then` leads to the same task again.

@@ -92,7 +92,7 @@ class State:
 
     @property
     def due_ms(self) -> int | None:
-        """The earliest time at which the run has work without events."""
+        """The earliest time at which a run in this state has work without events."""
         return min(self.indexed().moments.values(), default=None)
 
     @property
@@ -105,7 +105,7 @@ class State:
         return WaitingFor(kind=WAITS[frame.phase], task=frame.pointer, until_ms=self._until_ms(frame))
 
     def _until_ms(self, frame: Frame) -> int | None:
-        """Return the latest end of the run's wait: its due time, or a deadline of the task or around it."""
+        """Return the latest end of a wait in this state: its due time, or a deadline around it."""
         moments = [frame.due_ms]
         at: Frame | None = frame
         while at is not None:

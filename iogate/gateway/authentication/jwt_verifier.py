@@ -111,7 +111,7 @@ class JwtVerifier:
         return None if found is None else self._judge(token, found)
 
     async def verify(self, token: bytes) -> str | Rejection:
-        """Return the caller that a token names, or the reason why it is not accepted.
+        """Verify a JWT: return the caller that it names, or the reason why it is not accepted.
 
         Raises UnusableKeys if the keys are missing.
         """
@@ -121,7 +121,7 @@ class JwtVerifier:
         return INVALID if found is None else self._judge(token, found)
 
     def _judge(self, token: bytes, verified: Verified) -> str | Rejection:
-        """Return the caller that the claims of a token name, or the reason why they are not accepted."""
+        """Return the caller by the claims of a verified JWT, or the reason why they are not accepted."""
         if verified.algorithm not in self._algorithms:
             return INVALID
         claims, auth = verified.claims, self._auth

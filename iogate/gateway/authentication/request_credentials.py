@@ -69,7 +69,7 @@ def authorization(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
 
 
 def is_jwt(token: bytes) -> bool:
-    """Tell whether a bearer token has the form of a JWT."""
+    """Tell whether a bearer token among the credentials of a request has the form of a JWT."""
     return _JWT.fullmatch(token) is not None
 
 

@@ -48,7 +48,7 @@ def document(
     senders: StoredAuth | None = None,
     has_links: bool = True,
 ) -> dict[str, Any]:
-    """Return the OpenAPI document; `senders` are the credentials that may send events.
+    """Return the document `/openapi.json` of the enabled APIs; `senders` may send events.
 
     `has_links` tells whether workflows declare one-time links.
     """
@@ -202,7 +202,7 @@ def security(auth: StoredAuth) -> list[dict[str, list[str]]]:
 
 
 def _forms(apis: Mapping[str, Api]) -> list[dict[str, list[str]]]:
-    """Return for OpenAPI the ways to authenticate at a run: by its link, or as a caller of an API.
+    """Return, in OpenAPI, the ways to authenticate at a run: by its link, or as a caller of an API.
 
     A signature is that of a call, so it shows no run.
     """

@@ -130,7 +130,7 @@ def with_tests(api: Api, verb: Verb, shown: Json) -> Json:
 
 
 def registration(api: Api, label: str) -> Json:
-    """Return, for an API with signatures, the operation by which Meta registers the URL; may be empty."""
+    """Return the operation by which Meta registers the URL of an API with signatures; may be empty."""
     if "GET" in api.verbs or not _is_registered(api):
         return {}
     module, _, method = api.id.partition("/")

@@ -256,7 +256,7 @@ _NONE: Final = object()
 
 
 def _is_file(schema: Any) -> bool:
-    """Tell for `/docs` whether a field of a form is a file, or several."""
+    """Tell whether a field of a form in the docs is a file, or several."""
     if not isinstance(schema, dict):
         return False
     return schema.get("format") == "binary" or _is_file(schema.get("items"))

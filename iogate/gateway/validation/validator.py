@@ -180,7 +180,7 @@ class Validation:
 
     @property
     def process_id(self) -> int | None:
-        """Process id of the validation process, None while there is none."""
+        """Process id of the process of the validator, None while there is none."""
         return self._process.child.pid if self._process is not None else None
 
     def input_now(self, route: Route, sent: Sent, *, fingerprint: bool) -> Input | None:

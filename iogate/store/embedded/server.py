@@ -299,7 +299,7 @@ def _start(
 
 
 def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> EmbeddedServer | None:
-    """Return the server behind the folder's socket, None if it does not answer."""
+    """Return the embedded server behind the folder's socket, None if it does not answer."""
     socket = socket_path(folder)
     if not socket.exists():
         return None

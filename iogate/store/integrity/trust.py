@@ -25,7 +25,7 @@ MOST_NAMES = 16
 
 
 def keyring(settings: Settings, root: Path | None = None, *, publishes: bool = False) -> Keyring:
-    """Return the keyring that this process trusts: by the settings and `data_dir/link_key`, maybe empty.
+    """Return the keyring of trusted keys, of the settings and `data_dir/link_key`; maybe without keys.
 
     `publishes` reads `publish_key` too. Raises Unset if that has no value, Misused for an invalid key.
     """
@@ -42,7 +42,7 @@ def keyring(settings: Settings, root: Path | None = None, *, publishes: bool = F
 
 
 def link_key(settings: Settings) -> str | None:
-    """Return the key that this process trusts: the setting `link_key`, else that in `data_dir`, else None."""
+    """Return the trusted key: the setting `link_key`, else the generated one in `data_dir`, else None."""
     if settings.link_key:
         return settings.link_key
     try:
@@ -75,7 +75,7 @@ async def key_names(connection: Connection) -> set[str]:
 
 
 async def check_key(connection: Connection, ring: Keyring) -> None:
-    """Check that the store's processes trust one of these keys, and register the name of the first.
+    """Check that the store's processes trust one of these keys, and register the name of the first one.
 
     Raises WrongStore if other processes use other keys.
     """

@@ -63,7 +63,7 @@ async def audit(connection: Connection, processes: Sequence[Process] = ()) -> Au
 
 
 async def _waiting(connection: Connection) -> Mapping[str, set[int]]:
-    """Return, for the audit, the runs in queue, suspects, backlogs and woken lists, by state.
+    """Return the runs to audit in queue, suspects, backlogs and woken lists, by state.
 
     Each list is read once per audit, because a search in the backlog for each page of runs would take
     quadratic time.
@@ -139,7 +139,7 @@ async def _drop_blobs(connection: Connection, pinned: set[str], waiting: Mapping
 
 
 async def _needed(connection: Connection, pinned: set[str]) -> set[str]:
-    """Return, for the audit, the keys of programs and contents that kept revisions and runs need."""
+    """Return the keys of the programs and contents that the audit keeps: revisions and runs need them."""
     needed: set[str] = set()
     for number in await projects.kept(connection):
         data = await connection.call("HGET", keys.REVISION + number.decode(), "data")

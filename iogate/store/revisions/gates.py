@@ -258,7 +258,7 @@ def _now_ms(clock: Sequence[bytes], ahead: Sequence[bytes | None]) -> int:
 
 
 def _count(text: bytes | None) -> int:
-    """Return a number in the record that gates watch; -1 for an invalid value."""
+    """Return a number in the live record that gates watch; -1 for an invalid value."""
     if text is None:
         return 0
     return int(text) if _is_time(text) else -1

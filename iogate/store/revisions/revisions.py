@@ -198,7 +198,7 @@ class Revisions:
         ]
 
     async def published(self, number: int) -> Published:
-        """Return the entry of one revision in the history.
+        """Return the entry of one of the published revisions in the history.
 
         Raises NotFound if the revision is not kept, NotAuthentic if its origin is forged.
         """
@@ -211,7 +211,7 @@ class Revisions:
         return entry
 
     async def origin(self, number: int) -> Origin | None:
-        """Return the origin of a revision; None for one of an earlier release.
+        """Return the origin of one of the published revisions; None for one of an earlier release.
 
         Raises NotFound and NotAuthentic as `published` does.
         """
@@ -279,7 +279,7 @@ class Revisions:
         return self._ring.revision_fault(signed, number, digest, packed)
 
     async def altered_gates(self, revision: Revision) -> list[tuple[str, str]]:
-        """Return the APIs whose gate differs from what a publish of the revision writes, with a text."""
+        """Return the APIs whose gate differs from what a publish of this revision writes, with a text."""
         return await gate_fields.altered(self._connection, revision, self.project)
 
     async def program(self, digest: str) -> bytes:

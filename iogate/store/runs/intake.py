@@ -131,7 +131,7 @@ class Intake:
         return self._uids.next()
 
     async def accept(self, request: AcceptRequest) -> Accepted | Refusal:
-        """Take in a call: store its run, or return the reason why it was refused.
+        """Accept a call by the intake: store its run, or return the reason why it was refused.
 
         Raises Unanswered if the store does not answer in time, so that the outcome is unknown, and
         StoreUnavailable if the run was not stored, because the store is out of reach or drained.

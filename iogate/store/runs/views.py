@@ -186,7 +186,7 @@ def _text(value: bytes | int) -> str:
 
 
 def _starter(facts: Facts) -> str | None:
-    """Return, for the view of a run, the run whose fault started it; None if there is none."""
+    """Return the run whose fault started the viewed one; None if there is none."""
     return facts.parent.partition("/")[0] or None
 
 

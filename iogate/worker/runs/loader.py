@@ -116,13 +116,13 @@ class Loader:
         return run, None
 
     def _mode_of(self, claim: Claim) -> Record | None:
-        """Return for the loader which tasks to record; None if the revision is not loaded."""
+        """Return which tasks of a run to load are recorded; None if the revision is not loaded."""
         if self._modes is None or claim.forged:
             return "none"
         return self._modes.get(claim.revision, claim.api)
 
     def _handler_of(self, claim: Claim) -> FaultHandler | None:
-        """Return for a loaded run the workflow that its fault starts; children and forged runs have none."""
+        """Return the workflow that a fault of the loaded run starts; children and forged runs have none."""
         if self._modes is None or claim.depth or claim.forged:
             return None
         return self._modes.handler(claim.revision, claim.api)
