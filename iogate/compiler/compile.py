@@ -39,6 +39,7 @@ from iogate.compiler.checks import (
     names,
     origins,
     parallel,
+    probable_mistakes,
     processes,
     references,
     retention,
@@ -49,7 +50,6 @@ from iogate.compiler.checks import (
     schemas,
     signatures,
     timeouts,
-    unintended,
     variable_names,
 )
 from iogate.compiler.definition import Definition
@@ -99,7 +99,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     parallel.check,
     runtime_variables.check,
     literal_durations.check,
-    unintended.check,
+    probable_mistakes.check,
     missing_braces.check,
     event_filters.check,
     links.check,

@@ -7,7 +7,7 @@ It authenticates and validates a call, and stores it durably before it responds.
     idle_connections  closing of idle connections while HTTP/2 is served
     sockets           the listening socket that gateways share
     app               the Litestar application
-    state refresh     state of the process; the live revisions, and how new ones are taken
+    state revision_refresher  state of the process; the live revisions, and how new ones are taken
     table_loader      routing table from the live revisions of all projects
     calls             the accept path: routes and the handler of `/async` and `/sync`
     runs              show, wait, follow and cancel runs

@@ -32,7 +32,7 @@ from iogate.gateway.http.origins import Origins
 from iogate.gateway.idle_connections import IdleConnections
 from iogate.gateway.observability.shared_metrics import SharedMetrics
 from iogate.gateway.operators.operator_api import OperatorApi
-from iogate.gateway.refresh import Refresher
+from iogate.gateway.revision_refresher import Refresher
 from iogate.gateway.runs.run_stream import Streams
 from iogate.gateway.state import GatewayState
 from iogate.operators.access import Access

@@ -1,6 +1,6 @@
 """State of one gateway process: the live revision, the store, limits and counts.
 
-Written by `refresh` and `http_server`, read by every route. Each reference is replaced as a whole.
+Written by `revision_refresher` and `http_server`, read by every route. Each reference is replaced as a whole.
 """
 
 from __future__ import annotations

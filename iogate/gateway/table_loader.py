@@ -1,7 +1,8 @@
 """Loader of the routing table from the live revisions of all projects.
 
-Used by `refresh`. Invariants: a revision that cannot be loaded leaves the last good one of its project in the
-table, and affects no other project; each failure is known with its reason, for the announcement.
+Used by `revision_refresher`. Invariants: a revision that cannot be loaded leaves the last good one of its
+project in the table, and affects no other project; each failure is known with its reason, for the
+announcement.
 """
 
 from __future__ import annotations

@@ -7,5 +7,5 @@ start fast.
     keeper         subreaper of one process tree: starts, monitors and kills it
     tree           descendants of a process, read from /proc
     confinement    limits, user, namespaces and mounts of the process
-    kernel         system calls that the standard library lacks
+    system_calls   system calls that the standard library lacks
 """

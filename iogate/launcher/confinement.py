@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from iogate.launcher import kernel
+from iogate.launcher import system_calls
 
 FILES: Final = 1024
 USER_PROCESSES: Final = 4096
@@ -57,7 +57,7 @@ def set_limits(limits: dict[str, int], *, alone: bool) -> None:
 def forbid_new_privileges() -> None:
     """Confine this process and its children: no privileges by exec. Raises OSError."""
     if sys.platform == "linux":
-        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        system_calls.prctl(system_calls.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def switch_user(user: Sequence[int]) -> None:
@@ -74,10 +74,10 @@ def unshare_pids(*, as_user: bool) -> None:
     There the user of this process has no capabilities. Raises OSError.
     """
     if as_user:
-        kernel.unshare(kernel.NEWPID)
+        system_calls.unshare(system_calls.NEWPID)
         return
     uid, gid = os.geteuid(), os.getegid()
-    kernel.unshare(kernel.NEWUSER | kernel.NEWPID)
+    system_calls.unshare(system_calls.NEWUSER | system_calls.NEWPID)
     inside_uid, inside_gid = uid or 65534, gid or 65534
     for name, text in (
         ("setgroups", "deny"),
@@ -95,10 +95,12 @@ def enter_sandbox(sandbox: dict[str, Any]) -> None:
     sandbox; `hidden`: files and folders in them that appear empty; `file`: size of /dev/shm in bytes. Raises
     OSError.
     """
-    kernel.unshare(kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC)
-    kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    system_calls.unshare(system_calls.NEWNS | system_calls.NEWNET | system_calls.NEWIPC)
+    system_calls.mount(None, "/", None, system_calls.MS_REC | system_calls.MS_PRIVATE)
     root = sandbox["root"]
-    kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
+    system_calls.mount(
+        "tmpfs", root, "tmpfs", system_calls.MS_NOSUID | system_calls.MS_NODEV, "size=1m,mode=755"
+    )
     for path in (*_SYSTEM, *sandbox["visible"]):
         _show(root, path)
     for path in sandbox["hidden"]:
@@ -111,13 +113,13 @@ def enter_sandbox(sandbox: dict[str, Any]) -> None:
         os.symlink(f"/proc/self/fd{target}", f"{root}/dev/{name}")
     for path in ("/proc", "/tmp", sandbox["scratch"]):
         os.makedirs(root + path, exist_ok=True)
-    kernel.set_read_only(root)
-    flags = kernel.MS_NOSUID | kernel.MS_NODEV
-    kernel.mount("tmpfs", f"{root}/dev/shm", "tmpfs", flags, f"size={sandbox['file']},mode=1777")
+    system_calls.set_read_only(root)
+    flags = system_calls.MS_NOSUID | system_calls.MS_NODEV
+    system_calls.mount("tmpfs", f"{root}/dev/shm", "tmpfs", flags, f"size={sandbox['file']},mode=1777")
     with suppress(OSError):  # the sandbox has no /proc if that of the system is masked
-        kernel.mount("proc", f"{root}/proc", "proc", flags | kernel.MS_NOEXEC)
-    kernel.mount(sandbox["scratch"], root + sandbox["scratch"], None, kernel.MS_BIND)
-    kernel.enter_root(root)
+        system_calls.mount("proc", f"{root}/proc", "proc", flags | system_calls.MS_NOEXEC)
+    system_calls.mount(sandbox["scratch"], root + sandbox["scratch"], None, system_calls.MS_BIND)
+    system_calls.enter_root(root)
 
 
 def _show(root: str, path: str) -> None:
@@ -130,17 +132,19 @@ def _show(root: str, path: str) -> None:
         os.symlink(os.readlink(path), target)
     elif os.path.isdir(path):
         os.makedirs(target)
-        kernel.mount(path, target, None, kernel.MS_BIND | kernel.MS_REC)
+        system_calls.mount(path, target, None, system_calls.MS_BIND | system_calls.MS_REC)
 
 
 def _hide(root: str, path: str) -> None:
     target = root + path
     if os.path.isdir(target):
-        kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=0,mode=755")
+        system_calls.mount(
+            "tmpfs", target, "tmpfs", system_calls.MS_NOSUID | system_calls.MS_NODEV, "size=0,mode=755"
+        )
     elif os.path.exists(target):
-        kernel.mount("/dev/null", target, None, kernel.MS_BIND)
+        system_calls.mount("/dev/null", target, None, system_calls.MS_BIND)
 
 
 def _bind(source: str, target: str) -> None:
     os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o666))
-    kernel.mount(source, target, None, kernel.MS_BIND)
+    system_calls.mount(source, target, None, system_calls.MS_BIND)

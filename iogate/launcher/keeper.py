@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from iogate.launcher import confinement, kernel, tree
+from iogate.launcher import confinement, system_calls, tree
 
 SHORTEST_INTERVAL_S: Final = 0.05
 LONGEST_INTERVAL_S: Final = 0.4
@@ -49,7 +49,7 @@ class _Exited(Exception):
 def prepare() -> int:
     """Prepare a keeper: become a subreaper; return a descriptor that becomes readable when a child exits."""
     if sys.platform == "linux":
-        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        system_calls.prctl(system_calls.PR_SET_CHILD_SUBREAPER, 1)
     wakes, wake = os.pipe()
     os.set_blocking(wake, False)
     os.set_blocking(wakes, False)
@@ -155,7 +155,7 @@ def _confine(request: dict[str, Any], *, alone: bool) -> None:
     confinement.set_limits(request["limits"], alone=alone)
     if request["user"] is not None:
         confinement.switch_user(request["user"])
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        system_calls.prctl(system_calls.PR_SET_DUMPABLE, 0)
     if not request["tool"]:
         confinement.forbid_new_privileges()
 
@@ -181,7 +181,7 @@ def _run_init(program: int) -> None:
     for fd in range(3):
         os.close(fd)
     if sys.platform == "linux":
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        system_calls.prctl(system_calls.PR_SET_DUMPABLE, 0)
     # The first process of a namespace receives only signals that it handles.
     signal.signal(signal.SIGTERM, lambda *_: _forward(program))
     while True:

@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from iogate.launcher import keeper, kernel, tree
+from iogate.launcher import keeper, system_calls, tree
 
 LAST_S: Final = 10.0
 """Time that keepers have after the end of the worker, before the server kills them."""
@@ -40,9 +40,9 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     if sys.platform == "linux":
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        system_calls.prctl(system_calls.PR_SET_DUMPABLE, 0)
         # The orphans of a killed keeper become children of this process.
-        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        system_calls.prctl(system_calls.PR_SET_CHILD_SUBREAPER, 1)
     control = socket.socket(fileno=0)
     taken, take = os.pipe()
     gc.freeze()

@@ -33,7 +33,7 @@ from iogate.testing.scripted_mock import scripted
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase
-    from iogate.documents.api.debug import PartFile
+    from iogate.documents.api.debug_cases import PartFile
     from iogate.documents.debug_cases import RunExpectation
 
 _BOUNDARY = "iogate-9f1c2e7ab6d84d0e"

@@ -25,7 +25,7 @@ from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.request import Request, from_scope
 from iogate.gateway.operators.operator_api import OperatorApi
-from iogate.gateway.refresh import Refresher
+from iogate.gateway.revision_refresher import Refresher
 from iogate.gateway.state import GatewayState
 from iogate.operators.access import Access
 from iogate.security import secrets

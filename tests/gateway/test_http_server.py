@@ -503,7 +503,7 @@ def _connected(port: int, peer: int) -> bool:
 DYING = """
 import asyncio, sys
 from iogate.gateway import __main__ as gateway
-from iogate.gateway.refresh import Refresher
+from iogate.gateway.revision_refresher import Refresher
 
 async def die(self):
     self.tried.set()

@@ -250,8 +250,8 @@ async def test_another_user_is_refused(attack: str, project: Path) -> None:
 async def test_a_system_that_cannot_isolate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = launcher_client.SERVER_PROGRAM.replace(
         "from iogate.launcher.server",
-        "from iogate.launcher import kernel; "
-        "kernel.unshare = lambda _: kernel._checked('unshare', kernel._libc.close(-1)); "
+        "from iogate.launcher import system_calls; "
+        "system_calls.unshare = lambda _: system_calls._checked('unshare', system_calls._libc.close(-1)); "
         "from iogate.launcher.server",
     )
     monkeypatch.setattr(launcher_client, "SERVER_PROGRAM", broken)

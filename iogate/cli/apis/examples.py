@@ -18,7 +18,7 @@ from iogate.compiler.examples.schema_examples import NoExample, example_value
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase
-    from iogate.documents.api.debug import PartFile
+    from iogate.documents.api.debug_cases import PartFile
 
 MAX_BODY_LENGTH = 1000
 """Most characters of a body in a command line."""

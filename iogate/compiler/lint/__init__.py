@@ -15,5 +15,5 @@ The rules here look at a whole project, or ask for a habit that not every projec
     input_schemas   the schemas of the input of workflows and APIs
     input_files     contradictions between files and the input schema
     schema_members  the members that a JSON Schema describes
-    usage           workflows that nothing starts
+    unused_workflows  workflows that nothing starts
 """

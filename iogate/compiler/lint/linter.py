@@ -18,7 +18,7 @@ from iogate.compiler.lint import (
     input_files,
     secrets,
     side_effects,
-    usage,
+    unused_workflows,
 )
 from iogate.compiler.lint.project import Project
 from iogate.documents.fixes import ReplaceComment
@@ -35,7 +35,7 @@ _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
     input_fields.check,
     call_rules.check,
     input_files.check,
-    usage.check,
+    unused_workflows.check,
 )
 _OF_THE_MACHINE: Final = frozenset({"IOG512", "IOG539", "IOG560"})
 """Rules whose findings differ between machines, so that an ignore comment may be without effect here."""

@@ -15,7 +15,7 @@ from iogate.auth import model
 from iogate.auth.allow_ips import ALLOW_IPS, AllowedAddresses
 from iogate.auth.reader import AUTH
 from iogate.documents.api.callback import Callback
-from iogate.documents.api.debug import DebugCase
+from iogate.documents.api.debug_cases import DebugCase
 from iogate.documents.api.input import Input
 from iogate.documents.api.own_path import OwnPath
 from iogate.documents.base_model import (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_or
 from pydantic import Discriminator, Tag
 
 from iogate.documents.api import ApiModule
-from iogate.documents.api.debug import DebugCase, Expect
+from iogate.documents.api.debug_cases import DebugCase, Expect
 from iogate.documents.base_model import StrictModel
 from iogate.documents.dsl import Workflow
 from iogate.documents.dsl.base_model import OpenDslModel

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from litestar.types import Send
 
     from iogate.gateway.http.request import Request
-    from iogate.gateway.refresh import Refresher
+    from iogate.gateway.revision_refresher import Refresher
     from iogate.gateway.state import GatewayState
     from iogate.store.run_files import StoredFiles
     from iogate.store.runs.intake import Refusal

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from iogate.gateway.calls.routes import Release, Route
     from iogate.gateway.http.request import Request
     from iogate.gateway.http.responses import Response
-    from iogate.gateway.refresh import Refresher
+    from iogate.gateway.revision_refresher import Refresher
     from iogate.gateway.state import GatewayState
     from iogate.store.runs.intake import Accepted
     from iogate.store.runs.uids import UidSource

@@ -13,7 +13,7 @@ from litestar import HttpMethod, Response, route
 from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.responses import NO_REVISION, HTTPError, json_response, unavailable
 from iogate.gateway.observability import metrics
-from iogate.gateway.observability.descriptions import Descriptions
+from iogate.gateway.observability.api_descriptions import Descriptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -145,7 +145,7 @@ async def test_the_runs_of_an_api_are_shown_to_its_addresses_only(world: World) 
 async def test_a_changed_file_is_read_again_and_a_broken_one_closes_the_api(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "iogate.gateway.refresh")
+    caplog.set_level("INFO", "iogate.gateway.revision_refresher")
     file = tmp_path / "partners.txt"
     file.write_text("198.51.100.0/24\n")
     await world.publish(api("t/t", TOKEN, allow_ips=allowed({"file": "partners.txt"})))
@@ -175,7 +175,7 @@ async def test_a_changed_file_is_read_again_and_a_broken_one_closes_the_api(
     texts = [
         record.getMessage()
         for record in caplog.records
-        if record.name == "iogate.gateway.refresh" and record.getMessage().startswith("t/t")
+        if record.name == "iogate.gateway.revision_refresher" and record.getMessage().startswith("t/t")
     ]
     assert texts[0] == "t/t: files reloaded"
     assert texts[1].startswith(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from iogate.auth.model import EnvSecret, FileSecret, StoredAuth, TokenAuth
-from iogate.gateway.refresh import Refresher
+from iogate.gateway.revision_refresher import Refresher
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.process_presence import Presence, Process
 from iogate.store.store import Store

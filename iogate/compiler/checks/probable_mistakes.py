@@ -1,4 +1,4 @@
-"""Warnings about workflows that are valid and probably not intended."""
+"""Warnings about probable mistakes in valid workflows."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _copied_secrets(definition: Definition) -> Iterator[Problem]:
 
 
 def literal_secrets(definition: Definition) -> list[Pointer]:
-    """Return the places of probably unintended literal secrets in policies and headers."""
+    """Return the places of literal secrets in policies and headers, which are probable mistakes."""
     places = [
         place
         for policy in definition.index.policies
@@ -119,7 +119,7 @@ def _kept(pointer: Pointer) -> bool:
 
 
 def _unreachable(definition: Definition, listing: Listing) -> Iterator[Problem]:
-    """Warn of a probably unintended task, to which no other one leads."""
+    """Warn of a probable mistake: a task to which no other one leads."""
     if not listing.sequential or len(set(listing.names)) < len(listing.names):
         return  # tasks of one name are an error
     depth = len(listing.pointer)
@@ -166,7 +166,7 @@ def _always_leaves(task: Task) -> bool:
 
 
 def _endless(definition: Definition, task: Task, retry: Retry | None) -> Iterator[Problem]:
-    """Warn of probably unintended retries without a limit."""
+    """Warn of a probable mistake: retries without a limit."""
     if retry is None or retry.missing or retry.ends or task.timeout or definition.program.timeout:
         return
     yield warning_at(
@@ -180,7 +180,7 @@ def _endless(definition: Definition, task: Task, retry: Retry | None) -> Iterato
 
 
 def _blind_filters(definition: Definition, task: Task, body: Try) -> Iterator[Problem]:
-    """Warn of probably unintended filters, which no error can pass."""
+    """Warn of a probable mistake: filters that no error can pass."""
     for name, value in body.errors.items():
         key, hint = False, ""
         if name not in _OF_ERRORS:

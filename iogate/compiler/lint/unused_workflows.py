@@ -12,7 +12,7 @@ from iogate.messages import quoted
 
 
 def check(project: Project) -> Iterator[Problem]:
-    """Report the workflows without usage: nothing starts them; without all files, there may be something."""
+    """Report the unused workflows: nothing starts them; without all files, there may be something."""
     if not project.complete:
         return
     used = {api.workflow for api in project.apis}
