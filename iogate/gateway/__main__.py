@@ -24,10 +24,12 @@ from iogate.gateway.authentication.key_sets import KeySets
 from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.certificates import Certificates
+from iogate.gateway.connections import ConnectionCloser
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.client_address import TrustedProxies
 from iogate.gateway.http.hosts import Hosts
+from iogate.gateway.http.large_responses import LargeResponses
 from iogate.gateway.http.origins import Origins
 from iogate.gateway.idle_connections import IdleConnections
 from iogate.gateway.observability.shared_metrics import SharedMetrics
@@ -115,6 +117,11 @@ async def run(chosen: Settings) -> None:
         state.operators = OperatorApi(state, access)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
+    state.large_responses = LargeResponses(
+        chosen.response_budget,
+        chosen.write_timeout,
+        ConnectionCloser(listening.getsockname()[1]).close,
+    )
     tracing = _start_tracing()
     calls = CallHandler(state, refresher, UidSource())
     if tracing is not None:

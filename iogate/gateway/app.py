@@ -16,6 +16,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from iogate.gateway.events import event_intake
 from iogate.gateway.events.event_intake import EventIntake
 from iogate.gateway.http import responses
+from iogate.gateway.http.large_responses import PACED
 from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.request import from_scope
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, not_allowed
@@ -93,7 +94,15 @@ class Application:
             # Litestar would decode and trim the path, and so bypass rules of a proxy for the plain form.
             await responses.NO_PATH.send(self._log.logging_send(request, send))
         else:
-            await self._others(scope, receive, self._log.logging_send(request, send))
+            await self._by_litestar(scope, receive, self._log.logging_send(request, send))
+
+    async def _by_litestar(self, scope: Any, receive: Receive, send: Send) -> None:
+        paced = scope[PACED] = self._state.large_responses.paced(scope, send)
+        try:
+            await self._others(scope, receive, paced)
+        except Exception:
+            if not paced.is_cut:
+                raise
 
 
 def build(state: GatewayState, calls: CallHandler) -> Application:

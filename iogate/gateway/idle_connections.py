@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import struct
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
+
+from iogate.gateway.connections import Peer, connections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,8 +25,6 @@ IDLE_S: Final = 60.0
 LOOK_S: Final = 5.0
 _LAST_DATA_SENT: Final = 44
 """Offset of the milliseconds since the last data were sent, in `struct tcp_info` of Linux."""
-
-Peer = tuple[str, int]
 
 
 class IdleConnections:
@@ -76,12 +75,9 @@ class IdleConnections:
         """Close the connections that have been idle for too long; return their number."""
         closed: int = 0
         found: set[Peer] = set()
-        for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
-            with contextlib.suppress(OSError), _copy(int(name)) as connection:
-                if not self._is_ours(connection):
-                    continue
-                peer: Peer = connection.getpeername()[:2]
-                found.add(peer)
+        for peer, connection in connections(self._port):
+            found.add(peer)
+            with contextlib.suppress(OSError):
                 if self._is_idle(peer, connection):
                     connection.shutdown(socket.SHUT_RDWR)
                     closed += 1
@@ -89,12 +85,6 @@ class IdleConnections:
             self._last_s = {peer: at for peer, at in self._last_s.items() if peer in found}
             self._unused &= found
         return closed
-
-    def _is_ours(self, connection: socket.socket) -> bool:
-        return (
-            connection.family in (socket.AF_INET, socket.AF_INET6)
-            and connection.getsockname()[1] == self._port
-        )
 
     def _is_idle(self, peer: Peer, connection: socket.socket) -> bool:
         now = time.monotonic()
@@ -108,19 +98,6 @@ class IdleConnections:
         if now - since_s < self._idle_s:
             return False
         return unused or not _sent_lately(connection, self._idle_s)
-
-
-def _copy(number: int) -> socket.socket:
-    """Return a socket with a copy of a connection's descriptor, which cannot mean another one in between.
-
-    Raises OSError for a descriptor that is none of a socket.
-    """
-    copy = os.dup(number)
-    try:
-        return socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        raise
 
 
 def _sent_lately(connection: socket.socket, seconds: float) -> bool:

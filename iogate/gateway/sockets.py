@@ -15,6 +15,8 @@ from iogate.errors import Misused
 LISTEN_FD = "IOGATE_LISTEN_FD"
 """Environment variable that names an inherited listening socket."""
 BACKLOG = 2_048
+UNSENT = 32 * 1024
+"""Bytes that the kernel takes of a response beyond those on their way to the caller."""
 
 
 class PortTaken(Misused):
@@ -61,8 +63,11 @@ def inherited_or_own(host: str, port: int) -> socket.socket:
 def limit_writes(listening: socket.socket, seconds: float) -> None:
     """Make the kernel close an accepted connection whose peer reads nothing of a response for `seconds`.
 
-    The server itself waits for a slow reader without a limit, with the whole response in memory. Accepted
-    sockets inherit this option of Linux.
+    The server itself waits for a slow reader without a limit. The kernel also takes no more of a response
+    than it sends soon, so that a caller which reads slowly is seen to make progress. Accepted sockets inherit
+    these options of Linux.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)

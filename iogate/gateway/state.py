@@ -17,6 +17,7 @@ from iogate.gateway.authentication.key_sets import KeySets
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.hosts import Hosts
+from iogate.gateway.http.large_responses import LargeResponses
 from iogate.gateway.http.origins import Origins
 from iogate.gateway.http.responses import STORE_DOWN, STORE_SLOW, HTTPError, store_error
 from iogate.gateway.observability.metrics import EventCounts, Snapshot
@@ -86,6 +87,7 @@ class GatewayState:
     """The process is about to end: requests that wait for a run are answered now."""
 
     bodies: Bodies = field(default_factory=Bodies)
+    large_responses: LargeResponses = field(default_factory=LargeResponses)
     hashing: Hashing = field(default_factory=Hashing)
     key_sets: KeySets = field(default_factory=KeySets)
     validation: Validation = field(default_factory=Validation)

@@ -134,9 +134,14 @@ class Settings:
         "Limit for the bytes of request bodies that each gateway process holds at once.",
         default=64 * 1024 * 1024,
     )
+    response_budget: int = _setting(
+        size(1024 * 1024),
+        "Limit for the bytes of large responses and streams that wait in each gateway process.",
+        default=16 * 1024 * 1024,
+    )
     write_timeout: float = _setting(
         duration(1, 3600),
-        "Time after which the gateway closes a connection whose caller reads nothing.",
+        "Time after which the gateway closes a connection whose caller reads nothing, or too slowly.",
         default=30.0,
     )
     gateways: int = _setting(number(1, 256), "Gateway processes of up and serve.", default=1)

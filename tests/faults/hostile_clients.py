@@ -232,11 +232,11 @@ ATTACKS: Mapping[str, tuple[Attack, int]] = {
     "large heads": (large_heads, 20),
     "large heads, trickled": (large_trickled_heads, 300),
     "slow streams": (slow_streams, 800),
-    "slow responses": (slow_responses, 30),
+    "slow responses": (slow_responses, 60),
     "JSON": (json_bodies, 4),
 }
 """Attacks over plain HTTP/1.1, with their numbers of connections.
 
-A connection with an unread response holds all of it, and one with an incomplete head up to 128 KiB: nothing
-limits the sum of either, so these attacks have fewer connections.
+A connection with an incomplete head holds up to 128 KiB, and nothing limits the sum of those, so that these
+attacks have fewer connections.
 """

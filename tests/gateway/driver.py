@@ -301,3 +301,13 @@ def spawn(
                 cwd=folder,
             )
     return Gateway(process=process, port=on.getsockname()[1], log=log)
+
+
+def connected(port: int, peer: int) -> bool:
+    """Tell whether the gateway's end of a connection exists and is established."""
+    wanted = f":{port:04X}", f":{peer:04X}"
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        _, local, remote, state = line.split()[:4]
+        if (local[-5:], remote[-5:], state) == (*wanted, "01"):
+            return True
+    return False

@@ -20,7 +20,7 @@ import pytest
 from iogate.compiler.revision import Limits
 from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store
-from tests.gateway.driver import TOKEN, Gateway, accepts, api, listening, publish, spawn, until
+from tests.gateway.driver import TOKEN, Gateway, accepts, api, connected, listening, publish, spawn, until
 from tests.keys import RING
 
 SCHEMA = {"type": "object", "properties": {"sku": {"type": "string"}}}
@@ -477,9 +477,9 @@ async def test_the_connection_of_a_caller_that_reads_nothing_is_closed(
             own = writer.get_extra_info("sockname")[1]
 
             async def cut() -> bool:
-                return not _connected(gateway.port, own)
+                return not connected(gateway.port, own)
 
-            await until(lambda: _is(_connected(gateway.port, own)))
+            await until(lambda: _is(connected(gateway.port, own)))
             await until(cut, 15)
             writer.close()
         finally:
@@ -488,16 +488,6 @@ async def test_the_connection_of_a_caller_that_reads_nothing_is_closed(
 
 async def _is(value: bool) -> bool:  # noqa: FBT001 - an awaitable of its argument
     return value
-
-
-def _connected(port: int, peer: int) -> bool:
-    """Tell whether the gateway's end of a connection exists and is established."""
-    wanted = f":{port:04X}", f":{peer:04X}"
-    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
-        _, local, remote, state = line.split()[:4]
-        if (local[-5:], remote[-5:], state) == (*wanted, "01"):
-            return True
-    return False
 
 
 DYING = """

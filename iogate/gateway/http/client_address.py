@@ -44,10 +44,10 @@ class TrustedProxies:
         """Address of each recent peer that is a trusted proxy; None for another peer."""
 
     def resolve(self, scope: Any) -> None:
-        """Replace the `client` of an ASGI scope, which is the peer, by the client."""
+        """Replace the `client` of an ASGI scope by the client, and keep the proxy as its `peer`."""
         peer = scope["client"]
         if peer is not None and (address := self.client(peer[0], scope["headers"])) != peer[0]:
-            scope["client"] = (address, 0)
+            scope["client"], scope["peer"] = (address, 0), peer
 
     def client(self, peer: str, headers: RawHeaders) -> str:
         """Return the client's address; the peer's if the headers of proxies are malformed or contradict."""

@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from iogate.gateway.http import body, responses
+from iogate.gateway.http.large_responses import is_large
 from iogate.gateway.http.responses import ErrorResponse, HTTPError
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ class Exchange:
             await body.drain_before_error(request, response)
         elif state.access_log.all:
             state.access_log.note(request, response.status, api=api)
-        if state.draining.is_set():
+        if is_large(response):
+            last = state.draining.is_set()
+            await state.large_responses.send(response, request.scope, send, last=last)
+        elif state.draining.is_set():
             await response.send_last(send)
         else:
             await response.send(send)

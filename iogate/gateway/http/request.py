@@ -44,6 +44,8 @@ class Request(msgspec.Struct, kw_only=True):
     """Names of the headers that appear more than once."""
     address: str = ""
     """Address of the client, which trusted proxies may have named; empty if it is unknown."""
+    scope: Any = None
+    """The ASGI scope, for what only few requests need of it."""
     receive: Receive = _receive_nothing
     body: bytes = b""
     is_read: bool = False
@@ -74,6 +76,7 @@ def from_scope(scope: HTTPScope, receive: Receive) -> Request:
         headers=headers,
         repeated=_NONE if len(headers) == len(raw) else _repeated(raw),
         address=client[0] if client else "",
+        scope=scope,
         receive=receive,
         started_s=time.perf_counter(),
     )

@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder(order=None, decimal_format="number").encode
 class Response:
     """A complete response with prebuilt ASGI messages, which may be sent any number of times."""
 
-    __slots__ = ("_body", "_start", "content", "headers", "status")
+    __slots__ = ("_body", "content", "headers", "start", "status")
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Response:
             (b"content-length", str(len(content)).encode()),
             *headers,
         ]
-        self._start: HTTPResponseStartEvent = {
+        self.start: HTTPResponseStartEvent = {
             "type": "http.response.start",
             "status": status,
             "headers": self.headers,
@@ -63,13 +63,17 @@ class Response:
 
     async def send_last(self, send: Send) -> None:
         """Send the response and close the connection, since this process is about to end."""
-        last = self.headers if CLOSE in self.headers else [*self.headers, CLOSE]
-        await send({**self._start, "headers": last})
+        await send(self.start_last())
         await send(self._body)
+
+    def start_last(self) -> HTTPResponseStartEvent:
+        """Return the message that starts the last response of a connection."""
+        last = self.headers if CLOSE in self.headers else [*self.headers, CLOSE]
+        return {**self.start, "headers": last}
 
     async def send(self, send: Send) -> None:
         """Send the HTTP response."""
-        await send(self._start)
+        await send(self.start)
         await send(self._body)
 
 

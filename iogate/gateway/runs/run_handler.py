@@ -17,6 +17,7 @@ from litestar.response import Stream
 
 from iogate.errors import Unreachable
 from iogate.gateway.authentication import authenticator, equal_work
+from iogate.gateway.http.large_responses import PACED
 from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.origins import CROSS_ORIGIN, is_navigation
 from iogate.gateway.http.request import from_scope
@@ -90,25 +91,28 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
         """Respond with the event stream of a run. Raises HTTPError: a 401, 403, 404, 429 or 503."""
-        uid = str(request.path_params["uid"])
-        access = await _authorize(state, request, uid)
-        if not access.whole:
-            raise HTTPError(NO_RUN)
-        if state.store is None:
-            raise HTTPError(STORE_DOWN)
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        if request.method == "HEAD":
-            # A stream without a body would stay open as long as one with a body.
-            return Response(b"", media_type="text/event-stream", headers=headers)
-        after = request.headers.get("last-event-id", "")
-        events = await state.streams.open(
-            state.store,
-            uid,
-            after=int(after) if _UID.fullmatch(after) else 0,
-            address=access.request.address,
-            draining=state.draining,
-        )
-        return Stream(events, media_type="text/event-stream", headers=headers)
+        async with state.streams.opening:
+            uid = str(request.path_params["uid"])
+            access = await _authorize(state, request, uid)
+            if not access.whole:
+                raise HTTPError(NO_RUN)
+            if state.store is None:
+                raise HTTPError(STORE_DOWN)
+            headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+            if request.method == "HEAD":
+                # A stream without a body would stay open as long as one with a body.
+                return Response(b"", media_type="text/event-stream", headers=headers)
+            after = request.headers.get("last-event-id", "")
+            scope: Any = request.scope
+            events = await state.streams.open(
+                state.store,
+                uid,
+                after=int(after) if _UID.fullmatch(after) else 0,
+                address=access.request.address,
+                draining=state.draining,
+                paced=scope[PACED],
+            )
+            return Stream(events, media_type="text/event-stream", headers=headers)
 
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
     async def cancel(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:

@@ -11,17 +11,19 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from iogate.errors import Unreachable
+from iogate.gateway.http.large_responses import EVENTS
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, too_many
 from iogate.security.failure_limit import network
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
+    from iogate.gateway.http.large_responses import PacedSend
     from iogate.store.store import Store
 
 BEAT_S = 15.0
@@ -31,6 +33,10 @@ PROBE_S = 0.25
 PROBES_S = 2.0
 """Least time between two probes."""
 LEAST_SHARE = 10
+OPENING = 8
+"""Streams that are opened at once, so that other requests wait for no more of them."""
+PIECE = EVENTS
+"""Size from which events are sent without further ones."""
 _BEAT = b": still here\n\n"
 
 Stream = AsyncGenerator[bytes, None]
@@ -39,7 +45,8 @@ Stream = AsyncGenerator[bytes, None]
 class _Slot:
     """An open stream, counted towards the limit."""
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, paced: PacedSend) -> None:
+        self.paced = paced
         self.owner = owner
         """Address of the client; for IPv6, its /64 network."""
         self.beat: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -66,6 +73,8 @@ class Streams:
         self._limit = limit
         self._share = max(LEAST_SHARE, limit // 4)
         self._open: dict[_Slot, None] = {}
+        self.opening = asyncio.Semaphore(OPENING)
+        """Acquired while a stream is being opened, which costs some milliseconds."""
         self._probing = asyncio.Lock()
         self._probed_s = -PROBES_S
 
@@ -73,11 +82,11 @@ class Streams:
         return len(self._open)
 
     async def open(
-        self, store: Store, uid: str, *, after: int, address: str, draining: asyncio.Event
+        self, store: Store, uid: str, *, after: int, address: str, draining: asyncio.Event, paced: PacedSend
     ) -> Stream:
         """Return the stream of a run's events after number `after`, for a client at an address.
 
-        It ends early once `draining` is set.
+        It is sent by `paced`, and ends early once `draining` is set.
 
         Raises HTTPError at the limit of streams: a 429 if the address has its share, a 503 if no address
         has more than its share.
@@ -87,7 +96,7 @@ class Streams:
             await self._probe()
         if len(self._open) >= self._limit:
             self._make_room(owner)
-        slot = _Slot(owner)
+        slot = _Slot(owner, paced)
         self._open[slot] = None
         stream = self._counted(slot, _stream(store, uid, after=after, slot=slot, draining=draining))
         # If the client disconnects before the first event, the generator never runs.
@@ -120,6 +129,7 @@ class Streams:
         newest = next(slot for slot in reversed(slots) if slot.owner == most)
         newest.is_taken = True
         newest.probe()
+        newest.paced.cut_if_waiting()
         self._open.pop(newest, None)
 
     async def _probe(self) -> None:
@@ -163,12 +173,8 @@ async def _stream(store: Store, uid: str, *, after: int, slot: _Slot, draining: 
                 if page is None:
                     break
                 first, entries = page
-                events = b"".join(
-                    b"id: %d\nevent: journal\ndata: %s\n\n" % (number, msgspec.json.encode(shown))
-                    for number, entry in enumerate(entries, first)
-                    if (shown := presentation.public_entry(presentation.journal_entry(entry))) is not None
-                )
-                if events:
+                for events, left in _pieces(first, entries):
+                    slot.paced.backlog = left
                     yield events
                 following = asyncio.ensure_future(anext(pages, None))
             elif drained.done() or slot.is_taken:
@@ -186,3 +192,28 @@ async def _stream(store: Store, uid: str, *, after: int, slot: _Slot, draining: 
         following.cancel()
         await asyncio.gather(drained, following, return_exceptions=True)
         await pages.aclose()
+
+
+def _pieces(first: int, entries: list[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Yield the events of a page in pieces, each with the bytes of the page that are left.
+
+    A caller that reads slowly costs no work for the events that it has not come to. Empties `entries`.
+    """
+    left = sum(map(len, entries))
+    entries.reverse()
+    piece: list[bytes] = []
+    size, number = 0, first
+    while entries:
+        entry = entries.pop()
+        left -= len(entry)
+        shown = presentation.public_entry(presentation.journal_entry(entry))
+        if shown is not None:
+            event = b"id: %d\nevent: journal\ndata: %s\n\n" % (number, msgspec.json.encode(shown))
+            piece.append(event)
+            size += len(event)
+        number += 1
+        if size >= PIECE:
+            yield b"".join(piece), left
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece), left

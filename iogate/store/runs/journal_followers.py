@@ -23,7 +23,7 @@ from iogate.timing.backoff import with_jitter
 PAGE = 25
 """Maximum number of entries of one read, and of a page, which a stream holds until its client has read it."""
 BUFFER_BYTES = 64 * 1024
-"""Size of the buffer of newest entries for the streams of a live run."""
+"""Size of the buffer of newest entries for the streams of a run."""
 POLL_S = 5.0
 """Mean time between two reads without a message. Each follower varies it, so that reads do not coincide."""
 WOKEN = 32
@@ -41,8 +41,12 @@ class Page(NamedTuple):
     """False if the run has ended or does not exist, so that no entry follows these."""
 
 
-async def read_page(connection: Connection, uid: str, after: int, most: int = PAGE) -> Page:
+async def read_page(
+    connection: Connection, uid: str, after: int, most: int = PAGE, *, after_if_ended: int | None = None
+) -> Page:
     """Read journal entries after number `after`: up to `most`, or all of a run that has ended.
+
+    `after_if_ended` is that number for a run that has ended, if it is another one.
 
     Raises StoreUnavailable, and CommandFailed if the key of the journal has another type.
     """
@@ -65,6 +69,8 @@ async def read_page(connection: Connection, uid: str, after: int, most: int = PA
         if not blob:
             return Page(after + 1, [], after, live=False)
         record = views.ended_record.decode(blob)
+        if after_if_ended is not None:
+            after = after_if_ended
         text = part or record.journal.encode()
         entries = text.split(b"\n") if text else []
         skipped = max(0, after - record.dropped)
@@ -145,9 +151,8 @@ class JournalFollower:
             first_time = self.newest is None
             # The first read needs only the number of the newest entry; streams read older ones themselves.
             after = 2**53 if self.newest is None else self.newest
-            page = await read_page(self._connection, self._uid, after)
-            if first_time and not page.live:
-                page = await read_page(self._connection, self._uid, 0)
+            ended = 0 if first_time else None
+            page = await read_page(self._connection, self._uid, after, after_if_ended=ended)
             before = self.newest
             self._keep(page)
             if not page.live or self.newest != before:
@@ -162,7 +167,8 @@ class JournalFollower:
         for entry in page.entries:
             self._entries.append(entry)
             self._bytes += len(entry)
-        while page.live and self._bytes > BUFFER_BYTES:
+        # A stream that needs older entries reads them by itself, and gives their memory back as it goes.
+        while self._bytes > BUFFER_BYTES:
             self._bytes -= len(self._entries.popleft())
         if page.entries or self.newest is None:
             self.newest = page.first + len(page.entries) - 1 if page.entries else page.newest
@@ -192,7 +198,7 @@ class JournalFollowers:
         """Follow a journal: yield the entries after number `after`, until the run has ended.
 
         Each item is the number of its first entry, and entries from there on, up to PAGE if the follower has
-        them. Raises StoreUnavailable as soon as the store cannot be read.
+        them; the list belongs to the caller. Raises StoreUnavailable as soon as the store cannot be read.
         """
         async with self._joined(uid) as follower:
             while True:
@@ -209,8 +215,8 @@ class JournalFollowers:
                     if not page.entries:
                         return  # its retention has passed
                     entries, first = page.entries, page.first
-                yield first, entries
                 after = first + len(entries) - 1
+                yield first, entries
 
     def streams(self) -> dict[str, int]:
         """Return the number of streams per followed run."""

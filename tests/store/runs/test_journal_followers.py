@@ -77,9 +77,9 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     reads: Counter[str] = Counter()
     read = journal_followers.read_page
 
-    async def counted(line: Any, uid: str, *more: Any) -> journal_followers.Page:
+    async def counted(line: Any, uid: str, *more: Any, **named: Any) -> journal_followers.Page:
         reads[uid] += 1
-        return await read(line, uid, *more)
+        return await read(line, uid, *more, **named)
 
     monkeypatch.setattr(journal_followers, "read_page", counted)
     return reads

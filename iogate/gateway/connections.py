@@ -1,0 +1,70 @@
+"""Connections of this process to its clients, found among its open descriptors.
+
+The server does not hand them out. Used by `idle_connections`, and by `__main__` to close those of callers
+that read too slowly. Invariant: a descriptor is copied before it is looked at, so that it cannot mean another
+connection in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+Peer = tuple[str, int]
+"""Address and port of the other end of a connection."""
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+"""`struct linger` that makes a close drop unsent data."""
+
+
+def connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
+    """Yield the connections that were accepted on a port, each valid until the next one."""
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
+        with contextlib.suppress(OSError), _copy(int(name)) as connection:
+            if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port:
+                yield connection.getpeername()[:2], connection
+
+
+class ConnectionCloser:
+    """Closer of connections by their peers; one look at all descriptors serves all that wait."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._peers: set[Peer] = set()
+        self._closing: asyncio.Task[None] | None = None
+
+    def close(self, peer: Peer) -> None:
+        """Close the connection to a peer soon, whatever it is sending."""
+        self._peers.add(peer)
+        if self._closing is None or self._closing.done():
+            self._closing = asyncio.create_task(self._close())
+
+    async def _close(self) -> None:
+        while self._peers:
+            peers, self._peers = self._peers, set()
+            await asyncio.to_thread(self._shut_down, peers)
+
+    def _shut_down(self, peers: set[Peer]) -> None:
+        for peer, connection in connections(self._port):
+            if peer in peers:
+                with contextlib.suppress(OSError):
+                    # The kernel drops what it has not sent yet, which it would keep for the caller otherwise.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+def _copy(number: int) -> socket.socket:
+    """Return a socket with a copy of a connection's descriptor.
+
+    Raises OSError for a descriptor that is none of a socket.
+    """
+    copy = os.dup(number)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
