@@ -165,7 +165,7 @@ class Scope:
         return descriptor
 
     def describe(self, task: Task, *, raw: Any = ..., started_ms: int | None = None) -> dict[str, Any]:
-        """Return `$task` for the expressions of a scope: the standard's descriptor of a task."""
+        """Return `$task` for expressions, the standard's descriptor; defaults are values of this scope."""
         return {
             "name": task.name,
             "reference": task.pointer,
@@ -198,7 +198,7 @@ class Scope:
         return runtime
 
     def _links(self) -> dict[str, str]:
-        """Return `$runtime.links` for the expressions of the scope: the URL of each link."""
+        """Return `$runtime.links` for expressions: the URL of each link, the same until a retry renews it."""
         make = self.environment.link
         if make is None:
             raise WorkflowError(

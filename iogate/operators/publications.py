@@ -101,7 +101,7 @@ async def _undo(
 
 
 async def previous(store: Store) -> int:
-    """Return the number of the kept revision before the live one.
+    """Return the number of the revision whose publication a rollback repeats: the one before live.
 
     Raises NotFound if there is none, or the store does not keep it.
     """

@@ -84,7 +84,7 @@ def as_texts(before: Any, after: Any) -> tuple[str, str]:
 
 
 def _is_literal_secret(name: str, value: Any) -> bool:
-    """Tell whether a member of a definition has the name of a secret and a value that is no reference."""
+    """Tell whether a member to show has the name of a secret and a value that is no reference."""
     if isinstance(value, str):
         return bool(value) and "$" not in value and names_secret(name)
     return isinstance(value, int | float) and not isinstance(value, bool) and names_secret(name)

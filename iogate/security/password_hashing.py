@@ -84,7 +84,7 @@ class Hashing:
         self.failures = FailureLimit(monotonic=monotonic)
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Hash in a thread, at most two at once. Raises Busy if too many computations are waiting."""
+        """Run `work`, which hashes, in a thread, at most two at once. Raises Busy if too many are waiting."""
         if self._slots is None:
             self._slots = asyncio.Semaphore(AT_ONCE)
         if self._pending >= AT_ONCE + WAITING:

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def epoch_ms() -> int:
-    """Return the time of this host's clock in epoch milliseconds, which no other host compares."""
+    """Return this host's clock in epoch milliseconds; only for times that no other host compares."""
     return time.time_ns() // 1_000_000
 
 

@@ -99,7 +99,7 @@ class GitMirror:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say which repository an error of git is about. Raises Unreachable, Misused without git."""
+        """Say which mirrored repository an error of git is about. Raises Unreachable, Misused without git."""
         try:
             yield
         except git.GitMissing as error:

@@ -65,7 +65,7 @@ def read_origin(settings: Settings, message: str = "", commit: str = "") -> Orig
 
 
 def check_message(message: str) -> None:
-    """Check the length of `--message`. Raises Misused if it is too long."""
+    """Check the length of the message of a publication, `--message`. Raises Misused if it is too long."""
     from iogate.operators.publications import MESSAGE_CHARACTERS
 
     if len(message) > MESSAGE_CHARACTERS:

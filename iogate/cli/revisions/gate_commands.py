@@ -122,7 +122,7 @@ async def disable(
 def _selection(
     apis: Sequence[str] | None, modules: Sequence[str] | None, tags: Sequence[str] | None, *, all_: bool
 ) -> ApiSelection:
-    """Return the selection that the arguments name. Raises Misused as ApiSelection does."""
+    """Return the selection that `enable` and `disable` get. Raises Misused as ApiSelection does."""
     from iogate.operators.api_selection import ApiSelection
 
     return ApiSelection(apis=apis or (), modules=modules or (), tags=tags or (), all_=all_)

@@ -336,6 +336,6 @@ class ApiModule(StrictModel):
 
 
 def _joined(default: Any, *given: Any) -> Any:
-    """Return a method's value, by default the module's: for each key the last one that is given."""
+    """Return a value of a method from a default, the module and the method: for each key the last given."""
     update = {name: getattr(one, name) for one in given if one is not None for name in one.model_fields_set}
     return default.model_copy(update=update)

@@ -111,7 +111,7 @@ class Authentication:
         return Actor(name=operator.name, role=operator.role, via="console", origin=request.address)
 
     def _log(self) -> None:
-        """Log the operators that this process shuts out, and those that lack one of two tokens."""
+        """Log the operators whose authentication fails here, and those that lack one of two tokens."""
         for name, reason in self.access.closed.items():
             log.warning(
                 "operator %s is shut out: %s",

@@ -46,7 +46,7 @@ class Call:
     """Record of the change, to which the handler adds the revision, a note, or a number."""
 
     def moment_ms(self, name: str) -> int | None:
-        """Return a moment in milliseconds since 1970, by the clock of the store; None if it is not given."""
+        """Return a moment given to an operation in milliseconds since 1970, by the store's clock; or None."""
         moment: Moment | None = self.given.get(name)
         return None if moment is None else moment.at_ms(self.state.clock.now_ms())
 

@@ -133,7 +133,7 @@ class OperatorApi:
         key: str | None = None,
         request: Request | None = None,
     ) -> Response | AnyResponse:
-        """Execute an operation of an actor, and return its response, which may be an ErrorResponse.
+        """Execute, for the operator API, an operation of an actor; return its response, maybe an error.
 
         `given` are the values that `parameters.read` returns, with the `reason` of a change; `key` is the
         Idempotency-Key. An operation that streams returns a response of Litestar. Raises HTTPError, the 403,
@@ -201,7 +201,7 @@ async def _execute(operation: Operation, call: Call) -> Response:
 
 
 def check_role(operation: Operation, actor: Actor) -> None:
-    """Raise HTTPError, a 403 that names the role, if that of the actor does not suffice."""
+    """Raise HTTPError, a 403 of the operator API that names the role, if that of the actor is too low."""
     if actor.role < operation.role:
         raise HTTPError(
             ErrorResponse(
@@ -213,7 +213,7 @@ def check_role(operation: Operation, actor: Actor) -> None:
 
 
 def _check_path(operation: Operation, path: Mapping[str, str]) -> None:
-    """Raise HTTPError, a 404, for a path with a value of another form than declared."""
+    """Raise HTTPError, a 404 of the operator API, for a path with a value of another form than declared."""
     for name, expected in operation.path_types.items():
         if re.fullmatch(expected, path[name]) is None:
             raise HTTPError(NO_PATH)

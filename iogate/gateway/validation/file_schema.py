@@ -93,7 +93,7 @@ def _resolved(whole: Any, schema: Any) -> Any:
 
 
 def _at(value: Any, path: Sequence[str | int]) -> Any:
-    """Return the value at a path; None if there is none."""
+    """Return the value that may be a file at a path; None if there is none."""
     for step in path:
         try:
             value = value[step]

@@ -49,7 +49,7 @@ class PubSub:
     async def listening(
         self, channel: str, listener: Listener, *, passing: bool = False
     ) -> AsyncIterator[None]:
-        """Subscribe to a channel: call `listener` with each message, first after at most CONNECT_S.
+        """Subscribe to a channel: call `listener` with each message; wait up to CONNECT_S for it first.
 
         A listener that is registered several times is called once per message. A `passing` channel is
         unsubscribed when its last listener leaves.

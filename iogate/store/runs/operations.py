@@ -297,7 +297,7 @@ class RunOperations:
 def _view(
     uid: str, fields: list[bytes], tasks: list[bytes], packed: bytes, blob: bytes, big: list[bytes]
 ) -> RunView | None:
-    """Decode the run in the reply to the operation `show`; None if there is none. May raise."""
+    """Decode the reply to the operation `show`; None without a run. Raises a decoding error if forged."""
     if fields:
         return views.live_view(uid, pairs(fields), pairs(tasks))
     if packed:

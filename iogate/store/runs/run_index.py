@@ -162,7 +162,7 @@ async def _request(connection: Connection, wanted: RunFilter, after: tuple[int, 
 
 
 async def _apis_of(connection: Connection, project: str) -> set[str]:
-    """Return the APIs and schedules of a project, with those that were deleted."""
+    """Return the APIs and schedules of a project in the index, with those that were deleted."""
     found = await connection.calls([("SMEMBERS", keys.GATES), ("SMEMBERS", keys.DELETED)])
     names = sorted({name.decode() for each in found for name in each})
     owners = await connection.calls([("HGET", keys.GATE + name, "project") for name in names])
