@@ -16,4 +16,5 @@ takes the store and plain arguments, returns a value that JSON can express, and 
     publications      publication of a plan, rollback
     status            overview: revision, runs, queue, APIs and processes
     secrets           missing secrets, and the values that processes have
+    statistics        counts and times of runs by API, workflow and hour, and their distinct errors
 """

@@ -47,6 +47,10 @@ loads them, so that both languages share one definition.
     iogate:link:UID:NAME       hash    use of a one-time link, its undelivered event  until the link ends (3)
     iogate:files:ID            hash    files of a call, in chunks                     as its runs (5)
     iogate:file_runs:ID        zset    their runs by the time until which they keep   as the files
+    iogate:hours:HOUR:SERIES   hash    counts of the runs of an API and a workflow    STATISTICS_MS
+    iogate:series              zset    API and workflow by their last hour            STATISTICS_MS
+    iogate:errors:API          hash    groups of equal errors: count, last run        STATISTICS_MS
+    iogate:error_times:API     zset    these groups by their last time                STATISTICS_MS
     iogate:operation:HASH      string  result of an operation with an id              OPERATION_S
     iogate:activity            hash    changes by operators, by number                ACTIVITY_MS
     iogate:reply:HASH          string  response to an operator's request with a key   REPLY_S
@@ -205,6 +209,10 @@ CALLBACK_LEASE_MS: Final = 60_000
 LINK_EVENT_MS: Final = 2_592_000_000
 UPLOAD_MS: Final = 120_000
 """Lifetime of the files of a call until the call is accepted."""
+STATISTICS_MS: Final = 691_200_000
+"""Lifetime of hourly counts and groups of errors: seven days, and one for hours that have begun."""
+ERROR_GROUPS: Final = 100
+"""Maximum number of groups of errors of one API; the least recent ones are dropped."""
 REVISIONS_KEPT: Final = 50
 ACTIVITY_KEPT: Final = 10_000
 """Maximum number of recorded changes by operators."""
@@ -262,6 +270,10 @@ LINK: Final = "iogate:link:"
 LINK_EVENT: Final = EVENT
 FILES: Final = "iogate:files:"
 FILE_RUNS: Final = "iogate:file_runs:"
+HOURS: Final = "iogate:hours:"
+SERIES: Final = "iogate:series"
+ERRORS: Final = "iogate:errors:"
+ERROR_TIMES: Final = "iogate:error_times:"
 OPERATION: Final = "iogate:operation:"
 ACTIVITY: Final = "iogate:activity"
 REPLY: Final = "iogate:reply:"

@@ -39,6 +39,7 @@ from iogate.store.runs.intake import Intake
 from iogate.store.runs.leases import Leases
 from iogate.store.runs.link_use import OneTimeLinks
 from iogate.store.runs.operations import RunOperations
+from iogate.store.statistics.statistics import Statistics
 
 __all__ = ["Store", "StoreUnavailable", "open_store"]
 
@@ -89,6 +90,7 @@ class Store:
         self.drains = Drains(self._connection)
         self.activity = Activity(self._connection)
         self.replies = Replies(self._connection)
+        self.statistics = Statistics(self._connection)
 
     @property
     def address(self) -> str:

@@ -97,7 +97,7 @@ READ_ONLY = {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM, keys.CONTENT, keys.BLOBS, keys.SCHEDULES,
         keys.GATES, keys.DELETED, keys.EXPIRIES, keys.DRAINED, keys.UPKEEP, keys.TAKEN, keys.MATCHER,
         keys.CLOCK_AHEAD, keys.OPERATION, keys.FORMAT, keys.IDENTITY, keys.SCHEDULE,
-        keys.CALLBACK_COUNTS, keys.PRIORITIES,
+        keys.CALLBACK_COUNTS, keys.PRIORITIES, keys.ERRORS, keys.ERROR_TIMES,
     },
     "worker": {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.OPERATION, keys.FORMAT,

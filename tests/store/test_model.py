@@ -21,6 +21,7 @@ from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.runs.intake import Accepted, Intake
 from iogate.store.runs.leases import Claim
 from iogate.store.runs.traffic import Traffic
+from iogate.store.statistics.hourly_counts import HOUR_MS, total
 from iogate.store.store import Store, open_store
 from tests.keys import RING
 from tests.store.builders import api, commit, publish, request
@@ -222,6 +223,7 @@ class World:
         await self.check_reports()
         await self.check_holds()
         await self.check_places()
+        await self.check_statistics()
         assert {k: v for k, v in (await self.store.runs.counts()).items() if v} == dict(statuses)
         for each in APIS:
             indexed = {uid.decode() for uid in await call("ZRANGE", keys.INDEX + each.id, 0, -1)}
@@ -268,6 +270,18 @@ class World:
                 assert uid not in holding, (uid, view.state)
         for key in await call("KEYS", f"{keys.LANE}*"):
             assert key.decode().rpartition(":")[2] in places, "a lane that nobody empties"
+
+    async def check_statistics(self) -> None:
+        """Check that each run counts once as accepted, and each of its attempts once as ended."""
+        now_ms = await self.store.now_ms()
+        found = await self.store.statistics.hours(now_ms - HOUR_MS, now_ms)
+        counts = total(each for hours in found for each in hours.hours.values())
+        views = [await self.store.runs.show(uid) for uid in self.uids]
+        known = [view for view in views if view is not None and (view.ended or view.started_at_ms)]
+        assert counts.accepted == len(known)
+        assert counts.retried == sum(view.attempt - 1 for view in known)
+        ended = counts.completed + counts.faulted + counts.cancelled
+        assert counts.accepted + counts.retried - ended == sum(not view.ended for view in known)
 
     async def check_links(self) -> None:
         """Check that the keys of a run live as long as the run."""

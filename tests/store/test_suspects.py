@@ -231,7 +231,7 @@ async def test_recovery_ends_a_bounded_number_of_leases_in_each_call(each_store:
         await accepted(intake)
         await each_store.leases.take(name, 1)
     ends = {bytes(end) for end in (await each_store.call("ZRANGE", keys.LEASES, 0, -1, "WITHSCORES"))[1::2]}
-    arguments = ("dead", b"", b"", "", b"", b"", 1)
+    arguments = ("dead", b"", b"", b"", "", b"", b"", b"", 1)
     with scripted(recover_ms=-1):
         # The caller dies after the first call, and the next one begins from the start.
         count, position = await each_store._connection.run("recover", *arguments, "-inf")

@@ -118,7 +118,7 @@ local function end_run(uid, c, r)
   end
   if c.status == 'faulted' then save_state(uid, c) end
   r.seq = c.seq
-  r.handler = c.handler
+  r.handler, r.group = c.handler, c.group
   end_lease(uid, r)
   rq_outcome(uid, r, c.status, c.exc or '')
   finish(uid, r, c.status, c.output or '', c.error or '', tasks, journal, c.seal)

@@ -1,12 +1,12 @@
 -- Queues the runs of a dead worker or makes them suspects, without waiting for the end of their leases.
 -- keys: leases, idle workers, suspects, RQ queue, woken, gates, all keys of each run; RQ's worker and registries;
 --   matcher, outboxes, sinks, sink
--- args: worker, error and RQ text of a poisoned run; uid of the run with a more specific error, that error and its
---   RQ text, '1' if a living parent saw the worker die by itself, lease end to start from ('-inf': all)
+-- args: worker; error of a poisoned run, its RQ text and its group; uid of the run with a more specific error, and these
+--   three of that run; '1' if a living parent saw the worker die by itself, lease end to start from ('-inf': all)
 -- returns: {number of leases ended in this call, lease end from which the next call continues; '' if it is done}
 -- invariant: idempotent; each call but the last one ends a lease or advances.
 -- include: spent index queue rq states finish suspect
-local worker, from = ARGV[1], ARGV[8]
+local worker, from = ARGV[1], ARGV[10]
 local count, others, at, unfinished = 0, 0, from, false
 repeat
   local page = redis.call('ZRANGEBYSCORE', $leases, from, '+inf', 'WITHSCORES', 'LIMIT', others, 256)
@@ -21,8 +21,8 @@ repeat
     at = lease_end
     if redis.pcall('HGET', $run .. uid, 'wkr') == worker then
       count = count + 1
-      local known = uid == ARGV[4]
-      pcall(end_lost_lease, uid, known and ARGV[5] or ARGV[2], known and ARGV[6] or ARGV[3], ARGV[7] == '1')
+      local first = uid == ARGV[5] and 6 or 2
+      pcall(end_lost_lease, uid, ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[9] == '1')
     else
       others = others + 1
     end

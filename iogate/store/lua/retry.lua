@@ -6,7 +6,7 @@
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: tasks, journal, creation and first start are kept; deaths and deadline are reset. An attempt is
 --   retried once, and each repetition returns 'retried'.
--- include: drained time index queue rq states lanes record journal files operation ended
+-- include: drained time index queue rq states lanes record journal files operation ended statistics
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
 local known = answered(ARGV[6])
 if known then return known end
@@ -59,6 +59,7 @@ local function set(name, value)
   fields[#fields + 1] = value
 end
 set('sta', e.started)
+set('rta', now_ms)
 set('msg', e.posted)
 set('dep', e.depth)
 set('jdr', e.dropped)
@@ -87,6 +88,8 @@ redis.call('DEL', $end .. uid, $big .. uid, $recorded .. uid)
 write_entries(uid, {journal_entry('workflow.retried', nil, ARGV[5])})
 index(uid, e.api, e.created, e.status, 'pending')
 if waits_for_place(uid, e.api, false) then rq_forget(uid) else wake(uid, e.api) end
+count_retry(uid, {api = e.api, facts = ARGV[3], depth = tonumber(e.depth) or 0})
+save_statistics()
 save_loads()
 save_index()
 ring()

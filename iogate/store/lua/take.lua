@@ -1,7 +1,8 @@
 -- Wakes due timers, ends expired leases, releases held runs, then leases runs to a worker.
 -- keys: clock, idle workers, timers, leases, releases, RQ queue, suspects; per run: run, frames, values,
 --   RQ's job and execution; gates, outboxes
--- args: worker, limit, lease ms, '1' if solitary, id of this take, error and RQ text of a poisoned run
+-- args: worker, limit, lease ms, '1' if solitary, id of this take; of a poisoned run the error, its
+--   RQ text and its group
 -- returns: {now ms, suspended, suspects, {queue entry without a run…}, claim…}; a claim is {uid, token, seq,
 --   api, facts, input, created, started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…}} and,
 --   where there is any, depth, number of the first message, {message…}, and the worker that released it last, if
@@ -9,9 +10,9 @@
 -- invariant: a run is leased only from the queue or the suspects, with a token one higher than before; a repeated
 --   take id returns the same claims and leases nothing more. An error of one run, whose keys another program has
 --   overwritten, affects that run only (`pcall`).
--- include: spent drained time index queue rq states lanes drain record messages finish suspect
+-- include: spent drained time index queue rq states lanes drain record messages statistics finish suspect
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
-local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
+local take_id, poison, exc, group = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 -- Deletes a key that another program has overwritten; the audit restores it.
 local function delete_if_invalid(key, answer)
@@ -57,7 +58,7 @@ for _, uid in ipairs(due($leases, silent and -1 or 256)) do
   elseif spent_ms() > $take_ms * 3 / 4 then
     break
   else
-    pcall(end_lost_lease, uid, poison, exc, false)
+    pcall(end_lost_lease, uid, poison, exc, group, false)
   end
 end
 
@@ -104,6 +105,7 @@ local function lease(uid, r)
   local load = load_of(r.api)
   load.run = load.run + 1
   if r.token == 0 and r.depth == 0 then note_taken(r.api) end
+  if r.token == 0 then count_start(uid, r) end
   r.token = r.token + 1
   if r.started == 0 then r.started = now_ms end
   redis.call('HSET', $run .. uid, 'pl', 'lease', 'tok', r.token, 'wkr', worker, 'st', 'running',

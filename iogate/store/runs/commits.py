@@ -19,6 +19,7 @@ from iogate.store.events.bus import fingerprint, types_of
 from iogate.store.integrity import seals
 from iogate.store.integrity.seals import Facts
 from iogate.store.runs.compression import deflate, deflate_all
+from iogate.store.statistics.error_groups import group_of
 
 Move = Literal["keep", "park", "queue", "end"]
 
@@ -161,6 +162,7 @@ def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
         fields["error"] = text(c.error)
         if c.status == "faulted":
             fields["exc"] = rq_text(c.error)
+            fields["group"] = group_of(c.error)
     if c.parent and c.move == "end":
         seal = seals.seal_end(ring, c.parent, c.status, c.output or b"", c.error or b"")
         fields["seal"] = text(seal)

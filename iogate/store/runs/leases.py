@@ -26,6 +26,7 @@ from iogate.store.maintenance.process_presence import GATEWAY, WORKER, Presence
 from iogate.store.runs.claims import Claim, Message, decode_claim, decode_messages
 from iogate.store.runs.commits import Child, Commit, Move, TaskRow, pack_commit, rq_text
 from iogate.store.runs.uids import UidSource
+from iogate.store.statistics.error_groups import group_of
 
 __all__ = [
     "Child",
@@ -99,7 +100,7 @@ def poison(detail: str, *, instance: str | None = None) -> dict[str, Any]:
 
 POISONED = json.dumps(poison(f"{DIED}: {UNENDING}")).encode()
 """Error if the current task of the run is unknown."""
-_POISON = (POISONED, rq_text(POISONED))
+_POISON = (POISONED, rq_text(POISONED), encode(group_of(POISONED)))
 _COMMIT_RESULTS = tuple(
     CommitResult(
         applied=bool(n & 1),
@@ -228,7 +229,7 @@ class Leases:
         `seen`: a living parent saw the worker die by itself; only such a death counts towards `poisoned`.
         `error` is used for the run `uid` if this death poisons it.
         """
-        poisoned = (uid, error, rq_text(error), int(seen))
+        poisoned = (uid, error, rq_text(error), encode(group_of(error)), int(seen))
         recovered, position = 0, b"-inf"
         while position:
             count, position = await self._connection.run("recover", worker, *_POISON, *poisoned, position)

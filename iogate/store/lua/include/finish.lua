@@ -2,7 +2,7 @@
 -- Parts over $inline_bytes are stored in a second hash. Order of the packed fields: `ended.lua`.
 -- A faulted run keeps its frames and values for the retention, so that it can be retried. Subscriptions, inbox
 -- and awaited children end with the run; its parent gets a message.
--- needs: time index states lanes record inbox journal outcome after files
+-- needs: time index states lanes record inbox journal outcome after files statistics
 local ended = {}
 local cancel
 
@@ -61,6 +61,7 @@ local function tick_again(uid, api)
 end
 
 local function finish(uid, r, status, output, err, tasks, journal, seal)
+  count_end(uid, r, status, r.group)
   local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam', 'ck', 'wk', 'aft', 'mrg')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
@@ -135,6 +136,7 @@ end
 
 local function announce_ended()
   if #ended > 0 then redis.call('PUBLISH', $ended_channel, table.concat(ended, ' ')) end
+  save_statistics()
   notify_workers()
   ring_callbacks()
 end

@@ -20,7 +20,7 @@ local function is_suspect(uid, r, seen)
   return here >= (seen and 2 or $unseen_losses) or all >= $seen_losses
 end
 
-local function end_lost_lease(uid, poison, exc, seen)
+local function end_lost_lease(uid, poison, exc, group, seen)
   redis.call('ZREM', $leases, uid)
   local r = record(uid)
   if not r or r.state ~= 'lease' then return end
@@ -30,6 +30,7 @@ local function end_lost_lease(uid, poison, exc, seen)
   if r.solitary and seen then r.deaths = r.deaths + 1 end
   if r.deaths >= $deaths then
     index(uid, r.api, r.created, r.status, 'faulted')
+    r.group = cmsgpack.unpack(group)
     rq_outcome(uid, r, 'faulted', exc)
     write_lifecycle(uid, r, {journal_entry('workflow.faulted', nil, '{"error":' .. poison .. '}')})
     finish(uid, r, 'faulted', '', poison, fold_tasks(uid), fold_journal(uid))

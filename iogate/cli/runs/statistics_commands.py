@@ -1,0 +1,138 @@
+"""`iogate runs stats` and `iogate runs errors`: what the runs of the last days did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from iogate import messages
+from iogate.cli.options import ApiFilter, parse_moment_ms
+from iogate.cli.render import Table
+from iogate.cli.runs.bulk_changes import require_known_api
+from iogate.cli.runs.run_filters import WorkflowFilter
+from iogate.cli.session import Session, command
+from iogate.messages import counted
+
+MAX_MESSAGE_LENGTH = 80
+"""Most characters of a message in a table; JSON has all of it."""
+NUMBERS = ("accepted", "completed", "faulted", "cancelled", "p50", "p95", "queue p95")
+
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="WHEN", help="From this time on: 1h (ago), 2d, or a date and time."),
+]
+
+
+class Rows(StrEnum):
+    """Rows of the table of `runs stats`."""
+
+    API = "api"
+    WORKFLOW = "workflow"
+    HOUR = "hour"
+
+
+def register(group: typer.Typer) -> None:
+    """Add the commands to `iogate runs`."""
+    command(group, "stats")(stats)
+    command(group, "errors")(errors)
+
+
+async def stats(
+    session: Session,
+    api: ApiFilter = None,
+    workflow: WorkflowFilter = None,
+    since: SinceOption = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="WHEN", help="Until this time, in the same forms; default: now."),
+    ] = None,
+    by: Annotated[Rows, typer.Option("--by", help="What the rows of the table are.")] = Rows.API,
+) -> None:
+    """Show how many runs were accepted, completed and faulted, and how long they took.
+
+    Raises:
+        Misused: a time is invalid.
+        NotFound: there is no such API.
+    """
+    from iogate.operators.statistics import run_statistics
+
+    since_ms, until_ms = parse_moment_ms(since, "--since"), parse_moment_ms(until, "--until")
+    async with session.store(session.settings()) as store:
+        found = await run_statistics(store, api=api, workflow=workflow, since_ms=since_ms, until_ms=until_ms)
+        if not found["apis"]:
+            await require_known_api(store, api)
+    if not found["apis"] and not found["workflows"]:
+        session.screen.note(f"no runs since {found['since']}")
+    session.screen.data("runs.stats", found, [statistics_table(found, by)])
+
+
+def statistics_table(found: Mapping[str, Any], by: Rows = Rows.API) -> Table:
+    """Return the table of counts and times; hours without runs are left out."""
+    rows = [(each[by], each) for each in found[f"{by}s"]]
+    if by is Rows.HOUR:
+        rows = [(name, each) for name, each in rows if any(map(each.get, NUMBERS[:4]))]
+    return Table(
+        columns=(by.value, *NUMBERS),
+        rows=[(name, *_cells(each)) for name, each in rows],
+        numbers=frozenset(NUMBERS),
+    )
+
+
+def _cells(counts: Mapping[str, Any]) -> Iterable[object]:
+    yield from (counts[name] for name in NUMBERS[:4])
+    duration, wait = counts["durationS"], counts["queueWaitS"]
+    yield from (
+        _seconds(times and times[share])
+        for times, share in ((duration, "p50"), (duration, "p95"), (wait, "p95"))
+    )
+
+
+def _seconds(seconds: float | None) -> str | None:
+    """Format a time with the digits that a histogram has."""
+    if seconds is None:
+        return None
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    return f"{seconds:.1f}s" if seconds < 60 else f"{seconds / 60:.1f}m"
+
+
+async def errors(session: Session, api: ApiFilter = None, since: SinceOption = None) -> None:
+    """Show the distinct errors of runs: how often, since when, and an example.
+
+    Raises:
+        Misused: the time is invalid.
+        NotFound: there is no such API.
+    """
+    from iogate.operators.statistics import error_groups
+
+    since_ms = parse_moment_ms(since, "--since")
+    async with session.store(session.settings()) as store:
+        found = await error_groups(store, api=api, since_ms=since_ms)
+        if not found["errors"]:
+            await require_known_api(store, api)
+    if not found["errors"]:
+        session.screen.note(f"no run has faulted since {found['since']}")
+    session.screen.data("runs.errors", found, _error_lines(found["errors"]))
+
+
+def _error_lines(errors: Iterable[Mapping[str, Any]]) -> list[Table | str]:
+    rows = [
+        (
+            each["count"],
+            each["lastAt"],
+            each["api"],
+            each["task"],
+            f"{each['status']} {each['code']}",
+            messages.shorten(each["message"], MAX_MESSAGE_LENGTH),
+            each["lastRun"],
+        )
+        for each in errors
+    ]
+    columns = ("times", "last", "api", "task", "error", "message", "last run")
+    shown: list[Table | str] = [Table(columns=columns, rows=rows, numbers=frozenset({"times"}))]
+    if rows:
+        shown += ["", f"{counted(len(rows), 'error')}; iogate runs show UID explains the last run of each"]
+    return shown

@@ -1,0 +1,1 @@
+"""Counts of runs by hour, and groups of equal errors."""

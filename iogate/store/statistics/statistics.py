@@ -1,0 +1,167 @@
+"""Reader of the hourly counts and of the groups of errors.
+
+Called by `operators`. The scripts that take, end and retry runs write both in the step that changes the run,
+so they are exact whatever crashes or repeats. Invariant: a value that another program wrote is left out, and
+never makes a read fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from iogate.store import keys
+from iogate.store.connection.connection import Argument, Connection, pairs
+from iogate.store.connection.failures import CommandFailed
+from iogate.store.statistics.error_groups import about_decoder
+from iogate.store.statistics.hourly_counts import (
+    HOUR_MS,
+    NONE,
+    Counts,
+    Series,
+    decode_counts,
+    decode_series,
+    encode_series,
+)
+
+AT_ONCE = 500
+"""Commands in one request; a request blocks the server."""
+
+
+class SeriesHours(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of a series by hour, without empty hours."""
+
+    series: Series
+    hours: dict[int, Counts]
+    """By the beginning of the hour, in epoch milliseconds."""
+
+
+class ErrorGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Group of equal errors of the runs of an API."""
+
+    api: str
+    workflow: str
+    """`namespace/name`."""
+    type: str
+    status: int
+    task: str
+    message: str
+    count: int
+    """Number of runs, or of their attempts, that faulted so since `first_ms`."""
+    first_ms: int
+    last_ms: int
+    last_uid: str
+    """The last one of these runs."""
+
+
+class Statistics:
+    """Client of the counts and groups that scripts write."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def series(self, *, api: str | None = None, workflow: str | None = None) -> list[Series]:
+        """Return the series with runs in the kept hours; `workflow`: with or without a version."""
+        try:
+            members = await self._connection.call("ZRANGE", keys.SERIES, 0, -1)
+        except CommandFailed:
+            return []
+        found = (decode_series(member.decode(errors="replace")) for member in members)
+        return sorted(
+            each
+            for each in found
+            if each is not None
+            and api in (None, each.api)
+            and (workflow is None or workflow in (each.workflow, each.workflow.partition(":")[0]))
+        )
+
+    async def hours(
+        self, since_ms: int, until_ms: int, *, api: str | None = None, workflow: str | None = None
+    ) -> list[SeriesHours]:
+        """Return the counts of each series in the hours from that of `since_ms` to that of `until_ms`."""
+        found = await self.series(api=api, workflow=workflow)
+        since_ms = max(since_ms, until_ms - keys.STATISTICS_MS)
+        numbers = range(since_ms // HOUR_MS, until_ms // HOUR_MS + 1)
+        wanted = [(each, number) for each in found for number in numbers]
+        replies = await self._calls(
+            [("HGETALL", f"{keys.HOURS}{number}:{encode_series(each)}") for each, number in wanted]
+        )
+        hours: dict[Series, dict[int, Counts]] = {each: {} for each in found}
+        for (each, number), reply in zip(wanted, replies, strict=True):
+            if isinstance(reply, list) and (counts := _counts(reply)) != NONE:
+                hours[each][number * HOUR_MS] = counts
+        return [SeriesHours(series=each, hours=hours[each]) for each in found if hours[each]]
+
+    async def errors(self, since_ms: int, *, api: str | None = None) -> list[ErrorGroup]:
+        """Return the groups of errors that have occurred since then, the last one first."""
+        apis = sorted({each.api for each in await self.series(api=api)})
+        times = await self._calls(
+            [("ZRANGEBYSCORE", keys.ERROR_TIMES + each, since_ms, "+inf", "WITHSCORES") for each in apis]
+        )
+        wanted = [
+            (each, member.decode(errors="replace"), int(float(at)))
+            for each, reply in zip(apis, times, strict=True)
+            if isinstance(reply, list)
+            for member, at in zip(reply[::2], reply[1::2], strict=True)
+        ]
+        details = await self._calls(
+            [
+                ("HMGET", keys.ERRORS + each, *(f"{field} {member}" for field in "anbu"))
+                for each, member, _ in wanted
+            ]
+        )
+        groups = [
+            group
+            for (each, member, at), detail in zip(wanted, details, strict=True)
+            if isinstance(detail, list) and (group := _group(each, member, at, detail)) is not None
+        ]
+        return sorted(groups, key=lambda group: (-group.last_ms, -group.count, group.api, group.message))
+
+    async def _calls(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Send commands in several requests; the reply to one that fails alone is None."""
+        replies: list[Any] = []
+        for first in range(0, len(commands), AT_ONCE):
+            some = commands[first : first + AT_ONCE]
+            try:
+                replies += await self._connection.calls(some)
+            except CommandFailed:
+                replies += [await self._call(command) for command in some]
+        return replies
+
+    async def _call(self, command: Sequence[Argument]) -> Any:
+        try:
+            return await self._connection.call(*command)
+        except CommandFailed:
+            return None
+
+
+def _counts(reply: Sequence[bytes]) -> Counts:
+    try:
+        return decode_counts(pairs(reply))
+    except UnicodeDecodeError:
+        return NONE
+
+
+def _group(api: str, member: str, last_ms: int, detail: Sequence[bytes | None]) -> ErrorGroup | None:
+    """Decode a group; None for one that is incomplete or that another program wrote."""
+    about, count, first, uid = detail
+    if about is None or count is None or first is None or uid is None:
+        return None
+    try:
+        described = about_decoder.decode(about)
+        return ErrorGroup(
+            api=api,
+            workflow=member.partition(" ")[2],
+            type=described.type,
+            status=described.status,
+            task=described.task,
+            message=described.message,
+            count=int(count),
+            first_ms=int(first),
+            last_ms=last_ms,
+            last_uid=uid.decode("ascii"),
+        )
+    except (msgspec.DecodeError, ValueError):
+        return None
