@@ -147,7 +147,7 @@ STANDARD_TYPES: Final = frozenset(family + kind for family in _FAMILIES for kind
 
 
 def in_family(error: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return an error with its standard type in one of the families of URIs in `ERROR_FAMILIES`."""
+    """Return an error with its standard type in one of `ERROR_FAMILIES`; other types stay unchanged."""
     kind = str(error.get("type")).removeprefix(ERROR_TYPES)
     return {**error, "type": ERROR_FAMILIES[name] + kind} if kind in STANDARD_STATUS else dict(error)
 

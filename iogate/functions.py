@@ -96,7 +96,7 @@ class Function:
         return bound
 
     def result(self, value: Any) -> Any:
-        """Convert the value that a registered function returned to JSON: tuples become arrays.
+        """Convert the result of the registered function to JSON: dataclasses become objects, tuples arrays.
 
         Raises WorkflowError (runtime) for a value that JSON cannot represent.
         """
@@ -271,7 +271,7 @@ def describe(target: Callable[..., Any], name: str, version: str, *, idempotent:
 
 
 def _converted(value: Any, annotation: Any) -> Any:
-    """Convert a JSON value to the annotated type of a function; 1.0 counts as an integer."""
+    """Convert a JSON value to a function's annotated type; 1.0 counts as an integer, as in JSON Schema."""
     try:
         return _completed(msgspec.convert(value, annotation))
     except msgspec.ValidationError:

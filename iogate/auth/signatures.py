@@ -204,7 +204,7 @@ class HeaderReader:
         self._split: Callable[[bytes], list[bytes]] = re.compile(f"[{separators}]+".encode()).split
 
     def signatures(self, header: bytes) -> list[bytes]:
-        """Return the signatures in a header of a scheme as `Signer.signature` writes them; maybe none."""
+        """Return the signatures in a scheme's header as `Signer.signature` writes them; empty without any."""
         found = []
         alone = len(header) == len(self._prefix) + self._length
         for element in (header,) if alone else self._split(header):

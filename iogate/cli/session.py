@@ -113,6 +113,8 @@ class Session:
     ) -> AsyncIterator[Store]:
         """Open the store of the session; `changes` names it on stderr; `publishes` signs a revision.
 
+        `changes` names the store even with `--quiet`.
+
         A command that only reads works without the key, but then verifies no signatures. Raises
         Unreachable if there is no store, and WrongStore if its data was signed with another key.
         """

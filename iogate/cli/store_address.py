@@ -20,7 +20,7 @@ NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
 def read_project_settings(
     flags: dict[str, Any] | None = None, environment: str | None = None, *, folder: Path = Path()
 ) -> Settings:
-    """Read the settings of a folder, with the address of its store, in an environment or IOGATE_ENV.
+    """Read a project's settings with the address of its store, in an environment or IOGATE_ENV's.
 
     Raises InvalidFiles and Misused as `Session.settings` does.
     """

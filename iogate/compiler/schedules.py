@@ -85,6 +85,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def due(self, due_ms: int, now_ms: int) -> tuple[list[int], int | None]:
         """Return the ticks of the schedule that run now, and the next due time; None: a run's end brings it.
 
+        The ticks are in order, oldest first.
+
         `due_ms` is the oldest tick that nobody has taken.
         """
         if self.chained:

@@ -56,7 +56,10 @@ def _locate(item: Any, root: Node) -> tuple[Pointer, bool]:
 
 
 def _existing_steps(root: Node, loc: Sequence[str | int]) -> Pointer:
-    """Return the existing steps of a validation error's location, and the last one in any case."""
+    """Return the existing steps of a validation error's location, and the last one in any case.
+
+    The value of the last step may be missing.
+    """
     node: Node | None = root
     steps: list[str | int] = []
     for number, step in enumerate(loc):

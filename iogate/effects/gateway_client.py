@@ -56,7 +56,10 @@ def sent_target(path: str) -> str:
 
 
 def _trusting(certificate: str) -> aiohttp.TCPConnector:
-    """Return a connector of the gateway client that trusts exactly the certificates in a file."""
+    """Return a connector of the gateway client that trusts exactly the certificates in a file.
+
+    Raises Unreachable if the file cannot be read.
+    """
     try:
         context = ssl.create_default_context(cafile=certificate)
     except OSError as error:

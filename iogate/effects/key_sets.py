@@ -68,7 +68,10 @@ class KeySetFetcher:
             raise KeySetUnavailable(error.detail or "the URL is not valid") from None
 
     async def _discover(self, issuer: str) -> bytes:
-        """Fetch the address of a key set from the issuer's configuration (OpenID Connect Discovery 1.0)."""
+        """Fetch the key set that the issuer's configuration names.
+
+        The configuration is that of OpenID Connect Discovery 1.0, section 4.
+        """
         url = parse_url(issuer.rstrip("/") + DISCOVERY, subject="issuer")
         try:
             document = json_values.parse(await self._get(url, Trust.REVIEWED))

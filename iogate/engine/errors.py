@@ -106,7 +106,7 @@ def to_stored(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[st
 
 
 def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
-    """Return the beginning of an error's body, redacted before it is cut, which would leave half a secret."""
+    """Return the beginning of an error's body, redacted before the cut, so that no half secret remains."""
     if body is None:
         return ""
     if isinstance(body, str):

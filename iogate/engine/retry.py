@@ -100,7 +100,7 @@ def resume_from(program: Program, state: State, pointer: str, now_ms: int, given
 
 
 def restart_call(program: Program, state: State) -> State:
-    """Return the state for a retry before the call of the function in which the run faulted.
+    """Return the state for a retry before the call in which the run faulted, if no task ended there.
 
     The current definition then evaluates the arguments of the call. Otherwise return the same state.
     """

@@ -99,7 +99,7 @@ class _Server(Server):
         return worker
 
     async def replace(self, pair: Pair) -> None:
-        """Let the HTTP server use another certificate for new connections; requests in flight end."""
+        """Serve new HTTP connections with another certificate; requests in flight end on the old ones."""
         old: Any = self.wrks[0]
         number, files = self._accepting, self._files
         self._pair = pair

@@ -180,7 +180,7 @@ def _past_counts(plan: Plan, type_: Type) -> str:
 
 
 def programs_to_compare(before: Revision, after: Revision) -> set[str]:
-    """Return the digests in `before` of the programs that a plan compares with those in `after`."""
+    """Return the digests in `before` of the programs that differ in `after`, for a plan to compare."""
     return {
         workflow.program
         for name, workflow in before.workflows.items()
@@ -293,7 +293,10 @@ def _schedule_changes(before: Revision, after: Revision, facts: Facts) -> Iterat
 
 
 def _schedules(revision: Revision) -> dict[str, Schedule]:
-    """Return the schedules to plan by workflow, without programs except for `on`."""
+    """Return the schedules to plan by workflow, without programs except for `on`.
+
+    Workflows have these programs, too.
+    """
     return {
         name: schedule if schedule.kind == "on" else msgspec.structs.replace(schedule, program="")
         for name, (_, schedule) in revision.scheduled.items()

@@ -173,7 +173,7 @@ class Keyring:
         return "" if self._private is None else self.sign_revision(_PROGRAM, digest.encode())
 
     def program_fault(self, signature: str, digest: str) -> str | None:
-        """Return why the keyring does not accept a program's signature; None if it does."""
+        """Return why the keyring does not accept a program's signature; None also without `publishers`."""
         return self.revision_fault(signature, _PROGRAM, digest.encode()) if self._publishers else None
 
     def revision_fault(self, signature: str, *parts: bytes) -> str | None:

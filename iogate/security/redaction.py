@@ -202,7 +202,7 @@ def _forms(secret: str) -> Iterable[str]:
 
 
 def _dumps(raw: bytes) -> Iterable[str]:
-    """Yield a secret to redact in the formats of byte dumps: `od -tx1`, `xxd`, escapes of each byte."""
+    """Yield a secret to redact in byte dumps: `od -tx1`, `xxd`, fingerprints, escapes of each byte."""
     for separator in (" ", ":"):
         yield raw.hex(separator)
     for escape in ("%", "\\x"):

@@ -65,6 +65,8 @@ def selected(environment: Mapping[str, str], named: Iterable[str]) -> dict[str, 
 def conceal() -> None:
     """Conceal the handed-over variables: make this process unreadable for processes of the same user.
 
+    That includes its memory, environment and descriptors.
+
     The superuser can still read them. Systems other than Linux have no such option.
     """
     if sys.platform == "linux":

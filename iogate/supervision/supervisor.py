@@ -174,7 +174,10 @@ class Supervisor:
             await asyncio.wait({kept.task})
 
     async def stop(self) -> None:
-        """Stop all children of the supervisor, highest stage first; another signal kills them."""
+        """Stop all children of the supervisor, highest stage first; another signal kills them.
+
+        The other signal has to come at least a second later.
+        """
         self._ending = True
         hurry = asyncio.create_task(self._hurry())
         try:
@@ -210,7 +213,10 @@ class Supervisor:
         return {name: kept.identity for name, kept in self._kept.items() if kept.process is not None}
 
     def silences(self) -> dict[str, float | None]:
-        """Return the seconds since each supervised child's last heartbeat, None before it."""
+        """Return the seconds since each supervised child's last heartbeat, None before it.
+
+        Stopping children are omitted.
+        """
         now = asyncio.get_running_loop().time()
         return {
             name: None if kept.process is None or kept.ticked_at is None else now - kept.ticked_at

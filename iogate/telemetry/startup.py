@@ -35,7 +35,7 @@ def start(environment: Mapping[str, str]) -> Tracing | None:
 
 
 def find_broken_import() -> str:
-    """Import OpenTelemetry at the start of tracing; return the reason why that is impossible, else ""."""
+    """Import OpenTelemetry at the start; return why that is impossible and what to do, else an empty text."""
     try:
         from iogate.telemetry import tracing  # noqa: F401, PLC0415 - few processes export traces
     except Exception as error:  # noqa: BLE001 - a broken package may raise anything

@@ -121,7 +121,7 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
 
 
 def input_of(api: Api, sent: Sent, root: Path) -> tuple[Any, Mapping[str, memoryview]]:
-    """Return the input that the request of a debug case gives the replayed run, and the run's files.
+    """Return the input that a case's request gives the replayed run, and the run's files by digest.
 
     Raises HTTPError, with the response of the gateway, for a request that it refuses.
     """
@@ -176,7 +176,10 @@ def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) 
 
 
 def run_failures(expect: RunExpectation | None, outcome: Outcome) -> list[str]:
-    """Return the failures of a replayed run: its end compared with what a debug case expects."""
+    """Return the failures of a replayed run: its end compared with what a debug case expects.
+
+    Without an expectation, the run must have completed.
+    """
     error = expect.error if expect is not None else None
     status = expect.status if expect is not None and expect.status is not None else "completed"
     if error is not None:

@@ -230,7 +230,10 @@ class MemoryRuns:
         record.journal = [*record.journal, *commit.journal][-keys.JOURNAL_ENTRIES :]
 
     def _reach(self, record: Record, commit: Commit) -> None:
-        """Apply a commit's changes beyond the record of its run in memory: subscriptions first."""
+        """Apply a commit's changes beyond the record of its run in memory: subscriptions first.
+
+        An event of the commit may match one of its own subscriptions.
+        """
         record.inbox = [message for message in record.inbox if message.number > commit.inbox_done]
         for frame, filters in commit.wants.items():
             known = record.wants.get(frame)
@@ -271,7 +274,7 @@ class MemoryRuns:
         )
 
     def finish(self, record: Record, status: str) -> None:
-        """End the record of a run in memory, and send its result to the parent that waits for it."""
+        """End the record of a run in memory with what hangs on it; send the result to its waiting parent."""
         record.state, record.status, record.ended_ms = "end", status, self.now_ms()
         record.worker = ""
         children = list(record.children.values())

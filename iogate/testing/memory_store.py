@@ -202,11 +202,14 @@ class MemoryOperations:
         return {status: statuses.count(status) for status in keys.STATUSES}
 
     async def cancel(self, uid: str, reason: str = "") -> str:
-        """Request the end of a run in the memory store; return the outcome, as the store does."""
+        """Cancel a run in the memory store; return `unknown`, `ended`, `asked`, or `cancelled` (at once)."""
         return self._state.cancel(uid, reason)
 
     async def suspend(self, uid: str) -> str:
-        """Suspend a run in the memory store; return the outcome, as the store does."""
+        """Suspend a run in the memory store; return the outcome.
+
+        The outcomes are `unknown`, `ended`, `cancelled` (about to end), `asked` and `suspended`.
+        """
         record = self._state.records.get(uid)
         if record is None or record.state == "end":
             return "unknown" if record is None else "ended"

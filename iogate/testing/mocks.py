@@ -138,7 +138,7 @@ class MockedChildren:
         self._count = 0
 
     async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
-        """Return the children to start, and the results of mocks of children."""
+        """Return the children to start, and the results of mocks and of children that are not started."""
         references: dict[int, str] = {}
         unmocked: list[StartChild] = []
         ended: list[ChildEnded] = []

@@ -92,7 +92,7 @@ def _unlike(at: str, expected: RequestExpectation, asked: Perform | StartChild) 
 
 
 def _is_equal(name: str, expected: str, sent: str | None) -> bool:
-    """Compare a header with that which a scripted mock expects; of a Content-Type maybe the media type."""
+    """Compare a header with a scripted mock's; of a Content-Type without parameters, the media type."""
     if sent is not None and name.lower() == "content-type" and ";" not in expected:
         return media_type(sent) == media_type(expected)
     return sent == expected

@@ -110,7 +110,10 @@ class Cron:
         return instant.astimezone(self._zone).replace(tzinfo=None, fold=0)
 
     def _change(self, after: datetime, until: datetime) -> datetime | None:
-        """Return the first second in (after, until] at which the UTC offset of a cron's time zone differs."""
+        """Return the first second in (after, until] at which the UTC offset of a cron's time zone differs.
+
+        None if it does not differ.
+        """
         offset = self._offset(after)
         while after < until:
             ahead = min(after + _STEP, until)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def case_reader(checked: CheckResult, root: Path) -> CaseReader:
-    """Return a function that gives the verdicts of two revisions' schemas about the cases in the files."""
+    """Return a function that gives the verdicts of two revisions' schemas on the cases of the files."""
 
     def read(before: Revision, after: Revision) -> dict[str, CaseVerdicts]:
         from iogate.reconcile.plan_facts import CaseVerdicts

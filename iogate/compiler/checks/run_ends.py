@@ -61,7 +61,7 @@ def fault_handler(
     definitions: Mapping[str, Definition],
     workflows: Mapping[str, tuple[Workflow, bytes]],
 ) -> tuple[FaultHandler | msgspec.UnsetType, list[Problem]]:
-    """Compile `on_fault` of a method: the handler of faulted ends of its runs, and its problems.
+    """Compile `on_fault` of the method at `at`: return the handler of its runs' faults, and problems.
 
     `resolve` returns the full name of a workflow; for an unknown one it reports the problem and returns None.
     """

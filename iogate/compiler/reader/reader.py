@@ -123,7 +123,7 @@ class Reader(ABC):
         return None if source is None else self.value(source)
 
     def duration(self, place: Place, source: object) -> Template:
-        """Read a duration for the reader of a task, or its expression; the caller notes it, or its object."""
+        """Read a duration, or the expression of one; the caller of the reader notes it or its object."""
         self.index.durations.append(Located(place.pointer, source))
         return self.value(source)
 

@@ -105,7 +105,7 @@ def _replacement(source: Source, span: Span, text: str, old: object) -> _Edit | 
 
 
 def _styles(text: str, written: str) -> Iterator[str]:
-    """Yield notations of a text for an edit: in the quotes of the replaced text, else as `iogate fmt`."""
+    """Yield notations of a text for an edit: quoted as the replaced text, else as `iogate fmt` writes it."""
     if written.startswith('"'):
         yield json.dumps(text, ensure_ascii=False)
         return

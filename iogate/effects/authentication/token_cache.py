@@ -199,7 +199,7 @@ def _provider_key(policy: OAuth) -> _ProviderKey:
 
 
 def _parse_response(response: Response, target: target_names.TargetName) -> Mapping[str, Any]:
-    """Evaluate a response with a token for the cache: 400, 401 and 403 are refusals, others retriable.
+    """Evaluate a response for the token cache: 400, 401 and 403 are refusals, other errors retriable.
 
     Raises CallFailed unless the response is a JSON object with a 2xx status.
     """

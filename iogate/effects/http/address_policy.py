@@ -104,7 +104,7 @@ and site-local addresses as public."""
 
 
 def unwrap_ipv4(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address to connect to only embeds: mapped, NAT64, 6to4."""
+    """Return the IPv4 address in an IPv6 address to connect to: mapped, translated, NAT64, 6to4."""
     if isinstance(address, IPv4Address):
         return address
     if address.sixtofour is not None:
@@ -205,7 +205,10 @@ class AddressPolicy:
             )
 
     def _lists(self, host: str, port: int, address: Address | None, *, by_pattern: bool = True) -> bool:
-        """Tell whether `allow_hosts` lists a host or an address, also by a network or a pattern."""
+        """Tell whether `allow_hosts` lists a host or an address, also by a network or a pattern.
+
+        An entry is `host`, `host:port`, an address, a network, `*.domain` or `*`.
+        """
         bracketed = f"[{host}]" if ":" in host else host
         names = {host, bracketed, f"{bracketed}:{port}"}
         for entry in self._listed:

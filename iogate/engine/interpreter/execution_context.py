@@ -372,6 +372,6 @@ class ExecutionContext:
 
 
 def _iteration(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> Mapping[str, Any]:
-    """Return the iterations of parallel loops around a task in execution, for its note."""
+    """Return the member of a note that tells apart executions of a task in parallel loops."""
     reference = parallel_reference(frames, scope, pointer)
     return NOTHING if reference is None else {"iteration": reference}

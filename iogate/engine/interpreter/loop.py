@@ -61,7 +61,7 @@ def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
 
 
 def handle_message(ctx: ExecutionContext, message: Arrived | ChildEnded) -> None:
-    """Process a message in the interpreter; ignore one for a frame that waits for something else."""
+    """Process a message in the interpreter; ignore one whose frame is gone or waits for something else."""
     frame = ctx.tree.get(message.frame)
     ctx.set_savepoint()
     match message:

@@ -250,7 +250,7 @@ class FrameTree:
         return reference, uid + reference + "".join(f"/{number}" for number in numbers)
 
     def _attempts(self, scope: Frame) -> list[int]:
-        """Return the retries after definite answers of each `try` around a scope of the tree."""
+        """Return retries after definite answers of each `try` around a scope of the tree, outermost first."""
         attempts: list[int] = []
         while (task := self.parent(scope)).parent is not None:
             if scope.pointer in {f"{task.pointer}/try", f"{task.pointer}/catch/do"}:

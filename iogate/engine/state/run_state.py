@@ -105,7 +105,7 @@ class State:
         return WaitingFor(kind=WAITS[frame.phase], task=frame.pointer, until_ms=self._until_ms(frame))
 
     def _until_ms(self, frame: Frame) -> int | None:
-        """Return the latest end of a wait in this state: its due time, or a deadline around it."""
+        """Return the latest end of a wait in this state: its due time, or a deadline around the task."""
         moments = [frame.due_ms]
         at: Frame | None = frame
         while at is not None:

@@ -44,7 +44,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read(headers: Mapping[bytes, bytes], repeated: frozenset[bytes], body: bytes) -> list[bytes]:
-    """Decode the CloudEvents of a request to JSON. Raises HTTPError: a 400 or 415."""
+    """Decode the CloudEvents of a request to JSON. Raises HTTPError: a 400 or 415.
+
+    The message of a 400 names the attribute.
+    """
     label = headers.get(b"content-type", b"")
     media, _, parameters = label.partition(b";")
     media = media.strip().lower()

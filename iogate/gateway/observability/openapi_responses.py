@@ -193,7 +193,7 @@ def _problem() -> Json:
 
 
 def _run() -> Json:
-    """Return the schema of a run in OpenAPI responses; callers without full access see status and times."""
+    """Return the schema of a run in OpenAPI responses; some callers see only status and times."""
     status = {
         "enum": ["pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed"],
     }

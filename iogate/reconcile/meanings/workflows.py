@@ -247,7 +247,7 @@ def _differ(before: Any, after: Any) -> bool:
 
 
 def _may_be_spelling(change: JsonChange) -> bool:
-    """Tell whether a workflow may compile to the same: a change not of plain texts, numbers or flags."""
+    """Tell whether a change of a workflow may compile to the same: not of plain texts, numbers or flags."""
     match change.before, change.after:
         case str() as old, str() as new:
             return "${" in old or "${" in new or old.casefold() == new.casefold()
@@ -259,6 +259,8 @@ def _may_be_spelling(change: JsonChange) -> bool:
 
 def _behave_equally(before: JsonObject, after: JsonObject) -> bool:
     """Tell whether two definitions of a workflow compile to the same program.
+
+    One of them may write out defaults of the other.
 
     An expression may read the definition itself; then every difference counts.
     """

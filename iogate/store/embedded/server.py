@@ -218,7 +218,10 @@ def _record_socket(folder: Path) -> Path:
 
 
 def _identity(folder: Path) -> str:
-    """Return text for the socket of the embedded server that differs for each folder of this machine."""
+    """Return text for the socket of the embedded server that differs for each folder of this machine.
+
+    It also differs after a rename of the folder.
+    """
     status = folder.stat()
     return f"{status.st_dev}:{status.st_ino}"
 

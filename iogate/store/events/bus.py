@@ -204,7 +204,7 @@ class EventBus:
         return count
 
     async def all_listen(self) -> bool:
-        """Return whether tasks listen and the bus is empty; scans all keys, so for small stores only."""
+        """Return whether tasks listen and nothing on the bus is pending; scans all keys, for small stores."""
         if await self.waiting() or await self._any(keys.INBOX):
             return False
         return await self._any(keys.WANTED)

@@ -139,7 +139,7 @@ class Callbacks:
     # Faults whose handler the commit could not start.
 
     async def faults(self, limit: int = 20) -> list[str]:
-        """Return the uids of faulted runs whose handler, like a callback, is due."""
+        """Return the uids of faulted runs whose handler is due."""
         return [uid.decode() for uid in await self._connection.call("LRANGE", keys.FAULTS, 0, limit - 1)]
 
     async def handle_fault(self, uid: str, child: str, facts: bytes, data: bytes) -> bool:

@@ -75,7 +75,7 @@ class Outbox:
         return bool(await self._connection.run("send", "done", sink, owner, upto))
 
     async def register(self, sinks: Mapping[str, bool]) -> list[UnusedSink]:
-        """Register the sinks, each with an outbox, of this worker, and which want lifecycle events.
+        """Register the sinks of this worker, each with an outbox and whether it wants lifecycle events.
 
         Return sinks that no worker names: each to one worker, once when that begins and once when it is
         removed.

@@ -52,7 +52,7 @@ def link_key(settings: Settings) -> str | None:
 
 
 def generate_link_key(settings: Settings) -> None:
-    """Write a new key to trust to `data_dir/link_key`, unless the file exists.
+    """Write a new key to trust to `data_dir/link_key`, for its owner only, unless the file exists.
 
     The file is created atomically. Raises Unreachable if the folder cannot be written.
     """

@@ -122,7 +122,7 @@ def _seen(waiting: Mapping[str, set[int]], uid: bytes) -> str:
 
 
 async def _drop_blobs(connection: Connection, pinned: set[str], waiting: Mapping[str, set[int]]) -> int:
-    """Remove blobs that the audit finds unneeded; `pinned`: keys of the programs that runs need."""
+    """Remove blobs that the audit finds unneeded; return their number; `pinned`: keys that runs need."""
     before = int(time.time()) - BLOB_GRACE_S
     old = [name.decode() for name in await connection.call("ZRANGEBYSCORE", keys.BLOBS, "-inf", before)]
     if not old or not (set(old) - await _needed(connection, pinned)):

@@ -50,7 +50,10 @@ def concerns_revision(error: BaseException) -> bool:
 
 
 def failure(revision: int, error: BaseException) -> Failure:
-    """Return the failure of a process to announce, for a revision that cannot be loaded."""
+    """Return the failure of a process to announce, for a revision that cannot be loaded.
+
+    Its text is the first line of the error.
+    """
     text = str(error) if isinstance(error, IogateError) else f"{type(error).__name__}: {error}"
     return Failure(revision=revision, reason=shorten((text.splitlines() or [""])[0], REASON_CHARACTERS))
 

@@ -112,6 +112,8 @@ class Gates:
     async def clear_overrides(self, apis: Sequence[str], *, rate: float | None = None) -> None:
         """Clear the overrides of gates: the switches of git and of `enable` apply again.
 
+        `rate` is as in `set_enabled`.
+
         Raises Foreign if another project owns one of the APIs; none is changed then.
         """
         if apis:

@@ -187,7 +187,10 @@ class RunOperations:
         return (await read_page(self._connection, uid, 0, keys.JOURNAL_ENTRIES)).entries
 
     async def recorded(self, uid: str) -> Lines:
-        """Operation on a run: return the recorded results of its tasks; none without `record: all`."""
+        """Operation on a run: return the recorded results of its tasks; none without `record: all`.
+
+        The results are in the order of their recording.
+        """
         found: Lines = await self._connection.call("LRANGE", keys.RECORDED + uid, 0, -1)
         return found
 

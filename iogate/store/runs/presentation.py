@@ -38,7 +38,7 @@ def rfc3339(ms: int | None) -> str | None:
 
 
 def public_status(run: RunView) -> dict[str, Any]:
-    """Return status and times of a run as JSON, which every client that knows the uid may see."""
+    """Return status and times of a run as JSON, which anyone with the uid may see for a public API."""
     return {
         "uid": run.uid,
         "status": run.status,

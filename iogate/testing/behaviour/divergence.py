@@ -123,7 +123,7 @@ class Divergence:
         return self._after.pointer(static) or self._before.pointer(static) or static
 
     def data(self) -> str:
-        """Return the pointer of the task where the data with which a replay ends diverges.
+        """Return the pointer of the task where replays diverge in the data with which the run ends.
 
         It is the last common task that got equal data, or the first added or removed task after it; `/output`
         if all data is equal and the output is not, `/input` if none is.

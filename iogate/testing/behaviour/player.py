@@ -280,7 +280,7 @@ class _Outside:
         return described
 
     def without_generated(self, value: Any) -> Any:
-        """Return data of a played run without keys and ids of events, which may have moved."""
+        """Return data of the player's run without keys and ids of events, which name places of tasks."""
         plain = _encode(value)
         text = self._keys.sub(_KEY, plain)
         if self._ids:

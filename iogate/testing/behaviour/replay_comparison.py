@@ -110,7 +110,10 @@ class _Comparison:
             yield self._at(self._divergence.data(), "output")
 
     def _at(self, pointer: str, kind: FindingKind, *, before: str = "", detail: str = "") -> Finding:
-        """Return a finding of the comparison at a task of the new definition, or of the old one."""
+        """Return a finding of the comparison at a task of the new definition, or of the old one.
+
+        Pointers of the finding resolve in that definition.
+        """
         now = self._after.document_pointer(pointer) or self._before.document_pointer(pointer) or pointer
         was = self._before.document_pointer(before or pointer) or ""
         return Finding(kind=kind, pointer=now, before="" if was == now else was, detail=detail)

@@ -244,7 +244,7 @@ class Executor:
         self._committer.add(run, commit)
 
     async def settle_commits(self) -> None:
-        """Send commits for the executor, and execute each run after the outcome of its commit."""
+        """Send commits, and execute each run of the executor after its outcome, until cancelled."""
         while True:
             for run, outcome in await self._committer.next_outcomes():
                 if not run.gone:

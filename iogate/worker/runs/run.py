@@ -303,7 +303,7 @@ class Run:
         self._phase = RESOLVING
 
     def resolved(self, children: Sequence[Child], ended: Sequence[EngineEvent]) -> None:
-        """Let children of this run start with its next commit; a child that does not start has its result."""
+        """Let this run's children start with its next commit; one that does not start has its result now."""
         if self.gone:
             return
         self.outgoing.children.extend(children)
