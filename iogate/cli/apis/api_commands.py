@@ -10,6 +10,7 @@ import typer
 from iogate import file_references
 from iogate.cli import completion, panels
 from iogate.cli.apis import contract
+from iogate.cli.apis.call_form import FilesOption
 from iogate.cli.apis.gate_display import state_text, with_overrides
 from iogate.cli.apis.gateway_call import accepted_uid, live_gateway_url, send_call, sign_jwt
 from iogate.cli.options import HeaderOption, InputOption, JwtKeyOption, parse_pair, parse_seconds, read_input
@@ -84,6 +85,7 @@ async def call(
     input_: InputOption = None,
     header: HeaderOption = None,
     jwt_key: JwtKeyOption = None,
+    file: FilesOption = None,
     get: Annotated[
         bool, typer.Option("--get", help="Call with GET, with the input as query string.")
     ] = False,
@@ -129,7 +131,8 @@ async def call(
             given |= sign_jwt(known, jwt_key)
         url = await live_gateway_url(store, settings)
         trusted = own_certificate(settings)
-        response = await send_call(url, known, value, given, get=get, certificate=trusted)
+        files = file or ()
+        response = await send_call(url, known, value, given, get=get, files=files, certificate=trusted)
         uid = accepted_uid(response, api)
         if not wait:
             session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
@@ -152,6 +155,6 @@ def repeatable(api: Api, value: Any) -> Any:
     if next(file_references.references(value), None) is not None:
         raise Misused(
             "--from-run cannot repeat this run: its input has files, which belong to that run alone",
-            hint="send the files again in a form, such as curl -F name=@FILE",
+            hint="send the files again, with --file NAME=PATH",
         )
     return value

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from iogate.cli.apis import credentials, jwt_tokens, signing
+from iogate.cli.apis import call_form, credentials, jwt_tokens, signing
 from iogate.cli.apis.signing import Outgoing
 from iogate.errors import Misused, NotFound, Refused, Unreachable
 from iogate.url_paths import api_path
@@ -24,21 +24,35 @@ if TYPE_CHECKING:
 
 
 async def send_call(
-    url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool, certificate: str | None = None
+    url: str,
+    api: Api,
+    value: Any,
+    given: Mapping[str, str],
+    *,
+    get: bool,
+    files: Sequence[str] = (),
+    certificate: str | None = None,
 ) -> Response:
     """Send one request to the gateway; headers of the user replace the API's credentials.
 
-    `certificate`: file with the only certificates to trust.
+    `files`: values of `--file`; `certificate`: file with the only certificates to trust.
 
     Raises:
-        Misused: the input of a GET is not an object.
+        Misused: the input of a GET is not an object, or files cannot be sent.
+        NotFound: there is no such file.
     """
     from iogate.effects.gateway_client import GatewayClient
 
     path = api_path(api.id)
     verb = "GET" if get or "POST" not in api.verbs else "POST"
     body = b""
-    if verb == "POST":
+    if files and verb != "POST":
+        raise Misused("--file needs a POST, whose body is the form")
+    if files:
+        body, kind = call_form.encode(value, files)
+        given = {name: text for name, text in given.items() if name.lower() != "content-type"}
+        given["Content-Type"] = kind
+    elif verb == "POST":
         body = json.dumps(value).encode()
     elif not isinstance(value, dict):
         raise Misused("the input of a GET must be an object: it becomes the query string")

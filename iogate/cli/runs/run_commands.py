@@ -18,7 +18,7 @@ from iogate.cli.options import (
     parse_seconds,
 )
 from iogate.cli.render import write_stdout
-from iogate.cli.runs import prune, run_list, statistics_commands
+from iogate.cli.runs import file_command, prune, run_list, statistics_commands
 from iogate.cli.runs.bulk_changes import Selection, change_runs
 from iogate.cli.runs.call_display import count_failures, keys_json
 from iogate.cli.runs.end_display import describe_redelivery, end_json
@@ -69,6 +69,7 @@ run_list.register(group)
 def register(app: typer.Typer) -> None:
     prune.register(group)
     statistics_commands.register(group)
+    file_command.register(group)
     app.add_typer(group, name="runs", rich_help_panel=panels.RUNS)
 
 

@@ -1,0 +1,147 @@
+"""`iogate runs file`: list the files that a call has sent, or write one of them.
+
+Invariant: a file is written under the name that the command line gives, or that the gateway has made safe,
+and replaces another one only with `--force`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from iogate import file_references
+from iogate.cli.options import UidArgument
+from iogate.cli.render import Output, Table
+from iogate.cli.runs.run_outcome import find_run
+from iogate.cli.session import Session, command
+from iogate.errors import Misused, NotFound
+from iogate.messages import counted, listed, quoted
+
+SHOWN_DIGITS = 12
+"""Digits of a SHA-256 in a list; as many as a command accepts at least are `LEAST_DIGITS`."""
+LEAST_DIGITS = 8
+STDOUT = "-"
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command `file` to `iogate runs`."""
+    command(group, "file")(file)
+
+
+async def file(
+    session: Session,
+    uid: UidArgument,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Name of the part, its filename, or the beginning of its SHA-256."
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="PATH",
+            help="Where to write the file; - for stdout. Default: here, under its filename.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """List the files of a run, or write one of them.
+
+    Raises:
+        NotFound: there is no such run or file.
+        Misused: several files have the name, or the file exists here.
+    """
+    if out == STDOUT and session.screen.output is not Output.TEXT:
+        raise Misused("--out - writes the file itself to stdout; it cannot be combined with -o")
+    if name is None and (out is not None or force):
+        raise Misused("--out and --force need the NAME of a file", hint=f"iogate runs file {uid} lists them")
+    async with session.store(session.settings()) as store:
+        files = list(_files(json.loads((await find_run(store, uid)).input or b"null")))
+        if name is None:
+            session.screen.data("runs.file", {"uid": uid, "files": files, "path": None}, [_table(files)])
+            return
+        chosen = _choose(files, name, uid)
+        try:
+            content = await store.files.read(uid, chosen["sha256"])
+        except KeyError:
+            raise NotFound(f"run {uid}: the file {quoted(name)} is no longer in the store") from None
+    if out == STDOUT:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(out or chosen["filename"] or chosen["name"])
+    _write(path, content, force=force)
+    session.screen.data(
+        "runs.file",
+        {"uid": uid, "files": [chosen], "path": str(path)},
+        [f"wrote {counted(len(content), 'byte')} to {path}"],
+    )
+
+
+def _files(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the metadata of each file in an input, as it is shown."""
+    found = file_references.read(value)
+    if found is not None:
+        yield {
+            "name": str(value.get("name", "")),
+            "filename": found.filename if value.get("filename") else "",
+            "contentType": found.content_type,
+            "size": value.get("size"),
+            "sha256": found.sha256,
+        }
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _files(each)
+
+
+def _choose(files: Sequence[dict[str, Any]], name: str, uid: str) -> dict[str, Any]:
+    for key in ("name", "filename"):
+        found = [each for each in files if each[key] == name]
+        if found:
+            break
+    else:
+        found = [each for each in files if len(name) >= LEAST_DIGITS and each["sha256"].startswith(name)]
+    contents = {each["sha256"]: each for each in found}
+    if not contents:
+        names = sorted({each["name"] for each in files})
+        has = f"it has {listed(map(quoted, names))}" if names else "its call has sent none"
+        raise NotFound(f"run {uid} has no file {quoted(name)}: {has}")
+    if len(contents) > 1:
+        raise Misused(
+            f"run {uid} has {len(contents)} files {quoted(name)}",
+            hint="name one by its SHA-256: "
+            + ", ".join(f"{sha256[:SHOWN_DIGITS]} ({each['filename']})" for sha256, each in contents.items()),
+        )
+    return found[0]
+
+
+def _write(path: Path, content: bytes, *, force: bool) -> None:
+    try:
+        with path.open("wb" if force else "xb") as written:
+            written.write(content)
+    except FileExistsError:
+        hint = "choose another name with --out, or replace it with --force"
+        raise Misused(f"{path} exists", hint=hint) from None
+    except OSError as error:
+        raise Misused(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _table(files: Sequence[dict[str, Any]]) -> Table | str:
+    if not files:
+        return "no files"
+    return Table(
+        columns=("name", "filename", "type", "size", "sha256"),
+        rows=[
+            (each["name"], each["filename"], each["contentType"], each["size"], each["sha256"][:SHOWN_DIGITS])
+            for each in files
+        ],
+        numbers=frozenset({"size"}),
+    )
