@@ -10,8 +10,8 @@ loads them, so that both languages share one definition.
     iogate:tasks:UID           hash    reference to a packed row                      until it ends
     iogate:journal:UID         list    the last JOURNAL_ENTRIES entries               until it ends
     iogate:parked:UID          string  all but values of a small waiting run          until it is woken
-    iogate:end:UID             string  the whole record of an ended run, packed       retention
-    iogate:big:UID             hash    its large parts                                retention
+    iogate:end:UID             string  record of an ended run, or only its head       retention
+    iogate:big:UID             hash    its body if it is not small, its large parts   retention
     iogate:runs:STATUS         zset    uid by creation time, for lists and counts     as the run; audit
     iogate:runs:API            zset    likewise, all runs of an API                   as the run; audit
     iogate:runs:by_api         string  set once the indexes by API have all runs      permanent
@@ -166,9 +166,11 @@ UNSEEN_LOSSES: Final = 5
 must not be one only because its machine crashed a few times."""
 SEEN_LOSSES: Final = 5
 """Number of seen losses at any point that make a run a suspect, although it progressed in between."""
-PAGE_BUDGET: Final = 2_000
+PAGE_BUDGET: Final = 3_000
 """Number of runs in an index at which one script looks for a list, because a script blocks the server."""
-PAGE_HEAD_COST: Final = 4
+PAGE_LOOK_COST: Final = 2
+"""Further cost of a run in whose record the script looks for words."""
+PAGE_HEAD_COST: Final = 11
 """Further cost of a run whose head the script reads."""
 PAGE_MS: Final = 4
 """CPU time of such a script, after which the next one continues."""
@@ -184,6 +186,8 @@ RQ_FINISHED_KEPT: Final = 100_000
 """Beyond this number of finished jobs in RQ_RESULT_S, a job is deleted at once, like `result_ttl=0` of RQ."""
 INLINE_BYTES: Final = 4_096
 """Larger parts of an ended run are stored beside its record, so that lists are cheap to read."""
+BODY_BYTES: Final = 2_048
+"""Larger bodies of ended runs (input, output, tasks, journal) are stored beside their records."""
 FOLDED_PARTS: Final = 32
 """Maximum number of frames, tasks or journal entries of a waiting run that is folded into one string."""
 TAKEN_S: Final = 60

@@ -6,6 +6,7 @@ before the error. Without `--yes`, the runs that match a filter are only listed.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -69,7 +70,9 @@ class Selection:
         matching = [each for each in wanted.statuses or statuses if each in statuses]
         runs: list[Summary] = []
         if matching:
-            page = await store.runs.page(replace(wanted, statuses=matching), limit=MAX_BULK, most=None)
+            page = await store.runs.page(
+                replace(wanted, statuses=matching), limit=MAX_BULK, most=None, most_s=math.inf
+            )
             runs = page.runs
         if not runs:
             await require_known_api(store, self.filters.api)

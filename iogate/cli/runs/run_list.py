@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -56,7 +57,9 @@ async def list_runs(
         revision=revision, parent=parent, project=project,
     )  # fmt: skip
     async with session.store(session.settings()) as store:
-        page = await store.runs.page(filters.parse(), limit=limit, cursor=cursor, most=LOOKED_AT_MOST)
+        page = await store.runs.page(
+            filters.parse(), limit=limit, cursor=cursor, most=LOOKED_AT_MOST, most_s=math.inf
+        )
         if not page.runs:
             await require_known_api(store, api)
         waits = any(each.state == "backlog" for each in page.runs)

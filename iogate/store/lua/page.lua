@@ -4,7 +4,8 @@
 -- returns: {number of runs that were looked at, created and uid of the last of them, 1 if no run is behind it else
 --   0, head…}; a head is an array in the order of `views.Head`
 -- invariant: reads only, in one step, so that a run whose status changes is in the part once; looks at no more
---   runs than fit into the budget. A head is read only of runs that are in all indexes that the filter names.
+--   runs than fit into the budget. A head is read only of runs that are in all indexes that the filter names, and
+--   whose record has the words of the filter.
 -- include: spent heads cursors
 local q = cmsgpack.unpack(ARGV[1])
 local from, to = q.from or '-inf', q.to or '+inf'
@@ -12,7 +13,7 @@ local groups = {q.statuses}
 
 -- A child has the API of its parent, and does not start before it. Only the fault of a run starts another one later.
 if q.parent then
-  local parent = head_of(q.parent)
+  local parent = head_of(q.parent, {})
   if parent then
     q.apis = q.apis or {parent.api}
     from = math.max(q.from or 0, tonumber(parent.created) or 0)
@@ -73,8 +74,8 @@ while cursor and #heads < q.limit and (looked_at == 0 or spent < $page_budget an
   if next_uid ~= uid then
     created, uid, looked_at, spent = next_created, next_uid, looked_at + 1, spent + 1
     if is_in_all(uid) then
-      spent = spent + $page_head_cost
-      local head = head_of(uid)
+      local head = head_of(uid, q.words)
+      spent = spent + (head and $page_head_cost or $page_look_cost)
       if head and statuses[head.status] and (not apis or apis[head.api]) and has_facts(head.facts, head) then
         heads[#heads + 1] = {uid, head.status, head.api, head.facts, head.state, head.attempt or 1, head.created,
           head.started or 0, head.ended or 0, head.parent or '', head.error or '', head.reason or '', head.big or 0}

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, StoreUnavailable
 from iogate.store.connection.pubsub import Doorbell, Listener, PubSub
-from iogate.store.runs import views
 from iogate.timing.backoff import with_jitter
 
 PAGE = 25
@@ -38,44 +37,19 @@ class Page(NamedTuple):
     newest: int
     """Number of the newest entry in the store."""
     live: bool
-    """False if the run has ended or does not exist, so that no entry follows these."""
+    """False if the run has ended or does not exist, so that no entry follows the newest one."""
 
 
-async def read_page(
-    connection: Connection, uid: str, after: int, most: int = PAGE, *, after_if_ended: int | None = None
-) -> Page:
-    """Read journal entries after number `after`: up to `most`, or all of a run that has ended.
-
-    `after_if_ended` is that number for a run that has ended, if it is another one.
+async def read_page(connection: Connection, uid: str, after: int, most: int = PAGE) -> Page:
+    """Read at most `most` entries of a journal after number `after`; none if there is no run.
 
     Raises StoreUnavailable, and CommandFailed if the key of the journal has another type.
     """
-    while True:
-        found = await connection.run("follow", uid, after, most)
-        if found is not None:
-            newest, first, *entries = found
-            return Page(first, entries, newest, live=True)
-        *_, (blob, part, live) = await connection.calls(
-            [
-                ("MULTI",),
-                ("GET", keys.END + uid),
-                ("HGET", keys.BIG + uid, "journal"),
-                ("EXISTS", keys.RUN + uid, keys.PARKED + uid),
-                ("EXEC",),
-            ]
-        )
-        if live:
-            continue  # the run was retried in between
-        if not blob:
-            return Page(after + 1, [], after, live=False)
-        record = views.ended_record.decode(blob)
-        if after_if_ended is not None:
-            after = after_if_ended
-        text = part or record.journal.encode()
-        entries = text.split(b"\n") if text else []
-        skipped = max(0, after - record.dropped)
-        newest = record.dropped + len(entries)
-        return Page(record.dropped + skipped + 1, entries[skipped:], newest, live=False)
+    found = await connection.run("follow", uid, after, most)
+    if found is None:
+        return Page(after + 1, [], after, live=False)
+    live, newest, first, *entries = found
+    return Page(first, entries, newest, live=live == 1)
 
 
 class JournalFollower:
@@ -151,13 +125,12 @@ class JournalFollower:
             first_time = self.newest is None
             # The first read needs only the number of the newest entry; streams read older ones themselves.
             after = 2**53 if self.newest is None else self.newest
-            ended = 0 if first_time else None
-            page = await read_page(self._connection, self._uid, after, after_if_ended=ended)
+            page = await read_page(self._connection, self._uid, after)
             before = self.newest
             self._keep(page)
-            if not page.live or self.newest != before:
+            if self.ended or self.newest != before:
                 await self._wake()
-            if not page.live or first_time or page.first + len(page.entries) > page.newest:
+            if first_time or page.first + len(page.entries) > page.newest:
                 return
 
     def _keep(self, page: Page) -> None:
@@ -172,7 +145,7 @@ class JournalFollower:
             self._bytes -= len(self._entries.popleft())
         if page.entries or self.newest is None:
             self.newest = page.first + len(page.entries) - 1 if page.entries else page.newest
-        self.ended = not page.live
+        self.ended = not page.live and self.newest >= page.newest
 
     async def _wake(self) -> None:
         for number, waiter in enumerate(tuple(self._waiting), 1):

@@ -7,6 +7,7 @@ the same view here.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import TypedDict, Unpack
@@ -20,13 +21,14 @@ from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.runs import retry as retrying
 from iogate.store.runs import run_index, views
-from iogate.store.runs.journal_followers import JournalFollowers, read_page
+from iogate.store.runs.journal_followers import PAGE, JournalFollowers, Page, read_page
 from iogate.store.runs.retry import NO_REQUEST, Retried, RetryRequest, RetryState
-from iogate.store.runs.run_index import LISTED, LOOKED_AT, LOOKED_AT_MOST, RunFilter, RunPage
+from iogate.store.runs.run_index import LISTED, LOOKED_AT, LOOKED_AT_MOST, LOOKED_FOR_S, RunFilter, RunPage
 from iogate.store.runs.views import RunView, Summary, TaskView
 from iogate.timing.backoff import Backoff
 
 __all__ = [
+    "Page",
     "QueueDepth",
     "Retried",
     "RetryState",
@@ -108,13 +110,16 @@ class RunOperations:
         limit: int = LISTED,
         cursor: str | None = None,
         most: int | None = LOOKED_AT,
+        most_s: float = LOOKED_FOR_S,
     ) -> RunPage:
         """Operation on runs: return a page of those that match, newest first, and the cursor of the next.
 
-        It looks at about `most` runs (None: all) at most, so it may be short, and says how far it looked.
-        Raises Misused for an invalid cursor.
+        It looks at about `most` runs (None: all) at most, for about `most_s`, so it may be short, and says
+        how far it looked. Raises Misused for an invalid cursor.
         """
-        return await run_index.read_page(self._connection, wanted, limit=limit, cursor=cursor, most=most)
+        return await run_index.read_page(
+            self._connection, wanted, limit=limit, cursor=cursor, most=most, most_s=most_s
+        )
 
     async def list(self, **options: Unpack[SearchOptions]) -> Summaries:
         """Operation on runs: list all that match, newest first, however far back they are; see `search`."""
@@ -129,7 +134,7 @@ class RunOperations:
             until_ms=options.get("until_ms"),
             parent=options.get("parent"),
         )
-        return await self.page(wanted, limit=options.get("limit", LISTED), most=most)
+        return await self.page(wanted, limit=options.get("limit", LISTED), most=most, most_s=math.inf)
 
     async def ended_before(self, moment_ms: int, wanted: RunFilter) -> AsyncGenerator[Summaries, None]:
         """Operation on runs: yield pages, some empty, of those that match and ended before `moment_ms`."""
@@ -185,6 +190,10 @@ class RunOperations:
     async def journal(self, uid: str) -> Lines:
         """Operation on a run: return the kept entries of its journal."""
         return (await read_page(self._connection, uid, 0, keys.JOURNAL_ENTRIES)).entries
+
+    async def journal_page(self, uid: str, after: int = 0, *, limit: int = PAGE) -> Page:
+        """Return at most `limit` entries of the journal of a run after number `after`; none without a run."""
+        return await read_page(self._connection, uid, after, limit)
 
     async def recorded(self, uid: str) -> Lines:
         """Operation on a run: return the recorded results of its tasks; none without `record: all`.

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import time
 from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
@@ -27,8 +29,10 @@ PART = 250
 """Maximum number of runs that one script returns."""
 LOOKED_AT = 20_000
 """Number of runs after which a page ends early, so that a rare filter does not overload the store."""
+LOOKED_FOR_S = 0.05
+"""Time after which it ends early, so that a reader of pages gets the first one soon."""
 LOOKED_AT_MOST = 100_000
-"""The same for the lists of a command."""
+"""Number of runs at which the lists of a command look."""
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +70,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     limit: int
     statuses: Sequence[str]
+    words: Sequence[str]
+    """Texts that the packed record of each wanted run has."""
     apis: Sequence[str] | None = None
     from_: int | None = msgspec.field(default=None, name="from")
     to: int | None = None
@@ -87,15 +93,19 @@ async def read_page(
     limit: int = LISTED,
     cursor: str | None = None,
     most: int | None = LOOKED_AT,
+    most_s: float = math.inf,
 ) -> RunPage:
     """Read a page of at most `limit` runs that match, looking at about `most` runs (None: all) at most.
 
-    Raises Misused for an invalid cursor.
+    It ends early after `most_s`. Raises Misused for an invalid cursor.
     """
+    until = time.monotonic() + most_s
     request = await _request(connection, wanted, None if cursor is None else decode_cursor(cursor))
     found: list[Summary] = []
     looked_at, is_last = 0, request.apis == []
     while not is_last and len(found) < limit and (most is None or looked_at < most):
+        if looked_at and time.monotonic() > until:
+            break
         request = msgspec.structs.replace(request, limit=min(limit - len(found), PART))
         count, created, uid, last, *heads = await connection.run("page", _encode(request))
         request = msgspec.structs.replace(request, after=(int(created), uid.decode()))
@@ -158,7 +168,13 @@ async def _request(connection: Connection, wanted: RunFilter, after: tuple[int, 
         caller=wanted.caller,
         parent=wanted.parent,
         revision=wanted.revision,
+        words=[each for each in (wanted.workflow, wanted.caller, wanted.parent) if each and _is_plain(each)],
     )
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether the JSON of a text has it unchanged, so that a record can be searched for it."""
+    return msgspec.json.encode(text) == b'"%s"' % text.encode()
 
 
 async def _apis_of(connection: Connection, project: str) -> set[str]:

@@ -16,7 +16,7 @@ from iogate.store.runs import journal_followers
 from iogate.store.runs.leases import Claim
 from iogate.store.store import Store, open_store
 from tests.keys import RING
-from tests.store.builders import accepted, commit, publish, until
+from tests.store.builders import accepted, commit, publish, scripted, until
 
 Seen = list[tuple[int, bytes]]
 
@@ -301,3 +301,28 @@ async def test_a_page_is_bounded_also_of_a_run_that_has_ended(store: Store, move
         found += entries
     assert found == expected
     await pages.aclose()
+
+
+@pytest.mark.parametrize("kept", [1_000, 40])
+@pytest.mark.parametrize("move", ["keep", "park", "end"])
+async def test_a_journal_is_read_from_an_entry_on(each_store: Store, move: str, kept: int) -> None:
+    with scripted(journal_entries=kept):
+        (writer,) = await writers(each_store, 1)
+        entries = [b'{"n":%d,"text":"%s"}' % (n, b"x" * 60) for n in range(1, 101)]
+        await writer.write(*entries[:60])
+        await writer.write(*entries[60:], move=move)
+        oldest = max(0, len(entries) - kept)
+        for after in (0, 1, 50, 75, 99, 100, 101):
+            page = await each_store.runs.journal_page(writer.uid, after, limit=7)
+            first = max(after, oldest) + 1
+            assert page.entries == entries[first - 1 : first + 6]
+            assert (page.newest, page.live) == (100, move != "end")
+            assert page.first == first or not page.entries
+    assert await each_store.runs.journal(writer.uid) == entries[oldest:]
+
+
+async def test_a_journal_without_a_run_or_without_entries_is_empty(each_store: Store) -> None:
+    assert await each_store.runs.journal_page("7", 3) == journal_followers.Page(4, [], 3, live=False)
+    (writer,) = await writers(each_store, 1)
+    await writer.write(move="end")
+    assert await each_store.runs.journal_page(writer.uid) == journal_followers.Page(1, [], 0, live=False)

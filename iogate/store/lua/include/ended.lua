@@ -3,11 +3,14 @@ local ENDED = {'status', 'api', 'facts', 'created', 'started', 'ended', 'attempt
   'deaths', 'reason', 'input', 'output', 'error', 'tasks', 'journal', 'big', 'dropped', 'posted', 'depth', 'parent', 'key',
   'merged', 'files'}
 
--- Returns nil if there is none.
-local function ended_record(uid)
-  local blob = redis.call('GET', $end .. uid)
-  if not blob then return nil end
+local function ended_fields(blob)
   local packed, e = cmsgpack.unpack(blob), {}
   for i, name in ipairs(ENDED) do e[name] = packed[i] end
   return e
+end
+
+-- Returns nil if there is none.
+local function ended_record(uid)
+  local blob = redis.call('GET', $end .. uid)
+  return blob and ended_fields(blob) or nil
 end

@@ -63,14 +63,17 @@ end
 local function finish(uid, r, status, output, err, tasks, journal, seal)
   count_end(uid, r, status, r.group)
   local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam', 'ck', 'wk', 'aft', 'mrg')
-  local parts = {input = own[1] or '', output = output, error = err,
-    tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
+  local parts = {input = own[1] or '', output = output, error = err, tasks = '', journal = journal}
+  -- The body, all but the error, is apart from the head, which lists read, unless it is small.
+  local is_apart = #parts.input + #parts.output + #journal > $body_bytes
+  local has_rows = #tasks > 16 or is_apart and #tasks > 0
+  if has_rows then parts.tasks = cmsgpack.pack(tasks) end
   -- A large output that equals the input is stored once; `views` decodes the mark, which is not JSON.
   if #output > $inline_bytes and output == parts.input then parts.output = '=' end
   local big = {}
   for name, part in pairs(parts) do
     -- A compressed part is not text, so it cannot be part of the record, even if it is small.
-    if #part > $inline_bytes or string.byte(part) == 120 then
+    if #part > $inline_bytes or string.byte(part) == 120 or is_apart and name ~= 'error' and #part > 1 then
       big[#big + 1] = name
       big[#big + 1] = part
       parts[name] = ''
@@ -80,7 +83,7 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
     redis.call('HSET', $big .. uid, unpack(big))
     redis.call('PEXPIRE', $big .. uid, r.retention)
   end
-  if #tasks > 16 and parts.tasks == '' then tasks = {} end
+  if has_rows and parts.tasks == '' then tasks = {} end
   redis.call('SET', $end .. uid, cmsgpack.pack({status, r.api, r.facts, r.created, r.started, now_ms,
     r.attempt, r.token, r.seq, r.retention, r.deaths, r.reason, parts.input, parts.output, parts.error,
     tasks, parts.journal, #big > 0 and 1 or 0, tonumber(own[2]) or 0, r.posted, r.depth,

@@ -14,23 +14,29 @@ local function parked_head(packed)
   return live_head(v)
 end
 
-local function ended_head(uid)
-  local e = ended_record(uid)
-  if e then e.state = 'end' end
+local function ended_head(packed)
+  local e = ended_fields(packed)
+  e.state = 'end'
   return e
 end
 
--- Returns nil for a run that does not exist any more, or that another program has overwritten.
-local function head_of(uid)
-  local v = redis.pcall('HMGET', $run .. uid, unpack(LIVE_HEAD))
-  if v.err then return nil end
-  if v[1] then return live_head(v) end
-  local packed = redis.pcall('GET', $parked .. uid)
-  local known, found
-  if type(packed) == 'string' then
-    known, found = pcall(parked_head, packed)
-  else
-    known, found = pcall(ended_head, uid)
+local function has_words(packed, words)
+  for _, word in ipairs(words) do
+    if not string.find(packed, word, 1, true) then return false end
   end
-  return known and found or nil
+  return true
+end
+
+-- Returns nil for a run that does not exist any more, that another program has overwritten, or whose record lacks
+-- one of `words`: a search in the packed record costs a tenth of reading it.
+local function head_of(uid, words)
+  local packed, read = redis.pcall('GET', $end .. uid), ended_head
+  if type(packed) ~= 'string' then packed, read = redis.pcall('GET', $parked .. uid), parked_head end
+  if type(packed) == 'string' then
+    if not has_words(packed, words) then return nil end
+    local known, found = pcall(read, packed)
+    return known and found or nil
+  end
+  local v = redis.pcall('HMGET', $run .. uid, unpack(LIVE_HEAD))
+  return not v.err and v[1] and live_head(v) or nil
 end
