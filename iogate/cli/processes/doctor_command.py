@@ -31,7 +31,6 @@ from iogate.cli.session import Session, command
 from iogate.cli.store_address import NO_STORE
 from iogate.errors import InvalidFiles, IogateError, Unreachable
 from iogate.messages import conjoined, counted
-from iogate.operators.secrets import missing_secrets
 from iogate.settings import LINK_KEY_FILE, permissions
 from iogate.settings.urls import gateway_url, is_loopback
 from iogate.store.integrity import newest_seals
@@ -186,6 +185,7 @@ def check_files(checked: CheckResult) -> Iterator[Finding]:
 
 def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[Finding]:
     """Check for `iogate doctor` that this shell can resolve all secrets; gateways report their own."""
+    from iogate.operators.secrets import missing_secrets
     from iogate.security.secrets import Unset, resolve
     from iogate.settings.events import has_literal, senders
 
@@ -337,6 +337,7 @@ async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
 
 async def check_processes(store: Store) -> list[Finding]:
     """List for `iogate doctor` the live gateways and workers, and the secrets that they lack."""
+    from iogate.operators.secrets import missing_secrets
     from iogate.store.revisions.convergence import compare
     from iogate.store.revisions.origin import DEFAULT_PROJECT
 
