@@ -52,6 +52,10 @@ class Refused(IogateError):
     exit_code = 4
 
 
+class Stale(Refused):
+    """Error of a change of an object that has changed since the caller has read it."""
+
+
 class NotTaken(IogateError):
     exit_code = 5
 

@@ -17,6 +17,8 @@ JsonObject: TypeAlias = Mapping[str, Any]
 
 MAX_DEPTH: Final = 256
 """Maximum nesting: deeper values would exhaust the stack of recursive code."""
+SHOWN: Final = 120
+"""Characters of a value in a message."""
 
 
 class InvalidNumber(ValueError):
@@ -143,3 +145,32 @@ def scalar_to_text(value: Any) -> str | None:
             return to_text(value)
         case _:
             return None
+
+
+def differences(expected: Any, actual: Any, at: str = "output") -> tuple[str, ...]:
+    """Return a message for each difference between a value and the expectation of a test."""
+    match expected, actual:
+        case dict(), dict():
+            found: list[str] = []
+            for key, value in expected.items():
+                place = f"{at}.{key}"
+                if key in actual:
+                    found += differences(value, actual[key], place)
+                else:
+                    found.append(f"{place}: expected {shown(value)}, it is missing")
+            return tuple(found)
+        case list(), list():
+            if len(expected) != len(actual):
+                return (f"{at}: expected {len(expected)} items, got {len(actual)}: {shown(actual)}",)
+            pairs = zip(expected, actual, strict=True)
+            return tuple(d for n, (e, a) in enumerate(pairs) for d in differences(e, a, f"{at}[{n}]"))
+        case _:
+            if expected == actual and isinstance(expected, bool) == isinstance(actual, bool):
+                return ()
+            return (f"{at}: expected {shown(expected)}, got {shown(actual)}",)
+
+
+def shown(value: Any) -> str:
+    """Return a value as JSON for a message, cut if it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -151,13 +151,13 @@ def parse_rate(text: str | None, option: str) -> float | None:
     Raises:
         Misused: the text is not a rate above zero.
     """
-    from iogate.documents import field_types
+    from iogate.value_types import scalar_types
 
     if text is None:
         return None
-    rate = field_types.parse_rate(text)
+    rate = scalar_types.parse_rate(text)
     if rate is None:
-        raise Misused(f"{option} {text}: expected {field_types.RATE_FORMS}")
+        raise Misused(f"{option} {text}: expected {scalar_types.RATE_FORMS}")
     return rate
 
 

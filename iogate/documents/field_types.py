@@ -14,14 +14,11 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from iogate.documents.base_model import FORMAT, field_error, type_error
 from iogate.documents.value_type_fields import validator
-from iogate.value_types.scalar_types import interval, size
+from iogate.value_types.scalar_types import RATE_FORMS, RATE_PATTERN, interval, parse_rate, size
 
-_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
 _INTERVAL: Final = interval()
 _SIZE: Final = size()
-_RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 POINTER_PATTERN: Final = "(?:/(?:[^~/]|~[01])*)+"
-RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
 
 
 def _whole(value: Any) -> Any:
@@ -88,12 +85,6 @@ JsonPointer = Annotated[
 """Place in a JSON value, below its root."""
 
 
-def parse_rate(text: str) -> float | None:
-    """Return how often a second the rate in a field is, such as 50/s or 100/m; None for any other text."""
-    found = _RATE.fullmatch(text)
-    return float(found[1]) / _RATE_S[found[2]] or None if found else None
-
-
 def _rate(value: Any) -> float:
     if not isinstance(value, str):
         raise type_error(RATE_FORMS, value)
@@ -122,7 +113,7 @@ Size = Annotated[
 Rate = Annotated[
     float,
     BeforeValidator(_rate),
-    WithJsonSchema({"type": "string", "pattern": f"^{_RATE.pattern}$", "examples": ["50/s"]}),
+    WithJsonSchema({"type": "string", "pattern": f"^{RATE_PATTERN}$", "examples": ["50/s"]}),
 ]
 Positive = Annotated[
     int, BeforeValidator(_whole), AfterValidator(_positive), WithJsonSchema({"type": "integer", "minimum": 1})

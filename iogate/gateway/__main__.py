@@ -89,6 +89,7 @@ async def run(chosen: Settings) -> None:
         raise missing("a gateway signs the runs that it accepts")
     fetcher = KeyFetcher(chosen)
     state = GatewayState(
+        settings=chosen,
         links=Links(key, chosen.previous_link_keys),
         loopback=is_loopback(chosen.host),
         public_url=chosen.public_url or f"{scheme}://{bracketed}:{chosen.port}",

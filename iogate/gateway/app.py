@@ -6,6 +6,7 @@ Built by `__main__`. Invariant: an error on any route gets a response in the com
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import litestar
@@ -13,6 +14,7 @@ from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
+from iogate.gateway.calls.operator_calls import OperatorCalls
 from iogate.gateway.events import event_intake
 from iogate.gateway.events.event_intake import EventIntake
 from iogate.gateway.http import responses
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CALLS = b"/v1/api/"
+_CASE = re.compile(
+    rb"/v1/apis/[\w.-]+/[\w.-]+/debug/(?:[\w.~!$&'()*+,;=:@-]|%(?!00|2[Ff])[0-9A-Fa-f]{2}){1,600}", re.ASCII
+)
+"""Path with the name of a debug case, which may have any character except a slash."""
 
 
 class Application:
@@ -90,7 +96,7 @@ class Application:
             await self._links.respond(request, send)
         elif (table := self._state.table) is not None and path in table.own_paths:
             await self._calls.respond(request, send)
-        elif b"%" in path or path.endswith(b"/") or b"//" in path:
+        elif (b"%" in path and not _CASE.fullmatch(path)) or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim the path, and so bypass rules of a proxy for the plain form.
             await responses.NO_PATH.send(self._log.logging_send(request, send))
         else:
@@ -114,6 +120,8 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
         return response
 
     of_operators = [] if state.operators is None else state.operators.handlers(OPERATIONS)
+    if state.operators is not None:
+        state.operator_calls = OperatorCalls(state, calls)
     others = Litestar(
         route_handlers=[
             *run_handler.handlers(state),

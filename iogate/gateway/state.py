@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from iogate.auth.model import StoredAuth
     from iogate.gateway.authentication.run_links import Links
+    from iogate.gateway.calls.operator_calls import OperatorCalls
     from iogate.gateway.calls.routes import Table
     from iogate.gateway.certificates import Certificates
     from iogate.gateway.http.client_address import TrustedProxies
@@ -70,6 +71,9 @@ class GatewayState:
     """None until a revision is loaded."""
     streams: Streams = field(default_factory=lambda: Streams(Settings.streams))
     counts: dict[str, Counts] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    operator_calls: OperatorCalls | None = None
+    """Handler of calls that operators make; None without operators."""
     operators: OperatorApi | None = None
     """HTTP API of operators; None without the setting."""
     senders: StoredAuth | None = None

@@ -6,19 +6,22 @@ switched in one step, by the revision that it was resolved with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from iogate.errors import Refused
+from iogate.compiler.revision import canonical
+from iogate.errors import Misused, Refused, Stale
 from iogate.operators.api_selection import ApiSelection
 from iogate.operators.live_revision import find_api, live_revision
-from iogate.store.revisions.gate_states import Gate, Override, Switch, Switched
+from iogate.store.revisions.gate_states import Gate, Override, Switch, Switched, state_of
 from iogate.store.runs.presentation import rfc3339
 from iogate.store.store import Store
 
 ATTEMPTS: Final = 10
 """Maximum number of attempts to switch a selection while others change the live revision."""
 MOVED: Final = "IOG643"
+STALE: Final = "IOG800"
 
 
 class SelectionMoved(Refused):
@@ -70,6 +73,22 @@ def override_json(override: Override) -> dict[str, Any]:
 def switch_json(switch: Switch) -> dict[str, Any]:
     """Return the JSON form of the switch in a gate, of an API that git leaves to the commands."""
     return {"author": switch.author, "reason": switch.reason, "setAt": rfc3339(switch.set_at_ms)}
+
+
+def state_json(api: str, gate: Gate | None) -> dict[str, Any]:
+    """Return the JSON form of the switch of an API: its state in git, and who has switched it."""
+    return {
+        "api": api,
+        **gate_json(gate),
+        "enabledInGit": gate.git if gate is not None else None,
+        "switched": None if gate is None or gate.switched is None else switch_json(gate.switched),
+    }
+
+
+def version_of(state: Mapping[str, Any]) -> str:
+    """Return the version of the switch in the JSON of an API, which each switch and override changes."""
+    parts = [state[name] for name in ("enabled", "held", "override", "enabledInGit", "switched")]
+    return hashlib.sha256(canonical(parts)).hexdigest()[:16]
 
 
 async def selected(store: Store, selection: ApiSelection, *, enabled: bool) -> list[str]:
@@ -126,11 +145,7 @@ async def switch(  # noqa: PLR0913 - the options of one operation
         if changed is not None:
             break
     else:
-        raise Refused(
-            f"the live revision or a switch changed {ATTEMPTS} times meanwhile: nothing was switched",
-            code=MOVED,
-            hint="repeat the command",
-        )
+        raise _busy()
     gates = await store.gates.states()
     return {
         "apis": wanted,
@@ -152,6 +167,92 @@ def _switched_json(change: Switched, gate: Gate | None) -> dict[str, Any]:
         "held": change.held,
         "queued": 0 if gate is None else gate.queued,
     }
+
+
+async def set_override(  # noqa: PLR0913 - the options of one operation
+    store: Store,
+    api: str,
+    *,
+    enabled: bool,
+    author: str,
+    reason: str = "",
+    ttl_s: float | None = None,
+    hold: bool = False,
+    rate: float | None = None,
+    version: str | None = None,
+) -> dict[str, Any]:
+    """Enable or disable one API, on all gateways before it returns; return its state and the change.
+
+    `hold`, `rate`: as in `switch`. `version`: that of the state to replace, as `version_of` returns it; None:
+    any. An API whose state git leaves to people has a switch afterwards, and an override only for a hold or
+    with a ttl. Raises NotFound if there is no such API, Foreign if another project owns it, Stale if its
+    state has another version, Misused for a hold with a rate.
+    """
+    if hold and rate is not None:
+        raise Misused("a hold has no rate: a rate releases the runs on hold")
+    selection = ApiSelection(apis=(api,), modules=(), tags=(), all_=False)
+    await store.gates.check_owner([api])
+    for _ in range(ATTEMPTS):
+        changes = await store.gates.changes()
+        await _resolve(store, selection, enabled=enabled)
+        await _check_version(store, api, version)
+        changed = await store.gates.set_enabled(
+            [api],
+            enabled,
+            author=author,
+            reason=reason,
+            ttl_s=ttl_s,
+            hold=hold,
+            rate=rate,
+            expected=changes,
+        )
+        if changed is not None:
+            gate = (await store.gates.states()).get(api)
+            return {**state_json(api, gate), "change": _switched_json(changed[0], gate)}
+    raise _busy()
+
+
+async def clear_override(
+    store: Store, api: str, *, rate: float | None = None, version: str | None = None
+) -> dict[str, Any]:
+    """End the override of one API, if it has one, and return its state.
+
+    `rate`, `version`: as in `set_override`. Raises NotFound if there is no such API, Foreign if another
+    project owns it, Stale if its state has another version.
+    """
+    await store.gates.check_owner([api])
+    for _ in range(ATTEMPTS):
+        changes = await store.gates.changes()
+        _, revision = await live_revision(store)
+        find_api(revision, api)
+        await _check_version(store, api, version)
+        if await store.gates.clear_overrides([api], rate=rate, expected=changes):
+            return state_json(api, (await store.gates.states()).get(api))
+    raise _busy()
+
+
+async def _check_version(store: Store, api: str, version: str | None) -> None:
+    """Raise Stale if the state of an API has another version than the expected one."""
+    if version is None:
+        return
+    state = state_json(api, (await store.gates.states()).get(api))
+    if version_of(state) != version:
+        by = state["override"] or state["switched"]
+        who = f" by {by['author']}" if by else ""
+        raise Stale(
+            f"{api} was switched{who} since you have read it: it is "
+            f"{state_of(enabled=state['enabled'], held=state['held'])}",
+            code=STALE,
+            hint="read it again, and repeat the change if it is still right",
+        )
+
+
+def _busy() -> Refused:
+    return Refused(
+        f"the live revision or a switch changed {ATTEMPTS} times meanwhile: nothing was switched",
+        code=MOVED,
+        hint="repeat the command",
+    )
 
 
 async def list_overrides(store: Store) -> dict[str, Any]:

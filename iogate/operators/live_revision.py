@@ -5,10 +5,32 @@ Used by the other modules of this package, and by commands.
 
 from __future__ import annotations
 
+from typing import Final
+
 from iogate.compiler.revision import Api, Revision
 from iogate.errors import NotFound
-from iogate.messages import did_you_mean
+from iogate.messages import did_you_mean, quoted
 from iogate.store.store import Store
+
+NO_PROJECT: Final = "IOG802"
+
+
+async def of_project(store: Store, name: str | None, default: str) -> Store:
+    """Return the store for one project: the one with this name, or the default one.
+
+    Raises NotFound if no live revision is of the named project.
+    """
+    if name is None:
+        return store.of_project(default)
+    found = await store.revisions.live_of_all()
+    known = {*found.live, *found.invalid}
+    if name not in known:
+        raise NotFound(
+            f"no project {quoted(name)} has a live revision{did_you_mean(name, known)}",
+            code=NO_PROJECT,
+            hint='"iogate status" lists the projects',
+        )
+    return store.of_project(name)
 
 
 async def live_number(store: Store) -> int:

@@ -7,10 +7,11 @@ authentic is an entry of the history with its fault, and its content is never sh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from iogate.auth.description import describe
 from iogate.compiler.revision import Bundle, Revision
+from iogate.errors import Misused
 from iogate.operators import apis
 from iogate.operators.live_revision import live_number
 from iogate.store.revisions.origin import Origin, Published
@@ -20,27 +21,27 @@ from iogate.store.store import Store
 if TYPE_CHECKING:
     from iogate.reconcile.plan import Plan
 
-MOST: Final = 100
-"""Entries of one page of the history."""
 
+async def page(store: Store, *, limit: int = 20, cursor: str | None = None) -> dict[str, Any]:
+    """Return kept revisions, newest first, the number of the live one, and the cursor of the next page.
 
-async def page(store: Store, *, limit: int = 20, before: int | None = None) -> dict[str, Any]:
-    """Return a page of the kept revisions, newest first: those below number `before`, or the newest ones.
-
-    `next` is the value of `before` for the page that follows; None if there is none. Raises NotAuthentic if
-    the record of the live revision is forged.
+    The cursor is None after the last page. Raises Misused for an invalid cursor, NotAuthentic if the record
+    of the live revision is forged.
     """
     live = await store.revisions.live()
-    if before is None:
+    if cursor is None:
         found = await store.revisions.history(limit + 1, content=True)
+    elif cursor.isascii() and cursor.isdigit() and len(cursor) < 16:
+        found = [e for e in await store.revisions.history(content=True) if e.number < int(cursor)]
     else:
-        found = [each for each in await store.revisions.history(content=True) if each.number < before]
-    shown = found[:limit]
+        raise Misused("the cursor is not one that a page of revisions has returned")
+    entries = found[:limit]
     return {
+        "live": None if live is None else live[0],
         "revisions": [
-            entry_json(entry, live=live is not None and live[0] == entry.number) for entry in shown
+            entry_json(entry, live=live is not None and live[0] == entry.number) for entry in entries
         ],
-        "next": shown[-1].number if len(found) > len(shown) else None,
+        "cursor": str(entries[-1].number) if len(found) > len(entries) else None,
     }
 
 

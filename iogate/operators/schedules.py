@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from iogate.errors import Refused
+from iogate.errors import NotFound, Refused
 from iogate.messages import counted
 from iogate.operators.live_revision import live_revision
 from iogate.store.revisions.due_schedules import Tick, Upcoming
@@ -108,7 +108,7 @@ async def disable(
 
     Raises NotFound for an unknown schedule, Foreign if another project owns one; none is switched then.
     """
-    await store.schedule_states.switch(names, enabled=False, author=author, reason=reason, ttl_s=ttl_s)
+    await _switch(store, names, enabled=False, author=author, reason=reason, ttl_s=ttl_s)
     return {"schedules": list(names), "enabled": False, "reason": reason, "ttlS": ttl_s}
 
 
@@ -117,8 +117,19 @@ async def enable(store: Store, names: Sequence[str], *, author: str) -> dict[str
 
     Raises NotFound for an unknown schedule, Foreign if another project owns one; none is switched then.
     """
-    await store.schedule_states.switch(names, enabled=True, author=author, reason="", ttl_s=None)
+    await _switch(store, names, enabled=True, author=author, reason="", ttl_s=None)
     return {"schedules": list(names), "enabled": True}
+
+
+async def _switch(
+    store: Store, names: Sequence[str], *, enabled: bool, author: str, reason: str, ttl_s: float | None
+) -> None:
+    """Switch schedules; raises as `enable`, with a suggestion for an unknown one."""
+    try:
+        await store.schedule_states.switch(names, enabled=enabled, author=author, reason=reason, ttl_s=ttl_s)
+    except NotFound:
+        known = await store.schedules.upcoming()
+        raise unknown_schedule([each for each in names if each not in known], known) from None
 
 
 async def run(store: Store, names: Sequence[str], *, author: str) -> dict[str, Any]:
@@ -130,7 +141,7 @@ async def run(store: Store, names: Sequence[str], *, author: str) -> dict[str, A
     found = {name: await store.schedules.find(name) for name in names}
     missing = [name for name, tick in found.items() if tick is None]
     if missing:
-        raise unknown_schedule(missing)
+        raise unknown_schedule(missing, await store.schedules.upcoming())
     ticks = {name: tick for name, tick in found.items() if tick is not None}
     await _check(store, ticks)
     uids: dict[str, str] = {}

@@ -7,6 +7,7 @@ StoreUnavailable, and the store reconnects by itself afterwards.
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Any
 
 from iogate.security.keyring import NO_KEYS, Keyring
@@ -69,11 +70,7 @@ class Store:
         self._pubsub = PubSub(self._endpoint, name=client_name)
         self._intakes: list[Intake] = []
         self.refusals = Refusals(self._connection)
-        record = LiveRecord(self._connection, keyring, seals)
-        self.revisions = Revisions(
-            self._connection, keyring, self.refusals, record, project or DEFAULT_PROJECT
-        )
-        self.gates = Gates(self._connection, self._pubsub, project)
+        self._record = LiveRecord(self._connection, keyring, seals)
         self.leases = Leases(self._connection, self._pubsub, keyring, self.refusals)
         self.runs = RunOperations(self._connection, self._pubsub, keyring, self.refusals)
         self.callbacks = Callbacks(self._connection, self._pubsub)
@@ -83,14 +80,27 @@ class Store:
             self._connection, self._pubsub, Memory(self._connection), keyring, self.refusals
         )
         self.outbox = Outbox(self._connection, self._pubsub)
-        self.schedules = Schedules(self._connection, keyring, self.refusals, record, project)
-        self.schedule_states = ScheduleStates(self._connection, project)
         self.presence = Presence(self._connection, self._pubsub)
-        self.convergence = Convergences(self.presence, project or DEFAULT_PROJECT)
         self.drains = Drains(self._connection)
         self.activity = Activity(self._connection)
         self.replies = Replies(self._connection)
         self.statistics = Statistics(self._connection)
+        self._set_project(project)
+
+    def _set_project(self, project: str | None) -> None:
+        """Set the parts of the store that show and change only what belongs to a project."""
+        connection, owner = self._connection, project or DEFAULT_PROJECT
+        self.revisions = Revisions(connection, self.keyring, self.refusals, self._record, owner)
+        self.gates = Gates(connection, self._pubsub, project)
+        self.schedules = Schedules(connection, self.keyring, self.refusals, self._record, project)
+        self.schedule_states = ScheduleStates(connection, project)
+        self.convergence = Convergences(self.presence, owner)
+
+    def of_project(self, project: str) -> Store:
+        """Return this store for one project; it shares all connections, and only this one is closed."""
+        found = copy.copy(self)
+        found._set_project(project)  # noqa: SLF001 - of the same class
+        return found
 
     @property
     def address(self) -> str:

@@ -11,9 +11,9 @@ Invariant: no HTTP call leaves a test unless the setting `endpoints` covers it o
 
 import logging
 
+from iogate.json_values import differences
 from iogate.testing.case_replay import Replayed, Sent, failures, replay, request_of
 from iogate.testing.clock import FakeClock
-from iogate.testing.expectations import differences
 from iogate.testing.harness import Harness
 from iogate.testing.outcome import Arrival, Called, Mock, Outcome, Unmocked
 from iogate.testing.schedule_replay import Ticked, replay_schedule

@@ -25,7 +25,7 @@ from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation import call_input as content
 from iogate.gateway.validation.call_input import Input
 from iogate.gateway.validation.input_keys import text_at
-from iogate.testing.expectations import differences
+from iogate.json_values import differences
 from iogate.testing.harness import Harness
 from iogate.testing.outcome import Outcome
 from iogate.testing.scripted_mock import scripted

@@ -15,7 +15,7 @@ from iogate.effects.run_files import with_empty_files
 from iogate.engine.commands import CallHttp, Perform, StartChild
 from iogate.errors import WorkflowError
 from iogate.http_syntax import media_type
-from iogate.testing.expectations import differences, shown
+from iogate.json_values import differences, shown
 from iogate.testing.outcome import Mock
 
 if TYPE_CHECKING:

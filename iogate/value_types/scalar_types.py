@@ -12,6 +12,11 @@ from iogate.value_types.faults import Fault, InvalidValue, wrong_form, wrong_typ
 
 _SHARE: Final = r"(?:[1-9][0-9]?|100)%"
 
+RATE_PATTERN: Final = r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)"
+RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
+_RATE: Final = re.compile(RATE_PATTERN)
+_RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
 
 def text() -> ValueType[str]:
     """Return the value type of any text."""
@@ -125,6 +130,28 @@ def size_or_share(low: int) -> ValueType[int | str]:
         read=_read,
         form="text",
         schema=lambda: {"type": ["string", "integer"], "pattern": f"^(?:{sizes.PATTERN}|{_SHARE})$"},
+    )
+
+
+def parse_rate(text: str) -> float | None:
+    """Return how often per second a rate is, such as 50/s or 100/m; None for any other text."""
+    found = _RATE.fullmatch(text)
+    return float(found[1]) / _RATE_S[found[2]] or None if found else None
+
+
+def rate() -> ValueType[float]:
+    """Return the value type of rates, such as `50/s`; per second."""
+
+    def _read(value: Any) -> float:
+        found = parse_rate(value) if isinstance(value, str) else None
+        if found is None:
+            raise wrong_form(RATE_FORMS)
+        return found
+
+    return ValueType(
+        read=_read,
+        form="text",
+        schema=lambda: {"type": "string", "pattern": f"^{RATE_PATTERN}$", "examples": ["50/s"]},
     )
 
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
@@ -138,7 +139,7 @@ class World:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": target,
+            "path": unquote(target),
             "raw_path": raw if raw is not None else target.encode(),
             "query_string": query.encode(),
             "root_path": "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iogate.errors import NotFound
+from iogate.errors import Misused, NotFound
 from iogate.operators import publications, revisions
 from iogate.reconcile.deletion_guard import Allowed
 from iogate.store.store import Store
@@ -15,16 +15,19 @@ async def test_pages_of_the_history_are_complete_and_without_repeats(store: Stor
     for number in range(5):
         await publish(store, api("a/one", description=str(number)))
     found: list[int] = []
-    before: int | None = None
+    cursor: str | None = None
     while True:
-        page = await revisions.page(store, limit=2, before=before)
+        page = await revisions.page(store, limit=2, cursor=cursor)
         found += [row["revision"] for row in page["revisions"]]
-        before = page["next"]
-        if before is None:
+        cursor = page["cursor"]
+        if cursor is None:
             break
     assert found == [5, 4, 3, 2, 1]
     assert await revisions.page(store, limit=5) == await revisions.page(store, limit=9)
-    assert (await revisions.page(store, limit=5, before=1)) == {"revisions": [], "next": None}
+    last = await revisions.page(store, limit=5, cursor="1")
+    assert last == {"live": 5, "revisions": [], "cursor": None}
+    with pytest.raises(Misused, match="the cursor is not one that a page of revisions has returned"):
+        await revisions.page(store, cursor="x")
 
 
 async def test_a_difference_names_both_revisions_and_each_change(store: Store) -> None:

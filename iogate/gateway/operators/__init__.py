@@ -7,6 +7,9 @@
     parameters         strict reading of queries and bodies
     idempotency        repeated changes with an Idempotency-Key
     error_responses    errors of `iogate.errors` as responses
+    api_routes         APIs: list, show, switch, debug cases
+    workflow_routes    workflows and schedules
+    status_routes      overview
     activity_routes    recorded changes
     openapi_operations description in /openapi.json
 

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from iogate.errors import InvalidFiles, IogateError, Misused, NotFound, NotTaken, Refused, Unreachable
+from iogate.errors import (
+    InvalidFiles,
+    IogateError,
+    Misused,
+    NotFound,
+    NotTaken,
+    Refused,
+    Stale,
+    Unreachable,
+)
 from iogate.gateway.http.responses import ErrorResponse, store_error, unavailable
 
 UNANSWERED: Final = unavailable(
@@ -25,6 +34,8 @@ def respond(error: IogateError | TimeoutError) -> ErrorResponse:
             return ErrorResponse(404, "requestError.notFound", _text(error))
         case Misused() | InvalidFiles():
             return ErrorResponse(400, "requestError.invalidParams", _text(error))
+        case Stale():
+            return ErrorResponse(412, "requestError.preconditionFailed", _text(error))
         case Refused() | NotTaken():
             return ErrorResponse(409, "requestError.conflict", _text(error))
         case _:

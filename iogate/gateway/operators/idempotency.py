@@ -45,9 +45,12 @@ def key_of(request: Request) -> str | None:
     return header_key(HEADER, request)
 
 
-def fingerprint(name: str, path: Mapping[str, str], given: Mapping[str, Any]) -> str:
-    """Return the digest of a request: its operation, path and parameters."""
-    return hashlib.sha256(_encode([name, path, {**given}])).hexdigest()
+def fingerprint(
+    name: str, path: Mapping[str, str], given: Mapping[str, Any], version: str | None = None
+) -> str:
+    """Return the digest of a request: its operation, path, parameters, and version in If-Match."""
+    parts = [name, path, {**given}, *([] if version is None else [version])]
+    return hashlib.sha256(_encode(parts)).hexdigest()
 
 
 def change_id(operator: str, key: str) -> str:

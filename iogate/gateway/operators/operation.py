@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from iogate.operators.access import Actor, Role
 from iogate.operators.activity import Record, Target
+from iogate.operators.live_revision import of_project
 from iogate.value_types.collection_types import Key
 
 if TYPE_CHECKING:
@@ -42,8 +43,17 @@ class Call:
     """Id of the change; with the same id, the store changes nothing twice."""
     request: Request | None = None
     """None if a page of the console makes the call."""
+    version: str | None = None
+    """Version in If-Match of the object that is changed; None: any."""
     record: Record = field(default_factory=Record)
     """Record of the change, to which the handler adds the revision, a note, or a number."""
+
+    async def project(self) -> Store:
+        """Return the store for the project that the request names, by default that of the gateway's settings.
+
+        Raises NotFound if no live revision is of the named project.
+        """
+        return await of_project(self.store, self.given.get("project"), self.state.settings.project)
 
     def moment_ms(self, name: str) -> int | None:
         """Return a moment given to an operation in milliseconds since 1970, by the store's clock; or None."""
@@ -75,6 +85,10 @@ class Operation:
     """Name of the change in the activity; empty for an operation that only reads."""
     target: Callable[[Call], Target] | None = None
     """Returns the objects that the change is about."""
+    version: Callable[[Any], str] | None = None
+    """Returns the version in a result, for the header ETag; None if the result has none."""
+    takes_version: bool = False
+    """Whether a request needs an If-Match with the version of the object that it changes."""
     frees_memory: bool = False
     """Whether the change is made also if the store is too full to record it."""
     status: int = 200

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from iogate.gateway.operators import activity_routes
+from iogate.gateway.operators import activity_routes, api_routes, status_routes, workflow_routes
 from iogate.gateway.operators.operation import Operation
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*activity_routes.OPERATIONS,)
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *api_routes.OPERATIONS,
+    *workflow_routes.OPERATIONS,
+    *status_routes.OPERATIONS,
+    *activity_routes.OPERATIONS,
+)

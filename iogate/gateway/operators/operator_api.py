@@ -17,7 +17,7 @@ import litestar
 from litestar import HttpMethod, route
 
 from iogate.errors import IogateError, Unreachable
-from iogate.gateway.http import body
+from iogate.gateway.http import body, entity_tags
 from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.request import from_scope
 from iogate.gateway.http.responses import (
@@ -114,7 +114,10 @@ class OperatorApi:
             if operation.reads_body:
                 await self._state.bodies.read(request, limit=operation.body_limit)
             given = parameters.read(operation, request)
-            found = await self.perform(operation, actor, path=path, given=given, key=key, request=request)
+            version = entity_tags.expected(request) if operation.takes_version else None
+            found = await self.perform(
+                operation, actor, path=path, given=given, key=key, version=version, request=request
+            )
         finally:
             self._state.bodies.release(request)
         if not isinstance(found, Response):
@@ -131,13 +134,14 @@ class OperatorApi:
         path: Mapping[str, str],
         given: Mapping[str, Any],
         key: str | None = None,
+        version: str | None = None,
         request: Request | None = None,
     ) -> Response | AnyResponse:
         """Execute, for the operator API, an operation of an actor; return its response, maybe an error.
 
         `given` are the values that `parameters.read` returns, with the `reason` of a change; `key` is the
-        Idempotency-Key. An operation that streams returns a response of Litestar. Raises HTTPError, the 403,
-        if the role of the actor does not suffice.
+        Idempotency-Key, `version` that of the object to change, None: any. An operation that streams returns
+        a response of Litestar. Raises HTTPError, the 403, if the role of the actor does not suffice.
         """
         check_role(operation, actor)
         store = self._state.store
@@ -151,6 +155,7 @@ class OperatorApi:
             path=path,
             reason=values.pop("reason", "") if operation.changes else "",
             given=values,
+            version=version,
             id=idempotency.change_id(actor.name, key) if key is not None else secrets.token_hex(16),
             request=request,
         )
@@ -161,7 +166,7 @@ class OperatorApi:
                     return streamed
                 if key is None:
                     return await _execute(operation, call)
-                digest = idempotency.fingerprint(operation.name, path, given)
+                digest = idempotency.fingerprint(operation.name, path, given, version)
                 return await idempotency.once(
                     store, actor.name, key, digest, lambda: _execute(operation, call)
                 )
@@ -181,7 +186,7 @@ async def _execute(operation: Operation, call: Call) -> Response:
     """
     try:
         if not operation.changes:
-            return json_response(await operation.handler(call), operation.status)
+            return _result(operation, await operation.handler(call))
         assert operation.target is not None, operation.name
         about = operation.target(call)
         async with recorded(
@@ -193,11 +198,16 @@ async def _execute(operation: Operation, call: Call) -> Response:
             record=call.record,
             frees_memory=operation.frees_memory,
         ):
-            return json_response(await operation.handler(call), operation.status)
+            return _result(operation, await operation.handler(call))
     except Unreachable:
         raise
     except IogateError as error:
         return error_responses.respond(error)
+
+
+def _result(operation: Operation, value: Any) -> Response:
+    headers = [] if operation.version is None else [entity_tags.header(operation.version(value))]
+    return json_response(value, operation.status, headers)
 
 
 def check_role(operation: Operation, actor: Actor) -> None:

@@ -20,7 +20,7 @@ from iogate.operators.activity import REASON_MOST
 from iogate.timing import moments
 from iogate.value_types.collection_types import Key, ValueType, record
 from iogate.value_types.faults import Fault, InvalidValue, wrong_form
-from iogate.value_types.scalar_types import pattern
+from iogate.value_types.scalar_types import pattern, text
 
 if TYPE_CHECKING:
     from iogate.gateway.http.request import Request
@@ -60,6 +60,12 @@ CURSOR: Final = Key(
     type=pattern("a cursor of an earlier page", r"[A-Za-z0-9_.~=-]{1,512}"),
     required=False,
     description="Continue after the page that returned this cursor.",
+)
+
+PROJECT: Final = Key(
+    type=text(),
+    required=False,
+    description="Project; default: the setting `project` of the gateway.",
 )
 
 

@@ -1,14 +1,15 @@
 -- Ends overrides, so that the values in git apply.
 -- keys: gate of each API, expiries, releases, live; RQ queue and job, run, backlog, woken
--- args: ms between two released runs ('' all at once), project ('' any), api…
--- returns: {'ok', number of removed overrides} | {'foreign', api, its project, …}, if nothing was changed
+-- args: ms between two released runs ('' all at once), project ('' any), expected counter of changes ('' any), api…
+-- returns: {'ok', number of removed overrides} | {'foreign', api, its project, …} | {'moved'}, if nothing was changed
 -- invariant: an API without a value in git keeps its own switch. A hold ends with its override.
 -- include: time queue states owner
-local others = foreign_from(3, ARGV[2])
+local others = foreign_from(4, ARGV[2])
 if others then return others end
+if ARGV[3] ~= '' and ARGV[3] ~= (redis.call('HGET', $live, 'changes') or '0') then return {'moved'} end
 local count = 0
 local every = tonumber(ARGV[1])
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   local api = ARGV[i]
   local g = redis.call('HMGET', $gate .. api, 'override', 'base')
   if g[1] and g[1] ~= '' then

@@ -109,19 +109,26 @@ class Gates:
             for api, before, after, held_before, held in _switched.decode(rest[0])
         ]
 
-    async def clear_overrides(self, apis: Sequence[str], *, rate: float | None = None) -> None:
+    async def clear_overrides(
+        self, apis: Sequence[str], *, rate: float | None = None, expected: int | None = None
+    ) -> bool:
         """Clear the overrides of gates: the switches of git and of `enable` apply again.
 
-        `rate` is as in `set_enabled`.
-
+        `rate`, `expected`: as in `set_enabled`. Returns False if nothing was changed because of `expected`.
         Raises Foreign if another project owns one of the APIs; none is changed then.
         """
-        if apis:
-            reply, *rest = await self._connection.run(
-                "restore", "" if rate is None else repr(1000 / rate), self._project or "", *apis
-            )
-            if reply == b"foreign":
-                raise self._foreign(rest)
+        if not apis:
+            return True
+        reply, *rest = await self._connection.run(
+            "restore",
+            "" if rate is None else repr(1000 / rate),
+            self._project or "",
+            "" if expected is None else expected,
+            *apis,
+        )
+        if reply == b"foreign":
+            raise self._foreign(rest)
+        return bool(reply == b"ok")
 
     def _foreign(self, found: Sequence[bytes]) -> Foreign:
         """Return the error for gates that other projects own, from the reply of a script."""

@@ -141,7 +141,7 @@ class Publisher:
         if number == expected:
             await self._sign_again(number, data)
             if clear and revision.apis:
-                await self._connection.run("restore", "", self._project, *revision.apis)
+                await self._connection.run("restore", "", self._project, "", *revision.apis)
         return number
 
     async def _checked(self) -> tuple[Mapping[str, bytes], LiveRevisions]:

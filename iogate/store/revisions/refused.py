@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iogate.compiler.schedules import PREFIX
-from iogate.errors import Refused
+from iogate.errors import Refused, Stale
 
 NAMED = 8
 """Number of APIs that a message lists."""
 
 
-class Conflict(Refused):
+class Conflict(Stale):
     """Error of a publish after another revision went live in between."""
 
     def __init__(self, live: int, expected: int) -> None:

@@ -6,13 +6,14 @@ revisions, until a command or its time ends it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from iogate.compiler.schedules import PREFIX
 from iogate.errors import NotFound
+from iogate.messages import did_you_mean
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, pairs
 from iogate.store.revisions.origin import DEFAULT_PROJECT
@@ -91,10 +92,11 @@ class ScheduleStates:
             raise Foreign(self._project or DEFAULT_PROJECT, list(zip(texts[::2], texts[1::2], strict=True)))
 
 
-def unknown_schedule(names: Sequence[str]) -> NotFound:
-    """Return the error for workflows without a live schedule."""
+def unknown_schedule(names: Sequence[str], known: Collection[str] = ()) -> NotFound:
+    """Return the error for workflows without a live schedule; `known` are those that have one."""
+    near = did_you_mean(names[0], known) if len(names) == 1 else ""
     return NotFound(
-        f"no live schedule of {', '.join(names)}",
+        f"no live schedule of {', '.join(names)}{near}",
         code=UNKNOWN,
         hint="`iogate schedule list` shows the schedules of this project",
     )

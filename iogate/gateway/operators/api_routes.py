@@ -1,0 +1,194 @@
+"""Routes of APIs: list, show, switch, and replay of a debug case."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from iogate.errors import Refused
+from iogate.gateway.http.responses import NOT_ENABLED, STORE_DOWN, ErrorResponse, HTTPError
+from iogate.gateway.operators.operation import Call, Operation
+from iogate.gateway.operators.parameters import PROJECT
+from iogate.gateway.runs.run_completion import until_end
+from iogate.operators import apis, gates
+from iogate.operators.access import Role
+from iogate.operators.activity import Target, target
+from iogate.operators.live_revision import find_api, live_revision
+from iogate.value_types.collection_types import Key
+from iogate.value_types.scalar_types import boolean, duration, interval, rate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from iogate.compiler.revision import Api, Example
+    from iogate.store.store import Store
+
+_PATH: Final = {"module": r"[\w.-]{1,100}", "method": r"[\w.-]{1,100}"}
+_WAIT_MOST_S: Final = 30.0
+_WAIT_S: Final = 5.0
+_RATE: Final = Key(
+    type=rate(),
+    required=False,
+    description="Release the runs on hold gradually: 50/s; default: at once.",
+)
+
+
+def _id(call: Call) -> str:
+    return f"{call.path['module']}/{call.path['method']}"
+
+
+def _target(call: Call) -> Target:
+    return target("api", [_id(call)])
+
+
+async def _list(call: Call) -> Any:
+    return await apis.list_all(await call.project())
+
+
+async def _show(call: Call) -> Any:
+    return await apis.show(await call.project(), _id(call))
+
+
+async def _override(call: Call) -> Any:
+    given = call.given
+    done = await gates.set_override(
+        await call.project(),
+        _id(call),
+        enabled=given["enabled"],
+        hold=given.get("hold", False),
+        rate=given.get("rate"),
+        ttl_s=given.get("ttl"),
+        author=call.actor.name,
+        reason=call.reason,
+        version=call.version,
+    )
+    call.record.note = f"{done['change']['before']} → {done['change']['after']}"
+    return done
+
+
+async def _restore(call: Call) -> Any:
+    return await gates.clear_override(
+        await call.project(), _id(call), rate=call.given.get("rate"), version=call.version
+    )
+
+
+async def _debug(call: Call) -> Any:
+    store = await call.project()
+    _, revision = await live_revision(store)
+    api = find_api(revision, _id(call))
+    case = apis.find_case(api, call.path["case"])
+    found = await _replay(call, store, api, case)
+    verdict = {None: "has not ended", True: "passed", False: "failed"}[found["passed"]]
+    call.record.note = f"case {case.name!r} {verdict}" + (f", run {found['uid']}" if found["uid"] else "")
+    return found
+
+
+async def _replay(call: Call, store: Store, api: Api, case: Example) -> Mapping[str, Any]:
+    """Send a debug case, wait for its run, and return the result.
+
+    Raises Refused if the API is disabled, HTTPError if the gateway or the store cannot take the call.
+    """
+    calls = call.state.operator_calls
+    if calls is None:
+        raise HTTPError(STORE_DOWN)
+    started_s = time.monotonic()
+    verdict = await calls.send(api, case, call.actor.name, call.id)
+    if isinstance(verdict, ErrorResponse):
+        if verdict is NOT_ENABLED:
+            raise Refused(f"{api.id} is disabled", hint="enable it, or replay the case with `iogate test`")
+        if verdict.status >= 500:
+            raise HTTPError(verdict)
+        return apis.case_result(
+            api, case, http=verdict.status, message=verdict.message, took_s=time.monotonic() - started_s
+        )
+    wait_s = call.given.get("wait", _WAIT_S)
+    run = await until_end(call.state, store, verdict.uid, wait_s)
+    if run is None:
+        run = await store.runs.show(verdict.uid)
+    if run is None:
+        raise HTTPError(STORE_DOWN)
+    return apis.case_result(api, case, http=202, run=run, took_s=time.monotonic() - started_s)
+
+
+OPERATIONS: Final = (
+    Operation(
+        name="apis.list",
+        method="GET",
+        path="/v1/apis",
+        role=Role.READ,
+        summary="List the live APIs with state, override and number of runs",
+        handler=_list,
+        query={"project": PROJECT},
+    ),
+    Operation(
+        name="apis.show",
+        method="GET",
+        path="/v1/apis/{module}/{method}",
+        path_types=_PATH,
+        role=Role.READ,
+        summary="Show the whole contract of an API, its state and its debug cases",
+        handler=_show,
+        query={"project": PROJECT},
+        version=gates.version_of,
+    ),
+    Operation(
+        name="apis.override",
+        method="PUT",
+        path="/v1/apis/{module}/{method}/override",
+        path_types=_PATH,
+        role=Role.OPERATE,
+        summary="Enable, disable or hold an API, effective on all gateways when the response is sent",
+        handler=_override,
+        body={
+            "enabled": Key(type=boolean(), description="Whether the API accepts calls."),
+            "hold": Key(
+                type=boolean(),
+                required=False,
+                description="Start no new run; with `enabled`, calls are accepted and stored.",
+            ),
+            "rate": _RATE,
+            "ttl": Key(type=interval(), required=False, description="End the override after this time: 2h."),
+            "project": PROJECT,
+        },
+        action="apis.override",
+        target=_target,
+        version=gates.version_of,
+        takes_version=True,
+        frees_memory=True,
+    ),
+    Operation(
+        name="apis.restore",
+        method="DELETE",
+        path="/v1/apis/{module}/{method}/override",
+        path_types=_PATH,
+        role=Role.OPERATE,
+        summary="End the override of an API, so that the state in git applies; runs on hold start",
+        handler=_restore,
+        query={"rate": _RATE, "project": PROJECT},
+        action="apis.restore",
+        target=_target,
+        version=gates.version_of,
+        takes_version=True,
+        frees_memory=True,
+    ),
+    Operation(
+        name="apis.debug",
+        method="POST",
+        path="/v1/apis/{module}/{method}/debug/{case}",
+        path_types=_PATH,
+        role=Role.OPERATE,
+        summary="Replay a debug case of an API, with a real run, and compare the result with its expectation",
+        handler=_debug,
+        body={
+            "wait": Key(
+                type=duration(0, _WAIT_MOST_S),
+                required=False,
+                description="Longest time to wait for the end of the run; default: 5s.",
+            ),
+            "project": PROJECT,
+        },
+        action="apis.debug",
+        target=_target,
+        limit_s=_WAIT_MOST_S + 10,
+    ),
+)
