@@ -61,7 +61,10 @@ def signature(
                 type=choice(*_SCHEMES),
                 description="How the sender signs; hmac: as the other keys declare.",
             ),
-            "secret": Key(type=clear, description="The secret that the sender signs with."),
+            "secret": Key(
+                type=clear,
+                description="The secret that the sender signs with, or its public key (standard-webhooks).",
+            ),
             "tolerance": Key(
                 type=interval(),
                 required=False,

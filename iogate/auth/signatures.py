@@ -1,19 +1,23 @@
 """Signature schemes of webhooks: formats of known senders, keys of secrets, and computation of signatures.
 
 The gateway verifies with it, the command line signs with it, and `forms` checks declared formats. Pure.
-Sources: Standard Webhooks 1.0; GitHub, "Validating webhook deliveries"; Stripe, "Verify webhook signatures
-manually"; Slack, "Verifying requests from Slack"; Meta, "Webhooks" of the Graph API.
+Sources: Standard Webhooks 1.0 (`v1` and `v1a`); GitHub, "Validating webhook deliveries"; Stripe, "Verify
+webhook signatures manually"; Slack, "Verifying requests from Slack"; Meta, "Webhooks" of the Graph API.
 """
 
 from __future__ import annotations
 
 import binascii
 import hashlib
+import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+import msgspec
+
+from iogate.auth import public_keys
 from iogate.auth.model import SignatureAuth, SignatureFormat, SignatureScheme
 
 PARTS: Final = ("body", "timestamp", "id", "method", "path", "url")
@@ -24,6 +28,9 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the prefix of the standard
 
 _PART: Final = re.compile(r"\{([a-z]+)\}")
 _HASHES: Final = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "sha512": hashlib.sha512}
+_ED25519_BYTES: Final = 64
+Key: TypeAlias = bytes | public_keys.PublicKey
+"""Key of an HMAC, or one that verifies signatures of a private key."""
 _SEPARATORS: Final = ",; \t"
 
 
@@ -33,6 +40,8 @@ class Scheme:
 
     formats: tuple[SignatureFormat, ...]
     """Formats with different headers; the first one is used for signing."""
+    public: tuple[SignatureFormat, ...] = ()
+    """Formats of signatures by a private key, if the sender has given its public key."""
     delivery: str = ""
     """Member of the body with the id of the delivery, if no header has it."""
     wraps: bool = False
@@ -50,13 +59,20 @@ def _standard(word: str) -> SignatureFormat:
     )
 
 
+def _asymmetric(word: str) -> SignatureFormat:
+    return msgspec.structs.replace(_standard(word), prefix="v1a,", algorithm="ed25519")
+
+
 SCHEMES: Final[Mapping[SignatureScheme, Scheme]] = {
     "github": Scheme(
         formats=(SignatureFormat(header="X-Hub-Signature-256", prefix="sha256=", id="X-GitHub-Delivery"),),
         wraps=True,
     ),
     # Svix, which wrote the standard, sends the headers under its own name.
-    "standard-webhooks": Scheme(formats=(_standard("webhook"), _standard("svix"))),
+    "standard-webhooks": Scheme(
+        formats=(_standard("webhook"), _standard("svix")),
+        public=(_asymmetric("webhook"), _asymmetric("svix")),
+    ),
     "stripe": Scheme(
         formats=(
             SignatureFormat(
@@ -107,10 +123,12 @@ def parts_of(template: str) -> tuple[tuple[bytes, str], ...]:
     return tuple(zip((each.encode() for each in pieces[::2]), (*pieces[1::2], ""), strict=True))
 
 
-def key_of(scheme: SignatureScheme, secret: str) -> bytes:
+def key_of(scheme: SignatureScheme, secret: str) -> Key:
     """Return the key of a secret. Raises ValueError with the reason if it is no secret of the scheme."""
     if scheme != "standard-webhooks":
         return secret.encode("utf-8", "surrogatepass")
+    if secret.strip().startswith(public_keys.PREFIX):
+        return public_keys.PublicKey(secret)
     encoded = secret.strip().removeprefix(SECRET_PREFIX)
     try:
         key = binascii.a2b_base64(encoded + "=" * (-len(encoded) % 4), strict_mode=True)
@@ -131,6 +149,7 @@ class Signer:
 
     def __init__(self, format_: SignatureFormat, key: bytes) -> None:
         self._format = format_
+        assert format_.algorithm != "ed25519", "a public key does not sign"
         make = _HASHES[format_.algorithm]
         size = make().block_size
         block = (key if len(key) <= size else make(key).digest()).ljust(size, b"\0")
@@ -149,6 +168,14 @@ class Signer:
                 inner.update(values[part])
         outer.update(inner.digest())
         return self._encode(outer.digest())
+
+    def matches(self, values: Mapping[str, bytes], signatures: Sequence[bytes]) -> bool:
+        """Tell whether one of the signatures is that of these parts, in constant time."""
+        expected = self.signature(values)
+        found = False
+        for signature in signatures:
+            found |= hmac.compare_digest(expected, signature)
+        return found
 
     def headers(
         self,
@@ -177,6 +204,13 @@ class Signer:
         return headers | {name: ",".join(given) for name, given in elements.items()}
 
 
+def verifier(format_: SignatureFormat, key: Key) -> Signer | public_keys.Verifier:
+    """Return the verifier of the signatures of a format with a key that fits it."""
+    if isinstance(key, bytes):
+        return Signer(format_, key)
+    return public_keys.Verifier(parts_of(format_.signed), key)
+
+
 def _hex(digest: bytes) -> bytes:
     return binascii.b2a_hex(digest)
 
@@ -194,7 +228,8 @@ class HeaderReader:
     __slots__ = ("_length", "_lowers", "_prefix", "_split", "_time_prefix")
 
     def __init__(self, format_: SignatureFormat) -> None:
-        size = _HASHES[format_.algorithm]().digest_size
+        algorithm = format_.algorithm
+        size = _ED25519_BYTES if algorithm == "ed25519" else _HASHES[algorithm]().digest_size
         self._lowers = format_.encoding == "hex"
         self._length = 2 * size if self._lowers else -(-size * 4 // 3)
         self._prefix = format_.prefix.encode()

@@ -176,6 +176,14 @@ def test_a_request_is_signed_as_the_sender_does_it(monkeypatch: pytest.MonkeyPat
             request,
             api="m/x",
         )
+    monkeypatch.setenv("PUBLIC", "whpk_I56TaiVyLqTJqej31x5MPXZKuxMUGHLK/84EcholloA=")
+    with pytest.raises(Misused, match="m/x: the secret is the public key of the sender") as caught:
+        credentials.headers(
+            read_auth({"signature": {"scheme": "standard-webhooks", "secret": {"env": "PUBLIC"}}}),
+            request,
+            api="m/x",
+        )
+    assert "send a signed request with --header" in caught.value.hint
 
 
 def test_the_same_signed_case_starts_a_run_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def sign(form: SignatureAuth[Any], secret: str, request: Outgoing, *, api: str) 
     """Return the headers of a request that is signed as the sender of the API's signature does it.
 
     The id of the delivery is the one in the headers of the user, else a new one, so that each request starts
-    a run. Raises Misused for a secret that is not one of the scheme.
+    a run. Raises Misused for a secret that is not one of the scheme, and for a public key.
     """
     from iogate.auth.signatures import Signer, key_of, scheme_of
     from iogate.effects.gateway_client import sent_target
@@ -58,6 +58,11 @@ def sign(form: SignatureAuth[Any], secret: str, request: Outgoing, *, api: str) 
         key = key_of(form.scheme, secret)
     except ValueError as error:
         raise Misused(f"{api}: the secret {error}") from None
+    if not isinstance(key, bytes):
+        raise Misused(
+            f"{api}: the secret is the public key of the sender, which signs with a private one",
+            hint="send a signed request with --header, or add a secret with whsec_ for tests to the list",
+        )
     given = {name.lower(): value for name, value in request.headers.items()}
     delivery = given.get(format_.id.lower()) or secrets.token_hex(16)
     return Signer(format_, key).headers(

@@ -7,7 +7,6 @@ formed and fresh; all secrets are tried, in constant time; nothing in a request 
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from iogate.auth.signatures import OF_TARGET, HeaderReader, Signer, key_of, parts_of, scheme_of
+from iogate.auth.signatures import OF_TARGET, HeaderReader, key_of, parts_of, scheme_of, verifier
 from iogate.gateway.authentication.forms.form import Form, Setup
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response, json_response
 from iogate.security.secrets import Verifier
@@ -23,6 +22,7 @@ from iogate.timing.durations import format_seconds
 
 if TYPE_CHECKING:
     from iogate.auth.model import SignatureAuth, SignatureFormat, StoredSecret
+    from iogate.auth.signatures import Key
     from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing
 
@@ -61,7 +61,7 @@ class Presented(NamedTuple):
 class _Layout:
     """One format of one form, with the keys of its secrets."""
 
-    def __init__(self, form: SignatureForm, format_: SignatureFormat, keys: Sequence[bytes]) -> None:
+    def __init__(self, form: SignatureForm, format_: SignatureFormat, keys: Sequence[Key]) -> None:
         self.form = form
         self.header = format_.header.lower().encode()
         self._timestamp = format_.timestamp.lower().encode()
@@ -73,7 +73,7 @@ class _Layout:
         self._once = frozenset({self.header, self._timestamp, self._id} - {b""})
         self._per_second = 1000 if format_.unit == "ms" else 1
         self._reader = HeaderReader(format_)
-        self._signers = tuple(Signer(format_, key) for key in keys)
+        self._verifiers = tuple(verifier(format_, key) for key in keys)
 
     def read(self, request: Request, now_s: float) -> Presented:
         """Return the signatures of a request that has the header. Raises HTTPError: a 401."""
@@ -105,11 +105,9 @@ class _Layout:
             path = request.raw_path + (b"?" + request.query if request.query else b"")
             values |= {"path": path, "url": public_url.encode() + path, "method": request.method.encode()}
         found = False
-        for signer in self._signers:
-            expected = signer.signature(values)
-            for signature in presented.signatures:
-                # No early exit: the time must not reveal which secret matched.
-                found |= hmac.compare_digest(expected, signature)
+        for each in self._verifiers:
+            # No early exit: the time must not reveal which secret matched.
+            found |= each.matches(values, presented.signatures)
         return found
 
 
@@ -133,7 +131,11 @@ class SignatureForm:
         self.subscribes = auth.scheme == "meta"
         self.verify_token = Verifier({auth.caller: verify_tokens}, hashing=hashing)
         keys = [key_of(auth.scheme, each) for each in secrets]
-        self.layouts = [_Layout(self, each, keys) for each in scheme.formats]
+        of_hmac = [each for each in keys if isinstance(each, bytes)]
+        public = [each for each in keys if not isinstance(each, bytes)]
+        # Without any key, a request with a signature is still one with a signature.
+        self.layouts = [_Layout(self, each, of_hmac) for each in scheme.formats if of_hmac or not keys]
+        self.layouts += [_Layout(self, each, public) for each in scheme.public if public or not keys]
         self.stripped = frozenset(each.header for each in self.layouts) | _OLD_HEADERS.get(
             auth.scheme, frozenset()
         )

@@ -14,6 +14,7 @@ from iogate.gateway.observability import openapi_responses as responses
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from iogate.auth.signatures import Scheme
     from iogate.compiler.revision import Api, Verb
 
 Json = dict[str, Any]
@@ -56,16 +57,21 @@ def security_schemes(apis: Mapping[str, Api]) -> Json:
     found = {}
     for api in apis.values():
         for form in forms_of(api):
-            first, *others = scheme_of(form).formats
+            scheme = scheme_of(form)
+            first, *others = scheme.formats
             also = "".join(f"; also in {other.header}" for other in others)
             found[scheme_name(form)] = {
                 "type": "apiKey",
                 "in": "header",
                 "name": first.header,
                 "description": f"{first.prefix}HMAC ({first.algorithm}, {first.encoding}) of "
-                f"{first.signed}{also}",
+                f"{first.signed}{_or_public(scheme)}{also}",
             }
     return dict(sorted(found.items()))
+
+
+def _or_public(scheme: Scheme) -> str:
+    return "".join(f", or {each.prefix}Ed25519 ({each.encoding})" for each in scheme.public[:1])
 
 
 def parameters(api: Api) -> list[Json]:
