@@ -22,6 +22,7 @@ from iogate.engine.commands import (
     Performed,
     Resumed,
     StartChild,
+    TaskEnd,
     TaskFault,
 )
 from iogate.engine.expression_scope import Environment, RunFacts
@@ -51,6 +52,8 @@ class Advance:
     notes: tuple[Note, ...] = ()
     faulted: tuple[TaskFault, ...] = ()
     """Tasks that have failed, also those whose error was caught."""
+    completed: tuple[TaskEnd, ...] = ()
+    """Tasks that have completed, of a traced run; without those that call, start or receive something."""
     more: bool = False
     """True if the budget was used up: call again without events."""
 
@@ -63,8 +66,13 @@ def advance(
     facts: RunFacts,
     environment: Environment | None = None,
     budget: int = BUDGET,
+    *,
+    traced: bool = False,
 ) -> Advance:
-    """Process the events, then execute steps until every branch waits or the budget is used up."""
+    """Process the events, then execute steps until every branch waits or the budget is used up.
+
+    `traced`: the result has the data of tasks that complete, for the record of the run.
+    """
     if state.ended:
         return Advance(state=state)
     ctx = ExecutionContext(
@@ -75,6 +83,7 @@ def advance(
         tree=FrameTree(state),
         budget=budget,
         inbox_done=state.inbox_done,
+        traced=traced,
     )
     _handle_events(ctx, state, events)
     if ctx.ended is None:
@@ -143,5 +152,6 @@ def _result(ctx: ExecutionContext, before: State) -> Advance:
         children=tuple([each for each in ctx.children if not each.awaits or each.frame in tree]),
         notes=tuple(ctx.notes),
         faulted=tuple(ctx.faulted),
+        completed=tuple(ctx.completed),
         more=ctx.more,
     )

@@ -246,6 +246,21 @@ class TaskFault:
     reference: str
     """Pointer of the task with every loop index."""
     input: Any
+    error: Mapping[str, Any]
+    attempt: int = 1
+    """Number of the attempt of the `try` around it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEnd:
+    """Task that has completed, with its data; for the record of the run, never for recovery."""
+
+    reference: str
+    """Pointer of the task with every loop index."""
+    input: Any
+    output: Any
+    attempt: int = 1
+    """Number of the attempt of the `try` around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

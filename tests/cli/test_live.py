@@ -280,9 +280,13 @@ def test_a_run_shows_the_cause_and_location_of_its_fault(live: Cli, shop: Place)
         "\nerror      Sold out\n           410 https://shop.example/errors/sold-out at /do/0/stop\n\nTASK"
         in text
     )
-    heading, row = text.splitlines()[-2:]
+    heading, row, _, task, given = text.splitlines()[-5:]
     assert heading.split() == ["TASK", "REFERENCE", "STATUS", "TIMES", "TOOK"]
     assert row.split()[:4] == ["stop", "/do/0/stop", "faulted", "1"]
+    assert (task, given) == ("/do/0/stop", '  input  | {"sku": "A-1"}')
+    (row,) = live("runs", "show", uid, "-o", "json").json["tasks"]
+    assert (row["input"], row["output"], row["recorded"]) == ({"sku": "A-1"}, None, 1)
+    assert row["error"]["status"] == 410
 
 
 def test_a_run_that_is_not_there_exits_8(live: Cli) -> None:

@@ -22,7 +22,7 @@ from iogate.cli.runs import file_command, prune, run_list, statistics_commands
 from iogate.cli.runs.bulk_changes import Selection, change_runs
 from iogate.cli.runs.call_display import count_failures, keys_json
 from iogate.cli.runs.end_display import describe_redelivery, end_json
-from iogate.cli.runs.run_display import format_entry, is_recorded, run_details
+from iogate.cli.runs.run_display import format_entry, format_record, run_details
 from iogate.cli.runs.run_filters import (
     CallerFilter,
     Filters,
@@ -40,6 +40,7 @@ from iogate.cli.runs.run_outcome import (
 )
 from iogate.cli.session import Session, author, command
 from iogate.errors import Misused, Refused
+from iogate.operators.task_records import add_records, is_recorded, records, records_of_task
 from iogate.store.keys import NOT_ENDED
 
 if TYPE_CHECKING:
@@ -74,10 +75,22 @@ def register(app: typer.Typer) -> None:
 
 
 @command(group, "show")
-async def show(session: Session, uid: UidArgument, data: DataOption = False) -> None:
+async def show(
+    session: Session,
+    uid: UidArgument,
+    data: DataOption = False,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="REF",
+            help="Show the recorded input and output of this task, by reference or name.",
+        ),
+    ] = None,
+) -> None:
     """Show one run with its data, error and tasks.
 
-    Raises NotFound if there is no such run.
+    Raises NotFound if there is no such run, or no such task.
     """
     async with session.store(session.settings()) as store:
         view = await find_run(store, uid)
@@ -85,12 +98,12 @@ async def show(session: Session, uid: UidArgument, data: DataOption = False) -> 
         run = run_json(view, **await reasons_to_wait(store, view), children=children)
         run |= end_json(await store.callbacks.record(uid))
         journal = await _add_calls(store, view, run)
-        text = run_details(run)
-        if data:
-            journal = journal or await _journal(store, uid)
-            recorded = [each for each in journal if is_recorded(each)]
-            run["recorded"] = [{**each.pop("detail", {}), **each} for each in map(dict, recorded)]
-            text += ["", *(map(format_entry, recorded) if recorded else [NOTHING_RECORDED])]
+    text = run_details(run)
+    if data or task is not None:
+        found = records(journal) if task is None else records_of_task(run["tasks"], journal, task)
+        run["recorded"] = found
+        shown = map(format_record, found) if found else [NOTHING_RECORDED]
+        text = [*shown] if task is not None else [*text, "", *shown]
     session.screen.data("runs.show", run, text)
 
 
@@ -155,11 +168,11 @@ async def logs(
 
 
 async def _add_calls(store: Store, view: RunView, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Add keys, merged calls and failed executions to a run; return its journal if that was needed."""
+    """Add keys, merged calls, failed executions and recorded data to a run; return its journal."""
     run |= await keys_json(store, view, run["input"])
-    repeated = any(task["count"] > 1 for task in run["tasks"])
-    journal = await _journal(store, view.uid) if repeated else []
+    journal = await _journal(store, view.uid)
     count_failures(run["tasks"], journal)
+    add_records(run["tasks"], journal)
     return journal
 
 

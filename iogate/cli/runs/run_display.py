@@ -16,6 +16,7 @@ from iogate import messages
 from iogate.cli.render import STYLES, Screen, Table, console, is_colour_terminal
 from iogate.cli.runs.call_display import key_lines
 from iogate.cli.runs.end_display import end_lines
+from iogate.operators.task_records import SIDES, is_recorded
 from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 TIMES = ("createdAt", "startedAt", "endedAt")
 MAX_MESSAGE_LENGTH = 100
 """Most characters of an error message in a table; JSON has all of it."""
+MAX_FAILED = 3
+"""Most failed tasks whose input is shown; with `--data` it is shown of all."""
+ATTEMPTS: Final = {"attempt": "attempt", "runAttempt": "of run attempt"}
+"""Members of a recorded execution, and their labels."""
 MAX_VALUE_LENGTH = 64 * 1024
 """Most characters of a value on a terminal."""
 
@@ -32,7 +37,7 @@ Run = Mapping[str, Any]
 
 def task_table(tasks: Sequence[Run]) -> Table:
     """Return a table with a row per task, in order of start; `took` is the total of all its executions."""
-    fails = any(each.get("failed") for each in tasks)
+    fails = any(each.get("failed") and each["count"] > 1 for each in tasks)
     return Table(
         columns=("task", "reference", "status", "times", *(["failed"] if fails else []), "took"),
         rows=[
@@ -148,7 +153,19 @@ def run_details(run: dict[str, Any]) -> list[Table | str]:
     text: list[Table | str] = ["\n".join(lines)]
     if run.get("tasks"):
         text += ["", task_table(run["tasks"])]
+        failed = [task for task in run["tasks"] if task["status"] == "faulted" and "input" in task]
+        given = [task for task in failed if task["input"] is not None or task["truncated"]]
+        for task in given[-MAX_FAILED:]:
+            # Its error is that of the run, which is shown above.
+            text += ["", "\n".join([str(task["iteration"] or task["reference"]), *_sides(task, ("input",))])]
     return text
+
+
+def format_record(record: Mapping[str, Any]) -> str:
+    """Format a recorded execution of a task: a line about it, and one for each side."""
+    attempts = [f"{label} {record[name]}" for name, label in ATTEMPTS.items() if name in record]
+    reference = str(record.get("iteration") or record["reference"])
+    return "\n".join(["  ".join([str(record["at"]), reference, *attempts]), *_sides(record, SIDES)])
 
 
 def format_error(error: dict[str, Any]) -> str:
@@ -191,19 +208,19 @@ def format_entry(entry: dict[str, Any]) -> str:
     return "  ".join(part for part in parts if part).rstrip()
 
 
-def is_recorded(entry: Mapping[str, Any]) -> bool:
-    """Tell whether a journal entry of a run shows recorded input and output of a task."""
-    return bool(entry["kind"] == "task.recorded")
-
-
 _COUNTED = 64 * 1024
 """The size of larger data is not known."""
 
 
 def _recorded(parts: list[str], detail: Mapping[str, Any]) -> Iterator[str]:
-    yield "  ".join([*parts, str(detail.get("iteration", ""))]).rstrip()
+    attempts = [f"{label} {detail[name]}" for name, label in ATTEMPTS.items() if name in detail]
+    yield "  ".join([*parts, str(detail.get("iteration", "")), *attempts]).rstrip()
+    yield from _sides(detail, SIDES)
+
+
+def _sides(detail: Mapping[str, Any], sides: Sequence[str]) -> Iterator[str]:
     truncated = detail.get("truncated") or {}
-    for side in ("input", "output", "error"):
+    for side in sides:
         size = truncated.get(side)
         if side in detail or size is not None:
             value = detail.get(side, "")

@@ -13,18 +13,20 @@ from typing import Any, Literal
 
 from iogate.compiler.expression_scope import EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
 from iogate.compiler.program import Program
-from iogate.compiler.tasks import Flow, Target, Task, TaskList
+from iogate.compiler.tasks import Child, Flow, Listen, Target, Task, TaskList
+from iogate.compiler.tasks import Emit as EmitBody
 from iogate.engine import data_schemas, errors
-from iogate.engine.commands import Emit, Note, Perform, StartChild, TaskFault
+from iogate.engine.commands import Emit, Note, Perform, StartChild, TaskEnd, TaskFault
 from iogate.engine.expression_scope import Environment, RunFacts, Scope
 from iogate.engine.state.frame import Frame, new_frame, replace_frame
-from iogate.engine.state.frame_tree import FrameTree, parallel_reference
+from iogate.engine.state.frame_tree import FrameTree, attempt_of, parallel_reference, task_reference
 from iogate.engine.tasks import call as calls
 from iogate.engine.tasks import due_times
 from iogate.errors import WorkflowError, in_family
 
 NOTHING: Mapping[str, Any] = {}
 NO_FRAMES: Mapping[int, Frame] = {}
+_RECORDED_APART = calls.Outside | Child | EmitBody | Listen
 
 
 class Fault(Exception):
@@ -54,6 +56,7 @@ class ExecutionContext:
         tree: FrameTree,
         budget: int,
         inbox_done: int = 0,
+        traced: bool = False,
     ) -> None:
         self.program = program
         self.facts = facts
@@ -62,6 +65,7 @@ class ExecutionContext:
         self.tree = tree
         self.budget = budget
         self.inbox_done = inbox_done
+        self.traced = traced
         self.more = False
         self.ready: deque[int] = deque()
         """Scopes that can move."""
@@ -73,6 +77,7 @@ class ExecutionContext:
         """Scope of the task that faulted the run, if several iterations may be at that task."""
         self.notes: list[Note] = []
         self.faulted: list[TaskFault] = []
+        self.completed: list[TaskEnd] = []
         self.performs: list[Perform] = []
         self.emits: list[Emit] = []
         self.children: list[StartChild] = []
@@ -238,8 +243,22 @@ class ExecutionContext:
                     self.tree.put(replace_frame(self.tree[scope.id], value=output))
                     rest = {"extension": index, "output": raw_output, "then": then}
                     return self.enter_extension(scope, tasks, arguments, value=output, **rest)
+        if self.traced and not isinstance(task.body, _RECORDED_APART):
+            self._trace(scope, task, arguments.input, output)
         self.note("task.completed", task, detail, scope)
         return self.move(scope.id, output, then)
+
+    def _trace(self, scope: Frame, task: Task, data: Any, output: Any) -> None:
+        """Add the data of a completed task of a traced run."""
+        frames = self.tree.frames
+        self.completed.append(
+            TaskEnd(
+                reference=task_reference(frames, scope, task.pointer),
+                input=data,
+                output=output,
+                attempt=attempt_of(frames, scope),
+            )
+        )
 
     def enter_extension(
         self, scope: Frame, tasks: TaskList, arguments: Scope, *, value: Any, **attributes: Any

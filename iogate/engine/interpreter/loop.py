@@ -24,7 +24,7 @@ from iogate.engine.commands import Arrived, ChildEnded, Performed, TaskFault
 from iogate.engine.expression_scope import is_truthy
 from iogate.engine.interpreter.execution_context import NOTHING, ExecutionContext, Fault
 from iogate.engine.state.frame import Frame
-from iogate.engine.state.frame_tree import scope_reference
+from iogate.engine.state.frame_tree import attempt_of, task_reference
 from iogate.engine.tasks import (
     dispatch,
     due_times,
@@ -260,8 +260,15 @@ def _propagate_once(ctx: ExecutionContext, fault: Fault) -> int | None:
     scope, at = ctx.tree[fault.at], fault.at
     detail = {"error": errors.to_stored(error, ctx.environment.redact)}
     ctx.note("task.faulted", fault.task, detail, scope)
-    reference = scope_reference(ctx.tree.frames, scope) + fault.task.pointer[len(scope.pointer) :]
-    ctx.faulted.append(TaskFault(reference=reference, input=scope.value))
+    frames = ctx.tree.frames
+    ctx.faulted.append(
+        TaskFault(
+            reference=task_reference(frames, scope, fault.task.pointer),
+            input=scope.value,
+            error=detail["error"],
+            attempt=attempt_of(frames, scope),
+        )
+    )
     while (frame := ctx.tree.parent(scope)).parent is not None:
         around = ctx.program.tasks[frame.pointer]
         match around.body:

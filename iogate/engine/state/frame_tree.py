@@ -245,7 +245,7 @@ class FrameTree:
         The last part of the key counts the branch's definite answers: it stays while an effect is under way,
         also after a crash, and differs when `then` leads to the same task again.
         """
-        reference = scope_reference(self._frames, scope) + task.pointer[len(scope.pointer) :]
+        reference = task_reference(self._frames, scope, task.pointer)
         numbers = [*self._attempts(scope), self.context_owner(scope).calls]
         return reference, uid + reference + "".join(f"/{number}" for number in numbers)
 
@@ -261,8 +261,22 @@ class FrameTree:
 
 def reference_of(frames: Mapping[int, Frame], frame: Frame) -> str:
     """Return the pointer of the task of a frame with indexes of the iterations around it in the tree."""
-    scope = _parent(frames, frame)
-    return scope_reference(frames, scope) + frame.pointer[len(scope.pointer) :]
+    return task_reference(frames, _parent(frames, frame), frame.pointer)
+
+
+def task_reference(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> str:
+    """Return the pointer of a task in a scope with the index of each iteration around it."""
+    return scope_reference(frames, scope) + pointer[len(scope.pointer) :]
+
+
+def attempt_of(frames: Mapping[int, Frame], scope: Frame) -> int:
+    """Return the number of the attempt of the innermost `try` around a scope that has retried, else 1."""
+    at = scope
+    while at.parent is not None:
+        if at.attempt:
+            return at.attempt + 1
+        at = frames[at.parent]
+    return 1
 
 
 def scope_reference(frames: Mapping[int, Frame], scope: Frame) -> str:
@@ -292,7 +306,7 @@ def parallel_reference(frames: Mapping[int, Frame], scope: Frame, pointer: str) 
         if (task := _parent(frames, at)).parent is None:
             return None
         at = _parent(frames, task)
-    return scope_reference(frames, scope) + pointer[len(scope.pointer) :]
+    return task_reference(frames, scope, pointer)
 
 
 def _parent(frames: Mapping[int, Frame], frame: Frame) -> Frame:

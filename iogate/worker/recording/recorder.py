@@ -27,7 +27,7 @@ from iogate.engine.commands import (
     StartChild,
 )
 from iogate.engine.errors import RaisedError
-from iogate.engine.state.frame_tree import reference_of
+from iogate.engine.state.frame_tree import attempt_of, reference_of
 from iogate.errors import WorkflowError
 from iogate.worker.recording.recorded_tasks import RESULT_BYTES, RecordedTask, encode
 from iogate.worker.recording.request_descriptions import describe, redact_data, redact_request, shown
@@ -88,7 +88,10 @@ def _record_effect(
     error = None if performed.error is None else performed.error.to_json()
     kept = _keep(performed.output if error is None else error, redaction)
     request = _request(perform.effect, redaction)
-    _note(run, perform.reference, at_ms, given=request, result=kept, failed=error is not None)
+    attempt = _attempt(run, perform.frame)
+    _note(
+        run, perform.reference, at_ms, given=request, result=kept, failed=error is not None, attempt=attempt
+    )
     if run.record == "all" and perform.await_result:
         _store(
             run,
@@ -130,18 +133,24 @@ def _record_slice(
                 pass
     for fault in advanced.faulted:
         if fault.reference not in answered:
-            _note(run, fault.reference, at_ms, given=_keep(fault.input, redaction))
+            given, error = _keep(fault.input, redaction), _keep(fault.error, redaction)
+            _note(run, fault.reference, at_ms, given=given, result=error, failed=True, attempt=fault.attempt)
     if run.record != "all":
         return
+    for end in advanced.completed:
+        given, output = _keep(end.input, redaction), _keep(end.output, redaction)
+        _note(run, end.reference, at_ms, given=given, result=output, attempt=end.attempt)
     for emit in advanced.emits:
         _note(run, emit.reference, at_ms, given=_request(emit, redaction))
     for start in advanced.children:
-        _note(run, start.reference, at_ms, given=_request(start, redaction))
+        frame = advanced.state.frames.get(start.frame)
+        attempt = 1 if frame is None else attempt_of(advanced.state.frames, frame)
+        _note(run, start.reference, at_ms, given=_request(start, redaction), attempt=attempt)
 
 
 def _record_event(run: Run, reference: str, event: Arrived, redaction: Redaction, at_ms: int) -> None:
     kept = _keep(dict(event.event), redaction)
-    _note(run, reference, at_ms, result=kept)
+    _note(run, reference, at_ms, result=kept, attempt=_attempt(run, event.frame))
     _store(
         run,
         RecordedTask(
@@ -161,7 +170,8 @@ def _record_child(
 ) -> None:
     completed = ended.status == "completed"
     kept = _keep(ended.output if completed else dict(ended.error or {}), redaction)
-    _note(run, reference, at_ms, result=kept, failed=not completed)
+    attempt = _attempt(run, ended.frame)
+    _note(run, reference, at_ms, result=kept, failed=not completed, attempt=attempt)
     if run.record == "all":
         _store(
             run,
@@ -178,6 +188,12 @@ def _record_child(
                 omitted=kept.omitted,
             ),
         )
+
+
+def _attempt(run: Run, frame: int) -> int:
+    """Return the number of the attempt of the `try` around the task of a frame; 1 if the frame is gone."""
+    frames = run.state.frames
+    return attempt_of(frames, frames[frame]) if frame in frames else 1
 
 
 def _store(run: Run, task: RecordedTask) -> None:
@@ -231,9 +247,14 @@ def _note(
     given: _Kept | None = None,
     result: _Kept | None = None,
     failed: bool = False,
+    attempt: int = 1,
 ) -> None:
     pointer = static_pointer(reference)
     detail: dict[str, Any] = {} if reference == pointer else {"iteration": reference}
+    if attempt > 1:
+        detail["attempt"] = attempt
+    if run.claim.attempt > 1:
+        detail["runAttempt"] = run.claim.attempt
     truncated: dict[str, int] = {}
     for side, kept in (("input", given), ("error" if failed else "output", result)):
         if kept is None:

@@ -179,6 +179,7 @@ class Executor:
                 run.facts,
                 run.environment,
                 run.budget(happened, now_ms),
+                traced=run.record == "all",
             )
         except Exception as error:  # noqa: BLE001 - a defect of iogate faults one run, not the worker
             self._fault(run, fault_from(run, "the engine failed", error))

@@ -198,6 +198,7 @@ async def test_errors_shows_the_input_of_any_task_that_fails(failing: dict[str, 
     assert run.status == "faulted"
     (shown,) = run.shown
     assert shown["reference"] == "/do/1/loop/for/do/0/fails"
+    assert shown["detail"].pop("error")["instance"] == shown["reference"]
     assert shown["detail"] == {
         "iteration": "/do/1/loop/for/0/do/0/fails",
         "input": {"sku": "A-1", "pin": "[redacted]", "key": "[redacted]"},
@@ -271,8 +272,8 @@ async def test_each_iteration_and_attempt_is_recorded_by_its_place() -> None:
         "/do/0/loop/for/0/do/0/call",
         "/do/0/loop/for/1/do/0/call",
     ]
-    assert {shown["reference"] for shown in run.shown} == {"/do/0/loop/for/do/0/call"}
-    assert [shown["detail"]["iteration"] for shown in run.shown] == [kept.reference for kept in run.kept]
+    calls = [shown for shown in run.shown if shown["reference"] == "/do/0/loop/for/do/0/call"]
+    assert [shown["detail"]["iteration"] for shown in calls] == [kept.reference for kept in run.kept]
 
 
 async def test_all_records_events_children_and_emitted_events() -> None:
@@ -297,6 +298,44 @@ async def test_all_records_events_children_and_emitted_events() -> None:
     assert started["detail"]["input"] == {"run": "workflow", "workflow": "test/child:1.0.0", "input": {}}
     assert ended["detail"]["output"] == {"said": 1}
     assert heard["detail"]["output"] == event
+
+
+async def test_all_shows_input_and_output_of_tasks_that_only_compute() -> None:
+    switch = {"way": {"switch": [{"small": {"when": "${ .n < 9 }", "then": "continue"}}]}}
+    inner = {"twice": {"set": {"n": "${ .n * 2 }", "token": "t-1"}, "output": {"as": "${ {n} }"}}}
+    loop = {"loop": {"for": {"in": "${ [1, 2] }"}, "do": [inner]}}
+    run = await recorded("all", {"start": {"set": {"n": 1}}}, switch, loop)
+    shown = [
+        (
+            entry["detail"].get("iteration", entry["reference"]),
+            entry["detail"]["input"],
+            entry["detail"]["output"],
+        )
+        for entry in run.shown
+    ]
+    assert shown == [
+        ("/do/0/start", {"sku": "A-1", "key": "[redacted]"}, {"n": 1}),
+        ("/do/1/way", {"n": 1}, {"n": 1}),
+        ("/do/2/loop/for/0/do/0/twice", {"n": 1}, {"n": 2}),
+        ("/do/2/loop/for/1/do/0/twice", {"n": 2}, {"n": 4}),
+        ("/do/2/loop", {"n": 1}, {"n": 4}),
+    ]
+    assert run.kept == ()
+    assert (await recorded("errors", {"start": {"set": {"n": 1}}}, switch, loop)).shown == []
+
+
+async def test_an_entry_has_the_number_of_its_attempt() -> None:
+    again = {"when": "${ true }", "limit": {"attempt": {"count": 2}}}
+    tries = {"try": [CALL, {"next": {"set": {"x": 1}}}], "catch": {"errors": {}, "retry": again}}
+    down = WorkflowError("communication", status=503, detail="503")
+    run = await recorded("all", {"tries": tries}, answers=(down, down, {"ok": True}))
+    calls = [entry["detail"] for entry in run.shown if entry["name"] == "call"]
+    assert [each.get("attempt", 1) for each in calls] == [1, 2, 3]
+    assert ["error" in each for each in calls] == [True, True, False]
+    (computed,) = [entry["detail"] for entry in run.shown if entry["name"] == "next"]
+    assert computed["attempt"] == 3
+    (whole,) = [entry["detail"] for entry in run.shown if entry["name"] == "tries"]
+    assert "attempt" not in whole
 
 
 @pytest.mark.parametrize(
