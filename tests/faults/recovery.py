@@ -64,10 +64,12 @@ LASTING = (
     *(keys.SCHEDULES, keys.TICKS, keys.CHAINS),
     *(keys.RQ_QUEUES, keys.RQ_JOB, keys.RQ_RESULTS, keys.RQ_WORKER, keys.RQ_WORKERS, keys.RQ_FINISHED),
     *(keys.RQ_FAILED, keys.RQ_CANCELED),
+    *(keys.HOURS, keys.SERIES, keys.ERRORS, keys.ERROR_TIMES),
 )
 EXPIRING = (
     *(keys.END, keys.BIG, keys.TAKEN, keys.PROCESS, keys.RQ_JOB, keys.RQ_RESULTS, keys.SEEN),
     *(keys.FRAMES, keys.VALUES, keys.RECORDED),
+    *(keys.HOURS, keys.ERRORS, keys.ERROR_TIMES),
 )
 """Prefixes whose keys all have an end: frames and values of what faulted have that of its record."""
 
@@ -192,4 +194,29 @@ def _leftovers(client: Any) -> tuple[list[str], dict[str, int]]:
         wrong = {name: loads[name] for name in ("inq", "run", "bl") if int(loads.get(name, 0))}
         if wrong:
             found.append(f"{keys.GATE}{api}: {wrong}")
-    return found[:20], dict(counts)
+    return [*found[:20], *_miscounts(client)], dict(counts)
+
+
+def _miscounts(client: Any) -> list[str]:
+    """Return what the statistics count otherwise than the records of the runs, which have all ended."""
+    counted: Counter[str] = Counter()
+    for key in client.scan_iter(f"{keys.HOURS}*", count=1_000):
+        for name, number in client.hgetall(key).items():
+            counted[{"w": "accepted", "n": "accepted"}.get(name[0], name[0])] += int(number)
+    ends = {"c": "completed", "f": "faulted", "x": "cancelled"}
+    runs = {status: client.zcard(keys.INDEX + status) for status in keys.STATUSES}
+    expected = {letter: runs[status] for letter, status in ends.items()} | {"accepted": sum(runs.values())}
+    grouped = sum(
+        int(number)
+        for key in client.scan_iter(f"{keys.ERRORS}*", count=1_000)
+        for name, number in client.hgetall(key).items()
+        if name.startswith("n ")
+    )
+    found = [
+        f"{name}: {counted[name]}, not {number}"
+        for name, number in expected.items()
+        if counted[name] != number
+    ]
+    return (
+        found if grouped == runs["faulted"] else [*found, f"grouped faults: {grouped}, not {runs['faulted']}"]
+    )
