@@ -40,6 +40,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "project.project_commands": ("init", "new"),
     "documents.document_commands": ("validate", "schema", "explain"),
     "documents.digests_command": ("digests",),
+    "documents.bundle_command": ("bundle",),
     "documents.lint_command": ("lint",),
     "documents.format_command": ("fmt",),
     "project.secret_commands": ("secret",),

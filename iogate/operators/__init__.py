@@ -6,10 +6,9 @@ takes the store and plain arguments, returns a value that JSON can express, and 
 
     access            operators of the setting: roles, tokens, and the author of a change
     activity          record of each change: author, reason, outcome
-    live_revision     the live revision and its APIs
+    live_revision     the live revision of a project, and the selection of its APIs
     apis              the live APIs
     gates             their switches, overrides and holds
-    api_selection     APIs by id, module or tag
     workflows         the live workflows
     schedules         the live schedules: state, switch, runs
     revisions         the published revisions: history, content, differences

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from iogate.compiler.revision import canonical
 from iogate.errors import Misused, Refused, Stale
-from iogate.operators.api_selection import ApiSelection
-from iogate.operators.live_revision import find_api, live_revision
+from iogate.operators.live_revision import ApiSelection, find_api, live_revision
 from iogate.store.revisions.gate_states import Gate, Override, Switch, Switched, state_of
 from iogate.store.runs.presentation import rfc3339
 from iogate.store.store import Store

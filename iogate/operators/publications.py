@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from iogate.compiler.revision import Bundle
 from iogate.errors import IogateError, NotFound
 from iogate.messages import shorten
 from iogate.operators.secrets import missing_secrets
 from iogate.reconcile import apply
 from iogate.reconcile.apply import Applied, NotConverged
+from iogate.reconcile.deletion_guard import NOTHING_ALLOWED, Allowed
 from iogate.reconcile.live_plan import LivePlan, against_live
 from iogate.store.revisions.origin import Origin
+from iogate.store.revisions.refused import Conflict
 from iogate.store.store import Store
 from iogate.version import __version__
 
@@ -141,3 +144,52 @@ async def rollback_origin(store: Store, number: int, *, author: str, message: st
         action="rollback",
         restores=number,
     )
+
+
+async def rollback(
+    store: Store,
+    number: int,
+    *,
+    author: str,
+    message: str,
+    version: str | None = None,
+    allowed: Allowed = NOTHING_ALLOWED,
+    wait_s: float = apply.WAIT_S,
+) -> dict[str, Any]:
+    """Publish the content of an earlier revision again, and wait up to `wait_s` until it is loaded.
+
+    `version`: number of the live revision to replace, as text; None: any. Processes that have not loaded the
+    revision in time are in `processes` of the result. Raises NotFound if the store does not keep the
+    revision, Stale if another one than `version` is live, Refused if it deletes more than is allowed,
+    NotAuthentic if a revision is forged, Misused without a key to sign with.
+    """
+    found = await plan_rollback(store, number)
+    if version is not None and version != str(found.number):
+        raise Conflict(found.number, int(version) if version.isdecimal() and len(version) < 16 else 0)
+    found.check(allowed)
+    origin = await rollback_origin(store, number, author=author, message=message)
+    return (await publish(store, found, origin, wait_s=wait_s)).to_json()
+
+
+async def publish_bundle(
+    store: Store,
+    bundle: Bundle,
+    origin: Origin,
+    *,
+    expected: int,
+    allowed: Allowed = NOTHING_ALLOWED,
+    wait_s: float = apply.WAIT_S,
+    clear_overrides: bool = False,
+) -> dict[str, Any]:
+    """Publish a compiled bundle in place of revision `expected`, and wait up to `wait_s` until it is loaded.
+
+    `expected` is 0 if nothing was ever applied. Raises Stale if another revision is live, Refused if the
+    bundle deletes more than is allowed, Owned and PathTaken for what belongs to another project, NotAuthentic
+    if the live revision is forged, Misused without a key to sign with.
+    """
+    found = await against_live(store, bundle)
+    if found.number != expected:
+        raise Conflict(found.number, expected)
+    found.check(allowed)
+    done = await publish(store, found, origin, wait_s=wait_s, clear_overrides=clear_overrides)
+    return done.to_json()

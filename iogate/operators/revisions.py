@@ -136,9 +136,16 @@ class Difference:
     before: Version
     after: Version
     plan: Plan
+    needs: list[str]
+    """Options that permit the deletions of a publication of `after` over `before`."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"from": self.before.to_json(), "to": self.after.to_json(), **self.plan.to_json()}
+        return {
+            "from": self.before.to_json(),
+            "to": self.after.to_json(),
+            "needs": self.needs,
+            **self.plan.to_json(),
+        }
 
 
 async def version(store: Store, number: int | None = None) -> Version:
@@ -154,11 +161,15 @@ async def version(store: Store, number: int | None = None) -> Version:
 def compare(before: Version, after: Version) -> Difference:
     """Return the difference between two versions, without facts about the live system."""
     # The meanings of changes are not needed for a history.
+    from iogate.reconcile import deletion_guard  # noqa: PLC0415
     from iogate.reconcile.plan import Side, plan  # noqa: PLC0415
     from iogate.reconcile.plan_facts import NO_FACTS  # noqa: PLC0415
 
     return Difference(
-        before=before, after=after, plan=plan(Side.of(before.bundle), Side.of(after.bundle), NO_FACTS)
+        before=before,
+        after=after,
+        plan=plan(Side.of(before.bundle), Side.of(after.bundle), NO_FACTS),
+        needs=deletion_guard.needed(before.bundle.revision, after.bundle.revision),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iogate.operators import gates
-from iogate.operators.api_selection import ApiSelection
+from iogate.operators.live_revision import ApiSelection
 from iogate.store.store import Store
 from tests.store.builders import api, publish
 

@@ -17,7 +17,7 @@ from iogate.errors import Misused, Refused
 from iogate.messages import counted
 
 if TYPE_CHECKING:
-    from iogate.operators.api_selection import ApiSelection
+    from iogate.operators.live_revision import ApiSelection
 
 overrides = typer.Typer(
     help="List and clear overrides that `enable` and `disable` set.", no_args_is_help=True
@@ -123,7 +123,7 @@ def _selection(
     apis: Sequence[str] | None, modules: Sequence[str] | None, tags: Sequence[str] | None, *, all_: bool
 ) -> ApiSelection:
     """Return the selection that `enable` and `disable` get. Raises Misused as ApiSelection does."""
-    from iogate.operators.api_selection import ApiSelection
+    from iogate.operators.live_revision import ApiSelection
 
     return ApiSelection(apis=apis or (), modules=modules or (), tags=tags or (), all_=all_)
 

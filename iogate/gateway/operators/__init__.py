@@ -9,6 +9,7 @@
     error_responses    errors of `iogate.errors` as responses
     api_routes         APIs: list, show, switch, debug cases
     workflow_routes    workflows and schedules
+    revision_routes    revisions: list, show, difference, rollback, publication
     status_routes      overview
     activity_routes    recorded changes
     openapi_operations description in /openapi.json

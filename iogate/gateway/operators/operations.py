@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from iogate.gateway.operators import activity_routes, api_routes, status_routes, workflow_routes
+from iogate.gateway.operators import (
+    activity_routes,
+    api_routes,
+    revision_routes,
+    status_routes,
+    workflow_routes,
+)
 from iogate.gateway.operators.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *api_routes.OPERATIONS,
     *workflow_routes.OPERATIONS,
+    *revision_routes.OPERATIONS,
     *status_routes.OPERATIONS,
     *activity_routes.OPERATIONS,
 )

@@ -11,7 +11,7 @@ import typer
 
 from iogate.cli.options import parse_rate
 from iogate.errors import Misused, NotFound
-from iogate.operators.api_selection import ApiSelection
+from iogate.operators.live_revision import ApiSelection
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, until
 from tests.store.builders import api, bundle

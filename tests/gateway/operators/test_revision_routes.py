@@ -1,0 +1,190 @@
+"""Routes of revisions: pages, differences, rollback and publication, each with its guard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from iogate.compiler.revision import Bundle, Revision, Workflow
+from iogate.reconcile import bundle_codec
+from iogate.security.keyring import Keyring
+from tests.gateway.driver import World, api
+from tests.gateway.operators.conftest import bearer, refusal
+from tests.gateway.operators.test_api_routes import read, send
+from tests.keys import LINK_KEY
+from tests.store.builders import PROGRAM
+
+ECHO = Workflow(program=PROGRAM)
+
+
+def bundle(*names: str, **more: Any) -> Bundle:
+    apis = {name: msgspec.structs.replace(api(name), program=PROGRAM) for name in names}
+    revision = Revision(apis=apis, workflows={"test/echo:1": ECHO}, **more)
+    return Bundle(revision=revision, programs={PROGRAM: b"{}"})
+
+
+async def publish(world: World, found: Bundle, expected: int, role: str = "admin", **more: Any) -> Any:
+    given = {"bundle": json.loads(bundle_codec.encode(found)), "expected": expected, "wait": 0} | more
+    return await send(world, "/v1/revisions", "POST", role, headers={}, **given)
+
+
+async def test_a_bundle_is_published_listed_and_compared(operated: World) -> None:
+    first = await publish(operated, bundle("shop/buy"), 0, commit="0123abc", dirty=True)
+    assert (first.status, first.json["revision"], first.json["changed"]) == (200, 1, True), first.body
+    await operated.refresher.reload()
+    assert (await operated.call("shop/buy")).status == 202
+    second = await publish(operated, bundle("shop/buy", "shop/sell"), 1)
+    assert (second.json["previous"], second.json["plan"]["summary"]["add"]) == (1, 1)
+    listed = await read(operated, "/v1/revisions?limit=1")
+    assert (listed.json["live"], listed.headers["etag"], listed.json["cursor"]) == (2, '"2"', "2")
+    (entry,) = (await read(operated, "/v1/revisions?cursor=2")).json["revisions"]
+    assert (entry["author"], entry["message"]) == ("adminer", "the shop is down")
+    assert (entry["commit"], entry["dirty"], entry["changes"]) == (
+        "0123abc",
+        True,
+        "1 API added; 1 workflow added",
+    )
+    shown = (await read(operated, "/v1/revisions/live")).json
+    assert [each["api"] for each in shown["apis"]] == ["shop/buy", "shop/sell"]
+    diff = (await read(operated, "/v1/revisions/live/diff/1")).json
+    assert (diff["from"]["revision"], diff["to"]["revision"], diff["needs"]) == (
+        2,
+        1,
+        ["--prune", "--max-deletes 1"],
+    )
+    assert [(each["action"], each["id"]) for each in diff["changes"]] == [("delete", "shop/sell")]
+    entries = (await read(operated, "/v1/activity?action=revisions")).json["activity"]
+    assert [each["revision"] for each in entries] == [2, 1]
+    assert all(each["message"].startswith("published") for each in entries), entries
+    same = await publish(operated, bundle("shop/buy", "shop/sell"), 2)
+    assert (same.json["revision"], same.json["changed"]) == (2, False)
+
+
+@pytest.mark.parametrize("path", ["9", "9/diff/1", "1/diff/9"])
+async def test_an_unknown_revision_is_not_found(operated: World, path: str) -> None:
+    await publish(operated, bundle("shop/buy"), 0)
+    reply = await operated.ask(f"/v1/revisions/{path}", headers=bearer("read"))
+    assert refusal(reply)[:2] == (404, "requestError.notFound")
+    assert reply.message.startswith(
+        "there is no revision 9: the oldest that the store keeps is 1, and 1 is live"
+    )
+    for wrong in ("0", "x", "1x", "1/diff/x"):
+        assert (await operated.ask(f"/v1/revisions/{wrong}", headers=bearer("read"))).status == 404
+
+
+async def test_a_rollback_replaces_only_the_seen_revision_and_is_guarded(operated: World) -> None:
+    for number, found in enumerate((bundle("shop/buy"), bundle("shop/buy", "shop/sell"))):
+        assert (await publish(operated, found, number)).status == 200
+    path = "/v1/revisions/1/rollback"
+    missing = await send(operated, path, "POST", "admin", headers={})
+    assert refusal(missing)[:2] == (428, "requestError.preconditionRequired")
+    stale = await send(operated, path, "POST", "admin", headers={"if_match": '"1"'}, prune=True)
+    assert refusal(stale) == (
+        412,
+        "requestError.preconditionFailed",
+        "the live revision is 2, not 1: someone else applied in between; fetch what they committed, then "
+        "apply again",
+    )
+    seen = {"if_match": '"2"'}
+    guarded = await send(operated, path, "POST", "admin", headers=seen)
+    assert refusal(guarded)[:2] == (409, "requestError.conflict")
+    assert guarded.message.startswith("this would delete 1 API (shop/sell); pass --prune --max-deletes 1")
+    assert (await read(operated, "/v1/revisions")).json["live"] == 2
+    forbidden = await send(operated, path, "POST", "operate", headers=seen)
+    assert refusal(forbidden)[2] == "This takes the role admin; operator operateer has the role operate"
+    done = await send(operated, path, "POST", "admin", headers=seen, prune=True, max_deletes=1, wait=0)
+    assert (done.status, done.json["revision"], done.json["processes"]["total"]) == (200, 3, 0)
+    (entry, *_) = (await read(operated, "/v1/revisions")).json["revisions"]
+    assert (entry["action"], entry["restores"], entry["author"]) == ("rollback", 1, "adminer")
+    entries = (await read(operated, "/v1/activity?action=revisions.rollback")).json["activity"]
+    assert [(each["outcome"], each["revision"]) for each in entries] == [
+        ("done", 3),
+        ("refused", None),
+        ("refused", None),
+    ]
+    unknown = await send(operated, "/v1/revisions/9/rollback", "POST", "admin", headers={"if_match": "*"})
+    assert unknown.status == 404
+
+
+async def test_a_publication_is_guarded_and_names_its_base(operated: World) -> None:
+    assert (await publish(operated, bundle("shop/buy", "shop/sell"), 0)).status == 200
+    late = await publish(operated, bundle("shop/buy", "shop/sell", "shop/lend"), 0)
+    assert refusal(late)[:2] == (412, "requestError.preconditionFailed")
+    guarded = await publish(operated, bundle("shop/buy"), 1)
+    assert guarded.message.startswith("this would delete 1 API (shop/sell); pass --prune --max-deletes 1")
+    assert (await publish(operated, bundle("shop/buy"), 1, prune=True, max_deletes=1)).json["revision"] == 2
+    assert (await publish(operated, bundle("shop/buy"), 2, role="operate")).status == 403
+    missing = await send(operated, "/v1/revisions", "POST", "admin", headers={}, bundle={})
+    assert refusal(missing)[2] == "The member expected of the body is missing"
+
+
+def changed(**more: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda sent: sent.update(more)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (
+            changed(digest="0" * 64),
+            "its revision has members that this release does not know",
+        ),
+        (lambda sent: sent["revision"].update(new=1), None),
+        (changed(programs={}), f"program {PROGRAM[:12]}… is missing"),
+        (changed(programs={PROGRAM: "eyJhIjoxfQ=="}), f"program {PROGRAM[:12]}… is not the definition"),
+        (changed(contents={"0" * 64: "AA=="}), "content 000000000000… has another digest"),
+        (changed(more=1), "it has another form: Object contains unknown field `more`"),
+        (lambda sent: sent.pop("revision"), "it has another form: Object missing required field `revision`"),
+    ],
+)
+async def test_a_changed_bundle_is_refused(
+    operated: World, spoil: Callable[[dict[str, Any]], Any], why: str | None
+) -> None:
+    sent = json.loads(bundle_codec.encode(bundle("shop/buy")))
+    spoil(sent)
+    reply = await send(
+        operated, "/v1/revisions", "POST", "admin", headers={}, bundle=sent, expected=0, wait=0
+    )
+    if why is None:  # what this release ignores is in no digest
+        assert reply.status == 200
+        return
+    assert refusal(reply)[:2] == (400, "requestError.invalidParams")
+    assert reply.message.startswith(f"the bundle cannot be published: {why}"), reply.message
+    assert reply.message.endswith("; compile it with the release of the gateway: `iogate bundle`")
+    assert (await read(operated, "/v1/revisions")).json["live"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (
+            {"workflow": "test/gone:1"},
+            "API shop/buy starts workflow test/gone:1, which is missing",
+        ),
+        ({"id": "shop/other"}, "API 'shop/buy' has another id, or one of a wrong form"),
+        ({"path": "/v1/runs"}, "API shop/buy has the path '/v1/runs', which no API may have"),
+    ],
+)
+async def test_an_inconsistent_bundle_is_refused(operated: World, given: dict[str, Any], why: str) -> None:
+    good = bundle("shop/buy").revision
+    apis = {"shop/buy": msgspec.structs.replace(good.apis["shop/buy"], **given)}
+    wrong = Bundle(revision=msgspec.structs.replace(good, apis=apis), programs={PROGRAM: b"{}"})
+    reply = await publish(operated, wrong, 0)
+    assert reply.message.startswith(f"the bundle cannot be published: {why}"), reply.message
+
+
+async def test_a_gateway_without_the_key_of_a_publisher_publishes_nothing(operated: World) -> None:
+    """With `publishers`, who can change the settings of a gateway cannot publish."""
+    pytest.importorskip("cryptography")
+    from iogate.security.keyring import generate_pair
+
+    _, public = generate_pair()
+    ring = Keyring((LINK_KEY,), publishers=(public,))
+    operated.store.keyring = ring
+    reply = await publish(operated, bundle("shop/buy"), 0)
+    assert refusal(reply)[:2] == (400, "requestError.invalidParams")
+    assert reply.message.startswith("publishers are set, and publish_key is not set")
