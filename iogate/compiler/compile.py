@@ -348,6 +348,7 @@ class _Compiler:
             limits=compile_limits(method.limits),
             idempotency=compile_idempotency(method.idempotency),
             coalesce=compile_coalesce(method.coalesce),
+            attributes=dict(method.attributes) if method.attributes else msgspec.UNSET,
             timeout_s=method.timeout,
             retention_s=method.retention if method.retention is not None else RETENTION_S,
             record=msgspec.UNSET if method.record is None or method.record == "errors" else method.record,

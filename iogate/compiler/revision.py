@@ -176,6 +176,8 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     idempotency: Idempotency = Idempotency()
     coalesce: Coalesce | msgspec.UnsetType = msgspec.UNSET
+    attributes: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    """Name of each attribute to the pointer of its value in the input. Absent: none."""
     timeout_s: float | None = None
     retention_s: float = RETENTION_S
     record: Literal["all", "none"] | msgspec.UnsetType = msgspec.UNSET
@@ -196,6 +198,11 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     def coalesces(self) -> Coalesce | None:
         """The value of `coalesce` of an API in the revision, with its default."""
         return None if isinstance(self.coalesce, msgspec.UnsetType) else self.coalesce
+
+    @property
+    def indexed(self) -> dict[str, str]:
+        """The attributes of an API in the revision: name to pointer."""
+        return {} if isinstance(self.attributes, msgspec.UnsetType) else self.attributes
 
     @property
     def has_files(self) -> bool:

@@ -80,6 +80,7 @@ def api_form(api: Api) -> dict[str, Any]:
             }
         ),
         "coalesce": _coalesce(api.coalesces),
+        "attributes": dict(api.indexed) or None,
         "timeout": None if api.timeout_s is None else format_seconds(api.timeout_s),
         "retention": format_seconds(api.retention_s),
         "record": api.records,

@@ -14,6 +14,7 @@ loads them, so that both languages share one definition.
     iogate:big:UID             hash    its body if it is not small, its large parts   retention
     iogate:runs:STATUS         zset    uid by creation time, for lists and counts     as the run; audit
     iogate:runs:API            zset    likewise, all runs of an API                   as the run; audit
+    iogate:attributes:API      zset    hash of an attribute, creation and uid of run  as the run; audit
     iogate:runs:by_api         string  set once the indexes by API have all runs      permanent
     iogate:recorded:UID        list    results of tasks, for replays (`record: all`)  retention
     iogate:backlog:API         list    new runs above the limits of the RQ queue      until promoted
@@ -166,6 +167,10 @@ UNSEEN_LOSSES: Final = 5
 must not be one only because its machine crashed a few times."""
 SEEN_LOSSES: Final = 5
 """Number of seen losses at any point that make a run a suspect, although it progressed in between."""
+ATTRIBUTE_HASH: Final = 20
+"""Characters of the hash of an attribute in its index."""
+ATTRIBUTE_TIME: Final = 15
+"""Digits of the creation of a run there."""
 PAGE_BUDGET: Final = 3_000
 """Number of runs in an index at which one script looks for a list, because a script blocks the server."""
 PAGE_LOOK_COST: Final = 2
@@ -241,6 +246,7 @@ BIG: Final = "iogate:big:"
 RECORDED: Final = "iogate:recorded:"
 INDEX: Final = "iogate:runs:"
 API_INDEX: Final = "iogate:runs:by_api"
+ATTRIBUTES: Final = "iogate:attributes:"
 BACKLOG: Final = "iogate:backlog:"
 WOKEN: Final = "iogate:woken:"
 PARKED: Final = "iogate:parked:"

@@ -63,6 +63,7 @@ methods:
     enabled: true
     timeout: 10m
   echoing:
+    attributes: {sku: /sku}
     workflow: shop/echoing
     enabled: true
     timeout: 1m

@@ -240,6 +240,22 @@ def test_runs_are_filtered_by_workflow_caller_and_revision(live: Cli, shop: Plac
     assert live("runs", "cancel", "--caller", "nobody", "--yes").err.endswith(nothing)
 
 
+def test_runs_are_found_and_shown_by_their_attributes(live: Cli, shop: Place) -> None:
+    uid = shop.buy("echoing")
+    live("runs", "wait", uid, "-q", code=7)
+    found = live("runs", "list", "--where", "sku=A-1", "-o", "json").json["runs"]
+    assert uid in [each["uid"] for each in found]
+    assert {tuple(each["attributes"].items()) for each in found} == {(("sku", "A-1"),)}
+    heading, *_ = live("runs", "list", "--where", "sku=A-1").out.splitlines()
+    assert "ATTRIBUTES" in heading
+    assert "sku=A-1" in live("runs", "list", "--where", "sku=A-1").out
+    assert live("runs", "list", "--where", "sku=A-2").err == "no run matches the filters\n"
+    assert live("runs", "list", "--where", "sku", code=64).err == "iogate: --where: expected NAME=VALUE\n"
+    assert '\nattribute  sku="A-1"\n' in live("runs", "show", uid).out
+    assert live("runs", "show", uid, "-o", "json").json["attributes"] == {"sku": "A-1"}
+    assert "ATTRIBUTES" not in live("runs", "list", "--api", "shop/buy").out
+
+
 def test_waiting_exits_by_the_end_of_the_run(live: Cli, shop: Place) -> None:
     assert "Sold out" in live("runs", "wait", shop.buy("fail"), code=7).err
     uid = shop.buy("sleep")

@@ -123,6 +123,9 @@ methods = st.fixed_dictionaries(
         "coalesce": st.sampled_from(
             [{"key": "/a", "window": "10s"}, {"key": "/b", "window": "90s", "max": "5m"}]
         ),
+        "attributes": st.dictionaries(
+            st.sampled_from(["order", "customer"]), st.sampled_from(["/a", "/b/0"]), min_size=1
+        ),
         "timeout": durations,
         "retention": durations,
         "protect": st.booleans(),

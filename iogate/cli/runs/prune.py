@@ -14,6 +14,7 @@ from iogate.cli.runs.run_filters import (
     ParentFilter,
     ProjectFilter,
     RevisionFilter,
+    WhereFilter,
     WorkflowFilter,
 )
 from iogate.cli.session import Session, command
@@ -49,6 +50,7 @@ async def prune(
     revision: RevisionFilter = None,
     parent: ParentFilter = None,
     project: ProjectFilter = None,
+    where: WhereFilter = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete all that the filters match.")] = False,
 ) -> None:
     """Delete ended runs before their retention is over, even if the store is full.
@@ -59,7 +61,7 @@ async def prune(
     """
     wanted = Filters(
         api=api, status=status_, workflow=workflow, caller=caller, revision=revision, parent=parent,
-        project=project,
+        project=project, where=where,
     ).parse()  # fmt: skip
     if live := [each for each in wanted.statuses if each not in ENDED]:
         raise Misused(f"--status {live[0]}: only runs that have ended can be deleted")

@@ -29,6 +29,7 @@ from iogate.cli.runs.run_filters import (
     ParentFilter,
     ProjectFilter,
     RevisionFilter,
+    WhereFilter,
     WorkflowFilter,
 )
 from iogate.cli.runs.run_outcome import (
@@ -218,6 +219,7 @@ async def cancel(
     revision: RevisionFilter = None,
     parent: ParentFilter = None,
     project: ProjectFilter = None,
+    where: WhereFilter = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Cancel all that the filters match.")] = False,
     id_: OperationOption = None,
 ) -> None:
@@ -231,7 +233,7 @@ async def cancel(
         uids=uids,
         filters=Filters(
             api=api, status=status_, since=since, until=until, workflow=workflow, caller=caller,
-            revision=revision, parent=parent, project=project,
+            revision=revision, parent=parent, project=project, where=where,
         ),
     )  # fmt: skip
     why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
@@ -276,6 +278,7 @@ async def retry(
     revision: RevisionFilter = None,
     parent: ParentFilter = None,
     project: ProjectFilter = None,
+    where: WhereFilter = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Retry all that the filters match.")] = False,
     id_: OperationOption = None,
 ) -> None:
@@ -294,7 +297,7 @@ async def retry(
         uids=uids,
         filters=Filters(
             api=api, status=status_, since=since, until=until, workflow=workflow, caller=caller,
-            revision=revision, parent=parent, project=project,
+            revision=revision, parent=parent, project=project, where=where,
         ),
     )  # fmt: skip
     if selection.by_filter and status_ not in (None, "faulted"):

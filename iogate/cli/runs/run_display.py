@@ -56,13 +56,14 @@ def task_table(tasks: Sequence[Run]) -> Table:
 
 
 def run_table(runs: Sequence[Run]) -> Table:
-    """Return a table with a row per run; the columns `parent` and `error` only if a run has them."""
+    """Return a table with a row per run; some columns only if a run has them."""
     columns = ["uid", "api", "workflow", "status", "created", "took"]
     rows: list[list[Any]] = [
         [each["uid"], each["api"], each["workflow"], _status(each), each["createdAt"], format_duration(each)]
         for each in runs
     ]
     for name, cells in (
+        ("attributes", [_attributes(each) for each in runs]),
         ("parent", [each["parent"] for each in runs]),
         ("error", [_message(each["error"]) for each in runs]),
     ):
@@ -71,6 +72,12 @@ def run_table(runs: Sequence[Run]) -> Table:
             for row, cell in zip(rows, cells, strict=True):
                 row.append(cell)
     return Table(columns=tuple(columns), rows=rows)
+
+
+def _attributes(run: Run) -> str | None:
+    """Return the attributes of a run on one line, shortened; None without any."""
+    text = " ".join(f"{name}={value}" for name, value in (run.get("attributes") or {}).items())
+    return messages.shorten(" ".join(text.split()), MAX_MESSAGE_LENGTH) if text else None
 
 
 def _status(run: Run) -> str:
@@ -142,6 +149,8 @@ def run_details(run: dict[str, Any]) -> list[Table | str]:
     lines += [f"{name:<10} {run[name]}" for name in fields if run.get(name) is not None]
     if run.get("children"):
         lines.append(f"{'children':<10} {' '.join(run['children'])}")
+    attributes = run.get("attributes") or {}
+    lines += [f"{'attribute':<10} {name}={shorten(json.dumps(attributes[name]))}" for name in attributes]
     lines += [*key_lines(run), *end_lines(run)]
     lines += [
         f"{name:<10} {shorten(json.dumps(run[name], ensure_ascii=False))}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import completion
-from iogate.cli.options import parse_moment_ms, parse_statuses
+from iogate.cli.options import parse_moment_ms, parse_pair, parse_statuses
 
 if TYPE_CHECKING:
     from iogate.store.runs.run_index import RunFilter
@@ -37,6 +37,14 @@ ParentFilter = Annotated[
 ProjectFilter = Annotated[
     str | None, typer.Option("--project", metavar="NAME", help="Only runs of APIs of this project.")
 ]
+WhereFilter = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="NAME=VALUE",
+        help="Only runs with this value of an attribute that their API declares.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +60,7 @@ class Filters:
     revision: int | None = None
     parent: str | None = None
     project: str | None = None
+    where: str | None = None
 
     @property
     def are_given(self) -> bool:
@@ -76,4 +85,5 @@ class Filters:
             parent=self.parent,
             revision=self.revision,
             project=self.project,
+            where=None if self.where is None else parse_pair(self.where, "--where", "="),
         )

@@ -16,6 +16,7 @@ from iogate.cli.runs.run_filters import (
     ParentFilter,
     ProjectFilter,
     RevisionFilter,
+    WhereFilter,
     WorkflowFilter,
 )
 from iogate.cli.session import Session, command
@@ -37,6 +38,7 @@ async def list_runs(
     revision: RevisionFilter = None,
     parent: ParentFilter = None,
     project: ProjectFilter = None,
+    where: WhereFilter = None,
     limit: Annotated[int, typer.Option(help="Maximum number of runs, newest first.", min=1, max=10_000)] = 50,
     cursor: Annotated[
         str | None,
@@ -54,7 +56,7 @@ async def list_runs(
 
     filters = Filters(
         api=api, status=status_, since=since, until=until, workflow=workflow, caller=caller,
-        revision=revision, parent=parent, project=project,
+        revision=revision, parent=parent, project=project, where=where,
     )  # fmt: skip
     async with session.store(session.settings()) as store:
         page = await store.runs.page(

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 from iogate.auth import model
 from iogate.auth.allow_ips import ALLOW_IPS, AllowedAddresses
 from iogate.auth.reader import AUTH
+from iogate.documents.api.attributes import Attributes
 from iogate.documents.api.callback import Callback
 from iogate.documents.api.debug_cases import DebugCase
 from iogate.documents.api.input import Input
@@ -185,6 +186,8 @@ class Method(StrictModel):
         "callbacks": "callback",
         "on_error": "on_fault",
         "on_failure": "on_fault",
+        "search_attributes": "attributes",
+        "index": "attributes",
     }
     elsewhere: ClassVar = {
         "schema": 'it belongs under "input"',
@@ -222,6 +225,8 @@ class Method(StrictModel):
     limits: Maybe[Limits] = None
     coalesce: Maybe[Coalesce] = None
     """Calls of one key that become one run."""
+    attributes: Maybe[Attributes] = None
+    """Names by which runs are found, with the places of their values in the input."""
     idempotency: Maybe[Idempotency] = None
     timeout: Maybe[Seconds] = None
     """Of the whole run."""
@@ -291,7 +296,8 @@ def _indented(value: Any) -> Any:
 class ApiModule(StrictModel):
     near: ClassVar = {"routes": "methods", "endpoints": "methods", "name": "module", "authentication": "auth"}
     elsewhere: ClassVar = dict.fromkeys(
-        ("workflow", "enabled", "input", "coalesce", "debug", "path", "mode"), "it belongs on a method"
+        ("workflow", "enabled", "input", "coalesce", "attributes", "debug", "path", "mode"),
+        "it belongs on a method",
     )
 
     module: RouteName

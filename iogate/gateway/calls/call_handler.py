@@ -216,6 +216,7 @@ class CallHandler:
             traffic=traffic,
             trace=self.trace_of(request),
             after=after,
+            attributes=route.attributes_of(value) if route.attributes else None,
         )
         try:
             verdict = await intake.accept(run)

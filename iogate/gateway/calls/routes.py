@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from iogate.gateway.authentication.key_sets import KeySets
     from iogate.gateway.http.client_address import TrustedProxies
     from iogate.gateway.http.request import Request
+    from iogate.gateway.validation.call_input import Input
     from iogate.security.password_hashing import Hashing
     from iogate.store.revisions.projects import Live
 
@@ -99,6 +100,8 @@ class Route:
         "after",
         "allow",
         "api",
+        "attribute_pointers",
+        "attributes",
         "authenticator",
         "blocks",
         "bucket",
@@ -162,6 +165,9 @@ class Route:
         self.idempotency_header = None if header is None else header.lower().encode()
         self.pointers = tuple(json_pointer.parse(pointer) for pointer in input_pointers(api))
         """Places of keys in the input."""
+        self.attributes = tuple(api.indexed)
+        self.attribute_pointers = tuple(map(json_pointer.parse, api.indexed.values()))
+        """Places of attributes in the input, in the order of their names."""
         self.keys = KeyRules.of(api)
         """None if at most the header has a key, and none is required."""
         self.counts = counts
@@ -203,6 +209,11 @@ class Route:
             self.authenticator = self.authenticator.renewed()
         if self.addresses is not None and self.addresses.has_changed():
             self.addresses = await asyncio.to_thread(self.addresses.renewed)
+
+    def attributes_of(self, value: Input) -> dict[str, str]:
+        """Return the attributes of a call of the route; those that its input does not have are absent."""
+        found = zip(self.attributes, value.attributes, strict=True)
+        return {name: text for name, text in found if text is not None}
 
     def body_limit(self, request: Request) -> int:
         """Return the limit of the body of a request to the route, in bytes."""

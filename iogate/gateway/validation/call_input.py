@@ -73,6 +73,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, tag="input"):
     """Id of the delivery, if it was wanted and is a text."""
     keys: tuple[str | None, ...] = ()
     """Texts at the pointers that the API names; None for a place that the input does not have."""
+    attributes: tuple[str | None, ...] = ()
+    """Texts of the attributes that the API declares; None for one that the input does not have."""
 
 
 FILE_SIZE: Final = 512
@@ -143,12 +145,13 @@ def read(
     *,
     fingerprint: bool,
     pointers: tuple[Tokens, ...] = (),
+    attributes: tuple[Tokens, ...] = (),
     describing: Describing = IN_PROCESS,
 ) -> Input:
     """Return the validated input of a call as JSON; raises as `value` does, and HTTPError for an invalid key.
 
     The fingerprint excludes headers, since they differ between two attempts of one call. `pointers` are the
-    places of keys.
+    places of keys, `attributes` those of attributes.
     """
     found = value(given, schema, describing=describing)
     digest = ""
@@ -159,7 +162,13 @@ def read(
         digest = hashlib.sha256(_encode_sorted(repeated)).hexdigest()
     delivery = _delivery(found, given) if given.delivery else None
     keys = tuple(input_keys.text_at(found, tokens) for tokens in pointers)
-    return Input(json=_encode(found), fingerprint=digest, delivery=delivery, keys=keys)
+    return Input(
+        json=_encode(found),
+        fingerprint=digest,
+        delivery=delivery,
+        keys=keys,
+        attributes=tuple(input_keys.attribute_at(found, tokens) for tokens in attributes),
+    )
 
 
 def _check_references(given: Sent, found: Any) -> None:

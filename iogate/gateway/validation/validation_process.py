@@ -53,6 +53,7 @@ class CallJob(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
     schema: bytes | None
     fingerprint: bool
     pointers: tuple[Tokens, ...] = ()
+    attributes: tuple[Tokens, ...] = ()
 
 
 class EventsJob(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
@@ -123,7 +124,13 @@ def perform(job: Job) -> Outcome | UnknownSchema:
                 if job.schema is None and job.digest not in _schemas:
                     return UnknownSchema()
                 schema = _schema(job.digest, job.schema, files=job.sent.files)
-                return call_input.read(job.sent, schema, fingerprint=job.fingerprint, pointers=job.pointers)
+                return call_input.read(
+                    job.sent,
+                    schema,
+                    fingerprint=job.fingerprint,
+                    pointers=job.pointers,
+                    attributes=job.attributes,
+                )
             case EventsJob():
                 return Events(events=cloudevents.read(job.headers, job.repeated, job.body))
             case RedactJob():

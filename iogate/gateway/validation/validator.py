@@ -196,7 +196,12 @@ class Validation:
             return None
         try:
             return call_input.read(
-                sent, schema, fingerprint=fingerprint, pointers=route.pointers, describing=ON_LOOP
+                sent,
+                schema,
+                fingerprint=fingerprint,
+                pointers=route.pointers,
+                attributes=route.attribute_pointers,
+                describing=ON_LOOP,
             )
         except Undescribed:
             # The process has more time to describe the errors.
@@ -214,6 +219,7 @@ class Validation:
             schema=None,
             fingerprint=fingerprint,
             pointers=route.pointers,
+            attributes=route.attribute_pointers,
         )
         outcome = await self._perform(job, route, sent.size, route.api.id, request)
         assert isinstance(outcome, Input)

@@ -11,7 +11,16 @@ from typing import Any, Final
 from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import size_text
-from iogate.reconcile.meanings import allow_ips, auth, idempotency, input_files, run_ends, schemas, traffic
+from iogate.reconcile.meanings import (
+    allow_ips,
+    attributes,
+    auth,
+    idempotency,
+    input_files,
+    run_ends,
+    schemas,
+    traffic,
+)
 from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.reconcile.plan_facts import CaseVerdicts, Facts
 from iogate.store.revisions.gate_states import Gate
@@ -40,6 +49,7 @@ _HANDLED: Final = frozenset(
         "limits",
         "idempotency",
         "coalesce",
+        "attributes",
         "timeout_s",
         "retention_s",
         "record",
@@ -104,6 +114,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     yield from _limits(before, after)
     yield from traffic.meanings(before, after)
     yield from idempotency.meanings(before.idempotency, after.idempotency)
+    yield from attributes.meanings(before.indexed, after.indexed)
     yield from _times(before, after, facts)
     yield from run_ends.meanings(before, after)
     yield from _enabled(before, after, facts)

@@ -130,6 +130,11 @@ else
   redis.call('RPUSH', $backlog .. api, uid)
 end
 if ends then redis.call('HSET', run_key, 'aft', ends) end
+if extras and extras.attributes then
+  -- include: attributes
+  redis.call('HSET', run_key, 'at', extras.attributes)
+  index_attributes(uid, api, now_ms, extras.attributes)
+end
 if traffic and traffic.files then
   -- include: files
   redis.call('HSET', run_key, 'fl', traffic.files)

@@ -1,5 +1,5 @@
 -- Reads a part of a page of runs, newest first, from the smallest index that has all of them.
--- keys: index, mark of the indexes by API; per run: run, parked, end
+-- keys: index, mark of the indexes by API, attributes, gates, deleted; per run: run, parked, end
 -- args: MessagePack of `run_index.Request`
 -- returns: {number of runs that were looked at, created and uid of the last of them, 1 if no run is behind it else
 --   0, head…}; a head is an array in the order of `views.Head`
@@ -27,6 +27,18 @@ local function size_of(names)
   for _, name in ipairs(names) do size = size + redis.call('ZCARD', $index .. name) end
   return size
 end
+-- The APIs whose runs may have the attribute.
+local function attributed()
+  local found = {}
+  for _, set in ipairs(q.apis and {} or {$gates, $deleted}) do
+    for _, api in ipairs(redis.call('SMEMBERS', set)) do found[#found + 1] = api end
+  end
+  local indexed = {}
+  for _, api in ipairs(q.apis or found) do
+    if redis.call('EXISTS', $attributes .. api) == 1 then indexed[#indexed + 1] = api end
+  end
+  return indexed
+end
 local driver = groups[2] and size_of(groups[2]) < size_of(groups[1]) and 2 or 1
 
 -- Returns whether a run is in an index of each other group; a group of all indexes needs no look.
@@ -50,6 +62,12 @@ local function set_of(names)
 end
 local statuses, apis = set_of(q.statuses), q.apis and set_of(q.apis)
 
+local function has_attribute(packed)
+  if not q.where then return true end
+  local known, found = pcall(cjson.decode, string.match(packed or '', '{.*'))
+  return known and type(found) == 'table' and found[q.where[1]] == q.where[2]
+end
+
 local function has_facts(packed, head)
   if not (q.workflow or q.caller or q.revision or q.parent) then return true end
   local known, facts = pcall(cjson.decode, packed)
@@ -62,9 +80,16 @@ local function has_facts(packed, head)
 end
 
 local cursors = {}
-for _, name in ipairs(groups[driver]) do
-  local size = math.max(8, math.ceil(2 * q.limit / #groups[driver]))
-  cursors[#cursors + 1] = open_cursor($index .. name, from, to, q.after, size)
+if q.where then
+  driver = 0
+  for _, api in ipairs(attributed()) do
+    cursors[#cursors + 1] = open_attribute_cursor($attributes .. api, q.where[3], from, to, q.after, 2 * q.limit)
+  end
+else
+  for _, name in ipairs(groups[driver]) do
+    local size = math.max(8, math.ceil(2 * q.limit / #groups[driver]))
+    cursors[#cursors + 1] = open_cursor($index .. name, from, to, q.after, size)
+  end
 end
 local heads, looked_at, spent, created, uid = {}, 0, 0, q.after and q.after[1] or 0, q.after and q.after[2] or ''
 local cursor, next_created, next_uid = first_of(cursors)
@@ -76,9 +101,11 @@ while cursor and #heads < q.limit and (looked_at == 0 or spent < $page_budget an
     if is_in_all(uid) then
       local head = head_of(uid, q.words)
       spent = spent + (head and $page_head_cost or $page_look_cost)
-      if head and statuses[head.status] and (not apis or apis[head.api]) and has_facts(head.facts, head) then
+      if head and statuses[head.status] and (not apis or apis[head.api]) and has_facts(head.facts, head)
+        and has_attribute(head.attributes) then
         heads[#heads + 1] = {uid, head.status, head.api, head.facts, head.state, head.attempt or 1, head.created,
-          head.started or 0, head.ended or 0, head.parent or '', head.error or '', head.reason or '', head.big or 0}
+          head.started or 0, head.ended or 0, head.parent or '', head.error or '', head.reason or '', head.big or 0,
+          head.attributes or ''}
       end
     end
   end

@@ -5,7 +5,7 @@
 -- invariant: only runs that ended before that time are deleted, so that it is idempotent; it only deletes, so that
 --   it works on a full server. An error of one run, whose keys another program has overwritten, affects that run
 --   only (`pcall`).
--- include: files ended
+-- include: files ended attributes
 local before, count = tonumber(ARGV[1]), 0
 local function prune(uid)
   local e = ended_record(uid)
@@ -16,6 +16,7 @@ local function prune(uid)
   if (e.files or '') ~= '' then release_files(e.files, uid) end
   redis.call('ZREM', $index .. e.status, uid)
   redis.call('ZREM', $index .. e.api, uid)
+  if (e.attributes or '') ~= '' then forget_attributes(uid, e.api, tonumber(e.created), e.attributes) end
   count = count + 1
 end
 for i = 2, #ARGV do pcall(prune, ARGV[i]) end

@@ -68,6 +68,10 @@ if (e.key or '') ~= '' then
   fields[#fields + 1] = 'ck'
   fields[#fields + 1] = e.key
 end
+if (e.attributes or '') ~= '' then
+  fields[#fields + 1] = 'at'
+  fields[#fields + 1] = e.attributes
+end
 local after = redis.call('HGET', $after .. uid, 'aft')
 if after then
   fields[#fields + 1] = 'aft'

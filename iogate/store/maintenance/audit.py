@@ -108,12 +108,14 @@ async def _audit_status(
 
 
 async def _forget_gone(connection: Connection) -> None:
-    """Remove runs that do not exist any more from the indexes by API."""
+    """Remove runs that do not exist any more from the indexes by API and by attribute."""
     for found in await connection.calls([("SMEMBERS", keys.GATES), ("SMEMBERS", keys.DELETED)]):
         for api in sorted(name.decode() for name in found):
-            start = 0
-            while uids := await connection.call("ZRANGE", keys.INDEX + api, start, start + PAGE - 1):
-                start += len(uids) - await connection.run("forget", api, *uids)
+            for index in (keys.INDEX, keys.ATTRIBUTES):
+                start = 0
+                while page := await connection.call("ZRANGE", index + api, start, start + PAGE - 1):
+                    runs = len(page) if index == keys.INDEX else 0
+                    start += len(page) - sum(await connection.run("forget", api, runs, *page))
 
 
 def _seen(waiting: Mapping[str, set[int]], uid: bytes) -> str:

@@ -14,6 +14,7 @@ import logging
 import secrets
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import hiredis
@@ -28,7 +29,7 @@ from iogate.store.connection.memory_watermark import Memory
 from iogate.store.integrity.seals import Facts, seal_facts
 from iogate.store.runs.compression import LARGE, deflate
 from iogate.store.runs.run_ends import RunEnds, packed_ends
-from iogate.store.runs.traffic import Extras, Traffic, packed
+from iogate.store.runs.traffic import Extras, Traffic, packed, packed_attributes
 from iogate.store.runs.uids import UidSource
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ class AcceptRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Trace context of the caller, or empty."""
     after: RunEnds | None = None
     """What follows the end of the run; None: nothing."""
+    attributes: Mapping[str, str] | None = None
+    """Attributes by which the run is found; None or empty: none."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,10 +202,11 @@ class Intake:
 
     def _extras(self, request: AcceptRequest) -> tuple[bytes, ...]:
         """Return the last argument of the intake's accept script, which most calls do without."""
-        if request.traffic is None and request.after is None:
+        if request.traffic is None and request.after is None and not request.attributes:
             return ()
         ends = None if request.after is None else packed_ends(self._ring, request.uid, request.after)
-        return (packed(Extras(traffic=request.traffic, ends=ends)),)
+        attributes = packed_attributes(request.attributes) if request.attributes else None
+        return (packed(Extras(traffic=request.traffic, ends=ends, attributes=attributes)),)
 
     async def _send_all(self) -> None:
         # Let the requests of this loop iteration join the group.

@@ -84,13 +84,18 @@ def describe(
     """
     if shown_input is None and run.input:
         shown_input = redacted(run.input)
-    return summarize(run) | {
-        "input": raw_json(shown_input),
-        "output": raw_json(run.output),
-        "error": error(run, operator=operator),
-        "waitingFor": _waiting_for(run, limited=limited, held=held, operator=operator),
-        "tasks": [_task(row) for row in run.tasks],
-    }
+    attributes = {"attributes": run.attributes} if operator else {}
+    return (
+        summarize(run)
+        | attributes
+        | {
+            "input": raw_json(shown_input),
+            "output": raw_json(run.output),
+            "error": error(run, operator=operator),
+            "waitingFor": _waiting_for(run, limited=limited, held=held, operator=operator),
+            "tasks": [_task(row) for row in run.tasks],
+        }
+    )
 
 
 def list_item(run: Summary, holding: Collection[str] = ()) -> dict[str, Any]:
@@ -101,6 +106,7 @@ def list_item(run: Summary, holding: Collection[str] = ()) -> dict[str, Any]:
     return summarize(run) | {
         "held": run.state == "backlog" and run.api in holding,
         "parent": run.parent,
+        "attributes": run.attributes,
         "error": error(run, operator=True),
     }
 

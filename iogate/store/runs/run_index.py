@@ -21,6 +21,7 @@ from iogate.store import keys
 from iogate.store.connection.connection import Connection
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.runs import views
+from iogate.store.runs.traffic import attribute_hash
 from iogate.store.runs.views import Summary
 
 LISTED = 50
@@ -53,6 +54,8 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     revision: int | None = None
     project: str | None = None
     """Project that owns the API of the run."""
+    where: tuple[str, str] | None = None
+    """Name and value of an attribute that the API of the run declares."""
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     caller: str | None = None
     parent: str | None = None
     revision: int | None = None
+    where: tuple[str, str, str] | None = None
+    """Name, value and hash of an attribute."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -168,6 +173,7 @@ async def _request(connection: Connection, wanted: RunFilter, after: tuple[int, 
         caller=wanted.caller,
         parent=wanted.parent,
         revision=wanted.revision,
+        where=None if wanted.where is None else (*wanted.where, attribute_hash(*wanted.where)),
         words=[each for each in (wanted.workflow, wanted.caller, wanted.parent) if each and _is_plain(each)],
     )
 

@@ -7,6 +7,7 @@ Invariant: other calls carry none, so that they cost nothing.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 
@@ -38,6 +39,8 @@ class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traffic: Traffic | None = None
     ends: str | None = None
     """What follows the end of the run, as `run_ends` packs it."""
+    attributes: str | None = None
+    """Attributes of the run, as `packed_attributes` returns them."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -46,6 +49,18 @@ _encode = msgspec.msgpack.Encoder().encode
 def packed(extras: Extras) -> bytes:
     """Return the extras of a call, such as its rules for traffic, as an argument of the accept script."""
     return _encode(extras)
+
+
+def packed_attributes(attributes: Mapping[str, str]) -> str:
+    """Return the stored form of the attributes of a run: their hashes, for the index, and their JSON."""
+    hashes = "".join(attribute_hash(name, value) for name, value in attributes.items())
+    return hashes + msgspec.json.encode(attributes).decode()
+
+
+def attribute_hash(name: str, value: str) -> str:
+    """Return the hash of an attribute of a run, by which it is indexed; its length is always the same."""
+    text = f"{name}\0{value}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).hexdigest()[:20]
 
 
 def key_hash(key: str) -> str:

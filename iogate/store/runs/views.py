@@ -63,6 +63,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """Uids of the runs with the places of its concurrency key, if it waits for one."""
     merged: int = 0
     """Number of further calls that it stands for, because its API coalesces calls."""
+    attributes: dict[str, str] = {}
+    """Attributes by which it is found."""
 
     @property
     def ended(self) -> bool:
@@ -88,6 +90,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Uid of the parent, as in RunView."""
     error: bytes | None = None
     cancel_reason: str | None = None
+    attributes: dict[str, str] = {}
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
@@ -124,6 +127,8 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     """Number of further calls that it stands for."""
     files: str = ""
     """Id of its files; empty without any."""
+    attributes: str = ""
+    """Its attributes, as `traffic.packed_attributes` returns them; empty without any."""
 
 
 SAME = "="
@@ -132,6 +137,7 @@ SAME = "="
 ended_record = msgspec.msgpack.Decoder(Ended)
 _rows = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, int, int, int, int]])
 _parked = msgspec.msgpack.Decoder(tuple[list[msgspec.Raw], list[msgspec.Raw], list[msgspec.Raw], msgspec.Raw])
+_attributes_decoder = msgspec.json.Decoder(dict[str, str])
 _row = msgspec.msgpack.Decoder(dict[str, Any])
 
 
@@ -158,7 +164,22 @@ def head_summary(head: Sequence[bytes | int]) -> tuple[Summary, bool]:
 
     Raises ValueError or msgspec.MsgspecError for a head that iogate did not write.
     """
-    uid, status, api, packed, state, attempt, created, started, ended, parent, error, reason, big = head
+    (
+        uid,
+        status,
+        api,
+        packed,
+        state,
+        attempt,
+        created,
+        started,
+        ended,
+        parent,
+        error,
+        reason,
+        big,
+        attributes,
+    ) = head
     facts = decode_facts(_text(packed))
     is_cancelled = status == b"cancelled"
     return Summary(
@@ -176,6 +197,7 @@ def head_summary(head: Sequence[bytes | int]) -> tuple[Summary, bool]:
         parent=_text(parent) or _starter(facts),
         error=_text(error).encode() or None,
         cancel_reason=_text(reason) if is_cancelled else None,
+        attributes=_attributes(_text(attributes)),
     ), int(big) == 1
 
 
@@ -224,7 +246,16 @@ def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunVie
         parent=run.get("par", b"").decode() or _starter(facts),
         merged=int(run.get("mrg", 0)),
         trace=facts.trace,
+        attributes=_attributes(run.get("at", b"").decode()),
     )
+
+
+def _attributes(packed: str) -> dict[str, str]:
+    """Decode the packed attributes of a run; none if another program has overwritten them."""
+    try:
+        return _attributes_decoder.decode(packed[packed.index("{") :])
+    except (ValueError, msgspec.MsgspecError):
+        return {}
 
 
 def _waiting_for(run: dict[str, bytes]) -> bytes | None:
@@ -267,6 +298,7 @@ def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
         parent=e.parent or _starter(facts),
         merged=e.merged,
         trace=facts.trace,
+        attributes=_attributes(e.attributes),
     )
 
 

@@ -322,7 +322,7 @@ async def test_a_schema_that_the_process_has_dropped_is_sent_again(world: World)
     async def validate(number: int) -> None:
         schema = {"type": "object", "required": ["a"]}
         served = SimpleNamespace(id="a/b", input_schema=schema)
-        route: Any = SimpleNamespace(digest=f"d{number}", pointers=(), api=served)
+        route: Any = SimpleNamespace(digest=f"d{number}", pointers=(), attribute_pointers=(), api=served)
         found = await validation.input(route, sent, asking("10.0.0.1"), fingerprint=False)
         assert json.loads(found.json) == {"a": 1}
 

@@ -197,6 +197,8 @@ SEEDED: list[tuple[str, Edit, str, str]] = [
      "priority raised (5 → 9)"),
     ("coalesced calls", {A: ("    tags: [billing]", "    coalesce: {key: /sku, window: 10s}")},
      "coalesce.added", "coalesce added: calls with an equal /sku within 10s become one run"),
+    ("an attribute", {A: ("    tags: [billing]", "    attributes: {order: /order}")},
+     "attribute.added", "attribute order added: new runs are found by the input at /order"),
     ("smaller bodies", {A: ("body: 64KiB", "body: 1KiB")}, "limit.lowered",
      "limits.body lowered (64KiB → 1KiB)"),
     ("a shorter timeout", {A: ("timeout: 5m", "timeout: 1m")}, "timeout.shortened",

@@ -33,12 +33,37 @@ local function open_cursor(key, from, to, after, size)
   return cursor
 end
 
+-- Opens a cursor over the runs with an attribute, which `hash` stands for, in the same way.
+local function open_attribute_cursor(key, hash, from, to, after, size)
+  local time = '%0' .. $attribute_time .. 'd'
+  local cursor = {key = key, hash = hash, size = size, skip = 0, at = 1, page = {}, more = true}
+  cursor.from = '[' .. hash .. (from == '-inf' and '' or string.format(time, from))
+  cursor.to = '[' .. hash .. (to == '+inf' and '' or string.format(time, to)) .. '\255'
+  if after and (to == '+inf' or after[1] <= to) then
+    cursor.to = '(' .. hash .. string.format(time, after[1]) .. after[2]
+  end
+  return cursor
+end
+
+local function read_page(cursor)
+  if not cursor.hash then
+    return redis.call('ZREVRANGEBYSCORE', cursor.key, cursor.to, cursor.from, 'WITHSCORES', 'LIMIT', cursor.skip,
+      cursor.size)
+  end
+  local page = {}
+  for _, member in ipairs(redis.call('ZREVRANGEBYLEX', cursor.key, cursor.to, cursor.from, 'LIMIT', cursor.skip,
+    cursor.size)) do
+    page[#page + 1] = string.sub(member, $attribute_hash + $attribute_time + 1)
+    page[#page + 1] = string.sub(member, $attribute_hash + 1, $attribute_hash + $attribute_time)
+  end
+  return page
+end
+
 -- Returns time and uid of the next run without advancing; nil at the end.
 local function peek_at(cursor)
   if cursor.at > #cursor.page then
     if not cursor.more then return nil end
-    local page = redis.call('ZREVRANGEBYSCORE', cursor.key, cursor.to, cursor.from, 'WITHSCORES', 'LIMIT',
-      cursor.skip, cursor.size)
+    local page = read_page(cursor)
     cursor.page, cursor.at, cursor.skip, cursor.more = page, 1, cursor.skip + #page / 2, #page == 2 * cursor.size
     if #page == 0 then return nil end
   end

@@ -1,7 +1,7 @@
 -- Packed record of an ended run, which `finish.lua` writes; fields are those of `views.Ended`, in order.
 local ENDED = {'status', 'api', 'facts', 'created', 'started', 'ended', 'attempt', 'token', 'seq', 'retention',
   'deaths', 'reason', 'input', 'output', 'error', 'tasks', 'journal', 'big', 'dropped', 'posted', 'depth', 'parent', 'key',
-  'merged', 'files'}
+  'merged', 'files', 'attributes'}
 
 local function ended_fields(blob)
   local packed, e = cmsgpack.unpack(blob), {}

@@ -62,7 +62,7 @@ end
 
 local function finish(uid, r, status, output, err, tasks, journal, seal)
   count_end(uid, r, status, r.group)
-  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam', 'ck', 'wk', 'aft', 'mrg')
+  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam', 'ck', 'wk', 'aft', 'mrg', 'at')
   local parts = {input = own[1] or '', output = output, error = err, tasks = '', journal = journal}
   -- The body, all but the error, is apart from the head, which lists read, unless it is small.
   local is_apart = #parts.input + #parts.output + #journal > $body_bytes
@@ -87,7 +87,7 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
   redis.call('SET', $end .. uid, cmsgpack.pack({status, r.api, r.facts, r.created, r.started, now_ms,
     r.attempt, r.token, r.seq, r.retention, r.deaths, r.reason, parts.input, parts.output, parts.error,
     tasks, parts.journal, #big > 0 and 1 or 0, tonumber(own[2]) or 0, r.posted, r.depth,
-    own[3] or '', own[7] or '', tonumber(own[10]) or 0, r.files}), 'PX', r.retention)
+    own[3] or '', own[7] or '', tonumber(own[10]) or 0, r.files or '', own[11] or ''}), 'PX', r.retention)
   if r.files then need_files(r.files, uid, now_ms + r.retention) end
   if status == 'faulted' then
     redis.call('PEXPIRE', $frames .. uid, r.retention)

@@ -1,10 +1,10 @@
 -- Head of a run: what lists show of it, without its input, output, tasks and journal.
 -- needs: ended
-local LIVE_HEAD = {'st', 'api', 'f', 'pl', 'att', 'crt', 'sta', 'par'}
+local LIVE_HEAD = {'st', 'api', 'f', 'pl', 'att', 'crt', 'sta', 'par', 'at'}
 
 local function live_head(v)
   return {status = v[1], api = v[2], facts = v[3], state = v[4], attempt = v[5], created = v[6], started = v[7],
-    parent = v[8]}
+    parent = v[8], attributes = v[9]}
 end
 
 local function parked_head(packed)

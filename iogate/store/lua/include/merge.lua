@@ -2,13 +2,13 @@
 -- gateway has sealed for the uid of that run, its files, its retention and what follows its end. The concurrency key of a run
 -- changes in its window only; after it, a call with another one makes a new run. The window starts anew with each call, and ends at the latest `most` ms
 -- after the first one.
--- needs: time files
+-- needs: time files attributes
 
 -- Returns nil if there is no such run.
 local function merge()
   local known = redis.call('HGET', $windows .. api, traffic.merge)
   if not known then return nil end
-  local v = redis.pcall('HMGET', $run .. known, 'pl', 'tok', 'cxl', 'crt', 'ck', 'f', 'fl')
+  local v = redis.pcall('HMGET', $run .. known, 'pl', 'tok', 'cxl', 'crt', 'ck', 'f', 'fl', 'at')
   if v.err or not v[1] or v[2] or v[3] then return nil end
   local key = traffic.key or false
   if v[1] ~= 'window' and v[5] ~= key then return nil end
@@ -26,6 +26,15 @@ local function merge()
       need_files(traffic.files, uid, 'inf')
     else
       redis.call('HDEL', $run .. uid, 'fl')
+    end
+  end
+  if v[8] ~= (extras.attributes or false) then
+    if v[8] then forget_attributes(uid, api, tonumber(v[4]), v[8]) end
+    if extras.attributes then
+      redis.call('HSET', $run .. uid, 'at', extras.attributes)
+      index_attributes(uid, api, tonumber(v[4]), extras.attributes)
+    else
+      redis.call('HDEL', $run .. uid, 'at')
     end
   end
   if v[1] == 'window' then
