@@ -71,8 +71,8 @@ def test_errors_are_grouped_and_name_their_last_run(live: Cli, shop: Place) -> N
 
 
 def test_an_api_without_runs_or_errors_is_named(live: Cli) -> None:
-    assert "no run has faulted since " in live("runs", "errors", "--api", "shop/hashed").err
-    assert "no runs since " in live("runs", "stats", "--api", "shop/hashed").err
+    assert "no run has faulted since " in live("runs", "errors", "--api", "shop/lacking").err
+    assert "no runs since " in live("runs", "stats", "--api", "shop/lacking").err
     for command in ("stats", "errors"):
         ran = live("runs", command, "--api", "shop/bye", code=8)
         assert 'no API shop/bye; did you mean "shop/buy"?' in ran.err
