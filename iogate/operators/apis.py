@@ -18,12 +18,16 @@ from iogate.json_values import differences
 from iogate.messages import did_you_mean, listed, quoted
 from iogate.operators.gates import gate_json, state_json
 from iogate.operators.live_revision import find_api, live_revision
+from iogate.operators.statistics import NO_RUNS, error_groups, last_day
 from iogate.security.redaction_patterns import redact
 from iogate.store.revisions.gate_states import Gate
 from iogate.store.runs import presentation
 from iogate.store.runs.views import RunView
 from iogate.store.store import Store
 from iogate.url_paths import api_path
+
+ERRORS: Final = 5
+"""Number of distinct errors of an API that `show` has, the last ones."""
 
 NO_CASE: Final = "IOG801"
 
@@ -50,9 +54,13 @@ async def show(store: Store, api: str) -> dict[str, Any]:
     gates = await store.gates.states()
     known = find_api(revision, api)
     gate = gates.get(api)
+    recent = await last_day(store, api=api)
+    errors = await error_groups(store, api=api)
     return {
         "revision": number,
         **_summary(known, gate),
+        "lastDay": recent.get(api, NO_RUNS),
+        "errors": errors["errors"][:ERRORS],
         **state_json(api, gate),
         **details(known),
     }

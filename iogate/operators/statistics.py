@@ -13,7 +13,7 @@ from typing import Any, Final
 from iogate.store import keys
 from iogate.store.runs.presentation import rfc3339
 from iogate.store.statistics.histograms import Histogram
-from iogate.store.statistics.hourly_counts import HOUR_MS, NONE, Counts
+from iogate.store.statistics.hourly_counts import HOUR_MS, NONE, Counts, total
 from iogate.store.statistics.statistics import ErrorGroup
 from iogate.store.store import Store
 
@@ -43,7 +43,7 @@ async def run_statistics(
     apis: defaultdict[str, Counts] = defaultdict(lambda: NONE)
     workflows: defaultdict[str, Counts] = defaultdict(lambda: NONE)
     hours: defaultdict[int, Counts] = defaultdict(lambda: NONE)
-    total = NONE
+    whole = NONE
     for each in await store.statistics.hours(since_ms, until_ms, api=api, workflow=workflow):
         series = each.series
         for hour, counts in each.hours.items():
@@ -52,18 +52,31 @@ async def run_statistics(
                 continue
             apis[series.api] += counts
             hours[hour] += counts
-            total += counts
+            whole += counts
     first, last = since_ms // HOUR_MS * HOUR_MS, until_ms // HOUR_MS * HOUR_MS
     return {
         "since": rfc3339(first),
         "until": rfc3339(min(last + HOUR_MS, now_ms)),
-        "total": counts_json(total),
+        "total": counts_json(whole),
         "apis": [{"api": name, **counts_json(counts)} for name, counts in sorted(apis.items())],
         "workflows": [{"workflow": name, **counts_json(each)} for name, each in sorted(workflows.items())],
         "hours": [
             {"hour": rfc3339(hour), **counts_json(hours[hour])} for hour in range(first, last + 1, HOUR_MS)
         ],
     }
+
+
+async def last_day(store: Store, *, api: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return the counts and times of each API in the last day, as the routes and commands show them.
+
+    An API without runs is left out: `NO_RUNS` are its counts.
+    """
+    until_ms = await store.now_ms()
+    counts: defaultdict[str, Counts] = defaultdict(lambda: NONE)
+    for each in await store.statistics.hours(until_ms - DAY_MS, until_ms, api=api):
+        if not each.series.child:
+            counts[each.series.api] += total(each.hours.values())
+    return {name: counts_json(each) for name, each in counts.items()}
 
 
 def counts_json(counts: Counts) -> dict[str, Any]:
@@ -87,6 +100,9 @@ def _times(histogram: Histogram) -> dict[str, float] | None:
         return None
     quantiles = {name: histogram.quantile_ms(share) or 0.0 for name, share in SHARES.items()}
     return {name: round(ms / 1000, 4) for name, ms in {"mean": mean_ms, **quantiles}.items()}
+
+
+NO_RUNS: Final = counts_json(NONE)
 
 
 async def error_groups(

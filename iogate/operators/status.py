@@ -11,6 +11,7 @@ from typing import Any
 from iogate.operators.gates import gate_json
 from iogate.operators.schedules import schedules_json
 from iogate.operators.secrets import missing_secrets, secret_values
+from iogate.operators.statistics import NO_RUNS, last_day
 from iogate.settings import Settings
 from iogate.store.maintenance.process_presence import CALLBACK, SECRETS, UNSET, Process
 from iogate.store.revisions.convergence import compare
@@ -39,6 +40,7 @@ async def show(store: Store, settings: Settings) -> dict[str, Any]:
     refused = await store.refusals.counts()
     of_workflows, started = await missing_secrets.by_live_workflow(store, workers)
     left = await store.gates.held_of_deleted()
+    recent = await last_day(store)
     found = lives.live.get(project)
     invalid = lives.invalid.get(project)
     users = await secret_values.users_of_live(store, found, settings)
@@ -73,6 +75,7 @@ async def show(store: Store, settings: Settings) -> dict[str, Any]:
                 "project": gate.project,
                 **gate_json(gate),
                 "overridden": gate.override is not None,
+                "lastDay": recent.get(gate.api, NO_RUNS),
                 "missing": [*missing.get(gate.api, []), *of_workflows.get(started.get(gate.api, ""), [])],
             }
             for gate in gates.values()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from iogate.cli.runs.statistics_commands import Rows, statistics_table
+from iogate.cli.runs.statistics_display import recent_text
 from tests.cli.conftest import Cli
 from tests.cli.place import Place
 
@@ -90,3 +91,32 @@ def test_times_have_the_unit_that_fits() -> None:
 
     table = statistics_table({"apis": [row(p50=0.0123, p95=12.34), row(p50=90.0, p95=0.9996)]}, Rows.API)
     assert [list(cells)[-3:] for cells in table.rows] == [["12ms", "12.3s", None], ["1.5m", "1000ms", None]]
+
+
+def test_status_and_api_show_have_the_last_day(live: Cli, shop: Place) -> None:
+    uid = shop.buy("fail")
+    live("runs", "wait", uid, "-q", code=7)
+    live("runs", "wait", shop.buy(), "-q")
+    apis = {each["api"]: each["lastDay"] for each in live("status", "-o", "json").json["apis"]}
+    assert apis["shop/buy"]["completed"] >= 1
+    assert apis["shop/fail"]["faulted"] >= 1
+    assert (apis["shop/hashed"]["accepted"], apis["shop/hashed"]["durationS"]) == (0, None)
+    (heading,) = [line for line in live("status").out.splitlines() if line.startswith("API ")]
+    assert "24H COMPLETED  24H FAULTED  24H P95" in heading
+    shown = live("api", "show", "shop/fail", "-o", "json").json
+    assert shown["lastDay"]["faulted"] == apis["shop/fail"]["faulted"]
+    (error,) = shown["errors"]
+    text = live("api", "show", "shop/fail").out
+    assert "\nlast day  " in text
+    assert (
+        f"\nerrors    {error['count']} x 410 sold-out at /do/0/stop: Sold out (last: {error['lastRun']})\n"
+        in text
+    )
+    assert "last day" not in live("api", "show", "shop/hashed").out
+
+
+def test_recent_runs_are_described_shortly() -> None:
+    counts = {"completed": 12, "faulted": 1, "cancelled": 0, "durationS": {"p50": 0.08, "p95": 1.24}}
+    assert recent_text(counts) == "12 completed, 1 faulted; p50 80ms, p95 1.2s"
+    assert recent_text(counts | {"completed": 0, "durationS": None}) == "1 faulted"
+    assert recent_text(dict.fromkeys(counts, 0)) is None

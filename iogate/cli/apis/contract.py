@@ -10,6 +10,7 @@ from typing import Any
 
 from iogate.cli.apis.gate_display import override_text, state_text
 from iogate.cli.render import to_yaml
+from iogate.cli.runs.statistics_display import error_lines, recent_text
 from iogate.url_paths import api_path
 
 
@@ -25,6 +26,7 @@ def lines(value: Mapping[str, Any]) -> list[str]:
         "override": override_text(value["override"]),
         "switched": _switched(value["switched"]),
         "runs": f"{value['queued']} queued, {value['running']} running",
+        "last day": recent_text(value["lastDay"]),
         "url": urls[0],
         "revision": value["revision"],
         "source": value["source"] or None,
@@ -33,6 +35,8 @@ def lines(value: Mapping[str, Any]) -> list[str]:
     at = next(number for number, line in enumerate(shown) if line.startswith("url"))
     shown[at + 1 : at + 1] = [f"{'':<9} {url}" for url in urls[1:]]
     contract = {name: each for name, each in value["document"].items() if each not in ([], {})}
+    errors = error_lines(value["errors"])
+    shown += [f"{'errors' if number == 0 else '':<9} {line}" for number, line in enumerate(errors)]
     return ["\n".join(shown), "", to_yaml(contract).rstrip("\n")]
 
 

@@ -11,12 +11,15 @@ from iogate.cli.apis import workflow_commands
 from iogate.cli.apis.gate_display import state_text, with_overrides
 from iogate.cli.render import Table
 from iogate.cli.revisions import secret_display
+from iogate.cli.runs.statistics_display import format_time
 from iogate.cli.session import Session, command
 from iogate.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+RECENT = ("24h completed", "24h faulted", "24h p95")
+"""Columns about the runs of the last day."""
 PLURALS = {"queue entry": "queue entries"}
 
 
@@ -88,8 +91,13 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
         ]
         parts += ["", Table(columns=("project", "revision", "apis", "loaded by"), rows=rows_)]
     if value["apis"]:
+        ran = any(api["lastDay"]["accepted"] for api in value["apis"])
         columns, rows = with_overrides(
-            (*(("project",) if several else ()), "api", "state", "queued", "running"),
+            (
+                *(("project",) if several else ()),
+                *("api", "state", "queued", "running"),
+                *(RECENT if ran else ()),
+            ),
             [
                 (
                     *((api["project"],) if several else ()),
@@ -97,12 +105,13 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
                     state_text(api),
                     api["queued"],
                     api["running"],
+                    *(_recent(api["lastDay"]) if ran else ()),
                 )
                 for api in value["apis"]
             ],
             [api["override"] for api in value["apis"]],
         )
-        table = Table(columns=columns, rows=rows, numbers=frozenset({"queued", "running"}))
+        table = Table(columns=columns, rows=rows, numbers=frozenset({"queued", "running", *RECENT}))
         parts += ["", table]
     missing = [(api["api"], each) for api in value["apis"] for each in api["missing"]]
     missing += [
@@ -135,6 +144,12 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
     else:
         parts += ["", 'no gateways or workers are running: start them with "iogate up"']
     return parts
+
+
+def _recent(counts: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return the cells of the columns RECENT."""
+    duration = counts["durationS"]
+    return counts["completed"], counts["faulted"], format_time(duration and duration["p95"])
 
 
 def _revision(value: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from iogate.cli.options import ApiFilter, parse_moment_ms
 from iogate.cli.render import Table
 from iogate.cli.runs.bulk_changes import require_known_api
 from iogate.cli.runs.run_filters import WorkflowFilter
+from iogate.cli.runs.statistics_display import format_time
 from iogate.cli.session import Session, command
 from iogate.messages import counted
 
@@ -85,18 +86,9 @@ def _cells(counts: Mapping[str, Any]) -> Iterable[object]:
     yield from (counts[name] for name in NUMBERS[:4])
     duration, wait = counts["durationS"], counts["queueWaitS"]
     yield from (
-        _seconds(times and times[share])
+        format_time(times and times[share])
         for times, share in ((duration, "p50"), (duration, "p95"), (wait, "p95"))
     )
-
-
-def _seconds(seconds: float | None) -> str | None:
-    """Format a time with the digits that a histogram has."""
-    if seconds is None:
-        return None
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}ms"
-    return f"{seconds:.1f}s" if seconds < 60 else f"{seconds / 60:.1f}m"
 
 
 async def errors(session: Session, api: ApiFilter = None, since: SinceOption = None) -> None:
