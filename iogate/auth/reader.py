@@ -15,6 +15,8 @@ from iogate.value_types.collection_types import Key, ValueType, list_of, record
 from iogate.value_types.faults import Fault, InvalidValue, ValuePath, broken_rule, wrong_form, wrong_type
 
 _KEYS: Final = (*FORMS, "any")
+_SIGN_EVENTS: Final = ("standard-webhooks", "hmac")
+"""Schemes of signatures whose senders may send CloudEvents."""
 _EXPECTED: Final = f"none, or a mapping with {', '.join(_KEYS[:-1])} or {_KEYS[-1]}"
 
 
@@ -103,16 +105,17 @@ DEFINITIONS: Final[Mapping[str, ValueType[Any]]] = {
 
 
 def _read_senders(value: Any) -> Auth[Secret]:
-    """Read `auth` of event senders. Raises InvalidValue for a signature, which events do not have."""
+    """Read `auth` of event senders. Raises InvalidValue for a scheme whose deliveries are no CloudEvents."""
     accepted = AUTH.read(value)
     for number, form in enumerate(alternatives(accepted)):
-        if isinstance(form, SignatureAuth):
+        if isinstance(form, SignatureAuth) and form.scheme not in _SIGN_EVENTS:
+            before = ("any", number) if isinstance(accepted, AnyAuth) else ()
             raise broken_rule(
-                "a signature authenticates calls of APIs, not senders of events",
+                f"the scheme {form.scheme} signs deliveries that are no CloudEvents; events can have "
+                f"{' or '.join(_SIGN_EVENTS)}",
                 code=5,
-                hint="ask for a token; for webhooks, declare an API",
-                path=("any", number, "signature") if isinstance(accepted, AnyAuth) else ("signature",),
-                on_key=True,
+                hint="declare an API for this sender, whose workflow can emit events",
+                path=(*before, "signature", "scheme"),
             )
     return accepted
 

@@ -199,18 +199,24 @@ def test_keys_of_a_signature_that_contradict_each_other_are_an_error(
     assert (fault.path, fault.message) == (("signature", *path), message)
 
 
-def test_a_signature_authenticates_no_senders_of_events() -> None:
+def test_senders_of_events_sign_by_schemes_for_any_content() -> None:
     for given, path in (
-        (SIGNATURE, ("signature",)),
-        ({"any": [{"token": "t"}, SIGNATURE]}, ("any", 1, "signature")),
+        (SIGNATURE, ("signature", "scheme")),
+        ({"any": [{"token": "t"}, SIGNATURE]}, ("any", 1, "signature", "scheme")),
     ):
         with pytest.raises(InvalidValue) as raised:
             SENDER_AUTH.read(given)
         (fault,) = raised.value.faults
         assert (fault.path, fault.message) == (
             path,
-            "a signature authenticates calls of APIs, not senders of events",
+            "the scheme github signs deliveries that are no CloudEvents; events can have standard-webhooks "
+            "or hmac",
         )
+    for signed in (
+        {"scheme": "standard-webhooks", "secret": {"env": "S"}},
+        {"scheme": "hmac", "secret": {"env": "S"}, "header": "X-S"},
+    ):
+        assert SENDER_AUTH.read({"signature": signed}) == AUTH.read({"signature": signed})
 
 
 def test_all_errors_are_reported_each_with_its_path() -> None:

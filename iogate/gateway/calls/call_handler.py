@@ -148,7 +148,9 @@ class CallHandler:
         if caller is None:
             signatures = route.authenticator.signatures
             if signatures is not None:
-                sender = await signed_calls.authenticate(self._state, route, signatures, request)
+                sender = await signed_calls.authenticate(
+                    self._state, route.authenticator, signatures, request, limit=route.body_limit(request)
+                )
                 if isinstance(sender, Response):
                     return sender
                 signed = sender

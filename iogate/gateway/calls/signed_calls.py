@@ -1,7 +1,7 @@
-"""Authentication of calls whose body is signed, and the idempotency keys that their senders bring.
+"""Authentication of requests whose body is signed, and the idempotency keys that their senders bring.
 
-Called by `call_handler` for APIs with a form `signature`, before the other forms. Invariant: a body that was
-read for a call that is then refused no longer counts towards the budget.
+Called by `call_handler` and `event_intake` for a form `signature`, before the other forms. Invariant: a body
+that was read for a request that is then refused no longer counts towards the budget.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from iogate.gateway.validation import call_input
 from iogate.security.failure_limit import Busy
 
 if TYPE_CHECKING:
+    from iogate.gateway.authentication.authenticator import Authenticator
     from iogate.gateway.authentication.signatures import Signatures, Signed
-    from iogate.gateway.calls.routes import Route
     from iogate.gateway.http.request import Request
     from iogate.gateway.state import GatewayState
 
 
 async def authenticate(
-    state: GatewayState, route: Route, signatures: Signatures, request: Request
+    state: GatewayState, authenticator: Authenticator, signatures: Signatures, request: Request, *, limit: int
 ) -> Signed | Response | None:
-    """Return the sender of a signed call, or the response to a test of the URL; None without a signature.
+    """Return the sender of a signed request, or the response to a test of the URL; None without a signature.
 
-    Reads the body of a call with a signature. Raises HTTPError: a 401, the 503 if the secrets are missing on
-    this machine, or the 4xx of a body that cannot be read.
+    Reads the body of a request with a signature, up to `limit` bytes. Raises HTTPError: a 401, the 503 if the
+    secrets are missing on this machine, or the 4xx of a body that cannot be read.
     """
     if signatures.is_subscription(request):
         try:
@@ -38,12 +38,12 @@ async def authenticate(
         return None
     if request.method == "POST" and not request.is_read:
         call_input.check_encoding(request)
-        await state.bodies.read(request, limit=route.body_limit(request))
+        await state.bodies.read(request, limit=limit)
     try:
         signed = await signatures.verify(request, presented, state.public_url)
     except BaseException as error:
         state.bodies.release(request)
-        if isinstance(error, HTTPError) and route.authenticator.lacks:
+        if isinstance(error, HTTPError) and authenticator.lacks:
             # The signature may match a secret that this machine lacks.
             raise HTTPError(UNCONFIGURED) from None
         raise

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from iogate.errors import Unreachable
 from iogate.gateway.authentication.authenticator import Authenticator
+from iogate.gateway.calls import signed_calls
 from iogate.gateway.http import responses
 from iogate.gateway.http.exchange import Exchange
 from iogate.gateway.http.origins import CROSS_ORIGIN
@@ -70,8 +71,9 @@ class EventIntake:
         sender = await self._admit(request)
         if isinstance(sender, Response):
             return sender
-        call_input.check_encoding(request)
-        await state.bodies.read(request, limit=MAX_BODY)
+        if not request.is_read:  # read already if it is signed
+            call_input.check_encoding(request)
+            await state.bodies.read(request, limit=MAX_BODY)
         try:
             events = await state.validation.events(request)
             stored = await self._store(events, sender)
@@ -97,6 +99,14 @@ class EventIntake:
             return responses.HEADERS_TOO_LARGE
         if self._state.origins.forbids(request, open_to_all=authenticator.opens_to_all):
             return CROSS_ORIGIN
+        if (signatures := authenticator.signatures) is not None:
+            signed = await signed_calls.authenticate(
+                self._state, authenticator, signatures, request, limit=MAX_BODY
+            )
+            if isinstance(signed, Response):
+                return signed
+            if signed is not None:
+                return f"{signatures.kind} {signed.caller}"
         kind, name = await authenticator.identify(request)
         return f"{kind} {name}"
 

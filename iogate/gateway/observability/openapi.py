@@ -70,7 +70,8 @@ def document(
     if has_links:
         paths["/v1/links/{link}"] = openapi_links.path_item()
     if senders is not None:
-        paths["/v1/events"] = openapi_events.path_item(security(senders))
+        paths["/v1/events"] = openapi_events.path_item(security(senders), signatures.parameters(senders))
+    accepted = [*(api.auth for api in apis.values()), *([] if senders is None else [senders])]
     shared |= callbacks.schemas(apis)
     sent = callbacks.webhooks(apis)
     return {
@@ -80,7 +81,7 @@ def document(
         "paths": paths,
         **({"webhooks": sent} if sent else {}),
         "components": {
-            "securitySchemes": SCHEMES | signatures.security_schemes(apis),
+            "securitySchemes": SCHEMES | signatures.security_schemes(accepted),
             "schemas": shared,
             "responses": errors,
         },
@@ -104,7 +105,7 @@ def _operation(api: Api, verb: Verb, mode: Mode, label: str, schema: Any) -> dic
         "security": security(api.auth),
         "parameters": [
             *(schemas.query_parameters(queried, queries) if not posted or whole else ()),
-            *signatures.parameters(api),
+            *signatures.parameters(api.auth),
             *_headers(api, mode),
             *callbacks.parameters(api),
         ],

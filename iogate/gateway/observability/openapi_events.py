@@ -23,8 +23,11 @@ _BASE64: Final = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _MEDIA: Final = f"^{TOKEN}/{TOKEN}([ ]*;[^\\u0000-\\u001f\\u007f-\\u009f]*)?$"
 
 
-def path_item(security: list[Json]) -> Json:
-    """Return the OpenAPI path of `POST /v1/events`; `security` is the requirement for its senders."""
+def path_item(security: list[Json], parameters: list[Json]) -> Json:
+    """Return the OpenAPI path of `POST /v1/events`.
+
+    `security` is the requirement for its senders, and `parameters` are the headers beside a signature.
+    """
     event = _event()
     count = {"events": {"type": "integer", "minimum": 0}}
     return {
@@ -34,6 +37,7 @@ def path_item(security: list[Json]) -> Json:
             "summary": "Send CloudEvents to the workflows that listen",
             "description": "Also in binary mode: attributes in ce- headers, and data of any type as body.",
             "security": security,
+            **({"parameters": parameters} if parameters else {}),
             "requestBody": {
                 "required": True,
                 "content": {

@@ -12,8 +12,9 @@ from iogate.auth.signatures import parts_of, scheme_of
 from iogate.gateway.observability import openapi_responses as responses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from iogate.auth.model import Auth
     from iogate.auth.signatures import Scheme
     from iogate.compiler.revision import Api, Verb
 
@@ -40,9 +41,9 @@ _TESTS: Final[Mapping[str, tuple[str, Json]]] = {
 }
 
 
-def forms_of(api: Api) -> list[SignatureAuth[Any]]:
-    """Return the signatures that an API accepts."""
-    return [form for form in alternatives(api.auth) if isinstance(form, SignatureAuth)]
+def forms_of(auth: Auth[Any]) -> list[SignatureAuth[Any]]:
+    """Return the signatures that an `auth` accepts."""
+    return [form for form in alternatives(auth) if isinstance(form, SignatureAuth)]
 
 
 def scheme_name(form: SignatureAuth[Any]) -> str:
@@ -52,11 +53,11 @@ def scheme_name(form: SignatureAuth[Any]) -> str:
     return f"signature-{form.declared.header.lower()}"
 
 
-def security_schemes(apis: Mapping[str, Api]) -> Json:
-    """Return the security schemes of the signatures that APIs accept."""
+def security_schemes(accepted: Iterable[Auth[Any]]) -> Json:
+    """Return the security schemes of the signatures that APIs and the intake of events accept."""
     found = {}
-    for api in apis.values():
-        for form in forms_of(api):
+    for auth in accepted:
+        for form in forms_of(auth):
             scheme = scheme_of(form)
             first, *others = scheme.formats
             also = "".join(f"; also in {other.header}" for other in others)
@@ -74,10 +75,10 @@ def _or_public(scheme: Scheme) -> str:
     return "".join(f", or {each.prefix}Ed25519 ({each.encoding})" for each in scheme.public[:1])
 
 
-def parameters(api: Api) -> list[Json]:
+def parameters(auth: Auth[Any]) -> list[Json]:
     """Return the headers beside the signature: the time and the id that are signed, and the kind of event."""
-    forms = forms_of(api)
-    alone = len(forms) == 1 == len(list(alternatives(api.auth)))
+    forms = forms_of(auth)
+    alone = len(forms) == 1 == len(list(alternatives(auth)))
     found: dict[str, Json] = {}
     for form in forms:
         formats = scheme_of(form).formats
@@ -105,7 +106,8 @@ def _header(name: str, about: str, *, required: bool) -> Json:
 def delivers(api: Api) -> bool:
     """Tell whether a signature brings the id of a delivery, so that a call may be a repetition."""
     return any(
-        scheme_of(form).delivery or any(each.id for each in scheme_of(form).formats) for form in forms_of(api)
+        scheme_of(form).delivery or any(each.id for each in scheme_of(form).formats)
+        for form in forms_of(api.auth)
     )
 
 
@@ -113,7 +115,7 @@ def with_tests(api: Api, verb: Verb, shown: Json) -> Json:
     """Return the responses to a signed call, with those to the tests of the URL by senders."""
     if verb == "GET":
         return _with_registration(shown) if _is_registered(api) else shown
-    for form in forms_of(api):
+    for form in forms_of(api.auth):
         if form.scheme not in _TESTS:
             continue
         description, content = _TESTS[form.scheme]
@@ -164,7 +166,7 @@ def registration(api: Api, label: str) -> Json:
 
 
 def _is_registered(api: Api) -> bool:
-    return any(form.scheme == "meta" for form in forms_of(api))
+    return any(form.scheme == "meta" for form in forms_of(api.auth))
 
 
 def _with_registration(shown: Json) -> Json:

@@ -8,7 +8,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from iogate.auth.model import AnyAuth, FileSecret, HashedSecret, NoAuth, StoredAuth, TokenAuth, UserAuth
+from iogate.auth.model import (
+    AnyAuth,
+    EnvSecret,
+    FileSecret,
+    HashedSecret,
+    NoAuth,
+    SignatureAuth,
+    StoredAuth,
+    TokenAuth,
+    UserAuth,
+)
 from iogate.security import secrets
 from iogate.settings.events import senders
 from iogate.store import keys
@@ -16,6 +26,7 @@ from iogate.store.store import Store
 from tests.gateway.authentication.tokens import ISSUER, jwk, key_set, private_key, token
 from tests.gateway.driver import TOKEN, USER, World, api, listening, spawn
 from tests.gateway.sending import EVENT, STRUCTURED, open_to, send, stored
+from tests.gateway.webhooks import WHSEC, standard
 from tests.http_server import HttpServer
 
 
@@ -70,6 +81,50 @@ async def test_senders_are_authenticated_like_callers(
     assert reply.message.endswith(" is invalid")
     assert await stored(world.store) == []
     assert (await send(world, EVENT, (STRUCTURED | right))).status == 202
+
+
+SIGNED = SignatureAuth(
+    scheme="standard-webhooks", secrets=(EnvSecret(name="WHSEC"),), caller="warehouse", tolerance_s=300.0
+)
+
+
+async def test_senders_may_sign(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHSEC", WHSEC)
+    open_to(world, AnyAuth(any=(SIGNED, TOKEN)))
+    body = json.dumps(EVENT).encode()
+    signed = standard(body) | STRUCTURED
+    wrong = await send(world, headers=signed, body=body + b" ")
+    assert (wrong.status, wrong.message) == (401, "Signature is invalid")
+    expired = await send(world, headers=standard(body, at=1_614_265_330) | STRUCTURED, body=body)
+    assert (expired.status, "expired" in expired.message) == (401, True)
+    absent = await send(world, EVENT)
+    assert (absent.status, absent.message) == (401, "Token or Signature is required")
+    assert await stored(world.store) == []
+    for expected in (1, 0):
+        reply = await send(world, headers=signed, body=body)
+        assert (reply.status, reply.json) == (202, {"events": expected}), "a repetition delivers nothing"
+    # The name of a token may equal that of a signature: they are different senders.
+    assert (await send(world, EVENT, STRUCTURED | {"token": "123456"})).json == {"events": 1}
+    large = b" " * (1024 * 1024 + 1)
+    assert (await send(world, headers=standard(large) | STRUCTURED, body=large)).status == 413
+    malformed = await send(world, headers=standard(b"{") | STRUCTURED, body=b"{")
+    assert (malformed.status, malformed.code) == (400, "requestError.invalidParams")
+    assert world.live.bodies.held == 0
+    await world.publish(api("a/b"))
+    found = (await world.ask("/openapi.json")).body
+    described = json.loads(found)
+    assert {"signature-standard-webhooks": []} in described["paths"]["/v1/events"]["post"]["security"]
+    assert "signature-standard-webhooks" in described["components"]["securitySchemes"]
+    named = [each["name"] for each in described["paths"]["/v1/events"]["post"]["parameters"]]
+    assert named == ["webhook-timestamp", "webhook-id"]
+
+
+async def test_a_signature_by_a_secret_that_is_missing_here_is_a_503(world: World) -> None:
+    open_to(world, SIGNED)
+    body = json.dumps(EVENT).encode()
+    reply = await send(world, headers=standard(body) | STRUCTURED, body=body)
+    assert (reply.status, reply.code) == (503, "serverError.unavailable")
+    assert world.live.bodies.held == 0
 
 
 async def test_credentials_come_before_the_content(world: World) -> None:
