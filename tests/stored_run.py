@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iogate.engine.state.run_state import State
-from iogate.worker.runs.state_codec import Codec, Delta
+from iogate.store.state_codec import Codec, Delta
 
 
 class StoredRun:

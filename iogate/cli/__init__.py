@@ -20,6 +20,7 @@ Composes the layers below; holds no logic that another program would need.
     apis        `api`, `workflow`
     run         `run FILE`
     runs        `runs`
+    operators   `activity`
     reports     formats for continuous integration
     processes   `up`, `serve`, `worker`, `store`, `doctor`
     project     `init`, `new`, `secret`

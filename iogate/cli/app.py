@@ -61,6 +61,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "runs.run_commands": ("runs",),
     "processes.process_commands": ("up", "serve", "worker"),
     "revisions.status_command": ("status",),
+    "operators.activity_command": ("activity",),
     "processes.store_commands": ("store",),
     "processes.doctor_command": ("doctor",),
 }

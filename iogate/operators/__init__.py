@@ -5,6 +5,8 @@ takes the store and plain arguments, returns a value that JSON can express, and 
 `iogate.errors`. Invariant: no result contains a secret.
 
     access            operators of the setting: roles, tokens, and the author of a change
+    runs              list runs; show, cancel, retry, suspend, resume one, and redeliver its callback
+    task_records      recorded input and output of tasks
     activity          record of each change: author, reason, outcome
     live_revision     the live revision of a project, and the selection of its APIs
     apis              the live APIs

@@ -59,6 +59,8 @@ class Record:
 
     note: str = ""
     """What the change did, if the action does not tell."""
+    outcome: Outcome = "done"
+    """Outcome of a change that raises no error."""
     revision: int | None = None
     """Number of the revision that the change made or used."""
     count: int | None = None
@@ -118,7 +120,9 @@ async def recorded(
         await _end(store, number, End(outcome="failed"))
         raise
     note = shorten(redact_text(record.note), REASON_MOST)
-    await _end(store, number, End(outcome="done", message=note, revision=record.revision, count=record.count))
+    await _end(
+        store, number, End(outcome=record.outcome, message=note, revision=record.revision, count=record.count)
+    )
 
 
 async def _end(store: Store, number: int | None, end: End) -> None:
@@ -154,9 +158,9 @@ async def page(
         if not _matches(entry, operator, action, about):
             continue
         if len(found) == limit:
-            return {"activity": found, "cursor": found[-1]["id"]}
+            return {"activity": found, "nextCursor": found[-1]["id"]}
         found.append(to_json(entry))
-    return {"activity": found, "cursor": None}
+    return {"activity": found, "nextCursor": None}
 
 
 def _matches(entry: Entry, operator: str | None, action: str | None, about: str | None) -> bool:

@@ -5,6 +5,7 @@ No other package keeps durable state, or knows keys and scripts.
     keys         every key and its lifetime
     store        opens the store and hands out its parts
     run_files    files that came with calls
+    state_codec  state of a run as it is stored
     connection   connections, scripts, publish/subscribe, sentinels
     embedded     the Redis server that `up` starts
     runs         intake, leases, commits, index, and views of runs

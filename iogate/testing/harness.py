@@ -28,6 +28,7 @@ from iogate.effects.document_fetcher import make_fetcher
 from iogate.errors import InvalidFiles, NotFound, StillRunning
 from iogate.settings import Settings
 from iogate.store.runs.intake import AcceptRequest
+from iogate.store.state_codec import encode_data
 from iogate.testing.clock import FakeClock, VirtualClock
 from iogate.testing.defaults import GivenSecrets
 from iogate.testing.memory_store import MemoryRevisions
@@ -38,7 +39,6 @@ from iogate.worker.events.sinks import Sinks
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs
-from iogate.worker.runs.state_codec import encode_data
 
 NO_INPUT: Any = {}
 """Input of a call without a body."""

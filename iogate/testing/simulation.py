@@ -16,6 +16,7 @@ from typing import Any
 from iogate.engine.commands import Note
 from iogate.engine.state.run_state import WaitingFor
 from iogate.store.runs.intake import AcceptRequest
+from iogate.store.state_codec import decode, encode
 from iogate.testing.clock import VirtualClock
 from iogate.testing.defaults import envelope_of
 from iogate.testing.memory_runs import Record
@@ -26,7 +27,6 @@ from iogate.worker.events.matcher import match_next
 from iogate.worker.ports import Children, Effects, Secrets
 from iogate.worker.runs.executor import Executor
 from iogate.worker.runs.loader import Loader
-from iogate.worker.runs.state_codec import decode, encode
 
 WORKER = "test"
 TAKEN = 50

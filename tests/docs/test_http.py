@@ -45,7 +45,7 @@ def test_exactly_the_routes_are_documented() -> None:
     served = {re.sub(r":\w+", "", route.path) for route in built.routes}
     told = {path for cells in rows(sections(PAGE)["HTTP"]) for path in re.findall(r"/[\w./{}]+", cells[0])}
     calls = {"/v1/api/{module}/{method}/async", "/v1/api/{module}/{method}/sync", "/v1/events"}
-    calls |= {"/v1/links/{link}", "/v1/activity"}
+    calls |= {"/v1/links/{link}", "/v1/activity", "/v1/runs"}
     assert calls <= told
     assert told - calls == {path for path in served if not path.startswith("/v1/api")}
 

@@ -16,7 +16,7 @@ from iogate.engine.retry import migrate, resume_faulted, resume_from
 from iogate.engine.state.run_state import State
 from iogate.engine.tasks.for_parallel import PAGE
 from iogate.errors import Refused, WorkflowError
-from iogate.worker.runs.state_codec import Codec
+from iogate.store.state_codec import Codec
 from tests.engine.engine_runs import HEADER, NOW_MS, Run, error, no_effects, output, program, stored
 from tests.examples import examples
 from tests.stored_run import StoredRun

@@ -18,7 +18,7 @@ from iogate.engine.retry import resume_faulted
 from iogate.engine.state.frame import frame_to_json
 from iogate.engine.state.frame_index import FrameIndex
 from iogate.engine.state.run_state import State, diff_frames
-from iogate.worker.runs.state_codec import Codec
+from iogate.store.state_codec import Codec
 from tests.engine.engine_runs import HEADER, NOW_MS, Run, no_effects, stored
 from tests.engine.generated import workflows
 from tests.engine.reference import Reference

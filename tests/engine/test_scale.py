@@ -19,8 +19,8 @@ from iogate.engine.advance import RunFacts, advance
 from iogate.engine.commands import EngineEvent, Performed
 from iogate.engine.state.run_state import State, diff_frames
 from iogate.errors import WorkflowError
-from iogate.worker.runs import state_codec as frames
-from iogate.worker.runs.state_codec import Codec, Delta
+from iogate.store import state_codec as frames
+from iogate.store.state_codec import Codec, Delta
 from tests.engine.engine_runs import HEADER, NOW_MS, stored
 
 ENGINE = str(Path(engine.__file__).parent)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from iogate.cli.runs.retry import Retrier
 from iogate.errors import Refused
+from iogate.operators.runs.run_retry import Retrier
 from iogate.security import one_time_links
 from iogate.security.one_time_links import OneTimeLink
 from tests.http_server import HttpServer

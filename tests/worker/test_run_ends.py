@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from iogate.auth.model import FileSecret
-from iogate.cli.runs.end_display import describe_redelivery
-from iogate.cli.runs.run_outcome import run_json
 from iogate.compiler.revision import Callback, FaultHandler, digest_of
+from iogate.operators.runs.run_actions import describe_redelivery
+from iogate.operators.runs.run_details import run_json
 from iogate.security import standard_webhooks
 from iogate.store.events.due_callbacks import UNSIGNED, EndRecord, Settled
 from iogate.store.maintenance.process_presence import CALLBACK, Process

@@ -16,7 +16,7 @@ from iogate.cli.apis.gateway_call import accepted_uid, live_gateway_url, send_ca
 from iogate.cli.options import HeaderOption, InputOption, JwtKeyOption, parse_pair, parse_seconds, read_input
 from iogate.cli.render import Table
 from iogate.cli.runs.run_display import run_details
-from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
+from iogate.cli.runs.run_outcome import raise_for_outcome, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
 
@@ -113,6 +113,7 @@ async def call(
         RunFailed, StillRunning: the run that was waited for faulted, or has not ended.
     """
     from iogate.operators.live_revision import find_api, live_revision
+    from iogate.operators.runs.run_details import find_run, run_json
     from iogate.settings.urls import own_certificate
 
     if from_run is not None and input_ is not None:

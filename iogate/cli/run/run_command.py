@@ -27,7 +27,7 @@ from iogate.cli.run.detached_runs import LINGER_S, log_to_screen, wait_for_detac
 from iogate.cli.run.event_input import publish_events, read_events, type_of
 from iogate.cli.run.local_links import declared_links, note_on
 from iogate.cli.run.workflow_files import required_files
-from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
+from iogate.cli.runs.run_outcome import raise_for_outcome, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound, Unreachable
 from iogate.messages import counted
@@ -118,6 +118,8 @@ async def run(
 
 async def _wait_for_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:
     """Wait for `iogate run`: return the run at its end or at the timeout; on Ctrl-C, print its state."""
+    from iogate.operators.runs.run_details import find_run, run_json
+
     try:
         return run_json(await wait_for_end(session, store, uid, timeout_s))
     except asyncio.CancelledError:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from iogate.cli.render import plain_table, write_stderr
 from iogate.cli.runs.run_display import run_table
 from iogate.cli.runs.run_filters import Filters
-from iogate.cli.runs.run_outcome import already_ended, find_run, is_uid, run_not_found
-from iogate.cli.session import Session
+from iogate.cli.session import Session, author
 from iogate.errors import Misused, NotFound, Refused, Unreachable
-from iogate.messages import counted, did_you_mean
+from iogate.messages import counted
 
 if TYPE_CHECKING:
+    from iogate.operators.access import Actor
     from iogate.store.runs.operations import Summary
     from iogate.store.store import Store
 
@@ -75,6 +75,8 @@ class Selection:
             )
             runs = page.runs
         if not runs:
+            from iogate.operators.runs.run_actions import require_known_api
+
             await require_known_api(store, self.filters.api)
             session.screen.note("no run matches the filters")
         require_confirmation(verb, runs, yes=yes)
@@ -98,22 +100,6 @@ def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count
     if count > SHOWN:
         write_stderr(f"… and {count - SHOWN} more")
     raise Misused(f"this {verb} {counted(count, 'run')}", hint="add --yes to confirm")
-
-
-async def require_known_api(store: Store, api: str | None) -> None:
-    """Check before a bulk change that an API exists: a mistyped name is no API without runs.
-
-    Raises:
-        NotFound: neither a live API nor a schedule has this name.
-    """
-    from iogate.compiler.schedules import PREFIX
-
-    if api is None:
-        return
-    apis = await store.gates.states(everywhere=True)
-    known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming(everywhere=True))]
-    if api not in known:
-        raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='list them with "iogate api list"')
 
 
 @asynccontextmanager
@@ -141,8 +127,14 @@ class Changes:
     """Changes of runs by one command: a run that cannot be changed does not prevent those of others."""
 
     store: Store
+    actor: Actor
+    command: str
+    """Name of the command below `runs`."""
+    verb: str
+    """Past tense of the command."""
     operation: str
     """Id of the command; repeated with the same id, it changes no run twice."""
+    reason: str = ""
     changed: list[str] = field(default_factory=list)
     """Uids of the changed runs."""
     left: list[Refused | NotFound] = field(default_factory=list)
@@ -150,26 +142,39 @@ class Changes:
 
     async def apply(self, uids: Sequence[str], change: Callable[[str], Awaitable[bool]]) -> None:
         """Change runs one by one; `change` returns whether it did, or raises Refused or NotFound."""
-        for uid in uids:
-            try:
-                if not is_uid(uid):
-                    raise run_not_found(uid)
-                if await change(uid):
-                    self.changed.append(uid)
-            except (Refused, NotFound) as error:
-                self.left.append(error)
+        from iogate.operators.activity import Record, recorded, target
+        from iogate.operators.runs.run_details import is_uid, run_not_found
 
-    async def check(self, uid: str, outcome: str) -> None:
-        """Raise NotFound or Refused for a run whose change had the outcome `unknown` or `ended`."""
-        match outcome:
-            case "unknown":
-                raise run_not_found(uid)
-            case "ended":
-                raise already_ended(uid, (await find_run(self.store, uid)).status)
+        if not uids:
+            return
+        record = Record()
+        async with recorded(
+            self.store,
+            self.actor,
+            f"runs.{self.command}",
+            target("run", uids),
+            self.reason,
+            record=record,
+        ):
+            for uid in uids:
+                try:
+                    if not is_uid(uid):
+                        raise run_not_found(uid)
+                    if await change(uid):
+                        self.changed.append(uid)
+                except (Refused, NotFound) as error:
+                    self.left.append(error)
+            record.count = len(self.changed)
+            record.note = f"{self.verb} {len(self.changed)}"
+            if self.left:
+                record.note += f", left {len(self.left)}: {self.left[0].message}"
+                record.outcome = "done" if self.changed else "refused"
 
 
 @asynccontextmanager
-async def change_runs(session: Session, command: str, verb: str, by_id: str | None) -> AsyncIterator[Changes]:
+async def change_runs(
+    session: Session, command: str, verb: str, by_id: str | None, reason: str = ""
+) -> AsyncIterator[Changes]:
     """Yield the changes of a command, and print the changed runs afterwards, with the verb in the past tense.
 
     Raises:
@@ -177,7 +182,12 @@ async def change_runs(session: Session, command: str, verb: str, by_id: str | No
         Unreachable: as `operation_id` does.
     """
     async with session.store(session.settings(), changes=True) as store, operation_id(by_id) as operation:
-        changes = Changes(store=store, operation=operation)
+        from iogate.operators.access import command_actor
+
+        actor = command_actor(author())
+        changes = Changes(
+            store=store, actor=actor, command=command, verb=verb, operation=operation, reason=reason
+        )
         yield changes
     _report(session, f"runs.{command}", verb, changes.changed, changes.left)
 

@@ -17,7 +17,6 @@ import typer
 from iogate import file_references
 from iogate.cli.options import UidArgument
 from iogate.cli.render import Output, Table
-from iogate.cli.runs.run_outcome import find_run
 from iogate.cli.session import Session, command
 from iogate.errors import Misused, NotFound
 from iogate.messages import counted, listed, quoted
@@ -58,6 +57,8 @@ async def file(
         NotFound: there is no such run or file.
         Misused: several files have the name, or the file exists here.
     """
+    from iogate.operators.runs.run_details import find_run
+
     if out == STDOUT and session.screen.output is not Output.TEXT:
         raise Misused("--out - writes the file itself to stdout; it cannot be combined with -o")
     if name is None and (out is not None or force):

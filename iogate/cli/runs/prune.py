@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli.options import ApiFilter, StatusFilter, parse_moment_ms
-from iogate.cli.runs.bulk_changes import SHOWN, require_confirmation, require_known_api
+from iogate.cli.runs.bulk_changes import SHOWN, require_confirmation
 from iogate.cli.runs.run_filters import (
     CallerFilter,
     Filters,
@@ -17,7 +17,7 @@ from iogate.cli.runs.run_filters import (
     WhereFilter,
     WorkflowFilter,
 )
-from iogate.cli.session import Session, command
+from iogate.cli.session import Session, author, command
 from iogate.errors import Misused
 from iogate.messages import counted
 from iogate.store.keys import ENDED
@@ -51,6 +51,7 @@ async def prune(
     parent: ParentFilter = None,
     project: ProjectFilter = None,
     where: WhereFilter = None,
+    reason: Annotated[str, typer.Option(help="Reason, recorded in the activity.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete all that the filters match.")] = False,
 ) -> None:
     """Delete ended runs before their retention is over, even if the store is full.
@@ -59,6 +60,10 @@ async def prune(
         Misused: a filter is invalid, or `--yes` is missing.
         NotFound: there is no such API.
     """
+    from iogate.operators.access import command_actor
+    from iogate.operators.activity import Record, recorded, target
+    from iogate.operators.runs.run_actions import require_known_api
+
     wanted = Filters(
         api=api, status=status_, workflow=workflow, caller=caller, revision=revision, parent=parent,
         project=project, where=where,
@@ -77,5 +82,10 @@ async def prune(
             await require_known_api(store, api)
             session.screen.note("no run matches the filters")
         require_confirmation("deletes", first, count=len(uids), yes=yes)
-        pruned = await store.runs.prune(uids, moment)
+        pruned = 0
+        if uids:
+            actor, record = command_actor(author()), Record()
+            about = target("run", uids)
+            async with recorded(store, actor, "runs.prune", about, reason, record=record, frees_memory=True):
+                pruned = record.count = await store.runs.prune(uids, moment)
     session.screen.data("runs.prune", {"pruned": pruned}, [f"deleted {counted(pruned, 'run')}"])

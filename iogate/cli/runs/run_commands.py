@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,8 +20,6 @@ from iogate.cli.options import (
 from iogate.cli.render import write_stdout
 from iogate.cli.runs import file_command, prune, run_list, statistics_commands
 from iogate.cli.runs.bulk_changes import Selection, change_runs
-from iogate.cli.runs.call_display import count_failures, keys_json
-from iogate.cli.runs.end_display import describe_redelivery, end_json
 from iogate.cli.runs.run_display import format_entry, format_record, run_details
 from iogate.cli.runs.run_filters import (
     CallerFilter,
@@ -32,21 +30,11 @@ from iogate.cli.runs.run_filters import (
     WhereFilter,
     WorkflowFilter,
 )
-from iogate.cli.runs.run_outcome import (
-    find_run,
-    raise_for_outcome,
-    reasons_to_wait,
-    run_json,
-    wait_for_end,
-)
+from iogate.cli.runs.run_outcome import raise_for_outcome, wait_for_end
 from iogate.cli.session import Session, author, command
 from iogate.errors import Misused, Refused
-from iogate.operators.task_records import add_records, is_recorded, records, records_of_task
+from iogate.operators.task_records import is_recorded
 from iogate.store.keys import NOT_ENDED
-
-if TYPE_CHECKING:
-    from iogate.store.runs.operations import RunView
-    from iogate.store.store import Store
 
 Uids = Annotated[
     list[str], typer.Argument(metavar="UID...", help="Ids of the runs.", autocompletion=completion.uids)
@@ -56,6 +44,7 @@ OptionalUids = Annotated[
     typer.Argument(metavar="UID", help="Ids of the runs.", autocompletion=completion.uids),
 ]
 
+ReasonOption = Annotated[str, typer.Option(help="Reason, recorded in the activity.")]
 DataOption = Annotated[
     bool, typer.Option("--data", help="Show the recorded input and output of tasks (`record` of the API).")
 ]
@@ -93,17 +82,13 @@ async def show(
 
     Raises NotFound if there is no such run, or no such task.
     """
+    from iogate.operators.runs import run_actions
+
     async with session.store(session.settings()) as store:
-        view = await find_run(store, uid)
-        children = await store.runs.children(uid)
-        run = run_json(view, **await reasons_to_wait(store, view), children=children)
-        run |= end_json(await store.callbacks.record(uid))
-        journal = await _add_calls(store, view, run)
+        run = await run_actions.show(store, uid, data=data, task=task)
     text = run_details(run)
     if data or task is not None:
-        found = records(journal) if task is None else records_of_task(run["tasks"], journal, task)
-        run["recorded"] = found
-        shown = map(format_record, found) if found else [NOTHING_RECORDED]
+        shown = map(format_record, run["recorded"]) if run["recorded"] else [NOTHING_RECORDED]
         text = [*shown] if task is not None else [*text, "", *shown]
     session.screen.data("runs.show", run, text)
 
@@ -121,11 +106,13 @@ async def wait(
 
     Raises NotFound, RunFailed and StillRunning as `wait_for_end` and `raise_for_outcome` do.
     """
+    from iogate.operators.runs.run_details import add_calls, run_json
+
     timeout_s = parse_seconds(limit, "--timeout")
     async with session.store(session.settings()) as store:
         view = await wait_for_end(session, store, uid, timeout_s)
         run = run_json(view, children=await store.runs.children(uid))
-        await _add_calls(store, view, run)
+        await add_calls(store, view, run, run["input"])
     session.screen.data("runs.wait", run, run_details(run))
     raise_for_outcome(run, limit)
 
@@ -144,12 +131,13 @@ async def logs(
     Raises NotFound if there is no such run.
     """
     from iogate.cli.render import Output, to_yaml
+    from iogate.operators.runs.run_details import find_run, journal_of
     from iogate.store.runs.presentation import journal_entry
 
     async with session.store(session.settings()) as store:
         await find_run(store, uid)
         if not follow:
-            entries = [each for each in await _journal(store, uid) if data or not is_recorded(each)]
+            entries = [each for each in await journal_of(store, uid) if data or not is_recorded(each)]
             session.screen.data(
                 "runs.logs", {"uid": uid, "entries": entries}, [format_entry(each) for each in entries]
             )
@@ -168,41 +156,23 @@ async def logs(
                     write_stdout(f"---\n{to_yaml(shown)}", end="")
 
 
-async def _add_calls(store: Store, view: RunView, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Add keys, merged calls, failed executions and recorded data to a run; return its journal."""
-    run |= await keys_json(store, view, run["input"])
-    journal = await _journal(store, view.uid)
-    count_failures(run["tasks"], journal)
-    add_records(run["tasks"], journal)
-    return journal
-
-
-async def _journal(store: Store, uid: str) -> list[dict[str, Any]]:
-    from iogate.store.runs.presentation import journal_entry
-
-    return [journal_entry(raw) for raw in await store.runs.journal(uid)]
-
-
 @command(group, "redeliver")
-async def redeliver(session: Session, uid: UidArgument) -> None:
+async def redeliver(session: Session, uid: UidArgument, reason: ReasonOption = "") -> None:
     """Send the callback of an ended run again, with the same webhook-id.
 
     Raises NotFound for an unknown run, Refused if the run has not ended or has no callback.
     """
-    async with session.store(session.settings()) as store:
-        outcome = await store.callbacks.redeliver(uid)
-        view = await find_run(store, uid)
-        workers = await store.presence.list("worker")
-    if outcome == "live":
-        raise Refused(f"run {uid} has not ended: its callback follows its end")
-    if outcome == "none":
-        raise Refused(
-            f"run {uid} has no callback",
-            hint="its API has no `callback`, not for this end, or its call had no header Callback-Url",
-        )
-    text, is_sent = describe_redelivery(uid, view.api, workers)
-    (session.screen.note if is_sent else session.screen.warn)(text)
-    session.screen.data("runs.redeliver", {"uid": uid, "outcome": "requested"})
+    from iogate.operators.access import command_actor
+    from iogate.operators.activity import recorded, target
+    from iogate.operators.runs import run_actions
+
+    async with (
+        session.store(session.settings()) as store,
+        recorded(store, command_actor(author()), "runs.redeliver", target("run", [uid]), reason),
+    ):
+        found = await run_actions.redeliver(store, uid)
+    (session.screen.note if found["isSent"] else session.screen.warn)(found["remark"])
+    session.screen.data("runs.redeliver", {"uid": uid, "outcome": found["outcome"]})
 
 
 @command(group, "cancel")
@@ -229,6 +199,8 @@ async def cancel(
         Misused: the ids and filters are wrong, or `--yes` is missing.
         NotFound, Refused: some runs do not exist or cannot be cancelled; the others are cancelled.
     """
+    from iogate.operators.runs import run_actions
+
     selection = Selection(
         uids=uids,
         filters=Filters(
@@ -236,19 +208,22 @@ async def cancel(
             revision=revision, parent=parent, project=project, where=where,
         ),
     )  # fmt: skip
-    why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
-    async with change_runs(session, "cancel", "cancelled", id_) as changes:
+    async with change_runs(session, "cancel", "cancelled", id_, reason) as changes:
 
         async def cancel_one(uid: str) -> bool:
             """Cancel a run; raise NotFound or Refused as `Changes.apply` expects."""
-            outcome = await changes.store.runs.cancel(uid, why, operation=changes.operation)
-            # A run that a filter has matched may have ended since, which is no error.
-            if outcome == "ended" and (
-                selection.by_filter or (await find_run(changes.store, uid)).status == "cancelled"
-            ):
+            try:
+                found = await run_actions.cancel(
+                    changes.store, uid, actor=changes.actor, reason=reason, operation=changes.operation
+                )
+            except Refused:
+                # A run that a filter has matched may have ended since, which is no error.
+                if not selection.by_filter:
+                    raise
+                found = {"outcome": "unchanged"}
+            if found["outcome"] == "unchanged":
                 session.screen.note(f"{uid} has ended already")
                 return False
-            await changes.check(uid, outcome)
             return True
 
         wanted = await selection.resolve(session, changes.store, "cancels", NOT_ENDED, yes=yes)
@@ -269,6 +244,7 @@ async def retry(
         str | None,
         typer.Option("--on", metavar="current", help="Use the live definition."),
     ] = None,
+    reason: ReasonOption = "",
     api: ApiFilter = None,
     status_: StatusFilter = None,
     since: SinceFilter = None,
@@ -288,8 +264,7 @@ async def retry(
         Misused: the ids and filters are wrong, or `--yes` is missing.
         NotFound, Refused: some runs do not exist or cannot be retried; the others are retried.
     """
-    from iogate.cli.runs.retry import Retrier
-    from iogate.store.connection.connection import time_ms
+    from iogate.operators.runs.run_retry import Retrier
 
     if on not in (None, "current"):
         raise Misused(f'--on takes "current", not {on!r}; without it a run keeps its definition')
@@ -302,14 +277,14 @@ async def retry(
     )  # fmt: skip
     if selection.by_filter and status_ not in (None, "faulted"):
         raise Misused(f"--status {status_}: only faulted runs can be retried")
-    async with change_runs(session, "retry", "retried", id_) as changes:
+    async with change_runs(session, "retry", "retried", id_, reason) as changes:
         wanted = await selection.resolve(session, changes.store, "retries", ["faulted"], yes=yes)
         retrier = Retrier(
             store=changes.store,
             pointer=from_,
             current=on is not None,
-            by=author(),
-            now_ms=time_ms(await changes.store.call("TIME")),
+            by=changes.actor.name,
+            now_ms=await changes.store.now_ms(),
             operation=changes.operation,
         )
         await changes.apply(wanted, retrier.retry)
@@ -318,20 +293,21 @@ async def retry(
 
 
 @command(group, "suspend")
-async def suspend(session: Session, uids: Uids, id_: OperationOption = None) -> None:
+async def suspend(
+    session: Session, uids: Uids, reason: ReasonOption = "", id_: OperationOption = None
+) -> None:
     """Suspend runs: no task starts and no timer fires until they are resumed.
 
     Raises NotFound or Refused if a run cannot be suspended; the others are suspended.
     """
-    async with change_runs(session, "suspend", "suspended", id_) as changes:
+    from iogate.operators.runs import run_actions
+
+    async with change_runs(session, "suspend", "suspended", id_, reason) as changes:
 
         async def suspend_one(uid: str) -> bool:
             """Suspend a run; raise NotFound or Refused as `Changes.apply` expects."""
-            outcome = await changes.store.runs.suspend(uid, operation=changes.operation)
-            await changes.check(uid, outcome)
-            if outcome == "cancelled":
-                raise Refused(f"run {uid} is being cancelled")
-            if outcome == "asked":
+            found = await run_actions.suspend(changes.store, uid, operation=changes.operation)
+            if found["outcome"] == "requested":
                 session.screen.note(f"{uid} is running: it stops at its next task")
             return True
 
@@ -339,18 +315,21 @@ async def suspend(session: Session, uids: Uids, id_: OperationOption = None) -> 
 
 
 @command(group, "resume")
-async def resume(session: Session, uids: Uids, id_: OperationOption = None) -> None:
+async def resume(
+    session: Session, uids: Uids, reason: ReasonOption = "", id_: OperationOption = None
+) -> None:
     """Resume suspended runs where they stopped.
 
     Raises NotFound or Refused if a run cannot be resumed; the others are resumed.
     """
-    async with change_runs(session, "resume", "resumed", id_) as changes:
+    from iogate.operators.runs import run_actions
+
+    async with change_runs(session, "resume", "resumed", id_, reason) as changes:
 
         async def resume_one(uid: str) -> bool:
             """Resume a run; raise NotFound or Refused as `Changes.apply` expects."""
-            outcome = await changes.store.runs.resume(uid, operation=changes.operation)
-            await changes.check(uid, outcome)
-            if outcome == "not suspended":
+            found = await run_actions.resume(changes.store, uid, operation=changes.operation)
+            if found["outcome"] == "unchanged":
                 session.screen.note(f"{uid} is not suspended")
                 return False
             return True

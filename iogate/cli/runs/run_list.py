@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from iogate.cli.options import ApiFilter, SinceFilter, StatusFilter, UntilFilter
-from iogate.cli.runs.bulk_changes import require_known_api
 from iogate.cli.runs.run_display import run_table
 from iogate.cli.runs.run_filters import (
     CallerFilter,
@@ -51,7 +50,7 @@ async def list_runs(
         Misused: a filter or the cursor is invalid.
         NotFound: there is no such API.
     """
-    from iogate.store.runs.presentation import list_item, rfc3339
+    from iogate.operators.runs.run_actions import listing
     from iogate.store.runs.run_index import LOOKED_AT_MOST
 
     filters = Filters(
@@ -59,25 +58,16 @@ async def list_runs(
         revision=revision, parent=parent, project=project, where=where,
     )  # fmt: skip
     async with session.store(session.settings()) as store:
-        page = await store.runs.page(
-            filters.parse(), limit=limit, cursor=cursor, most=LOOKED_AT_MOST, most_s=math.inf
+        page = await listing(
+            store, filters.parse(), limit=limit, cursor=cursor, most=LOOKED_AT_MOST, most_s=math.inf
         )
-        if not page.runs:
-            await require_known_api(store, api)
-        waits = any(each.state == "backlog" for each in page.runs)
-        holding = await store.gates.holding() if waits else ()
-    runs = [list_item(each, holding) for each in page.runs]
-    back_to = rfc3339(page.looked_back_to_ms) if len(runs) < limit else None
+    runs, back_to, following = page["runs"], page["lookedBackTo"], page["nextCursor"]
     if back_to is not None:
         session.screen.note(
-            f"searched back to {back_to} only; add --cursor {page.next_cursor} to search further back"
+            f"searched back to {back_to} only; add --cursor {following} to search further back"
         )
-    elif page.next_cursor is not None:
-        session.screen.note(f"for older runs, add --cursor {page.next_cursor}")
+    elif following is not None:
+        session.screen.note(f"for older runs, add --cursor {following}")
     elif not runs:
         session.screen.note("no run matches the filters" if filters.are_given or cursor else "no runs yet")
-    session.screen.data(
-        "runs.list",
-        {"runs": runs, "lookedBackTo": back_to, "nextCursor": page.next_cursor},
-        [run_table(runs)],
-    )
+    session.screen.data("runs.list", page, [run_table(runs)])

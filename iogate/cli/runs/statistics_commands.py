@@ -11,7 +11,6 @@ import typer
 from iogate import messages
 from iogate.cli.options import ApiFilter, parse_moment_ms
 from iogate.cli.render import Table
-from iogate.cli.runs.bulk_changes import require_known_api
 from iogate.cli.runs.run_filters import WorkflowFilter
 from iogate.cli.runs.statistics_display import format_time
 from iogate.cli.session import Session, command
@@ -58,6 +57,7 @@ async def stats(
         Misused: a time is invalid.
         NotFound: there is no such API.
     """
+    from iogate.operators.runs.run_actions import require_known_api
     from iogate.operators.statistics import run_statistics
 
     since_ms, until_ms = parse_moment_ms(since, "--since"), parse_moment_ms(until, "--until")
@@ -98,6 +98,7 @@ async def errors(session: Session, api: ApiFilter = None, since: SinceOption = N
         Misused: the time is invalid.
         NotFound: there is no such API.
     """
+    from iogate.operators.runs.run_actions import require_known_api
     from iogate.operators.statistics import error_groups
 
     since_ms = parse_moment_ms(since, "--since")

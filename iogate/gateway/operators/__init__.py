@@ -11,6 +11,7 @@
     workflow_routes    workflows and schedules
     revision_routes    revisions: list, show, difference, rollback, publication
     status_routes      overview
+    run_routes         show, follow and change a run
     activity_routes    recorded changes
     openapi_operations description in /openapi.json
 

@@ -45,6 +45,8 @@ class Call:
     """None if a page of the console makes the call."""
     version: str | None = None
     """Version in If-Match of the object that is changed; None: any."""
+    scope: Any = None
+    """ASGI scope of the request."""
     record: Record = field(default_factory=Record)
     """Record of the change, to which the handler adds the revision, a note, or a number."""
 

@@ -12,12 +12,14 @@ from iogate.gateway.operators import (
     activity_routes,
     api_routes,
     revision_routes,
+    run_routes,
     status_routes,
     workflow_routes,
 )
 from iogate.gateway.operators.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
+    *run_routes.OPERATIONS,
     *api_routes.OPERATIONS,
     *workflow_routes.OPERATIONS,
     *revision_routes.OPERATIONS,

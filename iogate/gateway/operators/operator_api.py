@@ -116,7 +116,14 @@ class OperatorApi:
             given = parameters.read(operation, request)
             version = entity_tags.expected(request) if operation.takes_version else None
             found = await self.perform(
-                operation, actor, path=path, given=given, key=key, version=version, request=request
+                operation,
+                actor,
+                path=path,
+                given=given,
+                key=key,
+                version=version,
+                request=request,
+                scope=asked.scope,
             )
         finally:
             self._state.bodies.release(request)
@@ -136,6 +143,7 @@ class OperatorApi:
         key: str | None = None,
         version: str | None = None,
         request: Request | None = None,
+        scope: Any = None,
     ) -> Response | AnyResponse:
         """Execute, for the operator API, an operation of an actor; return its response, maybe an error.
 
@@ -158,6 +166,7 @@ class OperatorApi:
             version=version,
             id=idempotency.change_id(actor.name, key) if key is not None else secrets.token_hex(16),
             request=request,
+            scope=scope,
         )
         try:
             async with asyncio.timeout(operation.limit_s):
@@ -172,7 +181,7 @@ class OperatorApi:
                 )
         except HTTPError as failed:
             return failed.response
-        except (TimeoutError, Unreachable) as error:
+        except (TimeoutError, IogateError) as error:
             return error_responses.respond(error)
         except CommandFailed:
             log.exception("%s failed", operation.name, extra={"action": "operator.failed"})

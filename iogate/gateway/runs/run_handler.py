@@ -1,8 +1,9 @@
 """Routes of runs: show, wait, follow, cancel.
 
 A run is visible with credentials of the API that started it, or with its signed link, which cancels the run
-only if the caller had asked for such a link. Invariant: other callers learn nothing, not even whether the run
-exists; without credentials, a run of an API that needs none shows only its status and times.
+only if the caller had asked for such a link. `OperatorApi` responds to operators. Invariant: other callers
+learn nothing, not even whether the run exists; without credentials, a run of an API that needs none shows
+only its status and times.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from iogate.gateway.http.responses import (
     invalid,
     json_response,
 )
+from iogate.gateway.operators import run_routes
 from iogate.gateway.runs import run_completion
 from iogate.store.runs import presentation
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from iogate.gateway.authentication.run_links import Scope
     from iogate.gateway.http.request import Request
+    from iogate.gateway.operators.operation import Operation
     from iogate.gateway.state import GatewayState
     from iogate.store.runs.operations import RunView
 
@@ -69,7 +72,9 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     """Return the routes of runs for one gateway process."""
 
     @route("/v1/runs/{uid:str}", http_method=_READ)
-    async def show(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
+    async def show(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
+        if (found := await _of_operator(state, run_routes.SHOW, request)) is not None:
+            return found
         uid = str(request.path_params["uid"])
         access = await _authorize(state, request, uid)
         run = access.run
@@ -91,6 +96,8 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
         """Respond with the event stream of a run. Raises HTTPError: a 401, 403, 404, 429 or 503."""
+        if (found := await _of_operator(state, run_routes.EVENTS, request)) is not None:
+            return found
         async with state.streams.opening:
             uid = str(request.path_params["uid"])
             access = await _authorize(state, request, uid)
@@ -115,8 +122,10 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
             return Stream(events, media_type="text/event-stream", headers=headers)
 
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
-    async def cancel(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
+    async def cancel(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
         """Cancel a run. Raises HTTPError: a 401, 403, 404, 409 or 503."""
+        if (found := await _of_operator(state, run_routes.CANCEL, request)) is not None:
+            return found
         uid = str(request.path_params["uid"])
         access = await _authorize(state, request, uid)
         if not access.whole:
@@ -135,6 +144,13 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
 
     found: list[Any] = [show, follow, cancel]
     return found
+
+
+async def _of_operator(
+    state: GatewayState, operation: Operation, request: litestar.Request[Any, Any, Any]
+) -> Response[Any] | None:
+    """Return the response to a request of an operator, None if it is a caller's."""
+    return None if state.operators is None else await state.operators.respond_if_operator(operation, request)
 
 
 async def _authorize(state: GatewayState, asked: litestar.Request[Any, Any, Any], uid: str) -> Access:
@@ -160,6 +176,8 @@ async def _authorize(state: GatewayState, asked: litestar.Request[Any, Any, Any]
             api = await store.runs.api_of(uid)
         caller = await _caller(state, request, api)
         if caller is None:
+            if state.operators is not None:
+                state.operators.authentication.count_failure(request)
             raise HTTPError(NO_RUN)
     async with state.reach() as store:
         run = await store.runs.show(uid)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,6 +40,8 @@ PIECE = EVENTS
 _BEAT = b": still here\n\n"
 
 Stream = AsyncGenerator[bytes, None]
+Form = Callable[[bytes], Any]
+"""Returns a stored journal entry as it is shown; None if it is not."""
 
 
 class _Slot:
@@ -82,11 +84,20 @@ class Streams:
         return len(self._open)
 
     async def open(
-        self, store: Store, uid: str, *, after: int, address: str, draining: asyncio.Event, paced: PacedSend
+        self,
+        store: Store,
+        uid: str,
+        *,
+        after: int,
+        address: str,
+        draining: asyncio.Event,
+        paced: PacedSend,
+        operator: bool = False,
     ) -> Stream:
         """Return the stream of a run's events after number `after`, for a client at an address.
 
-        It is sent by `paced`, and ends early once `draining` is set.
+        It is sent by `paced`, and ends early once `draining` is set. `operator`: with the entries and details
+        for operators.
 
         Raises HTTPError at the limit of streams: a 429 if the address has its share, a 503 if no address
         has more than its share.
@@ -98,7 +109,9 @@ class Streams:
             self._make_room(owner)
         slot = _Slot(owner, paced)
         self._open[slot] = None
-        stream = self._counted(slot, _stream(store, uid, after=after, slot=slot, draining=draining))
+        stream = self._counted(
+            slot, _stream(store, uid, after=after, slot=slot, draining=draining, operator=operator)
+        )
         # If the client disconnects before the first event, the generator never runs.
         weakref.finalize(stream, self._open.pop, slot, None)
         return stream
@@ -160,7 +173,14 @@ class Streams:
             await events.aclose()
 
 
-async def _stream(store: Store, uid: str, *, after: int, slot: _Slot, draining: asyncio.Event) -> Stream:
+def _for_caller(stored: bytes) -> Any:
+    return presentation.public_entry(presentation.journal_entry(stored))
+
+
+async def _stream(
+    store: Store, uid: str, *, after: int, slot: _Slot, draining: asyncio.Event, operator: bool
+) -> Stream:
+    form = presentation.journal_entry if operator else _for_caller
     pages = store.runs.followers.pages(uid, after)
     drained = asyncio.ensure_future(draining.wait())
     following = asyncio.ensure_future(anext(pages, None))
@@ -173,7 +193,7 @@ async def _stream(store: Store, uid: str, *, after: int, slot: _Slot, draining: 
                 if page is None:
                     break
                 first, entries = page
-                for events, left in _pieces(first, entries):
+                for events, left in _pieces(first, entries, form):
                     slot.paced.backlog = left
                     yield events
                 following = asyncio.ensure_future(anext(pages, None))
@@ -194,7 +214,7 @@ async def _stream(store: Store, uid: str, *, after: int, slot: _Slot, draining: 
         await pages.aclose()
 
 
-def _pieces(first: int, entries: list[bytes]) -> Iterator[tuple[bytes, int]]:
+def _pieces(first: int, entries: list[bytes], form: Form) -> Iterator[tuple[bytes, int]]:
     """Yield the events of a page in pieces, each with the bytes of the page that are left.
 
     A caller that reads slowly costs no work for the events that it has not come to. Empties `entries`.
@@ -206,7 +226,7 @@ def _pieces(first: int, entries: list[bytes]) -> Iterator[tuple[bytes, int]]:
     while entries:
         entry = entries.pop()
         left -= len(entry)
-        shown = presentation.public_entry(presentation.journal_entry(entry))
+        shown = form(entry)
         if shown is not None:
             event = b"id: %d\nevent: journal\ndata: %s\n\n" % (number, msgspec.json.encode(shown))
             piece.append(event)

@@ -17,8 +17,8 @@ from iogate.engine import errors
 from iogate.engine.commands import Note
 from iogate.engine.expression_scope import describe_time
 from iogate.store.events.outbox import Entry
+from iogate.store.state_codec import encode
 from iogate.worker.events.sinks import OutgoingEvent
-from iogate.worker.runs.state_codec import encode
 from iogate.worker.secrets.redaction import Redaction
 
 PREFIX = "io.serverlessworkflow."

@@ -17,9 +17,9 @@ import msgspec
 from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.events.bus import Batch, Delivery, EventBus
+from iogate.store.state_codec import decode
 from iogate.worker.events.subscription_index import SubscriptionIndex
 from iogate.worker.ports import Events
-from iogate.worker.runs.state_codec import decode
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import msgspec
 
 from iogate.engine.event_prefilter import event_type, index_key, may_match, text_at
 from iogate.store.events.bus import Subscription
-from iogate.worker.runs.state_codec import decode
+from iogate.store.state_codec import decode
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from iogate.store.revisions.revisions import NotAuthentic
 from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child
 from iogate.store.runs.uids import UidSource
+from iogate.store.state_codec import encode_data
 from iogate.worker.ports import ResolvedChildren, Revisions
-from iogate.worker.runs.state_codec import encode_data
 
 log = logging.getLogger(__name__)
 

@@ -12,19 +12,19 @@ from iogate.engine.commands import Emit
 from iogate.engine.state.run_state import State, WaitingFor
 from iogate.store.revisions.due_schedules import LIVE_REVISION
 from iogate.store.runs.commits import Child, Commit, Move
+from iogate.store.state_codec import NOTHING, Delta, encode, encode_data
 from iogate.worker.events.fault_runs import fault_run
 from iogate.worker.events.lifecycle import LifecycleEvents
 from iogate.worker.events.sinks import OutgoingEvent
 from iogate.worker.runs.journal import encode_entries
-from iogate.worker.runs.state_codec import NOTHING, Delta, encode, encode_data
 from iogate.worker.secrets.redaction import Redaction
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import FaultHandler
     from iogate.store.runs.claims import Claim
+    from iogate.store.state_codec import Codec
     from iogate.worker.events.sinks import Sinks
     from iogate.worker.runs.journal import Outgoing
-    from iogate.worker.runs.state_codec import Codec
 
 
 class CommittedRun(Protocol):

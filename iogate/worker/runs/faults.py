@@ -11,8 +11,8 @@ from typing import Any
 
 from iogate import logs
 from iogate.errors import WorkflowError
+from iogate.store.state_codec import TooDeep
 from iogate.worker.runs.run import Run
-from iogate.worker.runs.state_codec import TooDeep
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from iogate.errors import Unreachable
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.runs.claims import Message
+from iogate.store.state_codec import decode
 from iogate.worker.ports import Leases
 from iogate.worker.runs.run import Run
-from iogate.worker.runs.state_codec import decode
 
 log = logging.getLogger(__name__)
 

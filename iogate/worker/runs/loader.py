@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from iogate.compiler.program import Program
 from iogate.compiler.revision import FaultHandler, Record
 from iogate.store.runs.claims import Claim
+from iogate.store.state_codec import decode
 from iogate.worker.events.fault_runs import NOT_AUTHENTIC
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import TaskRecorder
@@ -21,7 +22,6 @@ from iogate.worker.runs.faults import RunFault, fault_from
 from iogate.worker.runs.inbox import deliver
 from iogate.worker.runs.programs import Programs, Unloadable
 from iogate.worker.runs.run import Run
-from iogate.worker.runs.state_codec import decode
 
 if TYPE_CHECKING:
     from iogate.worker.run_spans import RunSpans

@@ -19,8 +19,8 @@ from iogate.effects.dispatcher import EffectContext
 from iogate.errors import NotFound, Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.revisions.revisions import NotAuthentic
+from iogate.store.state_codec import decode
 from iogate.worker.ports import Revisions
-from iogate.worker.runs.state_codec import decode
 
 log = logging.getLogger(__name__)
 

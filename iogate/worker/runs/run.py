@@ -20,6 +20,7 @@ from iogate.engine.expression_scope import Environment, RunFacts
 from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child, Commit, Move
+from iogate.store.state_codec import Codec
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import TaskRecorder
 from iogate.worker.ports import Timer
@@ -39,7 +40,6 @@ from iogate.worker.runs.phase import (
     Resting,
 )
 from iogate.worker.runs.scheduler import Pace
-from iogate.worker.runs.state_codec import Codec
 from iogate.worker.secrets.redaction import Redaction
 
 PRESUMED_LOST_S = 45.0

@@ -376,9 +376,9 @@ async def test_activity_is_paged_and_filtered(changing: World) -> None:
     while True:
         reply = await changing.ask(f"/v1/activity?limit=2{cursor}", headers=bearer("read"))
         seen += things(reply.json["activity"])
-        if reply.json["cursor"] is None:
+        if reply.json["nextCursor"] is None:
             break
-        cursor = f"&cursor={reply.json['cursor']}"
+        cursor = f"&cursor={reply.json['nextCursor']}"
         await change(changing, VALID, "z")
     assert seen == "aedcba", "entries that are added meanwhile move no page"
 

@@ -1,6 +1,7 @@
-"""Retry of faulted runs, from the task that faulted or from an earlier one, for `runs retry`.
+"""Retry of faulted runs, from the task that faulted or from an earlier one.
 
-The engine computes the new state in this process, so that errors are reported at once; the store swaps it in.
+Used by `runs`, by `runs retry` of the command line, and by batches. The engine computes the new state in this
+process, so that errors are reported at once; the store swaps it in.
 """
 
 from __future__ import annotations
@@ -8,9 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from iogate.cli.runs.run_outcome import run_not_found
+import msgspec
+
+from iogate.compiler.program import load, load_standing
+from iogate.compiler.revision import precedence
+from iogate.compiler.schedules import STANDING
+from iogate.engine import link_renewal, retry
 from iogate.errors import NotFound, Refused
+from iogate.operators.runs.run_details import run_not_found
 from iogate.store.runs.retry import RetryRequest
+from iogate.store.state_codec import Codec
 
 if TYPE_CHECKING:
     from iogate.compiler.program import Program
@@ -41,7 +49,7 @@ class Retrier:
     _live: dict[int, Revision] = field(default_factory=dict)
 
     async def retry(self, uid: str) -> bool:
-        """Retry a run and return True, as `Changes.apply` expects.
+        """Retry a run, and return True.
 
         Raises NotFound if there is no such run, and Refused if it cannot be retried.
         """
@@ -64,11 +72,6 @@ class Retrier:
         return True
 
     async def _prepare(self, start: RetryState) -> RetryState:
-        import msgspec
-
-        from iogate.engine import retry
-        from iogate.worker.runs.state_codec import Codec
-
         program = old = await self._program(start.facts.program)
         facts = start.facts
         if self.current:
@@ -119,8 +122,6 @@ class Retrier:
         Return the state, and the renewed links that were used, as `RetryState` has them. Raises Refused if a
         task would wait for a link that nobody gets.
         """
-        from iogate.engine import link_renewal
-
         if not program.links:
             return state, ()
         used, events = await self.store.links.uses(start.uid, program.links)
@@ -149,11 +150,6 @@ class Retrier:
         )
 
     async def _program(self, digest: str) -> Program:
-        import msgspec
-
-        from iogate.compiler.program import load, load_standing
-        from iogate.compiler.schedules import STANDING
-
         if digest not in self._programs:
             definition = msgspec.json.decode(await self.store.revisions.program(digest))
             standing = definition.get(STANDING)
@@ -162,8 +158,6 @@ class Retrier:
 
     async def _current(self, api: str, workflow: str) -> tuple[int, str, str]:
         """Return revision, name and program of the live workflow to retry with, in the project of an API."""
-        from iogate.compiler.revision import precedence
-
         live = await self.store.revisions.live_for(api)
         if live is None:
             raise Refused("nothing has been applied: there is no current definition")

@@ -14,7 +14,7 @@ from iogate.cli.render import to_yaml
 from iogate.engine.state.frame import Frame
 from iogate.engine.state.run_state import State
 from iogate.security.redaction_patterns import redact
-from iogate.worker.runs.state_codec import BIG, CHECKED, LEVELS, Codec, TooDeep, encode_data
+from iogate.store.state_codec import BIG, CHECKED, LEVELS, Codec, TooDeep, encode_data
 from tests.examples import examples
 from tests.stored_run import StoredRun
 

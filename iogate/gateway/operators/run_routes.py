@@ -1,0 +1,244 @@
+"""Routes of runs for operators: list, show, follow, and the changes of one run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from litestar import Response
+from litestar.response import Stream
+
+from iogate.gateway.http.large_responses import PACED
+from iogate.gateway.http.request import Request
+from iogate.gateway.operators.operation import Call, Handler, Operation
+from iogate.gateway.operators.parameters import CURSOR, MOMENT
+from iogate.operators.access import Role
+from iogate.operators.activity import Target, target
+from iogate.operators.runs import run_actions
+from iogate.operators.runs.run_details import find_run
+from iogate.store import keys
+from iogate.store.runs.run_index import LISTED, RunFilter
+from iogate.value_types.collection_types import Key, distinct
+from iogate.value_types.scalar_types import boolean, choice, number, pattern, text
+
+SINCE_MS: Final = 7 * 86_400_000
+"""How far a list looks back without `since`."""
+MOST: Final = 100
+"""Runs of one page."""
+_UID: Final[Mapping[str, str]] = {"uid": "[0-9]{1,19}"}
+_ENTRY: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+def _target(call: Call) -> Target:
+    return target("run", [call.path["uid"]])
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition(":")
+    return name, value
+
+
+async def _list(call: Call) -> Any:
+    given, now_ms = call.given, call.state.clock.now_ms()
+    since_ms = call.moment_ms("since")
+    wanted = RunFilter(
+        api=given.get("api"),
+        workflow=given.get("workflow"),
+        statuses=given.get("status", ()),
+        since_ms=now_ms - SINCE_MS if since_ms is None else since_ms,
+        until_ms=call.moment_ms("until"),
+        caller=given.get("caller"),
+        parent=given.get("parent"),
+        revision=given.get("revision"),
+        project=given.get("project"),
+        where=None if "where" not in given else _pair(given["where"]),
+    )
+    return await run_actions.listing(
+        call.store, wanted, limit=given.get("limit", LISTED), cursor=given.get("cursor")
+    )
+
+
+async def _show(call: Call) -> Any:
+    request = call.request or Request(method="GET")
+
+    async def redact(stored: bytes) -> bytes:
+        return await call.state.validation.redacted(stored, request)
+
+    return await run_actions.show(
+        call.store,
+        call.path["uid"],
+        data=call.given.get("data", False),
+        task=call.given.get("task"),
+        redact=redact,
+    )
+
+
+async def _events(call: Call) -> Response[Any]:
+    """Return the stream of the journal of a run. Raises NotFound if there is no such run."""
+    uid = call.path["uid"]
+    await find_run(call.store, uid)
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    request = call.request
+    assert request is not None, "only a client follows a run"
+    if request.method == "HEAD":
+        # A stream without a body would stay open as long as one with a body.
+        return Response(b"", media_type="text/event-stream", headers=headers)
+    after = request.headers.get(b"last-event-id", b"").decode("latin-1")
+    async with call.state.streams.opening:
+        events = await call.state.streams.open(
+            call.store,
+            uid,
+            after=int(after) if _ENTRY.fullmatch(after) else 0,
+            address=request.address,
+            draining=call.state.draining,
+            paced=call.scope[PACED],
+            operator=True,
+        )
+    return Stream(events, media_type="text/event-stream", headers=headers)
+
+
+async def _cancel(call: Call) -> Any:
+    return await run_actions.cancel(
+        call.store, call.path["uid"], actor=call.actor, reason=call.reason, operation=call.id
+    )
+
+
+async def _retry(call: Call) -> Any:
+    return await run_actions.retry(
+        call.store,
+        call.path["uid"],
+        actor=call.actor,
+        pointer=call.given.get("from"),
+        current=call.given.get("on") == "current",
+        operation=call.id,
+    )
+
+
+async def _suspend(call: Call) -> Any:
+    return await run_actions.suspend(call.store, call.path["uid"], operation=call.id)
+
+
+async def _resume(call: Call) -> Any:
+    return await run_actions.resume(call.store, call.path["uid"], operation=call.id)
+
+
+async def _redeliver(call: Call) -> Any:
+    return await run_actions.redeliver(call.store, call.path["uid"])
+
+
+LIST: Final = Operation(
+    name="runs.list",
+    method="GET",
+    path="/v1/runs",
+    role=Role.READ,
+    summary="List runs, newest first",
+    handler=_list,
+    query={
+        "project": Key(type=text(), required=False, description="Only runs of APIs of this project."),
+        "api": Key(type=text(), required=False, description="Only runs of this API, module/method."),
+        "workflow": Key(
+            type=text(), required=False, description="Only runs of this workflow, name or name:version."
+        ),
+        "status": Key(
+            type=distinct(choice(*keys.STATUSES), f"one or more of {', '.join(keys.STATUSES)}"),
+            required=False,
+            description="Only runs in these statuses, separated by commas.",
+        ),
+        "since": Key(
+            type=MOMENT, required=False, description="Only runs accepted after this time; default: 7d."
+        ),
+        "until": Key(type=MOMENT, required=False, description="Only runs accepted before this time."),
+        "caller": Key(type=text(), required=False, description="Only runs of this caller; empty: none."),
+        "parent": Key(
+            type=pattern("the uid of a run", "[0-9]{1,19}"),
+            required=False,
+            description="Only child runs of this run.",
+        ),
+        "revision": Key(type=number(0, 2**31), required=False, description="Only runs of this revision."),
+        "where": Key(
+            type=pattern("NAME:VALUE of an attribute", r"[^:]{1,200}:.{1,1000}"),
+            required=False,
+            description="Only runs with this value of an attribute: order:A-1.",
+        ),
+        "limit": Key(type=number(1, MOST), required=False, description=f"Maximum number; default: {LISTED}."),
+        "cursor": CURSOR,
+    },
+)
+SHOW: Final = Operation(
+    name="runs.show",
+    method="GET",
+    path="/v1/runs/{uid}",
+    path_types=_UID,
+    role=Role.READ,
+    summary="Show a run as operators see it",
+    handler=_show,
+    query={
+        "data": Key(
+            type=boolean(), required=False, description="true: also the recorded input and output of tasks."
+        ),
+        "task": Key(
+            type=text(),
+            required=False,
+            description="Reference or name of a task: also its recorded input and output.",
+        ),
+    },
+    is_shared=True,
+)
+EVENTS: Final = Operation(
+    name="runs.events",
+    method="GET",
+    path="/v1/runs/{uid}/events",
+    path_types=_UID,
+    role=Role.READ,
+    summary="Follow the journal of a run, with the entries for operators",
+    handler=_events,
+    is_shared=True,
+    is_stream=True,
+)
+
+
+def _change(
+    verb: str,
+    summary: str,
+    handler: Handler,
+    *,
+    body: Mapping[str, Key] | None = None,
+    status: int = 200,
+    is_shared: bool = False,
+) -> Operation:
+    return Operation(
+        name=f"runs.{verb}",
+        method="POST",
+        path=f"/v1/runs/{{uid}}/{verb}",
+        path_types=_UID,
+        role=Role.OPERATE,
+        summary=summary,
+        handler=handler,
+        body=body or {},
+        action=f"runs.{verb}",
+        target=_target,
+        status=status,
+        is_shared=is_shared,
+    )
+
+
+CANCEL: Final = _change("cancel", "Cancel a run", _cancel, status=202, is_shared=True)
+RETRY: Final = _change(
+    "retry",
+    "Retry a faulted run; completed tasks are not repeated",
+    _retry,
+    body={
+        "from": Key(
+            type=pattern("the reference of a task, such as /do/2/charge", r"/.{1,2000}"),
+            required=False,
+            description="Resume from this earlier task instead of the one that faulted.",
+        ),
+        "on": Key(type=choice("current"), required=False, description="current: use the live definition."),
+    },
+)
+SUSPEND: Final = _change("suspend", "Suspend a run until it is resumed", _suspend)
+RESUME: Final = _change("resume", "Resume a suspended run where it stopped", _resume)
+REDELIVER: Final = _change("redeliver", "Send the callback of an ended run again", _redeliver)
+
+OPERATIONS: Final = (LIST, SHOW, EVENTS, CANCEL, RETRY, SUSPEND, RESUME, REDELIVER)

@@ -1,0 +1,1 @@
+"""Runs for operators: lists, details, and changes of single ones."""

@@ -1,0 +1,241 @@
+"""Runs for operators: list, show, cancel, retry, suspend, resume, and redeliver the callback of one.
+
+Used by `runs …` of the command line, by the HTTP API of operators, by the console, and by batches. Each
+change takes the id of its request, so that a repetition changes nothing twice, and returns `{uid, outcome}`.
+Invariant: `cancel` and the others change at most the named run; they are recorded by their callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from iogate.compiler.schedules import PREFIX
+from iogate.errors import NotFound, Refused
+from iogate.messages import did_you_mean
+from iogate.operators.runs.run_details import (
+    add_calls,
+    already_ended,
+    end_json,
+    family_json,
+    find_run,
+    reasons_to_wait,
+    run_json,
+    run_not_found,
+)
+from iogate.operators.secrets.missing_secrets import of_callbacks
+from iogate.operators.task_records import records, records_of_task
+from iogate.store.maintenance.process_presence import Process
+from iogate.store.runs import presentation
+from iogate.store.runs.presentation import rfc3339
+from iogate.store.runs.run_index import LISTED, LOOKED_AT, LOOKED_FOR_S, RunFilter
+
+if TYPE_CHECKING:
+    from iogate.operators.access import Actor
+    from iogate.store.runs.operations import RunView
+    from iogate.store.store import Store
+
+Redact: TypeAlias = Callable[[bytes], Awaitable[bytes]]
+"""Redacts the stored JSON of an input or output."""
+DECODED: int = 64 * 1024
+"""Size of an input in which keys of a run are looked up."""
+
+
+async def listing(
+    store: Store,
+    wanted: RunFilter,
+    *,
+    limit: int = LISTED,
+    cursor: str | None = None,
+    most: int = LOOKED_AT,
+    most_s: float = LOOKED_FOR_S,
+) -> dict[str, Any]:
+    """Return a page of runs, newest first, with `nextCursor`, and `lookedBackTo` if it ended early.
+
+    It looks at about `most` runs, for about `most_s`. Raises Misused for an invalid cursor, and NotFound for
+    an unknown API.
+    """
+    page = await store.runs.page(wanted, limit=limit, cursor=cursor, most=most, most_s=most_s)
+    if not page.runs:
+        await require_known_api(store, wanted.api)
+    waits = any(each.state == "backlog" for each in page.runs)
+    holding = await store.gates.holding() if waits else ()
+    return {
+        "runs": [presentation.list_item(each, holding) for each in page.runs],
+        "lookedBackTo": rfc3339(page.looked_back_to_ms) if len(page.runs) < limit else None,
+        "nextCursor": page.next_cursor,
+    }
+
+
+async def require_known_api(store: Store, api: str | None) -> None:
+    """Check that an API exists, since a mistyped name is no API without runs.
+
+    Raises NotFound if neither a live API nor a schedule has this name.
+    """
+    if api is None:
+        return
+    apis = await store.gates.states(everywhere=True)
+    known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming(everywhere=True))]
+    if api not in known:
+        raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='list them with "iogate api list"')
+
+
+async def show(
+    store: Store, uid: str, *, data: bool = False, task: str | None = None, redact: Redact | None = None
+) -> dict[str, Any]:
+    """Return one run with its data, error, tasks, children and callback.
+
+    `data` adds `recorded`, all recorded input and output of tasks; `task` only that of one task, by reference
+    or name. With `redact`, also the output is redacted, and both stay encoded, since they may be large.
+
+    Raises NotFound if there is no such run, or no such task.
+    """
+    view = await find_run(store, uid)
+    children = await store.runs.children(uid)
+    reasons = await reasons_to_wait(store, view)
+    if redact is None:
+        run = run_json(view, **reasons, children=children)
+        shown_input = run["input"]
+    else:
+        run, shown_input = await _encoded(view, redact, **reasons)
+        run |= family_json(view, children)
+    run |= end_json(await store.callbacks.record(uid))
+    journal = await add_calls(store, view, run, shown_input)
+    if task is not None:
+        run["recorded"] = records_of_task(run["tasks"], journal, task)
+    elif data:
+        run["recorded"] = records(journal)
+    return run
+
+
+async def _encoded(view: RunView, redact: Redact, *, limited: bool, held: bool) -> tuple[dict[str, Any], Any]:
+    """Return a run whose redacted input and output are encoded, and its input if that is small."""
+    shown_input = await redact(view.input) if view.input else b""
+    shown_output = await redact(view.output) if view.output else None
+    run = presentation.describe(
+        msgspec.structs.replace(view, output=shown_output),
+        limited=limited,
+        held=held,
+        shown_input=shown_input or None,
+        operator=True,
+    )
+    is_small = shown_input and len(shown_input) <= DECODED
+    return run, msgspec.json.decode(shown_input) if is_small else None
+
+
+async def cancel(
+    store: Store, uid: str, *, actor: Actor, reason: str = "", operation: str = ""
+) -> dict[str, Any]:
+    """Request the end of a run; the outcome is `cancelled`, `requested`, or `unchanged` if it was cancelled.
+
+    Raises NotFound for an unknown run, and Refused for one that has completed or faulted.
+    """
+    why = f"{actor.name}: {reason}" if reason else f"{actor.name} asked for it"
+    outcome = await store.runs.cancel(uid, why, operation=operation)
+    if outcome == "unknown":
+        raise run_not_found(uid)
+    if outcome == "ended":
+        status = (await find_run(store, uid)).status
+        if status != "cancelled":
+            raise already_ended(uid, status)
+        return {"uid": uid, "outcome": "unchanged"}
+    return {"uid": uid, "outcome": "cancelled" if outcome == "cancelled" else "requested"}
+
+
+async def suspend(store: Store, uid: str, *, operation: str = "") -> dict[str, Any]:
+    """Suspend a run; the outcome is `suspended`, or `requested` if it stops at its next task.
+
+    Raises NotFound for an unknown run, and Refused for one that has ended or is being cancelled.
+    """
+    outcome = await store.runs.suspend(uid, operation=operation)
+    await _check(store, uid, outcome)
+    if outcome == "cancelled":
+        raise Refused(f"run {uid} is being cancelled")
+    return {"uid": uid, "outcome": "requested" if outcome == "asked" else "suspended"}
+
+
+async def resume(store: Store, uid: str, *, operation: str = "") -> dict[str, Any]:
+    """Resume a suspended run where it stopped; the outcome is `resumed`, or `unchanged`.
+
+    Raises NotFound for an unknown run, and Refused for one that has ended.
+    """
+    outcome = await store.runs.resume(uid, operation=operation)
+    await _check(store, uid, outcome)
+    return {"uid": uid, "outcome": "unchanged" if outcome == "not suspended" else "resumed"}
+
+
+async def _check(store: Store, uid: str, outcome: str) -> None:
+    """Raise NotFound or Refused for the outcomes `unknown` and `ended`."""
+    match outcome:
+        case "unknown":
+            raise run_not_found(uid)
+        case "ended":
+            raise already_ended(uid, (await find_run(store, uid)).status)
+
+
+async def retry(
+    store: Store,
+    uid: str,
+    *,
+    actor: Actor,
+    pointer: str | None = None,
+    current: bool = False,
+    operation: str = "",
+) -> dict[str, Any]:
+    """Retry a faulted run from the task that faulted, or from an earlier one; the outcome is `retried`.
+
+    `pointer` names the earlier task; `current` uses the live definition. `remarks` tell what is unusual.
+    Raises NotFound for an unknown run, and Refused for one that cannot be retried.
+    """
+    from iogate.operators.runs.run_retry import Retrier  # noqa: PLC0415 - the engine takes time to import
+
+    retrier = Retrier(
+        store=store,
+        pointer=pointer,
+        current=current,
+        by=actor.name,
+        now_ms=await store.now_ms(),
+        operation=operation,
+    )
+    await retrier.retry(uid)
+    return {"uid": uid, "outcome": "retried", "remarks": retrier.remarks}
+
+
+async def redeliver(store: Store, uid: str) -> dict[str, Any]:
+    """Send the callback of an ended run again; the outcome is `requested`.
+
+    `remark` tells when it is sent, and `isSent` whether a worker can do it now.
+
+    Raises NotFound for an unknown run, and Refused if the run has not ended or has no callback.
+    """
+    outcome = await store.callbacks.redeliver(uid) if uid.isascii() and uid.isdigit() else "unknown"
+    view = await find_run(store, uid)
+    if outcome == "live":
+        raise Refused(f"run {uid} has not ended: its callback follows its end")
+    if outcome == "none":
+        raise Refused(
+            f"run {uid} has no callback",
+            hint="its API has no `callback`, not for this end, or its call had no header Callback-Url",
+        )
+    remark, is_sent = describe_redelivery(uid, view.api, await store.presence.list("worker"))
+    return {"uid": uid, "outcome": "requested", "remark": remark, "isSent": is_sent}
+
+
+def describe_redelivery(uid: str, api: str, workers: Sequence[Process]) -> tuple[str, bool]:
+    """Describe the next attempt of a redelivered callback, and tell whether a worker can send it."""
+    due = f"the callback of run {uid} is due now"
+    if not workers:
+        return f"{due}, and is sent when a worker runs", False
+    if lacks := _unsigned(workers, api):
+        return f"{due}, but workers cannot sign it: {lacks}", False
+    return f"{due}: a worker sends it at once", True
+
+
+def _unsigned(workers: Sequence[Process], api: str) -> str:
+    """Return why workers cannot sign the callbacks of an API, and how many; empty if all can."""
+    lacking = [texts for each in workers if (texts := of_callbacks([each]).get(api))]
+    reasons = "; ".join(dict.fromkeys(text for texts in lacking for text in texts))
+    count = f" on {len(lacking)} of {len(workers)} workers" if 0 < len(lacking) < len(workers) else ""
+    return reasons + count
