@@ -7,6 +7,7 @@ switched in one step, by the revision that it was resolved with.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -252,6 +253,14 @@ def _busy() -> Refused:
         code=MOVED,
         hint="repeat the command",
     )
+
+
+def describe_changes(changes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the changes that `switch` has returned as one line: `2 enabled → disabled`."""
+    counts = Counter(f"{each['before']} → {each['after']}" for each in changes)
+    if len(changes) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{number} {text}" for text, number in counts.items())
 
 
 async def list_overrides(store: Store) -> dict[str, Any]:

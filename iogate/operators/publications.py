@@ -6,12 +6,16 @@ replaced; a repair replaces whatever is live.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from iogate.compiler.revision import Bundle
 from iogate.errors import IogateError, NotFound
-from iogate.messages import shorten
+from iogate.messages import counted, shorten
+from iogate.operators.access import Actor
+from iogate.operators.activity import recorded, target
 from iogate.operators.secrets import missing_secrets
 from iogate.reconcile import apply
 from iogate.reconcile.apply import Applied, NotConverged
@@ -48,6 +52,41 @@ class Publication:
             "rolledBack": undone.number if undone is not None else None,
             "missing": self.missing,
         }
+
+
+@asynccontextmanager
+async def recorded_publication(
+    store: Store, actor: Actor, found: LivePlan, origin: Origin
+) -> AsyncIterator[Callable[[Applied], None]]:
+    """Record the publication of a plan in the activity, if it changes anything.
+
+    The block calls what this yields with the result. Raises Unreachable if the beginning cannot be recorded.
+    """
+    if not found.changes:
+        yield lambda _: None
+        return
+    restores = origin.restores
+    about = target("project", [store.revisions.project])
+    if restores is not None:
+        about = target("revision", [str(restores)])
+    action = "revisions.publish" if restores is None else "revisions.rollback"
+    async with recorded(store, actor, action, about, origin.message) as record:
+
+        def note(applied: Applied) -> None:
+            record.revision, record.note = applied.number, describe(applied)
+
+        yield note
+
+
+def describe(applied: Applied) -> str:
+    """Return a publication as one line for the activity: its changes, and the processes that are late."""
+    text = applied.plan.past_counts() if applied.changed else "no changes"
+    if applied.repaired:
+        text += f"; {counted(len(applied.repaired), 'difference')} of the store repaired"
+    state = applied.convergence
+    if state is not None and state.late:
+        text += f"; {len(state.late)} of {state.total} processes late"
+    return text
 
 
 async def publish(
@@ -155,7 +194,7 @@ async def rollback(
     version: str | None = None,
     allowed: Allowed = NOTHING_ALLOWED,
     wait_s: float = apply.WAIT_S,
-) -> dict[str, Any]:
+) -> Publication:
     """Publish the content of an earlier revision again, and wait up to `wait_s` until it is loaded.
 
     `version`: number of the live revision to replace, as text; None: any. Processes that have not loaded the
@@ -168,7 +207,7 @@ async def rollback(
         raise Conflict(found.number, int(version) if version.isdecimal() and len(version) < 16 else 0)
     found.check(allowed)
     origin = await rollback_origin(store, number, author=author, message=message)
-    return (await publish(store, found, origin, wait_s=wait_s)).to_json()
+    return await publish(store, found, origin, wait_s=wait_s)
 
 
 async def publish_bundle(
@@ -180,7 +219,7 @@ async def publish_bundle(
     allowed: Allowed = NOTHING_ALLOWED,
     wait_s: float = apply.WAIT_S,
     clear_overrides: bool = False,
-) -> dict[str, Any]:
+) -> Publication:
     """Publish a compiled bundle in place of revision `expected`, and wait up to `wait_s` until it is loaded.
 
     `expected` is 0 if nothing was ever applied. Raises Stale if another revision is live, Refused if the
@@ -191,5 +230,4 @@ async def publish_bundle(
     if found.number != expected:
         raise Conflict(found.number, expected)
     found.check(allowed)
-    done = await publish(store, found, origin, wait_s=wait_s, clear_overrides=clear_overrides)
-    return done.to_json()
+    return await publish(store, found, origin, wait_s=wait_s, clear_overrides=clear_overrides)

@@ -10,8 +10,10 @@ never overwritten unchecked.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -92,6 +94,16 @@ class NotConverged(NotTaken):
         )
 
 
+Recording: TypeAlias = Callable[[LivePlan], AbstractAsyncContextManager[Callable[[Applied], None]]]
+"""Records the publication of a plan in its block, which calls what it yields with the result."""
+
+
+@asynccontextmanager
+async def unrecorded(_: LivePlan) -> AsyncIterator[Callable[[Applied], None]]:
+    """Publish a plan without a record."""
+    yield lambda _: None
+
+
 async def apply(
     store: Store,
     bundle: Bundle,
@@ -100,11 +112,12 @@ async def apply(
     allowed: Allowed = NOTHING_ALLOWED,
     wait_s: float = WAIT_S,
     origin: Origin | None = None,
+    recording: Recording = unrecorded,
 ) -> Applied:
     """Make the bundle live whatever its plan is, and wait up to `wait_s` until every process has loaded it.
 
     `origin` is stored with a new revision, together with a summary of its changes. With `expected`, only that
-    revision is replaced (0: there must be none).
+    revision is replaced (0: there must be none). `recording` records the publication.
 
     Raises Refused (guard, stale `expected`), NotFound or NotAuthentic for a live revision that cannot be
     compared, NotConverged, StoreUnavailable.
@@ -115,10 +128,20 @@ async def apply(
         if expected is not None and found.number != expected:
             raise Conflict(found.number, expected)
         found.check(allowed)
+        late: NotConverged | None = None
         try:
-            return await publish(store, found, wait_s=wait_s, origin=origin)
+            async with recording(found) as note:
+                try:
+                    applied = await publish(store, found, wait_s=wait_s, origin=origin)
+                except NotConverged as error:
+                    late, applied = error, error.applied
+                note(applied)
         except Conflict as error:
             conflict = error
+            continue
+        if late is not None:
+            raise late
+        return applied
     raise Refused(
         f"the live revision changed {ATTEMPTS} times while this apply was under way",
         code=BUSY,

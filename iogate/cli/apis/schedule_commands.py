@@ -76,10 +76,14 @@ async def disable(
     Raises NotFound for an unknown schedule, and Foreign if another project owns one.
     """
     from iogate.operators import schedules
+    from iogate.operators.access import command_actor
+    from iogate.operators.activity import recorded, target
 
     ttl_s = parse_seconds(ttl, "--ttl")
     async with session.store(session.settings(), changes=True) as store:
-        value = await schedules.disable(store, names, author=author(), reason=reason, ttl_s=ttl_s)
+        actor, about = command_actor(author()), target("schedule", names)
+        async with recorded(store, actor, "schedules.disable", about, reason, frees_memory=True):
+            value = await schedules.disable(store, names, author=actor.name, reason=reason, ttl_s=ttl_s)
     ends = f" for {ttl}" if ttl else ""
     session.screen.data("schedule.disable", value, [f"disabled {name}{ends}" for name in names])
     if not reason:
@@ -93,9 +97,13 @@ async def enable(session: Session, names: NamesArgument) -> None:
     Raises NotFound for an unknown schedule, and Foreign if another project owns one.
     """
     from iogate.operators import schedules
+    from iogate.operators.access import command_actor
+    from iogate.operators.activity import recorded, target
 
     async with session.store(session.settings(), changes=True) as store:
-        value = await schedules.enable(store, names, author=author())
+        actor, about = command_actor(author()), target("schedule", names)
+        async with recorded(store, actor, "schedules.enable", about):
+            value = await schedules.enable(store, names, author=actor.name)
     session.screen.data("schedule.enable", value, [f"enabled {name}" for name in names])
 
 
@@ -106,8 +114,13 @@ async def run(session: Session, names: NamesArgument) -> None:
     Raises NotFound for an unknown schedule, and Refused for one on events or if the store starts no runs.
     """
     from iogate.operators import schedules
+    from iogate.operators.access import command_actor
+    from iogate.operators.activity import recorded, target
 
     async with session.store(session.settings(), changes=True) as store:
-        value = await schedules.run(store, names, author=author())
+        actor, about = command_actor(author()), target("schedule", names)
+        async with recorded(store, actor, "schedules.run", about) as record:
+            value = await schedules.run(store, names, author=actor.name)
+            record.note = ", ".join(f"run {uid}" for uid in value["runs"].values())
     started = [f"{uid}  {name}" for name, uid in value["runs"].items()]
     session.screen.data("schedule.run", value, started)

@@ -81,16 +81,20 @@ async def publish(
     """
     from iogate.cli.revisions.folder_publication import describe_convergence, summarize
     from iogate.operators import publications
+    from iogate.operators.access import command_actor
     from iogate.operators.secrets import missing_secrets
 
-    done = await publications.publish(
-        store,
-        found,
-        origin,
-        wait_s=wait_s,
-        clear_overrides=clear_overrides,
-        rollback_on_failure=rollback_on_failure,
-    )
+    actor = command_actor(origin.author)
+    async with publications.recorded_publication(store, actor, found, origin) as note:
+        done = await publications.publish(
+            store,
+            found,
+            origin,
+            wait_s=wait_s,
+            clear_overrides=clear_overrides,
+            rollback_on_failure=rollback_on_failure,
+        )
+        note(done.applied)
     applied, undone = done.applied, done.undone
     gates = await store.gates.states()
     for_programs = session.screen.output is not Output.TEXT  # a large plan takes a while

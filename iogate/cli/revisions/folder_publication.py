@@ -38,11 +38,21 @@ async def publish_folder(
 
     Raises as `iogate.reconcile.apply.apply` does.
     """
+    from iogate.operators.access import command_actor
+    from iogate.operators.publications import recorded_publication
     from iogate.reconcile.apply import apply
     from iogate.reconcile.deletion_guard import FOLDER
 
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
-    return await apply(store, checked.bundle, allowed=FOLDER, wait_s=wait_s, origin=origin)
+    actor = command_actor(origin.author)
+    return await apply(
+        store,
+        checked.bundle,
+        allowed=FOLDER,
+        wait_s=wait_s,
+        origin=origin,
+        recording=lambda found: recorded_publication(store, actor, found, origin),
+    )
 
 
 def read_origin(settings: Settings, message: str = "", commit: str = "") -> Origin:

@@ -147,31 +147,37 @@ async def _switch(
         Refused: not confirmed, or the live revision changes all the time.
     """
     from iogate.operators import gates
+    from iogate.operators.access import command_actor
+    from iogate.operators.activity import recorded, target
 
     ttl_s, per_s = parse_seconds(ttl, "--ttl"), parse_rate(rate, "--rate")
     enabled = verb == "enable"
     async with session.store(session.settings(), changes=True) as store:
+        wanted = await gates.selected(store, selection, enabled=enabled)
         confirmed: list[str] | None = None
         if selection.all_ and not yes:
-            confirmed = await gates.selected(store, selection, enabled=enabled)
-            confirm_all("hold" if hold else verb, confirmed)
-        while True:
-            try:
-                value = await gates.switch(
-                    store,
-                    selection,
-                    enabled=enabled,
-                    author=author(),
-                    reason=reason,
-                    ttl_s=ttl_s,
-                    hold=hold,
-                    rate=per_s,
-                    confirmed=confirmed,
-                )
-                break
-            except gates.SelectionMoved as moved:
-                confirmed = moved.apis
-                confirm_all("hold" if hold else verb, confirmed)
+            confirm_all("hold" if hold else verb, wanted)
+            confirmed = wanted
+        actor, about = command_actor(author()), target("api", wanted)
+        async with recorded(store, actor, "apis.override", about, reason, frees_memory=True) as record:
+            while True:
+                try:
+                    value = await gates.switch(
+                        store,
+                        selection,
+                        enabled=enabled,
+                        author=actor.name,
+                        reason=reason,
+                        ttl_s=ttl_s,
+                        hold=hold,
+                        rate=per_s,
+                        confirmed=confirmed,
+                    )
+                    break
+                except gates.SelectionMoved as moved:
+                    confirmed = moved.apis
+                    confirm_all("hold" if hold else verb, confirmed)
+            record.note, record.count = gates.describe_changes(value["changes"]), len(value["changes"])
     changes = value["changes"]
     session.screen.data(verb, value, [_change_text(each, ttl, rate) for each in changes])
     starting = sum(each["queued"] for each in changes if each["after"] == "disabled")
@@ -258,12 +264,19 @@ async def clear(
         NotFound: there is no such API.
     """
     from iogate.operators import gates
+    from iogate.operators.access import command_actor
+    from iogate.operators.activity import recorded, target
 
     if bool(apis) == all_:
         raise Misused("give either the ids of APIs, or --all")
     per_s = parse_rate(rate, "--rate")
     async with session.store(session.settings(), changes=True) as store:
-        value = await gates.clear_overrides(store, None if all_ else apis, rate=per_s)
+        about = target("api", apis or ())
+        async with recorded(
+            store, command_actor(author()), "apis.restore", about, frees_memory=True
+        ) as record:
+            value = await gates.clear_overrides(store, None if all_ else apis, rate=per_s)
+            record.count = len(value["cleared"])
     cleared = value["cleared"]
     session.screen.data("override.clear", value, [f"cleared {api}" for api in cleared])
     if not cleared:

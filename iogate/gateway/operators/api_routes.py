@@ -62,7 +62,7 @@ async def _override(call: Call) -> Any:
         reason=call.reason,
         version=call.version,
     )
-    call.record.note = f"{done['change']['before']} → {done['change']['after']}"
+    call.record.note = gates.describe_changes([done["change"]])
     return done
 
 

@@ -16,6 +16,7 @@ from iogate.value_types.scalar_types import boolean, duration, number, pattern
 from iogate.version import __version__
 
 if TYPE_CHECKING:
+    from iogate.operators.publications import Publication
     from iogate.reconcile.deletion_guard import Allowed
 
 LIVE: Final = "live"
@@ -95,8 +96,7 @@ async def _rollback(call: Call) -> Any:
         allowed=_allowed(call, restores=True),
         wait_s=call.given.get("wait", _WAIT_S),
     )
-    _note(call, done)
-    return done
+    return _told(call, done)
 
 
 async def _publish(call: Call) -> Any:
@@ -123,15 +123,15 @@ async def _publish(call: Call) -> Any:
         wait_s=given.get("wait", _WAIT_S),
         clear_overrides=given.get("clear_overrides", False),
     )
-    _note(call, done)
-    return done
+    return _told(call, done)
 
 
-def _note(call: Call, done: dict[str, Any]) -> None:
-    call.record.revision = done["revision"]
-    processes = done["processes"]
-    late = f"; {len(processes['late'])} of {processes['total']} processes late" if processes["late"] else ""
-    call.record.note = ("published" if done["changed"] else "no changes") + late
+def _told(call: Call, done: Publication) -> dict[str, Any]:
+    """Add a publication to the record of the change, and return its JSON."""
+    from iogate.operators.publications import describe  # noqa: PLC0415 - as above
+
+    call.record.revision, call.record.note = done.applied.number, describe(done.applied)
+    return done.to_json()
 
 
 def _of_number(call: Call) -> Target:

@@ -58,8 +58,10 @@ async def test_a_bundle_is_published_listed_and_compared(operated: World) -> Non
     )
     assert [(each["action"], each["id"]) for each in diff["changes"]] == [("delete", "shop/sell")]
     entries = (await read(operated, "/v1/activity?action=revisions")).json["activity"]
-    assert [each["revision"] for each in entries] == [2, 1]
-    assert all(each["message"].startswith("published") for each in entries), entries
+    assert [(each["revision"], each["message"].partition(";")[0]) for each in entries] == [
+        (2, "1 API added"),
+        (1, "1 API added"),
+    ]
     same = await publish(operated, bundle("shop/buy", "shop/sell"), 2)
     assert (same.json["revision"], same.json["changed"]) == (2, False)
 
