@@ -158,6 +158,16 @@ async def test_a_page_that_ends_early_says_how_far_it_looked(each_store: Store) 
     assert (await each_store.runs.page(RunFilter(api="no/such"))).looked_back_to_ms is None
 
 
+async def test_a_page_ends_early_after_its_time(each_store: Store) -> None:
+    rare, others = await many(each_store, 20)
+    with scripted(page_budget=1):
+        page = await each_store.runs.page(RunFilter(), most_s=0)
+        assert [run.uid for run in page.runs] == others[-1:]
+        assert page.next_cursor is not None
+        rest = await each_store.runs.page(RunFilter(), cursor=page.next_cursor, most_s=60)
+    assert [run.uid for run in rest.runs] == [*others[-2::-1], *rare[::-1]]
+
+
 async def test_a_script_looks_at_a_bounded_number_of_runs(
     each_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +287,31 @@ async def test_a_run_that_another_program_has_overwritten_is_left_out(each_store
 
 async def without_indexes(store: Store) -> None:
     await store.call("DEL", keys.API_INDEX, keys.INDEX + RARE.id, keys.INDEX + "orders/submit")
+
+
+@pytest.mark.parametrize("fields", [18, 24])
+async def test_a_record_of_an_earlier_release_is_listed_shown_and_retried(
+    each_store: Store, fields: int
+) -> None:
+    """It has its body inline, and lacks the last fields."""
+    await publish(each_store)
+    given = b'"%s"' % (b"i" * 3_000)
+    uid = await accepted(each_store.intake(), input=given)
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim, status="faulted", error=b'{"title":"no"}', head=b"h")])
+    record = msgspec.msgpack.decode(await each_store.call("GET", keys.END + uid))
+    record[12], record[16], record[17] = given.decode(), '{"n":1}\n{"n":2}', 0
+    await each_store.call("SET", keys.END + uid, msgspec.msgpack.encode(record[:fields]))
+    await each_store.call("DEL", keys.BIG + uid)
+    (run,) = (await each_store.runs.page(RunFilter(statuses=["faulted"], caller=""))).runs
+    assert (run.uid, run.error, run.attributes, run.parent) == (uid, b'{"title":"no"}', {}, None)
+    view = await each_store.runs.show(uid)
+    assert view is not None
+    assert view.input == given
+    assert (await each_store.runs.journal_page(uid, 1)).entries == [b'{"n":2}']
+    assert await each_store.runs.retry(uid) == "retried"
+    (again,) = (await each_store.leases.take("w", 1)).claims
+    assert (again.input, again.forged) == (given, "")
 
 
 async def test_an_audit_completes_the_indexes_of_an_older_store(each_store: Store) -> None:
