@@ -14,6 +14,7 @@ It authenticates and validates a call, and stores it durably before it responds.
     runs              show, wait, follow and cancel runs
     events            intake of CloudEvents
     operators         HTTP API of operators
+    console           pages of operators, with sessions
     links             pages and use of one-time links
     authentication    credentials, and signed links
     validation        inputs against JSON Schemas, on the loop or beside it

@@ -25,6 +25,7 @@ from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.certificates import Certificates
 from iogate.gateway.connections import ConnectionCloser
+from iogate.gateway.console.session import Sessions
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.client_address import TrustedProxies
@@ -116,6 +117,7 @@ async def run(chosen: Settings) -> None:
     if chosen.operators:
         access = Access(declared(chosen.operators), root=state.root, fingerprint=state.fingerprint)
         state.operators = OperatorApi(state, access)
+        state.sessions = Sessions(key, chosen.previous_link_keys)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
     state.large_responses = LargeResponses(

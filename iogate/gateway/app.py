@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
     from iogate.gateway.calls.call_handler import CallHandler
+    from iogate.gateway.console.console import Console
     from iogate.gateway.state import GatewayState
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,14 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
             response.headers["connection"] = "close"
         return response
 
+    console = _build_console(state)
+
+    def on_error(request: litestar.Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:
+        response = _response_to(request, error)
+        if console is not None and console.serves(request.scope["path"]):
+            return console.fail(response)
+        return to_litestar(response)
+
     of_operators = [] if state.operators is None else state.operators.handlers(OPERATIONS)
     if state.operators is not None:
         state.operator_calls = OperatorCalls(state, calls)
@@ -127,9 +136,10 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
             *run_handler.handlers(state),
             *observability_routes.handlers(state),
             *of_operators,
+            *([] if console is None else console.handlers()),
         ],
         after_request=last,
-        exception_handlers={Exception: _on_error},
+        exception_handlers={Exception: on_error},
         response_headers={"cache-control": "no-store"},
         openapi_config=None,
         logging_config=None,
@@ -138,8 +148,13 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
     return Application(state, calls, EventIntake(state), LinkHandler(state), others)
 
 
-def _on_error(request: litestar.Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:
-    return to_litestar(_response_to(request, error))
+def _build_console(state: GatewayState) -> Console | None:
+    """Return the console if there are operators; its templates are loaded only then."""
+    if state.operators is None or state.sessions is None:
+        return None
+    from iogate.gateway.console.console import Console  # noqa: PLC0415 - see above
+
+    return Console(state, state.operators, state.sessions)
 
 
 def _response_to(request: litestar.Request[Any, Any, Any], error: Exception) -> ErrorResponse:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from iogate.gateway.calls.operator_calls import OperatorCalls
     from iogate.gateway.calls.routes import Table
     from iogate.gateway.certificates import Certificates
+    from iogate.gateway.console.session import Sessions
     from iogate.gateway.http.client_address import TrustedProxies
     from iogate.gateway.observability.metrics import Counts
     from iogate.gateway.observability.shared_metrics import SharedMetrics
@@ -76,6 +77,8 @@ class GatewayState:
     """Handler of calls that operators make; None without operators."""
     operators: OperatorApi | None = None
     """HTTP API of operators; None without the setting."""
+    sessions: Sessions | None = None
+    """Sessions of the console; None without operators."""
     senders: StoredAuth | None = None
     """Credentials that may send events; None: the path is closed."""
     sender_fingerprints: Callable[[], Mapping[str, str]] = dict

@@ -61,6 +61,15 @@ def smoke_test(environment: Path, folder: Path) -> None:
     ran(iogate, "validate", cwd=project)
     assert ran(iogate, "test", cwd=project).count("passed") == 2
     assert "Unknown key" in ran(iogate, "explain", "IOG101", cwd=project), "the explanations are in the wheel"
+    pages = (
+        "from iogate.gateway.console import static_files;"
+        "from iogate.gateway.console.rendering import environment as of;"
+        "print([of().get_template(name).name for name in of().list_templates()]);"
+        "print(static_files.StaticFiles().urls)"
+    )
+    shown = ran(str(environment / "bin/python"), "-c", pages, cwd=project)
+    assert "run.html" in shown, "the pages of the console are in the wheel"
+    assert "console.css" in shown
     # A run needs the Lua scripts, a store and a worker.
     greeted = ran(iogate, "run", "workflows.d/hello.yaml", "--input", '{"name": "Ada"}', cwd=project)
     assert greeted == '{"greeting": "Hello, Ada!"}\n'

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.cli.apis import credentials, workflow_commands
 from iogate.cli.processes import banner
+from iogate.cli.processes.local_operator import add_operator, login_note
 from iogate.cli.processes.store_retry import LIMIT_S, retry_until_available
 from iogate.cli.render import write_stderr
 from iogate.cli.session import Session
@@ -137,6 +138,8 @@ class _Parent:
 
         async with _listen(self.settings, self.parts) as files, supervised_store(self.settings) as url:
             settings = replace(self.settings, redis_url=url)
+            if self.parts.gateways and self.parts.workers:
+                settings = add_operator(settings)
             write_stderr(f"store: {self._store_name(url)}", style="bright_black")
             store = await self._open_store(settings)
             try:
@@ -280,6 +283,8 @@ class _Parent:
                 schedules=workflow_commands.schedule_table(schedules) if schedules else None,
             ),
         )
+        if settings.operators != self.settings.operators and (note := login_note(settings, url)):
+            screen.note(note)
 
     async def _watch(self, store: Store, read_settings: Any, before: Stamp) -> None:
         from iogate.cli.revisions.folder_publication import watch

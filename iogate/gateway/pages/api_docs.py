@@ -1,6 +1,7 @@
 """The page `/docs`: the OpenAPI document for readers, without a script.
 
-Called by `observability.descriptions`. Pure. Invariant: the page says nothing that the document does not say.
+Called by `observability.descriptions`, and by the console for the example call of an API. Pure. Invariant:
+the page says nothing that the document does not say.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ def content(document: Json) -> list[Content]:
             for name, found in groups.items()
         ],
     ]
+
+
+def curl_line(document: Json, path: str) -> str | None:
+    """Return a command that makes an example call of an API at a path; None if there is no such path."""
+    found = [each for each in _operations(document) if each.path == path]
+    return next((each.curl() for each in found if each.verb == "POST"), found[0].curl() if found else None)
 
 
 def _contents(groups: dict[str, list[_Operation]]) -> Markup:
@@ -90,7 +97,7 @@ class _Operation:
             "section",
             element("h3", element("code", f"{self.verb} {self.path}"), id=self.anchor),
             element("p", self._given["summary"]),
-            element("pre", element("code", self._curl()), aria_label="Example call"),
+            element("pre", element("code", self.curl()), aria_label="Example call"),
             element("p", "Credentials: ", self._credentials(), class_="soft"),
             self._parameters(),
             self._body(),
@@ -156,7 +163,7 @@ class _Operation:
             return f"Authorization: {scheme['scheme'].capitalize()} $CREDENTIALS"
         return f"{scheme['name']}: {_PLACEHOLDERS.get(name, '$CREDENTIALS')}"
 
-    def _curl(self) -> str:
+    def curl(self) -> str:
         """Return a command for `/docs` that makes the call; credentials are variables of the shell."""
         options = []
         needed = self._given["security"]

@@ -1,0 +1,257 @@
+"""The console of one gateway process: from a request of a browser to a page.
+
+Built by `app` if the setting `operators` is set. Checks, in this order: the origin of a form, the session,
+the role, the size of the form. Invariants: without a session, a browser gets only the login page and the
+files of the style; no form of another origin has an effect; each error is a page with the message of the
+HTTP API.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import parse_qs, quote, urlsplit
+
+import litestar
+from litestar import HttpMethod, route
+
+from iogate.errors import IogateError
+from iogate.gateway.console import rendering
+from iogate.gateway.console.login import Login, safe_target
+from iogate.gateway.console.page import Page, Visit, redirect
+from iogate.gateway.console.pages.table import NAVIGATION, OUTCOMES, PAGES
+from iogate.gateway.console.requests import is_packed, query_of
+from iogate.gateway.console.session import Sessions, cookies_of
+from iogate.gateway.console.static_files import static_files, takes_gzip
+from iogate.gateway.http import body
+from iogate.gateway.http.litestar_responses import to_litestar
+from iogate.gateway.http.request import Request, from_scope
+from iogate.gateway.http.responses import (
+    NO_PATH,
+    ErrorResponse,
+    HTTPError,
+    Response,
+    invalid,
+)
+from iogate.gateway.operators import error_responses
+from iogate.operators.access import Actor, Operator
+
+if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
+
+    from iogate.gateway.operators.operator_api import OperatorApi
+    from iogate.gateway.state import GatewayState
+
+log = logging.getLogger(__name__)
+
+HOME: Final = "/console"
+FORM: Final = 64 * 1024
+"""Bytes of a submitted form."""
+FIELDS: Final = 100
+FOREIGN: Final = ErrorResponse(
+    403,
+    "requestError.forbidden",
+    "This form was sent by a page of another origin, or by a program: open the console, and send its own "
+    "form; programs use the HTTP API with the token of an operator",
+)
+_TITLES: Final = {
+    403: "Not allowed",
+    404: "Not found",
+    409: "Refused",
+    429: "Too many attempts",
+    503: "Unavailable",
+}
+_KEPT: Final = (b"retry-after", b"allow", b"connection")
+AnyRequest: TypeAlias = "litestar.Request[Any, Any, Any]"
+
+
+class Console:
+    """Responds to requests under `/console`."""
+
+    def __init__(self, state: GatewayState, api: OperatorApi, sessions: Sessions) -> None:
+        self.state, self.api, self.sessions = state, api, sessions
+        self.is_secure = state.public_url.startswith("https://")
+        """Whether browsers reach the console only by HTTPS, and send the cookie only then."""
+        self.login = Login(self)
+
+    def handlers(self) -> list[HTTPRouteHandler]:
+        """Return the routes of the console."""
+
+        @route("/console/static/{name:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+        async def static(request: AnyRequest) -> litestar.Response[bytes]:
+            packed = takes_gzip(request.headers.get("accept-encoding", ""))
+            found = static_files().find(str(request.path_params["name"]), packed=packed)
+            return to_litestar(found or NO_PATH)
+
+        @route("/console/login", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+        async def login_page(request: AnyRequest) -> litestar.Response[Any]:
+            return await self._respond(request, self.login.show)
+
+        @route("/console/login", http_method=[HttpMethod.POST])
+        async def log_in(request: AnyRequest) -> litestar.Response[Any]:
+            return await self._respond(request, self.login.log_in)
+
+        @route("/console/logout", http_method=[HttpMethod.POST])
+        async def log_out(request: AnyRequest) -> litestar.Response[Any]:
+            return await self._respond(request, self.login.log_out)
+
+        return [static, login_page, log_in, log_out, *map(self._route, PAGES)]
+
+    def _route(self, page: Page) -> HTTPRouteHandler:
+        methods = [HttpMethod(page.method)]
+        if page.method == "GET":
+            methods.append(HttpMethod.HEAD)
+
+        @route(page.path, http_method=methods)
+        async def handle(request: AnyRequest) -> litestar.Response[Any]:
+            async def visit(found: Request) -> Any:
+                return await self._visit(page, found, request)
+
+            return await self._respond(request, visit)
+
+        return handle
+
+    async def _respond(self, asked: AnyRequest, handler: Any) -> litestar.Response[Any]:
+        """Respond to a request by a handler; each error becomes a page."""
+        request = from_scope(asked.scope, asked.receive)
+        try:
+            if request.method not in ("GET", "HEAD"):
+                self._check_origin(request)
+            found = await handler(request)
+        except HTTPError as failed:
+            found = await self.error_page(request, failed)
+        except (IogateError, TimeoutError) as error:
+            found = await self.error_page(request, HTTPError(error_responses.respond(error)))
+        return to_litestar(found) if isinstance(found, Response) else found
+
+    def _check_origin(self, request: Request) -> None:
+        """Raise HTTPError, a 403, for a form that does not come from a page of the console itself.
+
+        Each browser names the origin of a form in one of two headers, which no page can change.
+        """
+        site, origin = request.headers.get(b"sec-fetch-site"), request.headers.get(b"origin")
+        if site is not None:
+            if site == b"same-origin":
+                return
+        elif origin is not None and self._is_own(origin.decode("latin-1"), request):
+            return
+        raise HTTPError(FOREIGN)
+
+    def _is_own(self, origin: str, request: Request) -> bool:
+        host = urlsplit(origin).netloc.lower()
+        own = {
+            request.headers.get(b"host", b"").decode("latin-1").lower(),
+            urlsplit(self.state.public_url).netloc,
+        }
+        return bool(host) and host in own
+
+    def operator(self, request: Request) -> Operator | None:
+        """Return the operator whose session a request has, in the current role; None without a session."""
+        cookies = cookies_of(request.headers.get(b"cookie", b"").decode("latin-1"))
+        found = self.sessions.find(cookies, self.state.clock.now_ms() / 1000)
+        access = self.api.authentication.access
+        if found is None or access.generation(found.operator) != found.generation:
+            return None
+        return access.operator(found.operator)
+
+    async def _visit(self, page: Page, request: Request, asked: AnyRequest) -> Any:
+        """Respond to a request for a page or a form. Raises HTTPError."""
+        operator = self.operator(request)
+        if operator is None:
+            return await self._without_session(request)
+        actor = Actor(name=operator.name, role=operator.role, via="console", origin=request.address)
+        if actor.role < page.role:
+            raise HTTPError(
+                ErrorResponse(
+                    403,
+                    "requestError.forbidden",
+                    f"This takes the role {page.role}; operator {actor.name} has the role {actor.role}",
+                )
+            )
+        return await page.handler(
+            Visit(
+                console=self,
+                request=request,
+                actor=actor,
+                path={name: str(value) for name, value in asked.path_params.items()},
+                scope=asked.scope,
+                query=query_of(request),
+                form=await self.form(request) if page.method == "POST" else {},
+                packed=is_packed(request),
+            )
+        )
+
+    async def _without_session(self, request: Request) -> Response:
+        """Return the way to the login page; a page of another site may link here, without the cookie."""
+        target = request.raw_path.decode("latin-1") + (
+            f"?{request.query.decode('latin-1')}" if request.query else ""
+        )
+        if request.method == "POST":
+            return await self.login.page(
+                request, status=401, problem="Your session has ended. Log in, and send the form again."
+            )
+        if request.headers.get(b"sec-fetch-site") == b"cross-site":
+            # A cookie with SameSite=Strict comes with the next request, which this page makes.
+            values = {"title": "Opening the console", "text": "", "refresh": True}
+            return rendering.respond(
+                "message.html", {**values, "url": safe_target(target), "link": "Continue"}
+            )
+        return redirect(f"/console/login?next={quote(safe_target(target), safe='/')}")
+
+    async def form(self, request: Request) -> dict[str, str]:
+        """Read the fields of a form. Raises HTTPError: a 400, 413 or 415."""
+        kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"application/x-www-form-urlencoded":
+            raise invalid("The body must be a form")
+        try:
+            await self.state.bodies.read(request, limit=FORM)
+            text = request.body.decode("utf-8", "replace")
+            fields = parse_qs(text, keep_blank_values=True, max_num_fields=FIELDS)
+        except ValueError:
+            raise invalid("The form has too many fields") from None
+        finally:
+            self.state.bodies.release(request)
+        return {name: values[-1].strip() for name, values in fields.items()}
+
+    async def show(
+        self, visit: Visit, template: str, values: Mapping[str, Any], *, status: int = 200
+    ) -> Response:
+        """Return the response with a page for an operator."""
+        notice = OUTCOMES.get(visit.one("done"))
+        common = {
+            "nav": NAVIGATION,
+            "visitor": {"name": visit.actor.name, "role": str(visit.actor.role)},
+            "now_ms": visit.now_ms,
+            "notice": notice,
+        }
+        return await rendering.page(template, common | dict(values), status=status, packed=visit.packed)
+
+    async def error_page(self, request: Request, failed: HTTPError) -> Response:
+        """Return the page for an error."""
+        if not request.is_read:
+            await body.drain_before_error(request, failed.response)
+        return error_page(failed.response)
+
+    @staticmethod
+    def serves(path: str) -> bool:
+        """Tell whether a path belongs to the console."""
+        return path == HOME or path.startswith(f"{HOME}/")
+
+    @staticmethod
+    def fail(response: ErrorResponse) -> litestar.Response[bytes]:
+        """Return the page for a request that no route takes, or that has failed for a defect."""
+        return to_litestar(error_page(response))
+
+
+def error_page(response: ErrorResponse) -> Response:
+    """Return the page that says what the response to a program says."""
+    kept = [each for each in response.headers if each[0] in _KEPT]
+    values = {
+        "title": _TITLES.get(response.status, "This did not work"),
+        "text": response.message,
+        "url": HOME,
+        "link": "Open the console",
+        "refresh": False,
+    }
+    return rendering.respond("message.html", values, status=response.status, headers=kept)

@@ -1,0 +1,181 @@
+"""Declaration of a page or form of the console, and the visit that its handler receives.
+
+Used by the modules of `pages`, which declare, and by `console`, which responds. Data come from the
+operations of the HTTP API of operators, with the same checks, records and errors. Invariant: each form
+names the role that it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from iogate.gateway.http.request import Request
+from iogate.gateway.http.responses import STORE_DOWN, ErrorResponse, HTTPError, Response
+from iogate.gateway.operators import parameters
+from iogate.gateway.operators.operation import LIMIT_S
+from iogate.gateway.operators.operations import OPERATIONS
+from iogate.operators.access import Actor, Role
+
+if TYPE_CHECKING:
+    import litestar
+
+    from iogate.gateway.console.console import Console
+    from iogate.gateway.operators.operation import Operation
+    from iogate.store.store import Store
+
+AnyResponse: TypeAlias = "Response | litestar.Response[Any]"
+Result = TypeVar("Result")
+Handler: TypeAlias = Callable[["Visit"], Awaitable[AnyResponse]]
+
+BY_NAME: dict[str, Operation] = {each.name: each for each in OPERATIONS}
+SEE_OTHER = 303
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A route of the console."""
+
+    path: str
+    handler: Handler
+    method: Literal["GET", "POST"] = "GET"
+    role: Role = Role.READ
+    """Least role that may use it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """A message above the content of a page, such as the outcome of a form."""
+
+    text: str
+    tone: str = "good"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """A request of an operator for a page."""
+
+    console: Console
+    request: Request
+    actor: Actor
+    path: Mapping[str, str]
+    """Values of the names in the path."""
+    query: Mapping[str, Sequence[str]]
+    form: Mapping[str, str] = field(default_factory=dict)
+    """Fields of a submitted form; the last value of a repeated one."""
+    scope: Any = None
+    """ASGI scope of the request, for a response that streams."""
+    packed: bool = False
+    """Whether the browser takes a compressed page."""
+
+    @property
+    def now_ms(self) -> int:
+        """Return the time by the clock of the store."""
+        return int(self.console.state.clock.now_ms())
+
+    def may(self, role: Role) -> bool:
+        """Tell whether the role of the operator includes another one."""
+        return self.actor.role >= role
+
+    def one(self, name: str) -> str:
+        """Return a parameter of the query; empty if it is missing."""
+        return next(iter(self.query.get(name, ())), "")
+
+    async def call(
+        self,
+        name: str,
+        *,
+        path: Mapping[str, str] | None = None,
+        given: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        version: str | None = None,
+    ) -> Any:
+        """Execute an operation of the HTTP API as this operator, and return its response from JSON.
+
+        `given` are texts for the query, or members of the body; None and empty texts are left out. `key` is
+        the Idempotency-Key, `version` that of the object to change.
+
+        Raises HTTPError for each response that is an error.
+        """
+        response = await self._perform(BY_NAME[name], path or {}, given or {}, key, version=version)
+        assert isinstance(response, Response), name
+        return msgspec.json.decode(response.content)["response"]
+
+    async def ask(self, read: Callable[[Store], Awaitable[Result]]) -> Result:
+        """Return the result of a function of `iogate.operators` that only reads.
+
+        Raises HTTPError, the 503, without a store, TimeoutError if it does not answer, and as `read` does.
+        """
+        store = self.console.state.store
+        if store is None:
+            raise HTTPError(STORE_DOWN)
+        async with asyncio.timeout(LIMIT_S):
+            return await read(store)
+
+    async def stream(self, name: str, *, path: Mapping[str, str], request: Request) -> Any:
+        """Return the response of an operation that streams. Raises HTTPError for an error."""
+        return await self._perform(BY_NAME[name], path, {}, None, request=request)
+
+    async def _perform(
+        self,
+        operation: Operation,
+        path: Mapping[str, str],
+        given: Mapping[str, Any],
+        key: str | None,
+        *,
+        version: str | None = None,
+        request: Request | None = None,
+    ) -> Any:
+        values = {name: value for name, value in given.items() if value not in (None, "")}
+        found = await self.console.api.perform(
+            operation,
+            self.actor,
+            path=path,
+            given=_read(operation, values),
+            key=key,
+            version=version,
+            request=request,
+            scope=self.scope,
+        )
+        if isinstance(found, ErrorResponse):
+            raise HTTPError(found)
+        return found
+
+    async def show(
+        self, template: str, values: Mapping[str, Any], *, here: str, line: str, status: int = 200
+    ) -> Response:
+        """Return the response with a page. `here` is its entry of the navigation, `line` its command."""
+        return await self.console.show(self, template, {**values, "here": here, "line": line}, status=status)
+
+    def done(self, url: str, outcome: str) -> Response:
+        """Return the response to a form: the page at `url`, which shows the outcome."""
+        joint = "&" if "?" in url else "?"
+        return redirect(f"{url}{joint}{urlencode({'done': outcome})}")
+
+
+def _read(operation: Operation, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values as the HTTP API reads them. Raises HTTPError: a 400 for an invalid one."""
+    if operation.reads_body:
+        headers = {b"content-type": b"application/json"}
+        body = msgspec.json.encode(values)
+        request = Request(method=operation.method, headers=headers, body=body, is_read=True)
+    else:
+        request = Request(method=operation.method, query=urlencode(values, doseq=True).encode())
+    return parameters.read(operation, request)
+
+
+def redirect(url: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
+    """Return the response that makes a browser open a page of the console."""
+    location = url.encode("ascii", "replace")
+    return Response(SEE_OTHER, b"", [(b"location", location), *headers], content_type=b"text/plain")
+
+
+def new_key() -> str:
+    """Return an Idempotency-Key for a form: a repeated submission of it changes nothing twice."""
+    return secrets.token_hex(12)

@@ -1,0 +1,15 @@
+"""The `iogate` command that shows or does the same as a page, quoted for a POSIX shell.
+
+Used by the pages. Pure. A test runs each of them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+
+def line(*words: str, options: Mapping[str, str | None] | None = None) -> str:
+    """Return a command line of `iogate`; options without a value are left out."""
+    given = [part for name, value in (options or {}).items() if value for part in (f"--{name}", value)]
+    return shlex.join(["iogate", *words, *given])

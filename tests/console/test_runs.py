@@ -1,0 +1,231 @@
+"""Lists of runs and pages of a run: filters, links, keys, and browsers without JavaScript."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from playwright.async_api import expect
+
+from tests import fork_server
+from tests.console.site import CALLER, Site
+from tests.console.visitor import Visitors
+
+
+async def test_filters_live_in_the_url_and_back_restores_them(visitors: Visitors, site: Site) -> None:
+    uid = site.ended("break", {"title": "sold out"})
+    site.ended("refund", {"order": "A-1"})
+    page = await visitors.page("rob")
+    await page.goto("/console/runs")
+    await page.get_by_label("API").fill("orders/break")
+    await page.get_by_role("button", name="Filter").click()
+    await page.wait_for_url("**/console/runs?api=orders%2Fbreak")
+    await page.get_by_role("link", name="faulted").click()
+    await page.wait_for_url("**/console/runs?status=faulted&api=orders/break")
+    await page.get_by_role("link", name=uid).click()
+    await expect(page.get_by_role("heading", name="Faulted at stop")).to_be_visible()
+    await page.get_by_role("link", name="Show in the timeline").click()
+    assert page.url.endswith(f"/console/runs/{uid}#task-do-0-stop")
+    await page.go_back()
+    await page.go_back()
+    assert page.url.endswith("/console/runs?status=faulted&api=orders/break")
+    assert await page.get_by_label("API").input_value() == "orders/break"
+    await expect(page.get_by_role("link", name="faulted")).to_have_attribute("aria-current", "true")
+    await expect(page.get_by_role("link", name=uid)).to_be_visible()
+    await expect(page.locator(".line code").first).to_have_text(
+        "iogate runs list --status faulted --api orders/break"
+    )
+
+
+async def test_the_cursor_leads_through_all_runs(visitors: Visitors, site: Site) -> None:
+    wanted = {site.call_api("approve", {"order": str(number)}) for number in range(53)}
+    page = await visitors.page("rob")
+    await page.goto("/console/runs?api=orders/approve&since=1h")
+    seen: list[str] = []
+    while True:
+        seen += await page.locator("td a.mono").all_text_contents()
+        older = page.get_by_role("link", name="Older")
+        if not await older.count():
+            break
+        await older.click()
+        await page.wait_for_url("**cursor=**")
+    assert len(seen) == len(set(seen))
+    assert wanted <= set(seen)
+    await page.go_back()
+    assert await page.locator("td a.mono").all_text_contents() == seen[:50]
+
+
+async def test_an_invalid_filter_is_explained(visitors: Visitors) -> None:
+    visitors.expected = ("Failed to load resource: the server responded with a status of 400",)
+    page = await visitors.page("rob")
+    await page.goto("/console/runs?since=yesterday")
+    await expect(page.get_by_role("alert")).to_contain_text("since must be how long ago")
+    assert await page.get_by_label("Since").input_value() == "yesterday"
+
+
+async def test_the_page_of_a_faulted_run_says_what_failed_where_and_why(
+    visitors: Visitors, site: Site
+) -> None:
+    uid = site.ended("submit", {"order": "A-1007", "items": [{"price": 2}], "password": "hunter2"})
+    page = await visitors.page("rob")
+    await page.goto(f"/console/runs/{uid}")
+    fault = page.locator(".fault")
+    await expect(fault).to_contain_text("Faulted at charge")
+    await expect(fault).to_contain_text("/do/3/charge")
+    await expect(fault).to_contain_text("card declined: insufficient funds (code 51)")
+    await expect(page.locator("#task-do-1-reserve .b-retry")).to_have_count(2)
+    await expect(page.locator("#task-do-2-pack .b-wait")).to_have_count(1)
+    await expect(page.locator("#task-do-1-reserve-try-0-stock")).to_contain_text("3, 3 failed")
+    assert "hunter2" not in await page.content()
+    await expect(page.locator(".line code").first).to_have_text(f"iogate runs show {uid}")
+    async with page.expect_download() as downloading:
+        await page.get_by_role("link", name="Download JSON").first.click()
+    download = await downloading.value
+    assert download.suggested_filename == f"run-{uid}-input.json"
+    assert '"password": "[redacted]"' in (await download.path()).read_text()
+
+
+async def test_a_faulted_run_is_found_and_retried_with_the_keyboard(visitors: Visitors, site: Site) -> None:
+    uid = site.ended("break", {"title": "by keyboard"})
+    page = await visitors.page("olga")
+    await page.goto("/console/runs")
+    await page.keyboard.press("/")
+    await page.keyboard.type("orders/break")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/console/runs?api=orders%2Fbreak")
+    link = page.get_by_role("link", name=uid)
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        if await link.evaluate("each => each === document.activeElement"):
+            break
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"**/console/runs/{uid}")
+    summary = page.locator("details.action summary", has_text="Retry")
+    for _ in range(30):
+        await page.keyboard.press("Tab")
+        if await summary.evaluate("each => each === document.activeElement"):
+            break
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_label("Reason")).to_be_focused()
+    await page.keyboard.type("the shop has it again")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status").first).to_contain_text("a new attempt has begun")
+    await expect(page.locator(".facts")).to_contain_text("2")
+    await page.goto("/console/activity")
+    await expect(page.locator("tbody tr").first).to_contain_text("runs.retry")
+    await expect(page.locator("tbody tr").first).to_contain_text("the shop has it again")
+
+
+async def test_without_javascript_runs_are_listed_shown_and_cancelled(visitors: Visitors, site: Site) -> None:
+    uid = site.call_api("approve", {"order": "A-3"})
+    page = await visitors.page("olga", java_script_enabled=False)
+    await page.goto("/console/runs?api=orders/approve")
+    await page.get_by_role("link", name=uid).click()
+    await expect(page.locator("#waiting")).to_contain_text("Waits for an event")
+    await page.locator("summary", has_text="Cancel").click()
+    await page.get_by_label("Reason").nth(1).fill("no longer wanted")
+    await page.locator("form[action$='/cancel'] button").click()
+    await expect(page.get_by_role("status")).to_contain_text("The cancellation was requested")
+    await page.reload()
+    await expect(page.locator("#status")).to_have_text("cancelled")
+    await expect(page.locator("main")).to_contain_text("no longer wanted")
+
+
+async def test_the_role_read_changes_nothing(visitors: Visitors, site: Site) -> None:
+    visitors.expected = ("Failed to load resource: the server responded with a status of 403",)
+    uid = site.call_api("approve", {"order": "A-4"})
+    page = await visitors.page("rob")
+    await page.goto(f"/console/runs/{uid}")
+    await expect(page.get_by_text("The role read cannot change runs.")).to_be_visible()
+    assert await page.locator("details.action").count() == 0
+    status = await page.evaluate(
+        """async uid => (await fetch(`/console/runs/${uid}/cancel`, {
+            method: "POST", body: new URLSearchParams({reason: "x"})})).status""",
+        uid,
+    )
+    assert status == 403
+    assert site.run(uid)["status"] == "waiting"
+
+
+async def test_without_javascript_an_api_is_disabled_and_enabled(visitors: Visitors, site: Site) -> None:
+    page = await visitors.page("olga", java_script_enabled=False)
+    await page.goto("/console/apis/orders/parent")
+    await page.locator("summary", has_text="Disable").click()
+    await page.get_by_label("Reason").fill("the warehouse is closed")
+    await page.locator("form[action$='/disable'] button").click()
+    await expect(page.get_by_role("status")).to_contain_text("No gateway accepts a call")
+    await expect(page.locator("main")).to_contain_text("by an override of olga: the warehouse is closed")
+    status, _ = site.call("/v1/api/orders/parent/async", {}, {"token": CALLER})
+    assert status == 403
+    await page.locator("summary", has_text="Clear override").click()
+    await page.get_by_label("Reason").last.fill("open again")
+    await page.locator("form[action$='/restore'] button").click()
+    await expect(page.locator("main")).to_contain_text("Accepts calls, as in git.")
+    assert site.call("/v1/api/orders/parent/async", {}, {"token": CALLER})[0] == 202
+
+
+async def test_two_operators_do_not_overwrite_the_switch_of_each_other(
+    visitors: Visitors, site: Site
+) -> None:
+    visitors.expected = ("Failed to load resource: the server responded with a status of 4",)
+    first, second = await visitors.page("olga"), await visitors.page("ada")
+    for page in (first, second):
+        await page.goto("/console/apis/orders/steps")
+        await page.locator("summary", has_text="Disable").click()
+        await page.get_by_label("Reason").fill("maintenance")
+    await first.locator("form[action$='/disable'] button").click()
+    await expect(first.get_by_role("status")).to_contain_text("No gateway accepts a call")
+    await second.locator("form[action$='/disable'] button").click()
+    await expect(second.get_by_role("status")).to_have_count(0)
+    await first.locator("summary", has_text="Clear override").click()
+    await first.get_by_label("Reason").last.fill("done")
+    await first.locator("form[action$='/restore'] button").click()
+    await expect(first.locator("main")).to_contain_text("as in git")
+
+
+async def test_an_api_shows_its_contract_and_a_command_that_calls_it(visitors: Visitors) -> None:
+    page = await visitors.page("rob")
+    await page.goto("/console/apis/orders/refund")
+    await expect(page.locator("#call + .body code")).to_have_text(
+        re.compile(r"""^curl -H "[Tt]oken: \$TOKEN" .*/v1/api/orders/refund/async$""")
+    )
+    await expect(page.locator("details.action")).to_have_count(0)
+    await page.get_by_role("link", name="orders/refund:1.2.0").click()
+    await expect(page.get_by_role("heading", name="orders/refund:1.2.0")).to_be_visible()
+    await expect(page.locator("#task-do-1-each")).to_contain_text("for each")
+
+
+async def test_a_debug_case_is_replayed_and_compared(visitors: Visitors) -> None:
+    page = await visitors.page("olga")
+    for number, (name, word) in enumerate((("three items", "passed"), ("wrong on purpose", "failed"))):
+        await page.goto("/console/apis/orders/refund")
+        await page.locator("summary", has_text="Replay").nth(number).click()
+        await page.get_by_label("Reason").nth(number + 1).fill("does it still work")
+        await page.locator("form[action$='/replay'] button").nth(number).click()
+        await expect(page.get_by_role("heading", name=name)).to_be_visible()
+        await expect(page.locator(".title .st")).to_have_text(word)
+    await expect(page.locator(".fault")).to_contain_text("expected 4, got 3")
+
+
+async def test_an_administrator_rolls_back_to_an_earlier_revision(visitors: Visitors, site: Site) -> None:
+    page = await visitors.page("ada")
+    await page.goto("/console/revisions/1")
+    await change_description(site)
+    await page.reload()
+    await page.locator("summary", has_text="Roll back").click()
+    await page.get_by_label("Reason").fill("the text was right before")
+    await page.get_by_role("button", name="Roll back to revision 1").click()
+    await expect(page.get_by_role("status")).to_contain_text("was published")
+    await expect(page.locator("main")).to_contain_text("the text was right before")
+    await page.get_by_role("link", name="Revisions").first.click()
+    await expect(page.locator("tbody tr").first).to_contain_text("restores 1")
+
+
+async def change_description(site: Site) -> None:
+    """Publish a second revision."""
+    file = site.root / "apis.d/orders.yaml"
+    file.write_text(file.read_text().replace("Pays an order back.", "Pays back an order."))
+    applied = await asyncio.to_thread(
+        fork_server.run, "iogate", "apply", "--yes", folder=site.root, environment=site.environment
+    )
+    assert applied.returncode == 0, applied.stderr
