@@ -13,7 +13,7 @@ from typing import Any, Final
 from iogate.store import keys
 from iogate.store.runs.presentation import rfc3339
 from iogate.store.statistics.histograms import Histogram
-from iogate.store.statistics.hourly_counts import HOUR_MS, NONE, Counts, total
+from iogate.store.statistics.hourly_counts import HOUR_MS, NONE, Counts, Sum, total
 from iogate.store.statistics.statistics import ErrorGroup
 from iogate.store.store import Store
 
@@ -40,28 +40,26 @@ async def run_statistics(
     now_ms = await store.now_ms()
     until_ms = now_ms if until_ms is None else min(until_ms, now_ms)
     since_ms = max(now_ms - DAY_MS if since_ms is None else since_ms, now_ms - KEPT_MS)
-    apis: defaultdict[str, Counts] = defaultdict(lambda: NONE)
-    workflows: defaultdict[str, Counts] = defaultdict(lambda: NONE)
-    hours: defaultdict[int, Counts] = defaultdict(lambda: NONE)
-    whole = NONE
-    for each in await store.statistics.hours(since_ms, until_ms, api=api, workflow=workflow):
-        series = each.series
-        for hour, counts in each.hours.items():
-            workflows[series.workflow] += counts
-            if series.child and workflow is None:
-                continue
-            apis[series.api] += counts
-            hours[hour] += counts
-            whole += counts
+    apis: defaultdict[str, Sum] = defaultdict(Sum)
+    workflows: defaultdict[str, Sum] = defaultdict(Sum)
+    hours: defaultdict[int, Sum] = defaultdict(Sum)
+    async for series, hour, counts in store.statistics.hours(since_ms, until_ms, api=api, workflow=workflow):
+        workflows[series.workflow].add(counts)
+        if workflow is not None or not series.child:
+            apis[series.api].add(counts)
+            hours[hour].add(counts)
     first, last = since_ms // HOUR_MS * HOUR_MS, until_ms // HOUR_MS * HOUR_MS
     return {
         "since": rfc3339(first),
         "until": rfc3339(min(last + HOUR_MS, now_ms)),
-        "total": counts_json(whole),
-        "apis": [{"api": name, **counts_json(counts)} for name, counts in sorted(apis.items())],
-        "workflows": [{"workflow": name, **counts_json(each)} for name, each in sorted(workflows.items())],
+        "total": counts_json(total(each.counts for each in apis.values())),
+        "apis": [{"api": name, **counts_json(each.counts)} for name, each in sorted(apis.items())],
+        "workflows": [
+            {"workflow": name, **counts_json(each.counts)} for name, each in sorted(workflows.items())
+        ],
         "hours": [
-            {"hour": rfc3339(hour), **counts_json(hours[hour])} for hour in range(first, last + 1, HOUR_MS)
+            {"hour": rfc3339(hour), **counts_json(hours[hour].counts)}
+            for hour in range(first, last + 1, HOUR_MS)
         ],
     }
 
@@ -72,25 +70,27 @@ async def last_day(store: Store, *, api: str | None = None) -> dict[str, dict[st
     An API without runs is left out: `NO_RUNS` are its counts.
     """
     until_ms = await store.now_ms()
-    counts: defaultdict[str, Counts] = defaultdict(lambda: NONE)
-    for each in await store.statistics.hours(until_ms - DAY_MS, until_ms, api=api):
-        if not each.series.child:
-            counts[each.series.api] += total(each.hours.values())
-    return {name: counts_json(each) for name, each in counts.items()}
+    apis: defaultdict[str, Sum] = defaultdict(Sum)
+    async for series, _, counts in store.statistics.hours(until_ms - DAY_MS, until_ms, api=api):
+        if not series.child:
+            apis[series.api].add(counts)
+    return {name: counts_json(each.counts) for name, each in apis.items()}
 
 
 def counts_json(counts: Counts) -> dict[str, Any]:
     """Return counts as JSON; a time or rate without runs is null."""
-    ended = counts.completed + counts.faulted
+    durations, waits = counts.durations, counts.waits
+    completed, faulted = durations.count, counts.faulted
+    ended = completed + faulted
     return {
         "accepted": counts.accepted,
-        "completed": counts.completed,
-        "faulted": counts.faulted,
+        "completed": completed,
+        "faulted": faulted,
         "cancelled": counts.cancelled,
         "retried": counts.retried,
-        "faultRate": round(counts.faulted / ended, 4) if ended else None,
-        "durationS": _times(counts.durations),
-        "queueWaitS": _times(counts.waits),
+        "faultRate": round(faulted / ended, 4) if ended else None,
+        "durationS": _times(durations),
+        "queueWaitS": _times(waits),
     }
 
 

@@ -274,8 +274,8 @@ class World:
     async def check_statistics(self) -> None:
         """Check that each run counts once as accepted, and each of its attempts once as ended."""
         now_ms = await self.store.now_ms()
-        found = await self.store.statistics.hours(now_ms - HOUR_MS, now_ms)
-        counts = total(each for hours in found for each in hours.hours.values())
+        hours = self.store.statistics.hours(now_ms - HOUR_MS, now_ms)
+        counts = total([each.counts async for each in hours])
         views = [await self.store.runs.show(uid) for uid in self.uids]
         known = [view for view in views if view is not None and (view.ended or view.started_at_ms)]
         assert counts.accepted == len(known)

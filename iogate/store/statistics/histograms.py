@@ -58,9 +58,3 @@ class Histogram(msgspec.Struct, frozen=True):
                 return low + (high - low) * (rank - below) / (inside + 1)
             below += inside
         raise AssertionError("the rank is at most the count")
-
-    def __add__(self, other: Histogram) -> Histogram:
-        buckets = dict(self.buckets)
-        for bucket, number in other.buckets.items():
-            buckets[bucket] = buckets.get(bucket, 0) + number
-        return Histogram(buckets, self.sum_ms + other.sum_ms)

@@ -1,17 +1,21 @@
-"""Hourly counts of a series of runs, decoded from the hash that `statistics.lua` writes.
+"""Counts of runs in one or more hours, from the hashes that `statistics.lua` writes.
 
-Used by `statistics`. Pure. Invariant: counts add up: those of a day are the sum of those of its hours.
+Used by `statistics`. Pure. Invariant: counts add up field by field, so that those of a day are the sum of
+those of its hours; fields are only decoded once they are summed up, since a week of many APIs has millions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from iogate.store.statistics.histograms import LAST_BUCKET, Histogram
 
 HOUR_MS = 3_600_000
+
+Numbers = Mapping[bytes, int]
+"""Fields of the hash of an hour, or their sums."""
 
 
 class Series(msgspec.Struct, frozen=True, order=True):
@@ -24,41 +28,88 @@ class Series(msgspec.Struct, frozen=True, order=True):
     """Whether other runs have started these runs."""
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
+class Counts:
     """Counts of runs in a time: of those accepted then, and of those ended then."""
 
-    accepted: int = 0
-    """Runs accepted then that a worker has taken, or that ended before."""
-    waits: Histogram = Histogram()
-    """Times from the acceptance of these until a worker took them."""
-    completed: int = 0
-    faulted: int = 0
-    cancelled: int = 0
-    retried: int = 0
-    durations: Histogram = Histogram()
-    """Times from the start to the end of the completed runs; of a retried run, from the retry."""
-    fault_durations: Histogram = Histogram()
-    """Likewise of the faulted runs."""
+    __slots__ = ("numbers",)
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            accepted=self.accepted + other.accepted,
-            waits=self.waits + other.waits,
-            completed=self.completed + other.completed,
-            faulted=self.faulted + other.faulted,
-            cancelled=self.cancelled + other.cancelled,
-            retried=self.retried + other.retried,
-            durations=self.durations + other.durations,
-            fault_durations=self.fault_durations + other.fault_durations,
-        )
+    def __init__(self, numbers: Numbers) -> None:
+        self.numbers = numbers
+
+    @property
+    def accepted(self) -> int:
+        """Number of runs accepted then that a worker has taken, or that ended before."""
+        return self.waits.count + self.numbers.get(b"n", 0)
+
+    @property
+    def completed(self) -> int:
+        return self.durations.count
+
+    @property
+    def faulted(self) -> int:
+        return self.fault_durations.count
+
+    @property
+    def cancelled(self) -> int:
+        return self.numbers.get(b"x", 0)
+
+    @property
+    def retried(self) -> int:
+        return self.numbers.get(b"r", 0)
+
+    @property
+    def waits(self) -> Histogram:
+        """Times from the acceptance until a worker took the runs."""
+        return self._histogram(b"w", b"q")
+
+    @property
+    def durations(self) -> Histogram:
+        """Times from the start to the end of the completed runs; of a retried run, from the retry."""
+        return self._histogram(b"c", b"d")
+
+    @property
+    def fault_durations(self) -> Histogram:
+        """Times from the start to the end of the faulted runs, likewise."""
+        return self._histogram(b"f", b"e")
+
+    def _histogram(self, letter: bytes, total: bytes) -> Histogram:
+        buckets = {
+            int(name[1:]): number
+            for name, number in self.numbers.items()
+            if name.startswith(letter) and name[1:].isdigit() and len(name) < 5
+        }
+        known = {bucket: number for bucket, number in buckets.items() if bucket <= LAST_BUCKET}
+        return Histogram(known, self.numbers.get(total, 0))
 
 
-NONE = Counts()
+NONE = Counts({})
+
+
+class Sum:
+    """Sum of counts."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+
+    def add(self, counts: Counts) -> None:
+        """Add counts to this sum."""
+        numbers = self._numbers
+        for name, number in counts.numbers.items():
+            numbers[name] = numbers.get(name, 0) + number
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(self._numbers)
 
 
 def total(counts: Iterable[Counts]) -> Counts:
     """Return the sum of counts."""
-    return sum(counts, NONE)
+    whole = Sum()
+    for each in counts:
+        whole.add(each)
+    return whole.counts
 
 
 def decode_series(member: str) -> Series | None:
@@ -77,29 +128,11 @@ def encode_series(series: Series) -> str:
     return f"{series.api} {series.workflow}{' child' if series.child else ''}"
 
 
-def decode_counts(fields: Mapping[str, bytes]) -> Counts:
-    """Decode the counts of an hour; fields that another program wrote are left out."""
-    numbers = {
-        name: int(value) for name, value in fields.items() if value.isdigit() and len(value) < 16 and name
-    }
-    waits = Histogram(_buckets(numbers, "w"), numbers.get("q", 0))
-    durations = Histogram(_buckets(numbers, "c"), numbers.get("d", 0))
-    faults = Histogram(_buckets(numbers, "f"), numbers.get("e", 0))
-    return Counts(
-        accepted=waits.count + numbers.get("n", 0),
-        waits=waits,
-        completed=durations.count,
-        faulted=faults.count,
-        cancelled=numbers.get("x", 0),
-        retried=numbers.get("r", 0),
-        durations=durations,
-        fault_durations=faults,
-    )
-
-
-def _buckets(numbers: Mapping[str, int], letter: str) -> dict[int, int]:
-    return {
-        int(name[1:]): number
-        for name, number in numbers.items()
-        if name[0] == letter and name[1:].isdigit() and int(name[1:]) <= LAST_BUCKET
-    }
+def decode_counts(flat: Sequence[bytes]) -> Counts:
+    """Decode the reply to HGETALL of an hour; fields without a number are left out."""
+    items = iter(flat)
+    try:
+        return Counts({name: int(value) for name, value in zip(items, items, strict=True)})
+    except ValueError:
+        fields = zip(flat[::2], flat[1::2], strict=True)
+        return Counts({name: int(value) for name, value in fields if value.isdigit() and len(value) < 16})

@@ -7,18 +7,17 @@ never makes a read fail.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from iogate.store import keys
-from iogate.store.connection.connection import Argument, Connection, pairs
+from iogate.store.connection.connection import Argument, Connection
 from iogate.store.connection.failures import CommandFailed
 from iogate.store.statistics.error_groups import about_decoder
 from iogate.store.statistics.hourly_counts import (
     HOUR_MS,
-    NONE,
     Counts,
     Series,
     decode_counts,
@@ -26,16 +25,17 @@ from iogate.store.statistics.hourly_counts import (
     encode_series,
 )
 
-AT_ONCE = 500
-"""Commands in one request; a request blocks the server."""
+AT_ONCE = 100
+"""Commands in one request: a request blocks the server, and its reply this process."""
 
 
-class SeriesHours(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of a series by hour, without empty hours."""
+class HourOfSeries(NamedTuple):
+    """Counts of a series in one hour."""
 
     series: Series
-    hours: dict[int, Counts]
-    """By the beginning of the hour, in epoch milliseconds."""
+    hour_ms: int
+    """Beginning of the hour, in epoch milliseconds."""
+    counts: Counts
 
 
 class ErrorGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,20 +79,23 @@ class Statistics:
 
     async def hours(
         self, since_ms: int, until_ms: int, *, api: str | None = None, workflow: str | None = None
-    ) -> list[SeriesHours]:
-        """Return the counts of each series in the hours from that of `since_ms` to that of `until_ms`."""
-        found = await self.series(api=api, workflow=workflow)
+    ) -> AsyncGenerator[HourOfSeries, None]:
+        """Yield the counts of each series in the hours from that of `since_ms` to that of `until_ms`.
+
+        Hours without runs are left out.
+        """
         since_ms = max(since_ms, until_ms - keys.STATISTICS_MS)
         numbers = range(since_ms // HOUR_MS, until_ms // HOUR_MS + 1)
+        found = await self.series(api=api, workflow=workflow)
         wanted = [(each, number) for each in found for number in numbers]
-        replies = await self._calls(
-            [("HGETALL", f"{keys.HOURS}{number}:{encode_series(each)}") for each, number in wanted]
-        )
-        hours: dict[Series, dict[int, Counts]] = {each: {} for each in found}
-        for (each, number), reply in zip(wanted, replies, strict=True):
-            if isinstance(reply, list) and (counts := _counts(reply)) != NONE:
-                hours[each][number * HOUR_MS] = counts
-        return [SeriesHours(series=each, hours=hours[each]) for each in found if hours[each]]
+        for first in range(0, len(wanted), AT_ONCE):
+            some = wanted[first : first + AT_ONCE]
+            replies = await self._calls(
+                [("HGETALL", f"{keys.HOURS}{number}:{encode_series(each)}") for each, number in some]
+            )
+            for (each, number), reply in zip(some, replies, strict=True):
+                if reply:
+                    yield HourOfSeries(each, number * HOUR_MS, decode_counts(reply))
 
     async def errors(self, since_ms: int, *, api: str | None = None) -> list[ErrorGroup]:
         """Return the groups of errors that have occurred since then, the last one first."""
@@ -135,13 +138,6 @@ class Statistics:
             return await self._connection.call(*command)
         except CommandFailed:
             return None
-
-
-def _counts(reply: Sequence[bytes]) -> Counts:
-    try:
-        return decode_counts(pairs(reply))
-    except UnicodeDecodeError:
-        return NONE
 
 
 def _group(api: str, member: str, last_ms: int, detail: Sequence[bytes | None]) -> ErrorGroup | None:

@@ -53,11 +53,6 @@ def test_a_quantile_is_near_the_exact_one(times: list[int], share: float) -> Non
     assert abs(found - exact) <= max(FIRST_MS, 0.2 * exact)
 
 
-@given(one=TIMES, other=TIMES)
-def test_the_sum_of_two_histograms_is_that_of_all_times(one: list[int], other: list[int]) -> None:
-    assert histogram(one) + histogram(other) == histogram([*one, *other])
-
-
 def test_no_runs_have_no_quantile() -> None:
     assert Histogram().quantile_ms(0.5) is None
     assert Histogram().mean_ms is None
