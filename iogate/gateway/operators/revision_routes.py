@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.gateway.operators.operation import Call, Operation
@@ -96,7 +97,7 @@ async def _rollback(call: Call) -> Any:
         allowed=_allowed(call, restores=True),
         wait_s=call.given.get("wait", _WAIT_S),
     )
-    return _told(call, done)
+    return await _told(call, done)
 
 
 async def _publish(call: Call) -> Any:
@@ -116,22 +117,22 @@ async def _publish(call: Call) -> Any:
     store = call.store.of_project(given.get("project", call.state.settings.project))
     done = await publications.publish_bundle(
         store,
-        bundle_codec.decode(given["bundle"]),
+        await asyncio.to_thread(bundle_codec.decode, given["bundle"]),
         origin,
         expected=given["expected"],
         allowed=_allowed(call),
         wait_s=given.get("wait", _WAIT_S),
         clear_overrides=given.get("clear_overrides", False),
     )
-    return _told(call, done)
+    return await _told(call, done)
 
 
-def _told(call: Call, done: Publication) -> dict[str, Any]:
+async def _told(call: Call, done: Publication) -> dict[str, Any]:
     """Add a publication to the record of the change, and return its JSON."""
     from iogate.operators.publications import describe  # noqa: PLC0415 - as above
 
     call.record.revision, call.record.note = done.applied.number, describe(done.applied)
-    return done.to_json()
+    return await asyncio.to_thread(done.to_json)
 
 
 def _of_number(call: Call) -> Target:
