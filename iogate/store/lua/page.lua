@@ -2,7 +2,7 @@
 -- keys: index, mark of the indexes by API, attributes, gates, deleted; per run: run, parked, end
 -- args: MessagePack of `run_index.Request`
 -- returns: {number of runs that were looked at, created and uid of the last of them, 1 if no run is behind it else
---   0, head…}; a head is an array in the order of `views.Head`
+--   0, head…}; `views.head_summary` names the parts of a head
 -- invariant: reads only, in one step, so that a run whose status changes is in the part once; looks at no more
 --   runs than fit into the budget. A head is read only of runs that are in all indexes that the filter names, and
 --   whose record has the words of the filter.
@@ -39,7 +39,7 @@ local function attributed()
   end
   return indexed
 end
-local driver = groups[2] and size_of(groups[2]) < size_of(groups[1]) and 2 or 1
+local driver = groups[2] and size_of(groups[2]) <= size_of(groups[1]) and 2 or 1
 
 -- Returns whether a run is in an index of each other group; a group of all indexes needs no look.
 local function is_in_all(uid)
