@@ -1,4 +1,4 @@
-"""Rules about calls: a key at a place that no input has (IOG544), rules without effect (IOG545, IOG546)."""
+"""Rules about calls: a key or attribute that no input has (IOG544), no effect (IOG545, IOG546)."""
 
 from __future__ import annotations
 
@@ -37,16 +37,18 @@ def _keys(project: Project, api: Api) -> Iterator[Problem]:
             limits.concurrency.key if limits is not None and limits.concurrency is not None else None,
         ),
         (("coalesce", "key"), method.coalesce.key if method.coalesce is not None else None),
+        *((("attributes", name), pointer) for name, pointer in (method.attributes or {}).items()),
     ]
     for place, pointer in given:
         absent = absent_member(schema, json_pointer.parse(pointer)) if pointer is not None else None
         if absent is not None:
             named = listed(sorted(absent.known)[:_MOST_LISTED])
+            what = f"the attribute {place[1]}" if place[0] == "attributes" else "a key"
             yield warning_at(
                 api.document,
                 _declared(api, place),
                 "IOG544",
-                f"no call of {api.id} has a key at {pointer}: the input has no field {quoted(absent.name)}, "
+                f"no call of {api.id} has {what} at {pointer}: the input has no field {quoted(absent.name)}, "
                 f"its schema has {named}",
                 hint=did_you_mean(nearest(absent.name, absent.known))
                 or "correct the pointer, or add the field to the schema",
