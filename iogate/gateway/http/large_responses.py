@@ -3,8 +3,9 @@
 Used by `exchange` for the responses of calls, and by `app` for those of Litestar. The server takes a body at
 once, and would hold all of it until its caller has read it; a body over LARGE, and a stream, are handed over
 in chunks as they are read. Invariants: responses that wait for their callers take no more than the budget,
-except a single one of any size; a caller that takes no chunk within the deadline loses its connection, and
-the slowest callers do so if others need their memory; a response up to LARGE is sent as it is.
+except a single one of any size, and streams that hold little, whose number is limited; a caller that takes no
+part within the deadline loses its connection, and the slowest callers do so if others need their memory; a
+response up to LARGE is sent as it is.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ QUEUED: Final = 4
 """Chunks that the server queues before it writes them."""
 SERVER: Final = 64 * 1024
 """Bytes that the server may hold of a response whose last chunks have left the queue."""
-EVENTS: Final = 1024
-"""Size of the chunks of a stream."""
-SERVER_EVENTS: Final = 20 * 1024
-"""Bytes that the server may hold of a stream."""
+EVENTS: Final = 512
+"""Size of the chunks of a stream, of which the server therefore holds at most 10 KiB."""
+FREE: Final = 32 * 1024
+"""Bytes that a stream may hold without counting towards the budget: the number of streams is limited, too."""
 BUDGET: Final = 16 * 1024 * 1024
 TIMEOUT_S: Final = 30.0
 STALLED_S: Final = 1.0
@@ -161,7 +162,7 @@ class _Sending:
         """Time of the last progress, by the loop."""
         self.is_cut = False
         self._limit: asyncio.Timeout | None = None
-        """Deadline of the chunk that waits."""
+        """Deadline of the part that waits."""
 
     def cut(self) -> None:
         """Give up the response; the task that sends it gets Cut."""
@@ -175,32 +176,35 @@ class _Sending:
 
     async def body(self, content: bytes) -> None:
         """Send a whole body. Raises Cut."""
-        held = len(content) + SERVER
-        at, size = 0, len(content)
+        size, held = len(content), len(content) + SERVER
         try:
-            while at < size:
-                length = CHUNK if size - at > SERVER + CHUNK else LAST_CHUNK
-                await self.chunk(content[at : at + length], held)
-                at += length
+            for at in range(0, size, CHUNK):
+                step = CHUNK if size - at > SERVER + CHUNK else LAST_CHUNK
+                await self.part(content[at : at + CHUNK], step, held)
             if self._peer is not None:
                 # The server drops a chunk without data when it reads it: then it has read all chunks before.
-                for _ in range(QUEUED):
-                    await self.chunk(b"", held)
+                await self.part(b"", 1, held, empty=QUEUED)
         finally:
             self._all.hold(self, 0)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def chunk(self, data: bytes, held: int) -> None:
-        """Send a chunk, and count `held` bytes for the response until the next one.
+    async def part(self, data: bytes, step: int, held: int, *, empty: int = 0) -> None:
+        """Send a part in chunks of `step` bytes, and `empty` chunks without data.
 
-        Raises Cut if the caller does not take the chunk in time, or others need the memory.
+        The response counts `held` bytes until its next part. Raises Cut if the caller does not take the part
+        in time, or others need the memory.
         """
         if not self.is_cut:
             every = self._all
             every.hold(self, held)
             try:
+                # One deadline for all chunks: it costs as much as the sending of one.
                 async with asyncio.timeout(every.timeout_s) as self._limit:
-                    await self._send({"type": "http.response.body", "body": data, "more_body": True})
+                    for at in range(0, len(data), step):
+                        chunk = data[at : at + step]
+                        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    for _ in range(empty):
+                        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
             except TimeoutError:
                 self.cut()
             finally:
@@ -208,8 +212,13 @@ class _Sending:
         if self.is_cut:
             raise Cut
 
+    @property
+    def waits(self) -> bool:
+        """Whether a part waits for the caller."""
+        return self._limit is not None
+
     def waits_no_more(self) -> None:
-        """Count nothing for the response until its next chunk."""
+        """Count nothing for the response until its next part."""
         self._all.hold(self, 0)
 
 
@@ -235,7 +244,7 @@ class PacedSend:
 
     def cut_if_waiting(self) -> None:
         """Give up a stream whose caller is behind."""
-        if self._sending.held:
+        if self._sending.waits:
             self._sending.cut()
 
     async def __call__(self, message: Any) -> None:
@@ -267,8 +276,7 @@ class PacedSend:
 
     async def _stream(self, data: bytes) -> None:
         try:
-            for at in range(0, len(data), EVENTS):
-                held = len(data) - at + SERVER_EVENTS + self.backlog
-                await self._sending.chunk(data[at : at + EVENTS], held)
+            held = len(data) + self.backlog
+            await self._sending.part(data, EVENTS, held if held > FREE else 0)
         finally:
             self._sending.waits_no_more()

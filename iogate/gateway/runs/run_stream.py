@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from iogate.errors import Unreachable
-from iogate.gateway.http.large_responses import EVENTS
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, too_many
 from iogate.security.failure_limit import network
 from iogate.store.runs import presentation
@@ -33,9 +32,9 @@ PROBE_S = 0.25
 PROBES_S = 2.0
 """Least time between two probes."""
 LEAST_SHARE = 10
-OPENING = 8
+OPENING = 2
 """Streams that are opened at once, so that other requests wait for no more of them."""
-PIECE = EVENTS
+PIECE = 4 * 1024
 """Size from which events are sent without further ones."""
 _BEAT = b": still here\n\n"
 
