@@ -313,8 +313,9 @@ def write_stdout(text: str, *, end: str = "\n") -> None:
         raise typer.Exit from None
 
 
-def write_document(data: bytes) -> None:
-    """Write a file of the user to stdout unchanged, for an editor that replaces its text by it."""
+def write_bytes(data: bytes) -> None:
+    """Write a file to stdout unchanged, for an editor that replaces its text by it, or a pipe."""
+    sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 

@@ -30,6 +30,7 @@ methods:
       {rate: 600/m, burst: 20, per: caller, on_full: replace, priority: 7, concurrency: {key: /customer}}
     coalesce: {key: /sku, window: 1s, max: 5s}
     idempotency: {pointer: /id, required: false}
+    attributes: {customer: /customer}
     timeout: 5m
     retention: 1d
     record: all
@@ -85,6 +86,7 @@ def test_all_of_an_api_and_of_its_calls_is_shown_and_no_hash(project: Cli, shop:
         "on_full": "replace",
         "priority": 7,
     }
+    assert document["attributes"] == {"customer": "/customer"}
     assert document["callback"] == {
         "url": "https://hooks.example.com/contract",
         "secret": {"env": "NOBODY_SIGNS_WITH_THIS"},

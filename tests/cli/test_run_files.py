@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from iogate.cli.apis.call_form import encode
 from iogate.errors import Misused, NotFound
@@ -47,8 +49,9 @@ def uid(cli: Cli, redis_url: str) -> str:
     cli.write("iogate.yaml", f"redis_url: {redis_url}\n")
 
     async def start() -> str:
+        with contextlib.closing(Redis.from_url(redis_url)) as server:
+            server.flushall()  # processes of other tests have another key
         store = await open_store(redis_url, client_name="test", keyring=RING)
-        await store.call("FLUSHALL")
         await publish(store)
         contents = {hashlib.sha256(each).hexdigest(): each for each in (SCAN, FIRST, SECOND)}
         files = await store.files.store(contents)

@@ -14,7 +14,7 @@ import typer
 from iogate.cli import panels
 from iogate.cli.documents.problem_display import problem_json, show_problems
 from iogate.cli.documents.source_diff import unified_diff
-from iogate.cli.render import Output, write_document, write_stderr, write_stdout
+from iogate.cli.render import Output, write_bytes, write_stderr, write_stdout
 from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound, Refused
 from iogate.messages import counted
@@ -199,7 +199,7 @@ def _stdin(session: Session, name: str, *, check: bool, diff: bool) -> None:
     elif not check and not diff:
         if session.screen.output is not Output.TEXT:
             raise Misused("-o: the formatted document is the output of `iogate fmt -`")
-        write_document(formatted.text.encode())
+        write_bytes(formatted.text.encode())
     if formatted.changed and (check or diff):
         raise typer.Exit(CHANGES)
 

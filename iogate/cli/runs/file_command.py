@@ -7,7 +7,6 @@ and replaces another one only with `--force`.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ import typer
 
 from iogate import file_references
 from iogate.cli.options import UidArgument
-from iogate.cli.render import Output, Table
+from iogate.cli.render import Output, Table, write_bytes
 from iogate.cli.session import Session, command
 from iogate.errors import Misused, NotFound
 from iogate.messages import counted, listed, quoted
@@ -74,9 +73,7 @@ async def file(
         except KeyError:
             raise NotFound(f"run {uid}: the file {quoted(name)} is no longer in the store") from None
     if out == STDOUT:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        write_bytes(content)
         return
     path = Path(out or chosen["filename"] or chosen["name"])
     _write(path, content, force=force)
