@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -122,6 +123,35 @@ async def test_a_publication_is_guarded_and_names_its_base(operated: World) -> N
     assert (await publish(operated, bundle("shop/buy"), 2, role="operate")).status == 403
     missing = await send(operated, "/v1/revisions", "POST", "admin", headers={}, bundle={})
     assert refusal(missing)[2] == "The member expected of the body is missing"
+
+
+async def test_of_concurrent_publications_and_rollbacks_one_is_made(operated: World) -> None:
+    for number, name in enumerate(("shop/buy", "shop/sell")):
+        found = bundle("shop/buy", "shop/lend", name)
+        assert (await publish(operated, found, number, prune=True, max_deletes=9)).status == 200
+    replies = await asyncio.gather(
+        *(
+            publish(operated, bundle("shop/buy", f"shop/new{number}"), 2, prune=True, max_deletes=9)
+            for number in range(4)
+        ),
+        *(
+            send(
+                operated,
+                "/v1/revisions/1/rollback",
+                "POST",
+                "admin",
+                headers={"if_match": '"2"'},
+                prune=True,
+                max_deletes=9,
+                wait=0,
+            )
+            for _ in range(2)
+        ),
+    )
+    assert sorted(reply.status for reply in replies) == [200, 412, 412, 412, 412, 412]
+    (made,) = (reply.json["revision"] for reply in replies if reply.status == 200)
+    listed = (await read(operated, "/v1/revisions")).json
+    assert (listed["live"], [each["revision"] for each in listed["revisions"]]) == (made, [made, 2, 1])
 
 
 def changed(**more: Any) -> Callable[[dict[str, Any]], Any]:
