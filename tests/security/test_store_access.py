@@ -231,7 +231,7 @@ def test_regular_work_needs_no_other_permissions(guarded: Server, tmp_path: Path
     assert denials(guarded) == set()
     refused = iogate(tmp_path, reader, "disable", "shop/buy")
     assert refused.returncode == 6
-    assert 'refused SISMEMBER to the user "reader": ' in refused.stderr
+    assert 'refused HINCRBY to the user "reader": ' in refused.stderr
     assert "[IOG654]" in refused.stderr
     assert "Traceback" not in refused.stderr
 

@@ -9,64 +9,72 @@
 -- An error is a member `ID WORKFLOW` of the groups of its API; ID is a hash that `error_groups.py` computes.
 -- needs: time
 local hours, faults = {}, {}
-local BUCKETS_PER_E = 4 / math.log(2)
+local log = math.log
+local PER_E = 4 / log(2)
+local HOUR_MS = 3600000
 
-local function bucket(ms)
-  if ms < 2 then return 0 end
-  -- The addition keeps powers of two in the bucket that they begin.
-  return math.floor(math.log(ms) * BUCKETS_PER_E + 0.000001)
-end
+-- Most runs of a script are in the series of the run before: those of the same API whose facts begin as its facts.
+local last, last_api, last_hour, last_start
 
--- Returns the workflow of a run; nil for a standing run of a schedule, which is not counted.
+-- Returns the start of a run's facts with its workflow, and the workflow; nil for a standing run of a schedule, which
+-- is not counted.
 local function counted_workflow(r)
-  local revision, workflow = string.match(r.facts, '^%[(%d+),"([^"]+)"')
-  return revision ~= '0' and workflow or nil
+  local start, revision, workflow = string.match(r.facts, '^(%[(%d+),"([^"]+)",)')
+  if revision == '0' then return nil end
+  return start, workflow
 end
 
 -- Runs of a schedule that an event has started are no children of others, although a standing run starts them.
 local function is_child(uid, r)
-  return r.depth > 0
-    and (string.sub(r.api, 1, 9) ~= 'schedule:' or redis.call('HGET', $run .. uid, 'fam'))
+  return r.depth > 0 and (string.sub(r.api, 1, 9) ~= 'schedule:' or redis.call('HGET', $run .. uid, 'fam'))
 end
 
--- Returns the collected counts of the series of a run in an hour; nil for a run that is not counted. Most runs of a
--- script are in the series of the run before.
-local last_api, last_workflow, last_hour, last_fields
-local function fields_of(uid, r, hour)
-  local workflow = counted_workflow(r)
-  local is_below = is_child(uid, r)
-  if r.api == last_api and workflow == last_workflow and hour == last_hour and not is_below then return last_fields end
-  if not workflow then return nil end
-  local key = string.format('%d:%s %s%s', hour, r.api, workflow, is_below and ' child' or '')
-  local fields = hours[key]
-  if not fields then
-    fields = {}
-    hours[key] = fields
+-- Returns the collected counts of the series of a run in an hour; nil for a run that is not counted.
+local function series_of(uid, r, hour)
+  if r.api == last_api and hour == last_hour and r.depth == 0 and string.find(r.facts, last_start, 1, true) == 1 then
+    return last
   end
-  if not is_below then last_api, last_workflow, last_hour, last_fields = r.api, workflow, hour, fields end
-  return fields
+  local start, workflow = counted_workflow(r)
+  if not start then return nil end
+  local key = string.format('%d:%s %s%s', hour, r.api, workflow, is_child(uid, r) and ' child' or '')
+  local found = hours[key]
+  if not found then
+    found = {w = {}, c = {}, f = {}, sums = {}}
+    hours[key] = found
+  end
+  if r.depth == 0 then last, last_api, last_hour, last_start = found, r.api, hour, start end
+  return found
 end
 
-local function count(uid, r, at_ms, field, sum, ms)
-  local fields = fields_of(uid, r, math.floor(at_ms / 3600000))
-  if not fields then return end
-  fields[field] = (fields[field] or 0) + 1
-  if sum then fields[sum] = (fields[sum] or 0) + ms end
+local function count_time(buckets, sums, sum, ms)
+  local bucket = 0
+  if ms >= 2 then
+    -- The addition keeps powers of two in the bucket that they begin.
+    bucket = floor(log(ms) * PER_E + 0.000001)
+  elseif ms < 0 then
+    ms = 0
+  end
+  buckets[bucket] = (buckets[bucket] or 0) + 1
+  sums[sum] = (sums[sum] or 0) + ms
+end
+
+local function count_one(uid, r, at_ms, field)
+  local series = series_of(uid, r, floor(at_ms / HOUR_MS))
+  if series then series.sums[field] = (series.sums[field] or 0) + 1 end
 end
 
 -- Counts a run that a worker takes for the first time.
 local function count_start(uid, r)
-  local ms = math.max(0, now_ms - r.created)
-  count(uid, r, r.created, 'w' .. bucket(ms), 'q', ms)
+  local series = series_of(uid, r, floor(r.created / HOUR_MS))
+  if series then count_time(series.w, series.sums, 'q', now_ms - r.created) end
 end
 
 local function count_retry(uid, r)
-  count(uid, r, now_ms, 'r')
+  count_one(uid, r, now_ms, 'r')
 end
 
 local function count_fault(uid, r, group)
-  local workflow = counted_workflow(r)
-  if not workflow then return end
+  local _, workflow = counted_workflow(r)
   local groups = faults[r.api] or {}
   faults[r.api] = groups
   local member = group[1] .. ' ' .. string.match(workflow, '^[^:]*')
@@ -78,36 +86,39 @@ end
 
 -- Counts the end of a run; `group` is that of its error, as a list of id and description.
 local function count_end(uid, r, status, group)
-  if r.token == 0 then count(uid, r, r.created, 'n') end
+  if r.token == 0 then count_one(uid, r, r.created, 'n') end
   if status == 'cancelled' then
-    count(uid, r, now_ms, 'x')
+    count_one(uid, r, now_ms, 'x')
     return
   end
+  local series = series_of(uid, r, floor(now_ms / HOUR_MS))
+  if not series then return end
   local began = r.started
   -- The time between a fault and its retry is no part of the duration.
   if r.attempt > 1 then began = tonumber(redis.call('HGET', $run .. uid, 'rta')) or began end
-  local ms = math.max(0, now_ms - began)
   if status == 'completed' then
-    count(uid, r, now_ms, 'c' .. bucket(ms), 'd', ms)
+    count_time(series.c, series.sums, 'd', now_ms - began)
   else
-    count(uid, r, now_ms, 'f' .. bucket(ms), 'e', ms)
+    count_time(series.f, series.sums, 'e', now_ms - began)
     if group then count_fault(uid, r, group) end
   end
 end
 
 local function save_hours()
-  for name, fields in pairs(hours) do
-    local key, is_new = $hours .. name, false
+  for name, series in pairs(hours) do
+    local key, is_new, fields = $hours .. name, false, series.sums
+    for _, letter in ipairs({'w', 'c', 'f'}) do
+      for bucket, number in pairs(series[letter]) do fields[letter .. bucket] = number end
+    end
     for field, number in pairs(fields) do
-      number = string.format('%d', number)
       -- Only the first write of a field returns its own number, so that all others need no expiry.
-      if redis.call('HINCRBY', key, field, number) == tonumber(number) then is_new = true end
+      if redis.call('HINCRBY', key, field, string.format('%d', number)) == number then is_new = true end
     end
     if is_new and redis.call('PTTL', key) < 0 then
-      local hour, series = string.match(name, '^(%d+):(.*)$')
+      local hour, member = string.match(name, '^(%d+):(.*)$')
       redis.call('PEXPIRE', key, $statistics_ms)
-      redis.call('ZADD', $series, hour, series)
-      redis.call('ZREMRANGEBYSCORE', $series, '-inf', hour - $statistics_ms / 3600000)
+      redis.call('ZADD', $series, hour, member)
+      redis.call('ZREMRANGEBYSCORE', $series, '-inf', hour - $statistics_ms / HOUR_MS)
     end
   end
   hours, last_api = {}, nil
