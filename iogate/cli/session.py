@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -29,6 +29,7 @@ from iogate.security.redaction_patterns import redact_url
 from iogate.settings import Settings, project_environments
 
 if TYPE_CHECKING:
+    from iogate.operators.activity import Record
     from iogate.store.store import Store
 
 CHANGES = 2
@@ -220,6 +221,21 @@ def author() -> str:
     except (KeyError, OSError):  # a container without a name for its user
         user = "someone"
     return f"{user}@{socket.gethostname()}"
+
+
+@asynccontextmanager
+async def recorded_change(
+    store: Store, action: str, type_: str, ids: Sequence[str] = (), reason: str = ""
+) -> AsyncIterator[Record]:
+    """Record a change of objects that a command makes in the block, with its outcome, in the activity.
+
+    Raises Unreachable if it cannot be recorded.
+    """
+    from iogate.operators.access import command_actor
+    from iogate.operators.activity import recorded, target
+
+    async with recorded(store, command_actor(author()), action, target(type_, ids), reason) as record:
+        yield record
 
 
 @dataclass(frozen=True, kw_only=True)

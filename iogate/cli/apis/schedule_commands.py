@@ -13,6 +13,7 @@ from iogate.cli.session import Session, author, command
 
 group = typer.Typer(help="List, enable, disable and run the live schedules.", no_args_is_help=True)
 
+ReasonOption = Annotated[str, typer.Option(help="Reason, recorded in the activity.")]
 NamesArgument = Annotated[
     list[str],
     typer.Argument(
@@ -91,7 +92,7 @@ async def disable(
 
 
 @command(group, "enable")
-async def enable(session: Session, names: NamesArgument) -> None:
+async def enable(session: Session, names: NamesArgument, reason: ReasonOption = "") -> None:
     """Enable schedules from their next tick on; ticks that were skipped meanwhile are not made up for.
 
     Raises NotFound for an unknown schedule, and Foreign if another project owns one.
@@ -102,13 +103,13 @@ async def enable(session: Session, names: NamesArgument) -> None:
 
     async with session.store(session.settings(), changes=True) as store:
         actor, about = command_actor(author()), target("schedule", names)
-        async with recorded(store, actor, "schedules.enable", about):
+        async with recorded(store, actor, "schedules.enable", about, reason):
             value = await schedules.enable(store, names, author=actor.name)
     session.screen.data("schedule.enable", value, [f"enabled {name}" for name in names])
 
 
 @command(group, "run")
-async def run(session: Session, names: NamesArgument) -> None:
+async def run(session: Session, names: NamesArgument, reason: ReasonOption = "") -> None:
     """Start a run of each schedule now, also of a disabled one; its ticks stay as they are.
 
     Raises NotFound for an unknown schedule, and Refused for one on events or if the store starts no runs.
@@ -119,7 +120,7 @@ async def run(session: Session, names: NamesArgument) -> None:
 
     async with session.store(session.settings(), changes=True) as store:
         actor, about = command_actor(author()), target("schedule", names)
-        async with recorded(store, actor, "schedules.run", about) as record:
+        async with recorded(store, actor, "schedules.run", about, reason) as record:
             value = await schedules.run(store, names, author=actor.name)
             record.note = ", ".join(f"run {uid}" for uid in value["runs"].values())
     started = [f"{uid}  {name}" for name, uid in value["runs"].items()]

@@ -10,7 +10,7 @@ import typer
 
 from iogate.cli import panels
 from iogate.cli.options import parse_seconds
-from iogate.cli.session import Session, author, command
+from iogate.cli.session import Session, author, command, recorded_change
 from iogate.errors import Misused, Refused
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ LEAST_S, MOST_S = 1.0, 3600.0
 ForOption = Annotated[
     str, typer.Option("--for", metavar="TIME", help="Time after which the store resumes by itself, 1s to 1h.")
 ]
+ReasonOption = Annotated[str, typer.Option(help="Reason, recorded in the activity.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 @command(group, "drain")
-async def drain(session: Session, for_: ForOption = "60s") -> None:
+async def drain(session: Session, for_: ForOption = "60s", reason: ReasonOption = "") -> None:
     """Stop all writes and wait until every replica has all data, to prepare a failover.
 
     Gateways respond 503 with Retry-After and workers keep their runs until `iogate store resume`.
@@ -48,7 +49,8 @@ async def drain(session: Session, for_: ForOption = "60s") -> None:
     if not LEAST_S <= for_s <= MOST_S:
         raise Misused(f"--for {for_}: expected a duration from 1s to 1h")
     async with session.store(session.settings(), changes=True) as store:
-        drained, replication = await store.drains.drain(author(), for_s)
+        async with recorded_change(store, "store.drain", "store", (), reason):
+            drained, replication = await store.drains.drain(author(), for_s)
         address = store.address
     until = rfc3339(drained.until_ms)
     session.screen.data(
@@ -63,10 +65,11 @@ async def drain(session: Session, for_: ForOption = "60s") -> None:
 
 
 @command(group, "resume")
-async def resume(session: Session) -> None:
+async def resume(session: Session, reason: ReasonOption = "") -> None:
     """Resume after a failover: gateways accept calls again, workers continue."""
     async with session.store(session.settings(), changes=True) as store:
-        known = await store.drains.resume()
+        async with recorded_change(store, "store.resume", "store", (), reason):
+            known = await store.drains.resume()
         address = store.address
     session.screen.data(
         "store.resume",

@@ -256,6 +256,7 @@ async def clear(
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Clear all overrides.")] = False,
     rate: RateOption = None,
+    reason: Annotated[str, typer.Option(help="Reason, recorded in the activity.")] = "",
 ) -> None:
     """Clear overrides, so that the state in git applies again. A hold ends with its override: its runs start.
 
@@ -273,7 +274,7 @@ async def clear(
     async with session.store(session.settings(), changes=True) as store:
         about = target("api", apis or ())
         async with recorded(
-            store, command_actor(author()), "apis.restore", about, frees_memory=True
+            store, command_actor(author()), "apis.restore", about, reason, frees_memory=True
         ) as record:
             value = await gates.clear_overrides(store, None if all_ else apis, rate=per_s)
             record.count = len(value["cleared"])

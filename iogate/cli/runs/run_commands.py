@@ -31,7 +31,7 @@ from iogate.cli.runs.run_filters import (
     WorkflowFilter,
 )
 from iogate.cli.runs.run_outcome import raise_for_outcome, wait_for_end
-from iogate.cli.session import Session, author, command
+from iogate.cli.session import Session, command, recorded_change
 from iogate.errors import Misused, Refused
 from iogate.operators.task_records import is_recorded
 from iogate.store.keys import NOT_ENDED
@@ -162,13 +162,11 @@ async def redeliver(session: Session, uid: UidArgument, reason: ReasonOption = "
 
     Raises NotFound for an unknown run, Refused if the run has not ended or has no callback.
     """
-    from iogate.operators.access import command_actor
-    from iogate.operators.activity import recorded, target
     from iogate.operators.runs import run_actions
 
     async with (
         session.store(session.settings()) as store,
-        recorded(store, command_actor(author()), "runs.redeliver", target("run", [uid]), reason),
+        recorded_change(store, "runs.redeliver", "run", [uid], reason),
     ):
         found = await run_actions.redeliver(store, uid)
     (session.screen.note if found["isSent"] else session.screen.warn)(found["remark"])

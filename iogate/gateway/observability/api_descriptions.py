@@ -17,6 +17,8 @@ from iogate.errors import IogateError
 from iogate.gateway.http.responses import NO_REVISION, HTTPError, Response
 from iogate.gateway.links.link_definitions import declares_links
 from iogate.gateway.observability import openapi
+from iogate.gateway.operators import openapi_operations
+from iogate.gateway.operators.operations import OPERATIONS
 from iogate.gateway.pages import api_docs, page
 
 if TYPE_CHECKING:
@@ -87,7 +89,13 @@ class Descriptions:
         has_links = bool(apis) and await self._have_links(table)
         state = self._state
         return await asyncio.to_thread(
-            _build, apis, table.number, state.public_url, state.senders, has_links=has_links
+            _build,
+            apis,
+            table.number,
+            state.public_url,
+            state.senders,
+            has_links=has_links,
+            has_operators=state.operators is not None,
         )
 
     async def _have_links(self, table: Table) -> bool:
@@ -112,12 +120,21 @@ class Descriptions:
 
 
 def _build(
-    apis: dict[str, Api], number: int, url: str, senders: StoredAuth | None, *, has_links: bool
+    apis: dict[str, Api],
+    number: int,
+    url: str,
+    senders: StoredAuth | None,
+    *,
+    has_links: bool,
+    has_operators: bool,
 ) -> tuple[Description, Description]:
     document: dict[str, Any] = openapi.document(
         apis, number=number, server=url, senders=senders, has_links=has_links
     )
+    # The page is for callers.
     shown = page.document("APIs", *api_docs.content(document))
+    if has_operators:
+        document = openapi_operations.add_to(document, OPERATIONS)
     return (
         Description(msgspec.json.encode(document), b"application/json", ()),
         Description(shown, page.CONTENT_TYPE, page.SECURITY),

@@ -9,6 +9,7 @@ import pytest
 from iogate.cli.session import author
 from iogate.store.store import Store
 from tests.cli.conftest import Cli, cli
+from tests.cli.place import write_project
 from tests.keys import LINK_KEY, RING
 from tests.store import builders
 
@@ -62,3 +63,62 @@ def test_changes_of_runs_are_recorded_with_author_and_reason(cli: Cli, uids: lis
     assert f"run {uids[1]} and 1 more" in text
     assert "done: cancelled 1, left 1: no run 7" in text
     assert "no change is recorded" in cli("activity", "--operator", "nobody").err
+
+
+def changes(cli: Cli) -> list[tuple[str, list[str], int, int | None, str | None, str | None]]:
+    """Action, objects, number, revision, reason and message of each recorded change, oldest first."""
+    found = cli("activity", "-o", "json").json["activity"]
+    assert {each["outcome"] for each in found} <= {"done", "refused"}
+    return [
+        (e["action"], e["target"]["ids"], e["target"]["count"], e["revision"], e["reason"], e["message"])
+        for e in reversed(found)
+    ]
+
+
+def test_switches_of_apis_and_the_drain_of_the_store_are_recorded(cli: Cli, uids: list[str]) -> None:
+    del uids
+    cli("disable", "orders/submit", "--reason", "the shop is down")
+    cli("enable", "orders/submit", "--hold")
+    cli("disable", "orders/nothing", code=8)
+    cli("override", "clear", "orders/submit", "--reason", "it is up")
+    cli("store", "drain", code=4)
+    cli("store", "resume", "--reason", "after the failover")
+    found = changes(cli)
+    assert str(found[1][5]).endswith("held")
+    assert str(found[3][5]).endswith("has no replica that could take over")
+    assert [*found[:3], *found[4:]] == [
+        ("apis.override", ["orders/submit"], 1, None, "the shop is down", "enabled → disabled"),
+        ("apis.override", ["orders/submit"], 1, None, None, found[1][5]),
+        ("apis.restore", ["orders/submit"], 1, None, "it is up", None),
+        ("store.resume", [], 0, None, "after the failover", None),
+    ]
+
+
+SCHEDULED = """\
+document: {dsl: '1.0.3', namespace: shop, name: report, version: 1.0.0}
+schedule: {every: {hours: 1}}
+do: [{a: {set: {x: 1}}}]
+"""
+
+
+def test_publications_and_schedules_are_recorded_with_their_revision(cli: Cli, uids: list[str]) -> None:
+    del uids
+    write_project(cli.root)
+    cli.write("workflows.d/report.yaml", SCHEDULED)
+    forced = ("--yes", "--wait", "0", "--prune", "--max-deletes", "99", "--allow-empty")
+    cli("apply", *forced, "-m", "first")
+    number = cli("status", "-o", "json").json["revision"]
+    cli("apply", "--yes", "--wait", "0")
+    cli("rollback", *forced)
+    cli("apply", *forced)
+    cli("schedule", "disable", "shop/report", "--reason", "holidays")
+    cli("schedule", "enable", "shop/report")
+    cli("schedule", "run", "shop/report", "--reason", "now")
+    assert [(action, revision, reason) for action, _, _, revision, reason, _ in changes(cli)] == [
+        ("revisions.publish", number, "first"),
+        ("revisions.rollback", number + 1, None),
+        ("revisions.publish", number + 2, None),
+        ("schedules.disable", None, "holidays"),
+        ("schedules.enable", None, None),
+        ("schedules.run", None, "now"),
+    ], "an apply without changes is none"
