@@ -44,6 +44,7 @@ methods:
     enabled: true
     timeout: 10m
     description: Pays an order back.
+    attributes: {{order: /order}}
     debug:
       - {{name: three items, body: {{order: A-1}}, expect: {{output: {{n: 3}}}}}}
       - {{name: wrong on purpose, body: {{order: A-1}}, expect: {{output: {{n: 4}}}}}}

@@ -80,6 +80,19 @@ async def test_logging_out_ends_the_session(visitors: Visitors) -> None:
     assert "/console/login" in page.url
 
 
+async def test_a_form_of_an_ended_session_changes_nothing(visitors: Visitors, site: Site) -> None:
+    visitors.expected = ("Failed to load resource: the server responded with a status of 401",)
+    uid = site.call_api("approve", {"order": "A-9"})
+    page = await visitors.page("olga")
+    await page.goto(f"/console/runs/{uid}")
+    await page.context.clear_cookies()
+    await page.locator("summary", has_text="Cancel").click()
+    await page.locator("form[action$='/cancel'] input[name=reason]").fill("too late")
+    await page.locator("form[action$='/cancel'] button").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Your session has ended.")
+    assert site.run(uid)["endedAt"] is None
+
+
 async def test_a_login_link_works_once_and_needs_a_click(visitors: Visitors) -> None:
     visitors.expected = ("Failed to load resource: the server responded with a status of 410",)
     link = f"/console/login?once={Sessions(LINK_KEY).sign_link('ada', generation('ada'), time.time())}"

@@ -37,6 +37,22 @@ async def test_filters_live_in_the_url_and_back_restores_them(visitors: Visitors
     )
 
 
+async def test_runs_are_found_by_an_attribute_of_their_input(visitors: Visitors, site: Site) -> None:
+    uid = site.ended("refund", {"order": "A-77"})
+    site.ended("refund", {"order": "A-78"})
+    page = await visitors.page("rob")
+    await page.goto("/console/runs")
+    await page.get_by_text("More filters").click()
+    await page.get_by_label("Attribute").fill("order:A-77")
+    await page.get_by_label("API").fill("orders/refund")
+    await page.get_by_role("button", name="Filter").click()
+    await page.wait_for_url("**where=order%3AA-77")
+    assert await page.locator("td a.mono").all_text_contents() == [uid]
+    await expect(page.locator(".line code").first).to_have_text(
+        "iogate runs list --api orders/refund --where order=A-77"
+    )
+
+
 async def test_the_cursor_leads_through_all_runs(visitors: Visitors, site: Site) -> None:
     wanted = {site.call_api("approve", {"order": str(number)}) for number in range(53)}
     page = await visitors.page("rob")
