@@ -22,7 +22,7 @@ _READS: Final = (400, 401, 403, 404, 409, 421, 429, 431, 500, 503)
 _CHANGES: Final = (422,)
 _BODIES: Final = (408, 413, 415)
 _VERSIONS: Final = {
-    "412": ("PreconditionFailed", "The object has another version than If-Match says"),
+    "412": ("PreconditionFailed", "The object has another version than If-Match or the body says"),
     "428": ("PreconditionRequired", "The change needs an If-Match"),
 }
 """Statuses that only operators get."""
@@ -166,8 +166,10 @@ def _errors(operation: Operation) -> dict[str, Any]:
     if operation.reads_body:
         statuses += _BODIES
     found = responses.errors(*dict.fromkeys(statuses))
-    if operation.takes_version:
+    if operation.takes_version or operation.names_version:
         found |= {
-            status: {"$ref": f"#/components/responses/{name}"} for status, (name, _) in _VERSIONS.items()
+            status: {"$ref": f"#/components/responses/{name}"}
+            for status, (name, _) in _VERSIONS.items()
+            if operation.takes_version or status == "412"
         }
     return found

@@ -91,6 +91,8 @@ class Operation:
     """Returns the version in a result, for the header ETag; None if the result has none."""
     takes_version: bool = False
     """Whether a request needs an If-Match with the version of the object that it changes."""
+    names_version: bool = False
+    """Whether the body has that version, in place of If-Match."""
     frees_memory: bool = False
     """Whether the change is made also if the store is too full to record it."""
     status: int = 200

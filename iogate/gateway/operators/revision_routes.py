@@ -221,6 +221,7 @@ OPERATIONS: Final = (
         },
         action="revisions.publish",
         target=_of_project,
+        names_version=True,
         limit_s=_WAIT_MOST_S + 20,
         body_limit=_BUNDLE_BYTES,
     ),

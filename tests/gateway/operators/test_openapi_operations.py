@@ -48,6 +48,8 @@ async def test_exactly_the_declared_routes_are_described(operated: World) -> Non
         assert set(operation.names) == {name for where, name in given if where == "path"}
         assert (("header", "Idempotency-Key") in given) == operation.changes
         assert (("header", "If-Match") in given) == operation.takes_version
+        assert ("412" in shown["responses"]) == (operation.takes_version or operation.names_version)
+        assert ("428" in shown["responses"]) == operation.takes_version
         if operation.reads_body:
             schema = shown["requestBody"]["content"]["application/json"]["schema"]
             assert set(schema["properties"]) == {*operation.body, "reason"}
