@@ -25,7 +25,6 @@ from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.certificates import Certificates
 from iogate.gateway.connections import ConnectionCloser
-from iogate.gateway.console.session import Sessions
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.client_address import TrustedProxies
@@ -34,14 +33,11 @@ from iogate.gateway.http.large_responses import LargeResponses
 from iogate.gateway.http.origins import Origins
 from iogate.gateway.idle_connections import IdleConnections
 from iogate.gateway.observability.shared_metrics import SharedMetrics
-from iogate.gateway.operators.operator_api import OperatorApi
 from iogate.gateway.revision_refresher import Refresher
 from iogate.gateway.runs.run_stream import Streams
 from iogate.gateway.state import GatewayState
-from iogate.operators.access import Access
 from iogate.security.keyring import missing
 from iogate.settings.events import senders
-from iogate.settings.operators import declared
 from iogate.settings.urls import is_loopback
 from iogate.store.integrity import trust
 from iogate.store.runs.uids import UidSource
@@ -76,6 +72,18 @@ def find_store(chosen: Settings) -> str:
 def _start_tracing() -> Tracing | None:
     """Create the tracer of this gateway; None unless OpenTelemetry's variables name a collector."""
     return telemetry.start({**os.environ, **handover.variables()})
+
+
+def _open_operators(state: GatewayState, chosen: Settings, key: str) -> None:
+    """Open the HTTP API of operators; other gateways do not load what only that needs."""
+    from iogate.gateway.console.session import Sessions  # noqa: PLC0415 - see above
+    from iogate.gateway.operators.operator_api import OperatorApi  # noqa: PLC0415 - see above
+    from iogate.operators.access import Access  # noqa: PLC0415 - see above
+    from iogate.settings.operators import declared  # noqa: PLC0415 - see above
+
+    access = Access(declared(chosen.operators), root=state.root, fingerprint=state.fingerprint)
+    state.operators = OperatorApi(state, access)
+    state.sessions = Sessions(key, chosen.previous_link_keys)
 
 
 async def run(chosen: Settings) -> None:
@@ -115,9 +123,7 @@ async def run(chosen: Settings) -> None:
         state, lambda: find_store(chosen), ring, replicas=chosen.confirming, data_dir=chosen.data_dir
     )
     if chosen.operators:
-        access = Access(declared(chosen.operators), root=state.root, fingerprint=state.fingerprint)
-        state.operators = OperatorApi(state, access)
-        state.sessions = Sessions(key, chosen.previous_link_keys)
+        _open_operators(state, chosen, key)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
     state.large_responses = LargeResponses(

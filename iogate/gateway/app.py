@@ -25,7 +25,6 @@ from iogate.gateway.http.responses import ErrorResponse, HTTPError, not_allowed
 from iogate.gateway.links import link_handler
 from iogate.gateway.links.link_handler import LinkHandler
 from iogate.gateway.observability import observability_routes
-from iogate.gateway.operators.operations import OPERATIONS
 from iogate.gateway.runs import run_handler
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
             return console.fail(response)
         return to_litestar(response)
 
-    of_operators = [] if state.operators is None else state.operators.handlers(OPERATIONS)
+    of_operators = [] if state.operators is None else state.operators.handlers()
     if state.operators is not None:
         state.operator_calls = OperatorCalls(state, calls)
     others = Litestar(

@@ -17,8 +17,6 @@ from iogate.errors import IogateError
 from iogate.gateway.http.responses import NO_REVISION, HTTPError, Response
 from iogate.gateway.links.link_definitions import declares_links
 from iogate.gateway.observability import openapi
-from iogate.gateway.operators import openapi_operations
-from iogate.gateway.operators.operations import OPERATIONS
 from iogate.gateway.pages import api_docs, page
 
 if TYPE_CHECKING:
@@ -134,6 +132,9 @@ def _build(
     # The page is for callers.
     shown = page.document("APIs", *api_docs.content(document))
     if has_operators:
+        from iogate.gateway.operators import openapi_operations  # noqa: PLC0415 - a gateway without operators
+        from iogate.gateway.operators.operations import OPERATIONS  # noqa: PLC0415 - does not load them
+
         document = openapi_operations.add_to(document, OPERATIONS)
     return (
         Description(msgspec.json.encode(document), b"application/json", ()),

@@ -33,11 +33,12 @@ from iogate.gateway.http.responses import (
 from iogate.gateway.operators import error_responses, idempotency, parameters
 from iogate.gateway.operators.authentication import Authentication
 from iogate.gateway.operators.operation import Call, Operation
+from iogate.gateway.operators.operations import OPERATIONS
 from iogate.operators.activity import recorded
 from iogate.store.connection.connection import CommandFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from litestar.handlers import HTTPRouteHandler
 
@@ -56,6 +57,7 @@ class OperatorApi:
 
     def __init__(self, state: GatewayState, access: Access) -> None:
         self._state = state
+        self._shared = {each.name: each for each in OPERATIONS if each.is_shared}
         self.authentication = Authentication(access, state.origins)
 
     @property
@@ -63,9 +65,9 @@ class OperatorApi:
         """Fingerprint of each token in a variable or file, by its source."""
         return self.authentication.access.fingerprints
 
-    def handlers(self, operations: Iterable[Operation]) -> list[HTTPRouteHandler]:
+    def handlers(self) -> list[HTTPRouteHandler]:
         """Return a route for each operation whose path callers do not have, too."""
-        return [self._route(each) for each in operations if not each.is_shared]
+        return [self._route(each) for each in OPERATIONS if not each.is_shared]
 
     def _route(self, operation: Operation) -> HTTPRouteHandler:
         path = operation.path.replace("}", ":str}")
@@ -88,8 +90,12 @@ class OperatorApi:
         except HTTPError as failed:
             return await _refuse(request, failed.response)
 
-    async def respond_if_operator(self, operation: Operation, asked: AnyRequest) -> AnyResponse | None:
-        """Respond to a request of an operator on a path that callers have, too; None if it is a caller's."""
+    async def respond_if_operator(self, name: str, asked: AnyRequest) -> AnyResponse | None:
+        """Respond to a request of an operator on a path that callers have, too; None if it is a caller's.
+
+        `name` is that of the operation.
+        """
+        operation = self._shared[name]
         request = from_scope(asked.scope, asked.receive)
         try:
             actor = self.authentication.recognize(request)

@@ -11,8 +11,9 @@ from litestar.response import Stream
 
 from iogate.gateway.http.large_responses import PACED
 from iogate.gateway.http.request import Request
-from iogate.gateway.operators.operation import Call, Handler, Operation
+from iogate.gateway.operators.operation import LIMIT_S, Call, Handler, Operation
 from iogate.gateway.operators.parameters import CURSOR, MOMENT
+from iogate.gateway.runs import run_completion
 from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
 from iogate.operators.runs import run_actions
@@ -24,6 +25,7 @@ from iogate.value_types.scalar_types import boolean, choice, number, pattern, te
 
 SINCE_MS: Final = 7 * 86_400_000
 """How far a list looks back without `since`."""
+WAIT_MOST_S: Final = 60
 MOST: Final = 100
 """Runs of one page."""
 _UID: Final[Mapping[str, str]] = {"uid": "[0-9]{1,19}"}
@@ -61,6 +63,8 @@ async def _list(call: Call) -> Any:
 
 async def _show(call: Call) -> Any:
     request = call.request or Request(method="GET")
+    if wait_s := call.given.get("wait", 0):
+        await run_completion.until_end(call.state, call.store, call.path["uid"], wait_s)
 
     async def redact(stored: bytes) -> bytes:
         return await call.state.validation.redacted(stored, request)
@@ -182,7 +186,13 @@ SHOW: Final = Operation(
             required=False,
             description="Reference or name of a task: also its recorded input and output.",
         ),
+        "wait": Key(
+            type=number(0, WAIT_MOST_S),
+            required=False,
+            description="Seconds to wait for the end of the run, before it is shown.",
+        ),
     },
+    limit_s=WAIT_MOST_S + LIMIT_S,
     is_shared=True,
 )
 EVENTS: Final = Operation(

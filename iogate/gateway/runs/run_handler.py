@@ -31,7 +31,6 @@ from iogate.gateway.http.responses import (
     invalid,
     json_response,
 )
-from iogate.gateway.operators import run_routes
 from iogate.gateway.runs import run_completion
 from iogate.store.runs import presentation
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
     from iogate.gateway.authentication.run_links import Scope
     from iogate.gateway.http.request import Request
-    from iogate.gateway.operators.operation import Operation
     from iogate.gateway.state import GatewayState
     from iogate.store.runs.operations import RunView
 
@@ -73,7 +71,7 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
 
     @route("/v1/runs/{uid:str}", http_method=_READ)
     async def show(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
-        if (found := await _of_operator(state, run_routes.SHOW, request)) is not None:
+        if (found := await _of_operator(state, "runs.show", request)) is not None:
             return found
         uid = str(request.path_params["uid"])
         access = await _authorize(state, request, uid)
@@ -96,7 +94,7 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
         """Respond with the event stream of a run. Raises HTTPError: a 401, 403, 404, 429 or 503."""
-        if (found := await _of_operator(state, run_routes.EVENTS, request)) is not None:
+        if (found := await _of_operator(state, "runs.events", request)) is not None:
             return found
         async with state.streams.opening:
             uid = str(request.path_params["uid"])
@@ -124,7 +122,7 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
     async def cancel(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
         """Cancel a run. Raises HTTPError: a 401, 403, 404, 409 or 503."""
-        if (found := await _of_operator(state, run_routes.CANCEL, request)) is not None:
+        if (found := await _of_operator(state, "runs.cancel", request)) is not None:
             return found
         uid = str(request.path_params["uid"])
         access = await _authorize(state, request, uid)
@@ -147,10 +145,12 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
 
 
 async def _of_operator(
-    state: GatewayState, operation: Operation, request: litestar.Request[Any, Any, Any]
+    state: GatewayState, name: str, request: litestar.Request[Any, Any, Any]
 ) -> Response[Any] | None:
-    """Return the response to a request of an operator, None if it is a caller's."""
-    return None if state.operators is None else await state.operators.respond_if_operator(operation, request)
+    """Return the response to a request of an operator, None if it is a caller's, or has a signed link."""
+    if state.operators is None or "sig" in request.query_params:
+        return None
+    return await state.operators.respond_if_operator(name, request)
 
 
 async def _authorize(state: GatewayState, asked: litestar.Request[Any, Any, Any], uid: str) -> Access:

@@ -153,7 +153,7 @@ REMOVE = Operation(
 
 @pytest.fixture
 async def changing(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr("iogate.gateway.app.OPERATIONS", (*OPERATIONS, CHANGE, REMOVE))
+    monkeypatch.setattr("iogate.gateway.operators.operator_api.OPERATIONS", (*OPERATIONS, CHANGE, REMOVE))
     CHANGED.clear()
     async with opened(store, loopback=False, operators=OPERATORS) as world:
         yield world

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -159,6 +160,23 @@ async def test_a_wrong_filter_is_described(operated: World, query: str, status: 
     await operated.publish(api("shop/order", TOKEN))
     reply = await operated.ask(f"/v1/runs?{query}", headers=bearer("read"))
     assert refusal(reply)[::2] == (status, message)
+
+
+async def test_an_operator_waits_for_the_end_of_a_run(operated: World) -> None:
+    uid = await started(operated)
+    waiting = asyncio.ensure_future(operated.ask(f"/v1/runs/{uid}?wait=30", headers=bearer("read")))
+    await operated.finish(uid)
+    assert (await waiting).json["status"] == "completed"
+    late = await operated.ask(f"/v1/runs/{uid}?wait=61", headers=bearer("read"))
+    assert refusal(late)[2] == "The query parameter wait must be a whole number from 0 to 60"
+
+
+async def test_a_signed_link_shows_what_it_shows_to_callers(operated: World) -> None:
+    await started(operated)
+    reply = await operated.call("shop/order", INPUT, token="123456")
+    shown = await operated.ask(reply.headers["location"], headers=bearer("read"))
+    assert shown.status == 200
+    assert "children" not in shown.json
 
 
 async def test_an_unknown_run_is_not_found(operated: World) -> None:
