@@ -92,7 +92,7 @@ redis.call('DEL', $end .. uid, $big .. uid, $recorded .. uid)
 write_entries(uid, {journal_entry('workflow.retried', nil, ARGV[5])})
 index(uid, e.api, e.created, e.status, 'pending')
 if waits_for_place(uid, e.api, false) then rq_forget(uid) else wake(uid, e.api) end
-count_retry(uid, {api = e.api, facts = ARGV[3], depth = tonumber(e.depth) or 0})
+count_one(uid, {api = e.api, facts = ARGV[3], depth = tonumber(e.depth) or 0}, now_ms, 'r')
 save_statistics()
 save_loads()
 save_index()
