@@ -232,11 +232,12 @@ ATTACKS: Mapping[str, tuple[Attack, int]] = {
     "large heads": (large_heads, 20),
     "large heads, trickled": (large_trickled_heads, 300),
     "slow streams": (slow_streams, 800),
-    "slow responses": (slow_responses, 60),
+    "slow responses": (slow_responses, 30),
     "JSON": (json_bodies, 4),
 }
 """Attacks over plain HTTP/1.1, with their numbers of connections.
 
-A connection with an incomplete head holds up to 128 KiB, and nothing limits the sum of those, so that these
-attacks have fewer connections.
+A connection with an incomplete head holds up to 128 KiB, and nothing limits the sum of those; large runs
+that are read at once wait for the validation process with up to 48 MiB of inputs. So these attacks have fewer
+connections.
 """

@@ -11,6 +11,7 @@ response up to LARGE is sent as it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -248,11 +249,13 @@ class PacedSend:
             self._sending.cut()
 
     async def __call__(self, message: Any) -> None:
-        """Send an ASGI message. Raises Cut if the response was given up."""
+        """Send an ASGI message. Raises Cut if a stream was given up."""
         if message["type"] == "http.response.start":
             message = self._started(message)
         elif self._kind == "large":
-            await self._sending.body(message["body"])
+            # The traceback of an error would keep the body until the next run of the garbage collector.
+            with contextlib.suppress(Cut):
+                await self._sending.body(message["body"])
             return
         elif self._kind == "refused":
             return
