@@ -151,15 +151,16 @@ async def page(
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
         raise Misused("the cursor is not one that a page of activity has returned")
     found: list[dict[str, Any]] = []
-    entries = store.activity.newest_first(None if cursor is None else int(cursor))
-    async for entry in entries:
-        if since_ms is not None and entry.at_ms < since_ms:
-            break
-        if not _matches(entry, operator, action, about):
-            continue
-        if len(found) == limit:
-            return {"activity": found, "nextCursor": found[-1]["id"]}
-        found.append(to_json(entry))
+    before = None if cursor is None else int(cursor)
+    async with contextlib.aclosing(store.activity.newest_first(before)) as entries:
+        async for entry in entries:
+            if since_ms is not None and entry.at_ms < since_ms:
+                break
+            if not _matches(entry, operator, action, about):
+                continue
+            if len(found) == limit:
+                return {"activity": found, "nextCursor": found[-1]["id"]}
+            found.append(to_json(entry))
     return {"activity": found, "nextCursor": None}
 
 

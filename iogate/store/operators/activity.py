@@ -7,7 +7,7 @@ in the order of the store's time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final, Literal
 
 import msgspec
@@ -80,7 +80,7 @@ class Activity:
         """Record the outcome of a change. Raises StoreUnavailable or StoreFull if it cannot be recorded."""
         await self._connection.run("activity", "end", number, msgspec.json.encode(outcome))
 
-    async def newest_first(self, before: int | None = None) -> AsyncIterator[Entry]:
+    async def newest_first(self, before: int | None = None) -> AsyncGenerator[Entry, None]:
         """Yield the entries from the newest one, or from the one before number `before`."""
         last, first = await self._connection.call("HMGET", keys.ACTIVITY, "last", "first")
         number = int(last or 0) if before is None else min(before - 1, int(last or 0))
