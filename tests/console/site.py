@@ -21,6 +21,7 @@ TOKENS: Final = {
     "ada": "ada-token-0123456789abcdef",
     "olga": "olga-token-0123456789abcdef",
     "rob": "rob-token-0123456789abcdef",
+    "fay": "fay-token-0123456789abcdef",
 }
 CALLER: Final = "caller-token-0123456789"
 SETTINGS: Final = """\
@@ -30,6 +31,7 @@ operators:
   ada: {{token: {{env: ADA_TOKEN}}, role: admin}}
   olga: {{token: {{env: OLGA_TOKEN}}, role: operate}}
   rob: {{token: {{env: ROB_TOKEN}}, role: read}}
+  fay: {{token: {{file: fay}}, role: read}}
 """
 API: Final = """\
 module: orders
@@ -140,6 +142,7 @@ def write_project(root: Path, text: str = hostile.ALL) -> None:
     (root / "apis.d").mkdir()
     (root / "workflows.d").mkdir()
     (root / "iogate.yaml").write_text(SETTINGS.format(key=LINK_KEY))
+    (root / "fay").write_text(TOKENS["fay"])
     described = json.dumps(text)
     (root / "apis.d/orders.yaml").write_text(API.format(text=described))
     for name, tasks in WORKFLOWS.items():

@@ -80,6 +80,17 @@ async def test_logging_out_ends_the_session(visitors: Visitors) -> None:
     assert "/console/login" in page.url
 
 
+async def test_a_replaced_token_ends_the_sessions_of_its_operator(visitors: Visitors, site: Site) -> None:
+    page = await visitors.page("fay")
+    await page.goto(HOME)
+    await expect(page.get_by_text("fay · read")).to_be_visible()
+    (site.root / "fay").write_text("another-token-0123456789")
+    deadline = time.monotonic() + 15
+    while "/console/login" not in page.url:
+        assert time.monotonic() < deadline
+        await page.goto(HOME)
+
+
 async def test_a_form_of_an_ended_session_changes_nothing(visitors: Visitors, site: Site) -> None:
     visitors.expected = ("Failed to load resource: the server responded with a status of 401",)
     uid = site.call_api("approve", {"order": "A-9"})

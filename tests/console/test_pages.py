@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import html
+import re
+import shlex
 from typing import Any, Final
 
 import httpx
@@ -11,12 +14,18 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Page, Response
 
 from iogate.gateway.console.pages.table import PAGES
+from tests import test_house
 from tests.cli.place import until
 from tests.console import hostile
 from tests.console.site import Site
 from tests.console.visitor import Visitors, cookie_name, log_in
 
-RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+TAGS: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RULES: Final[dict[str, Any]] = {
+    "light": {"type": "tag", "values": TAGS},
+    "dark": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
+}
+"""Rules of axe by theme; all others do not depend on colours."""
 FIRST_LOAD: Final = 40 * 1024
 MOST_REQUESTS: Final = 4
 STRANGE: Final = (
@@ -84,6 +93,13 @@ async def test_nothing_hostile_runs_and_nothing_is_reported(
         assert "49" not in await page.title()
 
 
+def wrong_words(line: str) -> list[str]:
+    """Return the words of a line for the shell that are no command or option of iogate."""
+    words = shlex.split(line)
+    assert words[0] in ("iogate", "curl"), line
+    return test_house.faults(shlex.join(words[1:])) if words[0] == "iogate" else []
+
+
 async def test_the_policy_of_each_page_confines_it(
     site: Site, runs: dict[str, str], visitors: Visitors
 ) -> None:
@@ -93,7 +109,11 @@ async def test_the_policy_of_each_page_confines_it(
     cookies = {cookie_name(): jar[cookie_name()]}
     async with httpx.AsyncClient(base_url=site.url, cookies=cookies, follow_redirects=True) as client:
         for url in pages(runs):
-            headers = (await client.get(url)).headers
+            response = await client.get(url)
+            lines = re.findall(r'<div class="line">.*?<code>(.*?)</code>', response.text)
+            wrong = [each for line in lines for each in wrong_words(html.unescape(line))]
+            assert wrong == [], url
+            headers = response.headers
             policy = headers.get("content-security-policy", "")
             assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self';"), url
             assert "unsafe" not in policy
@@ -105,12 +125,12 @@ async def test_the_policy_of_each_page_confines_it(
             assert headers["cross-origin-opener-policy"] == "same-origin"
 
 
-async def faults(page: Page) -> list[dict[str, Any]]:
+async def faults(page: Page, theme: str) -> list[dict[str, Any]]:
     """Return what axe finds wrong with a page."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE_SCRIPT)
     found: dict[str, Any] = await page.evaluate(
-        "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES
+        "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES[theme]
     )
     return [
         {
@@ -131,7 +151,7 @@ async def test_each_page_can_be_used_by_everyone(
     ordinary = [url for url in pages(runs) if "%" not in url]
     for url in [*ordinary, "/console/login"]:
         await page.goto(url)
-        assert await faults(page) == [], url
+        assert await faults(page, theme) == [], url
 
 
 async def test_each_page_fits_a_narrow_window(visitors: Visitors, runs: dict[str, str]) -> None:

@@ -150,6 +150,7 @@ class Console:
         """Return the operator whose session a request has, in the current role; None without a session."""
         cookies = cookies_of(request.headers.get(b"cookie", b"").decode("latin-1"))
         found = self.sessions.find(cookies, self.state.clock.now_ms() / 1000)
+        self.api.authentication.refresh()
         access = self.api.authentication.access
         if found is None or access.generation(found.operator) != found.generation:
             return None

@@ -80,6 +80,7 @@ class Login:
             if operator is None:
                 return await self.page(request, status=410, problem=_USED, target=target)
         else:
+            self._console.api.authentication.refresh()
             try:
                 operator = self._access.authenticate(form.get("token", "").encode(), request.address)
             except Busy as busy:

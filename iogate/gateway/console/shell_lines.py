@@ -1,6 +1,6 @@
 """The `iogate` command that shows or does the same as a page, quoted for a POSIX shell.
 
-Used by the pages. Pure. A test runs each of them.
+Used by the pages. Pure. A test compares each line that a page shows with the commands.
 """
 
 from __future__ import annotations

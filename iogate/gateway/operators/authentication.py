@@ -94,9 +94,13 @@ class Authentication:
         except Busy as busy:
             raise too_many_attempts(busy) from None
 
-    def _token(self, request: Request) -> bytes | None:
+    def refresh(self) -> None:
+        """Read the tokens again if a file has changed, at most once a second, and log who is shut out."""
         if self.access.refresh():
             self._log()
+
+    def _token(self, request: Request) -> bytes | None:
+        self.refresh()
         if b"authorization" in request.repeated:
             raise invalid("The header authorization is given more than once")
         scheme, token = authorization(request.headers)
