@@ -101,6 +101,20 @@ async def test_the_page_of_a_faulted_run_says_what_failed_where_and_why(
     assert '"password": "[redacted]"' in (await download.path()).read_text()
 
 
+async def test_a_run_with_much_data_is_shown_without_its_secrets(visitors: Visitors, site: Site) -> None:
+    """The gateway redacts so much in a process of its own."""
+    rows = [{"sku": f"A-{number}", "password": "hunter2"} for number in range(12_000)]
+    uid = site.ended("refund", {"order": "A-1", "rows": rows})
+    page = await visitors.page("rob")
+    response = await page.goto(f"/console/runs/{uid}")
+    assert response is not None
+    assert response.status == 200
+    await expect(page.locator("main")).to_contain_text(uid)
+    content = await page.content()
+    assert "[redacted]" in content
+    assert "hunter2" not in content
+
+
 async def test_a_faulted_run_is_found_and_retried_with_the_keyboard(visitors: Visitors, site: Site) -> None:
     uid = site.ended("break", {"title": "by keyboard"})
     page = await visitors.page("olga")
