@@ -1,7 +1,7 @@
 """The kinds of tasks and of calls: the one table of both.
 
-Used by the models of the DSL, by the reader of definitions and by the checks. Pure, so that a worker loads
-programs without the models.
+Used by the models of the DSL, the reader of definitions, the checks and the console. Pure, so that a worker
+loads programs, and a gateway shows them, without the models.
 """
 
 from __future__ import annotations

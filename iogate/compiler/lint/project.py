@@ -71,7 +71,7 @@ class Project:
         )
 
     def child(self, child: Child) -> str | None:
-        """Return the workflow of the project that a task starts; None if the files have none of the name."""
+        """Return the workflow that a task of the project starts; None if no file defines it."""
         return self.workflows.resolve(child.reference)
 
     def reachable(self, workflow: str) -> Iterator[Definition]:

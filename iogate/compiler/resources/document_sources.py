@@ -32,7 +32,7 @@ class Fetch(Protocol):
     """
 
     def __call__(self, uri: str, policy: JsonObject | None, *, foreign: bool) -> bytes:
-        """`foreign`: nobody of the project wrote its host, but a document that was fetched from another."""
+        """Fetch a document. `foreign`: its address comes from a fetched document, not from the project."""
 
 
 class FetchFailed(Exception):

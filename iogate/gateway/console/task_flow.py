@@ -11,24 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from iogate.documents.task_kinds import kind_of
+
 Json = Mapping[str, Any]
 
 MOST: Final = 500
-KINDS: Final = (
-    "call",
-    "emit",
-    "for",
-    "fork",
-    "listen",
-    "raise",
-    "run",
-    "set",
-    "switch",
-    "try",
-    "wait",
-    "do",
-)
-"""Keys that tell the kind of a task; `do` is last, since loops have it too."""
 _TEXT: Final = 160
 
 
@@ -79,7 +66,7 @@ class _Builder:
                 )
 
     def _step(self, name: str, task: Json, reference: str) -> Step:
-        kind = next((each for each in KINDS if each in task), "task")
+        kind = kind_of(task) or "task"
         return Step(
             name=name,
             kind=kind,
