@@ -105,7 +105,7 @@ DEFINITIONS: Final[Mapping[str, ValueType[Any]]] = {
 
 
 def _read_senders(value: Any) -> Auth[Secret]:
-    """Read `auth` of event senders. Raises InvalidValue for a scheme whose deliveries are no CloudEvents."""
+    """Read `auth` of event senders. Raises InvalidValue for a signature that is not one of CloudEvents."""
     accepted = AUTH.read(value)
     for number, form in enumerate(alternatives(accepted)):
         if isinstance(form, SignatureAuth) and form.scheme not in _SIGN_EVENTS:

@@ -135,7 +135,7 @@ class Effects:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def rewrites(self, url: str) -> bool:
-        """Tell whether effects rewrite this URL by the setting `endpoints`, whatever the kind of the call."""
+        """Tell whether the setting `endpoints` rewrites this URL in effects of every kind."""
         return self._http.rewrites(url)
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:

@@ -73,7 +73,7 @@ class GatewayClient:
     """HTTP client for one gateway's base URL; an async context manager."""
 
     def __init__(self, base_url: str, *, timeout_s: float = 30.0, certificate: str | None = None) -> None:
-        """`certificate`: PEM file with the only certificates to trust, whatever names they have."""
+        """`certificate`: PEM file with the only certificates to trust; their host names are not compared."""
         self._base_url = base_url.rstrip("/")
         self._certificate = certificate
         self._timeout_s = timeout_s

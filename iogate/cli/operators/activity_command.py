@@ -44,7 +44,7 @@ async def activity(
         int, typer.Option(help="Maximum number of changes, newest first.", min=1, max=10_000)
     ] = 50,
 ) -> None:
-    """List changes by operators and commands: who, what, why, and the outcome.
+    """List changes by operators and commands, with author, action, reason and outcome.
 
     Raises Misused for an invalid option.
     """

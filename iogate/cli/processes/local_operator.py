@@ -1,4 +1,4 @@
-"""Operator of `iogate up` on a machine of its own, where nobody has declared one: it opens the console there.
+"""Temporary operator for the console of `iogate up` on loopback, without the setting `operators`.
 
 Used by `parent_process`. Invariants: it exists only on loopback, without the setting `operators` and without
 a proxy in front; its token is known to nobody, so that the printed login link is the only way in, once; it

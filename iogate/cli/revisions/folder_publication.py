@@ -34,7 +34,7 @@ Stamp = frozenset[tuple[str, int, int]]
 async def publish_folder(
     store: Store, checked: CheckResult, *, origin: Origin, wait_s: float = 5.0
 ) -> Applied:
-    """Publish compiled documents for `up`, and delete without a question what is missing in the folder.
+    """Publish compiled documents for `up`, and delete APIs that the folder no longer has, without a question.
 
     Raises as `iogate.reconcile.apply.apply` does.
     """

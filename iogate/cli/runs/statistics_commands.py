@@ -1,4 +1,4 @@
-"""`iogate runs stats` and `iogate runs errors`: what the runs of the last days did."""
+"""`iogate runs stats` and `iogate runs errors`: counts, durations and errors of the last days."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Request:
 
 
 def configuration_error(detail: str) -> WorkflowError:
-    """Return the error of an HTTP call whose request cannot be built."""
+    """Return the error for an HTTP call with invalid arguments, which no request can be built from."""
     return WorkflowError("configuration", title="HTTP call cannot be made", detail=detail)
 
 

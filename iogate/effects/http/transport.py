@@ -75,7 +75,7 @@ class Transport:
             return False
 
     def route(self, url: URL, trust: Trust) -> Route:
-        """Return the route of a request, by the setting `endpoints`, whose targets are REVIEWED."""
+        """Return the route of a request; a target from the setting `endpoints` has the trust REVIEWED."""
         target = self._endpoints.rewrite(url)
         return Route(url=url, trust=trust) if target is None else Route(url=target, trust=Trust.REVIEWED)
 
