@@ -1,19 +1,24 @@
 -- Validates a call and stores its run, or returns the reason for the refusal.
 -- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog; promised, rates, holders, lane, windows,
 --   timers, files; those of a run that is replaced
--- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint; for
---   the few calls that have any, MessagePack of `traffic.Extras`: rules for traffic, what follows the end (`after.lua`)
+-- args: uid, api, digest, facts, input, retention ms; for the calls that have any, MessagePack of `traffic.Extras`:
+--   idempotency key, rules for traffic, what follows the end (`after.lua`)
 -- returns: {'ok', uid}, with 1 for a run on hold | {'replayed', uid} | {'mismatch'|'disabled'|'stale'|'taken'|'files'} |
 --   {'rate'|'queue_full'|'memory'|'drained', ms} | {'coalesced', uid, 1 on hold}: the input of that run is replaced |
 --   {'coalesce', uid}: the call is to be made again for that uid
 -- invariant: idempotent. `facts` holds the nonce of the gateway, so that its own run is distinguished from that of
 --   another gateway with the same uid.
--- include: time queue room
+-- include: clock queue room
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
+local retention = ARGV[6]
 local run_key, gate_key = $run .. uid, $gate .. api
-local extras = ARGV[10] and cmsgpack.unpack(ARGV[10])
-local traffic, ends = extras and extras.traffic, extras and extras.ends
+local extras = ARGV[7] and cmsgpack.unpack(ARGV[7])
+local traffic, repeatable, ends = nil, nil, nil
+if extras then traffic, repeatable, ends = extras.traffic, extras.repeatable, extras.ends end
+
+-- One EXISTS for all rare cases: the uid is taken, the store is full or drained, or its clock was set back.
+local seen = redis.call('EXISTS', run_key, $parked .. uid, $end .. uid, $full, $drained, $clock_ahead) > 0
+if seen then correct_clock() end
 
 local function is_own()
   -- include: record ended
@@ -27,48 +32,48 @@ local function is_own()
   return stored == facts
 end
 
-if idempotency ~= '' then
-  local known = redis.call('GET', idempotency)
+if repeatable then
+  local known = redis.call('GET', repeatable.key)
   if known then
     local first, print = string.match(known, '^(%d+) (.*)$')
     -- If the run with this uid is of another gateway, this call is a replay, not a repetition.
-    if print == fingerprint and first == uid and is_own() ~= false then return {'ok', uid} end
+    if print == repeatable.print and first == uid and is_own() ~= false then return {'ok', uid} end
     -- The key of a deleted run, by `prune` or after its retention, can be used again.
     if redis.call('EXISTS', $run .. first, $parked .. first, $end .. first) > 0 then
-      return print == fingerprint and {'replayed', first} or {'mismatch'}
+      return print == repeatable.print and {'replayed', first} or {'mismatch'}
     end
   end
 end
 
+-- The fields that each call needs; rare ones are read where they are used.
 local g = redis.call('HMGET', gate_key,
-  'on', 'until', 'base', 'digest', 'interval', 'slack', 'tat', 'queued', 'inq', 'run', 'bl', 'rl', 'pms', 'dl')
-local on = g[1]
-if g[2] and g[2] ~= '' and now_ms >= tonumber(g[2]) then on = g[3] end
--- One EXISTS for all rare cases: the uid is taken, the store is full or drained.
-local seen = redis.call('EXISTS', run_key, $parked .. uid, $end .. uid, $full, $drained) > 0
+  'on', 'until', 'digest', 'interval', 'queued', 'inq', 'run', 'bl', 'rl', 'pms', 'dl')
+local on, digest_now, interval = g[1], g[3], g[4]
+if g[2] and g[2] ~= '' and now_ms >= tonumber(g[2]) then on = redis.call('HGET', gate_key, 'base') end
 local own
 if seen then own = is_own() end
 if own then return {'ok', uid} end
 if seen and redis.call('EXISTS', $drained) == 1 then return {'drained', redis.call('PTTL', $drained)} end
 -- Without a gate, an API is not disabled but deleted, with its revision or with the whole store.
-if not g[4] then return {'stale'} end
+if not digest_now then return {'stale'} end
 local held = on == '2'
 if on ~= '1' and not held then return {'disabled'} end
-if g[4] ~= digest then return {'stale'} end
+if digest_now ~= digest then return {'stale'} end
 if traffic and traffic.files and redis.call('HLEN', $files .. traffic.files) ~= traffic.chunks then return {'files'} end
 
 -- GCRA: `tat` is the time of the next call at an even rate; `slack` is how far it may be ahead.
-local tat
+local tat, slack
 local counted_by = traffic and traffic.per and $rates .. api
-if g[5] and g[5] ~= '' then
-  local exact = now_s * 1000 + now_us / 1000
-  local last = counted_by and redis.call('ZSCORE', counted_by, traffic.per) or not counted_by and g[7]
+if interval and interval ~= '' then
+  local exact, rate = now_s * 1000 + now_us / 1000, redis.call('HMGET', gate_key, 'slack', 'tat')
+  interval, slack = tonumber(interval), tonumber(rate[1])
+  local last = counted_by and redis.call('ZSCORE', counted_by, traffic.per) or not counted_by and rate[2]
   tat = math.max(tonumber(last) or 0, exact)
   -- A larger value means that the clock was set back. The burst then counts as used up.
-  if tat > exact + tonumber(g[6]) + tonumber(g[5]) + 1 then tat = exact + tonumber(g[6]) end
-  local early = tat - exact - tonumber(g[6])
+  if tat > exact + slack + interval + 1 then tat = exact + slack end
+  local early = tat - exact - slack
   if early > 0 then return {'rate', math.ceil(early)} end
-  tat = tat + tonumber(g[5])
+  tat = tat + interval
 end
 
 local function settle()
@@ -78,12 +83,12 @@ local function settle()
     redis.call('ZREMRANGEBYSCORE', counted_by, '-inf', now_ms)
     local over = redis.call('ZCARD', counted_by) - $rate_keys
     if over > 0 then redis.call('ZPOPMIN', counted_by, over) end
-    redis.call('PEXPIRE', counted_by, math.ceil(tonumber(g[6]) + 2 * tonumber(g[5])) + 1000)
+    redis.call('PEXPIRE', counted_by, math.ceil(slack + 2 * interval) + 1000)
   elseif tat then
     redis.call('HSET', gate_key, 'tat', string.format('%.3f', tat))
   end
-  if idempotency ~= '' then
-    redis.call('SET', idempotency, uid .. ' ' .. fingerprint, 'PX', ARGV[8])
+  if repeatable then
+    redis.call('SET', repeatable.key, uid .. ' ' .. repeatable.print, 'PX', repeatable.ttl)
   end
 end
 
@@ -94,15 +99,15 @@ if traffic and traffic.merge then
 end
 if own == false then return {'taken'} end
 local is_full = seen and redis.call('EXISTS', $full) == 1
-local load = {inq = tonumber(g[9]) or 0, run = tonumber(g[10]) or 0, bl = tonumber(g[11]) or 0,
-  limit = tonumber(g[12]) or math.huge}
-local waiting, most = load.inq + load.bl + (tonumber(g[14]) or 0), tonumber(g[8])
+local load = {inq = tonumber(g[6]) or 0, run = tonumber(g[7]) or 0, bl = tonumber(g[8]) or 0,
+  limit = tonumber(g[9]) or math.huge}
+local waiting, most = load.inq + load.bl + (tonumber(g[11]) or 0), tonumber(g[5])
 if waiting >= most and traffic and traffic.replace and not is_full then
   -- include: replace
   if not replace_oldest() then return {'queue_full', $retry_least_ms} end
   local now = redis.call('HMGET', gate_key, 'inq', 'run', 'bl')
   load.inq, load.run, load.bl = tonumber(now[1]) or 0, tonumber(now[2]) or 0, tonumber(now[3]) or 0
-elseif waiting >= most or g[13] then
+elseif waiting >= most or g[10] then
   -- include: promise
   local refused = crowded(waiting, most, redis.call('HGET', gate_key, 'dr'))
   if refused then return refused end

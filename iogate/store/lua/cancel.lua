@@ -4,7 +4,7 @@
 -- args: uid, reason, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'asked' | 'cancelled'
 -- invariant: the first reason is kept; the state of a leased run does not change.
--- include: drained index queue states operation finish
+-- include: drained time index queue states operation finish
 local known = answered(ARGV[3])
 if known then return known end
 local answer = cancel(ARGV[1], ARGV[2])

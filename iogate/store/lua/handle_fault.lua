@@ -3,7 +3,7 @@
 -- args: uid of the faulted run, uid of the new run, its facts, its input; '' for the uid of the new run: starts none
 -- returns: 1; 0 if another worker was first; -1 if the uid of the new run is taken
 -- invariant: one run is started for an entry of the list, together with its removal.
--- include: drained index queue states ended children
+-- include: drained time index queue states ended children
 local parent, uid = ARGV[1], ARGV[2]
 if uid ~= '' and redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid) > 0 then return -1 end
 if redis.call('LREM', $faults, 1, parent) == 0 then return 0 end

@@ -5,7 +5,7 @@
 -- invariant: only runs that ended before that time are deleted, so that it is idempotent; it only deletes, so that
 --   it works on a full server. An error of one run, whose keys another program has overwritten, affects that run
 --   only (`pcall`).
--- include: files ended attributes
+-- include: time files ended attributes
 local before, count = tonumber(ARGV[1]), 0
 local function prune(uid)
   local e = ended_record(uid)

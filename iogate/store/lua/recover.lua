@@ -5,7 +5,7 @@
 --   three of that run; '1' if a living parent saw the worker die by itself, lease end to start from ('-inf': all)
 -- returns: {number of leases ended in this call, lease end from which the next call continues; '' if it is done}
 -- invariant: idempotent; each call but the last one ends a lease or advances.
--- include: spent index queue rq states finish suspect
+-- include: spent time index queue rq states finish suspect
 local worker, from = ARGV[1], ARGV[10]
 local count, others, at, unfinished = 0, 0, from, false
 repeat

@@ -3,7 +3,7 @@
 -- args: worker, uid, token, uid, token…
 -- returns: number of released leases
 -- invariant: only a lease with this token is released; the progress of the run does not change.
--- include: index queue rq states record suspended
+-- include: time index queue rq states record suspended
 local count = 0
 for i = 2, #ARGV, 2 do
   local uid, token = ARGV[i], tonumber(ARGV[i + 1])

@@ -3,7 +3,7 @@
 -- args: uid, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'cancelled' (its end is requested) | 'asked' | 'suspended'
 -- invariant: messages stay in the inbox, and no timer fires.
--- include: drained index queue states record suspended operation
+-- include: drained time index queue states record suspended operation
 local uid, operation = ARGV[1], ARGV[2]
 local known = answered(operation)
 if known then return known end

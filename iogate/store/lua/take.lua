@@ -114,8 +114,9 @@ local function lease(uid, r)
   leases[#leases + 1] = now_ms + lease_ms
   leases[#leases + 1] = uid
 
+  -- Every job has a status. If all four fields are new, another program has deleted the job.
   local job = {'status', 'started', 'started_at', stamp(), 'last_heartbeat', stamp(), 'worker_name', worker}
-  if redis.call('HSET', $rq_job .. uid, unpack(job)) > 0 then
+  if redis.call('HSET', $rq_job .. uid, unpack(job)) == 4 then
     rq_job(uid)
     redis.call('HSET', $rq_job .. uid, unpack(job))
   end

@@ -29,7 +29,7 @@ from iogate.store.connection.memory_watermark import Memory
 from iogate.store.integrity.seals import Facts, seal_facts
 from iogate.store.runs.compression import LARGE, deflate
 from iogate.store.runs.run_ends import RunEnds, packed_ends
-from iogate.store.runs.traffic import Extras, Traffic, packed, packed_attributes
+from iogate.store.runs.traffic import Extras, Repeatable, Traffic, packed, packed_attributes
 from iogate.store.runs.uids import UidSource
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,14 @@ class _PendingAccept:
         self.answer = answer
 
 
+def _repeatable(request: AcceptRequest, key: str) -> Repeatable:
+    return Repeatable(
+        key=keys.idempotency(request.api, request.caller, key),
+        ttl=max(1, int(request.idempotency_ttl_s * 1000)),
+        print=request.fingerprint,
+    )
+
+
 class Intake:
     """Intake of one gateway process, for any number of concurrent accepts."""
 
@@ -183,7 +191,6 @@ class Intake:
             f"{self._nonce}-{call}" if is_merged else self._nonce,
             trace=request.trace,
         )
-        key = request.idempotency_key
         return pack(
             "EVALSHA",
             scripts.script("accept").sha,
@@ -194,19 +201,21 @@ class Intake:
             seal_facts(self._ring, request.uid, request.api, facts, request.input),
             request.input,
             max(1, int(request.retention_s * 1000)),
-            "" if key is None else keys.idempotency(request.api, request.caller, key),
-            max(1, int(request.idempotency_ttl_s * 1000)),
-            request.fingerprint,
             *self._extras(request),
         )
 
     def _extras(self, request: AcceptRequest) -> tuple[bytes, ...]:
         """Return the last argument of the intake's accept script, which most calls do without."""
-        if request.traffic is None and request.after is None and not request.attributes:
+        key, after = request.idempotency_key, request.after
+        if key is None and request.traffic is None and after is None and not request.attributes:
             return ()
-        ends = None if request.after is None else packed_ends(self._ring, request.uid, request.after)
-        attributes = packed_attributes(request.attributes) if request.attributes else None
-        return (packed(Extras(traffic=request.traffic, ends=ends, attributes=attributes)),)
+        extras = Extras(
+            traffic=request.traffic,
+            repeatable=None if key is None else _repeatable(request, key),
+            ends=None if after is None else packed_ends(self._ring, request.uid, after),
+            attributes=packed_attributes(request.attributes) if request.attributes else None,
+        )
+        return (packed(extras),)
 
     async def _send_all(self) -> None:
         # Let the requests of this loop iteration join the group.

@@ -33,10 +33,22 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Number of their chunks."""
 
 
+class Repeatable(msgspec.Struct, frozen=True, kw_only=True):
+    """Idempotency key of a call."""
+
+    key: str
+    """Key of the store for it."""
+    ttl: int
+    """How long it is kept, in milliseconds."""
+    print: str
+    """Fingerprint of the call: the same key with another one is refused."""
+
+
 class Extras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Rare parts of a call, as one argument of the accept script: a new feature adds a field here."""
 
     traffic: Traffic | None = None
+    repeatable: Repeatable | None = None
     ends: str | None = None
     """What follows the end of the run, as `run_ends` packs it."""
     attributes: str | None = None

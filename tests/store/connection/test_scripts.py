@@ -93,8 +93,18 @@ def test_scripts_and_fragments_name_exactly_the_fragments_that_they_use() -> Non
         lines = re.findall(r"^ *-- (?:include|needs): (.+)$", text, re.MULTILINE)
         given = [each for line in lines for each in line.split()]
         used = {home[each] for each in own_names(text).free if each in home}
-        # It only stops the script of a drained store.
-        assert sorted(given) == sorted(used | ({"drained"} & set(given))), name
+        # They define no name: one stops the script of a drained store, the other corrects the clock.
+        acting = {"drained", "time"} & set(given)
+        assert sorted(given) == sorted((used - {"clock"} if "time" in acting else used) | acting), name
+
+
+@pytest.mark.parametrize("name", scripts.names())
+def test_each_script_reads_the_clock_once_and_corrects_it(name: str) -> None:
+    """A script without the correction would see time go back after the clock of the server was set back."""
+    text = scripts.script(name).text
+    reads = text.count("redis.call('TIME')")
+    assert reads <= 1
+    assert not reads or "correct_clock()" in text.replace("function correct_clock()", ""), name
 
 
 def test_a_fragment_comes_once_and_after_those_that_it_needs() -> None:

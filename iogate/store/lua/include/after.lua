@@ -3,7 +3,7 @@
 -- then, after spaces, seal and URL of a callback that the caller has named.
 -- The hash of a run's end keeps `aft` for another attempt, `run` the uid of the run that the fault has started, and
 -- the delivery: `id`, `tries`, `since`, `due`; `status` and `error` of the last try; `delivered` or `stopped`.
--- needs: time
+-- needs: clock
 local END_LETTERS = {completed = 'c', faulted = 'f', cancelled = 'x'}
 local called_back = false
 

@@ -1,5 +1,5 @@
 -- New runs that do not enter the queue yet: the accept script's part of `lanes.lua`.
--- needs: time places
+-- needs: clock places
 
 -- Stores the keys of the run, and returns its state if it does not enter the queue: 'window' or 'lane'. `most`: number
 -- of places of a key.

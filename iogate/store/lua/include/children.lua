@@ -1,6 +1,6 @@
 -- Child runs. They belong to the API of their parent and are queued like new calls. A hold does not apply to them,
 -- since their parent has started: they are then queued like woken runs.
--- needs: time index states files finish
+-- needs: clock index states files finish
 
 -- Returns whether another run has the uid of one of these children; a seal of facts is valid for one uid only.
 local function uids_are_taken(children)

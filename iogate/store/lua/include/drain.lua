@@ -1,7 +1,7 @@
 -- Drain rate of an API: how fast workers take its new runs while others wait. `dr` in its gate is 'SINCE LAST
 -- COUNT': begin of the measurement, last take, and number of taken runs, which decays with $drain_ms. The
 -- measurement ends when no run waits any more, and the next one begins with the next take that leaves some.
--- needs: time states
+-- needs: clock states
 local taken_of = {}
 
 local function note_taken(api)

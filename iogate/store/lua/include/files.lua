@@ -1,6 +1,6 @@
 -- Files of runs: one hash per call with the contents in chunks, and beside it the runs that need them, by the time
 -- until which they do. A run that has not ended needs them without limit, an ended one until its retention.
--- needs: time
+-- needs: clock
 
 local function keep_files(id)
   local last = redis.call('ZREVRANGE', $file_runs .. id, 0, 0, 'WITHSCORES')

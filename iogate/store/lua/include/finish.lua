@@ -2,7 +2,7 @@
 -- Parts over $inline_bytes are stored in a second hash. Order of the packed fields: `ended.lua`.
 -- A faulted run keeps its frames and values for the retention, so that it can be retried. Subscriptions, inbox
 -- and awaited children end with the run; its parent gets a message.
--- needs: time index states lanes record inbox journal outcome after files statistics
+-- needs: clock index states lanes record inbox journal outcome after files statistics
 local ended = {}
 local cancel
 

@@ -1,7 +1,7 @@
 -- Journal of a run: its last $journal_entries entries. Changes that the store itself makes to a run are written
 -- here and, for every sink that wants lifecycle events, to its outbox, from which a worker makes the events of
 -- the DSL. The number of the entry identifies them, so that each is sent once.
--- needs: time outbox
+-- needs: clock outbox
 local wanting_sinks
 
 local function write_entries(uid, lines)

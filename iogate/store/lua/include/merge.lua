@@ -2,7 +2,7 @@
 -- gateway has sealed for the uid of that run, its files, its retention and what follows its end. The concurrency key of a run
 -- changes in its window only; after it, a call with another one makes a new run. The window starts anew with each call, and ends at the latest `most` ms
 -- after the first one.
--- needs: time files attributes
+-- needs: clock files attributes
 
 -- Returns nil if there is no such run.
 local function merge()

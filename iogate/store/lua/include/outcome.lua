@@ -1,5 +1,5 @@
 -- Ended jobs in RQ: status, registry and result, for $rq_result_s.
--- needs: time rq
+-- needs: clock rq
 local finished = {}
 local succeeded, failed, worked, finished_now, counted = 0, 0, 0, nil, nil
 
@@ -21,10 +21,10 @@ local function rq_result(uid, kind, r, exc)
   redis.call('EXPIRE', $rq_results .. uid, $rq_result_s)
 end
 
--- Every job has these three fields. If one is new, another program has deleted the job.
+-- Every job has a status. If all three fields are new, another program has deleted the job.
 local function rq_close(uid, status)
   local key = $rq_job .. uid
-  if redis.call('HSET', key, 'status', status, 'ended_at', stamp(), 'last_heartbeat', stamp()) > 0 then
+  if redis.call('HSET', key, 'status', status, 'ended_at', stamp(), 'last_heartbeat', stamp()) == 3 then
     redis.call('DEL', key)
     return
   end

@@ -5,7 +5,7 @@
 --
 -- A call is recognised by its idempotency key, otherwise by its input; $alike calls with the same input and no key
 -- count separately. A place that is not claimed within $promise_grace_ms is free again.
--- needs: time
+-- needs: clock
 local promises = $promised .. api
 
 -- Returns the ms in which one new run is taken; a rate that was not measured yet is guessed from the time since.
@@ -29,8 +29,8 @@ end
 
 -- Returns the entry of this call, and its time if it has one.
 local function entry_of()
-  if idempotency ~= '' then
-    local name = string.sub(idempotency, -40)
+  if repeatable then
+    local name = string.sub(repeatable.key, -40)
     return name, tonumber(redis.call('ZSCORE', promises, name) or '')
   end
   local names, free, latest = {}, nil, nil

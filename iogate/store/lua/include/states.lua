@@ -14,7 +14,7 @@
 -- A hold keeps new runs in the backlog: those that no worker has leased yet, except children, which belong to a run
 -- that has started. The field `hold` of the gate is 'FROM EVERY': no run leaves the backlog before FROM, and then
 -- one every EVERY ms; with 0 the hold ends at FROM, otherwise once the backlog is empty.
--- needs: time queue rq room
+-- needs: clock queue rq room
 local loads = {}
 
 local function load_of(api)

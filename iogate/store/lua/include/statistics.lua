@@ -8,7 +8,7 @@
 --
 -- An error is a member `ID WORKFLOW` of the groups of its API; ID is a hash that `error_groups.py` computes.
 -- Each script that ends a run defines these functions each time, so they are few.
--- needs: time
+-- needs: clock
 local hours, faults, last_api, last_hour, last_start, last = nil, nil, nil, nil, nil, nil
 
 -- Returns the collected counts of the series of a run in an hour; nil for a standing run of a schedule, which is not

@@ -4,7 +4,7 @@
 -- No revision undoes the switch of a person: an override lasts until a command ends it or its time is over, except
 -- that one that enables ends once git agrees. The other way would let a rollback, or a merge that agreed for a
 -- while, enable what a person has disabled.
--- needs: time states
+-- needs: clock states
 local function person_of(author, reason, at)
   return string.format('%d ', tonumber(at) or 0) .. string.gsub(author or '', '%c', ' ') .. '\n' .. (reason or '')
 end
