@@ -1,9 +1,9 @@
-"""`python -m bench versions --other DIR`: calls accepted a second, and what one costs the store, beside another checkout.
+"""`python -m bench versions --other DIR`: calls accepted a second, beside another checkout.
 
 Both serve the same project from one store, the embedded one of this checkout with `appendfsync always`, and
 take turns; the order changes from round to round. DIR is a checkout of another version in which `make setup`
 was run. Prints the medians of each and the ratio of the rates; ends with 1 if it is under `--least`. The
-processor time of the store for one call, in microseconds, depends less on the rest of the machine.
+processor time of the store for one call, in microseconds, depends less on what else the machine does.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The same job goes through RQ's methods and through the store on the same server, and all of `rq:*` is
 compared at each stage: types, fields, formats and lifetimes. Three differences are meant: `data` is not
-compressed (RQ reads both, and the hash stays small), fields of a job without a value are absent (RQ reads both
-alike), and a canceled job expires.
+compressed (RQ reads both, and the hash stays small), fields of a job without a value are absent, which RQ
+reads as empty, and a canceled job expires.
 """
 
 from __future__ import annotations
