@@ -5,8 +5,10 @@ after the other. The figures are those of complete responses over HTTP, uncompre
 
     list        pages of 50 runs by various filters and behind cursors; the 95th percentile at most 100 ms
     run         a run that has ended; the 95th percentile at most 100 ms
-    tasks       a run of 1,000 tasks with a full journal; milliseconds and elements
+    tasks       a run of 1,000 tasks with a full journal; the 95th percentile at most 150 ms, at most 2,500
+                elements
     elements    of the list; at most 1,500
+    cpuMs       processor time of one page of each kind: of the gateway, and of the store
 
 Ends with 1 if a figure is over its limit.
 """
@@ -37,6 +39,8 @@ from tests.keys import LINK_KEY, RING
 
 MOST_MS = 100.0
 MOST_ELEMENTS = 1_500
+MOST_TASKS_MS = 150.0
+MOST_TASK_ELEMENTS = 2_500
 TASKS = 1_000
 TOKEN = "bench-token-0123456789"
 SETTINGS = f"link_key: {LINK_KEY}\noperators:\n  ada: {{token: {{env: ADA_TOKEN}}, role: admin}}\n"
@@ -101,9 +105,37 @@ async def fill_tasks(store: Store) -> str:
     return claim.uid
 
 
+class Processor:
+    """Processor time of processes and of their children."""
+
+    def __init__(self, **processes: int) -> None:
+        self._processes = processes
+
+    def spent_ms(self) -> dict[str, float]:
+        """Return the milliseconds of processor time that each of them has spent so far."""
+        return {name: sum(map(_spent_ms, _family(pid))) for name, pid in self._processes.items()}
+
+    def per_page(self, visitor: Visitor, urls: list[str]) -> dict[str, float]:
+        """Return the processor time of a page, on average over some pages."""
+        before = self.spent_ms()
+        for url in urls:
+            visitor.page(url)
+        return {name: round((ms - before[name]) / len(urls), 1) for name, ms in self.spent_ms().items()}
+
+
+def _family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in _family(int(child)))]
+
+
+def _spent_ms(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def gateway(folder: Path, redis: str) -> Iterator[str]:
-    """Serve the store with one gateway; yield its URL."""
+def gateway(folder: Path, redis: str) -> Iterator[tuple[str, int]]:
+    """Serve the store with one gateway; yield its URL, and the process that supervises it."""
     (folder / "iogate.yaml").write_text(SETTINGS)
     port = free_port()
     environment = {**os.environ, "ADA_TOKEN": TOKEN, "IOGATE_REDIS_URL": redis}
@@ -119,7 +151,7 @@ def gateway(folder: Path, redis: str) -> Iterator[str]:
             except httpx.TransportError:
                 pass
             time.sleep(0.1)
-        yield url
+        yield url, process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -149,8 +181,8 @@ def elements(text: str) -> int:
     return len(re.findall(r"<[a-z]", text))
 
 
-def measure(visitor: Visitor, many: str, rounds: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"listP95Ms": {}}
+def measure(visitor: Visitor, processor: Processor, many: str, rounds: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"listP95Ms": {}, "cpuMs": {}}
     uids: list[str] = []
     for name, query in LISTS.items():
         url, urls = f"/console/runs?{query}", []
@@ -161,18 +193,30 @@ def measure(visitor: Visitor, many: str, rounds: int) -> dict[str, Any]:
             older = re.search(r'rel="next" href="([^"]+)"', text)
             url = older[1].replace("&amp;", "&") if older else f"/console/runs?{query}"
         found["listP95Ms"][name] = visitor.p95(urls)
+        found["cpuMs"][name] = processor.per_page(visitor, urls)
     _, text = visitor.page("/console/runs")
     found["listElements"] = elements(text)
-    found["runP95Ms"] = visitor.p95([f"/console/runs/{uid}" for uid in uids[: 5 * rounds]])
-    spent_ms, text = visitor.page(f"/console/runs/{many}")
-    found["tasks"] = {"rows": text.count("data-ref="), "ms": round(spent_ms, 1), "elements": elements(text)}
+    runs = [f"/console/runs/{uid}" for uid in uids[: 5 * rounds]]
+    found["runP95Ms"] = visitor.p95(runs)
+    found["cpuMs"]["run"] = processor.per_page(visitor, runs)
+    found["cpuMs"]["overview"] = processor.per_page(visitor, ["/console"] * rounds)
+    large = [f"/console/runs/{many}"] * rounds
+    _, text = visitor.page(large[0])
+    found["tasks"] = {
+        "rows": text.count("data-ref="),
+        "p95Ms": visitor.p95(large),
+        "elements": elements(text),
+    }
+    found["cpuMs"]["tasks"] = processor.per_page(visitor, large)
     return found
 
 
 def over_limits(found: dict[str, Any]) -> list[str]:
     late = [f"listP95Ms.{name}" for name, ms in found["listP95Ms"].items() if ms > MOST_MS]
     late += ["runP95Ms"] if found["runP95Ms"] > MOST_MS else []
-    return late + (["listElements"] if found["listElements"] >= MOST_ELEMENTS else [])
+    late += ["listElements"] if found["listElements"] >= MOST_ELEMENTS else []
+    late += ["tasks.p95Ms"] if found["tasks"]["p95Ms"] > MOST_TASKS_MS else []
+    return late + (["tasks.elements"] if found["tasks"]["elements"] >= MOST_TASK_ELEMENTS else [])
 
 
 def main(arguments: list[str]) -> None:
@@ -183,8 +227,9 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="iogate-bench-") as name, redis_server(Path(name)) as redis:
         url = f"unix://{redis.connection_pool.connection_kwargs['path']}"
         many = asyncio.run(fill(url, given.runs))
-        with gateway(Path(name), url) as served:
-            found = measure(Visitor(served), many, given.rounds)
+        store = int(redis.info("server")["process_id"])
+        with gateway(Path(name), url) as (served, pid):
+            found = measure(Visitor(served), Processor(gateway=pid, store=store), many, given.rounds)
     late = over_limits(found)
     print(json.dumps({"schema": "iogate.bench.console/v1", **found, "overLimits": late}, indent=2))
     sys.exit(bool(late))

@@ -54,6 +54,7 @@ methods:
   break: {{workflow: orders/break, enabled: true, timeout: 10m, record: all}}
   steps: {{workflow: orders/steps, enabled: true, timeout: 10m}}
   parent: {{workflow: orders/parent, enabled: true, timeout: 10m}}
+  many: {{workflow: orders/many, enabled: true, timeout: 10m}}
 """
 _HEAD: Final = (
     "document: {{dsl: '1.0.3', namespace: orders, name: {name}, version: 1.2.0, title: {title}}}\ndo:\n"
@@ -97,6 +98,8 @@ WORKFLOWS: Final = {
     "parent": """\
   - child: {run: {workflow: {namespace: orders, name: refund, version: latest}}}
 """,
+    "many": "".join(f"  - step{number}: {{set: {{n: {number}}}}}\n" for number in range(130))
+    + "  - stop: {raise: {error: {type: 'https://shop.example/x', status: 410, title: sold out}}}\n",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from urllib.parse import quote
 
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, Route, expect
 
 from iogate.gateway.console.session import LONGEST_S, Sessions
 from iogate.operators.access import Access
@@ -102,6 +102,22 @@ async def test_a_form_of_an_ended_session_changes_nothing(visitors: Visitors, si
     await page.locator("form[action$='/cancel'] button").click()
     await expect(page.get_by_role("alert")).to_contain_text("Your session has ended.")
     assert site.run(uid)["endedAt"] is None
+
+
+async def test_a_page_that_follows_a_run_says_that_its_session_has_ended(
+    visitors: Visitors, site: Site
+) -> None:
+    visitors.expected = ("Failed to load resource: the server responded with a status of 401",)
+    uid = site.call_api("approve", {"order": "A-9"})
+    page = await visitors.page("rob")
+
+    async def end_session(route: Route) -> None:
+        await page.context.clear_cookies()
+        await route.continue_(headers={**route.request.headers, "cookie": ""})
+
+    await page.route("**/events?*", end_session)
+    await page.goto(f"/console/runs/{uid}")
+    await expect(page.locator("#live")).to_have_text("Your session has ended. Reload the page to log in.")
 
 
 async def test_a_login_link_works_once_and_needs_a_click(visitors: Visitors) -> None:

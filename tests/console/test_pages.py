@@ -44,6 +44,7 @@ def runs(site: Site) -> dict[str, str]:
         "completed": site.ended("refund", {"order": hostile.ALL, "items": [hostile.ALL]}),
         "waiting": site.call_api("approve", {"order": hostile.ALL}),
         "parent": site.ended("parent", {"order": hostile.ALL}),
+        "many": site.ended("many", {}),
         "cancelled": site.call_api("approve", {"order": "A-1"}),
     }
     site.operate(f"/v1/runs/{found['cancelled']}/cancel", {"reason": hostile.ALL[:500]})

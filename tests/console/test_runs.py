@@ -101,6 +101,22 @@ async def test_the_page_of_a_faulted_run_says_what_failed_where_and_why(
     assert '"password": "[redacted]"' in (await download.path()).read_text()
 
 
+async def test_a_run_of_many_tasks_shows_its_fault_first_and_all_on_demand(
+    visitors: Visitors, site: Site
+) -> None:
+    uid = site.ended("many", {})
+    page = await visitors.page("rob", java_script_enabled=False)
+    await page.goto(f"/console/runs/{uid}?journal=all")
+    rows = page.locator(".gantt tr[data-ref]")
+    await expect(rows).to_have_count(100)
+    await expect(rows.last).to_contain_text("stop")
+    assert await page.locator("tr.gap").all_text_contents() == ["31 more tasks 31 completed"]
+    await page.get_by_role("link", name="31 more tasks").click()
+    await page.wait_for_url(f"**/{uid}?tasks=all&journal=all#task-do-0-step0")
+    await expect(rows).to_have_count(131)
+    await expect(page.locator("tr.gap")).to_have_count(0)
+
+
 async def test_a_run_with_much_data_is_shown_without_its_secrets(visitors: Visitors, site: Site) -> None:
     """The gateway redacts so much in a process of its own."""
     rows = [{"sku": f"A-{number}", "password": "hunter2"} for number in range(12_000)]

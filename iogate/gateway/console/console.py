@@ -55,7 +55,9 @@ FOREIGN: Final = ErrorResponse(
     "This form was sent by a page of another origin, or by a program: open the console, and send its own "
     "form; programs use the HTTP API with the token of an operator",
 )
+ENDED: Final = ErrorResponse(401, "requestError.unauthorized", "Your session has ended")
 _TITLES: Final = {
+    401: "Log in again",
     403: "Not allowed",
     404: "Not found",
     409: "Refused",
@@ -184,7 +186,10 @@ class Console:
         )
 
     async def _without_session(self, request: Request) -> Response:
-        """Return the way to the login page; a page of another site may link here, without the cookie."""
+        """Return the way to the login page; a page of another site may link here, without the cookie.
+
+        Raises HTTPError, a 401, for a stream.
+        """
         target = request.raw_path.decode("latin-1") + (
             f"?{request.query.decode('latin-1')}" if request.query else ""
         )
@@ -192,6 +197,9 @@ class Console:
             return await self.login.page(
                 request, status=401, problem="Your session has ended. Log in, and send the form again."
             )
+        if request.headers.get(b"accept") == b"text/event-stream":
+            # A script that follows a run would take the login page for a stream.
+            raise HTTPError(ENDED)
         if request.headers.get(b"sec-fetch-site") == b"cross-site":
             # A cookie with SameSite=Strict comes with the next request, which this page makes.
             values = {"title": "Opening the console", "text": "", "refresh": True}

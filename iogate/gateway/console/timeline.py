@@ -8,6 +8,7 @@ its oldest entries gives fewer bands, never wrong ones; the axis covers all bars
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -38,6 +39,7 @@ _WORDS: Final = {
 _OVER: Final = frozenset({"task.completed", "task.faulted", "task.cancelled", "task.skipped"})
 _BEGUN: Final = frozenset({"task.started", "task.restarted"})
 _MESSAGE: Final = 240
+_NOT_IN_ANCHOR: Final = re.compile("[^A-Za-z0-9]")
 
 
 @dataclass(kw_only=True)
@@ -110,7 +112,7 @@ class Timeline:
 
 def anchor(reference: str) -> str:
     """Return the id of the row of a task, for links to it."""
-    return "task" + "".join(each if each.isalnum() and each.isascii() else "-" for each in reference)
+    return "task" + _NOT_IN_ANCHOR.sub("-", reference)
 
 
 def nice_axis(length_ms: int) -> int:

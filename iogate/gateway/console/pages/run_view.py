@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from iogate.gateway.console import timeline
+from iogate.gateway.console import task_selection, timeline
 from iogate.gateway.console.formatting import duration, to_ms
 from iogate.gateway.console.json_tree import tree
 from iogate.gateway.console.timeline import Row
+from iogate.store import keys
 
 Json = Mapping[str, Any]
 
@@ -58,25 +59,35 @@ _TONES: Final = {
 
 
 def values(
-    run: Json, journal: Sequence[Json], *, first: int, now_ms: int, whole_journal: bool
+    run: Json, journal: Sequence[Json], *, first: int, now_ms: int, whole_journal: bool, all_tasks: bool
 ) -> dict[str, Any]:
     """Return the values of the template for a run.
 
-    `first` is the number of the oldest of the journal entries.
+    `first` is the number of the oldest of the journal entries. `whole_journal` and `all_tasks`: the page has
+    all entries and tasks, not only those that it shows at first.
     """
     run = {"onFault": None, "callback": None, **run}
     created = to_ms(run["createdAt"]) or now_ms
-    entries = [_entry(each, number, created) for number, each in enumerate(journal, first)]
-    shown = [each for each in entries if each["kind"] not in _UNSEEN]
+    shown = [(number, each) for number, each in enumerate(journal, first) if each.get("kind") not in _UNSEEN]
     earlier = 0 if whole_journal else max(0, len(shown) - ENTRIES)
     found = timeline.build(run, journal, now_ms)
-    kinds = {bar.kind for bar in found.whole} | {bar.kind for row in found.rows for bar in row.bars}
+    shown_rows = list(found.rows) if all_tasks else task_selection.select(found.rows)
+    kinds = {bar.kind for bar in found.whole}
+    for row in shown_rows:
+        if isinstance(row, Row):
+            row.bars = task_selection.join_bars(row.bars)
+            kinds |= {bar.kind for bar in row.bars}
     is_live = run["endedAt"] is None
     return {
         "run": run,
         "is_live": is_live,
         "created_ms": created,
         "timeline": found,
+        "shown_rows": shown_rows,
+        "all_tasks": all_tasks,
+        "all_tasks_url": f"?tasks=all{'&journal=all' if whole_journal else ''}",
+        "whole_journal_url": f"?journal=all{'&tasks=all' if all_tasks else ''}",
+        "executions": keys.JOURNAL_ENTRIES if all_tasks else task_selection.EXECUTIONS,
         "legend": [
             (kind, text) for kind, text in _LEGEND.items() if kind in kinds or (is_live and kind in "ok bad")
         ],
@@ -85,7 +96,7 @@ def values(
         "facts": _facts(run),
         "input": tree(run["input"]),
         "output": tree(run["output"]),
-        "journal": shown[earlier:],
+        "journal": [_entry(each, number, created) for number, each in shown[earlier:]],
         "earlier": earlier,
         "last_entry": first + len(journal) - 1,
         "blank_row": Row(

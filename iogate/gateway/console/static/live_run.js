@@ -14,6 +14,7 @@ const TONE = { faulted: "k-bad", interrupted: "k-bad", retried: "k-bad", restart
   waiting: "k-wait", suspended: "k-wait" };
 const NICE = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 7.5, 8, 10];
 const UNSEEN = ["task.created", "task.recorded"];
+const MOST_ROWS = 200, MOST_ENTRIES = 500; // a page that is watched for hours stays small
 let last = Number(panel.dataset.last);
 let axis = Number(panel.dataset.axis);
 let pause = 500;
@@ -78,7 +79,21 @@ function row(reference, name) {
   made.querySelector("svg").replaceChildren();
   rows.append(made);
   document.getElementById("no-tasks")?.remove();
+  trimRows();
   return made;
+}
+
+// Remove the oldest tasks that are over, without one around a task that stays.
+function trimRows() {
+  const all = [...rows.querySelectorAll("tr[data-ref]")];
+  for (let over = all.length - MOST_ROWS, at = 0; over > 0 && at < all.length - 1; at += 1) {
+    const { ref } = all[at].dataset;
+    if (!all[at].querySelector(".st.completed, .st.skipped, .st.cancelled")) continue;
+    if (all.some((other) => other.isConnected && other.dataset.ref.startsWith(ref + "/"))) continue;
+    all[at].remove();
+    over -= 1;
+    document.getElementById("more-tasks")?.removeAttribute("hidden");
+  }
 }
 
 function open(task, kind, at) {
@@ -151,6 +166,10 @@ function note(number, entry, at) {
   detail.textContent = text(entry.kind, entry.detail);
   rest.replaceChildren(code, " ", detail);
   entries.append(made);
+  if (entries.rows.length > MOST_ENTRIES && !location.search.includes("journal=all")) {
+    entries.deleteRow(0);
+    document.getElementById("more-entries")?.removeAttribute("hidden");
+  }
 }
 
 function receive(event) {
@@ -191,11 +210,16 @@ function connect() {
   });
   source.addEventListener("journal", receive);
   source.addEventListener("end", finish);
-  source.addEventListener("error", () => {
+  source.addEventListener("error", async () => {
     live.hidden = false;
     live.className = "live lost";
     live.textContent = "reconnecting";
     if (source.readyState !== EventSource.CLOSED) return; // the browser tries again, with Last-Event-ID
+    const page = await fetch(location.pathname, { method: "HEAD", redirect: "manual" }).catch(() => null);
+    if (page?.type === "opaqueredirect") {
+      live.textContent = "Your session has ended. Reload the page to log in.";
+      return;
+    }
     setTimeout(connect, pause);
     pause = Math.min(15_000, pause * 2);
   });
