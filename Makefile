@@ -63,4 +63,5 @@ faults: setup ## Kill processes, and publish revisions, under load; count what i
 	@$(BIN)/python -m tests.faults.commit_points
 	@$(BIN)/python -m tests.faults.chaos --kills 100 $(ARGS)
 	@$(BIN)/python -m tests.faults.canaries
+	@$(BIN)/python -m tests.faults.operator_canaries
 	@$(BIN)/python -m tests.faults.publication

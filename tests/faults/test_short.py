@@ -17,6 +17,7 @@ from tests.faults import (
     forwarding,
     hostile_bodies,
     links,
+    operator_canaries,
     publication,
     signatures,
     uploads,
@@ -128,6 +129,13 @@ def test_no_canary_secret_is_found_anywhere(tmp_path: Path) -> None:
     search = canaries.campaign(tmp_path, runs=len(chosen) * len(canaries.KINDS), secrets=chosen, shown=1)
     assert not search.found, search.table()
     assert len(search.characters) == 12, search.table()
+
+
+@pytest.mark.timeout(180)
+def test_no_canary_secret_is_shown_to_an_operator(tmp_path: Path) -> None:
+    """40 runs; `python -m tests.faults.operator_canaries` does 1,000 runs with all secrets of workflows."""
+    search = operator_canaries.campaign(tmp_path, runs=40, kept=4)
+    assert not search.found, search.table()
 
 
 @pytest.mark.timeout(120)
