@@ -24,6 +24,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+UNCODED: Final = "IOG600"
+"""Code of errors without one of their own."""
+
 
 class IogateError(Exception):
     """Error that a person can act on; the message names the failure and its place.
@@ -34,7 +37,7 @@ class IogateError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(
-        self, message: str, *, code: str = "IOG600", hint: str = "", where: Sequence[str] = ()
+        self, message: str, *, code: str = UNCODED, hint: str = "", where: Sequence[str] = ()
     ) -> None:
         """`where` are the places that the error is about: `PATH:LINE:COLUMN`."""
         super().__init__(message)

@@ -17,6 +17,7 @@ Composes the layers below; holds no logic that another program would need.
     plans       `plan`, `diff`, `rollback`, `export`, `drift`
     revisions   `apply`, `enable`, `disable`, `override`, `history`, `show`, `status`
     pull        `watch`
+    system      the live system, by its store or over HTTP; `login`, `logout`
     apis        `api`, `workflow`
     run         `run FILE`
     runs        `runs`

@@ -26,6 +26,7 @@ from iogate.cli.session import (
     EnvironmentOption,
     GlobalOptions,
     OutputOption,
+    ProfileOption,
     QuietOption,
     change_directory,
 )
@@ -62,12 +63,13 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "processes.process_commands": ("up", "serve", "worker"),
     "revisions.status_command": ("status",),
     "operators.activity_command": ("activity",),
+    "system.login_commands": ("login", "logout"),
     "processes.store_commands": ("store",),
     "processes.doctor_command": ("doctor",),
 }
 """Modules of the commands, in the order of `--help`, each with the names that it registers."""
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
-_WITH_VALUE = frozenset({"-C", "-o", "--output", "--env"})
+_WITH_VALUE = frozenset({"-C", "-o", "--output", "--env", "--profile"})
 """Global options before the name of the command."""
 _FLAGS = frozenset({"-q", "--quiet"})
 
@@ -84,12 +86,13 @@ def root(
     output: OutputOption = None,
     quiet: QuietOption = False,
     environment: EnvironmentOption = None,
+    profile: ProfileOption = None,
     version: Annotated[  # noqa: ARG001 — used by its callback
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
     change_directory(directory)
-    ctx.obj = GlobalOptions(output=output, quiet=quiet, environment=environment)
+    ctx.obj = GlobalOptions(output=output, quiet=quiet, environment=environment, profile=profile)
     if ctx.invoked_subcommand is None:
         write_stdout(ctx.get_help())
 

@@ -131,6 +131,15 @@ def environment_names(incomplete: str) -> Iterator[tuple[str, str]]:
         yield path.name.removeprefix("iogate.").removesuffix(".yaml"), path.name
 
 
+@_completer
+def profiles(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Complete the name of a login."""
+    from iogate.cli.system.logins import Logins
+
+    del incomplete
+    yield from ((name, login.server) for name, login in Logins(os.environ).all().items())
+
+
 def _tags() -> set[str]:
     found = {tag for api in _live_apis() for tag in api.tags}
     for data in _documents("apis.d"):

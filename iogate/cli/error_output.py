@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from iogate.cli.render import write_stderr
-from iogate.errors import IogateError
+from iogate.errors import UNCODED, IogateError
 
-UNCODED: Final = "IOG600"
-"""Code of errors without one of their own."""
 SCHEMA: Final = "iogate.error/v1"
 _OPTION: Final = re.compile(r"(?:-[a-zA-Z]*o|--output)(?:=?(json|yaml))?")
 

@@ -29,6 +29,7 @@ from iogate.security.redaction_patterns import redact_url
 from iogate.settings import Settings, project_environments
 
 if TYPE_CHECKING:
+    from iogate.cli.system.system import System
     from iogate.operators.activity import Record
     from iogate.store.store import Store
 
@@ -75,6 +76,19 @@ EnvironmentOption = Annotated[
 ]
 
 
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Login at a server: work there over HTTP.",
+        autocompletion=completion.profiles,
+        rich_help_panel=GLOBAL_OPTIONS,
+    ),
+]
+NOT_OVER_HTTP = "IOG823"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """Context of one command in the project folder."""
@@ -82,6 +96,8 @@ class Session:
     screen: Screen = field(default_factory=Screen)
     environment: str | None = None
     """Value of `--env`: the environment whose settings apply."""
+    profile: str | None = None
+    """Value of `--profile`: the login whose server the command works on."""
 
     def settings(self, flags: dict[str, Any] | None = None, *, needs_environment: bool = True) -> Settings:
         """Read the session's settings, and warn about misspelt environment variables and unusual `vars`.
@@ -104,9 +120,51 @@ class Session:
     def store_url(self, settings: Settings) -> str:
         """Return the URL of the session's store: `redis_url`, else that of a running embedded store.
 
-        Raises Unreachable if there is neither.
+        Raises Unreachable if there is neither, Misused if a server was chosen.
         """
+        from iogate.cli.system import server_choice
+
+        server = server_choice.chosen(self.profile, os.environ)
+        if server is not None:
+            raise Misused(
+                f"this command works on the store only, and {server.chosen_by} chooses {server.url}",
+                code=NOT_OVER_HTTP,
+                hint="run it on a machine that reaches the store, and choose no server there",
+            )
         return store_url(settings)
+
+    @asynccontextmanager
+    async def system(self, *, changes: bool = False, publishes: bool = False) -> AsyncIterator[System]:
+        """Open the live system: that of a server if one is chosen, else that of the store.
+
+        `changes` and `publishes` as in `store`. Raises as `store` does, and Misused and NotFound as
+        `server_choice.chosen` does.
+        """
+        from iogate.cli.system import server_choice
+
+        settings = self.settings()
+        server = server_choice.chosen(self.profile, os.environ)
+        server = server or server_choice.of_last_login(settings, os.environ)
+        if server is None:
+            from iogate.cli.system.store_system import StoreSystem
+            from iogate.operators.access import command_actor
+
+            async with self.store(settings, changes=changes, publishes=publishes) as store:
+                yield StoreSystem(store, settings, command_actor(author()))
+            return
+        from iogate.cli.system.http_system import HttpSystem
+        from iogate.cli.system.operator_client import operator_client
+
+        if changes:
+            by = f" (profile {server.profile})" if server.profile is not None else ""
+            write_stderr(f"server: {server.url}{by}", style="bright_black")
+        async with operator_client(server, self._project(settings)) as client:
+            yield HttpSystem(client)
+
+    def _project(self, settings: Settings) -> str | None:
+        """Return the project that a server is asked about: that of this folder, if it has settings."""
+        named = settings_module.variable("project") in os.environ
+        return settings.project if named or Path(settings_module.FILE_NAME).exists() else None
 
     @asynccontextmanager
     async def store(
@@ -140,12 +198,18 @@ _commands_by_format: dict[Output, dict[str, None]] = {}
 
 
 def command(
-    group: typer.Typer, name: str, *, formats: tuple[Output, ...] = (), **options: Any
+    group: typer.Typer,
+    name: str,
+    *,
+    formats: tuple[Output, ...] = (),
+    over_http: bool = False,
+    **options: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function, plain or async, that takes the session as its first argument.
 
-    `formats` names the output formats beyond text, JSON and YAML that the function makes. The docstring up
-    to `Raises` is the help text of the command.
+    `formats` names the output formats beyond text, JSON and YAML that the function makes. `over_http`: it
+    opens a system only, so that it has the option `--profile`. The docstring up to `Raises` is the help text
+    of the command.
     """
     for each in formats:
         _commands_by_format.setdefault(each, {})[name] = None
@@ -158,15 +222,21 @@ def command(
             output: Output | None = None,
             quiet: bool = False,
             environment: str | None = None,
+            server_profile: str | None = None,
             **arguments: Any,
         ) -> None:
             first: GlobalOptions = ctx.find_root().obj or GlobalOptions()
+            server_profile = server_profile or first.profile
+            if server_profile is not None and not over_http:
+                raise _not_over_http(ctx.command_path, server_profile)
             change_directory(directory)
             chosen = output or first.output or Output.TEXT
             if chosen not in (*COMMON_FORMATS, *formats):
                 raise _unfit_format(chosen, ctx.command_path, formats)
             screen = Screen(output=chosen, quiet=quiet or first.quiet)
-            session = Session(screen=screen, environment=environment or first.environment)
+            session = Session(
+                screen=screen, environment=environment or first.environment, profile=server_profile
+            )
             result = function(session, **arguments)
             if inspect.iscoroutine(result):
                 import asyncio
@@ -183,6 +253,7 @@ def command(
                 _parameter("output", output_option(formats), None),
                 _parameter("quiet", QuietOption, False),
                 _parameter("environment", EnvironmentOption, None),
+                *([_parameter("server_profile", ProfileOption, None)] if over_http else []),
             ]
         )
         run.__annotations__ = {
@@ -203,6 +274,15 @@ def _unfit_format(chosen: Output, path: str, formats: tuple[Output, ...]) -> Mis
     return Misused(
         f'-o {chosen}: "{path}" does not have this format; it has {listed((*COMMON_FORMATS, *formats))}',
         hint=f"commands with -o {chosen}: {', '.join(have)}" if have else "",
+    )
+
+
+def _not_over_http(path: str, profile: str) -> Misused:
+    """Return the error of `--profile` with a command that works on this machine only."""
+    return Misused(
+        f'"{path}" works on this machine and its store, and not over --profile {profile}',
+        code=NOT_OVER_HTTP,
+        hint="run it where the store is, without --profile",
     )
 
 
@@ -245,6 +325,7 @@ class GlobalOptions:
     output: Output | None = None
     quiet: bool = False
     environment: str | None = None
+    profile: str | None = None
 
 
 def change_directory(directory: Path | None) -> None:

@@ -1,7 +1,8 @@
 """HTTP client for commands that call a gateway; `http_calls` makes the calls of workflows.
 
-Called by the command line (`api call`, `debug`, `runs`). A person configured the address, so no address is
-forbidden; the client follows no redirects and keeps no cookies.
+Called by the command line: `api call`, `debug`, and every command that works over the HTTP API of operators.
+A person configured the address, so no address is forbidden; the client follows no redirects and keeps no
+cookies.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from yarl import URL
@@ -48,6 +49,7 @@ class ServerSentEvent:
 
     name: str
     data: str
+    id: str = ""
 
 
 def sent_target(path: str) -> str:
@@ -69,6 +71,14 @@ def _trusting(certificate: str) -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(ssl=context)
 
 
+SILENCE_S: Final = 60.0
+"""Time without a byte, after which a stream of events is given up; a gateway sends heartbeats."""
+
+
+class NotTrusted(Unreachable):
+    """Error of a connection whose TLS handshake failed, before anything was sent."""
+
+
 class GatewayClient:
     """HTTP client for one gateway's base URL; an async context manager."""
 
@@ -81,11 +91,19 @@ class GatewayClient:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=None if self._certificate is None else _trusting(self._certificate),
+            connector=self._connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"iogate/{iogate.__version__}"},
         )
         return self
+
+    def _connector(self) -> aiohttp.TCPConnector | None:
+        if self._certificate is not None:
+            return _trusting(self._certificate)
+        if not self._base_url.startswith("https:"):
+            return None
+        # aiohttp reads SSL_CERT_FILE only when it is imported.
+        return aiohttp.TCPConnector(ssl=ssl.create_default_context())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
@@ -106,7 +124,8 @@ class GatewayClient:
     ) -> Response:
         """Send one request to the gateway, to a path or an absolute URL, and read the whole response.
 
-        The default Content-Type of a body is JSON. Raises Unreachable if there is no response.
+        The default Content-Type of a body is JSON. Raises Unreachable if there is no response, NotTrusted
+        without a TLS session.
         """
         try:
             async with self._send(method, path, headers, query, body, timeout_s) as response:
@@ -120,25 +139,29 @@ class GatewayClient:
     ) -> AsyncIterator[ServerSentEvent]:
         """Follow server-sent events with the client until the gateway ends them.
 
-        Raises Unreachable if the stream breaks off or the path has no events.
+        Raises Unreachable if the stream breaks off or the path has no events, NotTrusted without a TLS
+        session.
         """
         try:
-            async with self._send("GET", path, headers, None, None, timeout_s) as response:
+            async with self._send(
+                "GET", path, headers, None, None, timeout_s, silence_s=SILENCE_S
+            ) as response:
                 if response.status != 200:
                     raise Unreachable(f"{self._base_url} responded with {response.status} instead of events")
-                name, data = "message", list[str]()
-                async for raw in response.content:
-                    line = raw.decode("utf-8", errors="replace").rstrip("\r\n")
+                name, data, id_ = "message", list[str](), ""
+                async for line in _lines(response.content):
                     field, _, value = line.partition(":")
                     value = value.removeprefix(" ")
                     if not line:
                         if data:
-                            yield ServerSentEvent(name=name, data="\n".join(data))
+                            yield ServerSentEvent(name=name, data="\n".join(data), id=id_)
                         name, data = "message", []
                     elif field == "event":
                         name = value
                     elif field == "data":
                         data.append(value)
+                    elif field == "id":
+                        id_ = value
         except (aiohttp.ClientError, OSError) as fault:
             raise self._unreachable(fault) from fault
 
@@ -150,6 +173,8 @@ class GatewayClient:
         query: Mapping[str, str] | None,
         body: bytes | None,
         timeout_s: float | None,
+        *,
+        silence_s: float | None = None,
     ) -> aiohttp.client._RequestContextManager:
         if self._session is None:
             raise RuntimeError("use the client as an async context manager")
@@ -164,10 +189,12 @@ class GatewayClient:
             params=query,
             data=body,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=total, sock_connect=5),
+            timeout=aiohttp.ClientTimeout(total=total, sock_connect=5, sock_read=silence_s),
         )
 
     def _unreachable(self, fault: Exception) -> Unreachable:
+        if isinstance(fault, aiohttp.ClientSSLError | ssl.SSLError):
+            return NotTrusted(f"cannot reach the gateway at {self._base_url}: {_tls_reason(fault)}")
         if isinstance(fault, TimeoutError):
             reason = "no response in time"
         elif isinstance(fault, aiohttp.ClientConnectorError) and (fault.os_error.errno or 0) > 0:
@@ -180,3 +207,24 @@ class GatewayClient:
             f"cannot reach the gateway at {self._base_url}: {reason}",
             hint='is it running? start it with "iogate up", or name it with host, port or public_url',
         )
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[str]:
+    """Yield the lines of a stream of events, of any length."""
+    parts: list[bytes] = []
+    async for chunk in content.iter_any():
+        *ended, rest = chunk.split(b"\n")
+        for each in ended:
+            yield b"".join((*parts, each)).decode("utf-8", errors="replace").removesuffix("\r")
+            parts = []
+        parts.append(rest)
+
+
+def _tls_reason(fault: Exception) -> str:
+    """Return why a TLS handshake failed."""
+    cause = getattr(fault, "certificate_error", None) or getattr(fault, "os_error", None) or fault
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError) and cause.reason:
+        return f"TLS failed: {cause.reason.lower().replace('_', ' ')}"
+    return f"TLS failed: {cause}"

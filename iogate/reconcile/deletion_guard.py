@@ -36,6 +36,8 @@ class Allowed:
     """Largest number of deleted APIs and workflows together; None: a quarter of each."""
     restores: bool = False
     """Whether an earlier revision is published, not the files: only for the words of messages."""
+    is_bundled: bool = False
+    """Whether the files were compiled elsewhere, so that this publish cannot keep what they lack."""
 
 
 NOTHING_ALLOWED: Final = Allowed()
@@ -90,11 +92,12 @@ def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:
     if not (apis or workflows):
         return
     if not allowed.prune:
+        can_keep = not (allowed.restores or allowed.is_bundled)
+        keeping = ", or --keep-orphans to keep what the files lack" if can_keep else ""
         raise Refused(
             f"this would delete {_listed(apis, workflows)}",
             code=PRUNE,
-            hint=f"pass {options} to delete"
-            + ("" if allowed.restores else ", or --keep-orphans to keep what the files lack"),
+            hint=f"pass {options} to delete{keeping}",
         )
     _check_number(before, after, apis, workflows, allowed)
 

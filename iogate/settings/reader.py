@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from iogate.errors import InvalidFiles
 from iogate.messages import nearest, shorten
@@ -37,6 +37,10 @@ _INTERNAL = frozenset(
     for name in ("CHILD", "TICK_FD", "LISTEN_FD", "HANDOVER_FD", "PROCESS", "RUN_ID", "IDEMPOTENCY_KEY")
 )
 """Variables that processes of iogate set for their children."""
+SERVER: Final = PREFIX + "SERVER"
+TOKEN: Final = PREFIX + "TOKEN"
+PROFILE: Final = PREFIX + "PROFILE"
+"""Variables that choose the server of commands, its token, or a saved login."""
 
 LINK_KEY_FILE = "link_key"
 """File in `data_dir` with the generated `link_key`."""
@@ -127,6 +131,7 @@ def misspelt(environment: Mapping[str, str]) -> list[str]:
     Other variables with the prefix are ignored: a secret of the project may have such a name.
     """
     known = {variable(name) for name in NAMES} | {HANDOVER, project_environments.VARIABLE} | _INTERNAL
+    known |= {SERVER, TOKEN, PROFILE}
     return [
         f'{name}: no such setting; did you mean "{variable(meant)}"?'
         for name in sorted(environment)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from iogate.cli import app
+from iogate.security.secrets import hash_token
 from tests.cli.place import ENVIRONMENT, Place, up, write_project
 
 
@@ -84,6 +85,18 @@ methods: {hello: {workflow: shop/recorded, enabled: true}}
 """
 
 
+ROLES = ("read", "operate", "admin")
+
+
+def token(role: str) -> str:
+    """The token of the operator with this role."""
+    return f"token-of-{role}-0123456789"
+
+
+OPERATORS = {f"{role}er": {"token": {"hash": hash_token(token(role))}, "role": role} for role in ROLES}
+"""One operator for each role: `reader`, `operateer`, `adminer`."""
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """One project, served by `iogate up` for the whole session."""
@@ -94,6 +107,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (root / "apis.d/recorded.yaml").write_text(RECORDED_API)
     (root / "iogate.yaml").write_text(
         "allow_run: [shell]\nsecrets: {nobody_has: {env: NOBODY_HAS_THIS}}\nvars: {region: eu}\n"
+        f"operators: {json.dumps(OPERATORS)}\n"
     )
     with up(root) as place:
         yield place

@@ -105,8 +105,9 @@ class Reply:
 
     @property
     def message(self) -> str:
-        message: str = self.json["error"]["message"]
-        return message
+        """The message of the error, with its hint."""
+        error = self.json["error"]
+        return f"{error['message']}; {error['hint']}" if "hint" in error else str(error["message"])
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,7 @@ from iogate.cli.options import HeaderOption, InputOption, JwtKeyOption, parse_pa
 from iogate.cli.render import Table
 from iogate.cli.runs.run_display import run_details
 from iogate.cli.runs.run_outcome import raise_for_outcome, wait_for_end
-from iogate.cli.session import Session, command
+from iogate.cli.session import Session, author, command
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
@@ -112,8 +112,10 @@ async def call(
         Refused, Unreachable: the gateway rejects the call or cannot be reached.
         RunFailed, StillRunning: the run that was waited for faulted, or has not ended.
     """
+    from iogate.cli.system.store_runs import StoreRuns
+    from iogate.operators.access import command_actor
     from iogate.operators.live_revision import find_api, live_revision
-    from iogate.operators.runs.run_details import find_run, run_json
+    from iogate.operators.runs.run_details import find_run
     from iogate.settings.urls import own_certificate
 
     if from_run is not None and input_ is not None:
@@ -138,7 +140,8 @@ async def call(
         if not wait:
             session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
             return
-        run = run_json(await wait_for_end(session, store, uid, timeout_s))
+        runs = StoreRuns(store, command_actor(author()))
+        run = await wait_for_end(session, runs, uid, timeout_s)
     session.screen.data("api.call", run, run_details(run))
     raise_for_outcome(run, limit)
 

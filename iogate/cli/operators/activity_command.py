@@ -14,7 +14,7 @@ from iogate.cli.session import Session, command
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "activity", rich_help_panel=panels.LIVE)(activity)
+    command(app, "activity", over_http=True, rich_help_panel=panels.LIVE)(activity)
 
 
 async def activity(
@@ -48,12 +48,10 @@ async def activity(
 
     Raises Misused for an invalid option.
     """
-    from iogate.operators.activity import page
-
     since_ms = parse_moment_ms(since, "--since")
-    async with session.store(session.settings()) as store:
-        found = await page(
-            store, since_ms=since_ms, operator=operator, action=action, about=target, limit=limit
+    async with session.system() as system:
+        found = await system.activity(
+            since_ms=since_ms, operator=operator, action=action, target=target, limit=limit
         )
     entries = found["activity"]
     if not entries:

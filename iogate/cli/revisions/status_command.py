@@ -24,7 +24,7 @@ PLURALS = {"queue entry": "queue entries"}
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "status", rich_help_panel=panels.PROCESSES)(status)
+    command(app, "status", over_http=True, rich_help_panel=panels.PROCESSES)(status)
 
 
 async def status(
@@ -34,11 +34,8 @@ async def status(
     ] = False,
 ) -> None:
     """Show the live revision, runs and queue, APIs, gateways and workers."""
-    from iogate.operators import status as overview
-
-    settings = session.settings()
-    async with session.store(settings) as store:
-        value = await overview.show(store, settings)
+    async with session.system() as system:
+        value = await system.status()
     shown = secret_display.tables(value["secrets"], every=secrets)
     session.screen.data("status", value, [*_text(value), *(part for table in shown for part in ("", table))])
 

@@ -28,7 +28,7 @@ from iogate.cli.run.event_input import publish_events, read_events, type_of
 from iogate.cli.run.local_links import declared_links, note_on
 from iogate.cli.run.workflow_files import required_files
 from iogate.cli.runs.run_outcome import raise_for_outcome, wait_for_end
-from iogate.cli.session import Session, command
+from iogate.cli.session import Session, author, command
 from iogate.errors import InvalidFiles, NotFound, Unreachable
 from iogate.messages import counted
 from iogate.settings.urls import gateway_url
@@ -118,10 +118,12 @@ async def run(
 
 async def _wait_for_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:
     """Wait for `iogate run`: return the run at its end or at the timeout; on Ctrl-C, print its state."""
+    from iogate.cli.system.store_runs import StoreRuns
+    from iogate.operators.access import command_actor
     from iogate.operators.runs.run_details import find_run, run_json
 
     try:
-        return run_json(await wait_for_end(session, store, uid, timeout_s))
+        return await wait_for_end(session, StoreRuns(store, command_actor(author())), uid, timeout_s)
     except asyncio.CancelledError:
         _show(session, run_json(await find_run(store, uid)))
         raise

@@ -6,24 +6,20 @@ before the error. Without `--yes`, the runs that match a filter are only listed.
 
 from __future__ import annotations
 
-import math
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from iogate.cli.render import plain_table, write_stderr
 from iogate.cli.runs.run_display import run_table
 from iogate.cli.runs.run_filters import Filters
-from iogate.cli.session import Session, author
-from iogate.errors import Misused, NotFound, Refused, Unreachable
+from iogate.cli.session import Session
+from iogate.errors import Misused, NotFound, Refused
 from iogate.messages import counted
 
 if TYPE_CHECKING:
-    from iogate.operators.access import Actor
-    from iogate.store.runs.operations import Summary
-    from iogate.store.store import Store
+    from iogate.cli.system.system import Json, RunChange, RunChanges, Runs
 
 MAX_BULK = 100_000
 """Most runs that one command changes by filters."""
@@ -40,7 +36,7 @@ class Selection:
     """
 
     uids: Sequence[str] | None
-    filters: Filters
+    filters: Filters = field(default_factory=Filters)
 
     def __post_init__(self) -> None:
         if bool(self.uids) == self.by_filter:
@@ -54,7 +50,7 @@ class Selection:
         return self.filters.are_given
 
     async def resolve(
-        self, session: Session, store: Store, verb: str, statuses: Collection[str], *, yes: bool
+        self, session: Session, runs: Runs, verb: str, statuses: Collection[str], *, yes: bool
     ) -> list[str]:
         """Return the uids of the runs to change; of those that match filters, those with one of `statuses`.
 
@@ -68,22 +64,17 @@ class Selection:
             return list(self.uids or ())
         wanted = self.filters.parse()
         matching = [each for each in wanted.statuses or statuses if each in statuses]
-        runs: list[Summary] = []
+        found: list[Json] = []
         if matching:
-            page = await store.runs.page(
-                replace(wanted, statuses=matching), limit=MAX_BULK, most=None, most_s=math.inf
-            )
-            runs = page.runs
-        if not runs:
-            from iogate.operators.runs.run_actions import require_known_api
-
-            await require_known_api(store, self.filters.api)
+            page = await runs.list(replace(wanted, statuses=matching), limit=MAX_BULK, complete=True)
+            found = page["runs"]
+        if not found:
             session.screen.note("no run matches the filters")
-        require_confirmation(verb, runs, yes=yes)
-        return [each.uid for each in runs]
+        require_confirmation(verb, found, yes=yes)
+        return [str(each["uid"]) for each in found]
 
 
-def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count: int | None = None) -> None:
+def require_confirmation(verb: str, runs: Sequence[Json], *, yes: bool, count: int | None = None) -> None:
     """List the first runs of a bulk change on stderr and raise, unless `yes` is true.
 
     `count` is the number of all runs if `runs` is only a part of them.
@@ -92,114 +83,64 @@ def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count
         Misused: `yes` is false and there are runs.
     """
     count = len(runs) if count is None else count
-    from iogate.store.runs.presentation import list_item
-
     if yes or not runs:
         return
-    write_stderr(plain_table(run_table([list_item(each) for each in runs[:SHOWN]])))
+    write_stderr(plain_table(run_table(runs[:SHOWN])))
     if count > SHOWN:
         write_stderr(f"… and {count - SHOWN} more")
     raise Misused(f"this {verb} {counted(count, 'run')}", hint="add --yes to confirm")
 
 
-@asynccontextmanager
-async def operation_id(by_id: str | None) -> AsyncIterator[str]:
-    """Yield the id that makes a bulk change idempotent: the given one, else a random one.
-
-    Raises:
-        Unreachable: the store did not respond, so that some runs may have changed; the hint has the id.
-    """
-    from iogate.store.connection.failures import StoreUnavailable
-
-    operation = by_id or secrets.token_hex(6)
-    try:
-        yield operation
-    except StoreUnavailable as error:
-        raise Unreachable(
-            f"{error.message}: some runs may have been changed",
-            code="IOG655",
-            hint=f"repeat the command with --id {operation}, which changes no run twice",
-        ) from None
+def operation_id(by_id: str | None) -> str:
+    """Return the id that makes a bulk change idempotent: the given one, else a random one."""
+    return by_id or secrets.token_hex(6)
 
 
-@dataclass(kw_only=True)
-class Changes:
-    """Changes of runs by one command: a run that cannot be changed does not prevent those of others."""
-
-    store: Store
-    actor: Actor
-    command: str
-    """Name of the command below `runs`."""
-    verb: str
-    """Past tense of the command."""
-    operation: str
-    """Id of the command; repeated with the same id, it changes no run twice."""
-    reason: str = ""
-    changed: list[str] = field(default_factory=list)
-    """Uids of the changed runs."""
-    left: list[Refused | NotFound] = field(default_factory=list)
-    """Errors of the runs that cannot be changed."""
-
-    async def apply(self, uids: Sequence[str], change: Callable[[str], Awaitable[bool]]) -> None:
-        """Change runs one by one; `change` returns whether it did, or raises Refused or NotFound."""
-        from iogate.operators.activity import Record, recorded, target
-        from iogate.operators.runs.run_details import is_uid, run_not_found
-
-        if not uids:
-            return
-        record = Record()
-        async with recorded(
-            self.store,
-            self.actor,
-            f"runs.{self.command}",
-            target("run", uids),
-            self.reason,
-            record=record,
-        ):
-            for uid in uids:
-                try:
-                    if not is_uid(uid):
-                        raise run_not_found(uid)
-                    if await change(uid):
-                        self.changed.append(uid)
-                except (Refused, NotFound) as error:
-                    self.left.append(error)
-            record.count = len(self.changed)
-            record.note = f"{self.verb} {len(self.changed)}"
-            if self.left:
-                record.note += f", left {len(self.left)}: {self.left[0].message}"
-                record.outcome = "done" if self.changed else "refused"
-
-
-@asynccontextmanager
 async def change_runs(
-    session: Session, command: str, verb: str, by_id: str | None, reason: str = ""
-) -> AsyncIterator[Changes]:
-    """Yield the changes of a command, and print the changed runs afterwards, with the verb in the past tense.
+    session: Session,
+    change: RunChange,
+    selection: Selection,
+    verb: str,
+    statuses: Collection[str] = (),
+    *,
+    yes: bool = False,
+) -> None:
+    """Change the selected runs, and print the changed ones; `verb` asks for the confirmation of a filter.
 
     Raises:
+        Misused: a filter is invalid, or `yes` is false and runs match.
         NotFound, Refused: some runs cannot be changed: the most severe of the errors.
-        Unreachable: as `operation_id` does.
+        Unreachable: the response was lost, so that some runs may have changed; the hint has the id.
     """
-    async with session.store(session.settings(), changes=True) as store, operation_id(by_id) as operation:
-        from iogate.operators.access import command_actor
-
-        actor = command_actor(author())
-        changes = Changes(
-            store=store, actor=actor, command=command, verb=verb, operation=operation, reason=reason
-        )
-        yield changes
-    _report(session, f"runs.{command}", verb, changes.changed, changes.left)
+    async with session.system(changes=True) as system:
+        uids = await selection.resolve(session, system.runs, verb, statuses, yes=yes)
+        changed = await system.runs.change(change, uids)
+    _report(session, change, changed)
 
 
-def _report(
-    session: Session, schema: str, verb: str, changed: list[str], left: list[Refused | NotFound]
-) -> None:
+NOTES = {
+    ("cancel", "unchanged"): "{} has ended already",
+    ("suspend", "requested"): "{} is running: it stops at its next task",
+    ("resume", "unchanged"): "{} is not suspended",
+}
+"""Notes about outcomes of an action on one run."""
+
+
+def _report(session: Session, change: RunChange, changed: RunChanges) -> None:
     """Print the runs that a bulk change has changed.
 
-    Raises the most severe of the errors in `left`, with the number of the others.
+    Raises the most severe of the errors, with the number of the others.
     """
-    session.screen.data(schema, {verb: changed}, [f"{verb} {uid}" for uid in changed])
+    for each in changed.done:
+        if note := NOTES.get((change.action, each["outcome"])):
+            session.screen.note(note.format(each["uid"]))
+        for remark in each.get("remarks", ()):
+            session.screen.note(remark)
+    uids = [each["uid"] for each in changed.done if each["outcome"] != "unchanged"]
+    session.screen.data(
+        f"runs.{change.action}", {change.verb: uids}, [f"{change.verb} {uid}" for uid in uids]
+    )
+    left: list[Refused | NotFound] = changed.left
     if left:
         worst = max(left, key=lambda error: error.exit_code)
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""

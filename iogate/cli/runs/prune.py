@@ -63,6 +63,7 @@ async def prune(
     from iogate.operators.access import command_actor
     from iogate.operators.activity import Record, recorded, target
     from iogate.operators.runs.run_actions import require_known_api
+    from iogate.store.runs.presentation import list_item
 
     wanted = Filters(
         api=api, status=status_, workflow=workflow, caller=caller, revision=revision, parent=parent,
@@ -81,7 +82,7 @@ async def prune(
         if not uids:
             await require_known_api(store, api)
             session.screen.note("no run matches the filters")
-        require_confirmation("deletes", first, count=len(uids), yes=yes)
+        require_confirmation("deletes", [list_item(each) for each in first], count=len(uids), yes=yes)
         pruned = 0
         if uids:
             actor, record = command_actor(author()), Record()

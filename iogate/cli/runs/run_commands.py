@@ -19,7 +19,7 @@ from iogate.cli.options import (
 )
 from iogate.cli.render import write_stdout
 from iogate.cli.runs import file_command, prune, run_list, statistics_commands
-from iogate.cli.runs.bulk_changes import Selection, change_runs
+from iogate.cli.runs.bulk_changes import Selection, change_runs, operation_id
 from iogate.cli.runs.run_display import format_entry, format_record, run_details
 from iogate.cli.runs.run_filters import (
     CallerFilter,
@@ -31,8 +31,9 @@ from iogate.cli.runs.run_filters import (
     WorkflowFilter,
 )
 from iogate.cli.runs.run_outcome import raise_for_outcome, wait_for_end
-from iogate.cli.session import Session, command, recorded_change
-from iogate.errors import Misused, Refused
+from iogate.cli.session import Session, command
+from iogate.cli.system.system import RunChange
+from iogate.errors import Misused
 from iogate.operators.task_records import is_recorded
 from iogate.store.keys import NOT_ENDED
 
@@ -64,7 +65,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="runs", rich_help_panel=panels.RUNS)
 
 
-@command(group, "show")
+@command(group, "show", over_http=True)
 async def show(
     session: Session,
     uid: UidArgument,
@@ -82,10 +83,8 @@ async def show(
 
     Raises NotFound if there is no such run, or no such task.
     """
-    from iogate.operators.runs import run_actions
-
-    async with session.store(session.settings()) as store:
-        run = await run_actions.show(store, uid, data=data, task=task)
+    async with session.system() as system:
+        run = await system.runs.show(uid, data=data, task=task)
     text = run_details(run)
     if data or task is not None:
         shown = map(format_record, run["recorded"]) if run["recorded"] else [NOTHING_RECORDED]
@@ -93,7 +92,7 @@ async def show(
     session.screen.data("runs.show", run, text)
 
 
-@command(group, "wait")
+@command(group, "wait", over_http=True)
 async def wait(
     session: Session,
     uid: UidArgument,
@@ -106,18 +105,14 @@ async def wait(
 
     Raises NotFound, RunFailed and StillRunning as `wait_for_end` and `raise_for_outcome` do.
     """
-    from iogate.operators.runs.run_details import add_calls, run_json
-
     timeout_s = parse_seconds(limit, "--timeout")
-    async with session.store(session.settings()) as store:
-        view = await wait_for_end(session, store, uid, timeout_s)
-        run = run_json(view, children=await store.runs.children(uid))
-        await add_calls(store, view, run, run["input"])
+    async with session.system() as system:
+        run = await wait_for_end(session, system.runs, uid, timeout_s)
     session.screen.data("runs.wait", run, run_details(run))
     raise_for_outcome(run, limit)
 
 
-@command(group, "logs")
+@command(group, "logs", over_http=True)
 async def logs(
     session: Session,
     uid: UidArgument,
@@ -131,19 +126,16 @@ async def logs(
     Raises NotFound if there is no such run.
     """
     from iogate.cli.render import Output, to_yaml
-    from iogate.operators.runs.run_details import find_run, journal_of
-    from iogate.store.runs.presentation import journal_entry
 
-    async with session.store(session.settings()) as store:
-        await find_run(store, uid)
+    async with session.system() as system:
         if not follow:
-            entries = [each for each in await journal_of(store, uid) if data or not is_recorded(each)]
+            journal = await system.runs.journal(uid)
+            entries = [each for each in journal["entries"] if data or not is_recorded(each)]
             session.screen.data(
                 "runs.logs", {"uid": uid, "entries": entries}, [format_entry(each) for each in entries]
             )
             return
-        async for _, raw in store.runs.follow(uid):
-            shown = journal_entry(raw)
+        async for shown in system.runs.follow(uid):
             if is_recorded(shown) and not data:
                 continue
             # A stream is a sequence of documents: one line each in JSON, separated by `---` in YAML.
@@ -156,24 +148,23 @@ async def logs(
                     write_stdout(f"---\n{to_yaml(shown)}", end="")
 
 
-@command(group, "redeliver")
+@command(group, "redeliver", over_http=True)
 async def redeliver(session: Session, uid: UidArgument, reason: ReasonOption = "") -> None:
     """Send the callback of an ended run again, with the same webhook-id.
 
     Raises NotFound for an unknown run, Refused if the run has not ended or has no callback.
     """
-    from iogate.operators.runs import run_actions
-
-    async with (
-        session.store(session.settings()) as store,
-        recorded_change(store, "runs.redeliver", "run", [uid], reason),
-    ):
-        found = await run_actions.redeliver(store, uid)
+    change = RunChange(action="redeliver", verb="redelivered", reason=reason)
+    async with session.system(changes=True) as system:
+        changed = await system.runs.change(change, [uid])
+    for error in changed.left:
+        raise error
+    found = changed.done[0]
     (session.screen.note if found["isSent"] else session.screen.warn)(found["remark"])
     session.screen.data("runs.redeliver", {"uid": uid, "outcome": found["outcome"]})
 
 
-@command(group, "cancel")
+@command(group, "cancel", over_http=True)
 async def cancel(
     session: Session,
     uids: OptionalUids = None,
@@ -197,8 +188,6 @@ async def cancel(
         Misused: the ids and filters are wrong, or `--yes` is missing.
         NotFound, Refused: some runs do not exist or cannot be cancelled; the others are cancelled.
     """
-    from iogate.operators.runs import run_actions
-
     selection = Selection(
         uids=uids,
         filters=Filters(
@@ -206,29 +195,15 @@ async def cancel(
             revision=revision, parent=parent, project=project, where=where,
         ),
     )  # fmt: skip
-    async with change_runs(session, "cancel", "cancelled", id_, reason) as changes:
-
-        async def cancel_one(uid: str) -> bool:
-            """Cancel a run; raise NotFound or Refused as `Changes.apply` expects."""
-            try:
-                found = await run_actions.cancel(
-                    changes.store, uid, actor=changes.actor, reason=reason, operation=changes.operation
-                )
-            except Refused:
-                # A run that a filter has matched may have ended since, which is no error.
-                if not selection.by_filter:
-                    raise
-                found = {"outcome": "unchanged"}
-            if found["outcome"] == "unchanged":
-                session.screen.note(f"{uid} has ended already")
-                return False
-            return True
-
-        wanted = await selection.resolve(session, changes.store, "cancels", NOT_ENDED, yes=yes)
-        await changes.apply(wanted, cancel_one)
+    change = RunChange(
+        action="cancel", verb="cancelled", reason=reason, operation=operation_id(id_),
+        # A run that a filter has matched may have ended since, which is no error.
+        skips_ended=selection.by_filter,
+    )  # fmt: skip
+    await change_runs(session, change, selection, "cancels", NOT_ENDED, yes=yes)
 
 
-@command(group, "retry")
+@command(group, "retry", over_http=True)
 async def retry(
     session: Session,
     uids: OptionalUids = None,
@@ -262,8 +237,6 @@ async def retry(
         Misused: the ids and filters are wrong, or `--yes` is missing.
         NotFound, Refused: some runs do not exist or cannot be retried; the others are retried.
     """
-    from iogate.operators.runs.run_retry import Retrier
-
     if on not in (None, "current"):
         raise Misused(f'--on takes "current", not {on!r}; without it a run keeps its definition')
     selection = Selection(
@@ -275,22 +248,14 @@ async def retry(
     )  # fmt: skip
     if selection.by_filter and status_ not in (None, "faulted"):
         raise Misused(f"--status {status_}: only faulted runs can be retried")
-    async with change_runs(session, "retry", "retried", id_, reason) as changes:
-        wanted = await selection.resolve(session, changes.store, "retries", ["faulted"], yes=yes)
-        retrier = Retrier(
-            store=changes.store,
-            pointer=from_,
-            current=on is not None,
-            by=changes.actor.name,
-            now_ms=await changes.store.now_ms(),
-            operation=changes.operation,
-        )
-        await changes.apply(wanted, retrier.retry)
-        for remark in retrier.remarks:
-            session.screen.note(remark)
+    change = RunChange(
+        action="retry", verb="retried", reason=reason, operation=operation_id(id_), pointer=from_,
+        current=on is not None,
+    )  # fmt: skip
+    await change_runs(session, change, selection, "retries", ["faulted"], yes=yes)
 
 
-@command(group, "suspend")
+@command(group, "suspend", over_http=True)
 async def suspend(
     session: Session, uids: Uids, reason: ReasonOption = "", id_: OperationOption = None
 ) -> None:
@@ -298,21 +263,11 @@ async def suspend(
 
     Raises NotFound or Refused if a run cannot be suspended; the others are suspended.
     """
-    from iogate.operators.runs import run_actions
-
-    async with change_runs(session, "suspend", "suspended", id_, reason) as changes:
-
-        async def suspend_one(uid: str) -> bool:
-            """Suspend a run; raise NotFound or Refused as `Changes.apply` expects."""
-            found = await run_actions.suspend(changes.store, uid, operation=changes.operation)
-            if found["outcome"] == "requested":
-                session.screen.note(f"{uid} is running: it stops at its next task")
-            return True
-
-        await changes.apply(uids, suspend_one)
+    change = RunChange(action="suspend", verb="suspended", reason=reason, operation=operation_id(id_))
+    await change_runs(session, change, Selection(uids=uids), "suspends")
 
 
-@command(group, "resume")
+@command(group, "resume", over_http=True)
 async def resume(
     session: Session, uids: Uids, reason: ReasonOption = "", id_: OperationOption = None
 ) -> None:
@@ -320,16 +275,5 @@ async def resume(
 
     Raises NotFound or Refused if a run cannot be resumed; the others are resumed.
     """
-    from iogate.operators.runs import run_actions
-
-    async with change_runs(session, "resume", "resumed", id_, reason) as changes:
-
-        async def resume_one(uid: str) -> bool:
-            """Resume a run; raise NotFound or Refused as `Changes.apply` expects."""
-            found = await run_actions.resume(changes.store, uid, operation=changes.operation)
-            if found["outcome"] == "unchanged":
-                session.screen.note(f"{uid} is not suspended")
-                return False
-            return True
-
-        await changes.apply(uids, resume_one)
+    change = RunChange(action="resume", verb="resumed", reason=reason, operation=operation_id(id_))
+    await change_runs(session, change, Selection(uids=uids), "resumes")

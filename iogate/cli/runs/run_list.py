@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import typer
@@ -23,7 +22,7 @@ from iogate.cli.session import Session, command
 
 def register(group: typer.Typer) -> None:
     """Add the command to `iogate runs`."""
-    command(group, "list")(list_runs)
+    command(group, "list", over_http=True)(list_runs)
 
 
 async def list_runs(
@@ -50,17 +49,12 @@ async def list_runs(
         Misused: a filter or the cursor is invalid.
         NotFound: there is no such API.
     """
-    from iogate.operators.runs.run_actions import listing
-    from iogate.store.runs.run_index import LOOKED_AT_MOST
-
     filters = Filters(
         api=api, status=status_, since=since, until=until, workflow=workflow, caller=caller,
         revision=revision, parent=parent, project=project, where=where,
     )  # fmt: skip
-    async with session.store(session.settings()) as store:
-        page = await listing(
-            store, filters.parse(), limit=limit, cursor=cursor, most=LOOKED_AT_MOST, most_s=math.inf
-        )
+    async with session.system() as system:
+        page = await system.runs.list(filters.parse(), limit=limit, cursor=cursor)
     runs, back_to, following = page["runs"], page["lookedBackTo"], page["nextCursor"]
     if back_to is not None:
         session.screen.note(

@@ -14,36 +14,32 @@ from iogate.errors import RunFailed, StillRunning, for_operators
 from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
-    from iogate.store.runs.operations import RunView
-    from iogate.store.store import Store
+    from iogate.cli.system.system import Runs
 
 DISPLAY_POLL_S = 0.3
 """Interval at which a live display is refreshed."""
 MAX_WAIT_S = 30.0
-"""Longest wait per request to the store, without a live display."""
+"""Longest wait per request, without a live display."""
 
 
-async def wait_for_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> RunView:
-    """Wait until a run ends or the timeout passes; return its last state.
+async def wait_for_end(session: Session, runs: Runs, uid: str, timeout_s: float | None) -> dict[str, Any]:
+    """Wait until a run ends or the timeout passes; return it as it is then.
 
-    A live display shows its tasks meanwhile. Raises NotFound as `find_run` does.
+    A live display shows its tasks meanwhile. Raises NotFound if there is no such run.
     """
-    from iogate.operators.runs.run_details import find_run, reasons_to_wait, run_json
-
-    view = await find_run(store, uid)
+    run = await runs.wait(uid, 0)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     with LiveDisplay(session.screen) as watching:
-        while view.status not in ENDED:
-            if watching.active:
-                watching.show(run_json(view, **await reasons_to_wait(store, view)))
+        while run["status"] not in ENDED:
+            watching.show(run)
             pause_s = DISPLAY_POLL_S if watching.active else MAX_WAIT_S
             if deadline is not None:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     break
                 pause_s = min(pause_s, left_s)
-            view = await store.runs.wait(uid, pause_s) or view
-    return view
+            run = await runs.wait(uid, pause_s)
+    return await runs.show(uid)
 
 
 def raise_for_outcome(run: dict[str, Any], limit: str | None, *, output: bool = False) -> None:

@@ -36,8 +36,8 @@ class Rows(StrEnum):
 
 def register(group: typer.Typer) -> None:
     """Add the commands to `iogate runs`."""
-    command(group, "stats")(stats)
-    command(group, "errors")(errors)
+    command(group, "stats", over_http=True)(stats)
+    command(group, "errors", over_http=True)(errors)
 
 
 async def stats(
@@ -57,14 +57,9 @@ async def stats(
         Misused: a time is invalid.
         NotFound: there is no such API.
     """
-    from iogate.operators.runs.run_actions import require_known_api
-    from iogate.operators.statistics import run_statistics
-
     since_ms, until_ms = parse_moment_ms(since, "--since"), parse_moment_ms(until, "--until")
-    async with session.store(session.settings()) as store:
-        found = await run_statistics(store, api=api, workflow=workflow, since_ms=since_ms, until_ms=until_ms)
-        if not found["apis"]:
-            await require_known_api(store, api)
+    async with session.system() as system:
+        found = await system.runs.statistics(api=api, workflow=workflow, since_ms=since_ms, until_ms=until_ms)
     if not found["apis"] and not found["workflows"]:
         session.screen.note(f"no runs since {found['since']}")
     session.screen.data("runs.stats", found, [statistics_table(found, by)])
@@ -98,14 +93,9 @@ async def errors(session: Session, api: ApiFilter = None, since: SinceOption = N
         Misused: the time is invalid.
         NotFound: there is no such API.
     """
-    from iogate.operators.runs.run_actions import require_known_api
-    from iogate.operators.statistics import error_groups
-
     since_ms = parse_moment_ms(since, "--since")
-    async with session.store(session.settings()) as store:
-        found = await error_groups(store, api=api, since_ms=since_ms)
-        if not found["errors"]:
-            await require_known_api(store, api)
+    async with session.system() as system:
+        found = await system.runs.errors(api=api, since_ms=since_ms)
     if not found["errors"]:
         session.screen.note(f"no run has faulted since {found['since']}")
     session.screen.data("runs.errors", found, _error_lines(found["errors"]))

@@ -258,7 +258,7 @@ def error_page(response: ErrorResponse) -> Response:
     kept = [each for each in response.headers if each[0] in _KEPT]
     values = {
         "title": _TITLES.get(response.status, "This did not work"),
-        "text": response.message,
+        "text": response.text,
         "url": HOME,
         "link": "Open the console",
         "refresh": False,

@@ -1,7 +1,7 @@
 """HTTP responses, and the common form of errors.
 
 Used by every route. Invariant: each response carries `Cache-Control: no-store`, and the body of an error is
-`{"response":{"error":{"code","message"}}}`.
+`{"response":{"error":{"code","message"}}}`; those to operators may also have `hint` and `iog`.
 """
 
 from __future__ import annotations
@@ -80,14 +80,28 @@ class Response:
 class ErrorResponse(Response):
     """A response in the common form of errors."""
 
-    __slots__ = ("code", "message")
+    __slots__ = ("code", "hint", "message")
 
     def __init__(
-        self, status: int, code: str, message: str, headers: Iterable[tuple[bytes, bytes]] = ()
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        hint: str = "",
+        iog: str = "",
     ) -> None:
-        super().__init__(status, error_body(code, message), headers)
+        """`hint` is the next step, and `iog` the code that `iogate explain` knows; absent if empty."""
+        super().__init__(status, error_body(code, message, hint=hint, iog=iog), headers)
         self.code = code
         self.message = message
+        self.hint = hint
+
+    @property
+    def text(self) -> str:
+        """The message with its hint, on one line."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
 class HTTPError(Exception):
@@ -98,9 +112,10 @@ class HTTPError(Exception):
         self.response = response
 
 
-def error_body(code: str, message: str) -> bytes:
-    """Encode the body of an error response in the common form."""
-    return _encode({"response": {"error": {"code": code, "message": message}}})
+def error_body(code: str, message: str, *, hint: str = "", iog: str = "") -> bytes:
+    """Encode the body of an error response in the common form, without empty `hint` and `iog`."""
+    more = {name: text for name, text in (("hint", hint), ("iog", iog)) if text}
+    return _encode({"response": {"error": {"code": code, "message": message, **more}}})
 
 
 def json_response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:

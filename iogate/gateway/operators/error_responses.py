@@ -1,13 +1,15 @@
 """Errors of `iogate.errors` as HTTP responses in the common form.
 
-Used by `operator_api`. Pure.
+Used by `operator_api`. Pure. Invariant: no message names an option of a command: a request has parameters.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from iogate.errors import (
+    UNCODED,
     InvalidFiles,
     IogateError,
     Misused,
@@ -18,29 +20,38 @@ from iogate.errors import (
     Unreachable,
 )
 from iogate.gateway.http.responses import ErrorResponse, store_error, unavailable
+from iogate.messages import conjoined
 
 UNANSWERED: Final = unavailable(
     "The store did not answer in time, so that the change may or may not have been made; "
     "repeat it with the same Idempotency-Key"
 )
+_OPTIONS: Final = re.compile(r"(?<![\w-])(?:--[a-z]+(?:-[a-z]+)*(?: [0-9]+)?\s?)+(?<!\s)")
 
 
 def respond(error: IogateError | TimeoutError) -> ErrorResponse:
-    """Return the response to an error of a function of operators, with its hint."""
+    """Return the response to an error of a function of operators, with its hint and its code."""
     match error:
         case TimeoutError() | Unreachable():
             return store_error(error, UNANSWERED)
         case NotFound():
-            return ErrorResponse(404, "requestError.notFound", _text(error))
+            return _response(404, "requestError.notFound", error)
         case Misused() | InvalidFiles():
-            return ErrorResponse(400, "requestError.invalidParams", _text(error))
+            return _response(400, "requestError.invalidParams", error)
         case Stale():
-            return ErrorResponse(412, "requestError.preconditionFailed", _text(error))
+            return _response(412, "requestError.preconditionFailed", error)
         case Refused() | NotTaken():
-            return ErrorResponse(409, "requestError.conflict", _text(error))
+            return _response(409, "requestError.conflict", error)
         case _:
-            return ErrorResponse(500, "serverError.internal", _text(error))
+            return _response(500, "serverError.internal", error)
 
 
-def _text(error: IogateError) -> str:
-    return f"{error.message}; {error.hint}" if error.hint else error.message
+def _response(status: int, code: str, error: IogateError) -> ErrorResponse:
+    iog = "" if error.code == UNCODED else error.code
+    message, hint = (_OPTIONS.sub(_parameters, text) for text in (error.message, error.hint))
+    return ErrorResponse(status, code, message, hint=hint, iog=iog)
+
+
+def _parameters(options: re.Match[str]) -> str:
+    """Return the parameters that do the same as options of a command: `prune and max_deletes 2`."""
+    return conjoined(each.strip().replace("-", "_") for each in options[0].split("--") if each)

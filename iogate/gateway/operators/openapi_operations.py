@@ -6,6 +6,7 @@ the declared routes, parameters and roles are described.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -58,8 +59,27 @@ def add_to(document: Mapping[str, Any], operations: Iterable[Operation]) -> dict
     components = document["components"]
     schemes = {**components["securitySchemes"], SCHEME: {"type": "http", "scheme": "bearer"}}
     own = {name: {"description": text, "content": _ERROR} for name, text in _VERSIONS.values()}
-    shared = {**components, "securitySchemes": schemes, "responses": {**components["responses"], **own}}
+    shared = {
+        **components,
+        "securitySchemes": schemes,
+        "schemas": {**components["schemas"], "Error": _detailed(components["schemas"]["Error"])},
+        "responses": {**components["responses"], **own},
+    }
     return {**document, "paths": paths, "components": shared}
+
+
+def _detailed(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an error with the members that only operators get."""
+    found: dict[str, Any] = copy.deepcopy(dict(error))
+    found["properties"]["response"]["properties"]["error"]["properties"] |= {
+        "hint": {"type": "string", "description": "Next step"},
+        "iog": {
+            "type": "string",
+            "pattern": "^IOG[0-9]{3}$",
+            "description": "Code that `iogate explain` knows",
+        },
+    }
+    return found
 
 
 def _shared(operation: Operation, of_callers: Mapping[str, Any]) -> dict[str, Any]:

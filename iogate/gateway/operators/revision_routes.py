@@ -63,6 +63,7 @@ def _allowed(call: Call, *, restores: bool = False) -> Allowed:
         empty=given.get("allow_empty", False),
         max_deletes=given.get("max_deletes"),
         restores=restores,
+        is_bundled=not restores,
     )
 
 

@@ -17,7 +17,7 @@ from iogate.gateway.runs import run_completion
 from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
 from iogate.operators.runs import run_actions
-from iogate.operators.runs.run_details import find_run
+from iogate.operators.runs.run_details import find_run, journal_of
 from iogate.store import keys
 from iogate.store.runs.run_index import LISTED, RunFilter
 from iogate.value_types.collection_types import Key, distinct
@@ -76,6 +76,12 @@ async def _show(call: Call) -> Any:
         task=call.given.get("task"),
         redact=redact,
     )
+
+
+async def _journal(call: Call) -> Any:
+    uid = call.path["uid"]
+    await find_run(call.store, uid)
+    return {"uid": uid, "entries": await journal_of(call.store, uid)}
 
 
 async def _events(call: Call) -> Response[Any]:
@@ -195,6 +201,15 @@ SHOW: Final = Operation(
     limit_s=WAIT_MOST_S + LIMIT_S,
     is_shared=True,
 )
+JOURNAL: Final = Operation(
+    name="runs.journal",
+    method="GET",
+    path="/v1/runs/{uid}/journal",
+    path_types=_UID,
+    role=Role.READ,
+    summary="Show the kept journal entries of a run",
+    handler=_journal,
+)
 EVENTS: Final = Operation(
     name="runs.events",
     method="GET",
@@ -251,4 +266,4 @@ SUSPEND: Final = _change("suspend", "Suspend a run until it is resumed", _suspen
 RESUME: Final = _change("resume", "Resume a suspended run where it stopped", _resume)
 REDELIVER: Final = _change("redeliver", "Send the callback of an ended run again", _redeliver)
 
-OPERATIONS: Final = (LIST, SHOW, EVENTS, CANCEL, RETRY, SUSPEND, RESUME, REDELIVER)
+OPERATIONS: Final = (LIST, SHOW, JOURNAL, EVENTS, CANCEL, RETRY, SUSPEND, RESUME, REDELIVER)

@@ -1,17 +1,55 @@
-"""Route of the status: revision, runs, queue, APIs and processes."""
+"""Routes of the status and of statistics: overview, counts and errors of runs, and the operator who asks."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from iogate.gateway.operators.operation import Call, Operation
-from iogate.gateway.operators.parameters import PROJECT
-from iogate.operators import status
+from iogate.gateway.operators.parameters import MOMENT, PROJECT
+from iogate.operators import statistics, status
 from iogate.operators.access import Role
+from iogate.operators.runs.run_actions import require_known_api
+from iogate.value_types.collection_types import Key
+from iogate.value_types.scalar_types import text
+from iogate.version import __version__
+
+_API: Final = Key(type=text(), required=False, description="Only runs of this API, module/method.")
+_SINCE: Final = Key(type=MOMENT, required=False, description="Only runs after this time.")
 
 
 async def _show(call: Call) -> Any:
     return await status.show(await call.project(), call.state.settings)
+
+
+async def _statistics(call: Call) -> Any:
+    api = call.given.get("api")
+    found = await statistics.run_statistics(
+        call.store,
+        api=api,
+        workflow=call.given.get("workflow"),
+        since_ms=call.moment_ms("since"),
+        until_ms=call.moment_ms("until"),
+    )
+    if not found["apis"]:
+        await require_known_api(call.store, api)
+    return found
+
+
+async def _errors(call: Call) -> Any:
+    api = call.given.get("api")
+    found = await statistics.error_groups(call.store, api=api, since_ms=call.moment_ms("since"))
+    if not found["errors"]:
+        await require_known_api(call.store, api)
+    return found
+
+
+async def _operator(call: Call) -> Any:
+    return {
+        "operator": call.actor.name,
+        "role": str(call.actor.role),
+        "project": call.state.settings.project,
+        "version": __version__,
+    }
 
 
 OPERATIONS: Final = (
@@ -23,5 +61,38 @@ OPERATIONS: Final = (
         summary="Show the live revision, runs and queue, APIs, schedules, secrets and processes",
         handler=_show,
         query={"project": PROJECT},
+    ),
+    Operation(
+        name="statistics.show",
+        method="GET",
+        path="/v1/statistics",
+        role=Role.READ,
+        summary="Show counts and times of runs, in total and by API, workflow and hour",
+        handler=_statistics,
+        query={
+            "api": _API,
+            "workflow": Key(
+                type=text(), required=False, description="Only runs of this workflow, name or name:version."
+            ),
+            "since": Key(type=MOMENT, required=False, description="From this time on; default: 24h."),
+            "until": Key(type=MOMENT, required=False, description="Until this time; default: now."),
+        },
+    ),
+    Operation(
+        name="errors.list",
+        method="GET",
+        path="/v1/errors",
+        role=Role.READ,
+        summary="List the distinct errors of runs, the last one first",
+        handler=_errors,
+        query={"api": _API, "since": _SINCE},
+    ),
+    Operation(
+        name="operator.show",
+        method="GET",
+        path="/v1/operator",
+        role=Role.READ,
+        summary="Show the name and the role of the operator whose token this is",
+        handler=_operator,
     ),
 )

@@ -49,13 +49,13 @@ async def listing(
     *,
     limit: int = LISTED,
     cursor: str | None = None,
-    most: int = LOOKED_AT,
+    most: int | None = LOOKED_AT,
     most_s: float = LOOKED_FOR_S,
 ) -> dict[str, Any]:
     """Return a page of runs, newest first, with `nextCursor`, and `lookedBackTo` if it ended early.
 
-    It looks at about `most` runs, for about `most_s`. Raises Misused for an invalid cursor, and NotFound for
-    an unknown API.
+    It looks at about `most` runs (None: all), for about `most_s`. Raises Misused for an invalid cursor, and
+    NotFound for an unknown API.
     """
     page = await store.runs.page(wanted, limit=limit, cursor=cursor, most=most, most_s=most_s)
     if not page.runs:

@@ -44,7 +44,7 @@ def test_changes_of_runs_are_recorded_with_author_and_reason(cli: Cli, uids: lis
     found = cli("activity", "-o", "json").json["activity"]
     assert [(e["action"], e["target"]["ids"], e["target"]["count"], e["outcome"]) for e in found] == [
         ("runs.prune", [uids[1]], 1, "done"),
-        ("runs.redeliver", [uids[2]], 1, "refused"),
+        ("runs.redeliver", [uids[2]], 0, "refused"),
         ("runs.retry", [uids[2]], 0, "refused"),
         ("runs.cancel", [uids[1], "7"], 1, "done"),
         ("runs.suspend", [uids[0]], 1, "done"),

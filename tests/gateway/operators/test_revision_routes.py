@@ -19,6 +19,7 @@ from tests.gateway.operators.test_api_routes import read, send
 from tests.keys import LINK_KEY
 from tests.store.builders import PROGRAM
 
+GUARDED = "this would delete 1 API (shop/sell); pass prune and max_deletes 1 to delete"
 ECHO = Workflow(program=PROGRAM)
 
 
@@ -95,7 +96,7 @@ async def test_a_rollback_replaces_only_the_seen_revision_and_is_guarded(operate
     seen = {"if_match": '"2"'}
     guarded = await send(operated, path, "POST", "admin", headers=seen)
     assert refusal(guarded)[:2] == (409, "requestError.conflict")
-    assert guarded.message.startswith("this would delete 1 API (shop/sell); pass --prune --max-deletes 1")
+    assert guarded.message == GUARDED
     assert (await read(operated, "/v1/revisions")).json["live"] == 2
     forbidden = await send(operated, path, "POST", "operate", headers=seen)
     assert refusal(forbidden)[2] == "This takes the role admin; operator operateer has the role operate"
@@ -118,7 +119,7 @@ async def test_a_publication_is_guarded_and_names_its_base(operated: World) -> N
     late = await publish(operated, bundle("shop/buy", "shop/sell", "shop/lend"), 0)
     assert refusal(late)[:2] == (412, "requestError.preconditionFailed")
     guarded = await publish(operated, bundle("shop/buy"), 1)
-    assert guarded.message.startswith("this would delete 1 API (shop/sell); pass --prune --max-deletes 1")
+    assert guarded.message == GUARDED
     assert (await publish(operated, bundle("shop/buy"), 1, prune=True, max_deletes=1)).json["revision"] == 2
     assert (await publish(operated, bundle("shop/buy"), 2, role="operate")).status == 403
     missing = await send(operated, "/v1/revisions", "POST", "admin", headers={}, bundle={})

@@ -25,7 +25,7 @@ async def show_activity(visit: Visit) -> Any:
     except HTTPError as error:
         if error.response.status != 400:
             raise
-        problem = error.response.message
+        problem = error.response.text
     set_ = {name: text for name, text in given.items() if text}
     cursor = found["nextCursor"]
     return await visit.show(

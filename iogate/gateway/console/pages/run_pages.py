@@ -68,7 +68,7 @@ async def show_list(visit: Visit) -> Any:
         status = error.response.status
         if status not in _OF_FILTERS:
             raise
-        problem = error.response.message
+        problem = error.response.text
     apis = () if visit.console.state.table is None else sorted(visit.console.state.table.routes)
     return await visit.show(
         "runs.html",

@@ -1,0 +1,45 @@
+"""The live system by its store, for commands on a machine that reaches it.
+
+Opened by `Session.system`. Each operation is a function of `iogate.operators`, with the record of a change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iogate.cli.system.store_runs import StoreRuns
+from iogate.operators import activity, status
+
+if TYPE_CHECKING:
+    from iogate.cli.system.system import Json, System
+    from iogate.operators.access import Actor
+    from iogate.settings import Settings
+    from iogate.store.store import Store
+
+
+class StoreSystem:
+    """The system whose store is open; `actor` is the author of changes."""
+
+    def __init__(self, store: Store, settings: Settings, actor: Actor) -> None:
+        self._store, self._settings, self._actor = store, settings, actor
+        self.runs = StoreRuns(store, actor)
+
+    async def status(self) -> Json:
+        return await status.show(self._store, self._settings)
+
+    async def activity(
+        self,
+        *,
+        since_ms: int | None,
+        operator: str | None,
+        action: str | None,
+        target: str | None,
+        limit: int,
+    ) -> Json:
+        return await activity.page(
+            self._store, since_ms=since_ms, operator=operator, action=action, about=target, limit=limit
+        )
+
+
+if TYPE_CHECKING:
+    _: type[System] = StoreSystem

@@ -1,0 +1,126 @@
+"""Port of commands to the live system: its operations, apart from the way to it.
+
+Implemented by `StoreSystem` and `HttpSystem`. Results are the values that the functions of `iogate.operators`
+return, as JSON. Each operation raises the errors of those functions; over HTTP also Refused without the role,
+and Unreachable without a usable response. Invariant: each change is recorded in the activity with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+
+from iogate.errors import NotFound, Refused, Unreachable
+
+if TYPE_CHECKING:
+    from iogate.store.runs.run_index import RunFilter
+
+Json: TypeAlias = dict[str, Any]
+INTERRUPTED: Final = "IOG655"
+RunAction: TypeAlias = Literal["cancel", "retry", "suspend", "resume", "redeliver"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunChange:
+    """Change that a command makes of one or more runs."""
+
+    action: RunAction
+    verb: str
+    """Past tense of the action, for the activity."""
+    reason: str = ""
+    operation: str = ""
+    """Id of the command; repeated with the same id, it changes no run twice."""
+    pointer: str | None = None
+    """Task from which a retry continues; None: the one that faulted."""
+    current: bool = False
+    """Whether a retry uses the live definition."""
+    skips_ended: bool = False
+    """Whether a run that has ended meanwhile is left alone without an error."""
+
+
+@dataclass(kw_only=True)
+class RunChanges:
+    """Outcome of a change of runs."""
+
+    done: list[Json] = field(default_factory=list)
+    """Result of each run that was not refused: `uid`, `outcome`, and remarks."""
+    left: list[Refused | NotFound] = field(default_factory=list)
+    """Errors of the runs that cannot be changed."""
+
+
+def interrupted(message: str, operation: str) -> Unreachable:
+    """Return the error of a change of runs whose response was lost; `operation` is its id."""
+    return Unreachable(
+        f"{message}: some runs may have been changed",
+        code=INTERRUPTED,
+        hint=f"repeat the command with --id {operation}, which changes no run twice",
+    )
+
+
+class Runs(Protocol):
+    """Operations on runs."""
+
+    async def list(
+        self, wanted: RunFilter, *, limit: int, cursor: str | None = None, complete: bool = False
+    ) -> Json:
+        """Return the newest runs that match, as `run_actions.listing` does.
+
+        It ends early after many runs that do not match, unless it is to be `complete`.
+        """
+        ...
+
+    async def show(self, uid: str, *, data: bool = False, task: str | None = None) -> Json:
+        """Return a run, as `run_actions.show` does."""
+        ...
+
+    async def wait(self, uid: str, wait_s: float) -> Json:
+        """Return a run with its tasks when it has ended, or after a time."""
+        ...
+
+    async def journal(self, uid: str) -> Json:
+        """Return `uid` and the kept `entries` of the journal of a run."""
+        ...
+
+    def follow(self, uid: str) -> AsyncIterator[Json]:
+        """Yield the journal entries of a run, the kept ones and then new ones, until it has ended."""
+        ...
+
+    async def statistics(
+        self, *, api: str | None, workflow: str | None, since_ms: int | None, until_ms: int | None
+    ) -> Json:
+        """Return counts and times of runs, as `run_statistics` does; raise NotFound for an unknown API."""
+        ...
+
+    async def errors(self, *, api: str | None, since_ms: int | None) -> Json:
+        """Return the distinct errors, as `error_groups` does; raise NotFound for an unknown API."""
+        ...
+
+    async def change(self, change: RunChange, uids: Sequence[str]) -> RunChanges:
+        """Change runs one by one; a run that cannot be changed does not prevent changes of the others."""
+        ...
+
+
+class System(Protocol):
+    """The live system of a project."""
+
+    @property
+    def runs(self) -> Runs:
+        """Operations on its runs."""
+        ...
+
+    async def status(self) -> Json:
+        """Return the overview, as `iogate.operators.status.show` does."""
+        ...
+
+    async def activity(
+        self,
+        *,
+        since_ms: int | None,
+        operator: str | None,
+        action: str | None,
+        target: str | None,
+        limit: int,
+    ) -> Json:
+        """Return recorded changes, newest first, as `iogate.operators.activity.page` does."""
+        ...

@@ -1,0 +1,137 @@
+"""Commands print the same over HTTP as on the store."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.place import until
+from tests.cli.system.conftest import Machines
+
+FORMATS = (("-o", "text"), ("-o", "json"), ("-o", "yaml"))
+
+
+def ended(machines: Machines, api: str) -> str:
+    uid = machines.shop.buy(api)
+    machines.here("runs", "wait", uid, "-q", code=7 if api == "fail" else 0)
+    return uid
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_runs_are_listed_and_shown_alike(machines: Machines, output: tuple[str, ...]) -> None:
+    uid, failed = ended(machines, "buy"), ended(machines, "fail")
+    assert uid in machines.same("runs", "list", "--until", "0", *output).out
+    for filters in (
+        ("--status", "faulted,completed", "--api", "shop/fail"),
+        ("--workflow", "shop/buy", "--limit", "1"),
+        ("--caller", "", "--since", "1h", "--revision", "1"),
+        ("--where", "sku=A-1"),
+        ("--project", "nobody"),
+    ):
+        machines.same("runs", "list", *filters, *output)
+    for each in (uid, failed):
+        assert each in machines.same("runs", "show", each, *output).out
+    machines.same("runs", "show", failed, "--task", "stop", *output)
+    machines.same("runs", "wait", failed, *output, code=7)
+    machines.same("runs", "logs", failed, *output)
+    machines.same("runs", "logs", failed, "--follow", "--data", *output)
+
+
+def test_a_list_of_more_runs_than_a_page_of_http_is_the_same(machines: Machines) -> None:
+    for _ in range(110):
+        last = machines.shop.buy()
+    machines.here("runs", "wait", last, "-q")
+    until(lambda: not machines.here("runs", "list", "--status", "running,pending", "-o", "json").json["runs"])
+    found = machines.same("runs", "list", "--limit", "105", "--api", "shop/buy", "-o", "json").json
+    assert len(found["runs"]) == 105
+    rest = machines.same("runs", "list", "--cursor", found["nextCursor"], "--api", "shop/buy", "-o", "json")
+    assert not {each["uid"] for each in found["runs"]} & {each["uid"] for each in rest.json["runs"]}
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_status_statistics_errors_and_activity_are_alike(machines: Machines, output: tuple[str, ...]) -> None:
+    ended(machines, "fail")
+    here, there = machines.here("status", *output).out, machines.there("status", *output).out
+    drop = ("queue", "oldest")
+    assert [each for each in there.splitlines() if not each.strip().startswith(drop)] == [
+        each for each in here.splitlines() if not each.strip().startswith(drop)
+    ]
+    for command in (
+        ("runs", "errors", "--api", "shop/fail", "--since", "2026-01-01"),
+        ("activity", "--limit", "3", "--since", "1h"),
+        ("activity", "--action", "runs", "--operator", "nobody"),
+    ):
+        machines.same(*command, *output)
+    machines.same("runs", "stats", "--by", "hour", "--until", "1h", *output)
+    assert "shop/fail" in machines.there("runs", "stats", *output).out
+
+
+def test_errors_are_alike(machines: Machines) -> None:
+    for command, code in (
+        (("runs", "show", "7"), 8),
+        (("runs", "show", "a"), 8),
+        (("runs", "logs", "7", "-f"), 8),
+        (("runs", "list", "--api", "shop/bye"), 8),
+        (("runs", "stats", "--api", "shop/bye"), 8),
+        (("runs", "errors", "--api", "shop/bye"), 8),
+        (("runs", "list", "--cursor", "x"), 64),
+        (("runs", "cancel", "7", "--reason", "x"), 8),
+        (("runs", "cancel", "--api", "shop/bye", "--reason", "x"), 8),
+    ):
+        ran = machines.same(*command, "-o", "json", code=code)
+        assert json.loads(ran.err.splitlines()[-1])["exit"] == code
+    completed = ended(machines, "buy")
+    for verb in ("cancel", "retry", "suspend", "resume", "redeliver"):
+        machines.same("runs", verb, completed, "--reason", "x", code=4)
+
+
+def test_runs_are_changed_alike(machines: Machines) -> None:
+    first, second = machines.shop.buy("sleep"), machines.shop.buy("sleep")
+    until(lambda: machines.here("runs", "show", second, "-o", "json").json["status"] == "waiting")
+    until(lambda: machines.here("runs", "show", first, "-o", "json").json["status"] == "waiting")
+    reason = ("--reason", "the shop is closed")
+    assert machines.there("runs", "suspend", first, second, *reason).out == (
+        f"suspended {first}\nsuspended {second}\n"
+    )
+    machines.same("runs", "suspend", first, *reason)
+    assert machines.there("runs", "resume", first, *reason).out == f"resumed {first}\n"
+    again = machines.same("runs", "resume", first, *reason)
+    assert f"{first} is not suspended" in again.err
+    ran = machines.there("runs", "cancel", "--api", "shop/sleep", *reason, code=64)
+    assert first in ran.err
+    assert "add --yes to confirm" in ran.err
+    done = machines.there("runs", "cancel", "--api", "shop/sleep", "--yes", *reason)
+    assert {first, second} <= set(done.out.split())
+    entry = machines.here("activity", "--target", first, "-o", "json").json["activity"][0]
+    assert (entry["operator"], entry["via"], entry["reason"]) == ("adminer", "http", "the shop is closed")
+    assert machines.there("runs", "show", first, "-o", "json").json["status"] == "cancelled"
+
+
+def test_a_faulted_run_is_retried_once_per_id(machines: Machines) -> None:
+    uid = ended(machines, "fail")
+    for _ in range(2):
+        assert (
+            machines.there("runs", "retry", uid, "--reason", "x", "--id", f"one{uid}").out
+            == f"retried {uid}\n"
+        )
+        machines.there("runs", "wait", uid, "-q", code=7)
+    assert machines.there("runs", "show", uid, "-o", "json").json["attempt"] == 2
+
+
+def test_a_change_over_http_needs_a_reason_and_a_role(machines: Machines) -> None:
+    uid = machines.shop.buy("sleep")
+    ran = machines.there("runs", "cancel", uid, code=64)
+    assert ran.err.endswith("no reason is given [IOG822]\n  add --reason TEXT\n")
+    ran = machines.there("runs", "cancel", uid, "--reason", "x", role="read", code=4)
+    assert "This takes the role operate; operator reader has the role read [IOG818]" in ran.err
+    assert ran.err.startswith(f"server: {machines.shop.url}\n")
+    machines.there("runs", "cancel", uid, "--reason", "x", role="operate")
+
+
+def test_a_command_on_the_store_says_so(machines: Machines) -> None:
+    for command in (("runs", "prune", "--before", "1h"), ("drift",), ("store", "resume")):
+        ran = machines.there(*command, code=64)
+        assert f"works on the store only, and IOGATE_SERVER chooses {machines.shop.url} [IOG823]" in ran.err
+    ran = machines.there("--profile", "prod", "doctor", code=64)
+    assert '"iogate doctor" works on this machine and its store, and not over --profile prod' in ran.err
