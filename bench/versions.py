@@ -3,7 +3,8 @@
 Both serve the same project from one store, the embedded one of this checkout with `appendfsync always`, and
 take turns; the order changes from round to round. DIR is a checkout of another version in which `make setup`
 was run. Prints the medians of each and the ratio of the rates; ends with 1 if it is under `--least`. The
-processor time of the store for one call, in microseconds, depends less on what else the machine does.
+processor time of the store and of the gateway for one call, in microseconds, depends less on what else the
+machine does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.site import Site, arguments_of, load, redis_server
+from bench.site import Site, arguments_of, load, processor_s, redis_server
 
 OURS = "/v1/api/bench/noop/async"
 
@@ -24,12 +25,13 @@ class _Round(NamedTuple):
     per_second: float
     store_us: float
     """Processor time of the store for one call, in microseconds."""
+    gateway_us: float
 
 
-def _store_s(site: Site) -> float:
-    """Return the processor time that the store has used, in seconds."""
+def _processor_s(site: Site) -> tuple[float, float]:
+    """Return the processor time that store and gateway have used, in seconds."""
     used = site.store.info("cpu")
-    return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
+    return float(used["used_cpu_user"]) + float(used["used_cpu_sys"]), processor_s(site.gateway_pid)
 
 
 def _round(site: Site, seconds: float) -> _Round:
@@ -38,9 +40,12 @@ def _round(site: Site, seconds: float) -> _Round:
     site.apply()
     with site.gateway() as port:
         load(port, OURS, seconds=1)
-        before = _store_s(site)
+        before = _processor_s(site)
         result = load(port, OURS, seconds=seconds)
-        return _Round(result["per_second"], round(1e6 * (_store_s(site) - before) / result["good"], 1))
+        used = zip(before, _processor_s(site), strict=True)
+        return _Round(
+            result["per_second"], *(round(1e6 * (end - start) / result["good"], 1) for start, end in used)
+        )
 
 
 def main(arguments: list[str]) -> None:
@@ -61,6 +66,8 @@ def main(arguments: list[str]) -> None:
                 rounds[side].append(_round(sites[side], given.seconds))
     rates = {side: statistics.median(one.per_second for one in each) for side, each in rounds.items()}
     store_us = {side: statistics.median(one.store_us for one in each) for side, each in rounds.items()}
+    gateway_us = {side: statistics.median(one.gateway_us for one in each) for side, each in rounds.items()}
     ratio = rates["this"] / rates["other"]
-    print(json.dumps({"medians": rates, "ratio": round(ratio, 3), "store_us": store_us, "rounds": rounds}))
+    found = {"medians": rates, "ratio": round(ratio, 3), "store_us": store_us, "gateway_us": gateway_us}
+    print(json.dumps({**found, "rounds": rounds}))
     sys.exit(ratio < given.least)

@@ -71,6 +71,9 @@ methods:
     workflow: shop/nested
     enabled: true
     timeout: 10m
+  idle:
+    workflow: shop/buy
+    timeout: 1m
 """
 
 WORKFLOW = """\

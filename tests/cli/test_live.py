@@ -608,7 +608,13 @@ def test_doctor_without_a_store_exits_6(cli: Cli) -> None:
 def test_workflows_are_listed_and_shown(live: Cli) -> None:
     rows = {row["workflow"]: row for row in live("workflow", "list", "-o", "json").json["workflows"]}
     assert rows["shop/fail:1.0.0"]["apis"] == ["shop/fail"]
-    assert rows["shop/buy:1.0.0"]["apis"] == ["shop/buy", "shop/guarded", "shop/hashed", "shop/lacking"]
+    assert rows["shop/buy:1.0.0"]["apis"] == [
+        "shop/buy",
+        "shop/guarded",
+        "shop/hashed",
+        "shop/idle",
+        "shop/lacking",
+    ]
     definition = live("workflow", "show", "shop/buy", "-o", "json").json["definition"]
     assert definition["do"] == [{"buy": {"set": {"bought": "${ .sku }"}}}]
     # Its program has a variable beside the document that its author wrote.

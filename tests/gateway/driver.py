@@ -30,6 +30,7 @@ from iogate.gateway.revision_refresher import Refresher
 from iogate.gateway.state import GatewayState
 from iogate.operators.access import Access
 from iogate.security import secrets
+from iogate.security.password_hashing import Hashing
 from iogate.settings.operators import declared
 from iogate.store.runs.leases import Claim, Commit
 from iogate.store.runs.uids import UidSource
@@ -197,6 +198,11 @@ class World:
         return claim
 
 
+def _still() -> float:
+    """A clock that stands still."""
+    return 0.0
+
+
 @asynccontextmanager
 async def opened(
     store: Store,
@@ -206,8 +212,12 @@ async def opened(
     senders: StoredAuth | None = None,
     operators: dict[str, Any] | None = None,
 ) -> AsyncIterator[World]:
-    """A gateway in this process on the given store; nothing refreshes it but `reload`."""
+    """A gateway in this process on the given store; nothing refreshes it but `reload`.
+
+    Wrong credentials are not forgotten, so that it does not matter how long a test takes to send some.
+    """
     live = GatewayState(
+        hashing=Hashing(monotonic=_still),
         links=Links(LINK_KEY),
         loopback=loopback,
         public_url="http://gateway.test",
@@ -217,7 +227,7 @@ async def opened(
     live.store, live.intake = store, store.intake()
     refresher = Refresher(live, lambda: store.url, RING)
     if operators is not None:
-        live.operators = OperatorApi(live, Access(declared(operators), root=root))
+        live.operators = OperatorApi(live, Access(declared(operators), root=root, monotonic=_still))
     application = app.build(live, CallHandler(live, refresher, UidSource()))
     try:
         yield World(store=store, live=live, refresher=refresher, application=application)

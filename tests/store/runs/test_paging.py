@@ -65,7 +65,7 @@ class World:
                 await leases.commit([commit(claim, move, status, head=b"h")])
             case "child" if claim is not None:
                 self.claims.remove(claim)
-                started = child(n, awaits=False)
+                started = child(n, awaits=False, api=claim.api)
                 await leases.commit([commit(claim, "queue", head=b"h", children=[started])])
                 self.uids.append(started.uid)
             case "cancel" | "suspend" | "resume" | "retry" if self.uids:
