@@ -89,6 +89,14 @@ def load(
     return result
 
 
+def processor_s(pid: int) -> float:
+    """Return the processor time that a process and its children have used, in seconds; Linux only."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    return used + sum(processor_s(int(child)) for child in children)
+
+
 @contextlib.contextmanager
 def process(
     command: list[str], environment: Mapping[str, str], log: Path, folder: Path = CHECKOUT
@@ -133,6 +141,8 @@ class Site:
         self.checkout = checkout or CHECKOUT
         self._python = sys.executable if checkout is None else str(checkout / ".venv" / "bin" / "python")
         self.store = store
+        self.gateway_pid = 0
+        """Process that has started the last gateway."""
         url = f"unix://{store.connection_pool.connection_kwargs['path']}"
         self.environment = {
             "BENCH_TOKEN": TOKEN,
@@ -163,8 +173,11 @@ class Site:
     def gateway(self) -> Iterator[int]:
         port = free_port()
         environment = {**self.environment, "IOGATE_PORT": str(port)}
-        with process(self.iogate("serve"), environment, self.folder / "gateway.log", self.checkout):
+        with process(
+            self.iogate("serve"), environment, self.folder / "gateway.log", self.checkout
+        ) as started:
             wait_for(lambda: status(port, "/health/ready") == 200, "gateway is ready")
+            self.gateway_pid = started.pid
             yield port
 
     @contextlib.contextmanager
