@@ -59,6 +59,10 @@ class Stale(Refused):
     """Error of a change of an object that has changed since the caller has read it."""
 
 
+class NotAllowed(Refused):
+    """Error of a change that takes a higher role than that of the operator."""
+
+
 class NotTaken(IogateError):
     exit_code = 5
 

@@ -7,6 +7,7 @@ takes the store and plain arguments, returns a value that JSON can express, and 
     access            operators of the setting: roles, tokens, and the author of a change
     runs              list runs; show, cancel, retry, suspend, resume one, and redeliver its callback
     task_records      recorded input and output of tasks
+    batches           bulk actions on runs
     activity          record of each change: author, reason, outcome
     live_revision     the live revision of a project, and the selection of its APIs
     apis              the live APIs

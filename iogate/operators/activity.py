@@ -65,6 +65,10 @@ class Record:
     """Number of the revision that the change made or used."""
     count: int | None = None
     """Number of changed objects, if it differs from that of the target."""
+    number: int | None = None
+    """Number of the entry, as soon as the beginning is recorded."""
+    ends_later: bool = False
+    """Whether the change goes on after the block, and its outcome is recorded at its end."""
 
 
 def clean_reason(text: str) -> str:
@@ -103,9 +107,8 @@ async def recorded(
         revision=record.revision,
         reason=clean_reason(reason),
     )
-    number: int | None = None
     try:
-        number = await store.activity.begin(begun)
+        record.number = await store.activity.begin(begun)
     except StoreFull:
         if not frees_memory:
             raise
@@ -114,14 +117,18 @@ async def recorded(
     except IogateError as error:
         outcome: Outcome = "failed" if isinstance(error, Unreachable) else "refused"
         text = shorten(redact_text(error.message), REASON_MOST)
-        await _end(store, number, End(outcome=outcome, message=text, count=record.count))
+        await _end(store, record.number, End(outcome=outcome, message=text, count=record.count))
         raise
     except BaseException:
-        await _end(store, number, End(outcome="failed"))
+        await _end(store, record.number, End(outcome="failed"))
         raise
+    if record.ends_later:
+        return
     note = shorten(redact_text(record.note), REASON_MOST)
     await _end(
-        store, number, End(outcome=record.outcome, message=note, revision=record.revision, count=record.count)
+        store,
+        record.number,
+        End(outcome=record.outcome, message=note, revision=record.revision, count=record.count),
     )
 
 

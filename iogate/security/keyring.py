@@ -22,8 +22,10 @@ from typing import Any, Final, Literal
 from iogate.errors import Misused
 from iogate.security import base64url
 
-Purpose = Literal["revision", "run", "state", "end", "event", "link", "callback"]
-PURPOSES: Final[tuple[Purpose, ...]] = ("revision", "run", "state", "end", "event", "link", "callback")
+Purpose = Literal["revision", "run", "state", "end", "event", "link", "callback", "batch"]
+PURPOSES: Final[tuple[Purpose, ...]] = (
+    *("revision", "run", "state", "end", "event", "link", "callback", "batch"),
+)
 
 SEAL_CHARACTERS: Final = 22
 """Length of a seal: 128 bits in unpadded base64."""

@@ -11,7 +11,7 @@ No other package keeps durable state, or knows keys and scripts.
     runs         intake, leases, commits, index, and views of runs
     revisions    published revisions, gates of APIs, schedules
     events       events for runs and sinks
-    operators    record of changes by operators, responses to their repeated requests
+    operators    record of changes by operators, responses to their repeated requests, batches
     statistics   counts of runs by hour, groups of equal errors
     integrity    seals and the keys that verify them
     maintenance  audit, checks of the server, drain, presence

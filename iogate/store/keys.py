@@ -55,6 +55,10 @@ loads them, so that both languages share one definition.
     iogate:operation:HASH      string  result of an operation with an id              OPERATION_S
     iogate:activity            hash    changes by operators, by number                ACTIVITY_MS
     iogate:reply:HASH          string  response to an operator's request with a key   REPLY_S
+    iogate:batch:ID            hash    bulk action of an operator: progress, results  BATCH_MS
+    iogate:batch_runs:ID       list    its runs that are left, in sealed chunks       BATCH_MS
+    iogate:batches             zset    ids of batches by creation time                BATCHES_KEPT
+    iogate:batches_due         zset    id by the time at which a worker continues it  until it ends or stops
     iogate:idem:API:HASH       string  uid and fingerprint; void without the run      the API's ttl
     iogate:gate:API            hash    switch, limits and load of the API             until pruned
     iogate:gates               set     ids of all APIs with a gate                    as the gates
@@ -106,8 +110,7 @@ JOB_FUNCTION: Final = "iogate.worker.job.advance"
 
 LEASE_MS: Final = 15_000
 SILENCE_MS: Final = 5_000
-"""Every worker takes at least every 250 ms. After a longer silence the store itself was unavailable, so all
-leases are extended by LEASE_MS."""
+"""Workers take every 250 ms. After a longer silence, the store was away: leases are extended by LEASE_MS."""
 LOOK_MS: Final = 1_000
 """Maximum interval between writes of the time of the last take."""
 SET_BACK_MS: Final = 1_000
@@ -146,8 +149,7 @@ IN_TURN: Final = 8
 RELEASE_MS: Final = 250
 """Interval between attempts to release held runs of an API without room in the RQ queue."""
 COMMIT_BYTES: Final = 64 * 1024**2
-"""Maximum size of user data in one commit, because a commit blocks the server, and one that takes longer than
-the timeout would be repeated endlessly."""
+"""Maximum size of user data in a commit: one that blocks the server for the timeout is repeated endlessly."""
 TAKE_BYTES: Final = 8 * 1024**2
 """Size of inputs and states after which a take stops."""
 TAKE_MS: Final = 10
@@ -163,10 +165,9 @@ RECORDED_FULL: Final = "full"
 DEATHS: Final = 3
 """Deaths of a solitary worker after which a run is poisoned."""
 UNSEEN_LOSSES: Final = 5
-"""Number of lost leases at one point, without a parent that saw the worker die, that make a run a suspect: it
-must not be one only because its machine crashed a few times."""
+"""Lost leases at one point that no parent saw and that make a suspect; a machine may crash a few times."""
 SEEN_LOSSES: Final = 5
-"""Number of seen losses at any point that make a run a suspect, although it progressed in between."""
+"""Seen losses at any point that make a run a suspect, although it progressed in between."""
 ATTRIBUTE_HASH: Final = 20
 """Characters of the hash of an attribute in its index."""
 ATTRIBUTE_TIME: Final = 15
@@ -174,9 +175,8 @@ ATTRIBUTE_TIME: Final = 15
 PAGE_BUDGET: Final = 3_000
 """Number of runs in an index at which one script looks for a list, because a script blocks the server."""
 PAGE_LOOK_COST: Final = 2
-"""Further cost of a run in whose record the script looks for words."""
 PAGE_HEAD_COST: Final = 11
-"""Further cost of a run whose head the script reads."""
+"""Further costs of a run in whose record the script looks for words, and of one whose head it reads."""
 PAGE_MS: Final = 4
 """CPU time of such a script, after which the next one continues."""
 PAGE_MERGED: Final = 64
@@ -185,8 +185,7 @@ RQ_RESULT_S: Final = 500
 RQ_HEARTBEAT_S: Final = 90
 """Lifetime of an RQ execution: its monitoring interval of 30 s plus 60 s."""
 RQ_RESULTS_KEPT: Final = 20_000
-"""A stream with one entry takes up to 4.3 KB if the server preallocates. Beyond this number, results are left
-out, and RQ shows the job's status without a result."""
+"""Results take up to 4.3 KB each. Beyond this number, RQ shows the status of a job without a result."""
 RQ_FINISHED_KEPT: Final = 100_000
 """Beyond this number of finished jobs in RQ_RESULT_S, a job is deleted at once, like `result_ttl=0` of RQ."""
 INLINE_BYTES: Final = 4_096
@@ -228,11 +227,16 @@ ACTIVITY_KEPT: Final = 10_000
 ACTIVITY_MS: Final = 90 * 86_400_000
 """Time for which a change is recorded."""
 REPLY_S: Final = 86_400
+BATCH_MS: Final = 7 * 86_400_000
+"""Time after its last change for which a batch is kept."""
+BATCHES_KEPT: Final = 1_000
+"""Maximum number of batches; a new one replaces the oldest one that is not in progress."""
+BATCH_LEASE_MS: Final = 15_000
+"""Time after its last run for which a batch belongs to its worker."""
 FORMAT_NUMBER: Final = 2
 """Format of the store; 1, of releases up to 0.9, has no seals and no number."""
 FAMILY_RUNS: Final = 10_000
-"""Maximum number of live descendants of one run. Beyond it, the family starts no more runs until all have
-ended, so that workflows that start themselves come to an end."""
+"""Maximum number of live descendants of a run; beyond it, the family starts no runs until all have ended."""
 FAMILY_CLOSED: Final = 1_000_000_000
 """Added to the count of such a family."""
 
@@ -287,6 +291,10 @@ ERROR_TIMES: Final = "iogate:error_times:"
 OPERATION: Final = "iogate:operation:"
 ACTIVITY: Final = "iogate:activity"
 REPLY: Final = "iogate:reply:"
+BATCH: Final = "iogate:batch:"
+BATCH_RUNS: Final = "iogate:batch_runs:"
+BATCHES: Final = "iogate:batches"
+BATCHES_DUE: Final = "iogate:batches_due"
 IDEMPOTENCY: Final = "iogate:idem:"
 GATE: Final = "iogate:gate:"
 GATES: Final = "iogate:gates"
@@ -303,7 +311,7 @@ FULL: Final = "iogate:full"
 DRAINED: Final = "iogate:drained"
 LIVE: Final = "iogate:live"
 LIVE_PROJECT: Final = "project:"
-"""Prefix of the fields of LIVE for projects other than `default`, which has `number` and `digest`."""
+"""Prefix of the fields of LIVE of projects other than `default`, which has `number` and `digest`."""
 LIVE_SEAL: Final = "seal"
 """Field of LIVE with the seal of the project `default`, and the beginning of those of other projects."""
 REVISION: Final = "iogate:revision:"
@@ -325,15 +333,16 @@ ENDED_CHANNEL: Final = "iogate:ended"
 JOURNAL_CHANNEL: Final = "iogate:journal:"
 """Followed by a uid: an entry was written to the run's journal."""
 CANCEL_CHANNEL: Final = "iogate:cancel"
-"""Uid of a leased run that was cancelled."""
 NEWS_CHANNEL: Final = "iogate:news"
-"""Uid of a leased run that got a message."""
+"""Uid of a leased run that was cancelled, or that got a message."""
 EVENTS_CHANNEL: Final = "iogate:events"
 """Events were published, for the matcher."""
 OUTBOX_CHANNEL: Final = "iogate:outbox"
 """Name of a sink whose outbox was empty and got an entry."""
 CALLBACKS_CHANNEL: Final = "iogate:callbacks"
 """A run ended with a callback, or a fault whose handler is to be started."""
+BATCHES_CHANNEL: Final = "iogate:batches"
+"""A batch was created or continued, for workers."""
 CONFIRM_CHANNEL: Final = "iogate:confirm"
 """Channel without subscribers; a message is replicated, so that WAIT has something to wait for."""
 CHANGE_CHANNEL: Final = "iogate:change"

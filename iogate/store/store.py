@@ -27,6 +27,7 @@ from iogate.store.maintenance.drains import Drains
 from iogate.store.maintenance.process_presence import Presence
 from iogate.store.maintenance.server_check import Finding, findings
 from iogate.store.operators.activity import Activity
+from iogate.store.operators.batches import Batches
 from iogate.store.operators.replies import Replies
 from iogate.store.revisions.convergence import Convergences
 from iogate.store.revisions.due_schedules import Schedules
@@ -84,6 +85,7 @@ class Store:
         self.drains = Drains(self._connection)
         self.activity = Activity(self._connection)
         self.replies = Replies(self._connection)
+        self.batches = Batches(self._connection, self._pubsub, keyring, self.refusals)
         self.statistics = Statistics(self._connection)
         self._set_project(project)
 

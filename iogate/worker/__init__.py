@@ -9,7 +9,7 @@ May import the store, the engine and effects. Only the engine interprets workflo
     recording         input and output of tasks, for journals and replays
     ports             protocols of what the runs need: leases, effects, clock
     run_spans         spans of runs and effects, for traces
-    events            event matching, delivery to sinks, and schedules
+    events            event matching, delivery to sinks, schedules, and batches of operators
     secrets           resolved secrets of workflows, and redaction
     rq_worker job     registration in RQ, and the job function that RQ sees
     resource_limits   limits of the process and its children

@@ -29,6 +29,7 @@ from iogate.store.store import Store, StoreUnavailable, open_store
 from iogate.supervision import handover, heartbeat
 from iogate.telemetry import startup as telemetry
 from iogate.timing.clock import StoreClock
+from iogate.worker.events.batch_runner import BatchRunner
 from iogate.worker.events.callback_delivery import CallbackDelivery
 from iogate.worker.events.fault_runs import FaultRuns
 from iogate.worker.events.matcher import Matcher
@@ -164,6 +165,7 @@ async def work(
                     asyncio.create_task(callbacks.run(), name="callbacks"),
                     asyncio.create_task(FaultRuns(store, rules).run(), name="faults"),
                     asyncio.create_task(ScheduleRunner(store).run(), name="schedules"),
+                    asyncio.create_task(BatchRunner(store, name).run(), name="batches"),
                     asyncio.create_task(Matcher(store.events, name).run(), name="matcher"),
                     asyncio.create_task(delivery.run(), name="delivery"),
                 ]

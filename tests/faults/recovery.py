@@ -63,13 +63,14 @@ LASTING = (
     *(keys.FRAMES, keys.VALUES, keys.RECORDED, keys.SEEN, keys.MATCHER, keys.OUTBOX, keys.SINK, keys.SINKS),
     *(keys.SCHEDULES, keys.TICKS, keys.CHAINS),
     *(keys.HOURS, keys.SERIES, keys.ERRORS, keys.ERROR_TIMES, keys.ACTIVITY, keys.REPLY),
+    *(keys.BATCH, keys.BATCHES),
     *(keys.RQ_QUEUES, keys.RQ_JOB, keys.RQ_RESULTS, keys.RQ_WORKER, keys.RQ_WORKERS, keys.RQ_FINISHED),
     *(keys.RQ_FAILED, keys.RQ_CANCELED),
 )
 EXPIRING = (
     *(keys.END, keys.BIG, keys.TAKEN, keys.PROCESS, keys.RQ_JOB, keys.RQ_RESULTS, keys.SEEN),
     *(keys.FRAMES, keys.VALUES, keys.RECORDED),
-    *(keys.HOURS, keys.ERRORS, keys.ERROR_TIMES, keys.REPLY),
+    *(keys.HOURS, keys.ERRORS, keys.ERROR_TIMES, keys.REPLY, keys.BATCH),
 )
 """Prefixes whose keys all have an end: frames and values of what faulted have that of its record."""
 

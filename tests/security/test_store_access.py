@@ -42,11 +42,11 @@ SCRIPTS = {
     "worker": {
         "take", "commit", "renew", "inbox", "release", "recover", "audit", "forget", "recount", "relink",
         "match", "deliver", "send", "sinks", "tick", "cancel", "restore",
-        "show", "callbacks", "handle_fault", "activity",
+        "show", "callbacks", "handle_fault", "activity", "batch", "reload", "retry", "suspend", "resume",
     },
     "cli": {
         "publish", "enable", "restore", "retry", "cancel", "suspend", "resume", "emit", "recount", "show",
-        "follow", "page", "reload", "prune", "schedule", "tick", "callbacks", "activity",
+        "follow", "page", "reload", "prune", "schedule", "tick", "callbacks", "activity", "batch", "heads",
     },
     "reader": {"show", "follow", "page", "reload"},
 }  # fmt: skip
@@ -98,9 +98,10 @@ READ_ONLY = {
         keys.GATES, keys.DELETED, keys.EXPIRIES, keys.DRAINED, keys.UPKEEP, keys.TAKEN, keys.MATCHER,
         keys.CLOCK_AHEAD, keys.OPERATION, keys.FORMAT, keys.IDENTITY, keys.SCHEDULE,
         keys.CALLBACK_COUNTS, keys.PRIORITIES, keys.ERRORS, keys.ERROR_TIMES,
+        keys.BATCH, keys.BATCH_RUNS, keys.BATCHES, keys.BATCHES_DUE,
     },
     "worker": {
-        keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.OPERATION, keys.FORMAT,
+        keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.FORMAT,
         keys.IDENTITY, keys.RATES, keys.PROMISED, keys.REPLY,
     },
 }  # fmt: skip

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RECENT = ("24h completed", "24h faulted", "24h p95")
 """Columns about the runs of the last day."""
-PLURALS = {"queue entry": "queue entries"}
+PLURALS = {"queue entry": "queue entries", "batch": "batches"}
 
 
 def register(app: typer.Typer) -> None:

@@ -12,6 +12,7 @@
     revision_routes    revisions: list, show, difference, rollback, publication
     status_routes      overview
     run_routes         show, follow and change a run
+    batch_routes       bulk actions on runs
     activity_routes    recorded changes
     openapi_operations description in /openapi.json
 

@@ -13,6 +13,7 @@ from iogate.errors import (
     InvalidFiles,
     IogateError,
     Misused,
+    NotAllowed,
     NotFound,
     NotTaken,
     Refused,
@@ -40,6 +41,8 @@ def respond(error: IogateError | TimeoutError) -> ErrorResponse:
             return _response(400, "requestError.invalidParams", error)
         case Stale():
             return _response(412, "requestError.preconditionFailed", error)
+        case NotAllowed():
+            return _response(403, "requestError.forbidden", error)
         case Refused() | NotTaken():
             return _response(409, "requestError.conflict", error)
         case _:

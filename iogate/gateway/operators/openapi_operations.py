@@ -106,7 +106,11 @@ def _described(operation: Operation) -> dict[str, Any]:
         "security": [_SECURITY],
         "parameters": _parameters(operation, {}),
         **({"requestBody": _body(operation)} if operation.reads_body else {}),
-        "responses": {str(operation.status): _result(operation), **_errors(operation)},
+        "responses": {
+            **({"200": _result(operation)} if operation.has_dry_run else {}),
+            str(operation.status): _result(operation),
+            **_errors(operation),
+        },
     }
 
 

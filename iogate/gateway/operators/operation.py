@@ -47,6 +47,8 @@ class Call:
     """Version in If-Match of the object that is changed; None: any."""
     scope: Any = None
     """ASGI scope of the request."""
+    is_dry_run: bool = False
+    """Whether the change is only to be described."""
     record: Record = field(default_factory=Record)
     """Record of the change, to which the handler adds the revision, a note, or a number."""
 
@@ -95,6 +97,8 @@ class Operation:
     """Whether the body has that version, in place of If-Match."""
     frees_memory: bool = False
     """Whether the change is made also if the store is too full to record it."""
+    has_dry_run: bool = False
+    """Whether its body may have `dry_run`: then it changes and records nothing, and needs no reason."""
     status: int = 200
     is_shared: bool = False
     """Whether callers have the same path, whose handler tries `OperatorApi.respond_if_operator` first."""

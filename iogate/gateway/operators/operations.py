@@ -11,6 +11,7 @@ from typing import Final
 from iogate.gateway.operators import (
     activity_routes,
     api_routes,
+    batch_routes,
     revision_routes,
     run_routes,
     status_routes,
@@ -20,6 +21,7 @@ from iogate.gateway.operators.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *run_routes.OPERATIONS,
+    *batch_routes.OPERATIONS,
     *api_routes.OPERATIONS,
     *workflow_routes.OPERATIONS,
     *revision_routes.OPERATIONS,

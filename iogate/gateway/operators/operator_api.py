@@ -171,6 +171,7 @@ class OperatorApi:
             given=values,
             version=version,
             id=idempotency.change_id(actor.name, key) if key is not None else secrets.token_hex(16),
+            is_dry_run=operation.has_dry_run and values.get("dry_run", False),
             request=request,
             scope=scope,
         )
@@ -200,8 +201,8 @@ async def _execute(operation: Operation, call: Call) -> Response:
     Raises Unreachable or TimeoutError if the store does not answer: the request may then be repeated.
     """
     try:
-        if not operation.changes:
-            return _result(operation, await operation.handler(call))
+        if not operation.changes or call.is_dry_run:
+            return _result(operation, await operation.handler(call), 200 if call.is_dry_run else None)
         assert operation.target is not None, operation.name
         about = operation.target(call)
         async with recorded(
@@ -220,9 +221,9 @@ async def _execute(operation: Operation, call: Call) -> Response:
         return error_responses.respond(error)
 
 
-def _result(operation: Operation, value: Any) -> Response:
+def _result(operation: Operation, value: Any, status: int | None = None) -> Response:
     headers = [] if operation.version is None else [entity_tags.header(operation.version(value))]
-    return json_response(value, operation.status, headers)
+    return json_response(value, status or operation.status, headers)
 
 
 def check_role(operation: Operation, actor: Actor) -> None:

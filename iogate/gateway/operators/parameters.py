@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,7 +73,8 @@ PROJECT: Final = Key(
 def keys_of(operation: Operation) -> dict[str, Key]:
     """Return the parameters of an operation: those that it declares, and the reason of a change."""
     declared = operation.body if operation.reads_body else operation.query
-    return {**declared, "reason": REASON} if operation.changes else dict(declared)
+    reason = replace(REASON, required=False) if operation.has_dry_run else REASON
+    return {**declared, "reason": reason} if operation.changes else dict(declared)
 
 
 def read(operation: Operation, request: Request) -> dict[str, Any]:
@@ -86,6 +88,8 @@ def read(operation: Operation, request: Request) -> dict[str, Any]:
     found = _body(request)
     if not isinstance(found, dict):
         raise invalid("The body must be a JSON object")
+    if operation.has_dry_run and found.get("dry_run") is not True:
+        keys["reason"] = REASON
     return _values(keys, found, _BODY)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 from litestar import Response
 from litestar.response import Stream
 
@@ -41,21 +42,28 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-async def _list(call: Call) -> Any:
-    given, now_ms = call.given, call.state.clock.now_ms()
-    since_ms = call.moment_ms("since")
-    wanted = RunFilter(
+def read_filter(call: Call, given: Mapping[str, Any]) -> RunFilter:
+    """Return the filter with these values of FILTERS."""
+    now_ms = call.state.clock.now_ms()
+    return RunFilter(
         api=given.get("api"),
         workflow=given.get("workflow"),
         statuses=given.get("status", ()),
-        since_ms=now_ms - SINCE_MS if since_ms is None else since_ms,
-        until_ms=call.moment_ms("until"),
+        since_ms=given["since"].at_ms(now_ms) if "since" in given else None,
+        until_ms=given["until"].at_ms(now_ms) if "until" in given else None,
         caller=given.get("caller"),
         parent=given.get("parent"),
         revision=given.get("revision"),
         project=given.get("project"),
         where=None if "where" not in given else _pair(given["where"]),
     )
+
+
+async def _list(call: Call) -> Any:
+    given = call.given
+    wanted = read_filter(call, given)
+    if wanted.since_ms is None:
+        wanted = msgspec.structs.replace(wanted, since_ms=call.state.clock.now_ms() - SINCE_MS)
     return await run_actions.listing(
         call.store, wanted, limit=given.get("limit", LISTED), cursor=given.get("cursor")
     )
@@ -137,6 +145,36 @@ async def _redeliver(call: Call) -> Any:
     return await run_actions.redeliver(call.store, call.path["uid"])
 
 
+FILTERS: Final[Mapping[str, Key]] = {
+    "project": Key(type=text(), required=False, description="Only runs of APIs of this project."),
+    "api": Key(type=text(), required=False, description="Only runs of this API, module/method."),
+    "workflow": Key(
+        type=text(), required=False, description="Only runs of this workflow, name or name:version."
+    ),
+    "status": Key(
+        type=distinct(choice(*keys.STATUSES), f"one or more of {', '.join(keys.STATUSES)}"),
+        required=False,
+        description="Only runs in these statuses, separated by commas.",
+    ),
+    "since": Key(type=MOMENT, required=False, description="Only runs accepted after this time."),
+    "until": Key(type=MOMENT, required=False, description="Only runs accepted before this time."),
+    "caller": Key(type=text(), required=False, description="Only runs of this caller; empty: none."),
+    "parent": Key(
+        type=pattern("the uid of a run", "[0-9]{1,19}"),
+        required=False,
+        description="Only child runs of this run.",
+    ),
+    "revision": Key(type=number(0, 2**31), required=False, description="Only runs of this revision."),
+    "where": Key(
+        type=pattern("NAME:VALUE of an attribute", r"[^:]{1,200}:.{1,1000}"),
+        required=False,
+        description="Only runs with this value of an attribute: order:A-1.",
+    ),
+}
+"""Filters of runs, in the query of a list and in the body of a batch."""
+SINCE: Final = Key(
+    type=MOMENT, required=False, description="Only runs accepted after this time; default: 7d."
+)
 LIST: Final = Operation(
     name="runs.list",
     method="GET",
@@ -145,32 +183,8 @@ LIST: Final = Operation(
     summary="List runs, newest first",
     handler=_list,
     query={
-        "project": Key(type=text(), required=False, description="Only runs of APIs of this project."),
-        "api": Key(type=text(), required=False, description="Only runs of this API, module/method."),
-        "workflow": Key(
-            type=text(), required=False, description="Only runs of this workflow, name or name:version."
-        ),
-        "status": Key(
-            type=distinct(choice(*keys.STATUSES), f"one or more of {', '.join(keys.STATUSES)}"),
-            required=False,
-            description="Only runs in these statuses, separated by commas.",
-        ),
-        "since": Key(
-            type=MOMENT, required=False, description="Only runs accepted after this time; default: 7d."
-        ),
-        "until": Key(type=MOMENT, required=False, description="Only runs accepted before this time."),
-        "caller": Key(type=text(), required=False, description="Only runs of this caller; empty: none."),
-        "parent": Key(
-            type=pattern("the uid of a run", "[0-9]{1,19}"),
-            required=False,
-            description="Only child runs of this run.",
-        ),
-        "revision": Key(type=number(0, 2**31), required=False, description="Only runs of this revision."),
-        "where": Key(
-            type=pattern("NAME:VALUE of an attribute", r"[^:]{1,200}:.{1,1000}"),
-            required=False,
-            description="Only runs with this value of an attribute: order:A-1.",
-        ),
+        **FILTERS,
+        "since": SINCE,
         "limit": Key(type=number(1, MOST), required=False, description=f"Maximum number; default: {LISTED}."),
         "cursor": CURSOR,
     },
@@ -249,17 +263,19 @@ def _change(
 
 
 CANCEL: Final = _change("cancel", "Cancel a run", _cancel, status=202, is_shared=True)
+FROM: Final = Key(
+    type=pattern("the reference of a task, such as /do/2/charge", r"/.{1,2000}"),
+    required=False,
+    description="Resume from this earlier task instead of the one that faulted.",
+)
+ON: Final = Key(type=choice("current"), required=False, description="current: use the live definition.")
 RETRY: Final = _change(
     "retry",
     "Retry a faulted run; completed tasks are not repeated",
     _retry,
     body={
-        "from": Key(
-            type=pattern("the reference of a task, such as /do/2/charge", r"/.{1,2000}"),
-            required=False,
-            description="Resume from this earlier task instead of the one that faulted.",
-        ),
-        "on": Key(type=choice("current"), required=False, description="current: use the live definition."),
+        "from": FROM,
+        "on": ON,
     },
 )
 SUSPEND: Final = _change("suspend", "Suspend a run until it is resumed", _suspend)

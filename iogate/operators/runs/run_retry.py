@@ -48,8 +48,8 @@ class Retrier:
     _programs: dict[str, Program] = field(default_factory=dict)
     _live: dict[int, Revision] = field(default_factory=dict)
 
-    async def retry(self, uid: str) -> bool:
-        """Retry a run, and return True.
+    async def retry(self, uid: str, attempt: int = 0) -> bool:
+        """Retry a run, and return True; `attempt` is the faulted one that is to be repeated, 0: any.
 
         Raises NotFound if there is no such run, and Refused if it cannot be retried.
         """
@@ -61,6 +61,8 @@ class Retrier:
             if view is None:
                 raise run_not_found(uid)
             raise _refused(uid, view.status)
+        if attempt and start.attempt != attempt:
+            raise _refused(uid, "changed")
         placed = await self._prepare(start)
         revision = placed.facts.revision if self.current else None
         request = RetryRequest(by=self.by, origin=self.pointer, revision=revision)

@@ -20,8 +20,9 @@ from iogate.store.connection.failures import CommandFailed
 log = logging.getLogger(__name__)
 
 Kind = Literal[
-    "revision", "program", "content", "run", "state", "message", "event", "schedule", "gate", "queue entry"
-]
+    "revision", "program", "content", "run", "state", "message", "event", "schedule", "gate", "queue entry",
+    "batch",
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 REMEMBERED = 10_000
 """Number of logged objects that are remembered, to log each once."""

@@ -1,1 +1,1 @@
-"""Record of changes by operators, and responses to their repeated requests."""
+"""Record of changes by operators, responses to their repeated requests, and their bulk actions."""

@@ -121,6 +121,10 @@ class RunOperations:
             self._connection, wanted, limit=limit, cursor=cursor, most=most, most_s=most_s
         )
 
+    def pages(self, wanted: RunFilter) -> AsyncGenerator[Summaries, None]:
+        """Operation on runs: yield all that match in pages, newest first; a page may be empty."""
+        return run_index.read_pages(self._connection, wanted)
+
     async def list(self, **options: Unpack[SearchOptions]) -> Summaries:
         """Operation on runs: list all that match, newest first, however far back they are; see `search`."""
         return (await self.search(most=None, **options)).runs
