@@ -109,6 +109,8 @@ class Application:
         except Exception:
             if not paced.is_cut:
                 raise
+        finally:
+            paced.sending.release()
 
 
 def build(state: GatewayState, calls: CallHandler) -> Application:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from iogate.auth.model import StoredAuth
+    from iogate.compiler.revision import Revision
     from iogate.gateway.authentication.run_links import Links
     from iogate.gateway.calls.operator_calls import OperatorCalls
     from iogate.gateway.calls.routes import Table
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from iogate.gateway.observability.metrics import Counts
     from iogate.gateway.observability.shared_metrics import SharedMetrics
     from iogate.gateway.operators.operator_api import OperatorApi
+    from iogate.store.revisions.projects import Live
     from iogate.store.runs.intake import Intake
     from iogate.store.store import Store
 
@@ -110,6 +112,13 @@ class GatewayState:
             certificate_expiry_s=None if self.certificates is None else self.certificates.expires_s,
         )
 
+    def verified_revision(self, project: str, live: Live) -> Revision | None:
+        """Return the content of a live revision if this gateway serves it, and so has verified it."""
+        release = None if self.table is None else self.table.releases.get(project)
+        if release is None or (release.number, release.digest) != live:
+            return None
+        return release.revision
+
     def drain(self) -> None:
         """Drain the state of the gateway: end all waits for runs; unfinished bodies get a few seconds."""
         self.draining.set()
@@ -125,3 +134,12 @@ class GatewayState:
                 yield self.store
         except (TimeoutError, Unreachable) as error:
             raise HTTPError(store_error(error, STORE_SLOW)) from None
+
+    async def check_store(self) -> Store:
+        """Return the store if it answers now, before an operation of several exchanges.
+
+        Raises HTTPError: the 503.
+        """
+        async with self.reach() as store:
+            await store.check_server()
+            return store

@@ -43,8 +43,12 @@ async def live_number(store: Store) -> int:
     """
     live = await store.revisions.live()
     if live is None:
-        raise NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
+        raise _nothing_applied()
     return live[0]
+
+
+def _nothing_applied() -> NotFound:
+    return NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
 
 
 async def live_revision(store: Store) -> tuple[int, Revision]:
@@ -52,8 +56,12 @@ async def live_revision(store: Store) -> tuple[int, Revision]:
 
     Raises NotFound if nothing was applied yet, NotAuthentic if the revision is forged.
     """
-    number = await live_number(store)
-    return number, await store.revisions.load(number, project=store.revisions.project)
+    live = await store.revisions.live()
+    if live is None:
+        raise _nothing_applied()
+    project = store.revisions.project
+    verified = store.verified(project, live)
+    return live[0], verified or await store.revisions.load(live[0], project=project)
 
 
 def find_api(revision: Revision, api: str) -> Api:

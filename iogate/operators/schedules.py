@@ -59,7 +59,7 @@ def schedules_json(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
 async def _row(store: Store, name: str, each: Upcoming, state: ScheduleState) -> dict[str, Any]:
     described = schedules_json([each])[each.workflow]
     run = state.run or each.run
-    last = None if run is None else await store.runs.show(run)
+    last = None if run is None else await store.runs.show(run, most=0)
     return {
         "schedule": name,
         "workflow": each.workflow,

@@ -136,7 +136,7 @@ class Settings:
     )
     response_budget: int = _setting(
         size(1024 * 1024),
-        "Limit for the bytes of large responses and streams that wait in each gateway process.",
+        "Limit for the bytes of large responses and streams in each gateway process.",
         default=16 * 1024 * 1024,
     )
     write_timeout: float = _setting(

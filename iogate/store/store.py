@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.security.redaction_patterns import redact_url
@@ -43,7 +44,17 @@ from iogate.store.runs.link_use import OneTimeLinks
 from iogate.store.runs.operations import RunOperations
 from iogate.store.statistics.statistics import Statistics
 
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Revision
+    from iogate.store.revisions.projects import Live
+
 __all__ = ["Store", "StoreUnavailable", "open_store"]
+
+Verified: TypeAlias = "Callable[[str, Live], Revision | None]"
+
+
+def _none_verified(_project: str, _live: Live) -> None:
+    return None
 
 
 class Store:
@@ -87,6 +98,8 @@ class Store:
         self.replies = Replies(self._connection)
         self.batches = Batches(self._connection, self._pubsub, keyring, self.refusals)
         self.statistics = Statistics(self._connection)
+        self.verified: Verified = _none_verified
+        """Returns the content of a live revision that this process has verified; None if it has not."""
         self._set_project(project)
 
     def _set_project(self, project: str | None) -> None:

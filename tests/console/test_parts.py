@@ -90,6 +90,22 @@ def test_a_value_with_too_many_members_is_text_with_a_limit(value: Any) -> None:
     assert found.is_cut == (found.size > json_tree.MOST_TEXT)
 
 
+def test_a_large_value_takes_no_more_memory_than_itself() -> None:
+    """Indented, it would have 40 MB."""
+    deep = b"[" * 200 + b"1," * 100_000 + b"1" + b"]" * 200
+    assert json_tree.indented(deep) == deep
+    found = json_tree.encoded_tree(deep)
+    assert (found.root, found.text, found.size) == (
+        None,
+        deep[: json_tree.MOST_TEXT].decode(),
+        len(deep),
+    )
+    assert found.is_cut
+    text = b'"' + b"a" * json_tree.MOST_BYTES + b'"'
+    assert json_tree.encoded_tree(text).root is None, "it is not decoded"
+    assert json_tree.encoded_tree(text[:-3] + b'"').root is not None
+
+
 def test_a_value_of_any_depth_is_shown() -> None:
     deep: Any = 0
     for _ in range(500):

@@ -10,6 +10,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
+MOST_BYTES: Final = 256 * 1024
+"""Bytes of a value that is decoded for a tree: its objects take up to 60 times as much memory."""
+INDENTED_BYTES: Final = 64 * 1024
+"""Bytes of a value that is indented: one that is nested deeply takes up to 600 times as much."""
 MOST_NODES: Final = 1_500
 MOST_TEXT: Final = 64 * 1024
 """Characters of a value that is too large for a tree."""
@@ -43,7 +49,7 @@ class Tree:
     text: str = ""
     """Beginning of a value that is too large for a tree."""
     size: int = 0
-    """Characters of the value in JSON."""
+    """Characters, or bytes, of the value in JSON."""
 
     @property
     def is_cut(self) -> bool:
@@ -54,10 +60,25 @@ class Tree:
 def tree(value: Any) -> Tree:
     """Return a JSON value as a tree, or as text if it has too many members."""
     if _count(value, MOST_NODES, 0) > MOST_NODES:
-        text = json.dumps(value, indent=2, ensure_ascii=False)
-        return Tree(root=None, text=text[:MOST_TEXT], size=len(text))
+        return _text(msgspec.json.encode(value))
     root, _ = _node("", value)
     return Tree(root=root)
+
+
+def encoded_tree(encoded: bytes) -> Tree:
+    """Return a value in JSON as a tree, or as text if it is large or has too many members."""
+    return _text(encoded) if len(encoded) > MOST_BYTES else tree(msgspec.json.decode(encoded))
+
+
+def _text(encoded: bytes) -> Tree:
+    shown = indented(encoded)
+    text = shown[:MOST_TEXT].decode(errors="ignore")
+    return Tree(root=None, text=text, size=len(text) if len(shown) <= MOST_TEXT else len(shown))
+
+
+def indented(encoded: bytes) -> bytes:
+    """Return a value in JSON with indentation; a large one as it is."""
+    return encoded if len(encoded) > INDENTED_BYTES else msgspec.json.format(encoded, indent=2)
 
 
 def _count(value: Any, limit: int, depth: int) -> int:

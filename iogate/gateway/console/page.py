@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from urllib.parse import urlencode
@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from iogate.gateway.http.request import Request
-from iogate.gateway.http.responses import STORE_DOWN, ErrorResponse, HTTPError, Response
+from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
 from iogate.gateway.operators import parameters
 from iogate.gateway.operators.operation import LIMIT_S
 from iogate.gateway.operators.operations import OPERATIONS
@@ -36,6 +36,7 @@ Handler: TypeAlias = Callable[["Visit"], Awaitable[AnyResponse]]
 
 BY_NAME: dict[str, Operation] = {each.name: each for each in OPERATIONS}
 SEE_OTHER = 303
+_members = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]]).decode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Visit:
     form: Mapping[str, str] = field(default_factory=dict)
     """Fields of a submitted form; the last value of a repeated one."""
     scope: Any = None
-    """ASGI scope of the request, for a response that streams."""
+    """ASGI scope of the request."""
     packed: bool = False
     """Whether the browser takes a compressed page."""
 
@@ -95,26 +96,32 @@ class Visit:
         given: Mapping[str, Any] | None = None,
         key: str | None = None,
         version: str | None = None,
+        raw: Collection[str] = (),
     ) -> Any:
         """Execute an operation of the HTTP API as this operator, and return its response from JSON.
 
         `given` are texts for the query, or members of the body; None and empty texts are left out. `key` is
-        the Idempotency-Key, `version` that of the object to change.
+        the Idempotency-Key, `version` that of the object to change. Members named in `raw` stay encoded.
 
         Raises HTTPError for each response that is an error.
         """
         response = await self._perform(BY_NAME[name], path or {}, given or {}, key, version=version)
         assert isinstance(response, Response), name
-        return msgspec.json.decode(response.content)["response"]
+        if not raw:
+            return msgspec.json.decode(response.content)["response"]
+        members = _members(response.content)["response"]
+        return {
+            name: bytes(value) if name in raw else msgspec.json.decode(value)
+            for name, value in members.items()
+        }
 
     async def ask(self, read: Callable[[Store], Awaitable[Result]]) -> Result:
         """Return the result of a function of `iogate.operators` that only reads.
 
-        Raises HTTPError, the 503, without a store, TimeoutError if it does not answer, and as `read` does.
+        Raises HTTPError, the 503, if the store does not answer, TimeoutError if it stops doing so, and as
+        `read` does.
         """
-        store = self.console.state.store
-        if store is None:
-            raise HTTPError(STORE_DOWN)
+        store = await self.console.state.check_store()
         async with asyncio.timeout(LIMIT_S):
             return await read(store)
 

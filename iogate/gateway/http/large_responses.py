@@ -1,11 +1,12 @@
-"""Sending of large responses and streams, under a memory budget of the process and a deadline.
+"""Memory budget of the process for large responses and streams, from reading their data to sending them.
 
-Used by `exchange` for the responses of calls, and by `app` for those of Litestar. The server takes a body at
-once, and would hold all of it until its caller has read it; a body over LARGE, and a stream, are handed over
-in chunks as they are read. Invariants: responses that wait for their callers take no more than the budget,
-except a single one of any size, and streams that hold little, whose number is limited; a caller that takes no
-part within the deadline loses its connection, and the slowest callers do so if others need their memory; a
-response up to LARGE is sent as it is.
+Used by `exchange` for the responses of calls, by `app` for those of Litestar, and by `run_reader`, which
+reserves the memory of a run before it reads it. The server takes a body at once, and would hold all of it
+until its caller has read it; a body over LARGE, and a stream, are handed over in chunks as they are read.
+Invariants: responses that are prepared or wait for their callers take no more than the budget, except a
+single one of any size, and streams that hold little, whose number is limited; no network can exclude others
+by responses that are prepared; a caller that takes no part within the deadline loses its connection, and the
+slowest callers do so if others need their memory; a response up to LARGE is sent as it is.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from iogate.gateway.http.responses import ErrorResponse, Response
+from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
 from iogate.logs import Throttle
+from iogate.security.failure_limit import network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from litestar.types import Scope, Send
 
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACED: Final = "iogate.paced"
-"""Key of the ASGI scope with the PacedSend of a request that Litestar handles."""
+"""Key of the ASGI scope with the PacedSend of a request that Litestar handles, which reserves memory."""
 LARGE: Final = 64 * 1024
 CHUNK: Final = 32 * 1024
 LAST_CHUNK: Final = 4 * 1024
@@ -49,9 +54,13 @@ STALLED_S: Final = 1.0
 TOO_MANY: Final = ErrorResponse(
     503,
     "serverError.unavailable",
-    "Too many large responses wait for callers that read slowly; repeat the request",
+    "Too many large responses are being prepared, or wait for callers that read slowly; repeat the request",
     [(b"retry-after", b"1")],
 )
+
+
+async def _send_nothing(_: Any) -> None:
+    raise AssertionError("a response that is only prepared is not sent")
 
 
 class Cut(Exception):
@@ -77,41 +86,99 @@ class LargeResponses:
         self.timeout_s = timeout_s
         self._close = close
         self._held = 0
-        self._waiting: dict[_Sending, None] = {}
+        self._prepared: dict[Sending, None] = {}
+        """Responses whose preparation waits and may be given up, the oldest first."""
+        self._waiting: dict[Sending, None] = {}
         """Responses that wait, those without progress for the longest time first."""
         self._looking = False
         self._throttle = Throttle()
 
     @property
     def held(self) -> int:
-        """Bytes of all responses that wait for their callers."""
+        """Bytes of all responses that are prepared or wait for their callers."""
         return self._held
 
-    def admits(self, size: int) -> bool:
-        """Tell whether a response of this size may be sent now; give up stalled ones if need be."""
-        self._make_room(size + SERVER)
-        return not self._held or self._held + size + SERVER <= self._budget
+    def admits(self, size: int, sending: Sending | None = None) -> bool:
+        """Tell whether a response of this size may be held now; give up stalled ones if need be.
+
+        Its memory replaces that which `sending` has reserved for it.
+        """
+        own = 0 if sending is None else sending.held
+        more = size + SERVER - own
+        self._make_room(more)
+        if self._fits(more, own):
+            return True
+        return sending is not None and self._displace(more, sending)
+
+    def _fits(self, more: int, own: int) -> bool:
+        """Tell whether a response may hold so many bytes more than the `own` ones that it has."""
+        return self._held == own or self._held + more <= self._budget
+
+    def _displace(self, more: int, sending: Sending) -> bool:
+        """Give up responses that are prepared for networks with more than that of `sending` would have.
+
+        Return whether there is room now. The newest ones are given up.
+        """
+        while not self._fits(more, sending.held):
+            used: Counter[str] = Counter()
+            for each in self._prepared:
+                used[each.network] += each.held
+            most, size = max(used.items(), key=lambda item: item[1], default=("", 0))
+            if size <= used[sending.network] + more:
+                return False
+            self._give_up(next(each for each in reversed(self._prepared) if each.network == most))
+        return True
+
+    def _give_up(self, sending: Sending) -> None:
+        """End the preparation of a response; the task that waits for it gets the 503."""
+        del self._prepared[sending]
+        self.count(sending, 0)
+        assert sending.limit is not None, "it is prepared"
+        sending.limit.reschedule(0.0)
 
     async def send(self, response: Response, scope: Scope | None, send: Send, *, last: bool) -> None:
         """Send a response that is large and was admitted; `last`: and let the server close the connection.
 
         A caller that reads too slowly does not get the rest of it.
         """
-        sending = _Sending(self, scope, send)
+        sending = Sending(self, scope, send)
         try:
             await send(response.start_last() if last else response.start)
             await sending.body(response.content)
         except Cut:
             return
 
+    def preparation(self, scope: Scope | None) -> Sending:
+        """Return a response to prepare, which `send` then sends as another one."""
+        return Sending(self, scope, _send_nothing)
+
     def paced(self, scope: Scope, send: Send) -> PacedSend:
         """Return the `send` of a request that Litestar handles."""
         return PacedSend(self, scope, send)
 
-    def hold(self, sending: _Sending, size: int) -> None:
-        """Count the memory of a response from now on, which has made progress."""
+    def count(self, sending: Sending, size: int) -> None:
+        """Count the memory of a response from now on, which is not sent yet."""
         self._held += size - sending.held
         sending.held = size
+
+    @asynccontextmanager
+    async def preparing(self, sending: Sending) -> AsyncIterator[None]:
+        """Let others displace the response meanwhile. Raises HTTPError, the 503, if one does."""
+        self._prepared[sending] = None
+        try:
+            async with asyncio.timeout(None) as sending.limit:
+                yield
+        except TimeoutError:
+            if sending in self._prepared:
+                raise
+            raise HTTPError(TOO_MANY) from None
+        finally:
+            sending.limit = None
+            self._prepared.pop(sending, None)
+
+    def hold(self, sending: Sending, size: int) -> None:
+        """Count the memory of a response from now on, which has made progress."""
+        self.count(sending, size)
         self._waiting.pop(sending, None)
         if size:
             sending.since_s = asyncio.get_running_loop().time()
@@ -147,23 +214,44 @@ class LargeResponses:
             )
 
 
-class _Sending:
-    """A response or stream that is being sent."""
+class Sending:
+    """A response or stream that is being prepared or sent."""
 
-    __slots__ = ("_all", "_limit", "_peer", "_send", "held", "is_cut", "since_s")
+    __slots__ = ("_address", "_all", "_peer", "_send", "held", "is_cut", "limit", "since_s")
 
     def __init__(self, every: LargeResponses, scope: Any, send: Send) -> None:
         self._all = every
         self._send = send
         self._peer: Peer | None = None
+        client = None if scope is None else scope.get("client")
+        self._address = "" if client is None else client[0]
         if scope is not None and scope.get("http_version") != "2":
             self._peer = scope.get("peer") or scope.get("client")
         self.held = 0
         self.since_s = 0.0
         """Time of the last progress, by the loop."""
         self.is_cut = False
-        self._limit: asyncio.Timeout | None = None
-        """Deadline of the part that waits."""
+        self.limit: asyncio.Timeout | None = None
+        """Deadline of the part that waits, or end of the preparation."""
+
+    def reserve(self, size: int) -> None:
+        """Reserve memory for the response before it is sent. Raises HTTPError, the 503, without room."""
+        if not self._all.admits(size, self):
+            raise HTTPError(TOO_MANY)
+        self._all.count(self, size)
+
+    @property
+    def network(self) -> str:
+        """Network of the client."""
+        return network(self._address)
+
+    def preparing(self) -> AbstractAsyncContextManager[None]:
+        """Let others displace the response meanwhile. Raises HTTPError, the 503, if one does."""
+        return self._all.preparing(self)
+
+    def release(self) -> None:
+        """Count nothing for the response any more."""
+        self._all.count(self, 0)
 
     def cut(self) -> None:
         """Give up the response; the task that sends it gets Cut."""
@@ -172,8 +260,8 @@ class _Sending:
         self.is_cut = True
         self._all.hold(self, 0)
         self._all.was_cut(self._peer)
-        if self._limit is not None and not self._limit.expired():
-            self._limit.reschedule(0.0)
+        if self.limit is not None and not self.limit.expired():
+            self.limit.reschedule(0.0)
 
     async def body(self, content: bytes) -> None:
         """Send a whole body. Raises Cut."""
@@ -200,7 +288,7 @@ class _Sending:
             every.hold(self, held)
             try:
                 # One deadline for all chunks: it costs as much as the sending of one.
-                async with asyncio.timeout(every.timeout_s) as self._limit:
+                async with asyncio.timeout(every.timeout_s) as self.limit:
                     for at in range(0, len(data), step):
                         chunk = data[at : at + step]
                         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -209,14 +297,14 @@ class _Sending:
             except TimeoutError:
                 self.cut()
             finally:
-                self._limit = None
+                self.limit = None
         if self.is_cut:
             raise Cut
 
     @property
     def waits(self) -> bool:
         """Whether a part waits for the caller."""
-        return self._limit is not None
+        return self.limit is not None
 
     def waits_no_more(self) -> None:
         """Count nothing for the response until its next part."""
@@ -226,12 +314,13 @@ class _Sending:
 class PacedSend:
     """The `send` of a request that Litestar handles: it sends large bodies and streams under the budget."""
 
-    __slots__ = ("_all", "_is_head", "_kind", "_send", "_sending", "backlog")
+    __slots__ = ("_all", "_is_head", "_kind", "_send", "backlog", "sending")
 
     def __init__(self, every: LargeResponses, scope: Scope, send: Send) -> None:
         self._all = every
         self._send = send
-        self._sending = _Sending(every, scope, send)
+        self.sending = Sending(every, scope, send)
+        """The response, of which a handler reserves the memory."""
         self._is_head = scope.get("method") == "HEAD"
         self._kind = "small"
         """`small`, `large`, `stream`, or `refused`."""
@@ -241,12 +330,12 @@ class PacedSend:
     @property
     def is_cut(self) -> bool:
         """Whether the response was given up."""
-        return self._sending.is_cut
+        return self.sending.is_cut
 
     def cut_if_waiting(self) -> None:
         """Give up a stream whose caller is behind."""
-        if self._sending.waits:
-            self._sending.cut()
+        if self.sending.waits:
+            self.sending.cut()
 
     async def __call__(self, message: Any) -> None:
         """Send an ASGI message. Raises Cut if a stream was given up."""
@@ -255,7 +344,7 @@ class PacedSend:
         elif self._kind == "large":
             # The traceback of an error would keep the body until the next run of the garbage collector.
             with contextlib.suppress(Cut):
-                await self._sending.body(message["body"])
+                await self.sending.body(message["body"])
             return
         elif self._kind == "refused":
             return
@@ -273,13 +362,19 @@ class PacedSend:
             return message
         if size is None:
             self._kind = "stream"
+        elif size > LARGE and self._all.admits(size, self.sending):
+            self._kind = "large"
+            self._all.count(self.sending, size + SERVER)
+            return message
         elif size > LARGE:
-            self._kind = "large" if self._all.admits(size) else "refused"
+            self._kind = "refused"
+        # The data of the response are no longer needed, or all of it is handed over at once.
+        self.sending.release()
         return TOO_MANY.start if self._kind == "refused" else message
 
     async def _stream(self, data: bytes) -> None:
         try:
             held = len(data) + self.backlog
-            await self._sending.part(data, EVENTS, held if held > FREE else 0)
+            await self.sending.part(data, EVENTS, held if held > FREE else 0)
         finally:
-            self._sending.waits_no_more()
+            self.sending.waits_no_more()

@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.errors import Refused
+from iogate.gateway.http.large_responses import PACED
 from iogate.gateway.http.responses import NOT_ENABLED, STORE_DOWN, ErrorResponse, HTTPError
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import PROJECT
 from iogate.gateway.runs.run_completion import until_end
+from iogate.gateway.runs.run_reader import SMALL, read_data
 from iogate.operators import apis, gates
 from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
@@ -104,7 +106,9 @@ async def _replay(call: Call, store: Store, api: Api, case: Example) -> Mapping[
     wait_s = call.given.get("wait", _WAIT_S)
     run = await until_end(call.state, store, verdict.uid, wait_s)
     if run is None:
-        run = await store.runs.show(verdict.uid)
+        run = await store.runs.show(verdict.uid, most=SMALL)
+    if run is not None:
+        run = await read_data(store, run, call.scope[PACED].sending)
     if run is None:
         raise HTTPError(STORE_DOWN)
     return apis.case_result(api, case, http=202, run=run, took_s=time.monotonic() - started_s)

@@ -57,7 +57,9 @@ class Call:
 
         Raises NotFound if no live revision is of the named project.
         """
-        return await of_project(self.store, self.given.get("project"), self.state.settings.project)
+        store = await of_project(self.store, self.given.get("project"), self.state.settings.project)
+        store.verified = self.state.verified_revision
+        return store
 
     def moment_ms(self, name: str) -> int | None:
         """Return a moment given to an operation in milliseconds since 1970, by the store's clock; or None."""

@@ -24,7 +24,6 @@ from iogate.gateway.http.responses import (
     CRASHED,
     HEADERS_TOO_LARGE,
     NO_PATH,
-    STORE_DOWN,
     ErrorResponse,
     HTTPError,
     Response,
@@ -158,9 +157,11 @@ class OperatorApi:
         a response of Litestar. Raises HTTPError, the 403, if the role of the actor does not suffice.
         """
         check_role(operation, actor)
-        store = self._state.store
-        if store is None:
-            return STORE_DOWN
+        # An operation may take seconds; that the store does not answer at all is found out at once.
+        try:
+            store = await self._state.check_store()
+        except HTTPError as failed:
+            return failed.response
         values = dict(given)
         call = Call(
             store=store,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar import Response
@@ -14,15 +14,20 @@ from iogate.gateway.http.large_responses import PACED
 from iogate.gateway.http.request import Request
 from iogate.gateway.operators.operation import LIMIT_S, Call, Handler, Operation
 from iogate.gateway.operators.parameters import CURSOR, MOMENT
-from iogate.gateway.runs import run_completion
+from iogate.gateway.runs import run_completion, run_reader
 from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
 from iogate.operators.runs import run_actions
-from iogate.operators.runs.run_details import find_run, journal_of
+from iogate.operators.runs.run_details import find_run, journal_of, run_not_found
 from iogate.store import keys
 from iogate.store.runs.run_index import LISTED, RunFilter
 from iogate.value_types.collection_types import Key, distinct
 from iogate.value_types.scalar_types import boolean, choice, number, pattern, text
+
+if TYPE_CHECKING:
+    from iogate.gateway.http.large_responses import Sending
+    from iogate.store.runs.operations import RunView
+    from iogate.store.store import Store
 
 SINCE_MS: Final = 7 * 86_400_000
 """How far a list looks back without `since`."""
@@ -74,14 +79,24 @@ async def _show(call: Call) -> Any:
     if wait_s := call.given.get("wait", 0):
         await run_completion.until_end(call.state, call.store, call.path["uid"], wait_s)
 
+    sending: Sending = call.scope[PACED].sending
+
+    async def find(store: Store, uid: str) -> RunView:
+        view = await run_reader.read_data(store, await find_run(store, uid, most=run_reader.SMALL), sending)
+        if view is None:
+            raise run_not_found(uid)
+        return view
+
     async def redact(stored: bytes) -> bytes:
-        return await call.state.validation.redacted(stored, request)
+        async with sending.preparing():
+            return await call.state.validation.redacted(stored, request)
 
     return await run_actions.show(
         call.store,
         call.path["uid"],
         data=call.given.get("data", False),
         task=call.given.get("task"),
+        find=find,
         redact=redact,
     )
 
@@ -95,7 +110,7 @@ async def _journal(call: Call) -> Any:
 async def _events(call: Call) -> Response[Any]:
     """Return the stream of the journal of a run. Raises NotFound if there is no such run."""
     uid = call.path["uid"]
-    await find_run(call.store, uid)
+    await find_run(call.store, uid, most=0)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     request = call.request
     assert request is not None, "only a client follows a run"

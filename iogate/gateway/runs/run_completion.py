@@ -10,24 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.errors import Unreachable
 from iogate.gateway.http.large_responses import is_large
-from iogate.gateway.http.responses import Response, json_response
+from iogate.gateway.http.responses import HTTPError, Response, json_response
+from iogate.gateway.runs.run_reader import SMALL, read_data
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from litestar.types import Scope
 
     from iogate.gateway.state import GatewayState
     from iogate.store.runs.operations import RunView
     from iogate.store.store import Store
 
 
-async def until_end(state: GatewayState, store: Store, uid: str, limit_s: float) -> RunView | None:
+async def until_end(
+    state: GatewayState, store: Store, uid: str, limit_s: float, *, only_results: bool = False
+) -> RunView | None:
     """Wait for the end of a run or the limit, and return the run; None if the process is about to end.
 
-    Raises Unreachable if the store cannot be reached.
+    The view has no data of more than SMALL bytes, and with `only_results` no input. Raises Unreachable if the
+    store cannot be reached.
     """
     drained = asyncio.ensure_future(state.draining.wait())
-    waited = asyncio.ensure_future(store.runs.wait(uid, limit_s))
+    waiting = store.runs.wait(uid, limit_s, most=SMALL, only_results=only_results)
+    waited = asyncio.ensure_future(waiting)
     try:
         await asyncio.wait({drained, waited}, return_when=asyncio.FIRST_COMPLETED)
         return waited.result() if waited.done() else None
@@ -38,23 +45,36 @@ async def until_end(state: GatewayState, store: Store, uid: str, limit_s: float)
 
 
 async def sync_response(
-    state: GatewayState, store: Store, uid: str, limit_s: float, headers: Iterable[tuple[bytes, bytes]]
+    state: GatewayState,
+    store: Store,
+    uid: str,
+    limit_s: float,
+    headers: Iterable[tuple[bytes, bytes]],
+    scope: Scope | None,
 ) -> Response | None:
-    """Return the response of `/sync` to a call whose run has ended; None if the call gets a 202."""
+    """Return the response of `/sync` to a call whose run has ended; None if the call gets a 202.
+
+    `scope` is that of the call.
+    """
+    sending = state.large_responses.preparation(scope)
     try:
-        run = await until_end(state, store, uid, limit_s)
+        run = await until_end(state, store, uid, limit_s, only_results=True)
+        if run is not None:
+            run = await read_data(store, run, sending, only_results=True)
         # After a failover that loses this end, the run could end differently.
         await store.confirm()
+        response = None if run is None else _of_end(run, uid, headers)
+        if response is None or not is_large(response):
+            return response
+        return response if state.large_responses.admits(len(response.content), sending) else None
     except Unreachable:
         # The run is stored, so the 202 is correct.
         return None
-    if run is None:
+    except HTTPError:
+        # The caller gets the result by the location in the 202, when others have read theirs.
         return None
-    response = _of_end(run, uid, headers)
-    if response is None or not is_large(response):
-        return response
-    # If it does not fit, the caller gets the result by the location in the 202, when others have read theirs.
-    return response if state.large_responses.admits(len(response.content)) else None
+    finally:
+        sending.release()
 
 
 def _of_end(run: RunView, uid: str, headers: Iterable[tuple[bytes, bytes]]) -> Response | None:

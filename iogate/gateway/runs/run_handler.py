@@ -31,13 +31,14 @@ from iogate.gateway.http.responses import (
     invalid,
     json_response,
 )
-from iogate.gateway.runs import run_completion
+from iogate.gateway.runs import run_completion, run_reader
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
     from iogate.gateway.authentication.run_links import Scope
+    from iogate.gateway.http.large_responses import Sending
     from iogate.gateway.http.request import Request
     from iogate.gateway.state import GatewayState
     from iogate.store.runs.operations import RunView
@@ -61,6 +62,7 @@ class Access:
 
     request: Request
     run: RunView
+    """Without its data if they are large."""
     whole: bool
     link: Scope | None = None
     """Scope of the signed link in the request."""
@@ -80,9 +82,13 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
             run = await _wait(state, uid, limit_s) or run
         if not access.whole:
             return to_litestar(json_response(presentation.public_status(run)))
+        scope: Any = request.scope
+        sending: Sending = scope[PACED].sending
+        run = await _with_data(state, run, sending)
         shown = None
         if run.input:
-            shown = await state.validation.redacted(run.input, access.request)
+            async with sending.preparing():
+                shown = await state.validation.redacted(run.input, access.request)
         return to_litestar(
             json_response(
                 presentation.describe(
@@ -180,7 +186,7 @@ async def _authorize(state: GatewayState, asked: litestar.Request[Any, Any, Any]
                 state.operators.authentication.count_failure(request)
             raise HTTPError(NO_RUN)
     async with state.reach() as store:
-        run = await store.runs.show(uid)
+        run = await store.runs.show(uid, most=run_reader.SMALL)
     if run is None or (signature is None and run.api != api):
         raise HTTPError(NO_RUN)
     _check_address(state, request, run)
@@ -198,6 +204,15 @@ def _check_address(state: GatewayState, request: Request, run: RunView) -> None:
         return
     if (refused := started_by.addresses.refuse(request)) is not None:
         raise HTTPError(refused)
+
+
+async def _with_data(state: GatewayState, run: RunView, sending: Sending) -> RunView:
+    """Return a run with its data. Raises HTTPError: the 503 without room for it, or a 404."""
+    async with state.reach() as store:
+        found = await run_reader.read_data(store, run, sending)
+    if found is None:
+        raise HTTPError(NO_RUN)
+    return found
 
 
 async def _may_cancel(state: GatewayState, access: Access) -> bool:

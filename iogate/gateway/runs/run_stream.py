@@ -201,7 +201,7 @@ async def _stream(
             else:
                 slot.probed()
                 yield _BEAT
-        run = await store.runs.show(uid)
+        run = await store.runs.show(uid, most=0)
         if run is not None:
             yield b"event: end\ndata: %s\n\n" % msgspec.json.encode(presentation.public_status(run))
     except Unreachable:

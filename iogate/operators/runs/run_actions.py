@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 Redact: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 """Redacts the stored JSON of an input or output."""
+Find: TypeAlias = Callable[["Store", str], Awaitable["RunView"]]
+"""Returns a run by its uid, with its data. Raises NotFound if there is none."""
 DECODED: int = 64 * 1024
 """Size of an input in which keys of a run are looked up."""
 
@@ -83,7 +85,13 @@ async def require_known_api(store: Store, api: str | None) -> None:
 
 
 async def show(
-    store: Store, uid: str, *, data: bool = False, task: str | None = None, redact: Redact | None = None
+    store: Store,
+    uid: str,
+    *,
+    data: bool = False,
+    task: str | None = None,
+    find: Find = find_run,
+    redact: Redact | None = None,
 ) -> dict[str, Any]:
     """Return one run with its data, error, tasks, children and callback.
 
@@ -92,7 +100,7 @@ async def show(
 
     Raises NotFound if there is no such run, or no such task.
     """
-    view = await find_run(store, uid)
+    view = await find(store, uid)
     children = await store.runs.children(uid)
     reasons = await reasons_to_wait(store, view)
     if redact is None:
@@ -137,7 +145,7 @@ async def cancel(
     if outcome == "unknown":
         raise run_not_found(uid)
     if outcome == "ended":
-        status = (await find_run(store, uid)).status
+        status = (await find_run(store, uid, most=0)).status
         if status != "cancelled":
             raise already_ended(uid, status)
         return {"uid": uid, "outcome": "unchanged"}
@@ -172,7 +180,7 @@ async def _check(store: Store, uid: str, outcome: str) -> None:
         case "unknown":
             raise run_not_found(uid)
         case "ended":
-            raise already_ended(uid, (await find_run(store, uid)).status)
+            raise already_ended(uid, (await find_run(store, uid, most=0)).status)
 
 
 async def retry(
@@ -211,7 +219,7 @@ async def redeliver(store: Store, uid: str) -> dict[str, Any]:
     Raises NotFound for an unknown run, and Refused if the run has not ended or has no callback.
     """
     outcome = await store.callbacks.redeliver(uid) if uid.isascii() and uid.isdigit() else "unknown"
-    view = await find_run(store, uid)
+    view = await find_run(store, uid, most=0)
     if outcome == "live":
         raise Refused(f"run {uid} has not ended: its callback follows its end")
     if outcome == "none":

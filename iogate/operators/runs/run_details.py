@@ -17,6 +17,7 @@ from iogate import json_pointer, trace_context
 from iogate.errors import IogateError, NotFound, Refused
 from iogate.operators.task_records import add_records
 from iogate.store.runs import presentation
+from iogate.store.runs.operations import ALL_BYTES
 from iogate.store.runs.presentation import rfc3339
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ def run_not_found(uid: str) -> NotFound:
     return NotFound(f"no run {uid}", hint="ended runs are deleted after the retention of their API")
 
 
-async def find_run(store: Store, uid: str) -> RunView:
-    """Return a run by its uid.
+async def find_run(store: Store, uid: str, *, most: int = ALL_BYTES) -> RunView:
+    """Return a run by its uid; its data only if they have at most `most` stored bytes.
 
     Raises NotFound if the run does not exist, or its retention is over.
     """
-    view = await store.runs.show(uid) if is_uid(uid) else None
+    view = await store.runs.show(uid, most=most) if is_uid(uid) else None
     if view is None:
         raise run_not_found(uid)
     return view

@@ -57,7 +57,7 @@ class Retrier:
             return True
         start = await self.store.runs.load_state(uid)
         if start is None:
-            view = await self.store.runs.show(uid)
+            view = await self.store.runs.show(uid, most=0)
             if view is None:
                 raise run_not_found(uid)
             raise _refused(uid, view.status)

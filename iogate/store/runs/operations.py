@@ -43,6 +43,8 @@ __all__ = [
 LOOK_AGAIN_S = 1.0
 LOOK_AGAIN_AT_LATEST_S = 5.0
 """Upper bound of the poll interval of a waiter, which doubles each time; messages are rarely lost."""
+ALL_BYTES = 2**40
+"""More bytes than the data of any run."""
 PRUNED_AT_ONCE = 500
 """Runs that one script deletes."""
 
@@ -84,9 +86,13 @@ class RunOperations:
         self._waiters: dict[str, set[Doorbell]] = {}
         """By uid, so that a message wakes only the waiters of its own runs."""
 
-    async def show(self, uid: str) -> RunView | None:
-        """Operation on a run: return it; None if it does not exist any more, or its record is unreadable."""
-        answer = await self._connection.run("show", uid)
+    async def show(self, uid: str, *, most: int = ALL_BYTES, only_results: bool = False) -> RunView | None:
+        """Operation on a run: return it; None if it does not exist any more, or its record is unreadable.
+
+        Data of more than `most` stored bytes are not read: `unread` of the view then has their size. With
+        `only_results`, the input is not read either.
+        """
+        answer = await self._connection.run("show", uid, most, 1 if only_results else 0)
         try:
             view = _view(uid, *answer)
             if view is None or view.state != "lane":
@@ -162,10 +168,12 @@ class RunOperations:
         found = await self._connection.calls([("HVALS", keys.CHILDREN + uid)])
         return sorted((child.decode() for child in found[0]), key=int)
 
-    async def wait(self, uid: str, timeout_s: float) -> RunView | None:
-        """Operation on a run: wait up to `timeout_s` for its end; return its view, None if there is none."""
+    async def wait(
+        self, uid: str, timeout_s: float, *, most: int = ALL_BYTES, only_results: bool = False
+    ) -> RunView | None:
+        """Operation on a run: wait up to `timeout_s` for its end; return its view as `show` does."""
         until = time.monotonic() + timeout_s
-        view = await self.show(uid)
+        view = await self.show(uid, most=most, only_results=only_results)
         if view is None or view.ended or timeout_s <= 0:
             return view
         bell = Doorbell()
@@ -175,7 +183,7 @@ class RunOperations:
         try:
             async with self._pubsub.listening(keys.ENDED_CHANNEL, self._notify):
                 while True:
-                    view = await self.show(uid)
+                    view = await self.show(uid, most=most, only_results=only_results)
                     left = until - time.monotonic()
                     if view is None or view.ended or left <= 0:
                         return view
@@ -311,14 +319,20 @@ class RunOperations:
 
 
 def _view(
-    uid: str, fields: list[bytes], tasks: list[bytes], packed: bytes, blob: bytes, big: list[bytes]
+    uid: str,
+    fields: list[bytes],
+    tasks: list[bytes],
+    packed: bytes,
+    blob: bytes,
+    big: list[bytes],
+    unread: int,
 ) -> RunView | None:
     """Decode the reply to the operation `show`; None without a run. Raises a decoding error if forged."""
     if fields:
-        return views.live_view(uid, pairs(fields), pairs(tasks))
+        return views.live_view(uid, pairs(fields), pairs(tasks), unread)
     if packed:
         parked = views.unpack_parked(packed)
         return views.live_view(uid, parked.run, parked.tasks)
     if blob:
-        return views.ended_view(uid, views.ended_record.decode(blob), pairs(big))
+        return views.ended_view(uid, views.ended_record.decode(blob), pairs(big), unread)
     return None

@@ -6,7 +6,7 @@ Used by `operations`. Pure. Invariant: both forms of a record give the same view
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from iogate.store.connection.connection import pairs
 from iogate.store.connection.packing import bytes_of
 from iogate.store.integrity.seals import Facts, decode_facts
 from iogate.store.runs.compression import inflate
+
+TASK_BYTES: Final = 256
+"""Bytes of one task in a response."""
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +68,15 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """Number of further calls that it stands for, because its API coalesces calls."""
     attributes: dict[str, str] = {}
     """Attributes by which it is found."""
+    unread: int = 0
+    """Stored bytes of its data that were not read, since they are more than the reader wanted: the view then
+    has no input and, if the run has ended, no output, error and tasks."""
+
+    @property
+    def data_bytes(self) -> int:
+        """Memory that its data take: input, output, and tasks."""
+        output = 0 if self.output is None or self.output is self.input else len(self.output)
+        return len(self.input) + output + TASK_BYTES * len(self.tasks)
 
     @property
     def ended(self) -> bool:
@@ -212,7 +224,7 @@ def _starter(facts: Facts) -> str | None:
     return facts.parent.partition("/")[0] or None
 
 
-def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
+def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes], unread: int = 0) -> RunView:
     facts = decode_facts(run["f"])
     tasks = sorted(
         ((reference, _row.decode(row)) for reference, row in rows.items()), key=lambda t: t[1]["o"]
@@ -247,6 +259,7 @@ def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunVie
         merged=int(run.get("mrg", 0)),
         trace=facts.trace,
         attributes=_attributes(run.get("at", b"").decode()),
+        unread=unread,
     )
 
 
@@ -268,7 +281,7 @@ def _waiting_for(run: dict[str, bytes]) -> bytes | None:
             return None
 
 
-def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
+def ended_view(uid: str, e: Ended, big: dict[str, bytes], unread: int = 0) -> RunView:
     facts = decode_facts(e.facts)
     rows = _rows.decode(big["tasks"]) if "tasks" in big else e.tasks
     data = inflate(big.get("input", e.input.encode()))
@@ -288,7 +301,7 @@ def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
         deadline_ms=None,
         retention_s=int(e.retention) / 1000,
         input=data,
-        output=data if e.output == SAME else inflate(big.get("output", e.output.encode())) or None,
+        output=(data if e.output == SAME else inflate(big.get("output", e.output.encode()))) or None,
         error=big.get("error", e.error.encode()) or None,
         waiting_for=None,
         cancel_reason=e.reason if e.status == "cancelled" else None,
@@ -299,6 +312,7 @@ def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
         merged=e.merged,
         trace=facts.trace,
         attributes=_attributes(e.attributes),
+        unread=unread,
     )
 
 

@@ -6,10 +6,14 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from iogate.compiler.revision import Example, Idempotency
 from iogate.store.revisions.origin import Origin
+from iogate.store.revisions.revisions import Revisions
 from tests.gateway.driver import TOKEN, Reply, World, api, until
 from tests.gateway.operators.conftest import bearer, refusal
+from tests.store.builders import bundle
 
 HAPPY = Example(name="happy path", verb="POST", body={"sku": "A-1"}, output={"sku": "A-1"})
 SCHEMA = {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}}}
@@ -53,6 +57,27 @@ async def test_apis_are_listed_and_shown_without_secrets(operated: World) -> Non
         'no live API shop/bye; did you mean "shop/buy"?; list them with "iogate api list", publish new ones '
         'with "iogate apply"',
     )
+
+
+async def test_the_live_revision_is_read_from_the_store_only_if_the_gateway_does_not_serve_it(
+    operated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[int] = []
+    load = Revisions.load
+
+    async def noted(self: Revisions, number: int, *, project: str | None = None) -> Any:
+        loaded.append(number)
+        return await load(self, number, project=project)
+
+    await operated.publish(api("shop/buy"))
+    monkeypatch.setattr(Revisions, "load", noted)
+    assert [row["api"] for row in (await read(operated, "/v1/apis")).json["apis"]] == ["shop/buy"]
+    await read(operated, "/v1/apis/shop/buy")
+    assert loaded == []
+    await operated.store.revisions.publish(bundle(api("shop/sell")))
+    listed = (await read(operated, "/v1/apis")).json
+    assert (listed["revision"], [row["api"] for row in listed["apis"]]) == (2, ["shop/sell"])
+    assert loaded[0] == 2
 
 
 async def test_an_override_takes_effect_is_shown_and_ends(operated: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -59,9 +60,9 @@ async def test_a_message_wakes_only_the_waiters_of_its_runs(
     monkeypatch.setattr(operations, "LOOK_AGAIN_S", 60.0)
     looks: Counter[str] = Counter()
 
-    async def show(uid: str) -> RunView | None:
+    async def show(uid: str, **options: Any) -> RunView | None:
         looks[uid] += 1
-        return await show_run(uid)
+        return await show_run(uid, **options)
 
     show_run = store.runs.show
     monkeypatch.setattr(store.runs, "show", show)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from litestar.response import Stream
 
+from iogate.gateway.console.json_tree import indented
 from iogate.gateway.console.list_filters import PERIODS, STATUSES, RunFilters
 from iogate.gateway.console.page import BY_NAME, Page, Visit, new_key, redirect
 from iogate.gateway.console.pages import run_view
@@ -23,6 +24,8 @@ from iogate.store.runs import presentation
 SHOWN: Final = 50
 """Runs on a page of the list."""
 CHILDREN: Final = 20
+_DATA: Final = ("input", "output")
+"""Members of a run that may be large."""
 HERE: Final = "Runs"
 _OF_FILTERS: Final = (400, 404)
 """Statuses of errors about the filters, which the page shows above the list."""
@@ -101,7 +104,7 @@ async def show_run(visit: Visit) -> Any:
     """Show one run."""
     uid = _uid(visit)
     run, (first, journal), children = await asyncio.gather(
-        visit.call("runs.show", path={"uid": uid}),
+        visit.call("runs.show", path={"uid": uid}, raw=_DATA),
         _journal(visit, uid),
         visit.call("runs.list", given={"parent": uid, "limit": str(CHILDREN + 1), "since": "365d"}),
     )
@@ -194,8 +197,8 @@ def _file(side: str) -> Any:
     async def download(visit: Visit) -> Response:
         """Return the input or output of a run as a file."""
         uid = _uid(visit)
-        run = await visit.call("runs.show", path={"uid": uid})
-        content = msgspec.json.format(msgspec.json.encode(run[side]), indent=2)
+        run = await visit.call("runs.show", path={"uid": uid}, raw=_DATA)
+        content = indented(run[side])
         name = f"attachment; filename=run-{uid}-{side}.json".encode()
         return Response(200, content, [*SECURITY, (b"content-disposition", name)])
 

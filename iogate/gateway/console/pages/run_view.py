@@ -1,6 +1,7 @@
 """Values of the page of a run: its error, waits, timeline, data, relations and journal.
 
-Used by `run_pages`. Pure: the run and its journal come in the form of `iogate runs show` and `runs logs`.
+Used by `run_pages`. Pure: the run and its journal come in the form of `iogate runs show` and `runs logs`, but
+for the input and output, which are encoded.
 Invariant: the page of a run is bounded, however large its data and its journal are.
 """
 
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from iogate.gateway.console import task_selection, timeline
 from iogate.gateway.console.formatting import duration, to_ms
-from iogate.gateway.console.json_tree import tree
+from iogate.gateway.console.json_tree import encoded_tree
 from iogate.gateway.console.timeline import Row
 from iogate.store import keys
 
@@ -94,8 +95,8 @@ def values(
         "fault": _fault(run, found.rows) if run["status"] == "faulted" else None,
         "waiting": _waiting(run),
         "facts": _facts(run),
-        "input": tree(run["input"]),
-        "output": tree(run["output"]),
+        "input": encoded_tree(run["input"]),
+        "output": encoded_tree(run["output"]),
         "journal": [_entry(each, number, created) for number, each in shown[earlier:]],
         "earlier": earlier,
         "last_entry": first + len(journal) - 1,
