@@ -42,7 +42,7 @@ async def page(store: Store, *, limit: int = 20, cursor: str | None = None) -> d
         "revisions": [
             entry_json(entry, live=live is not None and live[0] == entry.number) for entry in entries
         ],
-        "cursor": str(entries[-1].number) if len(found) > len(entries) else None,
+        "nextCursor": str(entries[-1].number) if len(found) > len(entries) else None,
     }
 
 

@@ -19,13 +19,13 @@ async def test_pages_of_the_history_are_complete_and_without_repeats(store: Stor
     while True:
         page = await revisions.page(store, limit=2, cursor=cursor)
         found += [row["revision"] for row in page["revisions"]]
-        cursor = page["cursor"]
+        cursor = page["nextCursor"]
         if cursor is None:
             break
     assert found == [5, 4, 3, 2, 1]
     assert await revisions.page(store, limit=5) == await revisions.page(store, limit=9)
     last = await revisions.page(store, limit=5, cursor="1")
-    assert last == {"live": 5, "revisions": [], "cursor": None}
+    assert last == {"live": 5, "revisions": [], "nextCursor": None}
     with pytest.raises(Misused, match="the cursor is not one that a page of revisions has returned"):
         await revisions.page(store, cursor="x")
 

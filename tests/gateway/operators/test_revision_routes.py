@@ -42,7 +42,7 @@ async def test_a_bundle_is_published_listed_and_compared(operated: World) -> Non
     second = await publish(operated, bundle("shop/buy", "shop/sell"), 1)
     assert (second.json["previous"], second.json["plan"]["summary"]["add"]) == (1, 1)
     listed = await read(operated, "/v1/revisions?limit=1")
-    assert (listed.json["live"], listed.headers["etag"], listed.json["cursor"]) == (2, '"2"', "2")
+    assert (listed.json["live"], listed.headers["etag"], listed.json["nextCursor"]) == (2, '"2"', "2")
     (entry,) = (await read(operated, "/v1/revisions?cursor=2")).json["revisions"]
     assert (entry["author"], entry["message"]) == ("adminer", "the shop is down")
     assert (entry["commit"], entry["dirty"], entry["changes"]) == (

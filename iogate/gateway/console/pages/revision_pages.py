@@ -23,7 +23,7 @@ async def show_list(visit: Visit) -> Any:
     cursor = visit.one("cursor") or None
     found = await visit.ask(lambda store: revisions.page(store, limit=SHOWN, cursor=cursor))
     entries = [{**each, "changes_text": _changes(each["changes"])} for each in found["revisions"]]
-    values = {"title": "Revisions", "revisions": entries, "next": found["cursor"]}
+    values = {"title": "Revisions", "revisions": entries, "next": found["nextCursor"]}
     return await visit.show("revisions.html", values, here=HERE, line=line("history"))
 
 
