@@ -103,7 +103,7 @@ async def _show(call: Call) -> Any:
 
 async def _journal(call: Call) -> Any:
     uid = call.path["uid"]
-    await find_run(call.store, uid)
+    await find_run(call.store, uid, most=0)
     return {"uid": uid, "entries": await journal_of(call.store, uid)}
 
 
