@@ -19,6 +19,7 @@ import uvloop
 from iogate import logs, settings
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, http_server, sockets
+from iogate.gateway.audience import Audience
 from iogate.gateway.authentication.key_fetcher import KeyFetcher
 from iogate.gateway.authentication.key_sets import KeySets
 from iogate.gateway.authentication.run_links import Links
@@ -45,6 +46,8 @@ from iogate.supervision import handover
 from iogate.telemetry import startup as telemetry
 
 if TYPE_CHECKING:
+    import socket
+
     from iogate.settings import Settings
     from iogate.telemetry.tracing import Tracing
 
@@ -86,6 +89,25 @@ def _open_operators(state: GatewayState, chosen: Settings, key: str) -> None:
     state.sessions = Sessions(key, chosen.previous_link_keys)
 
 
+def _audiences(chosen: Settings) -> tuple[Audience, ...]:
+    """Return the audiences of the gateway's ports; the first one is that of the setting `port`."""
+    if chosen.console_port is None or not chosen.operators:
+        return (Audience.ALL,)
+    return (Audience.CALLERS, Audience.OPERATORS)
+
+
+def _listen(chosen: Settings, audience: Audience) -> socket.socket:
+    """Return the listening socket of a port. Raises as `sockets.listen` does."""
+    if audience is Audience.OPERATORS and chosen.console_port is not None:
+        found = sockets.inherited_or_own(
+            chosen.host, chosen.console_port, variable=sockets.CONSOLE_FD, hint=sockets.CONSOLE_HINT
+        )
+    else:
+        found = sockets.inherited_or_own(chosen.host, chosen.port)
+    sockets.limit_writes(found, chosen.write_timeout)
+    return found
+
+
 async def run(chosen: Settings) -> None:
     """Run the gateway process: build it, and serve until a signal ends it.
 
@@ -124,12 +146,10 @@ async def run(chosen: Settings) -> None:
     )
     if chosen.operators:
         _open_operators(state, chosen, key)
-    listening = sockets.inherited_or_own(chosen.host, chosen.port)
-    sockets.limit_writes(listening, chosen.write_timeout)
+    listening = {audience: _listen(chosen, audience) for audience in _audiences(chosen)}
+    ports = [each.getsockname()[1] for each in listening.values()]
     state.large_responses = LargeResponses(
-        chosen.response_budget,
-        chosen.write_timeout,
-        ConnectionCloser(listening.getsockname()[1]).close,
+        chosen.response_budget, chosen.write_timeout, ConnectionCloser(*ports).close
     )
     tracing = _start_tracing()
     calls = CallHandler(state, refresher, UidSource())
@@ -138,33 +158,33 @@ async def run(chosen: Settings) -> None:
         from iogate.gateway.calls.traced_calls import TracedCallHandler  # noqa: PLC0415 - see above
 
         calls = TracedCallHandler(state, refresher, UidSource(), tracing, scheme=scheme)
-    application = app.build(state, calls)
-    serving: Any = application
+    applications: dict[Audience, Any] = {each: app.build(state, calls, each) for each in listening}
     background = [
         asyncio.create_task(refresher.run(), name="refresh"),
         asyncio.create_task(state.key_sets.run(), name="keys"),
     ]
     if chosen.http2:
-        idle = IdleConnections(listening.getsockname()[1])
-        serving = idle.counting(application)
+        idle = IdleConnections(*ports)
+        applications = {each: idle.counting(application) for each, application in applications.items()}
         background.append(asyncio.create_task(idle.run(), name="idle connections"))
     if chosen.gateways > 1:
-        folder = chosen.data_dir / "metrics" / str(listening.getsockname()[1])
+        folder = chosen.data_dir / "metrics" / str(ports[0])
         state.shared = SharedMetrics(folder, state.snapshot)
         background.append(asyncio.create_task(state.shared.run(), name="metrics"))
     # Other gateways share the port: one that accepts calls before it has the revision would refuse them.
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(refresher.tried.wait(), FIRST_S)
-    log.info(
-        "listening on %s:%d",
-        chosen.host,
-        listening.getsockname()[1],
-        extra={"action": "gateway.listening", "port": listening.getsockname()[1]},
-    )
+    for audience, port in zip(listening, ports, strict=True):
+        log.info(
+            "listening on %s:%d%s",
+            chosen.host,
+            port,
+            " for operators" if audience is Audience.OPERATORS else "",
+            extra={"action": "gateway.listening", "port": port},
+        )
     try:
         await http_server.serve(
-            serving,
-            listening,
+            [(applications[each], bound) for each, bound in listening.items()],
             state.drain,
             grace_s=chosen.drain_timeout,
             background=background,

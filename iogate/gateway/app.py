@@ -14,6 +14,7 @@ from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
+from iogate.gateway.audience import Audience
 from iogate.gateway.calls.operator_calls import OperatorCalls
 from iogate.gateway.events import event_intake
 from iogate.gateway.events.event_intake import EventIntake
@@ -28,10 +29,12 @@ from iogate.gateway.observability import observability_routes
 from iogate.gateway.runs import run_handler
 
 if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
     from litestar.types import Receive, Scope, Send
 
     from iogate.gateway.calls.call_handler import CallHandler
     from iogate.gateway.console.console import Console
+    from iogate.gateway.operators.operator_api import OperatorApi
     from iogate.gateway.state import GatewayState
 
 log = logging.getLogger(__name__)
@@ -57,6 +60,7 @@ class Application:
         events: EventIntake,
         links: LinkHandler,
         others: Litestar,
+        audience: Audience,
     ) -> None:
         self._state = state
         self._log = state.access_log
@@ -67,6 +71,7 @@ class Application:
         self._events = events
         self._links = links
         self._others = others
+        self._has_callers = audience.has_callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -88,15 +93,20 @@ class Application:
                 return
             send = self._origins.permitting(send, origin)
         path = request.raw_path
-        if path.startswith(_CALLS):
-            await self._calls.respond(request, send)
-        elif path == event_intake.PATH:
-            await self._events.respond(request, send)
-        elif path.startswith(link_handler.PATH):
-            await self._links.respond(request, send)
-        elif (table := self._state.table) is not None and path in table.own_paths:
-            await self._calls.respond(request, send)
-        elif (b"%" in path and not _CASE.fullmatch(path)) or path.endswith(b"/") or b"//" in path:
+        if self._has_callers:
+            if path.startswith(_CALLS):
+                await self._calls.respond(request, send)
+                return
+            if path == event_intake.PATH:
+                await self._events.respond(request, send)
+                return
+            if path.startswith(link_handler.PATH):
+                await self._links.respond(request, send)
+                return
+            if (table := self._state.table) is not None and path in table.own_paths:
+                await self._calls.respond(request, send)
+                return
+        if (b"%" in path and not _CASE.fullmatch(path)) or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim the path, and so bypass rules of a proxy for the plain form.
             await responses.NO_PATH.send(self._log.logging_send(request, send))
         else:
@@ -113,15 +123,16 @@ class Application:
             paced.sending.release()
 
 
-def build(state: GatewayState, calls: CallHandler) -> Application:
-    """Build the ASGI application of one gateway process."""
+def build(state: GatewayState, calls: CallHandler, audience: Audience = Audience.ALL) -> Application:
+    """Build the ASGI application of one port of a gateway process."""
 
     def last(response: litestar.Response[Any]) -> litestar.Response[Any]:
         if state.draining.is_set():
             response.headers["connection"] = "close"
         return response
 
-    console = _build_console(state)
+    operators = state.operators if audience.has_operators else None
+    console = None if operators is None else _build_console(state, operators)
 
     def on_error(request: litestar.Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:
         response = _response_to(request, error)
@@ -129,13 +140,14 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
             return console.fail(response)
         return to_litestar(response)
 
-    of_operators = [] if state.operators is None else state.operators.handlers()
-    if state.operators is not None:
+    of_operators: list[HTTPRouteHandler] = []
+    if operators is not None:
+        of_operators = operators.handlers(has_callers=audience.has_callers)
         state.operator_calls = OperatorCalls(state, calls)
     others = Litestar(
         route_handlers=[
-            *run_handler.handlers(state),
-            *observability_routes.handlers(state),
+            *(run_handler.handlers(state, operators) if audience.has_callers else ()),
+            *observability_routes.handlers(state, audience),
             *of_operators,
             *([] if console is None else console.handlers()),
         ],
@@ -146,16 +158,16 @@ def build(state: GatewayState, calls: CallHandler) -> Application:
         logging_config=None,
         debug=False,
     )
-    return Application(state, calls, EventIntake(state), LinkHandler(state), others)
+    return Application(state, calls, EventIntake(state), LinkHandler(state), others, audience)
 
 
-def _build_console(state: GatewayState) -> Console | None:
-    """Return the console if there are operators; its templates are loaded only then."""
-    if state.operators is None or state.sessions is None:
+def _build_console(state: GatewayState, operators: OperatorApi) -> Console | None:
+    """Return the console if there are sessions; its templates are loaded only then."""
+    if state.sessions is None:
         return None
     from iogate.gateway.console.console import Console  # noqa: PLC0415 - see above
 
-    return Console(state, state.operators, state.sessions)
+    return Console(state, operators, state.sessions)
 
 
 def _response_to(request: litestar.Request[Any, Any, Any], error: Exception) -> ErrorResponse:

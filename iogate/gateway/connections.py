@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 Peer = tuple[str, int]
@@ -21,19 +21,20 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 """`struct linger` that makes a close drop unsent data."""
 
 
-def connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
-    """Yield the connections that were accepted on a port, each valid until the next one."""
+def connections(ports: Collection[int]) -> Iterator[tuple[Peer, socket.socket]]:
+    """Yield the connections that were accepted on these ports, each valid until the next one."""
     for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
         with contextlib.suppress(OSError), _copy(int(name)) as connection:
-            if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port:
+            is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
+            if is_tcp and connection.getsockname()[1] in ports:
                 yield connection.getpeername()[:2], connection
 
 
 class ConnectionCloser:
     """Closer of connections by their peers; one look at all descriptors serves all that wait."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, *ports: int) -> None:
+        self._ports = ports
         self._peers: set[Peer] = set()
         self._closing: asyncio.Task[None] | None = None
 
@@ -49,7 +50,7 @@ class ConnectionCloser:
             await asyncio.to_thread(self._shut_down, peers)
 
     def _shut_down(self, peers: set[Peer]) -> None:
-        for peer, connection in connections(self._port):
+        for peer, connection in connections(self._ports):
             if peer in peers:
                 with contextlib.suppress(OSError):
                     # The kernel drops what it has not sent yet, which it would keep for the caller otherwise.

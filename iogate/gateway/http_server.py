@@ -185,8 +185,7 @@ def _raise_file_limit() -> None:
 
 
 async def serve(
-    app: Any,
-    listening: socket.socket,
+    sites: Sequence[tuple[Any, socket.socket]],
     drain: Callable[[], None],
     *,
     grace_s: float,
@@ -196,23 +195,25 @@ async def serve(
 ) -> None:
     """Serve HTTP until SIGTERM or SIGINT, then end without dropping a request that ends within `grace_s`.
 
+    Each site is an ASGI application with its listening socket.
+
     The end of a task of `background` is a defect and ends the server in the same way, so that the supervisor
     starts another process. Raises the exception of that task, or RuntimeError if it has none; Unusable for
     files of the certificate that cannot be used.
     """
     _raise_file_limit()
     pair = None if certificates is None else await asyncio.to_thread(certificates.load)
-    server = _Server(app, listening, http2=http2, pair=pair)
+    servers = [_Server(app, listening, http2=http2, pair=pair) for app, listening in sites]
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.create_task(server.serve())
+    serving = [asyncio.create_task(server.serve()) for server in servers]
     ticking = asyncio.create_task(heartbeat.keep_ticking())
     stopped = asyncio.create_task(stopping.wait())
-    following = asyncio.create_task(_follow(server, certificates))
+    following = asyncio.create_task(_follow(servers, certificates))
     try:
-        await asyncio.wait({serving, stopped, *background}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*serving, stopped, *background}, return_when=asyncio.FIRST_COMPLETED)
         dead = next((task for task in background if task.done()), None)
         if dead is not None:
             log.error(
@@ -220,29 +221,33 @@ async def serve(
                 dead.get_name(),
                 extra={"action": "gateway.background"},
             )
-        if not serving.done():
+        open_ = [server for server, task in zip(servers, serving, strict=True) if not task.done()]
+        if open_:
             drain()
             if sys.platform == "linux":
-                server.stop_accepting()
+                for server in open_:
+                    server.stop_accepting()
                 await asyncio.sleep(SETTLE_S)
-            server.interrupt()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(serving), grace_s)
-        if serving.done():
-            serving.result()
-        else:
+            for server in open_:
+                server.interrupt()
+            await asyncio.wait(serving, timeout=grace_s)
+        for task in serving:
+            if task.done():
+                task.result()
+        if not all(task.done() for task in serving):
             log.warning("requests were still open after %g s", grace_s, extra={"action": "gateway.cut"})
         if dead is not None:
             dead.result()
             raise RuntimeError(f"background task {dead.get_name()} ended")
     finally:
-        for task in (ticking, stopped, serving, following):
+        own: list[asyncio.Task[Any]] = [ticking, stopped, following, *serving]
+        for task in own:
             task.cancel()
-        await asyncio.gather(ticking, stopped, serving, following, return_exceptions=True)
+        await asyncio.gather(*own, return_exceptions=True)
 
 
-async def _follow(server: _Server, certificates: Certificates | None) -> None:
-    """Replace the server's certificate whenever its files are; unusable ones leave the last good pair."""
+async def _follow(servers: Sequence[_Server], certificates: Certificates | None) -> None:
+    """Replace the servers' certificate whenever its files are; unusable ones leave the last good pair."""
     while certificates is not None:
         await asyncio.sleep(LOOK_S)
         if not await asyncio.to_thread(certificates.have_changed):
@@ -257,5 +262,6 @@ async def _follow(server: _Server, certificates: Certificates | None) -> None:
                 extra={"action": "gateway.certificate"},
             )
             continue
-        await server.replace(pair)
+        for server in servers:
+            await server.replace(pair)
         log.info("certificate reloaded from %s", certificates.cert, extra={"action": "gateway.certificate"})

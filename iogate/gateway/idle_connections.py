@@ -30,8 +30,8 @@ _LAST_DATA_SENT: Final = 44
 class IdleConnections:
     """Connections of this process to its clients, with the time of their last request."""
 
-    def __init__(self, port: int, *, idle_s: float = IDLE_S, look_s: float = LOOK_S) -> None:
-        self._port = port
+    def __init__(self, *ports: int, idle_s: float = IDLE_S, look_s: float = LOOK_S) -> None:
+        self._ports = ports
         self._idle_s, self._look_s = idle_s, look_s
         self._active: dict[Peer, int] = {}
         self._last_s: dict[Peer, float] = {}
@@ -75,7 +75,7 @@ class IdleConnections:
         """Close the connections that have been idle for too long; return their number."""
         closed: int = 0
         found: set[Peer] = set()
-        for peer, connection in connections(self._port):
+        for peer, connection in connections(self._ports):
             found.add(peer)
             with contextlib.suppress(OSError):
                 if self._is_idle(peer, connection):

@@ -14,6 +14,10 @@ from iogate.errors import Misused
 
 LISTEN_FD = "IOGATE_LISTEN_FD"
 """Environment variable that names an inherited listening socket."""
+CONSOLE_FD = "IOGATE_CONSOLE_FD"
+"""Likewise, for the port of operators."""
+HINT = "choose a free port with --port or the setting port"
+CONSOLE_HINT = "choose a free port with the setting console_port"
 BACKLOG = 2_048
 UNSENT = 32 * 1024
 """Bytes that the kernel takes of a response beyond those on their way to the caller."""
@@ -23,11 +27,12 @@ class PortTaken(Misused):
     """Another process listens on the port."""
 
 
-def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
+def listen(host: str, port: int, *, share_port: bool = False, hint: str = HINT) -> socket.socket:
     """Return a listening socket on the first address of `host`.
 
     `share_port` lets further processes bind the same port (SO_REUSEPORT); the kernel distributes new
-    connections among them. Raises PortTaken if the port is in use, or Misused if the address is invalid.
+    connections among them. `hint` is that of the error for a port that cannot be used. Raises PortTaken if
+    the port is in use, or Misused if the address is invalid.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -47,15 +52,20 @@ def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
         refused = PortTaken if error.errno == errno.EADDRINUSE else Misused
         raise refused(
             f"cannot listen on {host}:{port}: {error.strerror}",
-            hint="choose a free port with --port or the setting port",
+            hint=hint,
         ) from None
     return listening
 
 
-def inherited_or_own(host: str, port: int) -> socket.socket:
-    """Return the listening socket inherited from the parent, else a new one. Raises as `listen` does."""
-    number = os.environ.get(LISTEN_FD)
-    listening = socket.socket(fileno=int(number)) if number else listen(host, port, share_port=True)
+def inherited_or_own(host: str, port: int, *, variable: str = LISTEN_FD, hint: str = HINT) -> socket.socket:
+    """Return the listening socket inherited from the parent, else a new one. Raises as `listen` does.
+
+    `variable` names the inherited socket.
+    """
+    number = os.environ.get(variable)
+    listening = (
+        socket.socket(fileno=int(number)) if number else listen(host, port, share_port=True, hint=hint)
+    )
     listening.setblocking(False)
     return listening
 

@@ -34,7 +34,16 @@ _NEAR = 0.72
 """Ratio of difflib; `prot` and `port` reach it."""
 _INTERNAL = frozenset(
     PREFIX + name
-    for name in ("CHILD", "TICK_FD", "LISTEN_FD", "HANDOVER_FD", "PROCESS", "RUN_ID", "IDEMPOTENCY_KEY")
+    for name in (
+        "CHILD",
+        "TICK_FD",
+        "LISTEN_FD",
+        "CONSOLE_FD",
+        "HANDOVER_FD",
+        "PROCESS",
+        "RUN_ID",
+        "IDEMPOTENCY_KEY",
+    )
 )
 """Variables that processes of iogate set for their children."""
 SERVER: Final = PREFIX + "SERVER"
@@ -114,6 +123,12 @@ def read(
     if "data_dir" in values:
         values["data_dir"] = Path(values["data_dir"]).expanduser()
     settings = Settings(**values)
+    if settings.console_port == settings.port:
+        raise InvalidFiles(
+            f"console_port is {settings.port}, as port: choose another one, or leave it out, and operators "
+            "use the port of callers",
+            code=WRONG_SETTING,
+        )
     if OWN_GATEWAY not in settings.endpoints.values():
         return settings
     own = gateway_url(settings)

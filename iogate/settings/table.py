@@ -108,6 +108,10 @@ class Settings:
         default="127.0.0.1",
     )
     port: int = _setting(number(1, 65535), "Port that the gateway listens on.", default=8000)
+    console_port: int | None = _setting(
+        number(1, 65535),
+        "Port of its own for the console and the HTTP API of operators, which are then not on the other one.",
+    )
     tls: Mapping[str, str] | None = _setting(
         TLS, "Certificate, with its chain, and key of the gateway, for HTTPS."
     )

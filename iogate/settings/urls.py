@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import Final
 
 from iogate.settings.table import Settings
@@ -18,6 +19,13 @@ def gateway_url(settings: Settings) -> str:
     bracketed = f"[{settings.host}]" if ":" in settings.host else settings.host
     scheme = "https" if settings.tls else "http"
     return f"{scheme}://{EVERYWHERE.get(settings.host, bracketed)}:{settings.port}"
+
+
+def console_url(settings: Settings) -> str:
+    """Return the URL of the console and of the HTTP API of operators."""
+    if settings.console_port is None:
+        return gateway_url(settings)
+    return gateway_url(replace(settings, public_url=None, port=settings.console_port))
 
 
 def own_certificate(settings: Settings) -> str | None:

@@ -30,6 +30,8 @@ from iogate.cli.session import Session
 from iogate.errors import Unreachable
 
 if TYPE_CHECKING:
+    import socket
+
     from iogate.cli.documents.bundle import CheckResult
     from iogate.cli.revisions.folder_publication import Stamp
     from iogate.settings import Settings
@@ -136,10 +138,10 @@ class _Parent:
         """
         from iogate.cli.processes.embedded_store import supervised_store
 
-        async with _listen(self.settings, self.parts) as files, supervised_store(self.settings) as url:
-            settings = replace(self.settings, redis_url=url)
-            if self.parts.gateways and self.parts.workers:
-                settings = add_operator(settings)
+        whole = self.parts.gateways and self.parts.workers
+        settings = add_operator(self.settings) if whole else self.settings
+        async with _listen(settings, self.parts) as files, supervised_store(self.settings) as url:
+            settings = replace(settings, redis_url=url)
             write_stderr(f"store: {self._store_name(url)}", style="bright_black")
             store = await self._open_store(settings)
             try:
@@ -257,7 +259,7 @@ class _Parent:
             screen.note(f"working: {settings.workers * settings.concurrency} runs at once")
             return
         from iogate.operators.schedules import schedules_json
-        from iogate.settings.urls import gateway_url
+        from iogate.settings.urls import console_url, gateway_url
 
         url = gateway_url(settings)
         rows = await retry_until_available(lambda: banner.live_rows(store, number, self.checked))
@@ -283,8 +285,14 @@ class _Parent:
                 schedules=workflow_commands.schedule_table(schedules) if schedules else None,
             ),
         )
-        if settings.operators != self.settings.operators and (note := login_note(settings, url)):
+        if settings.operators != self.settings.operators and (
+            note := login_note(settings, console_url(settings))
+        ):
             screen.note(note)
+        elif settings.operators and settings.console_port is not None:
+            screen.note(f"console   {console_url(settings)}/console")
+        elif settings.console_port is not None:
+            screen.warn("console_port has no effect: the setting operators names nobody")
 
     async def _watch(self, store: Store, read_settings: Any, before: Stamp) -> None:
         from iogate.cli.revisions.folder_publication import watch
@@ -295,7 +303,9 @@ class _Parent:
 
 @asynccontextmanager
 async def _listen(settings: Settings, parts: Parts) -> AsyncIterator[tuple[int, ...]]:
-    """Open the gateways' socket in the parent, so that pending connections survive a gateway.
+    """Open the gateways' sockets in the parent, so that pending connections survive a gateway.
+
+    The first one is that of callers, the second one that of operators if they have a port of their own.
 
     Raises Unusable for a certificate that the gateways could not use.
     """
@@ -303,26 +313,35 @@ async def _listen(settings: Settings, parts: Parts) -> AsyncIterator[tuple[int, 
         yield ()
         return
     from iogate.gateway.certificates import Certificates
-    from iogate.gateway.sockets import PortTaken, listen
 
     if settings.tls:
         # Here, so that the message is that of the command, not of a gateway that is started again and again.
         await asyncio.to_thread(Certificates(settings.tls).load)
+    with contextlib.ExitStack() as opened:
+        listening = [opened.enter_context(await _listen_on(settings.host, settings.port))]
+        if settings.console_port is not None and settings.operators:
+            listening.append(
+                opened.enter_context(await _listen_on(settings.host, settings.console_port, is_console=True))
+            )
+        yield tuple(each.fileno() for each in listening)
+
+
+async def _listen_on(host: str, port: int, *, is_console: bool = False) -> socket.socket:
+    """Return a listening socket; wait for its port. Raises PortTaken or Misused."""
+    from iogate.gateway.sockets import CONSOLE_HINT, HINT, PortTaken, listen
+
     until = time.monotonic() + PORT_S
     while True:
         try:
-            listening = listen(settings.host, settings.port)
-            break
+            return listen(host, port, hint=CONSOLE_HINT if is_console else HINT)
         except PortTaken:
             if time.monotonic() > until:
                 raise
             await asyncio.sleep(POLL_S)
-    with listening:
-        yield (listening.fileno(),)
 
 
 def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
-    from iogate.gateway.sockets import LISTEN_FD
+    from iogate.gateway.sockets import CONSOLE_FD, LISTEN_FD
     from iogate.settings import to_environment
     from iogate.supervision.supervisor import Child
 
@@ -330,7 +349,7 @@ def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
         Child(
             name=f"gateway-{number}",
             command=(sys.executable, "-P", "-m", "iogate.gateway"),
-            environment={LISTEN_FD: str(files[0])},
+            environment={name: str(file) for name, file in zip((LISTEN_FD, CONSOLE_FD), files, strict=False)},
             # A later revision may refer to any variable, so a gateway keeps all of them, in memory only.
             handover={**os.environ, **to_environment(settings)},
             files=files,

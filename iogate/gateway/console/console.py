@@ -73,8 +73,6 @@ class Console:
 
     def __init__(self, state: GatewayState, api: OperatorApi, sessions: Sessions) -> None:
         self.state, self.api, self.sessions = state, api, sessions
-        self.is_secure = state.public_url.startswith("https://")
-        """Whether browsers reach the console only by HTTPS, and send the cookie only then."""
         self.login = Login(self)
 
     def handlers(self) -> list[HTTPRouteHandler]:
@@ -142,11 +140,20 @@ class Console:
 
     def _is_own(self, origin: str, request: Request) -> bool:
         host = urlsplit(origin).netloc.lower()
-        own = {
-            request.headers.get(b"host", b"").decode("latin-1").lower(),
-            urlsplit(self.state.public_url).netloc,
-        }
+        own = {request.headers.get(b"host", b"").decode("latin-1").lower()}
+        if self.state.settings.console_port is None:
+            own.add(urlsplit(self.state.public_url).netloc)
         return bool(host) and host in own
+
+    def is_secure(self, request: Request) -> bool:
+        """Tell whether the browser of a form reaches the console by HTTPS, and sends the cookie only then.
+
+        Each browser names the origin of a form, which is HTTPS behind a proxy, too.
+        """
+        state = self.state
+        has_own_port = state.settings.console_port is not None
+        url = ("https://" if state.settings.tls else "") if has_own_port else state.public_url
+        return url.startswith("https://") or request.headers.get(b"origin", b"").startswith(b"https://")
 
     def operator(self, request: Request) -> Operator | None:
         """Return the operator whose session a request has, in the current role; None without a session."""

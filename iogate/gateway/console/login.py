@@ -95,11 +95,11 @@ class Login:
         value = self._console.sessions.sign(
             operator.name, self._access.generation(operator.name), self._now_s
         )
-        return redirect(target, [self._cookie(value, LONGEST_S)])
+        return redirect(target, [self._cookie(request, value, LONGEST_S)])
 
-    async def log_out(self, _: Request) -> Response:
+    async def log_out(self, request: Request) -> Response:
         """End the session of the browser."""
-        return redirect("/console/login", [self._cookie("", 0)])
+        return redirect("/console/login", [self._cookie(request, "", 0)])
 
     async def _use(self, text: str) -> Operator | None:
         """Return the operator of a login link, once; None if it is invalid or was used.
@@ -117,9 +117,9 @@ class Login:
             await store.replies.keep(link.operator, link.number, Reply(fingerprint="login", status=303))
         return self._access.operator(link.operator)
 
-    def _cookie(self, value: str, seconds: int) -> tuple[bytes, bytes]:
-        name = self._console.sessions.cookie
-        return b"set-cookie", set_cookie(name, value, secure=self._console.is_secure, seconds=seconds)
+    def _cookie(self, request: Request, value: str, seconds: int) -> tuple[bytes, bytes]:
+        name, secure = self._console.sessions.cookie, self._console.is_secure(request)
+        return b"set-cookie", set_cookie(name, value, secure=secure, seconds=seconds)
 
     @property
     def _access(self) -> Access:

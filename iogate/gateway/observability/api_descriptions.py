@@ -22,6 +22,7 @@ from iogate.gateway.pages import api_docs, page
 if TYPE_CHECKING:
     from iogate.auth.model import StoredAuth
     from iogate.compiler.revision import Api
+    from iogate.gateway.audience import Audience
     from iogate.gateway.calls.routes import Table
     from iogate.gateway.state import GatewayState
 
@@ -51,8 +52,8 @@ class Description:
 class Descriptions:
     """Both representations of the APIs that the gateway serves now."""
 
-    def __init__(self, state: GatewayState) -> None:
-        self._state = state
+    def __init__(self, state: GatewayState, audience: Audience) -> None:
+        self._state, self._audience = state, audience
         self._version: object = None
         self._building: asyncio.Task[tuple[Description, Description]] | None = None
         self._linkless: frozenset[str] = frozenset()
@@ -70,7 +71,7 @@ class Descriptions:
         table = self._state.table
         if table is None:
             raise HTTPError(NO_REVISION)
-        apis = table.enabled_apis
+        apis = table.enabled_apis if self._audience.has_callers else {}
         version = (table.version, frozenset(apis))
         if self._building is None or self._version != version:
             self._version = version
@@ -90,10 +91,12 @@ class Descriptions:
             _build,
             apis,
             table.number,
-            state.public_url,
+            # Relative to the document: `public_url` is that of callers.
+            state.public_url if self._audience.has_callers else "/",
             state.senders,
             has_links=has_links,
-            has_operators=state.operators is not None,
+            has_callers=self._audience.has_callers,
+            has_operators=self._audience.has_operators and state.operators is not None,
         )
 
     async def _have_links(self, table: Table) -> bool:
@@ -124,6 +127,7 @@ def _build(
     senders: StoredAuth | None,
     *,
     has_links: bool,
+    has_callers: bool,
     has_operators: bool,
 ) -> tuple[Description, Description]:
     document: dict[str, Any] = openapi.document(
@@ -135,7 +139,8 @@ def _build(
         from iogate.gateway.operators import openapi_operations  # noqa: PLC0415 - a gateway without operators
         from iogate.gateway.operators.operations import OPERATIONS  # noqa: PLC0415 - does not load them
 
-        document = openapi_operations.add_to(document, OPERATIONS)
+        known = document if has_callers else {**document, "paths": {}}
+        document = openapi_operations.add_to(known, OPERATIONS)
     return (
         Description(msgspec.json.encode(document), b"application/json", ()),
         Description(shown, page.CONTENT_TYPE, page.SECURITY),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from litestar.handlers import HTTPRouteHandler
 
+    from iogate.gateway.audience import Audience
     from iogate.gateway.state import GatewayState
 
 _READ = [HttpMethod.GET, HttpMethod.HEAD]
@@ -28,9 +29,12 @@ _READY = json_response({"status": "ready"})
 _ENDING = unavailable("This gateway is about to end")
 
 
-def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
-    """Return the routes for health, metrics, OpenAPI and documentation, for one gateway process."""
-    described = Descriptions(state)
+def handlers(state: GatewayState, audience: Audience) -> list[HTTPRouteHandler]:
+    """Return the routes for health, metrics, OpenAPI and documentation, for one port of a gateway process.
+
+    A port of operators has no metrics of calls, and no documentation for callers.
+    """
+    described = Descriptions(state, audience)
 
     @route("/health/live", http_method=_READ, sync_to_thread=False)
     def is_live() -> Response[bytes]:
@@ -83,5 +87,5 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
         found = await described.page()
         return to_litestar(found.respond(request.headers.get("if-none-match")))
 
-    found: list[Any] = [is_live, is_ready, measured, interfaces, documentation]
-    return found
+    found: list[Any] = [is_live, is_ready, interfaces]
+    return [*found, measured, documentation] if audience.has_callers else found

@@ -64,9 +64,9 @@ class OperatorApi:
         """Fingerprint of each token in a variable or file, by its source."""
         return self.authentication.access.fingerprints
 
-    def handlers(self) -> list[HTTPRouteHandler]:
-        """Return a route for each operation whose path callers do not have, too."""
-        return [self._route(each) for each in OPERATIONS if not each.is_shared]
+    def handlers(self, *, has_callers: bool) -> list[HTTPRouteHandler]:
+        """Return the routes of operators; with callers on the port, without those that callers have, too."""
+        return [self._route(each) for each in OPERATIONS if not (has_callers and each.is_shared)]
 
     def _route(self, operation: Operation) -> HTTPRouteHandler:
         path = operation.path.replace("}", ":str}")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from iogate.gateway.authentication.run_links import Scope
     from iogate.gateway.http.large_responses import Sending
     from iogate.gateway.http.request import Request
+    from iogate.gateway.operators.operator_api import OperatorApi
     from iogate.gateway.state import GatewayState
     from iogate.store.runs.operations import RunView
 
@@ -68,15 +69,15 @@ class Access:
     """Scope of the signed link in the request."""
 
 
-def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
-    """Return the routes of runs for one gateway process."""
+def handlers(state: GatewayState, operators: OperatorApi | None) -> list[HTTPRouteHandler]:
+    """Return the routes of runs for one port; `operators` responds to operators who have that port, too."""
 
     @route("/v1/runs/{uid:str}", http_method=_READ)
     async def show(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
-        if (found := await _of_operator(state, "runs.show", request)) is not None:
+        if (found := await _of_operator(operators, "runs.show", request)) is not None:
             return found
         uid = str(request.path_params["uid"])
-        access = await _authorize(state, request, uid)
+        access = await _authorize(state, operators, request, uid)
         run = access.run
         if (limit_s := _wait_s(request)) and not run.ended:
             run = await _wait(state, uid, limit_s) or run
@@ -100,11 +101,11 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
         """Respond with the event stream of a run. Raises HTTPError: a 401, 403, 404, 429 or 503."""
-        if (found := await _of_operator(state, "runs.events", request)) is not None:
+        if (found := await _of_operator(operators, "runs.events", request)) is not None:
             return found
         async with state.streams.opening:
             uid = str(request.path_params["uid"])
-            access = await _authorize(state, request, uid)
+            access = await _authorize(state, operators, request, uid)
             if not access.whole:
                 raise HTTPError(NO_RUN)
             if state.store is None:
@@ -128,10 +129,10 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
     async def cancel(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
         """Cancel a run. Raises HTTPError: a 401, 403, 404, 409 or 503."""
-        if (found := await _of_operator(state, "runs.cancel", request)) is not None:
+        if (found := await _of_operator(operators, "runs.cancel", request)) is not None:
             return found
         uid = str(request.path_params["uid"])
-        access = await _authorize(state, request, uid)
+        access = await _authorize(state, operators, request, uid)
         if not access.whole:
             raise HTTPError(NO_RUN)
         run = access.run
@@ -151,15 +152,17 @@ def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
 
 
 async def _of_operator(
-    state: GatewayState, name: str, request: litestar.Request[Any, Any, Any]
+    operators: OperatorApi | None, name: str, request: litestar.Request[Any, Any, Any]
 ) -> Response[Any] | None:
     """Return the response to a request of an operator, None if it is a caller's, or has a signed link."""
-    if state.operators is None or "sig" in request.query_params:
+    if operators is None or "sig" in request.query_params:
         return None
-    return await state.operators.respond_if_operator(name, request)
+    return await operators.respond_if_operator(name, request)
 
 
-async def _authorize(state: GatewayState, asked: litestar.Request[Any, Any, Any], uid: str) -> Access:
+async def _authorize(
+    state: GatewayState, operators: OperatorApi | None, asked: litestar.Request[Any, Any, Any], uid: str
+) -> Access:
     """Return the run and the permissions of the caller. Raises HTTPError if the caller may not see it."""
     request = from_scope(asked.scope, asked.receive)
     signature = asked.query_params.get("sig")
@@ -182,8 +185,8 @@ async def _authorize(state: GatewayState, asked: litestar.Request[Any, Any, Any]
             api = await store.runs.api_of(uid)
         caller = await _caller(state, request, api)
         if caller is None:
-            if state.operators is not None:
-                state.operators.authentication.count_failure(request)
+            if operators is not None:
+                operators.authentication.count_failure(request)
             raise HTTPError(NO_RUN)
     async with state.reach() as store:
         run = await store.runs.show(uid, most=run_reader.SMALL)
