@@ -13,6 +13,7 @@ Three questions, each answered by the median of several rounds in which both sid
 `python -m bench signatures` compares calls with a signature of GitHub and calls with a token.
 `python -m bench index` measures lists of 300,000 runs.
 `python -m bench console` measures pages of the console with 100,000 runs.
+`python -m bench live` measures how soon the console shows a commit, and what watched runs cost.
 `python -m bench gitops` measures `validate`, `plan` and `rollback` with 1,000 APIs and 1,000 workflows.
 """
 
@@ -28,7 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import console, gitops, herd, index, signatures, streams, versions, waiting
+from bench import console, gitops, herd, index, live, signatures, streams, versions, waiting
 from bench.site import Site, load, redis_server, wait_for
 
 OURS = "/v1/api/bench/noop/async"
@@ -37,6 +38,7 @@ OTHERS = {
     "console": console.main,
     "waiting": waiting.main,
     "herd": herd.main,
+    "live": live.main,
     "streams": streams.main,
     "versions": versions.main,
     "gitops": gitops.main,

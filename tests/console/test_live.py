@@ -6,11 +6,12 @@ import os
 import signal
 from pathlib import Path
 
+import httpx
 from playwright.async_api import Page, expect
 
 from iogate.gateway.console.pages.run_view import ENTRIES
 from tests.cli.place import until
-from tests.console.site import Site
+from tests.console.site import TOKENS, Site
 from tests.console.visitor import Visitors
 
 
@@ -80,3 +81,47 @@ async def test_the_axis_in_a_browser_is_that_of_the_page(visitors: Visitors, sit
     await page.evaluate("new Promise(done => setTimeout(done, 50))")
     assert axis is not None
     assert await page.locator("#axis span").all_text_contents() == ticks
+
+
+async def test_a_list_shows_runs_as_they_come_and_keeps_the_focus(visitors: Visitors, site: Site) -> None:
+    first = site.ended("break", {"title": "first"})
+    page = await visitors.page("rob")
+    await page.goto("/console/runs?api=orders/break")
+    await expect(page.locator("#live-list")).to_be_visible()
+    await page.evaluate("window.untouched = true")
+    await page.get_by_role("link", name=first).focus()
+    second = site.ended("break", {"title": "<b>second</b>"})
+    await expect(page.locator("#runs tbody tr").first).to_contain_text(second)
+    await expect(page.locator("#runs tbody tr").first).to_contain_text("<b>second</b>")
+    assert await page.evaluate("document.activeElement.textContent") == first
+    assert await page.evaluate("window.untouched")
+    shown = await page.locator("#runs tbody time").first.text_content()
+    assert shown == await page.evaluate(
+        "new Date(document.querySelector('#runs tbody time').dateTime).toTimeString().slice(0, 8)"
+    )
+
+
+async def test_an_older_page_of_a_list_stays_as_it_is(visitors: Visitors, site: Site) -> None:
+    for number in range(51):
+        site.call_api("refund", {"order": str(number)})
+    page = await visitors.page("rob")
+    await page.goto("/console/runs?api=orders/refund")
+    await page.get_by_role("link", name="Older").click()
+    await page.wait_for_url("**cursor=**")
+    await expect(page.locator("#live-list")).to_have_count(0)
+
+
+async def test_a_followed_list_ends_with_its_session(site: Site) -> None:
+    async with httpx.AsyncClient(base_url=site.url, headers={"Origin": site.url}) as client:
+        await client.post("/console/login", data={"token": TOKENS["fay"]})
+        async with client.stream("GET", "/console/runs/changes") as stream:
+            parts = stream.aiter_raw()
+            assert (await anext(parts)).startswith(b": ")
+            try:
+                (site.root / "fay").write_text("another-token-0123456789")
+                site.call_api("approve", {"order": "A-1"})
+                async for part in parts:
+                    assert b"event: changed" in part
+                    site.call_api("approve", {"order": "A-1"})
+            finally:
+                (site.root / "fay").write_text(TOKENS["fay"])

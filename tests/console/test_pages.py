@@ -62,7 +62,11 @@ def pages(runs: dict[str, str]) -> list[str]:
         f"/console/runs?{name}={text}" for name in ("api", "workflow", "caller", "where", "cursor", "since")
     ]
     return [
-        *(page.path for page in PAGES if page.method == "GET" and "{" not in page.path),
+        *(
+            page.path
+            for page in PAGES
+            if page.method == "GET" and "{" not in page.path and not page.is_stream
+        ),
         *(f"/console/runs/{uid}" for uid in runs.values()),
         f"/console/runs/{runs['process']}?journal=all",
         *filters,

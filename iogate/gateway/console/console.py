@@ -20,6 +20,7 @@ from iogate.errors import IogateError
 from iogate.gateway.console import rendering
 from iogate.gateway.console.login import Login, safe_target
 from iogate.gateway.console.page import Page, Visit, redirect
+from iogate.gateway.console.pages.list_changes import ListChanges
 from iogate.gateway.console.pages.table import NAVIGATION, OUTCOMES, PAGES
 from iogate.gateway.console.requests import is_packed, query_of
 from iogate.gateway.console.session import Sessions, cookies_of
@@ -73,6 +74,7 @@ class Console:
 
     def __init__(self, state: GatewayState, api: OperatorApi, sessions: Sessions) -> None:
         self.state, self.api, self.sessions = state, api, sessions
+        self.list_changes = ListChanges(state)
         self.login = Login(self)
 
     def handlers(self) -> list[HTTPRouteHandler]:

@@ -48,6 +48,8 @@ class Page:
     method: Literal["GET", "POST"] = "GET"
     role: Role = Role.READ
     """Least role that may use it."""
+    is_stream: bool = False
+    """Whether a script of another page reads it as server-sent events."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,6 +82,8 @@ async def show_list(visit: Visit) -> Any:
             "periods": PERIODS,
             "apis": apis,
             "problem": problem,
+            # Older pages do not change, apart from the statuses of their runs.
+            "is_live": not filters.cursor and not problem,
             "runs": found["runs"],
             "cursor": found["nextCursor"],
             "searched_back_to": found["lookedBackTo"],
@@ -193,6 +195,13 @@ async def _while_logged_in(visit: Visit, events: Any) -> AsyncGenerator[bytes, N
             yield event
 
 
+async def follow_list(visit: Visit) -> Stream:
+    """Stream a notice whenever runs have changed, for an open list."""
+    events = visit.console.list_changes.follow()
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return Stream(_while_logged_in(visit, events), media_type="text/event-stream", headers=headers)
+
+
 def _file(side: str) -> Any:
     async def download(visit: Visit) -> Response:
         """Return the input or output of a run as a file."""
@@ -207,8 +216,9 @@ def _file(side: str) -> Any:
 
 PAGES: Final = (
     Page(path="/console/runs", handler=show_list),
+    Page(path="/console/runs/changes", handler=follow_list, is_stream=True),
     Page(path="/console/runs/{uid:str}", handler=show_run),
-    Page(path="/console/runs/{uid:str}/events", handler=follow),
+    Page(path="/console/runs/{uid:str}/events", handler=follow, is_stream=True),
     Page(path="/console/runs/{uid:str}/input.json", handler=_file("input")),
     Page(path="/console/runs/{uid:str}/output.json", handler=_file("output")),
     *(

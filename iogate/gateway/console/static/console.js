@@ -36,6 +36,7 @@ if (zone) {
   showTimes();
   setInterval(showTimes, 10_000);
   addEventListener("pageshow", () => showTimes());
+  document.addEventListener("shown", () => showTimes());
 }
 
 for (const button of document.querySelectorAll("[data-copy]")) {
