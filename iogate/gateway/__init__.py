@@ -4,6 +4,7 @@ It authenticates and validates a call, and stores it durably before it responds.
 
     __main__ http_server  one gateway process: settings, sockets, signals, exit
     certificates      the certificate of the gateway's own TLS, and its replacement
+    audience          who a port serves: callers, operators, or both
     connections       the connections to clients, and their closing
     idle_connections  closing of idle connections while HTTP/2 is served
     sockets           the listening socket that gateways share
