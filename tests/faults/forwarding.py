@@ -16,13 +16,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from iogate.auth.allow_ips import AllowedAddresses
-from iogate.gateway import app
-from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.client_address import TrustedProxies
 from iogate.store.embedded.server import temporary_server
-from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store, open_store
-from tests.gateway.driver import World, api, opened
+from tests.gateway.driver import World, api, build, opened
 from tests.keys import RING
 
 PROXY, ATTACKER, CALLER = "10.0.0.9", "198.51.100.66", "192.0.2.7"
@@ -135,7 +132,7 @@ async def campaign(store: Store, *, requests: int, seed: int) -> Campaign:
     chance, found = random.Random(seed), Campaign()
     async with opened(store, loopback=False) as world:
         world.live.trusted_proxies = TrustedProxies([PROXY])
-        world.application = app.build(world.live, CallHandler(world.live, world.refresher, UidSource()))
+        world.application = build(world.live, world.refresher)
         # The proxy is allowed, too: an unknown client behind it is not.
         addresses = AllowedAddresses(networks=("10.0.0.0/8", "127.0.0.0/8", "192.0.2.0/24", "::1"))
         await world.publish(api("t/t", allow_ips=addresses))

@@ -13,10 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from urllib.parse import unquote
 
 import httpx
+from litestar import Litestar
 
 from iogate.auth.model import HashedSecret, NoAuth, StoredAuth, TokenAuth, UserAuth
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow
@@ -37,6 +39,9 @@ from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
 from tests import fork_server
 from tests.keys import LINK_KEY, RING
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
 
 TOKEN = TokenAuth(tokens={"token": (HashedSecret(value=secrets.hash_token("123456")),)})
 OTHER = TokenAuth(tokens={"robot": (HashedSecret(value=secrets.hash_token("other")),)})
@@ -203,6 +208,25 @@ def _still() -> float:
     return 0.0
 
 
+class OnDemand:
+    """Litestar, built for the first request that reaches it: building takes longer than most tests."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._built: Litestar | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._built is None:
+            self._built = Litestar(**self._options)
+        await self._built(scope, receive, send)
+
+
+def build(live: GatewayState, refresher: Refresher) -> Application:
+    """Build the application of a gateway in this process."""
+    with patch.object(app, "Litestar", OnDemand):
+        return app.build(live, CallHandler(live, refresher, UidSource()))
+
+
 @asynccontextmanager
 async def opened(
     store: Store,
@@ -228,7 +252,7 @@ async def opened(
     refresher = Refresher(live, lambda: store.url, RING)
     if operators is not None:
         live.operators = OperatorApi(live, Access(declared(operators), root=root, monotonic=_still))
-    application = app.build(live, CallHandler(live, refresher, UidSource()))
+    application = build(live, refresher)
     try:
         yield World(store=store, live=live, refresher=refresher, application=application)
     finally:

@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from iogate.auth.model import StoredAuth
-from iogate.gateway import app
-from iogate.gateway.calls.call_handler import CallHandler
 from iogate.store import keys
 from iogate.store.integrity.seals import open_event
-from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
-from tests.gateway.driver import Reply, World
+from tests.gateway.driver import Reply, World, build
 
 EVENT = {"specversion": "1.0", "id": "e1", "source": "/shop", "type": "order.placed"}
 BINARY = {"ce-specversion": "1.0", "ce-id": "e1", "ce-source": "/shop", "ce-type": "order.placed"}
@@ -24,7 +21,7 @@ BATCH = {"content-type": "application/cloudevents-batch+json"}
 def open_to(world: World, auth: StoredAuth | None) -> World:
     """The same gateway, with the setting `events.auth`."""
     world.live.senders = auth
-    world.application = app.build(world.live, CallHandler(world.live, world.refresher, UidSource()))
+    world.application = build(world.live, world.refresher)
     return world
 
 

@@ -9,14 +9,11 @@ from pathlib import Path
 import pytest
 
 from iogate.auth.allow_ips import ALLOW_IPS, AllowedAddresses
-from iogate.gateway import app
 from iogate.gateway.calls.allowed_addresses import CLOSED, MAX_FILE, NOT_ALLOWED, AddressCheck
-from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.client_address import TrustedProxies
 from iogate.gateway.http.responses import ErrorResponse
-from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
-from tests.gateway.driver import TOKEN, World, api, opened, request, until
+from tests.gateway.driver import TOKEN, World, api, build, opened, request, until
 
 LOCAL = ("127.0.0.1", 50_000)
 OUTSIDE = ("198.51.100.7", 50_000)
@@ -186,7 +183,7 @@ async def test_a_changed_file_is_read_again_and_a_broken_one_closes_the_api(
 
 async def test_a_request_whose_client_is_unknown_has_not_the_permission_of_its_proxy(world: World) -> None:
     world.live.trusted_proxies = TrustedProxies(["127.0.0.1"])
-    world.application = app.build(world.live, CallHandler(world.live, world.refresher, UidSource()))
+    world.application = build(world.live, world.refresher)
     await world.publish(api("t/t", allow_ips=allowed("127.0.0.0/8", "10.0.0.0/8")))
     assert (await world.call("t/t")).status == 202, "the proxy itself"
     assert (await world.call("t/t", x_forwarded_for="1.1.1.1, 10.0.0.1")).status == 202

@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from iogate.gateway import app
-from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.access_log import AccessLog, Level
 from iogate.logs import Throttle
-from iogate.store.runs.uids import UidSource
-from tests.gateway.driver import TOKEN, World, api
+from tests.gateway.driver import TOKEN, World, api, build
 
 
 @pytest.fixture
@@ -28,7 +25,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[Any]:
 
 def at(world: World, level: Level) -> World:
     world.live.access_log = AccessLog(level)
-    world.application = app.build(world.live, CallHandler(world.live, world.refresher, UidSource()))
+    world.application = build(world.live, world.refresher)
     return world
 
 

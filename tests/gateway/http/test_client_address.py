@@ -11,13 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iogate.errors import InvalidFiles
-from iogate.gateway import app
-from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.client_address import MOST_HOPS, TrustedProxies
 from iogate.security.failure_limit import FAILURES
 from iogate.settings import read
-from iogate.store.runs.uids import UidSource
-from tests.gateway.driver import USER, World, api
+from tests.gateway.driver import USER, World, api, build
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "2001:db8:1::/48"])
 PROXY, CLIENT = "10.0.0.1", "198.51.100.7"
@@ -153,7 +150,7 @@ async def test_limits_and_the_log_use_the_address_of_the_client(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.live.trusted_proxies = TrustedProxies(["127.0.0.1"])
-    world.application = app.build(world.live, CallHandler(world.live, world.refresher, UidSource()))
+    world.application = build(world.live, world.refresher)
     await world.publish(api("t/t", USER))
     caplog.set_level(logging.INFO, "iogate.gateway.http.access_log")
     wrong = {"user": "iolinker", "password": "wrong"}

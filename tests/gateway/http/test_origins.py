@@ -7,12 +7,9 @@ from typing import Any
 import pytest
 
 from iogate.auth.model import NoAuth
-from iogate.gateway import app
-from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.hosts import Hosts
 from iogate.gateway.http.origins import Origins
-from iogate.store.runs.uids import UidSource
-from tests.gateway.driver import TOKEN, USER, World, api
+from tests.gateway.driver import TOKEN, USER, World, api, build
 from tests.gateway.sending import EVENT, open_to, send
 
 OWN = "gateway.test:8000"
@@ -56,7 +53,7 @@ async def open_world(world: World) -> World:
 
 def serving(world: World, *, hosts: tuple[str, ...] = ("gateway.test",), cors: tuple[str, ...] = ()) -> World:
     world.live.hosts, world.live.origins = Hosts(hosts), Origins(cors)
-    world.application = app.build(world.live, CallHandler(world.live, world.refresher, UidSource()))
+    world.application = build(world.live, world.refresher)
     return world
 
 
