@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from iogate.store import keys
@@ -119,6 +119,12 @@ async def page_through(
         assert created == sorted(created, reverse=True)
 
 
+RETRIED_CHILD = [
+    *(("accept", 0), ("take", 0), ("child", 0), ("take", 1)),
+    *(("fault", 0), ("fault", 0), ("retry", 1)),
+]
+
+
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     before=st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 9)), min_size=8, max_size=30),
@@ -126,6 +132,7 @@ async def page_through(
     wanted=filters,
     limit=st.integers(1, 4),
 )
+@example(before=RETRIED_CHILD, between=[], wanted=RunFilter(), limit=1)
 def test_pages_neither_lose_nor_repeat_runs_while_runs_change(
     redis_server: EmbeddedServer,
     before: list[tuple[str, int]],
