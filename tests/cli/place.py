@@ -71,9 +71,6 @@ methods:
     workflow: shop/nested
     enabled: true
     timeout: 10m
-  idle:
-    workflow: shop/buy
-    timeout: 1m
 """
 
 WORKFLOW = """\

@@ -612,7 +612,6 @@ def test_workflows_are_listed_and_shown(live: Cli) -> None:
         "shop/buy",
         "shop/guarded",
         "shop/hashed",
-        "shop/idle",
         "shop/lacking",
     ]
     definition = live("workflow", "show", "shop/buy", "-o", "json").json["definition"]

@@ -280,7 +280,7 @@ def test_test_starts_workflows_as_their_schedules_do(cli: Cli) -> None:
     assert cli("test", "schedule:shop/bea", code=8).err == (
         'iogate: no schedule:shop/bea in the files; did you mean "schedule:shop/beat"?\n'
         "  available: schedule:shop/beat, shop/buy, shop/echoing, shop/fail, shop/guarded, shop/hashed,"
-        " shop/idle, shop/lacking, shop/nested, shop/sleep\n"
+        " shop/lacking, shop/nested, shop/sleep\n"
     )
     assert cli("debug", "schedule:shop/beat", code=64).err == (
         "iogate: schedule:shop/beat is a schedule and takes no requests\n"

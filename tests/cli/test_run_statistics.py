@@ -100,7 +100,7 @@ def test_status_and_api_show_have_the_last_day(live: Cli, shop: Place) -> None:
     apis = {each["api"]: each["lastDay"] for each in live("status", "-o", "json").json["apis"]}
     assert apis["shop/buy"]["completed"] >= 1
     assert apis["shop/fail"]["faulted"] >= 1
-    assert (apis["shop/idle"]["accepted"], apis["shop/idle"]["durationS"]) == (0, None)
+    assert (apis["shop/lacking"]["accepted"], apis["shop/idle"]["durationS"]) == (0, None)
     (heading,) = [line for line in live("status").out.splitlines() if line.startswith("API ")]
     assert "24H COMPLETED  24H FAULTED  24H P95" in heading
     shown = live("api", "show", "shop/fail", "-o", "json").json
@@ -112,7 +112,7 @@ def test_status_and_api_show_have_the_last_day(live: Cli, shop: Place) -> None:
         f"\nerrors    {error['count']} x 410 sold-out at /do/0/stop: Sold out (last: {error['lastRun']})\n"
         in text
     )
-    assert "last day" not in live("api", "show", "shop/idle").out
+    assert "last day" not in live("api", "show", "shop/lacking").out
 
 
 def test_recent_runs_are_described_shortly() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from iogate.cli.processes.local_operator import add_operator
 from iogate.settings import Settings
-from tests.cli.place import Place
+from tests.cli.place import Place, until
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_the_token_of_the_added_operator_is_known_to_nobody() -> None:
 
 
 def test_up_prints_a_link_that_opens_the_console_once(shop: Place) -> None:
+    until(lambda: "(this link opens it once, within 15 minutes)" in shop.err)
     (link,) = re.findall(r"^console +(\S+)$", shop.err, re.MULTILINE)
-    assert "(this link opens it once, within 15 minutes)" in shop.err
     own = {"Origin": shop.url}
     with httpx.Client() as browser:
         shown = browser.get(link)

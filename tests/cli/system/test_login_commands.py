@@ -55,6 +55,7 @@ def server(
             pass
 
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.daemon_threads = False  # so that the end of the server waits for those that still have a socket
     if tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*tls)
