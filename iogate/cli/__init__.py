@@ -21,6 +21,7 @@ Composes the layers below; holds no logic that another program would need.
     apis        `api`, `workflow`
     run         `run FILE`
     runs        `runs`
+    batches     `batches`, and `runs retry` and `cancel` with filters
     operators   `activity`
     reports     formats for continuous integration
     processes   `up`, `serve`, `worker`, `store`, `doctor`

@@ -60,6 +60,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "apis.schedule_commands": ("schedule",),
     "run.run_command": ("run",),
     "runs.run_commands": ("runs",),
+    "batches.batch_commands": ("batches",),
     "processes.process_commands": ("up", "serve", "worker"),
     "revisions.status_command": ("status",),
     "operators.activity_command": ("activity",),

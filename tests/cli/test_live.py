@@ -425,11 +425,18 @@ def test_many_runs_are_cancelled_only_with_yes(live: Cli, shop: Place) -> None:
     until(lambda: live("runs", "cancel", *filters, code=None).err.endswith("no run matches the filters\n"))
     uids = [shop.buy("sleep")]
     told = live("runs", "cancel", *filters, code=64).err
-    assert "this cancels 1 run\n" in told
+    assert "this cancels 1 run [IOG785]\n" in told
     assert f"\n{uids[0]}  shop/sleep" in told
     uids += [shop.buy("sleep") for _ in range(2)]
-    assert "this cancels 3 runs\n  add --yes to confirm" in live("runs", "cancel", *filters, code=64).err
-    assert sorted(live("runs", "cancel", *filters, "--yes", "-o", "json").json["cancelled"]) == sorted(uids)
+    assert (
+        "this cancels 3 runs [IOG785]\n  add --yes to confirm"
+        in live("runs", "cancel", *filters, code=64).err
+    )
+    assert live("runs", "cancel", *filters, "--yes", "-o", "json").json["batch"]["changed"] == 3
+    assert {live("runs", "show", uid, "-o", "json").json["status"] for uid in uids} <= {
+        "running",
+        "cancelled",
+    }
     # A run that a worker has under lease ends with the next commit of that worker.
     until(lambda: live("runs", "cancel", *filters, code=None).err.endswith("no run matches the filters\n"))
 
@@ -474,14 +481,14 @@ def test_ended_runs_are_deleted_only_with_yes(live: Cli, shop: Place) -> None:
 def test_the_first_runs_of_a_filter_are_listed_and_the_rest_counted(
     live: Cli, shop: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iogate.cli.runs.bulk_changes.SHOWN", 2)
+    monkeypatch.setattr("iogate.cli.batches.filter_batches.SHOWN", 2)
     uids = [shop.buy("fail") for _ in range(4)]
     for uid in uids:
         live("runs", "wait", uid, "-q", code=7)
     filters = ("--api", "shop/fail", "--since", live("runs", "show", uids[0], "-o", "json").json["createdAt"])
     told = live("runs", "retry", *filters, code=64).err
     assert [uid in told for uid in uids] == [False, False, True, True], "newest first"
-    assert told.endswith("… and 2 more\niogate: this retries 4 runs\n  add --yes to confirm\n")
+    assert told.endswith("… and 2 more\niogate: this retries 4 runs [IOG785]\n  add --yes to confirm\n")
 
 
 def test_a_terminal_is_not_flooded_by_a_large_value_and_a_pipe_gets_all(

@@ -1,13 +1,13 @@
-"""Changes of several runs, by id or by filter, for `runs cancel`, `retry`, `prune` and others.
+"""Changes of named runs, for `runs cancel`, `retry` and others, and the confirmation of `prune`.
 
 Invariant: a run that cannot be changed does not prevent changes of others, and the changed runs are printed
-before the error. Without `--yes`, the runs that match a filter are only listed.
+before the error. `batches` changes the runs that match a filter.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,8 @@ from iogate.errors import Misused, NotFound, Refused
 from iogate.messages import counted
 
 if TYPE_CHECKING:
-    from iogate.cli.system.system import Json, RunChange, RunChanges, Runs
+    from iogate.cli.system.system import Json, RunChange, RunChanges
 
-MAX_BULK = 100_000
-"""Most runs that one command changes by filters."""
 SHOWN = 10
 """Most runs that are listed before a confirmation."""
 
@@ -49,30 +47,6 @@ class Selection:
         """Whether filters choose the runs of a bulk change."""
         return self.filters.are_given
 
-    async def resolve(
-        self, session: Session, runs: Runs, verb: str, statuses: Collection[str], *, yes: bool
-    ) -> list[str]:
-        """Return the uids of the runs to change; of those that match filters, those with one of `statuses`.
-
-        Raises:
-            Misused: a filter is invalid, or `yes` is false and runs match.
-            NotFound: there is no such API.
-        """
-        from msgspec.structs import replace
-
-        if not self.by_filter:
-            return list(self.uids or ())
-        wanted = self.filters.parse()
-        matching = [each for each in wanted.statuses or statuses if each in statuses]
-        found: list[Json] = []
-        if matching:
-            page = await runs.list(replace(wanted, statuses=matching), limit=MAX_BULK, complete=True)
-            found = page["runs"]
-        if not found:
-            session.screen.note("no run matches the filters")
-        require_confirmation(verb, found, yes=yes)
-        return [str(each["uid"]) for each in found]
-
 
 def require_confirmation(verb: str, runs: Sequence[Json], *, yes: bool, count: int | None = None) -> None:
     """List the first runs of a bulk change on stderr and raise, unless `yes` is true.
@@ -96,25 +70,15 @@ def operation_id(by_id: str | None) -> str:
     return by_id or secrets.token_hex(6)
 
 
-async def change_runs(
-    session: Session,
-    change: RunChange,
-    selection: Selection,
-    verb: str,
-    statuses: Collection[str] = (),
-    *,
-    yes: bool = False,
-) -> None:
-    """Change the selected runs, and print the changed ones; `verb` asks for the confirmation of a filter.
+async def change_runs(session: Session, change: RunChange, selection: Selection) -> None:
+    """Change the named runs, and print the changed ones.
 
     Raises:
-        Misused: a filter is invalid, or `yes` is false and runs match.
         NotFound, Refused: some runs cannot be changed: the most severe of the errors.
         Unreachable: the response was lost, so that some runs may have changed; the hint has the id.
     """
     async with session.system(changes=True) as system:
-        uids = await selection.resolve(session, system.runs, verb, statuses, yes=yes)
-        changed = await system.runs.change(change, uids)
+        changed = await system.runs.change(change, selection.uids or ())
     _report(session, change, changed)
 
 

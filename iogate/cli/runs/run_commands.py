@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from iogate.cli import completion, panels
+from iogate.cli.batches.filter_batches import change_matching
 from iogate.cli.options import (
     ApiFilter,
     OperationOption,
@@ -35,7 +36,6 @@ from iogate.cli.session import Session, command
 from iogate.cli.system.system import RunChange
 from iogate.errors import Misused
 from iogate.operators.task_records import is_recorded
-from iogate.store.keys import NOT_ENDED
 
 Uids = Annotated[
     list[str], typer.Argument(metavar="UID...", help="Ids of the runs.", autocompletion=completion.uids)
@@ -182,7 +182,7 @@ async def cancel(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Cancel all that the filters match.")] = False,
     id_: OperationOption = None,
 ) -> None:
-    """Cancel runs, by id or by filter.
+    """Cancel runs, by id, or by filters with a batch, which a worker carries out; Ctrl-C stops the batch.
 
     Raises:
         Misused: the ids and filters are wrong, or `--yes` is missing.
@@ -195,12 +195,12 @@ async def cancel(
             revision=revision, parent=parent, project=project, where=where,
         ),
     )  # fmt: skip
-    change = RunChange(
-        action="cancel", verb="cancelled", reason=reason, operation=operation_id(id_),
-        # A run that a filter has matched may have ended since, which is no error.
-        skips_ended=selection.by_filter,
-    )  # fmt: skip
-    await change_runs(session, change, selection, "cancels", NOT_ENDED, yes=yes)
+    change = RunChange(action="cancel", verb="cancelled", reason=reason, operation=operation_id(id_))
+    if selection.by_filter:
+        wanted = selection.filters.parse()
+        await change_matching(session, change, wanted, yes=yes, repeats=id_ is not None)
+    else:
+        await change_runs(session, change, selection)
 
 
 @command(group, "retry", over_http=True)
@@ -233,6 +233,8 @@ async def retry(
 ) -> None:
     """Retry faulted runs from the task that faulted; completed tasks are not repeated.
 
+    With filters, a batch does it, which a worker carries out; Ctrl-C stops the batch.
+
     Raises:
         Misused: the ids and filters are wrong, or `--yes` is missing.
         NotFound, Refused: some runs do not exist or cannot be retried; the others are retried.
@@ -252,7 +254,11 @@ async def retry(
         action="retry", verb="retried", reason=reason, operation=operation_id(id_), pointer=from_,
         current=on is not None,
     )  # fmt: skip
-    await change_runs(session, change, selection, "retries", ["faulted"], yes=yes)
+    if selection.by_filter:
+        wanted = selection.filters.parse()
+        await change_matching(session, change, wanted, yes=yes, repeats=id_ is not None)
+    else:
+        await change_runs(session, change, selection)
 
 
 @command(group, "suspend", over_http=True)
@@ -264,7 +270,7 @@ async def suspend(
     Raises NotFound or Refused if a run cannot be suspended; the others are suspended.
     """
     change = RunChange(action="suspend", verb="suspended", reason=reason, operation=operation_id(id_))
-    await change_runs(session, change, Selection(uids=uids), "suspends")
+    await change_runs(session, change, Selection(uids=uids))
 
 
 @command(group, "resume", over_http=True)
@@ -276,4 +282,4 @@ async def resume(
     Raises NotFound or Refused if a run cannot be resumed; the others are resumed.
     """
     change = RunChange(action="resume", verb="resumed", reason=reason, operation=operation_id(id_))
-    await change_runs(session, change, Selection(uids=uids), "resumes")
+    await change_runs(session, change, Selection(uids=uids))

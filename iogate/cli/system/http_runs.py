@@ -147,10 +147,7 @@ class HttpRuns:
             except AccessDenied:
                 raise
             except (Refused, NotFound) as error:
-                if change.skips_ended and isinstance(error, Refused):
-                    found.done.append({"uid": uid, "outcome": "unchanged"})
-                else:
-                    found.left.append(error)
+                found.left.append(error)
             except Unreachable as error:
                 if not change.operation:
                     raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from iogate.cli.system.http_batches import HttpBatches
 from iogate.cli.system.http_runs import HttpRuns
 from iogate.store.runs.presentation import rfc3339
 
@@ -24,6 +25,7 @@ class HttpSystem:
     def __init__(self, client: OperatorClient) -> None:
         self._client = client
         self.runs = HttpRuns(client)
+        self.batches = HttpBatches(client)
 
     async def status(self) -> Json:
         found: Json = await self._client.get("/v1/status", of_project=True)

@@ -105,11 +105,13 @@ class OperatorClient:
         if of_project and self._project is not None:
             given["project"] = self._project
         headers = {"Idempotency-Key": key or secrets.token_hex(16)}
-        data = json.dumps({"reason": reason, **given}).encode()
+        given["reason"] = reason
+        query = {name: _text(value) for name, value in given.items()} if method == "DELETE" else None
+        data = json.dumps(given).encode() if query is None else None
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 response = await self._send(
-                    method, path, headers=headers, body=data, timeout_s=TIMEOUT_S + wait_s
+                    method, path, headers=headers, query=query, body=data, timeout_s=TIMEOUT_S + wait_s
                 )
                 break
             except Unreachable as error:

@@ -115,7 +115,9 @@ class StoreRuns:
         store, actor, operation = self._store, self._actor, change.operation
         match change.action:
             case "cancel":
-                return lambda uid: self._cancel(uid, change)
+                return lambda uid: run_actions.cancel(
+                    store, uid, actor=actor, reason=change.reason, operation=operation
+                )
             case "suspend":
                 return lambda uid: run_actions.suspend(store, uid, operation=operation)
             case "resume":
@@ -142,13 +144,3 @@ class StoreRuns:
                     return {"uid": uid, "outcome": "retried", "remarks": retrier.remarks[known:]}
 
                 return retry
-
-    async def _cancel(self, uid: str, change: RunChange) -> Json:
-        try:
-            return await run_actions.cancel(
-                self._store, uid, actor=self._actor, reason=change.reason, operation=change.operation
-            )
-        except Refused:
-            if not change.skips_ended:
-                raise
-            return {"uid": uid, "outcome": "unchanged"}

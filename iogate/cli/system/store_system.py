@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iogate.cli.system.store_batches import StoreBatches
 from iogate.cli.system.store_runs import StoreRuns
 from iogate.operators import activity, status
 
@@ -23,6 +24,7 @@ class StoreSystem:
     def __init__(self, store: Store, settings: Settings, actor: Actor) -> None:
         self._store, self._settings, self._actor = store, settings, actor
         self.runs = StoreRuns(store, actor)
+        self.batches = StoreBatches(store, actor)
 
     async def status(self) -> Json:
         return await status.show(self._store, self._settings)

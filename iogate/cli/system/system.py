@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 from iogate.errors import NotFound, Refused, Unreachable
 
 if TYPE_CHECKING:
+    from iogate.operators.batches.batch_selection import BatchRequest
     from iogate.store.runs.run_index import RunFilter
 
 Json: TypeAlias = dict[str, Any]
@@ -35,8 +36,6 @@ class RunChange:
     """Task from which a retry continues; None: the one that faulted."""
     current: bool = False
     """Whether a retry uses the live definition."""
-    skips_ended: bool = False
-    """Whether a run that has ended meanwhile is left alone without an error."""
 
 
 @dataclass(kw_only=True)
@@ -101,12 +100,56 @@ class Runs(Protocol):
         ...
 
 
+class Batches(Protocol):
+    """Bulk actions on runs."""
+
+    @property
+    def carries_out(self) -> bool:
+        """Whether `step` may carry out a batch in this process, if no worker runs."""
+        ...
+
+    async def preview(self, request: BatchRequest, reason: str) -> Json:
+        """Return the number of runs and a sample, as `batch_selection.preview` does."""
+        ...
+
+    async def create(
+        self, request: BatchRequest, *, reason: str, operation: str, at_most: int | None
+    ) -> Json:
+        """Create a batch, as `batches.create` does; a repetition with the same id returns the same batch."""
+        ...
+
+    async def list(self, limit: int) -> Json:
+        """Return the newest batches, as `batches.listing` does."""
+        ...
+
+    async def show(self, id_: str) -> Json:
+        """Return a batch with its progress."""
+        ...
+
+    async def stop(self, id_: str, reason: str) -> Json:
+        """Stop a batch, as `batches.stop` does, and return it."""
+        ...
+
+    async def proceed(self, id_: str, reason: str) -> Json:
+        """Continue a stopped batch, as `batches.proceed` does, and return it."""
+        ...
+
+    async def step(self) -> float | None:
+        """Carry out the next step of a batch that is due; return the seconds until the next one, or None."""
+        ...
+
+
 class System(Protocol):
     """The live system of a project."""
 
     @property
     def runs(self) -> Runs:
         """Operations on its runs."""
+        ...
+
+    @property
+    def batches(self) -> Batches:
+        """Bulk actions on its runs."""
         ...
 
     async def status(self) -> Json:

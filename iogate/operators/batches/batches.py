@@ -15,7 +15,13 @@ from iogate.errors import Misused, NotAllowed, NotFound, Refused
 from iogate.messages import counted
 from iogate.operators.access import Role
 from iogate.operators.activity import clean_reason
-from iogate.operators.batches.batch_selection import KINDS, BatchRequest, filter_json, select
+from iogate.operators.batches.batch_selection import (
+    KINDS,
+    BatchRequest,
+    filter_json,
+    number_of_workers,
+    select,
+)
 from iogate.store.operators.activity import End
 from iogate.store.operators.batches import Request
 from iogate.store.runs.presentation import rfc3339
@@ -85,7 +91,7 @@ async def create(
         batch = await _find(store, id_)
     if record is not None:
         record.count, record.note = batch.count, f"batch {id_} of {counted(batch.count, 'run')}"
-    return to_json(batch)
+    return await _shown(store, batch)
 
 
 def _check_count(count: int, expected: int | None, at_most: int | None) -> None:
@@ -129,7 +135,7 @@ async def listing(store: Store, *, limit: int = 50, cursor: str | None = None) -
 
 async def show(store: Store, id_: str) -> dict[str, Any]:
     """Return a batch with its progress. Raises NotFound if there is none."""
-    return to_json(await _find(store, id_))
+    return await _shown(store, await _find(store, id_))
 
 
 async def stop(store: Store, id_: str, *, wait_s: float = STOP_S) -> dict[str, Any]:
@@ -146,7 +152,7 @@ async def stop(store: Store, id_: str, *, wait_s: float = STOP_S) -> dict[str, A
         await asyncio.sleep(LOOK_S)
     if batch.state == "stopped":
         await record_end(store, batch)
-    return to_json(batch)
+    return await _shown(store, batch)
 
 
 async def proceed(store: Store, actor: Actor, id_: str) -> dict[str, Any]:
@@ -173,6 +179,10 @@ async def _find(store: Store, id_: str) -> Batch:
     if batch is None:
         raise NotFound(f"no batch {id_}", hint="a batch is deleted seven days after its last change")
     return batch
+
+
+async def _shown(store: Store, batch: Batch) -> dict[str, Any]:
+    return {**to_json(batch), "workers": await number_of_workers(store)}
 
 
 def _left(batch: Batch) -> int:

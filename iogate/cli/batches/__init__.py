@@ -1,0 +1,1 @@
+"""Commands of batches: bulk actions on runs, with preview, confirmation and progress."""
