@@ -6,7 +6,7 @@ import gzip
 import html
 import re
 import shlex
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx
 import pytest
@@ -21,7 +21,7 @@ from tests.console.site import Site
 from tests.console.visitor import Visitors, cookie_name, log_in
 
 TAGS: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-RULES: Final[dict[str, Any]] = {
+RULES: Final[dict[Literal["light", "dark"], Any]] = {
     "light": {"type": "tag", "values": TAGS},
     "dark": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
 }
@@ -78,13 +78,15 @@ def pages(runs: dict[str, str]) -> list[str]:
     ]
 
 
-async def test_nothing_hostile_runs_and_nothing_is_reported(
+async def test_nothing_hostile_runs_nothing_is_reported_and_each_page_fits_a_narrow_window(
     visitors: Visitors, site: Site, runs: dict[str, str]
 ) -> None:
     visitors.expected = ("Failed to load resource: the server responded with a status of 4",)
-    page = await visitors.page("ada")
+    page = await visitors.page("ada", viewport={"width": 320, "height": 600})
     for url in pages(runs):
         await page.goto(url)
+        width = await page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 320, (url, width)
         await page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
         assert await page.evaluate("window.hostile") is None, url
         assert await page.evaluate("window.reports") == [], url
@@ -130,7 +132,7 @@ async def test_the_policy_of_each_page_confines_it(
             assert headers["cross-origin-opener-policy"] == "same-origin"
 
 
-async def faults(page: Page, theme: str) -> list[dict[str, Any]]:
+async def faults(page: Page, theme: Literal["light", "dark"]) -> list[dict[str, Any]]:
     """Return what axe finds wrong with a page."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE_SCRIPT)
@@ -146,26 +148,17 @@ async def faults(page: Page, theme: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_each_page_can_be_used_by_everyone(
-    visitors: Visitors, runs: dict[str, str], theme: str
-) -> None:
+async def test_each_page_can_be_used_by_everyone(visitors: Visitors, runs: dict[str, str]) -> None:
+    """In both themes."""
     visitors.expected = ("Failed to load resource: the server responded with a status of 4",)
     # axe adds a style of its own, which the policy of a page would refuse.
-    page = await visitors.page("ada", color_scheme=theme, bypass_csp=True)
+    page = await visitors.page("ada", bypass_csp=True)
     ordinary = [url for url in pages(runs) if "%" not in url]
     for url in [*ordinary, "/console/login"]:
         await page.goto(url)
-        assert await faults(page, theme) == [], url
-
-
-async def test_each_page_fits_a_narrow_window(visitors: Visitors, runs: dict[str, str]) -> None:
-    visitors.expected = ("Failed to load resource: the server responded with a status of 4",)
-    page = await visitors.page("ada", viewport={"width": 320, "height": 600})
-    for url in pages(runs):
-        await page.goto(url)
-        width = await page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 320, (url, width)
+        for theme in RULES:
+            await page.emulate_media(color_scheme=theme)
+            assert await faults(page, theme) == [], (url, theme)
 
 
 async def first_load(page: Page, url: str) -> list[Response]:
