@@ -86,18 +86,20 @@ def test_the_wheel_contains_every_file_that_a_project_needs(wheel: Path, tmp_pat
     smoke_test(environment, tmp_path)
 
 
-def pythons() -> dict[tuple[int, int], str]:
-    """Return the supported versions of Python on this machine, each with a path."""
+def other_pythons() -> dict[tuple[int, int], str]:
+    """Return the oldest and the newest supported Python of this machine, without this one, by version."""
     names = [str(path) for path in Path.home().glob(".pyenv/versions/3.*/bin/python")]
     names += [found for minor in range(11, 15) if (found := shutil.which(f"python3.{minor}"))]
-    versions = {}
+    versions = {sys.version_info[:2]: sys.executable}
     for name in names:
         code = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
         asked = subprocess.run([name, "-c", code], capture_output=True, text=True, check=False)
         if asked.returncode == 0:
             major, minor = map(int, asked.stdout.split())
-            versions[major, minor] = name
-    return {version: name for version, name in versions.items() if (3, 11) <= version < (3, 15)}
+            versions.setdefault((major, minor), name)
+    supported = [version for version in versions if (3, 11) <= version < (3, 15)]
+    ends = {min(supported), max(supported)} - {sys.version_info[:2]}
+    return {version: versions[version] for version in ends}
 
 
 def dependencies(name: str = "iogate", seen: set[str] | None = None) -> set[str]:
@@ -123,20 +125,17 @@ def locked(names: set[str]) -> Iterator[str]:
             yield entry
 
 
-PYTHONS = pythons() | {sys.version_info[:2]: sys.executable}
-OTHERS = {min(PYTHONS), max(PYTHONS)} - {sys.version_info[:2]}
-
-
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not OTHERS, reason="this machine has one supported version of Python")
 def test_the_wheel_works_with_the_oldest_and_the_newest_python(wheel: Path, tmp_path: Path) -> None:
+    if not (others := other_pythons()):
+        pytest.skip("this machine has one supported version of Python")
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("\n".join(locked(dependencies() - {"iogate"})))
-    for version in OTHERS:
+    for version, python in others.items():
         folder = tmp_path / f"{version[0]}.{version[1]}"
         environment = folder / "venv"
         folder.mkdir()
-        ran(PYTHONS[version], "-m", "venv", "--without-pip", str(environment), cwd=folder)
+        ran(python, "-m", "venv", "--without-pip", str(environment), cwd=folder)
         ran(
             *(sys.executable, "-m", "pip", "--python", str(environment / "bin/python"), "install", "--quiet"),
             *(
