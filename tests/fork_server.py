@@ -2,7 +2,7 @@
 
 A forked process executes its module as `python -m` does, in a process and a session of its own with the given
 environment, folder and standard streams; it only finds modules imported, which is most of the cost of a
-start. The children of a supervisor are started by exec, and so is each `iogate` of a page.
+start. The children of a supervisor are started by exec; `fork_client` is the `iogate` of a page.
 
     test ── request, channel, streams ──▶ server ── fork ──▶ process
     test ◀── pid, exit status ── channel ── server
@@ -127,7 +127,7 @@ def start(
         }
         with theirs:
             given = [each if isinstance(each, int) else each.fileno() for each in (*streams, *files)]
-            socket.send_fds(_server(), [json.dumps(request).encode()], [theirs.fileno(), *given])
+            socket.send_fds(connection(), [json.dumps(request).encode()], [theirs.fileno(), *given])
         return Forked(arguments, ours)
 
 
@@ -163,7 +163,7 @@ def run(
 _started: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
 
 
-def _server() -> socket.socket:
+def connection() -> socket.socket:
     """Return the connection to the server of this session, which ends with it."""
     if not _started:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -182,8 +182,9 @@ def _server() -> socket.socket:
 
 
 def _stop() -> None:
-    for process, connection in _started:
-        connection.close()
+    for process, ours in _started:
+        ours.close()
+        process.terminate()  # another process may have inherited the connection
         process.wait()
 
 

@@ -26,6 +26,7 @@ import pytest
 from iogate.compiler.compile import compile_documents
 from iogate.documents import load
 from iogate.settings import Settings
+from tests import fork_client, fork_server
 from tests.faults.site import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,12 +103,13 @@ def clone(tmp_path: Path) -> Path:
     tracked = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.splitlines()
-    cached = [file.relative_to(ROOT).as_posix() for file in ROOT.glob("iogate/**/*.pyc")]
-    for name in (*tracked, *cached):
+    for name in tracked:
         source = ROOT / name
         if source.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name)
+    for cache in ROOT.glob("iogate/**/__pycache__"):
+        (target / cache.relative_to(ROOT)).symlink_to(cache)
     # Its own stamp is younger than what it copied: `make` must not install a clone into this environment.
     environment = target / ".venv"
     environment.mkdir()
@@ -152,9 +154,19 @@ def background(command: str, clone: Path, environment: dict[str, str], port: int
             process.wait()
 
 
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a command `iogate`, which lets the fork server execute it."""
+    folder = tmp_path_factory.mktemp("bin")
+    command = folder / "iogate"
+    command.write_text(f"#!{sys.executable} -IS\n{Path(fork_client.__file__).read_text()}")
+    command.chmod(0o755)
+    return folder
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES)
-def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None:
+def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path, commands: Path) -> None:
     port, other = free_port(), free_port()
     # What `make test` was given is not for the `make` of the page.
     foreign = ("IOGATE_", "MAKE", "MFLAGS", "ARGS")
@@ -165,6 +177,13 @@ def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None
         "NO_COLOR": "1",
         "COLUMNS": "110",
     }
+    forking, files = dict(environment), list[int]()
+    if fork_server.POSSIBLE:
+        files.append(fork_server.connection().fileno())
+        forking |= {
+            "PATH": f"{commands}{os.pathsep}{environment['PATH']}",
+            fork_client.CONTROL: str(files[0]),
+        }
     with contextlib.ExitStack() as servers:
         for step in steps(ROOT / page):
             command = step.command.replace("localhost:8000", f"127.0.0.1:{port}").replace("9090", str(other))
@@ -176,7 +195,8 @@ def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None
             done = subprocess.run(
                 ["bash", "-c", command],
                 cwd=clone,
-                env=environment,
+                env=forking,
+                pass_fds=files,
                 check=False,
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
