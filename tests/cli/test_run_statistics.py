@@ -100,7 +100,7 @@ def test_status_and_api_show_have_the_last_day(live: Cli, shop: Place) -> None:
     apis = {each["api"]: each["lastDay"] for each in live("status", "-o", "json").json["apis"]}
     assert apis["shop/buy"]["completed"] >= 1
     assert apis["shop/fail"]["faulted"] >= 1
-    assert (apis["shop/lacking"]["accepted"], apis["shop/idle"]["durationS"]) == (0, None)
+    assert (apis["shop/lacking"]["accepted"], apis["shop/lacking"]["durationS"]) == (0, None)
     (heading,) = [line for line in live("status").out.splitlines() if line.startswith("API ")]
     assert "24H COMPLETED  24H FAULTED  24H P95" in heading
     shown = live("api", "show", "shop/fail", "-o", "json").json

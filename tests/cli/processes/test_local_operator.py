@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 
 from iogate.cli.processes.local_operator import add_operator
 from iogate.settings import Settings
-from tests.cli.place import Place, until
+from tests.cli.place import Place, until, up, write_project
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,14 @@ def test_the_token_of_the_added_operator_is_known_to_nobody() -> None:
     assert given != other
 
 
-def test_up_prints_a_link_that_opens_the_console_once(shop: Place) -> None:
-    until(lambda: "(this link opens it once, within 15 minutes)" in shop.err)
+def test_up_prints_a_link_that_opens_the_console_once(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    with up(tmp_path) as shop:
+        until(lambda: "(this link opens it once, within 15 minutes)" in shop.err)
+        opens_the_console_once(shop)
+
+
+def opens_the_console_once(shop: Place) -> None:
     (link,) = re.findall(r"^console +(\S+)$", shop.err, re.MULTILINE)
     own = {"Origin": shop.url}
     with httpx.Client() as browser:
