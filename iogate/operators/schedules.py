@@ -132,8 +132,10 @@ async def _switch(
         raise unknown_schedule([each for each in names if each not in known], known) from None
 
 
-async def run(store: Store, names: Sequence[str], *, author: str) -> dict[str, Any]:
+async def run(store: Store, names: Sequence[str], *, author: str, operation: str = "") -> dict[str, Any]:
     """Start a run of each schedule now, also of a disabled one; return the uids by `namespace/name`.
+
+    With the same id of an operation, no second run is started.
 
     Raises NotFound for an unknown schedule, Refused for one on events, one that differs from the live
     revision, or if the store starts no runs.
@@ -147,9 +149,12 @@ async def run(store: Store, names: Sequence[str], *, author: str) -> dict[str, A
     uids: dict[str, str] = {}
     source = UidSource()
     for name, tick in ticks.items():
-        uid = source.next()
+        drawn = source.next()
+        uid = await store.replies.plan(operation, name, drawn) if operation else drawn
         outcome, stored, _ = await store.schedules.take(tick, [uid], None, caller=author)
-        if outcome != "ok" or not stored:
+        # An earlier attempt of this operation may have started the run.
+        is_done = outcome == "taken" and uid != drawn
+        if not is_done and (outcome != "ok" or not stored):
             why = "the store is nearly full" if outcome == "memory" else "too many of its runs wait"
             if outcome in ("gone", "taken"):
                 why = "the schedule changed meanwhile"

@@ -52,7 +52,7 @@ async def _disable(call: Call) -> Any:
 
 
 async def _run(call: Call) -> Any:
-    done = await schedules.run(await call.project(), [_name(call)], author=call.actor.name)
+    done = await schedules.run(await call.project(), [_name(call)], author=call.actor.name, operation=call.id)
     call.record.note = f"run {done['runs'][_name(call)]}"
     return done
 

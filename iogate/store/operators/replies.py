@@ -49,6 +49,17 @@ class Replies:
             if found is not None:
                 return _decoder.decode(found)
 
+    async def plan(self, change: str, name: str, uid: str) -> str:
+        """Return the uid of the run that a change starts for an object: `uid`, or that of an earlier attempt.
+
+        A change whose process has died before its response was kept is made again, with the same run.
+        """
+        key = _key(f"{change}\0uid", name)
+        if await self._connection.call("SET", key, uid, "NX", "EX", keys.REPLY_S):
+            return uid
+        planned: bytes | None = await self._connection.call("GET", key)
+        return uid if planned is None else planned.decode()
+
     async def keep(self, operator: str, key: str, reply: Reply) -> None:
         """Keep the response to a request for later ones with its key."""
         encoded = msgspec.json.encode(reply)

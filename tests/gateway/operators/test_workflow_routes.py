@@ -75,6 +75,31 @@ async def test_a_schedule_is_disabled_run_and_enabled(scheduled: World) -> None:
     ]
 
 
+async def test_a_repeated_request_starts_one_run_also_if_its_gateway_died_before_the_response_was_kept(
+    scheduled: World,
+) -> None:
+    key = "again"
+
+    async def run() -> str:
+        reply = await scheduled.ask(
+            "/v1/schedules/shop/report/run",
+            "POST",
+            headers={**bearer("operate"), "idempotency-key": key, "content-type": "application/json"},
+            body=b'{"reason": "now"}',
+        )
+        assert reply.status == 200, reply.body
+        return str(reply.json["runs"]["shop/report"])
+
+    first = await run()
+    assert await run() == first
+    # The claim of a gateway that died ends by itself, without a response.
+    await scheduled.store.replies.release("operateer", key)
+    assert await run() == first
+    assert (await scheduled.store.runs.counts())["pending"] == 1
+    key = "another"
+    assert await run() != first
+
+
 @pytest.mark.parametrize("action", ["enable", "disable", "run"])
 async def test_an_unknown_schedule_is_not_found(scheduled: World, action: str) -> None:
     reply = await send(scheduled, f"/v1/schedules/shop/reprot/{action}", "POST")

@@ -33,7 +33,7 @@ function show(found) {
 
 // A slow gateway is asked less often.
 function changed(least = LEAST) {
-  timer ||= setTimeout(look, Math.max(0, looked + Math.max(least, 20 * took) - Date.now()));
+  timer ||= setTimeout(look, Math.max(0, looked + Math.max(least, 3 * took) - Date.now()));
 }
 
 function connect() {
