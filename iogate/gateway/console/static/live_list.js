@@ -32,8 +32,8 @@ function show(found) {
 }
 
 // A slow gateway is asked less often.
-function changed(least = LEAST) {
-  timer ||= setTimeout(look, Math.max(0, looked + Math.max(least, 3 * took) - Date.now()));
+function changed() {
+  timer ||= setTimeout(look, Math.max(0, looked + Math.max(LEAST, 3 * took) - Date.now()));
 }
 
 function connect() {
@@ -52,6 +52,6 @@ function connect() {
   });
 }
 
-document.addEventListener("visibilitychange", () => isStale && changed(0));
-setInterval(() => changed(IDLE), IDLE);
+document.addEventListener("visibilitychange", () => isStale && changed());
+setInterval(() => Date.now() - looked >= IDLE && changed(), IDLE);
 connect();
