@@ -8,6 +8,7 @@ output of processes, targets of the setting `endpoints` and excerpts of response
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,16 @@ def rfc3339(ms: int | None) -> str | None:
     if ms is None:
         return None
     try:
-        at = dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC)
+        seconds, rest = divmod(int(ms), 1000)
+        return f"{_second(seconds)}.{rest:03}Z"
     except (ValueError, OverflowError, OSError):
         return None  # a program without the key wrote it
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@functools.lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    """Format a whole second; a run of many tasks has few of them."""
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).isoformat()[:-6]
 
 
 def public_status(run: RunView) -> dict[str, Any]:
