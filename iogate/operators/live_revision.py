@@ -5,7 +5,7 @@ Used by the other modules of this package, and by commands.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,11 +71,16 @@ def find_api(revision: Revision, api: str) -> Api:
     """
     known = revision.apis.get(api)
     if known is None:
-        raise NotFound(
-            f"no live API {api}{did_you_mean(api, revision.apis)}",
-            hint='list them with "iogate api list", publish new ones with "iogate apply"',
-        )
+        raise api_not_found(api, revision.apis)
     return known
+
+
+def api_not_found(api: str, known: Iterable[str]) -> NotFound:
+    """Return the error of an id that is not one of the `known` live APIs."""
+    return NotFound(
+        f"no live API {api}{did_you_mean(api, known)}",
+        hint='list them with "iogate api list", publish new ones with "iogate apply"',
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ literal secret of a definition is shown.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from iogate.compiler.revision import precedence
@@ -42,6 +43,15 @@ async def list_all(store: Store) -> dict[str, Any]:
     }
 
 
+def workflow_not_found(workflow: str, known: Iterable[str]) -> NotFound:
+    """Return the error of a name that is not one of the `known` live workflows."""
+    plain = {name.partition(":")[0] for name in known}
+    return NotFound(
+        f"no live workflow {workflow}{did_you_mean(workflow, plain)}",
+        hint='list them with "iogate workflow list"',
+    )
+
+
 async def show(store: Store, workflow: str) -> dict[str, Any]:
     """Return the definition of a live workflow, `namespace/name[:version]`, and its schedule.
 
@@ -55,11 +65,7 @@ async def show(store: Store, workflow: str) -> dict[str, Any]:
     number, revision = await live_revision(store)
     found = [name for name in revision.workflows if name == workflow or name.startswith(workflow + ":")]
     if not found:
-        plain = {name.partition(":")[0] for name in revision.workflows}
-        raise NotFound(
-            f"no live workflow {workflow}{did_you_mean(workflow, plain)}",
-            hint='list them with "iogate workflow list"',
-        )
+        raise workflow_not_found(workflow, revision.workflows)
     name = max(found, key=lambda each: precedence(each.partition(":")[2]))
     program = json.loads(await store.revisions.program(revision.workflows[name].program))
     schedule = schedules_json((await store.schedules.upcoming()).values()).get(name)

@@ -76,6 +76,11 @@ RECORDED = """\
 document: {dsl: '1.0.3', namespace: shop, name: recorded, version: 1.0.0}
 do: [{hello: {run: {shell: {command: 'echo hello', environment: {API_TOKEN: tok-1}}}}}]
 """
+YEARLY = """\
+document: {dsl: '1.0.3', namespace: shop, name: yearly, version: 1.0.0}
+schedule: {cron: '0 0 29 2 *'}
+do: [{stop: {set: {done: true}}}]
+"""
 RECORDED_API = """\
 module: tape
 auth: none
@@ -104,6 +109,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     write_project(root)
     (root / "workflows.d/secretive.yaml").write_text(SECRETIVE)
     (root / "workflows.d/recorded.yaml").write_text(RECORDED)
+    (root / "workflows.d/yearly.yaml").write_text(YEARLY)
     (root / "apis.d/recorded.yaml").write_text(RECORDED_API)
     (root / "iogate.yaml").write_text(
         "allow_run: [shell]\nsecrets: {nobody_has: {env: NOBODY_HAS_THIS}}\nvars: {region: eu}\n"

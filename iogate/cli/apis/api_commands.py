@@ -35,13 +35,11 @@ ApiArgument = Annotated[
 ]
 
 
-@command(group, "list")
+@command(group, "list", over_http=True)
 async def list_(session: Session) -> None:
     """List the live APIs with their verbs, authentication, state and runs."""
-    from iogate.operators import apis
-
-    async with session.store(session.settings()) as store:
-        value = await apis.list_all(store)
+    async with session.system() as system:
+        value = await system.apis.list()
     rows = value["apis"]
     with_paths = any(row["ownPath"] for row in rows)
     columns, cells = with_overrides(
@@ -68,13 +66,11 @@ async def list_(session: Session) -> None:
     )
 
 
-@command(group, "show")
+@command(group, "show", over_http=True)
 async def show(session: Session, api: ApiArgument) -> None:
     """Show all details of one live API."""
-    from iogate.operators import apis
-
-    async with session.store(session.settings()) as store:
-        value = await apis.show(store, api)
+    async with session.system() as system:
+        value = await system.apis.show(api)
     session.screen.data("api.show", value, contract.lines(value))
 
 

@@ -9,7 +9,7 @@ import typer
 from iogate.cli import completion, panels
 from iogate.cli.options import parse_seconds
 from iogate.cli.render import Table
-from iogate.cli.session import Session, author, command
+from iogate.cli.session import Session, command
 
 group = typer.Typer(help="List, enable, disable and run the live schedules.", no_args_is_help=True)
 
@@ -26,13 +26,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="schedule", rich_help_panel=panels.LIVE)
 
 
-@command(group, "list")
+@command(group, "list", over_http=True)
 async def list_(session: Session) -> None:
     """List the live schedules with next ticks, last run, skipped ticks and overrides."""
-    from iogate.operators import schedules
-
-    async with session.store(session.settings()) as store:
-        value = await schedules.list_all(store)
+    async with session.system() as system:
+        value = await system.schedules.list()
     rows = value["schedules"]
     table = Table(
         columns=("schedule", "when", "overlap", "state", "next", "last run", "status", "skipped"),
@@ -63,7 +61,7 @@ def _state_text(row: dict[str, Any]) -> str:
     return f"disabled by {pause['author']}{until}{reason}"
 
 
-@command(group, "disable")
+@command(group, "disable", over_http=True)
 async def disable(
     session: Session,
     names: NamesArgument,
@@ -76,52 +74,33 @@ async def disable(
 
     Raises NotFound for an unknown schedule, and Foreign if another project owns one.
     """
-    from iogate.operators import schedules
-    from iogate.operators.access import command_actor
-    from iogate.operators.activity import recorded, target
-
     ttl_s = parse_seconds(ttl, "--ttl")
-    async with session.store(session.settings(), changes=True) as store:
-        actor, about = command_actor(author()), target("schedule", names)
-        async with recorded(store, actor, "schedules.disable", about, reason, frees_memory=True):
-            value = await schedules.disable(store, names, author=actor.name, reason=reason, ttl_s=ttl_s)
+    async with session.system(changes=True) as system:
+        value = await system.schedules.disable(names, reason=reason, ttl_s=ttl_s)
     ends = f" for {ttl}" if ttl else ""
     session.screen.data("schedule.disable", value, [f"disabled {name}{ends}" for name in names])
     if not reason:
         session.screen.note("no reason given: --reason TEXT tells others why")
 
 
-@command(group, "enable")
+@command(group, "enable", over_http=True)
 async def enable(session: Session, names: NamesArgument, reason: ReasonOption = "") -> None:
     """Enable schedules from their next tick on; ticks that were skipped meanwhile are not made up for.
 
     Raises NotFound for an unknown schedule, and Foreign if another project owns one.
     """
-    from iogate.operators import schedules
-    from iogate.operators.access import command_actor
-    from iogate.operators.activity import recorded, target
-
-    async with session.store(session.settings(), changes=True) as store:
-        actor, about = command_actor(author()), target("schedule", names)
-        async with recorded(store, actor, "schedules.enable", about, reason):
-            value = await schedules.enable(store, names, author=actor.name)
+    async with session.system(changes=True) as system:
+        value = await system.schedules.enable(names, reason=reason)
     session.screen.data("schedule.enable", value, [f"enabled {name}" for name in names])
 
 
-@command(group, "run")
+@command(group, "run", over_http=True)
 async def run(session: Session, names: NamesArgument, reason: ReasonOption = "") -> None:
     """Start a run of each schedule now, also of a disabled one; its ticks stay as they are.
 
     Raises NotFound for an unknown schedule, and Refused for one on events or if the store starts no runs.
     """
-    from iogate.operators import schedules
-    from iogate.operators.access import command_actor
-    from iogate.operators.activity import recorded, target
-
-    async with session.store(session.settings(), changes=True) as store:
-        actor, about = command_actor(author()), target("schedule", names)
-        async with recorded(store, actor, "schedules.run", about, reason) as record:
-            value = await schedules.run(store, names, author=actor.name)
-            record.note = ", ".join(f"run {uid}" for uid in value["runs"].values())
+    async with session.system(changes=True) as system:
+        value = await system.schedules.run(names, reason=reason)
     started = [f"{uid}  {name}" for name, uid in value["runs"].items()]
     session.screen.data("schedule.run", value, started)

@@ -17,13 +17,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="workflow", rich_help_panel=panels.LIVE)
 
 
-@command(group, "list")
+@command(group, "list", over_http=True)
 async def list_(session: Session) -> None:
     """List the live workflows, the APIs that start them, and their schedules."""
-    from iogate.operators import workflows
-
-    async with session.store(session.settings()) as store:
-        value = await workflows.list_all(store)
+    async with session.system() as system:
+        value = await system.workflows.list()
     session.screen.data(
         "workflow.list",
         value,
@@ -39,7 +37,7 @@ async def list_(session: Session) -> None:
     )
 
 
-@command(group, "show")
+@command(group, "show", over_http=True)
 async def show(
     session: Session,
     workflow: Annotated[
@@ -51,10 +49,8 @@ async def show(
     Raises:
         NotFound: no live workflow has this name.
     """
-    from iogate.operators import workflows
-
-    async with session.store(session.settings()) as store:
-        value = await workflows.show(store, workflow)
+    async with session.system() as system:
+        value = await system.workflows.show(workflow)
     session.screen.data("workflow.show", value, [to_yaml(value["definition"]).rstrip("\n")])
     if (schedule := value["schedule"]) is not None:
         session.screen.note(f"{schedule['when']}; next: {_next(schedule)}")

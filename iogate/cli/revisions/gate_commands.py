@@ -12,7 +12,7 @@ from iogate.cli import completion, panels
 from iogate.cli.apis.gate_display import state_text
 from iogate.cli.options import parse_rate, parse_seconds
 from iogate.cli.render import Table
-from iogate.cli.session import Session, author, command
+from iogate.cli.session import Session, command
 from iogate.errors import Misused, Refused
 from iogate.messages import counted
 
@@ -64,8 +64,8 @@ TtlOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "enable", rich_help_panel=panels.LIVE)(enable)
-    command(app, "disable", rich_help_panel=panels.LIVE)(disable)
+    command(app, "enable", over_http=True, rich_help_panel=panels.LIVE)(enable)
+    command(app, "disable", over_http=True, rich_help_panel=panels.LIVE)(disable)
     app.add_typer(overrides, name="override", rich_help_panel=panels.LIVE)
 
 
@@ -146,38 +146,20 @@ async def _switch(
         NotFound: nothing is selected.
         Refused: not confirmed, or the live revision changes all the time.
     """
-    from iogate.operators import gates
-    from iogate.operators.access import command_actor
-    from iogate.operators.activity import recorded, target
+    from iogate.cli.system.system import GateSwitch
 
-    ttl_s, per_s = parse_seconds(ttl, "--ttl"), parse_rate(rate, "--rate")
-    enabled = verb == "enable"
-    async with session.store(session.settings(), changes=True) as store:
-        wanted = await gates.selected(store, selection, enabled=enabled)
-        confirmed: list[str] | None = None
-        if selection.all_ and not yes:
-            confirm_all("hold" if hold else verb, wanted)
-            confirmed = wanted
-        actor, about = command_actor(author()), target("api", wanted)
-        async with recorded(store, actor, "apis.override", about, reason, frees_memory=True) as record:
-            while True:
-                try:
-                    value = await gates.switch(
-                        store,
-                        selection,
-                        enabled=enabled,
-                        author=actor.name,
-                        reason=reason,
-                        ttl_s=ttl_s,
-                        hold=hold,
-                        rate=per_s,
-                        confirmed=confirmed,
-                    )
-                    break
-                except gates.SelectionMoved as moved:
-                    confirmed = moved.apis
-                    confirm_all("hold" if hold else verb, confirmed)
-            record.note, record.count = gates.describe_changes(value["changes"]), len(value["changes"])
+    word = "hold" if hold else verb
+    wanted = GateSwitch(
+        selection=selection,
+        enabled=verb == "enable",
+        hold=hold,
+        reason=reason,
+        ttl_s=parse_seconds(ttl, "--ttl"),
+        rate=parse_rate(rate, "--rate"),
+        confirm=(lambda apis: confirm_all(word, apis)) if selection.all_ and not yes else None,
+    )
+    async with session.system(changes=True) as system:
+        value = await system.apis.switch(wanted)
     changes = value["changes"]
     session.screen.data(verb, value, [_change_text(each, ttl, rate) for each in changes])
     starting = sum(each["queued"] for each in changes if each["after"] == "disabled")
@@ -219,13 +201,11 @@ def _runs(number: int) -> str:
     return counted(number, "run")
 
 
-@command(overrides, "list")
+@command(overrides, "list", over_http=True)
 async def list_(session: Session) -> None:
     """List the APIs with an override."""
-    from iogate.operators import gates
-
-    async with session.store(session.settings()) as store:
-        value = await gates.list_overrides(store)
+    async with session.system() as system:
+        value = await system.apis.overrides()
     session.screen.data(
         "override.list",
         value,
@@ -248,7 +228,7 @@ async def list_(session: Session) -> None:
     )
 
 
-@command(overrides, "clear")
+@command(overrides, "clear", over_http=True)
 async def clear(
     session: Session,
     apis: Annotated[
@@ -264,20 +244,11 @@ async def clear(
         Misused: neither APIs nor `--all` are given, or both.
         NotFound: there is no such API.
     """
-    from iogate.operators import gates
-    from iogate.operators.access import command_actor
-    from iogate.operators.activity import recorded, target
-
     if bool(apis) == all_:
         raise Misused("give either the ids of APIs, or --all")
     per_s = parse_rate(rate, "--rate")
-    async with session.store(session.settings(), changes=True) as store:
-        about = target("api", apis or ())
-        async with recorded(
-            store, command_actor(author()), "apis.restore", about, reason, frees_memory=True
-        ) as record:
-            value = await gates.clear_overrides(store, None if all_ else apis, rate=per_s)
-            record.count = len(value["cleared"])
+    async with session.system(changes=True) as system:
+        value = await system.apis.clear_overrides(None if all_ else apis, reason=reason, rate=per_s)
     cleared = value["cleared"]
     session.screen.data("override.clear", value, [f"cleared {api}" for api in cleared])
     if not cleared:

@@ -16,8 +16,8 @@ DIGEST_CHARACTERS = 12
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "history", rich_help_panel=panels.LIVE)(history)
-    command(app, "show", rich_help_panel=panels.LIVE)(show)
+    command(app, "history", over_http=True, rich_help_panel=panels.LIVE)(history)
+    command(app, "show", over_http=True, rich_help_panel=panels.LIVE)(show)
 
 
 async def history(
@@ -25,10 +25,8 @@ async def history(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N revisions.")] = 20,
 ) -> None:
     """List the revisions that the store keeps, newest first, with author, commit and changes."""
-    from iogate.operators import revisions
-
-    async with session.store(session.settings()) as store:
-        rows = (await revisions.page(store, limit=limit))["revisions"]
+    async with session.system() as system:
+        rows = (await system.revisions.history(limit))["revisions"]
     table = Table(
         columns=("revision", "live", "time", "author", "commit", "action", "changes", "message"),
         rows=[
@@ -61,10 +59,8 @@ async def show(
         NotFound: the store does not keep the revision, or none was applied yet.
         NotAuthentic: the revision was not signed with the key.
     """
-    from iogate.operators import revisions
-
-    async with session.store(session.settings()) as store:
-        value = await revisions.show(store, revision)
+    async with session.system() as system:
+        value = await system.revisions.show(revision)
     session.screen.data("show", value, _text(value))
 
 

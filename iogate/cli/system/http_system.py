@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from iogate.cli.system.http_batches import HttpBatches
+from iogate.cli.system.http_objects import HttpApis, HttpRevisions, HttpSchedules, HttpWorkflows
 from iogate.cli.system.http_runs import HttpRuns
 from iogate.store.runs.presentation import rfc3339
 
@@ -26,6 +27,10 @@ class HttpSystem:
         self._client = client
         self.runs = HttpRuns(client)
         self.batches = HttpBatches(client)
+        self.apis = HttpApis(client)
+        self.workflows = HttpWorkflows(client)
+        self.schedules = HttpSchedules(client)
+        self.revisions = HttpRevisions(client)
 
     async def status(self) -> Json:
         found: Json = await self._client.get("/v1/status", of_project=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iogate.cli.system.store_batches import StoreBatches
+from iogate.cli.system.store_objects import StoreApis, StoreRevisions, StoreSchedules, StoreWorkflows
 from iogate.cli.system.store_runs import StoreRuns
 from iogate.operators import activity, status
 
@@ -25,6 +26,10 @@ class StoreSystem:
         self._store, self._settings, self._actor = store, settings, actor
         self.runs = StoreRuns(store, actor)
         self.batches = StoreBatches(store, actor)
+        self.apis = StoreApis(store, actor)
+        self.workflows = StoreWorkflows(store)
+        self.schedules = StoreSchedules(store, actor)
+        self.revisions = StoreRevisions(store)
 
     async def status(self) -> Json:
         return await status.show(self._store, self._settings)

@@ -7,7 +7,7 @@ and Unreachable without a usable response. Invariant: each change is recorded in
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
@@ -15,6 +15,7 @@ from iogate.errors import NotFound, Refused, Unreachable
 
 if TYPE_CHECKING:
     from iogate.operators.batches.batch_selection import BatchRequest
+    from iogate.operators.live_revision import ApiSelection
     from iogate.store.runs.run_index import RunFilter
 
 Json: TypeAlias = dict[str, Any]
@@ -136,6 +137,88 @@ class Batches(Protocol):
 
     async def step(self) -> float | None:
         """Carry out the next step of a batch that is due; return the seconds until the next one, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSwitch:
+    """Switch of the gates of selected APIs, all in one step."""
+
+    selection: ApiSelection
+    enabled: bool
+    hold: bool = False
+    reason: str = ""
+    ttl_s: float | None = None
+    rate: float | None = None
+    """Number of runs on hold to release per second; None: all at once."""
+    confirm: Callable[[Sequence[str]], None] | None = None
+    """Asks about the ids of the selected APIs, and raises if the answer is no; None: do not ask."""
+
+
+class Apis(Protocol):
+    """Operations on APIs."""
+
+    async def list(self) -> Json:
+        """Return the live APIs, as `apis.list_all` does."""
+        ...
+
+    async def show(self, api: str) -> Json:
+        """Return an API, as `apis.show` does."""
+        ...
+
+    async def switch(self, wanted: GateSwitch) -> Json:
+        """Switch the selected APIs, as `gates.switch` does; ask again if the selection moved meanwhile."""
+        ...
+
+    async def overrides(self) -> Json:
+        """Return the APIs with an override, as `gates.list_overrides` does."""
+        ...
+
+    async def clear_overrides(self, names: Sequence[str] | None, *, reason: str, rate: float | None) -> Json:
+        """End overrides, of all APIs without names, as `gates.clear_overrides` does."""
+        ...
+
+
+class Workflows(Protocol):
+    """Operations on workflows."""
+
+    async def list(self) -> Json:
+        """Return the live workflows, as `workflows.list_all` does."""
+        ...
+
+    async def show(self, workflow: str) -> Json:
+        """Return a workflow, as `workflows.show` does."""
+        ...
+
+
+class Schedules(Protocol):
+    """Operations on schedules."""
+
+    async def list(self) -> Json:
+        """Return the live schedules, as `schedules.list_all` does."""
+        ...
+
+    async def enable(self, names: Sequence[str], *, reason: str) -> Json:
+        """Enable schedules, as `schedules.enable` does."""
+        ...
+
+    async def disable(self, names: Sequence[str], *, reason: str, ttl_s: float | None) -> Json:
+        """Disable schedules, as `schedules.disable` does."""
+        ...
+
+    async def run(self, names: Sequence[str], *, reason: str) -> Json:
+        """Start a run of each schedule, as `schedules.run` does."""
+        ...
+
+
+class Revisions(Protocol):
+    """Operations on revisions."""
+
+    async def history(self, limit: int) -> Json:
+        """Return the newest kept revisions, as `revisions.page` does."""
+        ...
+
+    async def show(self, number: int | None) -> Json:
+        """Return a revision, by default the live one, as `revisions.show` does."""
         ...
 
 
@@ -150,6 +233,24 @@ class System(Protocol):
     @property
     def batches(self) -> Batches:
         """Bulk actions on its runs."""
+
+    def apis(self) -> Apis:
+        """Operations on its APIs."""
+        ...
+
+    @property
+    def workflows(self) -> Workflows:
+        """Operations on its workflows."""
+        ...
+
+    @property
+    def schedules(self) -> Schedules:
+        """Operations on its schedules."""
+        ...
+
+    @property
+    def revisions(self) -> Revisions:
+        """Operations on its revisions."""
         ...
 
     async def status(self) -> Json:

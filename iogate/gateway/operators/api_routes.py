@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from iogate.errors import Refused
+from iogate.errors import Misused, Refused
 from iogate.gateway.http.large_responses import PACED
 from iogate.gateway.http.responses import NOT_ENABLED, STORE_DOWN, ErrorResponse, HTTPError
 from iogate.gateway.operators.operation import Call, Operation
@@ -14,10 +14,10 @@ from iogate.gateway.runs.run_completion import until_end
 from iogate.gateway.runs.run_reader import SMALL, read_data
 from iogate.operators import apis, gates
 from iogate.operators.access import Role
-from iogate.operators.activity import Target, target
-from iogate.operators.live_revision import find_api, live_revision
-from iogate.value_types.collection_types import Key
-from iogate.value_types.scalar_types import boolean, duration, interval, rate
+from iogate.operators.activity import NAMED, Target, target
+from iogate.operators.live_revision import ApiSelection, find_api, live_revision
+from iogate.value_types.collection_types import Key, distinct
+from iogate.value_types.scalar_types import boolean, duration, interval, rate, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,110 @@ async def _replay(call: Call, store: Store, api: Api, case: Example) -> Mapping[
     return apis.case_result(api, case, http=202, run=run, took_s=time.monotonic() - started_s)
 
 
+async def _overrides(call: Call) -> Any:
+    return await gates.list_overrides(await call.project())
+
+
+async def _switch(call: Call) -> Any:
+    given = call.given
+    selection = ApiSelection(
+        apis=given.get("apis", ()),
+        modules=given.get("modules", ()),
+        tags=given.get("tags", ()),
+        all_=given.get("all", False),
+    )
+    if given.get("hold") and given.get("rate") is not None:
+        raise Misused("a hold has no rate: a rate releases the runs on hold")
+    done = await gates.switch(
+        await call.project(),
+        selection,
+        enabled=given["enabled"],
+        hold=given.get("hold", False),
+        rate=given.get("rate"),
+        ttl_s=given.get("ttl"),
+        author=call.actor.name,
+        reason=call.reason,
+        confirmed=given.get("confirmed"),
+    )
+    call.record.note, call.record.count = gates.describe_changes(done["changes"]), len(done["changes"])
+    if selection.by_criteria and done["apis"]:
+        call.record.note += f": {' '.join(done['apis'][:NAMED])}"
+    return done
+
+
+async def _clear(call: Call) -> Any:
+    done = await gates.clear_overrides(
+        await call.project(), call.given.get("apis"), rate=call.given.get("rate")
+    )
+    call.record.count = len(done["cleared"])
+    return done
+
+
+def _named(call: Call) -> Target:
+    return target("api", call.given.get("apis", ()))
+
+
+_IDS: Final = distinct(text(), "a list of ids, each once")
+_HOLD: Final = Key(
+    type=boolean(),
+    required=False,
+    description="Start no new run; with `enabled`, calls are accepted and stored.",
+)
+_TTL: Final = Key(type=interval(), required=False, description="End the override after this time: 2h.")
+
 OPERATIONS: Final = (
+    Operation(
+        name="overrides.list",
+        method="GET",
+        path="/v1/overrides",
+        role=Role.READ,
+        summary="List the APIs with an override",
+        handler=_overrides,
+        query={"project": PROJECT},
+    ),
+    Operation(
+        name="overrides.switch",
+        method="POST",
+        path="/v1/overrides",
+        role=Role.OPERATE,
+        summary="Enable, disable or hold several APIs in one step, effective on all gateways",
+        handler=_switch,
+        body={
+            "apis": Key(type=_IDS, required=False, description="Ids of APIs."),
+            "modules": Key(type=_IDS, required=False, description="All APIs of these modules."),
+            "tags": Key(type=_IDS, required=False, description="All APIs with one of these tags."),
+            "all": Key(type=boolean(), required=False, description="All live APIs of the project."),
+            "enabled": Key(type=boolean(), description="Whether the APIs accept calls."),
+            "hold": _HOLD,
+            "rate": _RATE,
+            "ttl": _TTL,
+            "confirmed": Key(
+                type=_IDS,
+                required=False,
+                description="Ids of the APIs that are expected to be selected; otherwise nothing changes.",
+            ),
+            "project": PROJECT,
+        },
+        action="apis.override",
+        target=_named,
+        frees_memory=True,
+    ),
+    Operation(
+        name="overrides.clear",
+        method="DELETE",
+        path="/v1/overrides",
+        role=Role.OPERATE,
+        summary="End the overrides of APIs, or of all",
+        handler=_clear,
+        query={
+            "apis": Key(type=_IDS, required=False, description="Ids of APIs; default: all with an override."),
+            "rate": _RATE,
+            "project": PROJECT,
+        },
+        action="apis.restore",
+        target=_named,
+        frees_memory=True,
+    ),
     Operation(
         name="apis.list",
         method="GET",
@@ -145,13 +248,9 @@ OPERATIONS: Final = (
         handler=_override,
         body={
             "enabled": Key(type=boolean(), description="Whether the API accepts calls."),
-            "hold": Key(
-                type=boolean(),
-                required=False,
-                description="Start no new run; with `enabled`, calls are accepted and stored.",
-            ),
+            "hold": _HOLD,
             "rate": _RATE,
-            "ttl": Key(type=interval(), required=False, description="End the override after this time: 2h."),
+            "ttl": _TTL,
             "project": PROJECT,
         },
         action="apis.override",

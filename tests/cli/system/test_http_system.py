@@ -135,3 +135,81 @@ def test_a_command_on_the_store_says_so(machines: Machines) -> None:
         assert f"works on the store only, and IOGATE_SERVER chooses {machines.shop.url} [IOG823]" in ran.err
     ran = machines.there("--profile", "prod", "doctor", code=64)
     assert '"iogate doctor" works on this machine and its store, and not over --profile prod' in ran.err
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_apis_workflows_schedules_and_revisions_are_shown_alike(
+    machines: Machines, output: tuple[str, ...]
+) -> None:
+    for command in (
+        ("api", "list"),
+        ("api", "show", "shop/guarded"),
+        ("override", "list"),
+        ("workflow", "list"),
+        ("workflow", "show", "shop/buy"),
+        ("workflow", "show", "shop/buy:1.0.0"),
+        ("schedule", "list"),
+        ("history", "--limit", "3"),
+        ("show",),
+        ("show", "1"),
+    ):
+        assert machines.same(*command, *output).out
+
+
+def test_unknown_objects_are_named_alike(machines: Machines) -> None:
+    for command in (
+        ("api", "show", "shop/bye"),
+        ("api", "show", "bye"),
+        ("workflow", "show", "shop/bye"),
+        ("workflow", "show", "by e"),
+        ("schedule", "disable", "shop/yearli", "--reason", "x"),
+        ("schedule", "run", "a b", "--reason", "x"),
+        ("show", "999"),
+        ("disable", "shop/bye", "--reason", "x"),
+        ("disable", "--module", "shp", "--reason", "x"),
+        ("enable", "--tag", "none", "--reason", "x"),
+        ("override", "clear", "shop/bye", "--reason", "x"),
+    ):
+        machines.same(*command, code=8)
+
+
+def test_apis_are_switched_alike(machines: Machines) -> None:
+    api, reason = "shop/nested", ("--reason", "stocktaking")
+    shown = machines.there("disable", api, *reason, "--ttl", "2h", "-o", "json").json
+    assert (shown["enabled"], shown["ttlS"], shown["changes"][0]["after"]) == (False, 7200.0, "disabled")
+    assert machines.same("disable", api, *reason, "--ttl", "2h").out.startswith(f"disabled {api} for 2h")
+    machines.same("override", "list", "-o", "json")
+    assert machines.same("override", "list").out.count("stocktaking") == 1
+    assert machines.there("override", "clear", api, *reason).out == f"cleared {api}\n"
+    assert "no overrides to clear" in machines.same("override", "clear", api, *reason).err
+    machines.there("disable", api, "--hold", *reason)
+    released = machines.there("enable", api, "--rate", "100/m", *reason, "-o", "json").json
+    assert released["releasePerS"] == pytest.approx(100 / 60)
+    assert machines.same("enable", api, *reason).out == f"enabled {api} (it was already)\n"
+    machines.there("override", "clear", "--all", *reason)
+    ran = machines.there("disable", "--all", *reason, code=64)
+    assert "this would disable all " in ran.err
+    assert "add --yes to confirm" in ran.err
+    assert "no reason is given [IOG822]" in machines.there("enable", "--all", "--yes", code=64).err
+
+
+def test_modules_are_switched_in_one_step(machines: Machines) -> None:
+    reason = ("--reason", "maintenance")
+    done = machines.there("disable", "--module", "tape", *reason, "-o", "json").json
+    assert done["apis"] == ["tape/hello"]
+    entry = machines.here("activity", "--limit", "1", "-o", "json").json["activity"][0]
+    assert entry["message"] == "enabled → disabled: tape/hello"
+    assert machines.there("override", "clear", "--all", *reason).out == "cleared tape/hello\n"
+
+
+def test_schedules_are_switched_and_started_alike(machines: Machines) -> None:
+    name, reason = "shop/yearly", ("--reason", "stocktaking")
+    ran = machines.there("schedule", "disable", name, "--ttl", "2d", *reason)
+    assert ran.out == f"disabled {name} for 2d\n"
+    listed = machines.same("schedule", "list", "-o", "json").json["schedules"]
+    disabled = next(each for each in listed if each["schedule"] == name)["disabled"]
+    assert (disabled["author"], disabled["reason"]) == ("adminer", "stocktaking")
+    assert machines.same("schedule", "enable", name, *reason).out == f"enabled {name}\n"
+    uid, started = machines.there("schedule", "run", name, *reason).out.split()
+    assert started == name
+    assert machines.there("runs", "wait", uid, "-o", "json").json["caller"] == "adminer"

@@ -1,0 +1,181 @@
+"""APIs, workflows, schedules and revisions of the live system by the HTTP API of operators.
+
+Used by `http_system`. Invariant: an id of a wrong form gets the error that the store has for an unknown one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from iogate.errors import Refused
+from iogate.operators.gates import MOVED
+from iogate.operators.live_revision import api_not_found
+from iogate.operators.workflows import workflow_not_found
+from iogate.store.revisions.schedule_states import unknown_schedule
+from iogate.timing.durations import format_seconds
+
+if TYPE_CHECKING:
+    from iogate.cli.system.operator_client import OperatorClient
+    from iogate.cli.system.system import GateSwitch, Json
+
+PAGE: Final = 100
+"""Most revisions that the API returns at once."""
+_FAST: Final = 1000
+_ID: Final = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}")
+_WORKFLOW: Final = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}(?::[\w.+-]{1,100})?")
+
+
+def _rate(per_s: float | None) -> str | None:
+    """Return a number per second as a rate; a slow one by the day, which is more exact."""
+    if per_s is None:
+        return None
+    return f"{per_s:.6f}/s" if per_s > _FAST else f"{per_s * 86_400:.6f}/d"
+
+
+def _ttl(seconds: float | None) -> str | None:
+    return None if seconds is None else format_seconds(seconds)
+
+
+class HttpApis:
+    """APIs of one server."""
+
+    def __init__(self, client: OperatorClient) -> None:
+        self._client = client
+
+    async def list(self) -> Json:
+        found: Json = await self._client.get("/v1/apis", of_project=True)
+        return found
+
+    async def show(self, api: str) -> Json:
+        if _ID.fullmatch(api) is None:
+            raise api_not_found(api, await self._ids())
+        found: Json = await self._client.get(f"/v1/apis/{quote(api)}", of_project=True)
+        return found
+
+    async def switch(self, wanted: GateSwitch) -> Json:
+        self._client.check_reason(wanted.reason)
+        selection = wanted.selection
+        body = {
+            "apis": [*selection.apis] or None,
+            "modules": [*selection.modules] or None,
+            "tags": [*selection.tags] or None,
+            "all": selection.all_ or None,
+            "enabled": wanted.enabled,
+            "hold": wanted.hold or None,
+            "rate": _rate(wanted.rate),
+            "ttl": _ttl(wanted.ttl_s),
+        }
+        while True:
+            confirmed: Sequence[str] | None = None
+            if wanted.confirm is not None:
+                confirmed = await self._ids()
+                wanted.confirm(confirmed)
+            try:
+                done: Json = await self._client.change(
+                    "/v1/overrides", wanted.reason, {**body, "confirmed": confirmed}, of_project=True
+                )
+            except Refused as error:
+                if wanted.confirm is None or error.code != MOVED:
+                    raise
+            else:
+                return done
+
+    async def overrides(self) -> Json:
+        found: Json = await self._client.get("/v1/overrides", of_project=True)
+        return found
+
+    async def clear_overrides(self, names: Sequence[str] | None, *, reason: str, rate: float | None) -> Json:
+        body = {"apis": None if names is None else [*names], "rate": _rate(rate)}
+        done: Json = await self._client.change(
+            "/v1/overrides", reason, body, method="DELETE", of_project=True
+        )
+        return done
+
+    async def _ids(self) -> Sequence[str]:
+        return [each["api"] for each in (await self.list())["apis"]]
+
+
+class HttpWorkflows:
+    """Workflows of one server."""
+
+    def __init__(self, client: OperatorClient) -> None:
+        self._client = client
+
+    async def list(self) -> Json:
+        found: Json = await self._client.get("/v1/workflows", of_project=True)
+        return found
+
+    async def show(self, workflow: str) -> Json:
+        if _WORKFLOW.fullmatch(workflow) is None:
+            known = await self.list()
+            raise workflow_not_found(workflow, [each["workflow"] for each in known["workflows"]])
+        found: Json = await self._client.get(f"/v1/workflows/{quote(workflow)}", of_project=True)
+        return found
+
+
+class HttpSchedules:
+    """Schedules of one server, which are changed one by one."""
+
+    def __init__(self, client: OperatorClient) -> None:
+        self._client = client
+
+    async def list(self) -> Json:
+        found: Json = await self._client.get("/v1/schedules", of_project=True)
+        return found
+
+    async def enable(self, names: Sequence[str], *, reason: str) -> Json:
+        await self._change(names, "enable", reason)
+        return {"schedules": list(names), "enabled": True}
+
+    async def disable(self, names: Sequence[str], *, reason: str, ttl_s: float | None) -> Json:
+        await self._change(names, "disable", reason, ttl_s)
+        return {"schedules": list(names), "enabled": False, "reason": reason, "ttlS": ttl_s}
+
+    async def run(self, names: Sequence[str], *, reason: str) -> Json:
+        done = await self._change(names, "run", reason)
+        return {"runs": {name: uid for each in done for name, uid in each["runs"].items()}}
+
+    async def _change(
+        self, names: Sequence[str], verb: str, reason: str, ttl_s: float | None = None
+    ) -> Sequence[Json]:
+        """Change schedules; raise NotFound before any change if one is unknown."""
+        self._client.check_reason(reason)
+        known = [each["schedule"] for each in (await self.list())["schedules"]]
+        if missing := [each for each in names if each not in known]:
+            raise unknown_schedule(missing, known)
+        return [
+            await self._client.change(
+                f"/v1/schedules/{quote(name)}/{verb}", reason, {"ttl": _ttl(ttl_s)}, of_project=True
+            )
+            for name in names
+        ]
+
+
+class HttpRevisions:
+    """Revisions of one server."""
+
+    def __init__(self, client: OperatorClient) -> None:
+        self._client = client
+
+    async def history(self, limit: int) -> Json:
+        found: list[Json] = []
+        cursor: str | None = None
+        while True:
+            page = await self._client.get(
+                "/v1/revisions",
+                {"limit": min(PAGE, limit - len(found)), "cursor": cursor},
+                of_project=True,
+            )
+            found += page["revisions"]
+            cursor = page["cursor"]
+            if cursor is None or len(found) >= limit:
+                return {**page, "revisions": found}
+
+    async def show(self, number: int | None) -> Json:
+        found: Json = await self._client.get(
+            f"/v1/revisions/{'live' if number is None else number}", of_project=True
+        )
+        return found
