@@ -170,7 +170,7 @@ class HttpRevisions:
                 of_project=True,
             )
             found += page["revisions"]
-            cursor = page["cursor"]
+            cursor = page["nextCursor"]
             if cursor is None or len(found) >= limit:
                 return {**page, "revisions": found}
 
