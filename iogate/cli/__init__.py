@@ -10,6 +10,7 @@ Composes the layers below; holds no logic that another program would need.
     options     options that commands share
     panels      groups of commands in the help
     render      tables, JSON and YAML
+    json_fields fields of `--json`, programs of `--jq`
     console     Rich, with control characters escaped
     completion  completion by the shell
     git         commands of git, and the files of a tree

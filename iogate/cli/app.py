@@ -20,6 +20,7 @@ import typer.main
 
 from iogate import __version__
 from iogate.cli.error_output import print_error, wants_json, write_json
+from iogate.cli.json_fields import with_empty_lists
 from iogate.cli.render import write_stderr, write_stdout
 from iogate.cli.session import (
     DirectoryOption,
@@ -146,7 +147,8 @@ def _parser(only: str | None) -> Callable[..., Any]:
 def run(arguments: list[str]) -> int:
     """Run the `iogate` app for one command line and return its exit code."""
     try:
-        result = _parser(_home(arguments))(arguments, prog_name="iogate", standalone_mode=False)
+        parse = _parser(_home(arguments))
+        result = parse(with_empty_lists(arguments), prog_name="iogate", standalone_mode=False)
     except KeyboardInterrupt:
         return INTERRUPTED
     except typer.Abort:

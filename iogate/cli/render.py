@@ -26,6 +26,8 @@ from iogate.security.control_characters import escape, escape_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from iogate.cli.json_fields import Selection
+
 STYLES: Mapping[str, str] = {
     "completed": "green",
     "enabled": "green",
@@ -107,6 +109,8 @@ class Screen:
 
     output: Output = Output.TEXT
     quiet: bool = False
+    selection: Selection | None = None
+    """Part of the result that is printed, of `--json` and `--jq`."""
 
     def data(
         self,
@@ -118,7 +122,14 @@ class Screen:
         """Print the result of the command: `value` as JSON or YAML, else `text`.
 
         `formats` makes the whole output in the formats that the command declared beyond the common ones.
+
+        Raises Misused if the program of `--jq` fails.
         """
+        if self.selection is not None:
+            selected = self.selection.text(schema, value)
+            if selected:
+                write_stdout(selected)
+            return
         match self.output:
             case Output.JSON:
                 named = {"schema": f"iogate.{schema}/v1", **value}

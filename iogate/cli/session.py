@@ -20,6 +20,7 @@ import typer
 
 from iogate import settings as settings_module
 from iogate.cli import completion
+from iogate.cli.json_fields import read_selection
 from iogate.cli.render import COMMON_FORMATS, Output, Screen, write_stderr
 from iogate.cli.settings_files import read_files
 from iogate.cli.store_address import store_url
@@ -83,6 +84,24 @@ ProfileOption = Annotated[
         metavar="NAME",
         help="Login at a server: work there over HTTP.",
         autocompletion=completion.profiles,
+        rich_help_panel=GLOBAL_OPTIONS,
+    ),
+]
+FieldsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="FIELDS",
+        help="Print these fields as JSON, separated by commas; without a value, list the fields.",
+        rich_help_panel=GLOBAL_OPTIONS,
+    ),
+]
+ProgramOption = Annotated[
+    str | None,
+    typer.Option(
+        "--jq",
+        metavar="EXPR",
+        help="Filter the JSON with a jq expression; print texts as they are.",
         rich_help_panel=GLOBAL_OPTIONS,
     ),
 ]
@@ -203,13 +222,14 @@ def command(
     *,
     formats: tuple[Output, ...] = (),
     over_http: bool = False,
+    fields_of: str = "",
     **options: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function, plain or async, that takes the session as its first argument.
 
     `formats` names the output formats beyond text, JSON and YAML that the function makes. `over_http`: it
-    opens a system only, so that it has the option `--profile`. The docstring up to `Raises` is the help text
-    of the command.
+    opens a system only, so that it has the option `--profile`. `fields_of`: schema of its result, whose
+    fields `--json` selects. The docstring up to `Raises` is the help text of the command.
     """
     for each in formats:
         _commands_by_format.setdefault(each, {})[name] = None
@@ -223,6 +243,8 @@ def command(
             quiet: bool = False,
             environment: str | None = None,
             server_profile: str | None = None,
+            json_fields: str | None = None,
+            jq_program: str | None = None,
             **arguments: Any,
         ) -> None:
             first: GlobalOptions = ctx.find_root().obj or GlobalOptions()
@@ -233,7 +255,10 @@ def command(
             chosen = output or first.output or Output.TEXT
             if chosen not in (*COMMON_FORMATS, *formats):
                 raise _unfit_format(chosen, ctx.command_path, formats)
-            screen = Screen(output=chosen, quiet=quiet or first.quiet)
+            selection = read_selection(fields_of, json_fields, jq_program)
+            if selection is not None and (chosen not in (Output.TEXT, Output.JSON)):
+                raise Misused(f"--json and --jq print JSON; they cannot be combined with -o {chosen}")
+            screen = Screen(output=chosen, quiet=quiet or first.quiet, selection=selection)
             session = Session(
                 screen=screen, environment=environment or first.environment, profile=server_profile
             )
@@ -254,6 +279,8 @@ def command(
                 _parameter("quiet", QuietOption, False),
                 _parameter("environment", EnvironmentOption, None),
                 *([_parameter("server_profile", ProfileOption, None)] if over_http else []),
+                *([_parameter("json_fields", FieldsOption, None)] if fields_of else []),
+                *([_parameter("jq_program", ProgramOption, None)] if fields_of else []),
             ]
         )
         run.__annotations__ = {

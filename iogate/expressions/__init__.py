@@ -13,6 +13,7 @@ from iogate.expressions.language import (
     expression,
     functions,
     prove_together,
+    results,
 )
 from iogate.expressions.templates import Template, bare, embedded, loose, loose_pieces, pieces, template
 
@@ -31,5 +32,6 @@ __all__ = [
     "loose_pieces",
     "pieces",
     "prove_together",
+    "results",
     "template",
 ]

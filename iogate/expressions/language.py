@@ -162,6 +162,20 @@ def _names(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in known if name in named)
 
 
+def results(text: str, value: Any) -> list[Any]:
+    """Return all results of an expression for a value that is shown to a person, in order.
+
+    Raises ValueError if the expression fails; its message may quote the value.
+    """
+    try:
+        found = list(islice(iter(_compile(text.strip(), ()).input_value([value, 0])), _RESULTS + 1))
+    except RecursionError:
+        raise ValueError("the data is nested too deeply") from None
+    if len(found) > _RESULTS:
+        raise ValueError(f"it gives more than {_RESULTS} results")
+    return found
+
+
 def compiles(text: str) -> bool:
     """Tell whether a text is an expression of the language, with any variables."""
     return bool(text.strip()) and check(text, _NAMED.findall(text)) is None

@@ -15,7 +15,7 @@ from iogate.cli.session import CHANGES
 from tests.docs.pages import DOCS, names, rows, sections
 
 PAGE = DOCS / "reference" / "commands.md"
-EVERYWHERE = {"-C", "-o", "--output", "-q", "--quiet", "--env", "--profile", "-h", "--help"}
+EVERYWHERE = {"-C", "-o", "--output", "-q", "--quiet", "--env", "--profile", "--json", "--jq", "-h", "--help"}
 HEADING = re.compile(r"`iogate ([a-z]+(?: [a-z]+)?)(?: .*)?`")
 
 

@@ -35,7 +35,7 @@ ApiArgument = Annotated[
 ]
 
 
-@command(group, "list", over_http=True)
+@command(group, "list", over_http=True, fields_of="api.list")
 async def list_(session: Session) -> None:
     """List the live APIs with their verbs, authentication, state and runs."""
     async with session.system() as system:
@@ -66,7 +66,7 @@ async def list_(session: Session) -> None:
     )
 
 
-@command(group, "show", over_http=True)
+@command(group, "show", over_http=True, fields_of="api.show")
 async def show(session: Session, api: ApiArgument) -> None:
     """Show all details of one live API."""
     async with session.system() as system:

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="schedule", rich_help_panel=panels.LIVE)
 
 
-@command(group, "list", over_http=True)
+@command(group, "list", over_http=True, fields_of="schedule.list")
 async def list_(session: Session) -> None:
     """List the live schedules with next ticks, last run, skipped ticks and overrides."""
     async with session.system() as system:

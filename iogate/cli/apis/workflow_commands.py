@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="workflow", rich_help_panel=panels.LIVE)
 
 
-@command(group, "list", over_http=True)
+@command(group, "list", over_http=True, fields_of="workflow.list")
 async def list_(session: Session) -> None:
     """List the live workflows, the APIs that start them, and their schedules."""
     async with session.system() as system:
@@ -37,7 +37,7 @@ async def list_(session: Session) -> None:
     )
 
 
-@command(group, "show", over_http=True)
+@command(group, "show", over_http=True, fields_of="workflow.show")
 async def show(
     session: Session,
     workflow: Annotated[

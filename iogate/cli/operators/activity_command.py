@@ -14,7 +14,7 @@ from iogate.cli.session import Session, command
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "activity", over_http=True, rich_help_panel=panels.LIVE)(activity)
+    command(app, "activity", over_http=True, fields_of="activity", rich_help_panel=panels.LIVE)(activity)
 
 
 async def activity(

@@ -201,7 +201,7 @@ def _runs(number: int) -> str:
     return counted(number, "run")
 
 
-@command(overrides, "list", over_http=True)
+@command(overrides, "list", over_http=True, fields_of="override.list")
 async def list_(session: Session) -> None:
     """List the APIs with an override."""
     async with session.system() as system:

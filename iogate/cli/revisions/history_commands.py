@@ -16,8 +16,8 @@ DIGEST_CHARACTERS = 12
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "history", over_http=True, rich_help_panel=panels.LIVE)(history)
-    command(app, "show", over_http=True, rich_help_panel=panels.LIVE)(show)
+    command(app, "history", over_http=True, fields_of="history", rich_help_panel=panels.LIVE)(history)
+    command(app, "show", over_http=True, fields_of="show", rich_help_panel=panels.LIVE)(show)
 
 
 async def history(

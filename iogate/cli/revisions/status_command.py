@@ -24,7 +24,7 @@ PLURALS = {"queue entry": "queue entries", "batch": "batches"}
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "status", over_http=True, rich_help_panel=panels.PROCESSES)(status)
+    command(app, "status", over_http=True, fields_of="status", rich_help_panel=panels.PROCESSES)(status)
 
 
 async def status(

@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="runs", rich_help_panel=panels.RUNS)
 
 
-@command(group, "show", over_http=True)
+@command(group, "show", over_http=True, fields_of="runs.show")
 async def show(
     session: Session,
     uid: UidArgument,

@@ -36,8 +36,8 @@ class Rows(StrEnum):
 
 def register(group: typer.Typer) -> None:
     """Add the commands to `iogate runs`."""
-    command(group, "stats", over_http=True)(stats)
-    command(group, "errors", over_http=True)(errors)
+    command(group, "stats", over_http=True, fields_of="runs.stats")(stats)
+    command(group, "errors", over_http=True, fields_of="runs.errors")(errors)
 
 
 async def stats(
