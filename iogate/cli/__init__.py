@@ -10,7 +10,10 @@ Composes the layers below; holds no logic that another program would need.
     options     options that commands share
     panels      groups of commands in the help
     render      tables, JSON and YAML
-    json_fields fields of `--json`, programs of `--jq`
+    command_examples  examples of `--help`
+    last_run    `@last`: the run that was started last in this terminal
+    live_view   `--watch`: results that are printed again
+    json_fields  fields of `--json`, programs of `--jq`
     console     Rich, with control characters escaped
     completion  completion by the shell
     git         commands of git, and the files of a tree

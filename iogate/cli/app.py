@@ -19,6 +19,7 @@ import typer
 import typer.main
 
 from iogate import __version__
+from iogate.cli.command_examples import add_examples
 from iogate.cli.error_output import print_error, wants_json, write_json
 from iogate.cli.json_fields import with_empty_lists
 from iogate.cli.render import write_stderr, write_stdout
@@ -141,7 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @cache
 def _parser(only: str | None) -> Callable[..., Any]:
     """Build the parser of the app once; with all commands, import and parser take 150 ms."""
-    return typer.main.get_command(make_app(only))
+    made = typer.main.get_command(make_app(only))
+    add_examples(made, on_terminal=sys.stdout.isatty())
+    return made
 
 
 def run(arguments: list[str]) -> int:

@@ -1,8 +1,8 @@
 """Shell completion of arguments: ids of APIs and workflows, uids of runs, numbers of revisions, error codes.
 
 Invoked by the shell on Tab. Invariant: a completer returns within about a second and prints nothing; after
-any error it suggests nothing. Ids come from the files, and from the live revision if the store can be
-reached; uids and revisions come from the store.
+any error it suggests nothing. Ids come from the files, and from the live system if that can be reached, by
+its store or over HTTP; uids and revisions come from the system.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,8 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from iogate.compiler.revision import Api, Revision
-    from iogate.store.store import Store
+    from iogate.cli.system.system import Json, System
 
 T = TypeVar("T")
 Completer = Callable[[typer.Context, str], list[tuple[str, str]]]
@@ -31,8 +31,12 @@ BUDGET_S = 0.7
 """Time limit in seconds for reading files, and for the store."""
 _environment: ContextVar[str | None] = ContextVar("environment", default=None)
 """Value of `--env` on the command line being typed."""
+_profile: ContextVar[str | None] = ContextVar("profile", default=None)
+"""Value of `--profile` there."""
 MAX_RUNS = 50
 """Most runs that are suggested."""
+MAX_REVISIONS = 50
+"""Number of revisions that a store keeps."""
 _SAFE = re.compile(r"[\w./:-]{1,200}", re.ASCII)
 
 
@@ -65,6 +69,7 @@ def _enter(ctx: typer.Context) -> None:
     """Choose folder and environment for completion as the command line being typed does."""
     directory, environment = _given(ctx, "directory"), _given(ctx, "environment")
     _environment.set(environment)
+    _profile.set(_given(ctx, "server_profile") or _given(ctx, "profile"))
     if directory is not None:
         os.chdir(directory)
 
@@ -96,7 +101,7 @@ def _documents(folder: str) -> Iterator[dict[str, Any]]:
 def apis(incomplete: str) -> Iterator[tuple[str, str]]:
     """Complete the id of an API, in apis.d or live."""
     del incomplete
-    live = {api.id: api.description for api in _live_apis()}
+    live = {api["api"]: api["description"] for api in _live_apis()}
     yield from {**live, **dict(_apis())}.items()
 
 
@@ -104,7 +109,7 @@ def apis(incomplete: str) -> Iterator[tuple[str, str]]:
 def modules(incomplete: str) -> Iterator[tuple[str, str]]:
     """Complete a module of APIs."""
     del incomplete
-    ids = (*dict(_apis()), *(api.id for api in _live_apis()))
+    ids = (*dict(_apis()), *(api["api"] for api in _live_apis()))
     yield from ((name, "") for name in sorted({each.partition("/")[0] for each in ids}))
 
 
@@ -141,7 +146,7 @@ def profiles(incomplete: str) -> Iterator[tuple[str, str]]:
 
 
 def _tags() -> set[str]:
-    found = {tag for api in _live_apis() for tag in api.tags}
+    found = {tag for api in _live_apis() for tag in api["tags"]}
     for data in _documents("apis.d"):
         for part in (data, *(data.get("methods") or {}).values()):
             found.update(map(str, (part or {}).get("tags") or ()))
@@ -154,26 +159,23 @@ def _apis() -> Iterator[tuple[str, str]]:
             yield f"{data.get('module')}/{name}", str((method or {}).get("description") or "")
 
 
-def _live_apis() -> list[Api]:
-    revision = _live_revision()
-    return [] if revision is None else list(revision.apis.values())
+def _live_apis() -> list[Json]:
+    """Return the live APIs for completion; none if the system cannot be reached in time."""
+    return _found("apis", lambda system: system.apis.list())
 
 
-def _live_revision() -> Revision | None:
-    """Return the live revision for completion; None if the store cannot be reached in time."""
+def _found(name: str, read: Callable[[System], Awaitable[Json]]) -> list[Json]:
+    """Return a list of live objects for completion; empty if the system cannot be reached in time."""
     try:
-        return _within_budget(_load_live())
+        rows: list[Json] = _within_budget(_read(read))[name]
     except Exception:  # noqa: BLE001 — the files are enough
-        return None
+        return []
+    return rows
 
 
-async def _load_live() -> Revision | None:
-    store = await _open_store()
-    try:
-        live = await store.revisions.live()
-        return None if live is None else await store.revisions.load(live[0], project=store.revisions.project)
-    finally:
-        await store.close()
+async def _read(read: Callable[[System], Awaitable[Json]]) -> Json:
+    async with _system() as system:
+        return await read(system)
 
 
 @_completer
@@ -191,8 +193,8 @@ def cases(incomplete: str) -> Iterator[tuple[str, str]]:
 def workflows(incomplete: str) -> Iterator[tuple[str, str]]:
     """Complete the name of a workflow, live or in workflows.d, and its version once a colon is typed."""
     found: dict[str, str] = {}
-    if (revision := _live_revision()) is not None:
-        found |= {name: each.title or each.summary for name, each in revision.workflows.items()}
+    live = _found("workflows", lambda system: system.workflows.list())
+    found |= {each["workflow"]: each["title"] for each in live}
     for data in _documents("workflows.d"):
         if isinstance(head := data.get("document"), dict):
             name = f"{head.get('namespace')}/{head.get('name')}:{head.get('version')}"
@@ -215,40 +217,47 @@ def codes(incomplete: str) -> Iterator[tuple[str, str]]:
 def uids(incomplete: str) -> Iterator[tuple[str, str]]:
     """Complete the uid of one of the newest runs in the store."""
     del incomplete
-    yield from _within_budget(_newest_runs())
+    from iogate.store.runs.run_index import RunFilter
+
+    page = _within_budget(_read(lambda system: system.runs.list(RunFilter(), limit=MAX_RUNS)))
+    yield from ((run["uid"], f"{run['status']} {run['api']}") for run in page["runs"])
 
 
 @_completer
 def revisions(incomplete: str) -> Iterator[tuple[str, str]]:
     """Complete the number of a revision that the store keeps, newest first."""
     del incomplete
-    yield from _within_budget(_kept_revisions())
+    page = _within_budget(_read(lambda system: system.revisions.history(MAX_REVISIONS)))
+    for each in page["revisions"]:
+        yield str(each["revision"]), (each["message"] or each["changes"]).partition("\n")[0]
 
 
-async def _kept_revisions() -> list[tuple[str, str]]:
-    store = await _open_store()
-    try:
-        entries = await store.revisions.history()
-    finally:
-        await store.close()
-    texts = ("" if each.origin is None else each.origin.message or each.origin.changes for each in entries)
-    return [(str(each.number), text.partition("\n")[0]) for each, text in zip(entries, texts, strict=True)]
-
-
-async def _newest_runs() -> list[tuple[str, str]]:
-    store = await _open_store()
-    try:
-        return [(run.uid, f"{run.status} {run.api}") for run in await store.runs.list(limit=MAX_RUNS)]
-    finally:
-        await store.close()
-
-
-async def _open_store() -> Store:
+@asynccontextmanager
+async def _system() -> AsyncIterator[System]:
+    """Open the live system of the command line being typed, without a key: nothing is verified."""
     from iogate.cli.store_address import read_project_settings, store_url
-    from iogate.store.store import open_store
+    from iogate.cli.system import server_choice
 
     settings = read_project_settings(environment=_environment.get())
-    return await open_store(store_url(settings), client_name="iogate-completion", project=settings.project)
+    server = server_choice.chosen(_profile.get(), os.environ)
+    server = server or server_choice.of_last_login(settings, os.environ)
+    if server is not None:
+        from iogate.cli.system.http_system import HttpSystem
+        from iogate.cli.system.operator_client import operator_client
+
+        async with operator_client(server, server_choice.project_of(settings)) as client:
+            yield HttpSystem(client)
+        return
+    from iogate.cli.system.store_system import StoreSystem
+    from iogate.operators.access import command_actor
+    from iogate.store.store import open_store
+
+    url = store_url(settings)
+    store = await open_store(url, client_name="iogate-completion", project=settings.project)
+    try:
+        yield StoreSystem(store, settings, command_actor("completion"))
+    finally:
+        await store.close()
 
 
 def _within_budget(work: Coroutine[Any, Any, T]) -> T:

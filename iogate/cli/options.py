@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from iogate.cli import completion
+from iogate.cli import completion, last_run
 from iogate.errors import Misused, NotFound
 
 PathsArgument = Annotated[
@@ -51,8 +51,15 @@ RevisionArgument = Annotated[
     ),
 ]
 UidArgument = Annotated[
-    str, typer.Argument(metavar="UID", help="Id of the run.", autocompletion=completion.uids)
+    str,
+    typer.Argument(
+        metavar="UID",
+        help="Id of the run; @last is the last one that this terminal has started.",
+        autocompletion=completion.uids,
+        callback=last_run.resolve,
+    ),
 ]
+WatchOption = Annotated[bool, typer.Option("--watch", help="Print the result again every 2 s, until Ctrl-C.")]
 ApiFilter = Annotated[
     str | None,
     typer.Option(

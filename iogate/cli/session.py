@@ -177,13 +177,8 @@ class Session:
         if changes:
             by = f" (profile {server.profile})" if server.profile is not None else ""
             write_stderr(f"server: {server.url}{by}", style="bright_black")
-        async with operator_client(server, self._project(settings)) as client:
+        async with operator_client(server, server_choice.project_of(settings)) as client:
             yield HttpSystem(client)
-
-    def _project(self, settings: Settings) -> str | None:
-        """Return the project that a server is asked about: that of this folder, if it has settings."""
-        named = settings_module.variable("project") in os.environ
-        return settings.project if named or Path(settings_module.FILE_NAME).exists() else None
 
     @asynccontextmanager
     async def store(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate import file_references
-from iogate.cli import completion, panels
+from iogate.cli import completion, last_run, panels
 from iogate.cli.apis import contract
 from iogate.cli.apis.call_form import FilesOption
 from iogate.cli.apis.gate_display import state_text, with_overrides
@@ -97,6 +97,7 @@ async def call(
             metavar="UID",
             help="Use the input of an earlier run.",
             autocompletion=completion.uids,
+            callback=last_run.resolve,
         ),
     ] = None,
 ) -> None:
@@ -133,6 +134,7 @@ async def call(
         files = file or ()
         response = await send_call(url, known, value, given, get=get, files=files, certificate=trusted)
         uid = accepted_uid(response, api)
+        last_run.remember(uid)
         if not wait:
             session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
             return

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from iogate.cli import completion, panels
+from iogate.cli import completion, last_run, panels
 from iogate.cli.options import parse_seconds
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
@@ -102,5 +102,7 @@ async def run(session: Session, names: NamesArgument, reason: ReasonOption = "")
     """
     async with session.system(changes=True) as system:
         value = await system.schedules.run(names, reason=reason)
+    for uid in value["runs"].values():
+        last_run.remember(uid)
     started = [f"{uid}  {name}" for name, uid in value["runs"].items()]
     session.screen.data("schedule.run", value, started)

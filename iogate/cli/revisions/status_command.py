@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli import panels
+from iogate.cli import live_view, panels
 from iogate.cli.apis import workflow_commands
 from iogate.cli.apis.gate_display import state_text, with_overrides
+from iogate.cli.options import WatchOption
 from iogate.cli.render import Table
 from iogate.cli.revisions import secret_display
 from iogate.cli.runs.statistics_display import format_time
@@ -32,12 +33,28 @@ async def status(
     secrets: Annotated[
         bool, typer.Option("--secrets", help="Show keyed fingerprints of all secrets, per process.")
     ] = False,
+    watch: WatchOption = False,
 ) -> None:
-    """Show the live revision, runs and queue, APIs, gateways and workers."""
+    """Show the live revision, runs and queue, APIs, gateways and workers.
+
+    Raises Misused for `--watch` with another format than text.
+    """
+    if watch:
+        live_view.check(session.screen)
     async with session.system() as system:
+        if watch:
+
+            async def read() -> list[Table | str]:
+                return _parts(await system.status(), secrets=secrets)
+
+            await live_view.watch(session.screen, read)
         value = await system.status()
+    session.screen.data("status", value, _parts(value, secrets=secrets))
+
+
+def _parts(value: dict[str, Any], *, secrets: bool) -> list[Table | str]:
     shown = secret_display.tables(value["secrets"], every=secrets)
-    session.screen.data("status", value, [*_text(value), *(part for table in shown for part in ("", table))])
+    return [*_text(value), *(part for table in shown for part in ("", table))]
 
 
 def describe_refusals(refused: Mapping[str, int]) -> str:

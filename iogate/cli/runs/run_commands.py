@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from iogate.cli import completion, panels
+from iogate.cli import completion, last_run, panels
 from iogate.cli.batches.filter_batches import change_matching
 from iogate.cli.options import (
     ApiFilter,
@@ -38,11 +38,22 @@ from iogate.errors import Misused
 from iogate.operators.task_records import is_recorded
 
 Uids = Annotated[
-    list[str], typer.Argument(metavar="UID...", help="Ids of the runs.", autocompletion=completion.uids)
+    list[str],
+    typer.Argument(
+        metavar="UID...",
+        help="Ids of the runs, or @last.",
+        autocompletion=completion.uids,
+        callback=last_run.resolve,
+    ),
 ]
 OptionalUids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="UID", help="Ids of the runs.", autocompletion=completion.uids),
+    typer.Argument(
+        metavar="UID",
+        help="Ids of the runs, or @last.",
+        autocompletion=completion.uids,
+        callback=last_run.resolve,
+    ),
 ]
 
 ReasonOption = Annotated[str, typer.Option(help="Reason, recorded in the activity.")]

@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from iogate import messages
-from iogate.cli.render import STYLES, Screen, Table, console, is_colour_terminal
+from iogate.cli.render import STYLES, Screen, Table, console, is_colour_terminal, result_stream
 from iogate.cli.runs.call_display import key_lines
 from iogate.cli.runs.end_display import end_lines
 from iogate.operators.task_records import SIDES, is_recorded
 from iogate.store.keys import ENDED
+from iogate.timing.durations import format_seconds
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -93,10 +94,15 @@ def _message(error: Run | None) -> str | None:
 
 
 def format_duration(timed: Run) -> str:
-    """Format the time from start to end."""
+    """Format the time from start to end; on a terminal, of one in progress the time until now: `12s…`."""
     start, end = timed.get("startedAt"), timed.get("endedAt")
-    if not start or not end:
+    if not start:
         return "-"
+    if not end:
+        if not is_colour_terminal(result_stream()):
+            return "-"
+        elapsed_s = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(start)).total_seconds())
+        return f"{format_seconds(int(elapsed_s) or 1)}…"
     spent = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
     return f"{spent:.3f}s" if spent < 60 else f"{spent / 60:.1f}m"
 

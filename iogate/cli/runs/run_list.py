@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from iogate.cli.options import ApiFilter, SinceFilter, StatusFilter, UntilFilter
+from iogate.cli import live_view
+from iogate.cli.options import ApiFilter, SinceFilter, StatusFilter, UntilFilter, WatchOption
+from iogate.cli.render import Table
 from iogate.cli.runs.run_display import run_table
 from iogate.cli.runs.run_filters import (
     CallerFilter,
@@ -42,18 +44,28 @@ async def list_runs(
         str | None,
         typer.Option(metavar="CURSOR", help="Continue a list, with the cursor that it ended with."),
     ] = None,
+    watch: WatchOption = False,
 ) -> None:
     """List runs, newest first.
 
     Raises:
-        Misused: a filter or the cursor is invalid.
+        Misused: a filter or the cursor is invalid, or `--watch` is given with another format than text.
         NotFound: there is no such API.
     """
     filters = Filters(
         api=api, status=status_, since=since, until=until, workflow=workflow, caller=caller,
         revision=revision, parent=parent, project=project, where=where,
     )  # fmt: skip
+    if watch:
+        live_view.check(session.screen)
     async with session.system() as system:
+        if watch:
+
+            async def read() -> list[Table | str]:
+                found = await system.runs.list(filters.parse(), limit=limit, cursor=cursor)
+                return [run_table(found["runs"])]
+
+            await live_view.watch(session.screen, read)
         page = await system.runs.list(filters.parse(), limit=limit, cursor=cursor)
     runs, back_to, following = page["runs"], page["lookedBackTo"], page["nextCursor"]
     if back_to is not None:

@@ -7,16 +7,18 @@ for, and never over plain HTTP to another machine; no message or representation 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from iogate.cli.system.logins import Login, Logins
 from iogate.errors import Misused
 from iogate.messages import quoted
-from iogate.settings.reader import PROFILE, SERVER, TOKEN
+from iogate.settings.reader import FILE_NAME, PROFILE, SERVER, TOKEN, variable
 from iogate.settings.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -71,6 +73,12 @@ def of_last_login(settings: Settings, environment: Mapping[str, str]) -> Server 
         return None
     found = Logins(environment).current()
     return None if found is None else _of_login(*found, "the last login")
+
+
+def project_of(settings: Settings) -> str | None:
+    """Return the project that a server is asked about: that of this folder, if it has settings."""
+    named = variable("project") in os.environ
+    return settings.project if named or Path(FILE_NAME).exists() else None
 
 
 def _of_login(name: str, login: Login, chosen_by: str) -> Server:

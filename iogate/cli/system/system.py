@@ -137,6 +137,7 @@ class Batches(Protocol):
 
     async def step(self) -> float | None:
         """Carry out the next step of a batch that is due; return the seconds until the next one, or None."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

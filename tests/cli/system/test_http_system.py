@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import typer.main
 
+from iogate.cli import completion
+from iogate.cli.app import make_app
 from tests.cli.place import until
 from tests.cli.system.conftest import Machines
 
@@ -213,3 +216,15 @@ def test_schedules_are_switched_and_started_alike(machines: Machines) -> None:
     uid, started = machines.there("schedule", "run", name, *reason).out.split()
     assert started == name
     assert machines.there("runs", "wait", uid, "-o", "json").json["caller"] == "adminer"
+
+
+def test_names_and_ids_of_a_server_are_completed(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    uid = machines.shop.buy()
+    machines.there("status")  # enters the other machine
+    monkeypatch.setattr(completion, "BUDGET_S", 30.0)
+    context = typer.Context(typer.main.get_command(make_app()))
+    assert uid in [value for value, _ in completion.uids(context, uid[:-2])]
+    assert completion.apis(context, "shop/gu") == [("shop/guarded", "")]
+    assert completion.workflows(context, "shop/ye") == [("shop/yearly", "")]
+    assert "1" in [value for value, _ in completion.revisions(context, "")]
+    assert completion.modules(context, "ta") == [("tape", "")]

@@ -1,0 +1,54 @@
+"""Results that are read and printed again until Ctrl-C, for `--watch` of `runs list` and `status`.
+
+On a terminal each result replaces the one before; elsewhere it is printed after an empty line if it differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from iogate.cli.render import (
+    Output,
+    Screen,
+    Table,
+    console,
+    is_colour_terminal,
+    plain_table,
+    result_stream,
+    write_stdout,
+)
+from iogate.errors import Misused, Unreachable
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+INTERVAL_S: Final = 2.0
+
+
+def check(screen: Screen) -> None:
+    """Check that a watched result is text. Raises Misused if JSON or YAML is chosen."""
+    if screen.output is not Output.TEXT or screen.selection is not None:
+        raise Misused("--watch prints text; it cannot be combined with -o, --json and --jq")
+
+
+async def watch(screen: Screen, read: Callable[[], Awaitable[Sequence[Table | str]]]) -> NoReturn:
+    """Print the result of `read` again and again; while the system is out of reach, its error."""
+    shown: str | None = None
+    while True:
+        try:
+            parts = await read()
+        except Unreachable as error:
+            parts = [error.message]
+        if is_colour_terminal(sys.stdout):
+            console(result_stream()).clear()
+            for part in parts:
+                screen.show(part)
+        else:
+            text = "\n".join(plain_table(part) if isinstance(part, Table) else part for part in parts)
+            if text != shown:
+                write_stdout(text if shown is None else f"\n{text}")
+            shown = text
+        await asyncio.sleep(INTERVAL_S)
