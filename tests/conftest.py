@@ -32,6 +32,15 @@ def _kinds() -> dict[str, servers.Server]:
     return {f"{server.kind}-{server.version}": server for server in found if server is not None}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Logins and last runs of the person who runs the tests are neither read nor written."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        yield
+
+
 LONG = ("tests/faults/", "tests/worker/test_parent.py", "tests/store/test_model.py", "tests/deploy/")
 """Places of tests that take longest: started first, so that the end of the suite waits for none of them."""
 

@@ -174,6 +174,7 @@ def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path, command
         "IOGATE_PORT": str(port),
         "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(clone),
+        "XDG_CONFIG_HOME": str(clone / ".config"),
         "NO_COLOR": "1",
         "COLUMNS": "110",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ FILES = "files"
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "diff", formats=(Output.MARKDOWN,), rich_help_panel=panels.LIVE)(diff)
+    command(app, "diff", formats=(Output.MARKDOWN,), over_http=True, rich_help_panel=panels.LIVE)(diff)
 
 
 async def diff(
@@ -45,22 +45,22 @@ async def diff(
         Misused: a name is not a revision.
     """
     from iogate.cli.plans.plan_markdown import plan_markdown
-    from iogate.operators import revisions
+    from iogate.reconcile.plan_reader import read_plan
 
-    settings = session.settings()
     for name in (before, after):
         _check_name(name)
-    async with session.store(settings) as store:
-        found = revisions.compare(
-            await _version(store, settings, before), await _version(store, settings, after)
-        )
-    plan = found.plan
-    note = f"from {_called(before, found.before)} to {_called(after, found.after)}"
+    if FILES in (before, after):
+        found = await _diff_files(session, before, after)
+    else:
+        async with session.system() as system:
+            found = await system.revisions.diff(_number(before), _number(after))
+    plan = read_plan(found)
+    note = f"from {_called(before, found['from'])} to {_called(after, found['to'])}"
     session.screen.note(note, style="bright_black")
     summary = plan.past_summary()
     session.screen.data(
         "diff",
-        found.to_json(),
+        found,
         plan_lines(plan, summary=summary),
         {Output.MARKDOWN: lambda: plan_markdown(plan, "iogate diff", [note], summary)},
     )
@@ -74,10 +74,27 @@ def _check_name(name: str) -> None:
         raise Misused(f"{name}: expected the number of a revision, {LIVE} or {FILES}")
 
 
-def _called(name: str, version: Version) -> str:
-    if version.number is None:
+def _called(name: str, side: dict[str, Any]) -> str:
+    if side["revision"] is None:
         return "the files"
-    return f"live revision {version.number}" if name == LIVE else f"revision {version.number}"
+    return f"live revision {side['revision']}" if name == LIVE else f"revision {side['revision']}"
+
+
+def _number(name: str) -> int | None:
+    return None if name == LIVE else int(name)
+
+
+async def _diff_files(session: Session, before: str, after: str) -> dict[str, Any]:
+    """Return the difference of a revision and the files, as JSON.
+
+    Raises NotFound and InvalidFiles as `_version` does.
+    """
+    from iogate.operators import revisions
+
+    settings = session.settings()
+    async with session.store(settings) as store:
+        sides = await _version(store, settings, before), await _version(store, settings, after)
+    return revisions.compare(*sides).to_json()
 
 
 async def _version(store: Store, settings: Settings, name: str) -> Version:
@@ -94,4 +111,4 @@ async def _version(store: Store, settings: Settings, name: str) -> Version:
         checked = compile_or_fail(settings, purpose="apply")
         assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
         return Version(number=None, bundle=checked.bundle)
-    return await version(store, None if name == LIVE else int(name))
+    return await version(store, _number(name))

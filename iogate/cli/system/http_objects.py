@@ -175,7 +175,14 @@ class HttpRevisions:
                 return {**page, "revisions": found}
 
     async def show(self, number: int | None) -> Json:
-        found: Json = await self._client.get(
-            f"/v1/revisions/{'live' if number is None else number}", of_project=True
-        )
+        found: Json = await self._client.get(f"/v1/revisions/{_side(number)}", of_project=True)
         return found
+
+    async def diff(self, before: int | None, after: int | None) -> Json:
+        path = f"/v1/revisions/{_side(before)}/diff/{_side(after)}"
+        found: Json = await self._client.get(path, of_project=True)
+        return found
+
+
+def _side(number: int | None) -> str:
+    return "live" if number is None else str(number)

@@ -123,3 +123,6 @@ class StoreRevisions:
 
     async def show(self, number: int | None) -> Json:
         return await revisions.show(self._store, number)
+
+    async def diff(self, before: int | None, after: int | None) -> Json:
+        return await revisions.diff(self._store, before, after)

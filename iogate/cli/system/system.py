@@ -222,6 +222,10 @@ class Revisions(Protocol):
         """Return a revision, by default the live one, as `revisions.show` does."""
         ...
 
+    async def diff(self, before: int | None, after: int | None) -> Json:
+        """Return the difference between two revisions, as `revisions.diff` does; None is the live one."""
+        ...
+
 
 class System(Protocol):
     """The live system of a project."""

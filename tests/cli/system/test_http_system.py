@@ -228,3 +228,10 @@ def test_names_and_ids_of_a_server_are_completed(machines: Machines, monkeypatch
     assert completion.workflows(context, "shop/ye") == [("shop/yearly", "")]
     assert "1" in [value for value, _ in completion.revisions(context, "")]
     assert completion.modules(context, "ta") == [("tape", "")]
+
+
+def test_two_revisions_are_compared_alike(machines: Machines) -> None:
+    for output in (*FORMATS, ("-o", "markdown")):
+        machines.same("diff", "1", "live", *output)
+    machines.same("diff", "1", "999", code=8)
+    assert "works on the store only" in machines.there("diff", "live", "files", code=64).err
