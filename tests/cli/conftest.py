@@ -79,6 +79,7 @@ do: [{hello: {run: {shell: {command: 'echo hello', environment: {API_TOKEN: tok-
 YEARLY = """\
 document: {dsl: '1.0.3', namespace: shop, name: yearly, version: 1.0.0}
 schedule: {cron: '0 0 29 2 *'}
+timeout: {after: PT5M}
 do: [{stop: {set: {done: true}}}]
 """
 RECORDED_API = """\
