@@ -18,6 +18,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "api list": ("iogate api list",),
     "api show": ("iogate api show orders/submit",),
     "apply": ("iogate apply --yes --prune",),
+    "batches continue": ("iogate batches continue 3f9c2a71b04d",),
+    "batches list": ("iogate batches list --limit 5",),
+    "batches show": ("iogate batches show 3f9c2a71b04d",),
+    "batches stop": ("iogate batches stop 3f9c2a71b04d",),
     "bundle": ('iogate bundle --expect 42 --reason "new prices" > request.json',),
     "debug": ('iogate debug orders/submit --name "happy path"',),
     "diff": (

@@ -34,6 +34,10 @@ def _fields(names: str, rows: str = "") -> Fields:
 _SUMMARY: Final = (
     "uid status api workflow revision createdAt startedAt endedAt attempt caller parent attributes error"
 )
+_BATCH: Final = (
+    "id action state count changed unchanged refused left refusals remarks waiting failure operator via reason "
+    "filter from on createdAt changedAt endedAt"
+)
 _API: Final = (
     "api verbs path ownPath auth enabled held releasePerS override queued running workflow description tags"
 )
@@ -48,6 +52,8 @@ FIELDS: Final[Mapping[str, Fields]] = {
         "callback onFault recorded"
     ),
     "runs.stats": _fields("since until total apis workflows hours"),
+    "batches.list": _fields(_BATCH, "batches"),
+    "batches.show": _fields(f"{_BATCH} workers"),
     "runs.errors": _fields(
         "api workflow task type status code message count firstAt lastAt lastRun", "errors"
     ),

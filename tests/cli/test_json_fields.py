@@ -23,7 +23,10 @@ def faulted(live: Cli, shop: Place) -> str:
 
 def test_the_fields_are_those_of_the_results(live: Cli, faulted: str) -> None:
     live("disable", "shop/nested", "--ttl", "1h")
+    live("runs", "retry", "--api", "shop/fail", "--yes", "-q")
+    (batch, *_) = live("batches", "list", "-o", "json").json["batches"]
     arguments = {
+        "batches.show": (batch["id"],),
         "runs.show": (faulted,),
         "api.show": ("shop/buy",),
         "workflow.show": ("shop/buy",),

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="batches", rich_help_panel=panels.RUNS)
 
 
-@command(group, "list", over_http=True)
+@command(group, "list", over_http=True, fields_of="batches.list")
 async def list_batches(
     session: Session,
     limit: Annotated[int, typer.Option(help="Maximum number of batches, newest first.", min=1, max=100)] = 50,
@@ -41,7 +41,7 @@ async def list_batches(
     session.screen.data("batches.list", {"batches": found["batches"]}, [_table(found["batches"])])
 
 
-@command(group, "show", over_http=True)
+@command(group, "show", over_http=True, fields_of="batches.show")
 async def show(session: Session, id_: IdArgument) -> None:
     """Show a batch with its progress, and the first runs that were refused.
 

@@ -238,7 +238,9 @@ class System(Protocol):
     @property
     def batches(self) -> Batches:
         """Bulk actions on its runs."""
+        ...
 
+    @property
     def apis(self) -> Apis:
         """Operations on its APIs."""
         ...
