@@ -35,8 +35,8 @@ _SUMMARY: Final = (
     "uid status api workflow revision createdAt startedAt endedAt attempt caller parent attributes error"
 )
 _BATCH: Final = (
-    "id action state count changed unchanged refused left refusals remarks waiting failure operator via reason "
-    "filter from on createdAt changedAt endedAt"
+    "id action state count changed unchanged refused left refusals remarks waiting failure operator via "
+    "reason filter from on createdAt changedAt endedAt"
 )
 _API: Final = (
     "api verbs path ownPath auth enabled held releasePerS override queued running workflow description tags"
