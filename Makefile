@@ -65,3 +65,4 @@ faults: setup ## Kill processes, and publish revisions, under load; count what i
 	@$(BIN)/python -m tests.faults.canaries
 	@$(BIN)/python -m tests.faults.operator_canaries
 	@$(BIN)/python -m tests.faults.publication
+	@$(BIN)/python -m tests.faults.batches

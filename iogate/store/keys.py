@@ -231,7 +231,7 @@ BATCH_MS: Final = 7 * 86_400_000
 """Time after its last change for which a batch is kept."""
 BATCHES_KEPT: Final = 1_000
 """Maximum number of batches; a new one replaces the oldest one that is not in progress."""
-BATCH_LEASE_MS: Final = 15_000
+BATCH_LEASE_MS: Final = 5_000
 """Time after its last run for which a batch belongs to its worker."""
 FORMAT_NUMBER: Final = 2
 """Format of the store; 1, of releases up to 0.9, has no seals and no number."""

@@ -9,6 +9,7 @@ import pytest
 from iogate.store.embedded.server import temporary_server
 from iogate.store.store import Store
 from tests.faults import (
+    batches,
     callbacks,
     canaries,
     commit_points,
@@ -77,6 +78,16 @@ async def test_all_callbacks_reach_a_receiver_that_fails_half_of_the_time(
     seen = await callbacks.campaign(redis_url, store, tmp_path, runs=60, limit_s=60)
     assert seen.holds, seen.to_json()
     assert seen.tries > 80, seen.to_json()
+
+
+@pytest.mark.timeout(180)
+async def test_no_run_of_a_batch_is_retried_twice_whatever_is_killed(
+    redis_url: str, store: Store, tmp_path: Path
+) -> None:
+    """Of 200 runs; `python -m tests.faults.batches` does it with 10,000."""
+    seen = await batches.campaign(redis_url, store, tmp_path, runs=200, kills=1)
+    assert seen.holds, seen.to_json()
+    assert seen.killed_gateways == 2
 
 
 @pytest.mark.timeout(90)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import panels
-from iogate.cli.batches.batch_progress import follow, progress, report
+from iogate.cli.batches.batch_progress import begin, follow, progress, report
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
 
@@ -74,7 +74,7 @@ async def proceed(session: Session, id_: IdArgument, reason: ReasonOption = "") 
     Raises NotFound if there is no such batch, Refused if it has ended or runs are refused.
     """
     async with session.system(changes=True) as system:
-        batch = await system.batches.proceed(id_, reason)
+        batch = await begin(session, system.batches, system.batches.proceed(id_, reason))
         batch = await follow(session, system.batches, batch)
     report(session, "batches.continue", batch)
 

@@ -7,15 +7,18 @@ in progress without a word about how to stop it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from iogate.cli.render import is_colour_terminal
-from iogate.errors import Refused, Unreachable
+from iogate.errors import IogateError, Refused, Unreachable
 from iogate.messages import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from iogate.cli.session import Session
     from iogate.cli.system.system import Batches, Json
 
@@ -61,6 +64,20 @@ async def follow(session: Session, batches: Batches, batch: Json) -> Json:
         await _stop(session, batches, id_)
         raise
     return batch
+
+
+async def begin(session: Session, batches: Batches, begun: Coroutine[Any, Any, Json]) -> Json:
+    """Create or continue a batch, and return it; if Ctrl-C comes before it has answered, stop it.
+
+    Raises as the operation does, and asyncio.CancelledError after Ctrl-C.
+    """
+    task = asyncio.ensure_future(begun)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with contextlib.suppress(IogateError):
+            await _stop(session, batches, (await task)["id"])
+        raise
 
 
 async def _pause(batches: Batches, batch: Json) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from iogate.cli.batches.batch_progress import follow, report
+from iogate.cli.batches.batch_progress import begin, follow, report
 from iogate.cli.render import plain_table, write_stderr
 from iogate.cli.runs.run_display import run_table
 from iogate.errors import Misused, Refused
@@ -65,9 +65,10 @@ async def change_matching(
             if seen["count"] and not yes:
                 _confirm(change, seen["sample"], seen["count"])
                 at_most = seen["count"]
-        batch = await system.batches.create(
+        creation = system.batches.create(
             request, reason=change.reason, operation=change.operation, at_most=at_most
         )
+        batch = await begin(session, system.batches, creation)
         batch = await follow(session, system.batches, batch)
     report(session, f"runs.{change.action}", batch)
 
