@@ -87,12 +87,20 @@ async def show_list(visit: Visit) -> Any:
             "runs": found["runs"],
             "cursor": found["nextCursor"],
             "searched_back_to": found["lookedBackTo"],
+            "retry_all": _retry_all(filters) if found["runs"] and visit.may(Role.OPERATE) else None,
             "has_where": "where" in BY_NAME["runs.list"].query,
         },
         here=HERE,
         line=line("runs", "list", options=filters.options()),
         status=status,
     )
+
+
+def _retry_all(filters: RunFilters) -> str | None:
+    """Return the URL of the form that retries all runs of a list; None unless it shows faulted ones only."""
+    if filters.statuses != ("faulted",):
+        return None
+    return filters.url().replace("/console/runs", "/console/batches/new", 1)
 
 
 def _uid(visit: Visit) -> str:

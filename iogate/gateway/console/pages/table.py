@@ -12,6 +12,7 @@ from iogate.gateway.console.page import Notice, Page
 from iogate.gateway.console.pages import (
     activity_page,
     api_pages,
+    batch_pages,
     overview_page,
     revision_pages,
     run_pages,
@@ -22,6 +23,7 @@ from iogate.gateway.console.pages import (
 PAGES: Final[tuple[Page, ...]] = (
     *overview_page.PAGES,
     *run_pages.PAGES,
+    *batch_pages.PAGES,
     *api_pages.PAGES,
     *workflow_pages.PAGES,
     *revision_pages.PAGES,
@@ -45,6 +47,9 @@ OUTCOMES: Final[Mapping[str, Notice]] = {
     "suspend": Notice(text="The run stops at its next task, and waits until it is resumed.", tone="hold"),
     "cancel": Notice(text="The cancellation was requested."),
     "redeliver": Notice(text="The callback is sent again."),
+    "batch": Notice(text="A worker retries the runs; reload the page for the progress."),
+    "batch-stop": Notice(text="The batch stops before its next run.", tone="hold"),
+    "batch-continue": Notice(text="The batch goes on with the runs that are left."),
     "enable": Notice(text="The API accepts calls."),
     "disable": Notice(text="No gateway accepts a call of this API any more.", tone="wait"),
     "hold": Notice(text="The API accepts calls, and starts no run until it is enabled.", tone="hold"),
