@@ -180,6 +180,11 @@ class Site:
             self.gateway_pid = started.pid
             yield port
 
+    def used_s(self) -> tuple[float, float]:
+        """Return the processor time that store and gateway have used, in seconds."""
+        used = self.store.info("cpu")
+        return float(used["used_cpu_user"]) + float(used["used_cpu_sys"]), processor_s(self.gateway_pid)
+
     @contextlib.contextmanager
     def endpoint(self) -> Iterator[int]:
         port = free_port()

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.site import Site, arguments_of, load, processor_s, redis_server
+from bench.site import Site, arguments_of, load, redis_server
 
 OURS = "/v1/api/bench/noop/async"
 
@@ -28,21 +28,15 @@ class _Round(NamedTuple):
     gateway_us: float
 
 
-def _processor_s(site: Site) -> tuple[float, float]:
-    """Return the processor time that store and gateway have used, in seconds."""
-    used = site.store.info("cpu")
-    return float(used["used_cpu_user"]) + float(used["used_cpu_sys"]), processor_s(site.gateway_pid)
-
-
 def _round(site: Site, seconds: float) -> _Round:
     """Measure accepting with an empty store."""
     site.store.flushall()
     site.apply()
     with site.gateway() as port:
         load(port, OURS, seconds=1)
-        before = _processor_s(site)
+        before = site.used_s()
         result = load(port, OURS, seconds=seconds)
-        used = zip(before, _processor_s(site), strict=True)
+        used = zip(before, site.used_s(), strict=True)
         return _Round(
             result["per_second"], *(round(1e6 * (end - start) / result["good"], 1) for start, end in used)
         )
