@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import litestar
-from litestar import Litestar
+from litestar import HttpMethod, Litestar, route
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
@@ -29,6 +29,8 @@ from iogate.gateway.observability import observability_routes
 from iogate.gateway.runs import run_handler
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from litestar.handlers import HTTPRouteHandler
     from litestar.types import Receive, Scope, Send
 
@@ -144,13 +146,14 @@ def build(state: GatewayState, calls: CallHandler, audience: Audience = Audience
     if operators is not None:
         of_operators = operators.handlers(has_callers=audience.has_callers)
         state.operator_calls = OperatorCalls(state, calls)
+    handlers = [
+        *(run_handler.handlers(state, operators) if audience.has_callers else ()),
+        *observability_routes.handlers(state, audience),
+        *of_operators,
+        *([] if console is None else console.handlers()),
+    ]
     others = Litestar(
-        route_handlers=[
-            *(run_handler.handlers(state, operators) if audience.has_callers else ()),
-            *observability_routes.handlers(state, audience),
-            *of_operators,
-            *([] if console is None else console.handlers()),
-        ],
+        route_handlers=[*_options(handlers), *handlers],
         after_request=last,
         exception_handlers={Exception: on_error},
         response_headers={"cache-control": "no-store"},
@@ -159,6 +162,28 @@ def build(state: GatewayState, calls: CallHandler, audience: Audience = Audience
         debug=False,
     )
     return Application(state, calls, EventIntake(state), LinkHandler(state), others, audience)
+
+
+def _options(handlers: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+    """Return the handlers of OPTIONS for the paths that several handlers share.
+
+    That of Litestar names the methods of the first one only.
+    """
+    methods: dict[str, list[set[str]]] = {}
+    for each in handlers:
+        for path in each.paths:
+            methods.setdefault(path, []).append({str(method) for method in each.http_methods})
+    return [_options_of(path, {"OPTIONS"}.union(*found)) for path, found in methods.items() if len(found) > 1]
+
+
+def _options_of(path: str, methods: Iterable[str]) -> HTTPRouteHandler:
+    allowed = {"allow": ", ".join(sorted(methods))}
+
+    @route(path, http_method=HttpMethod.OPTIONS, status_code=204)
+    async def options() -> litestar.Response[None]:
+        return litestar.Response(None, status_code=204, headers=allowed)
+
+    return options
 
 
 def _build_console(state: GatewayState, operators: OperatorApi) -> Console | None:

@@ -38,8 +38,13 @@ _VERSION: Final = {
     "in": "header",
     "required": True,
     "description": "ETag of the object that was read, or *",
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "pattern": r'^(?:"[0-9A-Za-z_.-]{1,64}"|\*)$'},
 }
+_REASON_OR_DRY_RUN: Final = (
+    {"required": ["reason"]},
+    {"required": ["dry_run"], "properties": {"dry_run": {"const": True}}},
+)
+"""Only a dry run needs no reason."""
 _AFTER: Final = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -157,6 +162,8 @@ def _query(name: str, key: Key) -> dict[str, Any]:
 
 def _body(operation: Operation) -> dict[str, Any]:
     schema = record_schema(parameters.keys_of(operation))
+    if operation.has_dry_run:
+        schema = {**schema, "anyOf": _REASON_OR_DRY_RUN}
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 

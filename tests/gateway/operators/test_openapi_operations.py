@@ -54,7 +54,11 @@ async def test_exactly_the_declared_routes_are_described(operated: World) -> Non
             schema = shown["requestBody"]["content"]["application/json"]["schema"]
             assert set(schema["properties"]) == {*operation.body, "reason"}
             assert ("reason" in schema["required"]) == (not operation.has_dry_run)
-            jsonschema_rs.validator_for(schema)
+            validator = jsonschema_rs.validator_for(schema)
+            if operation.has_dry_run:
+                needed = dict.fromkeys(schema["required"], "retry")
+                assert not validator.is_valid(needed), "only a dry run needs no reason"
+                assert validator.is_valid(needed | {"dry_run": True})
         else:
             named = {name for where, name in given if where == "query"}
             assert set(operation.query) <= named

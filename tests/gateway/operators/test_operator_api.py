@@ -395,3 +395,15 @@ async def test_no_token_is_in_a_log_an_error_or_the_activity(
     for role in ROLES:
         assert token(role) not in shown + stored
         assert token(role) not in repr(changing.live.operators)
+
+
+async def test_options_names_the_methods_of_all_operations_on_a_path(operated: World) -> None:
+    methods: dict[str, set[str]] = {}
+    for operation in OPERATIONS:
+        found = methods.setdefault(path_of(operation), {"OPTIONS"})
+        found |= {operation.method, *(["HEAD"] if operation.method == "GET" else [])}
+    assert any(len({"GET", "POST"} & found) == 2 for found in methods.values())
+    for path, expected in methods.items():
+        reply = await operated.ask(path, "OPTIONS")
+        assert (reply.status, reply.body) == (204, b"")
+        assert set(reply.headers["allow"].split(", ")) == expected, path
