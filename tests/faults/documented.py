@@ -1,7 +1,8 @@
 """`python -m tests.faults.documented`: requests of schemathesis to all operations of `/openapi.json`.
 
-Two projects run as real processes: the samples, and one of generated APIs with all kinds of schemas,
-credentials, verbs and own paths, whose runs always complete. Each response must be one that the document
+Three projects run as real processes: the samples, one of generated APIs with all kinds of schemas,
+credentials, verbs and own paths, whose runs always complete, and one whose operator, an administrator, sends
+requests to the routes of operators only. Each response must be one that the document
 names, with its headers and its schema, and no request may make the gateway fail. A 500 with a uid is the
 documented response for a run that faulted.
 
@@ -21,12 +22,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from iogate.security.secrets import hash_token
 from tests.cli.place import free_port, started, until
 
 SAMPLES = Path(__file__).resolve().parents[2]
@@ -52,6 +55,17 @@ expected-statuses = ["400", "401", "403", "404", "405", "413", "415", "422", "42
 """
 """Valid requests may get other statuses than 2xx: for a repeated key with another input, a run of another
 caller, a size, a rate limit, a faulted run. Of an invalid one, an earlier check may fail."""
+OPERATOR = """
+[auth.openapi.operator]
+bearer = "iog_operator_of_the_campaign"
+
+[checks.missing_required_header]
+expected-statuses = [400, 401, 403, 406, 415, 422, 428]
+"""
+"""Addition for the project `operators`: in the others, no request may switch an API off."""
+LESS = {'"2xx", "401"': '"2xx", "400", "412", "401"', '"422", "429"]': '"422", "428", "429"]'}
+"""Changes for it: no schema describes times, durations, cursors of a list, and bundles completely; a change
+without If-Match is a 428, one with that of another version a 412."""
 HOOKS = """\
 import schemathesis
 
@@ -126,14 +140,28 @@ def samples(root: Path) -> None:
     (root / "iogate.yaml").write_text(json.dumps(settings))
 
 
-def attack(schemathesis: str, url: str, folder: Path, *, examples: int, seed: int) -> int:
+def operators(root: Path, seed: int) -> None:
+    """Write a small project with an operator."""
+    generated(root, 3, seed)
+    token = tomllib.loads(OPERATOR)["auth"]["openapi"]["operator"]["bearer"]
+    settings = {"operators": {"ada": {"token": {"hash": hash_token(token)}, "role": "admin"}}}
+    (root / "iogate.yaml").write_text(json.dumps(settings))
+
+
+def attack(schemathesis: str, url: str, folder: Path, *, examples: int, seed: int, as_operator: bool) -> int:
     """Run schemathesis against a gateway; return its exit code."""
-    (folder / "schemathesis.toml").write_text(CONFIG)
+    config = CONFIG
+    if as_operator:
+        for old, new in LESS.items():
+            config = config.replace(old, new)
+        config += OPERATOR
+    (folder / "schemathesis.toml").write_text(config)
     (folder / "hooks.py").write_text(HOOKS)
     command = [schemathesis, "--config-file", str(folder / "schemathesis.toml"), "run", f"{url}/openapi.json"]
     command += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(examples)]
     command += ["--seed", str(seed), "--continue-on-failure", "--suppress-health-check", "all"]
     command += ["--exclude-checks", "not_a_server_error", "--request-timeout", "40"]
+    command += ["--include-tag", "operator"] if as_operator else []
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(folder)}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
@@ -152,18 +180,21 @@ def projects(wanted: str, apis: int, seed: int) -> Iterator[Path]:
     """Yield the folders of the projects to run, one after the other."""
     with tempfile.TemporaryDirectory(prefix="documented-") as folder:
         root = Path(folder)
-        if wanted in ("samples", "both"):
+        if wanted in ("samples", "all"):
             samples(root / "samples")
             yield root / "samples"
-        if wanted in ("generated", "both"):
+        if wanted in ("generated", "all"):
             generated(root / "generated", apis, seed)
             yield root / "generated"
+        if wanted in ("operators", "all"):
+            operators(root / "operators", seed)
+            yield root / "operators"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--schemathesis", default=shutil.which("schemathesis"))
-    parser.add_argument("--project", choices=["samples", "generated", "both"], default="both")
+    parser.add_argument("--project", choices=["samples", "generated", "operators", "all"], default="all")
     parser.add_argument("--apis", type=int, default=22)
     parser.add_argument(
         "--examples", type=int, default=20, help="requests per operation in the fuzzing phase"
@@ -182,7 +213,14 @@ def main() -> int:
         ):
             until(partial(is_ready, url), READY_S)
             print(f"{root.name}: {url}", flush=True)
-            code = attack(given.schemathesis, url, Path(folder), examples=given.examples, seed=given.seed)
+            code = attack(
+                given.schemathesis,
+                url,
+                Path(folder),
+                examples=given.examples,
+                seed=given.seed,
+                as_operator=root.name == "operators",
+            )
             log = (root / "up.err").read_text()
             errors = [line for line in log.splitlines() if '"level": "error"' in line]
             print(f"{root.name}: schemathesis exits with {code}, {len(errors)} errors in the log", flush=True)
