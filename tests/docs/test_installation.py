@@ -75,15 +75,14 @@ def smoke_test(environment: Path, folder: Path) -> None:
     assert greeted == '{"greeting": "Hello, Ada!"}\n'
 
 
-@pytest.mark.timeout(300)
-def test_the_wheel_contains_every_file_that_a_project_needs(wheel: Path, tmp_path: Path) -> None:
-    """In a new virtual environment, which borrows the dependencies from the one of the tests."""
-    environment = tmp_path / "venv"
-    ran(sys.executable, "-m", "venv", "--without-pip", str(environment), cwd=tmp_path)
+def borrowing(wheel: Path, folder: Path) -> Path:
+    """Return a virtual environment with the wheel, which borrows the dependencies of the one of the tests."""
+    environment = folder / "venv"
+    ran(sys.executable, "-m", "venv", "--without-pip", str(environment), cwd=folder)
     install(environment / "bin/python", wheel)
     (site,) = (environment / "lib").glob("python*/site-packages")
     (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    smoke_test(environment, tmp_path)
+    return environment
 
 
 def other_pythons() -> dict[tuple[int, int], str]:
@@ -125,29 +124,29 @@ def locked(names: set[str]) -> Iterator[str]:
             yield entry
 
 
+def complete(python: str, wheel: Path, folder: Path) -> Path:
+    """Return a virtual environment of this Python with the wheel and the locked dependencies."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text("\n".join(locked(dependencies() - {"iogate"})))
+    environment = folder / "venv"
+    ran(python, "-m", "venv", "--without-pip", str(environment), cwd=folder)
+    ran(
+        *(sys.executable, "-m", "pip", "--python", str(environment / "bin/python"), "install", "--quiet"),
+        *("--no-compile", "--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)),
+        cwd=folder,
+        timeout_s=500,
+    )
+    install(environment / "bin/python", wheel)
+    return environment
+
+
 @pytest.mark.timeout(600)
 def test_the_wheel_works_with_the_oldest_and_the_newest_python(wheel: Path, tmp_path: Path) -> None:
-    if not (others := other_pythons()):
-        pytest.skip("this machine has one supported version of Python")
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text("\n".join(locked(dependencies() - {"iogate"})))
+    """With this Python on a machine that has no other one."""
+    others = other_pythons()
     for version, python in others.items():
         folder = tmp_path / f"{version[0]}.{version[1]}"
-        environment = folder / "venv"
         folder.mkdir()
-        ran(python, "-m", "venv", "--without-pip", str(environment), cwd=folder)
-        ran(
-            *(sys.executable, "-m", "pip", "--python", str(environment / "bin/python"), "install", "--quiet"),
-            *(
-                "--no-compile",
-                "--require-hashes",
-                "--only-binary",
-                ":all:",
-                "--requirement",
-                str(requirements),
-            ),
-            cwd=folder,
-            timeout_s=500,
-        )
-        install(environment / "bin/python", wheel)
-        smoke_test(environment, folder)
+        smoke_test(complete(python, wheel, folder), folder)
+    if not others:
+        smoke_test(borrowing(wheel, tmp_path), tmp_path)
