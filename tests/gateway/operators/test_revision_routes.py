@@ -127,6 +127,7 @@ async def test_a_publication_is_guarded_and_names_its_base(operated: World) -> N
 
 
 async def test_of_concurrent_publications_and_rollbacks_one_is_made(operated: World) -> None:
+    """Both rollbacks have the same content: if both have read revision 2, one makes what the other finds."""
     for number, name in enumerate(("shop/buy", "shop/sell")):
         found = bundle("shop/buy", "shop/lend", name)
         assert (await publish(operated, found, number, prune=True, max_deletes=9)).status == 200
@@ -149,8 +150,10 @@ async def test_of_concurrent_publications_and_rollbacks_one_is_made(operated: Wo
             for _ in range(2)
         ),
     )
-    assert sorted(reply.status for reply in replies) == [200, 412, 412, 412, 412, 412]
-    (made,) = (reply.json["revision"] for reply in replies if reply.status == 200)
+    statuses = [reply.status for reply in replies]
+    assert set(statuses) == {200, 412}
+    assert statuses.count(200) == 1 or statuses == [412, 412, 412, 412, 200, 200]
+    (made,) = {reply.json["revision"] for reply in replies if reply.status == 200}
     listed = (await read(operated, "/v1/revisions")).json
     assert (listed["live"], [each["revision"] for each in listed["revisions"]]) == (made, [made, 2, 1])
 
