@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from iogate.documents.task_kinds import kind_of
+
+if TYPE_CHECKING:
+    from iogate.operators.runs.task_statistics import TaskStatistics
 
 Json = Mapping[str, Any]
 
@@ -38,18 +41,25 @@ class Step:
     branches: tuple[Branch, ...] = ()
     faults: int = 0
     """Runs that faulted at it."""
+    statistics: TaskStatistics | None = None
+    """Counts and times in the last runs; None if none of them executed it."""
 
 
-def build(definition: Json, faults: Mapping[str, int]) -> tuple[tuple[Step, ...], bool]:
-    """Return the tasks of a definition, and whether some were left out; `faults` are counts by reference."""
-    builder = _Builder(faults)
+def build(
+    definition: Json, faults: Mapping[str, int], statistics: Mapping[str, TaskStatistics] | None = None
+) -> tuple[tuple[Step, ...], bool]:
+    """Return the tasks of a definition, and whether some were left out.
+
+    `faults` are counts by reference, `statistics` those of the last runs.
+    """
+    builder = _Builder(faults, statistics or {})
     steps = builder.steps(definition.get("do"), "/do")
     return steps, builder.left <= 0
 
 
 class _Builder:
-    def __init__(self, faults: Mapping[str, int]) -> None:
-        self._faults = faults
+    def __init__(self, faults: Mapping[str, int], statistics: Mapping[str, TaskStatistics]) -> None:
+        self._faults, self._statistics = faults, statistics
         self.left = MOST
 
     def steps(self, tasks: Any, pointer: str) -> tuple[Step, ...]:
@@ -74,6 +84,7 @@ class _Builder:
             text=_text(kind, task),
             branches=tuple(self._branches(kind, task, reference)),
             faults=self._faults.get(reference, 0),
+            statistics=self._statistics.get(reference),
         )
 
     def _branches(self, kind: str, task: Json, reference: str) -> Iterator[Branch]:

@@ -12,6 +12,7 @@ from iogate.gateway.console.page import Page, Visit, new_key
 from iogate.gateway.console.shell_lines import line
 from iogate.operators import statistics
 from iogate.operators.access import Role
+from iogate.operators.runs import task_statistics
 
 Json = Mapping[str, Any]
 HERE: Final = "Workflows"
@@ -30,16 +31,17 @@ async def show(visit: Visit) -> Any:
     """Show one workflow as a tree of tasks, with the faults of each."""
     workflow = await visit.call("workflows.show", path=visit.path)
     name = workflow["workflow"]
-    stats, errors = await asyncio.gather(
+    stats, errors, of_tasks = await asyncio.gather(
         visit.ask(lambda store: statistics.run_statistics(store, workflow=name)),
         visit.ask(statistics.error_groups),
+        visit.ask(lambda store: task_statistics.of_workflow(store, name)),
     )
     faults: dict[str, int] = {}
     for each in errors["errors"]:
         if each["workflow"] == name and each["task"]:
             faults[each["task"]] = faults.get(each["task"], 0) + each["count"]
     definition = workflow["definition"]
-    tasks, is_cut = task_flow.build(definition, faults)
+    tasks, is_cut = task_flow.build(definition, faults, of_tasks.tasks)
     document = definition.get("document") or {}
     return await visit.show(
         "workflow.html",
@@ -48,6 +50,7 @@ async def show(visit: Visit) -> Any:
             "title": document.get("title") or document.get("summary") or "",
             "counts": next((each for each in stats["workflows"] if each["workflow"] == name), None),
             "tasks": tasks,
+            "runs_read": of_tasks.runs,
             "is_cut": is_cut,
             "definition": tree(definition),
         },
