@@ -166,7 +166,8 @@ async def first_load(page: Page, url: str) -> list[Response]:
     found: list[Response] = []
 
     def note(response: Response) -> None:
-        if "/events" not in response.url and not response.url.startswith("data:"):
+        is_stream = response.url.endswith("/changes") or "/events" in response.url
+        if not is_stream and not response.url.startswith("data:"):
             found.append(response)
 
     page.on("response", note)
