@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from unittest.mock import patch
 
 import httpx
@@ -129,6 +129,12 @@ class Visitor:
         self.look(
             "console login", self._client.post("/console/login", data={"token": token}, headers=self._own)
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def look(self, where: str, response: httpx.Response) -> None:
         """Look through a response, its headers, and its text as a browser shows it."""
@@ -316,8 +322,11 @@ def campaign(root: Path, *, runs: int, kept: int = 11) -> Search:
     key = write_project(root, secrets, kept)
     search = Search(secrets=[*secrets.values(), key.read_text()])
     kinds = [f"{kind}-{number}" for number in range(kept) for kind in KINDS]
-    with patch.object(place, "ENVIRONMENT", {}), serving(root, secrets) as url:
-        visitor = Visitor(url, secrets["ADA"], search)
+    with (
+        patch.object(place, "ENVIRONMENT", {}),
+        serving(root, secrets) as url,
+        Visitor(url, secrets["ADA"], search) as visitor,
+    ):
         uids = []
         for number in range(runs):
             name = (LEAKY, "whole", *kinds)[number % (len(kinds) + 2)]
