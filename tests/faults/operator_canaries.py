@@ -47,6 +47,7 @@ LEAKY: Final = "leaky"
 """API whose callers send their credentials in the input, too."""
 CASE: Final = "one"
 BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "overrides.switch": {"all": True, "enabled": True},
     "apis.override": {"enabled": True},
     "apis.debug": {"wait": "1s"},
 }
