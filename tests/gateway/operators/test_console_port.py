@@ -53,7 +53,16 @@ def serving(root: Path, text: str, scheme: str = "http") -> Iterator[tuple[httpx
 def test_each_port_serves_its_own_routes_only(tmp_path: Path) -> None:
     with serving(tmp_path, OPERATORS) as (callers, operators):
         uid = callers.post("/v1/api/shop/buy/sync", json={"sku": "A-1"}).json()["response"]["uid"]
-        values = {"uid": uid, "number": "1", "a": "1", "b": "live", **SAMPLES}
+        batch = {"action": "retry", "uids": [uid], "reason": "its id is needed"}
+        made = operators.post("/v1/batches", json=batch, headers={**AUTHORIZED, "idempotency-key": "1"})
+        values = {
+            "uid": uid,
+            "id": made.json()["response"]["id"],
+            "number": "1",
+            "a": "1",
+            "b": "live",
+            **SAMPLES,
+        }
 
         def filled(path: str) -> str:
             return re.sub(r"{(\w+)(:str)?}", lambda name: values[name[1]], path)

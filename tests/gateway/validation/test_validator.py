@@ -264,6 +264,21 @@ async def test_a_flood_of_one_address_gets_429s_and_delays_no_other_address(
         return found
 
     monkeypatch.setattr(queue, "pop", recorded)
+    outcome_of, push, all_wait = world.live.validation._outcome, queue.push, asyncio.Event()
+
+    async def held(*given: Any) -> Any:
+        await all_wait.wait()
+        return await outcome_of(*given)
+
+    def noted(waiting: Any, sharer: Sharer, *given: Any) -> Any:
+        waits.add(sharer[0])
+        if {"10.0.0.2", "10.0.0.3"} <= waits:
+            all_wait.set()
+        return push(waiting, sharer, *given)
+
+    waits: set[str] = set()
+    monkeypatch.setattr(world.live.validation, "_outcome", held)
+    monkeypatch.setattr(queue, "push", noted)
     world.client = ("10.0.0.1", 1)
     flood = [asyncio.create_task(world.call("a/b", body)) for _ in range(40)]
     await asyncio.sleep(0)
