@@ -6,6 +6,7 @@ import asyncio
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from iogate.compiler.revision import Bundle, Limits, Revision, canonical, digest_of
@@ -21,6 +22,7 @@ from iogate.store.operators.batches import BatchRun, Request, Results
 from iogate.store.runs.run_index import RunFilter
 from iogate.store.store import Store
 from tests.store.builders import accepted, api, commit, scripted
+from tests.store.test_children import child
 
 PROGRAM = {
     "document": {"dsl": "1.0.3", "namespace": "test", "name": "echo", "version": "1.0.0"},
@@ -112,6 +114,24 @@ async def test_a_batch_retries_all_that_its_filter_matches(store: Store) -> None
     assert (entry["action"], entry["operator"], entry["from"]) == ("batches.retry", "ada", "10.0.0.1")
     assert (entry["outcome"], entry["target"]["count"]) == ("done", 120)
     assert entry["message"] == f"batch {batch['id']}: retried 120 of 120"
+
+
+async def test_a_child_that_a_parent_has_waited_for_is_left_to_the_parent(store: Store) -> None:
+    (served,) = await published(store, "shop/order")
+    parent = await accepted(store.intake(), served, program=DIGEST)
+    (claim,) = (await store.leases.take("w", 1)).claims
+    awaited, own = child(1, api=served.id), child(2, api=served.id, awaits=False)
+    facts = msgspec.structs.replace(awaited.facts, parent=f"{parent}/1")
+    awaited = msgspec.structs.replace(awaited, facts=facts)
+    await store.leases.commit([commit(claim, "queue", head=b"h", children=[awaited, own])])
+    await fault_all(store)
+
+    async def selected(**chosen: Any) -> set[str]:
+        wanted = RunFilter(api=served.id, **chosen)
+        return {run.uid for run in (await batch_selection.select(store, of(filter=wanted))).runs}
+
+    assert await selected() == {parent, own.uid}
+    assert await selected(parent=parent) == {awaited.uid}
 
 
 @pytest.mark.usefixtures("roomy")

@@ -23,6 +23,7 @@ LOCAL_S = 30.0
 """Time limit of every other command of git."""
 SUBJECT_CHARACTERS = 200
 FETCHED = "refs/iogate/watched"
+COMPARED = "refs/iogate/compared"
 UNREADABLE = "IOG665"
 
 
@@ -51,12 +52,15 @@ class GitMirror:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._git("init", "--quiet", "--bare", ".", limit_s=LOCAL_S)
         self._remove_leftovers()
-        self._git(
-            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force",
-            "--", self.source, f"{self.ref}:{FETCHED}", limit_s=FETCH_S,
-        )  # fmt: skip
+        self._fetch(f"{self.ref}:{FETCHED}")
         commit = self._git("rev-parse", "--verify", f"{FETCHED}^{{commit}}", limit_s=LOCAL_S)
         return commit.decode("ascii").strip()
+
+    def _fetch(self, refspec: str) -> None:
+        self._git(
+            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force",
+            "--", self.source, refspec, limit_s=FETCH_S,
+        )  # fmt: skip
 
     def _remove_leftovers(self) -> None:
         """Remove the temporary files that failed fetches left in the mirror, which fill the disk."""
@@ -67,9 +71,20 @@ class GitMirror:
                     file.unlink()
 
     def is_ancestor(self, commit: str, of: str) -> bool:
-        """Return whether the mirror has `commit` in the history of `of`; false if this is not known."""
+        """Return whether `commit` is in the history of `of`; false if the repository does not have `of`.
+
+        `of` is fetched if the mirror lacks it: a new mirror of a branch that is behind has no later commit.
+        """
         with contextlib.suppress(Unreachable):
+            if not self._has(of):
+                self._fetch(f"{of}:{COMPARED}")
             self._git("merge-base", "--is-ancestor", commit, of, limit_s=LOCAL_S)
+            return True
+        return False
+
+    def _has(self, commit: str) -> bool:
+        with contextlib.suppress(Unreachable):
+            self._git("cat-file", "-e", f"{commit}^{{commit}}", limit_s=LOCAL_S)
             return True
         return False
 

@@ -105,6 +105,9 @@ class Selected:
 async def select(store: Store, request: BatchRequest) -> Selected:
     """Return the runs that a request selects now, the newest first.
 
+    A retry by a filter leaves out runs that a parent has waited for, unless it names the parent: their result
+    would reach nobody, and the retried parent starts them again.
+
     Raises NotFound if a filter names an unknown API, and Refused if it matches more than MOST runs.
     """
     if request.filter is None:
@@ -115,7 +118,9 @@ async def select(store: Store, request: BatchRequest) -> Selected:
     wanted = msgspec.structs.replace(request.filter, statuses=tuple(statuses))
     runs: list[BatchRun] = []
     sample: list[Summary] = []
-    async for page in store.runs.pages(wanted):
+    skips_awaited = request.action == "retry" and wanted.parent is None
+    async for found in store.runs.pages(wanted):
+        page = [run for run in found if not (skips_awaited and run.is_awaited)]
         sample += page[: SAMPLE - len(sample)]
         runs += [BatchRun(uid=run.uid, api=run.api, attempt=run.attempt) for run in page]
         if len(runs) > MOST:

@@ -100,6 +100,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """State, as in RunView."""
     parent: str | None = None
     """Uid of the parent, as in RunView."""
+    is_awaited: bool = False
+    """Whether the parent waits for this run, or has waited; false for one that a fault started."""
     error: bytes | None = None
     cancel_reason: str | None = None
     attributes: dict[str, str] = {}
@@ -207,6 +209,7 @@ def head_summary(head: Sequence[bytes | int]) -> tuple[Summary, bool]:
         started_at_ms=int(started) or None,
         ended_at_ms=int(ended) or None,
         parent=_text(parent) or _starter(facts),
+        is_awaited=bool(_text(parent)),
         error=_text(error).encode() or None,
         cancel_reason=_text(reason) if is_cancelled else None,
         attributes=_attributes(_text(attributes)),

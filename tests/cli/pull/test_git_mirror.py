@@ -67,6 +67,19 @@ def test_rewritten_branch_is_followed(repository: Path, tmp_path: Path) -> None:
     assert watched.is_ancestor(first, third)
     assert not watched.is_ancestor(second, third)
     assert not watched.is_ancestor("0" * 40, third)
+    assert not watched.is_ancestor(third, "0" * 40)
+
+
+def test_a_new_mirror_of_a_branch_that_is_behind_knows_what_is_later(
+    repository: Path, tmp_path: Path
+) -> None:
+    first = commit(repository, one="1")
+    git(repository, "branch", "behind")
+    second = commit(repository, one="2")
+    watched = mirror(tmp_path, str(repository), ref="behind")
+    assert watched.fetch() == first
+    assert watched.is_ancestor(first, second)
+    assert not watched.is_ancestor(second, first)
 
 
 def test_a_folder_of_the_repository_can_be_the_project(repository: Path, tmp_path: Path) -> None:
