@@ -46,7 +46,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "iogate fmt - < apis.d/orders.yaml",
     ),
     "history": ("iogate history --limit 5",),
-    "init": ("iogate -C shop init",),
+    "init": ("iogate init shop",),
     "lint": ("iogate lint --strict -o github",),
     "login": ("iogate login https://gateway.example.com --profile prod",),
     "logout": ("iogate logout --profile prod",),

@@ -34,8 +34,21 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="new", rich_help_panel=panels.DOCUMENTS)
 
 
-def init(session: Session) -> None:
-    """Create a first project in this folder; existing files are kept."""
+def init(
+    session: Session,
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Folder of the project; created if it is missing.")
+    ] = Path(),
+) -> None:
+    """Create a first project, by default in this folder; existing files are kept.
+
+    Raises Misused for a folder that cannot be made or entered.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chdir(folder)
+    except OSError as error:
+        raise Misused(f"{folder}: {error.strerror}", hint="give a folder, or the path of a new one") from None
     files: dict[Path, tuple[Kind, str]] = {
         Path(FILE_NAME): ("settings", file_templates.SETTINGS),
         APIS / "hello.yaml": ("api", file_templates.HELLO_API),
@@ -60,7 +73,8 @@ def init(session: Session) -> None:
     )
     if not created:
         session.screen.note("all files exist already: nothing was changed")
-    session.screen.note('next: "iogate up" serves it, "iogate test" tries it without a server')
+    enter = "" if folder == Path() else f'"cd {folder}", then '
+    session.screen.note(f'next: {enter}"iogate up" serves it, "iogate test" tries it without a server')
 
 
 @command(group, "api")

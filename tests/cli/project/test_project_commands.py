@@ -24,6 +24,21 @@ def test_init_writes_a_project_once(cli: Cli) -> None:
     assert cli("init").err.startswith("all files exist already: nothing was changed\n")
 
 
+def test_init_creates_the_folder_of_a_project(cli: Cli) -> None:
+    ran = cli("init", "deep/shop")
+    assert ran.out.startswith("created iogate.yaml\n")
+    assert 'next: "cd deep/shop", then "iogate up" serves it' in ran.err
+    assert (cli.root / "deep/shop/apis.d/hello.yaml").is_file()
+    assert not (cli.root / "apis.d").exists()
+
+
+def test_init_in_the_place_of_a_file_is_an_error(cli: Cli) -> None:
+    cli.write("shop", "x")
+    assert cli("init", "shop", code=64).err == (
+        "iogate: shop: File exists\n  give a folder, or the path of a new one\n"
+    )
+
+
 def test_init_adds_the_data_folder_to_an_existing_gitignore(cli: Cli) -> None:
     cli.write(".gitignore", "*.pyc")
     cli("init")
