@@ -32,6 +32,5 @@ A change has an `action` and a `target`: the API then requires a `reason`, takes
 records the change before and after the handler (`iogate.operators.activity`). The handler passes `call.id` to
 the store, so that a repeated request changes nothing twice, and sets `call.record.revision` or `.note`.
 Routes, roles, checks and /openapi.json follow from the declaration; add the row to
-docs/reference/operators.md. Pages of the console call `OperatorApi.perform` with the same declaration, and
-give `Authentication.sessions` an object that finds the operator of a cookie.
+docs/reference/operators.md. Pages of the console call `OperatorApi.perform` with the same declaration.
 """

@@ -1,25 +1,23 @@
 """Authentication of operators: from a request to its actor.
 
-Used by `operator_api`, and by pages of the console. Invariants: a request without valid credentials learns
-nothing about operators; a session, which browsers send by themselves, does not count in a request that a page
-of another origin made a browser send; no token is logged.
+Used by `operator_api`; the console has sessions of its own. Invariants: a request without valid credentials
+learns nothing about operators; a cookie, which browsers send by themselves, is no credential here; no token
+is logged.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from iogate.gateway.authentication.authenticator import too_many_attempts
 from iogate.gateway.authentication.forms.form import BEARER_CHALLENGE
 from iogate.gateway.authentication.request_credentials import authorization
-from iogate.gateway.http.origins import CROSS_ORIGIN
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, invalid
 from iogate.operators.access import Access, Actor, Operator
 from iogate.security.failure_limit import Busy
 
 if TYPE_CHECKING:
-    from iogate.gateway.http.origins import Origins
     from iogate.gateway.http.request import Request
 
 log = logging.getLogger(__name__)
@@ -33,36 +31,21 @@ _REQUIRED: Final = ErrorResponse(
 _INVALID: Final = ErrorResponse(401, "requestError.unauthorized", "Token is invalid", [BEARER_CHALLENGE])
 
 
-class Sessions(Protocol):
-    """Sessions of the console."""
-
-    def operator(self, request: Request) -> Operator | None:
-        """Return the operator whose session the cookie of a request is, in its current role; else None."""
-        ...
-
-
 class Authentication:
     """Finds the actor of a request."""
 
-    def __init__(self, access: Access, origins: Origins) -> None:
+    def __init__(self, access: Access) -> None:
         self.access = access
-        self.sessions: Sessions | None = None
-        """Sessions of the console, if it is served."""
-        self._origins = origins
         self._log()
 
     def actor(self, request: Request) -> Actor:
         """Return the actor of a request.
 
-        Raises HTTPError: the 401 without valid credentials, the 429 after too many wrong tokens, the 403 for
-        a session in a request from a page of another origin, the 400 for two tokens.
+        Raises HTTPError: the 401 without a valid token, the 429 after too many wrong ones, the 400 for two.
         """
         token = self._token(request)
         if token is None:
-            actor = self._of_session(request)
-            if actor is None:
-                raise HTTPError(_REQUIRED)
-            return actor
+            raise HTTPError(_REQUIRED)
         try:
             operator = self.access.authenticate(token, request.address)
         except Busy as busy:
@@ -78,7 +61,7 @@ class Authentication:
         """
         token = self._token(request)
         if token is None:
-            return self._of_session(request)
+            return None
         operator = self.access.recognize(token, request.address)
         return None if operator is None else _actor(operator, request)
 
@@ -105,14 +88,6 @@ class Authentication:
             raise invalid("The header authorization is given more than once")
         scheme, token = authorization(request.headers)
         return token if scheme == b"bearer" and token else None
-
-    def _of_session(self, request: Request) -> Actor | None:
-        operator = None if self.sessions is None else self.sessions.operator(request)
-        if operator is None:
-            return None
-        if self._origins.forbids(request, open_to_all=True):
-            raise HTTPError(CROSS_ORIGIN)
-        return Actor(name=operator.name, role=operator.role, via="console", origin=request.address)
 
     def _log(self) -> None:
         """Log the operators whose authentication fails here, and those that lack one of two tokens."""

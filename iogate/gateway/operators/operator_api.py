@@ -57,7 +57,7 @@ class OperatorApi:
     def __init__(self, state: GatewayState, access: Access) -> None:
         self._state = state
         self._shared = {each.name: each for each in OPERATIONS if each.is_shared}
-        self.authentication = Authentication(access, state.origins)
+        self.authentication = Authentication(access)
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
