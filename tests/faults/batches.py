@@ -203,19 +203,16 @@ async def killing(site: Site, id_: str, seen: Seen, *, kills: int, upto: int) ->
 async def stopped(redis_url: str, site: Site, id_: str, seen: Seen) -> None:
     """Stop the batch by Ctrl-C of a command that follows it, and look whether it goes on.
 
-    The workers of a small batch stand still meanwhile, since it could be done before the command is stopped.
+    Workers take no runs meanwhile, so that a small batch, of which few may wait, is not done before that.
     """
     await batches.stop(site.store, id_)
     await until(lambda: is_in(site.store, id_, "stopped"), ENDS_S, "the stop of the batch")
-    paused = site.workers if seen.runs < 1_000 else []
-    for worker in paused:
-        worker.signal(signal.SIGSTOP)
+    await site.store.call("SET", keys.RQ_SUSPENDED, 1)
     with following(redis_url, site.folder, "batches", "continue", id_) as process:
         await until(lambda: is_in(site.store, id_, "running"), ENDS_S, "the continued batch")
         process.send_signal(signal.SIGINT)
         code = await asyncio.to_thread(process.wait, ENDS_S)
-    for worker in paused:
-        worker.signal(signal.SIGCONT)
+    await site.store.call("DEL", keys.RQ_SUSPENDED)
     said = (site.folder / "command.err").read_text()
     assert code == 130, said
     assert re.search(rf"stopped: retried \d+ of .*\ncontinue with: iogate batches continue {id_}\n", said), (

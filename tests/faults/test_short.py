@@ -84,8 +84,8 @@ async def test_all_callbacks_reach_a_receiver_that_fails_half_of_the_time(
 async def test_no_run_of_a_batch_is_retried_twice_whatever_is_killed(
     redis_url: str, store: Store, tmp_path: Path
 ) -> None:
-    """Of 200 runs; `python -m tests.faults.batches` does it with 10,000."""
-    seen = await batches.campaign(redis_url, store, tmp_path, runs=200, kills=1)
+    """Of 300 runs; `python -m tests.faults.batches` does it with 10,000."""
+    seen = await batches.campaign(redis_url, store, tmp_path, runs=300, kills=1)
     assert seen.holds, seen.to_json()
     assert seen.killed_gateways == 2
 
