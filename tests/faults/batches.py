@@ -225,6 +225,11 @@ async def stopped(redis_url: str, site: Site, id_: str, seen: Seen) -> None:
     seen.after_stop = (await batches.show(site.store, id_))["changed"] - seen.stopped_at
 
 
+def _hear_interrupts() -> None:
+    """Let Ctrl-C stop a command also if the suite ignores it, as in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def following(redis_url: str, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command beside the block."""
@@ -238,6 +243,7 @@ def following(redis_url: str, folder: Path, *arguments: str) -> Iterator[subproc
             stdin=subprocess.DEVNULL,
             stdout=err,
             stderr=err,
+            preexec_fn=_hear_interrupts,  # noqa: PLW1509 - no thread of a test holds a lock of signals
         )
     try:
         yield process
