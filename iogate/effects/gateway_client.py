@@ -76,7 +76,7 @@ SILENCE_S: Final = 60.0
 
 
 class NotTrusted(Unreachable):
-    """Error of a connection whose TLS handshake failed, before anything was sent."""
+    """The TLS handshake with a gateway failed, before anything was sent."""
 
 
 class GatewayClient:

@@ -78,7 +78,7 @@ def _start_tracing() -> Tracing | None:
 
 
 def _open_operators(state: GatewayState, chosen: Settings, key: str) -> None:
-    """Open the HTTP API of operators; other gateways do not load what only that needs."""
+    """Open the HTTP API of operators; a gateway without operators does not load its modules."""
     from iogate.gateway.console.session import Sessions  # noqa: PLC0415 - see above
     from iogate.gateway.operators.operator_api import OperatorApi  # noqa: PLC0415 - see above
     from iogate.operators.access import Access  # noqa: PLC0415 - see above

@@ -1,8 +1,8 @@
 """Audience of one port of a gateway: callers, operators, or both.
 
 Chosen by `__main__` from the setting `console_port`, read by `app` and the modules that make routes.
-Invariant:
-on a port of callers, no route, message or description shows that there are operators.
+Invariant: on a port of callers, no route,
+message or description shows that there are operators.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import enum
 
 
 class Audience(enum.Enum):
-    """Who a port of the gateway serves."""
+    """Audience of a port of the gateway: callers, operators, or both."""
 
     ALL = "all"
     CALLERS = "callers"

@@ -39,7 +39,7 @@ class ConnectionCloser:
         self._closing: asyncio.Task[None] | None = None
 
     def close(self, peer: Peer) -> None:
-        """Close the connection to a peer soon, whatever it is sending."""
+        """Close the connection to a peer soon, even while it is sending."""
         self._peers.add(peer)
         if self._closing is None or self._closing.done():
             self._closing = asyncio.create_task(self._close())

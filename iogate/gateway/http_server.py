@@ -132,7 +132,7 @@ class _Server(Server):
 
 @contextlib.contextmanager
 def _unused_listener() -> Iterator[socket.socket]:
-    """Yield a listening socket for a trial of the HTTP server, to which nobody connects."""
+    """Yield an unused listening socket for a trial of the HTTP server."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         unused.listen(1)

@@ -54,7 +54,7 @@ _CLASSES: Final[Mapping[int, type[IogateError]]] = {
 
 
 class AccessDenied(Refused):
-    """Error of a token that the server refuses, or whose role does not suffice."""
+    """The server refuses the token of the operator, or its role does not suffice."""
 
 
 class OperatorClient:

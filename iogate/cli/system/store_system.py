@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class StoreSystem:
-    """The system whose store is open; `actor` is the author of changes."""
+    """System on an open store; `actor` is the author of its changes."""
 
     def __init__(self, store: Store, settings: Settings, actor: Actor) -> None:
         self._store, self._settings, self._actor = store, settings, actor

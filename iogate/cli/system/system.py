@@ -50,7 +50,7 @@ class RunChanges:
 
 
 def interrupted(message: str, operation: str) -> Unreachable:
-    """Return the error of a change of runs whose response was lost; `operation` is its id."""
+    """Return the error for a lost response to a change of runs; `operation` is the id of the change."""
     return Unreachable(
         f"{message}: some runs may have been changed",
         code=INTERRUPTED,

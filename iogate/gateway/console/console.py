@@ -158,7 +158,7 @@ class Console:
         return url.startswith("https://") or request.headers.get(b"origin", b"").startswith(b"https://")
 
     def operator(self, request: Request) -> Operator | None:
-        """Return the operator whose session a request has, in the current role; None without a session."""
+        """Return the operator of the session of a request, in the current role; None without a session."""
         cookies = cookies_of(request.headers.get(b"cookie", b"").decode("latin-1"))
         found = self.sessions.find(cookies, self.state.clock.now_ms() / 1000)
         self.api.authentication.refresh()
@@ -263,7 +263,7 @@ class Console:
 
 
 def error_page(response: ErrorResponse) -> Response:
-    """Return the page that says what the response to a program says."""
+    """Return an error response as a page, with the same status and message."""
     kept = [each for each in response.headers if each[0] in _KEPT]
     values = {
         "title": _TITLES.get(response.status, "This did not work"),

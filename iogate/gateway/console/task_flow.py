@@ -118,7 +118,7 @@ class _Builder:
 
 
 def _text(kind: str, task: Json) -> str:
-    """Return what a task does, on one line."""
+    """Return a description of a task on one line."""
     value = task.get(kind)
     match kind, value:
         case "call", str():

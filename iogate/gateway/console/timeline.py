@@ -92,7 +92,7 @@ class Timeline:
     """Time of the page, in milliseconds since the creation of the run."""
 
     def words(self, bars: Sequence[Bar]) -> str:
-        """Return what bars show, for readers who do not see them: `at work for 20 ms, 2 waits for 3.1 s`."""
+        """Return the bars as text for screen readers: `at work for 20 ms, 2 waits for 3.1 s`."""
         texts = []
         for kind, (one, many) in _WORDS.items():
             found = [bar for bar in bars if bar.kind == kind]
@@ -116,7 +116,7 @@ def anchor(reference: str) -> str:
 
 
 def nice_axis(length_ms: int) -> int:
-    """Return the length of an axis whose quarters are round numbers and that has room for `length_ms`."""
+    """Return the length of an axis with room for `length_ms` and with round numbers at its quarters."""
     quarter = max(1.0, length_ms / 4)
     unit = next(unit for unit, limit in _UNITS if quarter <= limit)
     steps = quarter / unit

@@ -333,7 +333,7 @@ class PacedSend:
         return self.sending.is_cut
 
     def cut_if_waiting(self) -> None:
-        """Give up a stream whose caller is behind."""
+        """Cut the stream if its caller is behind."""
         if self.sending.waits:
             self.sending.cut()
 

@@ -55,7 +55,7 @@ class Authentication:
         return _actor(operator, request)
 
     def recognize(self, request: Request) -> Actor | None:
-        """Return the actor of a request whose credentials may also be those of a caller; None if they are.
+        """Return the actor of a request; None if its credentials may be those of a caller.
 
         Raises HTTPError as `actor` does, except for wrong tokens: `count_failure` counts them.
         """
