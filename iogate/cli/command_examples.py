@@ -17,7 +17,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "api list": ("iogate api list",),
     "api show": ("iogate api show orders/submit",),
-    "apply": ("iogate apply --yes --prune",),
+    "apply": (
+        "iogate apply --yes --prune",
+        'iogate apply --profile prod -m "new prices"',
+    ),
     "batches continue": ("iogate batches continue 3f9c2a71b04d",),
     "batches list": ("iogate batches list --limit 5",),
     "batches show": ("iogate batches show 3f9c2a71b04d",),
@@ -57,6 +60,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "plan": (
         "iogate plan --base origin/main -o markdown",
         "iogate plan --replay 200",
+        "iogate plan --profile prod",
     ),
     "rollback": ("iogate rollback --yes",),
     "run": (

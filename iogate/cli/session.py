@@ -105,7 +105,6 @@ ProgramOption = Annotated[
         rich_help_panel=GLOBAL_OPTIONS,
     ),
 ]
-NOT_OVER_HTTP = "IOG823"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,23 +144,21 @@ class Session:
 
         server = server_choice.chosen(self.profile, os.environ)
         if server is not None:
-            raise Misused(
-                f"this command works on the store only, and {server.chosen_by} chooses {server.url}",
-                code=NOT_OVER_HTTP,
-                hint="run it on a machine that reaches the store, and choose no server there",
-            )
+            raise server_choice.store_only("this command", server)
         return store_url(settings)
 
     @asynccontextmanager
-    async def system(self, *, changes: bool = False, publishes: bool = False) -> AsyncIterator[System]:
+    async def system(
+        self, settings: Settings | None = None, *, changes: bool = False, publishes: bool = False
+    ) -> AsyncIterator[System]:
         """Open the live system: that of a server if one is chosen, else that of the store.
 
-        `changes` and `publishes` as in `store`. Raises as `store` does, and Misused and NotFound as
-        `server_choice.chosen` does.
+        `settings` are those of the session, if the command has read them; `changes` and `publishes` are as in
+        `store`. Raises as `store` does, and Misused and NotFound as `server_choice.chosen` does.
         """
         from iogate.cli.system import server_choice
 
-        settings = self.settings()
+        settings = settings or self.settings()
         server = server_choice.chosen(self.profile, os.environ)
         server = server or server_choice.of_last_login(settings, os.environ)
         if server is None:
@@ -301,6 +298,8 @@ def _unfit_format(chosen: Output, path: str, formats: tuple[Output, ...]) -> Mis
 
 def _not_over_http(path: str, profile: str) -> Misused:
     """Return the error of `--profile` with a command that works on this machine only."""
+    from iogate.cli.system.server_choice import NOT_OVER_HTTP
+
     return Misused(
         f'"{path}" works on this machine and its store, and not over --profile {profile}',
         code=NOT_OVER_HTTP,

@@ -15,6 +15,7 @@ takes the store and plain arguments, returns a value that JSON can express, and 
     workflows         the live workflows
     schedules         the live schedules: state, switch, runs
     revisions         the published revisions: history, content, differences
+    publication_plan  plan of a publication, to show, check and confirm
     publications      publication of a plan, rollback
     status            overview: revision, runs, queue, APIs and processes
     secrets           missing secrets, and the values that processes have

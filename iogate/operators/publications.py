@@ -6,7 +6,7 @@ replaced; a repair replaces whatever is live.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +20,11 @@ from iogate.operators.secrets import missing_secrets
 from iogate.reconcile import apply
 from iogate.reconcile.apply import Applied, NotConverged
 from iogate.reconcile.deletion_guard import NOTHING_ALLOWED, Allowed
+from iogate.reconcile.drift import Drift
 from iogate.reconcile.live_plan import LivePlan, against_live
+from iogate.reconcile.plan import Plan
+from iogate.reconcile.wanted_revision import EVERYTHING, Scope
+from iogate.store.revisions.convergence import Convergence, read_convergence
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.refused import Conflict
 from iogate.store.store import Store
@@ -32,26 +36,64 @@ MESSAGE_CHARACTERS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """Publication of the content before, after processes have not loaded a revision."""
+
+    number: int
+    convergence: Convergence | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """Result of a publication."""
 
     applied: Applied
     missing: list[dict[str, Any]]
     """Secrets that running processes lack: see `missing_secrets.of_revision`."""
+    closed: list[str]
+    """New APIs that are not enabled."""
     late: NotConverged | None = None
     """Error of the processes that have not loaded the revision in time."""
-    undone: Applied | None = None
-    """Publication of the content before, after processes have not loaded the revision."""
+    undone: Undone | None = None
     not_undone: str = ""
     """Why the content before was not published again, although it was to be."""
 
     def to_json(self) -> dict[str, Any]:
         undone = self.undone
+        state = undone.convergence if undone is not None else None
         return {
             **self.applied.to_json(),
             "rolledBack": undone.number if undone is not None else None,
+            "rolledBackProcesses": None if state is None else state.to_json(),
+            "notRolledBack": self.not_undone or None,
             "missing": self.missing,
+            "notEnabled": self.closed,
         }
+
+
+def read_publication(value: Mapping[str, Any], plan: Plan) -> Publication:
+    """Return a publication from its JSON without the plan, which the caller has."""
+    number, undone = value["revision"], value["rolledBack"]
+    state = read_convergence(number, value["processes"])
+    applied = Applied(
+        number=number,
+        digest=value["digest"],
+        previous=value["previous"],
+        plan=plan,
+        repaired=tuple(Drift(**each) for each in value["repaired"]),
+        faults=tuple(value["faults"]),
+        convergence=state,
+    )
+    return Publication(
+        applied=applied,
+        missing=value["missing"],
+        closed=value["notEnabled"],
+        late=NotConverged(applied, state) if state.late else None,
+        undone=None
+        if undone is None
+        else Undone(number=undone, convergence=read_convergence(undone, value["rolledBackProcesses"])),
+        not_undone=value["notRolledBack"] or "",
+    )
 
 
 @asynccontextmanager
@@ -114,13 +156,21 @@ async def publish(
         late, applied = error, error.applied
         if rollback_on_failure:
             undone, not_undone = await _undo(store, late, origin, wait_s)
-    missing = await missing_secrets.of_revision(store, found.settled.revision, found.bundle.programs)
-    return Publication(applied=applied, missing=missing, late=late, undone=undone, not_undone=not_undone)
+    added = applied.plan.ids("add", "api")
+    gates = await store.gates.states() if added else {}
+    return Publication(
+        applied=applied,
+        missing=await missing_secrets.of_revision(store, found.settled.revision, found.bundle.programs),
+        closed=[api for api in added if api in gates and not gates[api].enabled],
+        late=late,
+        undone=undone,
+        not_undone=not_undone,
+    )
 
 
 async def _undo(
     store: Store, failed: NotConverged, origin: Origin, wait_s: float
-) -> tuple[Applied | None, str]:
+) -> tuple[Undone | None, str]:
     """Publish the content before a publication again; return the result, or why that failed."""
     applied = failed.applied
     if applied.previous is None or not applied.changed:
@@ -135,11 +185,12 @@ async def _undo(
         version=origin.version,
     )
     try:
-        return await apply.undo(store, applied, described, wait_s=wait_s), ""
-    except NotConverged as again:
-        return again.applied, ""
+        again = await apply.undo(store, applied, described, wait_s=wait_s)
+    except NotConverged as error:
+        again = error.applied
     except IogateError as error:
         return None, error.message
+    return Undone(number=again.number, convergence=again.convergence), ""
 
 
 async def previous(store: Store) -> int:
@@ -148,7 +199,14 @@ async def previous(store: Store) -> int:
     Raises NotFound if there is none, or the store does not keep it.
     """
     live = await store.revisions.live()
-    earlier = [entry.number for entry in await store.revisions.history() if live and entry.number < live[0]]
+    return newest_before(
+        live[0] if live is not None else 0, [entry.number for entry in await store.revisions.history()]
+    )
+
+
+def newest_before(live: int, kept: Iterable[int]) -> int:
+    """Return the number of the newest kept revision before the live one. Raises NotFound without one."""
+    earlier = [number for number in kept if number < live]
     if not earlier:
         raise NotFound(
             "there is no earlier revision to restore",
@@ -210,24 +268,25 @@ async def rollback(
     return await publish(store, found, origin, wait_s=wait_s)
 
 
-async def publish_bundle(
+async def plan_bundle(
     store: Store,
     bundle: Bundle,
-    origin: Origin,
     *,
     expected: int,
+    scope: Scope = EVERYTHING,
     allowed: Allowed = NOTHING_ALLOWED,
-    wait_s: float = apply.WAIT_S,
-    clear_overrides: bool = False,
-) -> Publication:
-    """Publish a compiled bundle in place of revision `expected`, and wait up to `wait_s` until it is loaded.
+) -> LivePlan:
+    """Return the plan that publishes a compiled bundle in place of revision `expected`, after its checks.
 
-    `expected` is 0 if nothing was ever applied. Raises Stale if another revision is live, Refused if the
-    bundle deletes more than is allowed, Owned and PathTaken for what belongs to another project, NotAuthentic
-    if the live revision is forged, Misused without a key to sign with.
+    `expected` is 0 if nothing was ever applied; `scope` is the part of the bundle that is published. Raises
+    Stale if another revision is live, Refused if the publication deletes more than is allowed, NotFound or
+    Refused for a scope that cannot be published, NotAuthentic if the live revision is forged.
     """
-    found = await against_live(store, bundle)
+    live = await store.revisions.live()
+    if (number := live[0] if live is not None else 0) != expected:
+        raise Conflict(number, expected)
+    found = await against_live(store, bundle, scope=scope)
     if found.number != expected:
         raise Conflict(found.number, expected)
     found.check(allowed)
-    return await publish(store, found, origin, wait_s=wait_s, clear_overrides=clear_overrides)
+    return found

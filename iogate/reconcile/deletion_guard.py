@@ -6,14 +6,13 @@ Invariants: a protected API is never deleted; no other API and no workflow is de
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from iogate.compiler.revision import Revision, precedence
 from iogate.errors import Refused
 from iogate.messages import shorten
-from iogate.store.revisions.origin import Published
 
 PROTECTED = "IOG630"
 EMPTY = "IOG631"
@@ -36,8 +35,6 @@ class Allowed:
     """Largest number of deleted APIs and workflows together; None: a quarter of each."""
     restores: bool = False
     """Whether an earlier revision is published, not the files: only for the words of messages."""
-    is_bundled: bool = False
-    """Whether the files were compiled elsewhere, so that this publish cannot keep what they lack."""
 
 
 NOTHING_ALLOWED: Final = Allowed()
@@ -65,41 +62,148 @@ def deletions(before: Revision, after: Revision) -> tuple[list[str], list[str]]:
     return apis, sorted(deleted)
 
 
-def check(before: Revision | None, after: Revision, allowed: Allowed) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Deleted objects of one kind, APIs or workflows."""
+
+    deleted: tuple[str, ...]
+    """Ids, sorted."""
+    live: int
+    """Number of objects of the kind before the publish."""
+    left: int
+    """Number of objects of the kind after it."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"deleted": list(self.deleted), "live": self.live, "left": self.left}
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> Kind:
+        """Return deletions of one kind from their JSON."""
+        return cls(deleted=tuple(value["deleted"]), live=value["live"], left=value["left"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletions:
+    """Deletions of a publish: everything that the guard needs to know of the two revisions."""
+
+    apis: Kind
+    workflows: Kind
+    protected: tuple[str, ...] = ()
+    """Deleted APIs that are protected."""
+
+    @classmethod
+    def between(cls, before: Revision, after: Revision) -> Deletions:
+        """Return the deletions of a publish of `after` over `before`."""
+        apis, workflows = deletions(before, after)
+        return cls(
+            apis=Kind(deleted=tuple(apis), live=len(before.apis), left=len(after.apis)),
+            workflows=Kind(deleted=tuple(workflows), live=len(before.workflows), left=len(after.workflows)),
+            protected=tuple(each for each in apis if before.apis[each].protect),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "apis": self.apis.to_json(),
+            "workflows": self.workflows.to_json(),
+            "protected": list(self.protected),
+        }
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> Deletions:
+        """Return deletions from their JSON."""
+        return cls(
+            apis=Kind.read(value["apis"]),
+            workflows=Kind.read(value["workflows"]),
+            protected=tuple(value["protected"]),
+        )
+
+    @property
+    def count(self) -> int:
+        return len(self.apis.deleted) + len(self.workflows.deleted)
+
+    def check(self, allowed: Allowed) -> None:
+        """Guard a publish: check that it deletes no more than the options allow.
+
+        Raises Refused if it does.
+        """
+        self._check_protected()
+        options = " ".join(self.needed(allowed))
+        source = "revision" if allowed.restores else "files"
+        contains = "contains" if allowed.restores else "contain"
+        for kind, one, many in ((self.apis, "API", "APIs"), (self.workflows, "workflow", "workflows")):
+            if kind.deleted and not kind.left and not allowed.empty:
+                count = f"the only {one}" if kind.live == 1 else f"all {kind.live} {many}"
+                raise Refused(
+                    f"this would delete {count}: the {source} {contains} none",
+                    code=EMPTY,
+                    hint=f"check that this is the right {'revision' if allowed.restores else 'folder'}; "
+                    f"to delete them all, pass {options}",
+                )
+        if not self.count:
+            return
+        if not allowed.prune:
+            keeping = "" if allowed.restores else ", or --keep-orphans to keep what the files lack"
+            raise Refused(f"this would delete {self}", code=PRUNE, hint=f"pass {options} to delete{keeping}")
+        self._check_number(allowed)
+
+    def needed(self, allowed: Allowed = NOTHING_ALLOWED) -> list[str]:
+        """Return the options that permit the deletions and that the caller has not passed."""
+        kinds = (self.apis, self.workflows)
+        emptied = any(kind.deleted and not kind.left for kind in kinds)
+        if allowed.max_deletes is not None:
+            many = self.count > allowed.max_deletes
+        else:
+            many = any(kind.left and len(kind.deleted) * 4 > kind.live for kind in kinds)
+        return [
+            *(["--prune"] if self.count and not allowed.prune else []),
+            *(["--allow-empty"] if emptied and not allowed.empty else []),
+            *([f"--max-deletes {self.count}"] if many else []),
+        ]
+
+    def __str__(self) -> str:
+        return _listed(self.apis.deleted, self.workflows.deleted)
+
+    def _check_protected(self) -> None:
+        """Guard a publish: raise Refused if a deleted API is protected."""
+        if self.protected:
+            one = len(self.protected) == 1
+            raise Refused(
+                f"{', '.join(self.protected)} {'is' if one else 'are'} protected and would be deleted",
+                code=PROTECTED,
+                hint="restore the file; or write protect: false, apply that, and then delete it",
+            )
+
+    def _check_number(self, allowed: Allowed) -> None:
+        right = "this is the right revision" if allowed.restores else "these are the right files"
+        hint = f"check that {right}; then pass --max-deletes {self.count}"
+        if allowed.max_deletes is not None:
+            if self.count > allowed.max_deletes:
+                raise Refused(
+                    f"this would delete {self}, more than {allowed.max_deletes}", code=MANY, hint=hint
+                )
+            return
+        for kind, many in ((self.apis, "APIs"), (self.workflows, "workflows")):
+            emptied = allowed.empty and not kind.left
+            if len(kind.deleted) * 4 > kind.live and not emptied:
+                raise Refused(
+                    f"this would delete {len(kind.deleted)} of {kind.live} {many}, more than a quarter: "
+                    f"{self}",
+                    code=MANY,
+                    hint=hint,
+                )
+
+
+def check(before: Revision, after: Revision, allowed: Allowed) -> None:
     """Guard a publish: check that `after` deletes no more than the options allow.
 
     Raises Refused if it does.
     """
-    if before is None:
-        return
-    apis, workflows = deletions(before, after)
-    _check_protected(before, apis)
-    options = " ".join(needed(before, after, allowed))
-    source = "revision" if allowed.restores else "files"
-    contains = "contains" if allowed.restores else "contain"
-    for gone, left, known, one, many in (
-        (apis, after.apis, before.apis, "API", "APIs"),
-        (workflows, after.workflows, before.workflows, "workflow", "workflows"),
-    ):
-        if gone and not left and not allowed.empty:
-            count = f"the only {one}" if len(known) == 1 else f"all {len(known)} {many}"
-            raise Refused(
-                f"this would delete {count}: the {source} {contains} none",
-                code=EMPTY,
-                hint=f"check that this is the right {'revision' if allowed.restores else 'folder'}; "
-                f"to delete them all, pass {options}",
-            )
-    if not (apis or workflows):
-        return
-    if not allowed.prune:
-        can_keep = not (allowed.restores or allowed.is_bundled)
-        keeping = ", or --keep-orphans to keep what the files lack" if can_keep else ""
-        raise Refused(
-            f"this would delete {_listed(apis, workflows)}",
-            code=PRUNE,
-            hint=f"pass {options} to delete{keeping}",
-        )
-    _check_number(before, after, apis, workflows, allowed)
+    Deletions.between(before, after).check(allowed)
+
+
+def needed(before: Revision, after: Revision) -> list[str]:
+    """Return the options that permit the deletions of a publish."""
+    return Deletions.between(before, after).needed()
 
 
 def check_unknown(apis: Collection[str], allowed: Allowed) -> None:
@@ -116,66 +220,7 @@ def check_unknown(apis: Collection[str], allowed: Allowed) -> None:
         )
 
 
-def needed(before: Revision | None, after: Revision, allowed: Allowed = NOTHING_ALLOWED) -> list[str]:
-    """Return the options that permit the deletions of a publish and that the caller has not passed."""
-    if before is None:
-        return []
-    apis, workflows = deletions(before, after)
-    count = len(apis) + len(workflows)
-    pairs = ((apis, before.apis, after.apis), (workflows, before.workflows, after.workflows))
-    emptied = any(gone and not left for gone, _, left in pairs)
-    if allowed.max_deletes is not None:
-        many = count > allowed.max_deletes
-    else:
-        many = any(left and len(gone) * 4 > len(known) for gone, known, left in pairs)
-    return [
-        *(["--prune"] if count and not allowed.prune else []),
-        *(["--allow-empty"] if emptied and not allowed.empty else []),
-        *([f"--max-deletes {count}"] if many else []),
-    ]
-
-
-def _check_protected(before: Revision, apis: list[str]) -> None:
-    """Guard a publish: raise Refused if a deleted API is protected."""
-    protected = [identity for identity in apis if before.apis[identity].protect]
-    if protected:
-        one = len(protected) == 1
-        raise Refused(
-            f"{', '.join(protected)} {'is' if one else 'are'} protected and would be deleted",
-            code=PROTECTED,
-            hint="restore the file; or write protect: false, apply that, and then delete it",
-        )
-
-
-def _check_number(
-    before: Revision, after: Revision, apis: list[str], workflows: list[str], allowed: Allowed
-) -> None:
-    count = len(apis) + len(workflows)
-    right = "this is the right revision" if allowed.restores else "these are the right files"
-    hint = f"check that {right}; then pass --max-deletes {count}"
-    if allowed.max_deletes is not None:
-        if count > allowed.max_deletes:
-            raise Refused(
-                f"this would delete {_listed(apis, workflows)}, more than {allowed.max_deletes}",
-                code=MANY,
-                hint=hint,
-            )
-        return
-    for gone, left, known, many in (
-        (apis, after.apis, before.apis, "APIs"),
-        (workflows, after.workflows, before.workflows, "workflows"),
-    ):
-        emptied = allowed.empty and not left
-        if len(gone) * 4 > len(known) and not emptied:
-            raise Refused(
-                f"this would delete {len(gone)} of {len(known)} {many}, more than a quarter: "
-                f"{_listed(apis, workflows)}",
-                code=MANY,
-                hint=hint,
-            )
-
-
-def _listed(apis: list[str], workflows: list[str]) -> str:
+def _listed(apis: Sequence[str], workflows: Sequence[str]) -> str:
     """Return the deleted objects as text: `2 APIs (a/b, a/c) and 1 workflow (s/w:1.0.0)`."""
     parts = []
     for gone, one, many in ((apis, "API", "APIs"), (workflows, "workflow", "workflows")):
@@ -186,20 +231,21 @@ def _listed(apis: list[str], workflows: list[str]) -> str:
     return " and ".join(parts)
 
 
-def check_rollback(history: Sequence[Published], digest: str) -> None:
+def check_rollback(history: Sequence[Mapping[str, Any]], digest: str) -> None:
     """Guard a publish: check that the live revision is no rollback that took back this content.
 
-    `history` begins with the live revision. Raises Refused if it is.
+    `history` has entries as `iogate history` shows them, and begins with the live revision. Raises Refused if
+    it is.
     """
     live = history[0] if history else None
-    if live is None or live.origin is None or live.origin.action != "rollback":
+    if live is None or live["action"] != "rollback":
         return
-    restored = live.origin.restores or 0
+    restored = live["restores"] or 0
     for each in history[1:]:
-        if each.number > restored and each.digest == digest:
+        if each["revision"] > restored and each["digest"] == digest:
             raise Refused(
-                f"{live.origin.author} rolled back this content, that of revision {each.number}, in revision "
-                f"{live.number}",
+                f"{live['author']} rolled back this content, that of revision {each['revision']}, in "
+                f"revision {live['revision']}",
                 code=TAKEN_BACK,
                 hint="change the files, or apply them by hand without --keep-rollback",
             )

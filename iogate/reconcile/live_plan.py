@@ -19,7 +19,7 @@ from iogate.reconcile import deletion_guard
 from iogate.reconcile import drift as drifts
 from iogate.reconcile import plan_base as bases
 from iogate.reconcile import plan_facts as live_facts
-from iogate.reconcile.deletion_guard import Allowed
+from iogate.reconcile.deletion_guard import Allowed, Deletions
 from iogate.reconcile.drift import Drift
 from iogate.reconcile.plan import Plan, Side, plan, programs_to_compare
 from iogate.reconcile.plan_base import Base, live
@@ -60,10 +60,21 @@ class LivePlan:
 
         Raises Refused if it does.
         """
-        deletion_guard.check(self.before, self.bundle.revision, allowed)
-        if self.faults and not self.number:
-            known = {name for name, gate in self.facts.gates.items() if gate.digest}
-            deletion_guard.check_unknown(known - self.bundle.revision.apis.keys(), allowed)
+        self.deletions.check(allowed)
+        deletion_guard.check_unknown(self.unknown, allowed)
+
+    @property
+    def deletions(self) -> Deletions:
+        """APIs and workflows that a publish of the plan deletes."""
+        return Deletions.between(self.before, self.bundle.revision)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """APIs that a repair deletes and that only the store names, sorted."""
+        if not self.faults or self.number:
+            return ()
+        known = {name for name, gate in self.facts.gates.items() if gate.digest}
+        return tuple(sorted(known - self.bundle.revision.apis.keys()))
 
     @property
     def changes(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from iogate.errors import Misused, Refused
-from iogate.reconcile.live_plan import LivePlan
+from iogate.reconcile.plan import Plan
 from iogate.reconcile.wanted_revision import Scope
 from iogate.security.control_characters import escape_line
 
@@ -53,20 +53,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoder = msgspec.json.Decoder(SavedPlan)
 
 
-def save(found: LivePlan, scope: Scope, *, store: str, project: str, version: str) -> bytes:
+def encode(saved: SavedPlan) -> bytes:
     """Return the content of the file of a saved plan: JSON in one canonical form."""
-    saved = SavedPlan(
-        version=version,
-        store=store,
-        project=project,
-        select=scope.select,
-        keep_orphans=scope.keep_orphans,
-        base=found.number,
-        base_digest=found.before.digest,
-        files=found.files,
-        wanted=found.bundle.revision.digest,
-        plan=found.plan.to_json(),
-    )
     return msgspec.json.format(_encode(saved), indent=1) + b"\n"
 
 
@@ -126,14 +114,14 @@ def check_base(saved: SavedPlan, number: int, moved: list[str]) -> None:
     )
 
 
-def check_files(saved: SavedPlan, found: LivePlan) -> None:
-    """Check that the documents are those of a saved plan.
+def check_files(saved: SavedPlan, *, files: str, wanted: str, plan: Plan) -> None:
+    """Check that the documents are those of a saved plan: their digest, that of the revision, the changes.
 
     Raises Refused if they differ; the message names the objects with other changes.
     """
-    if saved.files == found.files and saved.wanted == found.bundle.revision.digest:
+    if saved.files == files and saved.wanted == wanted:
         return
-    planned, now = map(_by_object, (saved.plan.get("changes"), found.plan.to_json()["changes"]))
+    planned, now = map(_by_object, (saved.plan.get("changes"), plan.to_json()["changes"]))
     differing = sorted(
         escape_line(f"{type_} {id_}")
         for type_, id_ in planned.keys() | now.keys()

@@ -113,7 +113,7 @@ def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
         raise NotFound(
             f"no API has the tag or module {scope.select}" + (f'; did you mean "{near}"?' if near else ""),
             code=NOT_SELECTED,
-            hint="--select takes a tag, or a module, of APIs in the files or live",
+            hint="select a tag, or a module, of APIs in the files or live",
         )
     taken = _reached([api for name, api in new.apis.items() if name in chosen], bundle)
     changed = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from iogate.compiler.revision import Revision
 from iogate.errors import Refused
 from iogate.reconcile import deletion_guard
-from iogate.reconcile.deletion_guard import EMPTY, FOLDER, MANY, PROTECTED, PRUNE, Allowed
+from iogate.reconcile.deletion_guard import EMPTY, FOLDER, MANY, PROTECTED, PRUNE, Allowed, Deletions
 from tests.reconcile.revisions import api, revision
 
 
@@ -197,5 +199,15 @@ def test_a_version_that_a_new_one_replaces_is_not_deleted() -> None:
 
 
 def test_an_empty_project_may_be_the_first() -> None:
-    deletion_guard.check(None, revision(), NOTHING)
     deletion_guard.check(revision(), revision(), NOTHING)
+
+
+def test_deletions_are_the_same_after_their_way_as_json() -> None:
+    before = revision(api(protect=True), workflows={"s/w:1.0.0": "p1"})
+    made = Deletions.between(before, revision())
+    assert (made.apis.deleted, made.workflows.deleted, made.protected) == (
+        ("orders/submit",),
+        ("s/w:1.0.0",),
+        ("orders/submit",),
+    )
+    assert Deletions.read(json.loads(json.dumps(made.to_json()))) == made

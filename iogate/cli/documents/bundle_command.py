@@ -10,7 +10,13 @@ import typer
 
 from iogate.cli import panels
 from iogate.cli.documents.bundle import compile_or_fail, save_lock
-from iogate.cli.plans.publication_options import EmptyOption, MaxDeletesOption, PruneOption
+from iogate.cli.plans.publication_options import (
+    EmptyOption,
+    MaxDeletesOption,
+    OrphansOption,
+    PruneOption,
+    SelectOption,
+)
 from iogate.cli.render import write_stdout
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
@@ -30,6 +36,8 @@ def bundle(
     prune: PruneOption = False,
     allow_empty: EmptyOption = False,
     max_deletes: MaxDeletesOption = None,
+    select: SelectOption = "",
+    keep_orphans: OrphansOption = False,
     locked: Annotated[
         bool,
         typer.Option("--locked", help="Refuse fetched documents without an entry in iogate.lock."),
@@ -61,7 +69,12 @@ def bundle(
         "prune": prune,
         "allow_empty": allow_empty,
         "max_deletes": max_deletes,
+        "select": select or None,
+        "keep_orphans": keep_orphans,
     }
-    head = json.dumps({name: value for name, value in body.items() if value not in (None, False)})
+    # 0 is a value of its own: `0 in (None, False)` is true.
+    head = json.dumps(
+        {name: value for name, value in body.items() if value is not None and value is not False}
+    )
     # Without the `schema` envelope of other commands: it is sent as it is.
     write_stdout(f'{head[:-1]}, "bundle": {bundle_codec.encode(checked.bundle).decode()}}}')

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli import panels
-from iogate.cli.plans.plan_command import overrides_json
 from iogate.cli.plans.plan_text import drift_lines, plan_lines
 from iogate.cli.session import CHANGES, Session, command
 from iogate.messages import counted
@@ -37,6 +36,7 @@ async def drift(
         NotAuthentic: the live revision is forged.
     """
     from iogate.operators.live_revision import live_number
+    from iogate.operators.publication_plan import describe_plan
     from iogate.reconcile.drift import find
 
     settings = session.settings()
@@ -44,7 +44,8 @@ async def drift(
         await live_number(store)
         found = await _plan(store, settings, live_only=live_only)
         changes = await find(store, found.before)
-    overrides = overrides_json(found)
+        shown = await describe_plan(store, found, with_processes=False)
+    overrides = list(shown.overrides)
     drifted = bool(overrides or changes or found.plan)
     lines = drift_lines(changes)
     summary = f"revision {found.number}: " + (
@@ -62,7 +63,7 @@ async def drift(
             "store": [each.to_json() for each in changes],
             "files": None if live_only else found.plan.to_json(),
         },
-        [*lines, *plan_lines(found.plan, found.facts.gates, summary=summary)],
+        [*lines, *plan_lines(found.plan, overrides, summary=summary)],
     )
     if drifted:
         raise typer.Exit(CHANGES)

@@ -24,12 +24,11 @@ from iogate.security.control_characters import escape_line
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
     from iogate.cli.plans.replay_report import Replays
-    from iogate.reconcile.live_plan import LivePlan
+    from iogate.cli.system.system import PlanRequest, Revisions
+    from iogate.operators.publication_plan import PublicationPlan
     from iogate.reconcile.plan import Plan
     from iogate.reconcile.wanted_revision import Scope
     from iogate.settings import Settings
-    from iogate.store.revisions.convergence import Convergence
-    from iogate.store.store import Store
 
 
 class FailOn(StrEnum):
@@ -41,7 +40,7 @@ class FailOn(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "plan", formats=(Output.MARKDOWN,), rich_help_panel=panels.LIVE)(plan)
+    command(app, "plan", formats=(Output.MARKDOWN,), over_http=True, rich_help_panel=panels.LIVE)(plan)
 
 
 async def plan(
@@ -88,8 +87,7 @@ async def plan(
     from iogate.cli.documents.bundle import compile_or_fail
     from iogate.cli.plans import plan_files
     from iogate.cli.plans.case_verdicts import case_reader
-    from iogate.operators.secrets import missing_secrets
-    from iogate.reconcile import deletion_guard
+    from iogate.cli.system.system import PlanRequest
     from iogate.reconcile.wanted_revision import Scope
 
     if out is not None and base is not None:
@@ -116,25 +114,17 @@ async def plan(
     else:
         checked = compile_or_fail(settings, purpose="apply")
         assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
-        from iogate.reconcile.live_plan import against_live
-
-        async with session.store(settings) as store:
-            live_plan = await against_live(store, checked.bundle, case_reader(checked, Path.cwd()), scope)
-            if out is not None:
-                await plan_files.write(out, store, settings, live_plan, scope)
-            replays = None
+        files = PlanRequest(bundle=checked.bundle, scope=scope, cases=case_reader(checked, Path.cwd()))
+        replays = None
+        async with session.system(settings) as system:
             if replay is not None:
                 session.screen.note(f"replaying up to {replay:,} runs of each changed workflow …")
-                replays = await replay_live(store, live_plan, replay, limit_s)
-            state = await store.convergence.look(live_plan.number) if live_plan.number else None
-            missing = await missing_secrets.of_revision(
-                store, live_plan.bundle.revision, live_plan.bundle.programs
-            )
-            address = store.shown_url
-        found = live_plan.plan
-        needs = deletion_guard.needed(live_plan.before, live_plan.bundle.revision)
-        show_live_plan(session, live_plan, address, replays, state, missing)
+                replays = await _replay(system.revisions, files, replay, limit_s)
+            live_plan = await system.revisions.plan(files)
+        found, needs = live_plan.plan, live_plan.needs
+        show_live_plan(session, live_plan, replays)
         if out is not None:
+            plan_files.write(out, live_plan, scope)
             session.screen.note(f"saved the plan: iogate apply {out}")
     failing = failures(found, needs, fail_on or ())
     for text in failing:
@@ -203,70 +193,36 @@ def _settings_there(folder: Path, session: Session, settings: Settings) -> Setti
     return settings
 
 
-async def replay_live(store: Store, found: LivePlan, count: int, limit_s: float | None) -> Replays:
-    """Replay the last runs of the workflows that a plan changes."""
+async def _replay(revisions: Revisions, files: PlanRequest, count: int, limit_s: float | None) -> Replays:
+    """Replay the last runs of the workflows that a plan changes. Raises Misused over HTTP."""
     from iogate.cli.plans.replay_report import Replays
-    from iogate.testing.behaviour.replays import LIMIT_S, replay_changes
+    from iogate.testing.behaviour.replays import LIMIT_S
 
-    before = found.before if found.number else None
-    results = await replay_changes(
-        store.runs, store.revisions, before, found.bundle, count=count, limit_s=limit_s or LIMIT_S
-    )
+    results = await revisions.replay(files, count=count, limit_s=limit_s or LIMIT_S)
     return Replays(count=count, workflows=results)
 
 
-def show_live_plan(
-    session: Session,
-    found: LivePlan,
-    address: str,
-    replays: Replays | None = None,
-    state: Convergence | None = None,
-    missing: Sequence[dict[str, Any]] = (),
-) -> None:
-    """Print a plan against the live revision, and the state of the processes.
-
-    `missing`: secrets that they lack, as `missing_secrets.of_revision` returns them.
-    """
+def show_live_plan(session: Session, found: PublicationPlan, replays: Replays | None) -> None:
+    """Print a plan against the live revision, and the state of the processes."""
     from iogate.operators.secrets import missing_secrets
-    from iogate.reconcile import deletion_guard
 
-    against = f"live revision {found.number}" if found.number else _nothing(session)
-    head = {
-        "store": address,
-        "base": {"revision": found.number, "digest": found.before.digest} if found.number else None,
-        "wanted": {"digest": found.bundle.revision.digest},
-        "overrides": overrides_json(found),
-        "processes": None if state is None else state.to_json(),
-        "needs": deletion_guard.needed(found.before, found.bundle.revision),
-        "drift": [each.to_json() for each in found.drift],
-        "missing": list(missing),
-    }
+    against = f"live revision {found.number}" if found.number else _nothing(found.project)
+    head = found.head()
     if replays is not None:
         head["replay"] = replays.to_json()
-    notes = [f"compared with {against} of {address}"]
+    notes = [f"compared with {against} of {found.store}"]
+    state = found.processes
     if state is not None and state.total:
         notes.append(f"{state}: {state.describe_late()}" if state.late else str(state))
-    notes += missing_secrets.lines(missing)
+    notes += missing_secrets.lines(found.missing)
     _show(session, found.plan, notes, head, "iogate plan", found, replays)
 
 
-def _nothing(session: Session) -> str:
+def _nothing(project: str) -> str:
     """Return the left side of a first plan: an empty store, or an empty project in a shared one."""
     from iogate.store.revisions.origin import DEFAULT_PROJECT
 
-    project = session.settings().project
     return "an empty store" if project == DEFAULT_PROJECT else f"the empty project {project}"
-
-
-def overrides_json(found: LivePlan) -> list[dict[str, Any]]:
-    """Return the overrides that an apply keeps, in JSON."""
-    from iogate.operators.gates import override_json
-
-    return [
-        {"api": api, **override_json(gate.override)}
-        for api, gate in sorted(found.facts.gates.items())
-        if gate.override is not None
-    ]
 
 
 def _show(
@@ -275,15 +231,15 @@ def _show(
     notes: list[str],
     head: dict[str, Any],
     title: str,
-    live_plan: LivePlan | None,
+    live_plan: PublicationPlan | None,
     replays: Replays | None = None,
     *,
     summary: str = "",
 ) -> None:
     from iogate.cli.plans.plan_markdown import plan_markdown
-    from iogate.cli.plans.plan_text import drift_lines, override_lines
+    from iogate.cli.plans.plan_text import drift_lines, override_line
 
-    gates = live_plan.facts.gates if live_plan is not None else {}
+    overrides = live_plan.overrides if live_plan is not None else ()
     drifted = drift_lines(live_plan.drift) if live_plan is not None else []
     deletes = [f"an apply needs {' '.join(head['needs'])} to delete"] if head["needs"] else []
     for note in notes:
@@ -293,12 +249,14 @@ def _show(
         {} if session.screen.output is Output.TEXT else {**head, **found.to_json()},
         [
             *drifted,
-            *plan_lines(found, gates, summary=summary),
+            *plan_lines(found, overrides, summary=summary),
             *([] if replays is None else ["", *replays.lines()]),
         ],
         {
             Output.MARKDOWN: lambda: (
-                plan_markdown(found, title, [*deletes, *notes, *drifted, *override_lines(gates)], summary)
+                plan_markdown(
+                    found, title, [*deletes, *notes, *drifted, *map(override_line, overrides)], summary
+                )
                 + ("" if replays is None else replays.markdown())
             )
         },

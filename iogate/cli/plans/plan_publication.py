@@ -1,13 +1,10 @@
-"""Publication of a plan that was shown: the last step of `apply` and `rollback`.
-
-Invariant: exactly the revision that was shown replaces exactly the revision that it was compared with; a
-repair replaces whatever is live.
-"""
+"""Parts of `apply` and `rollback`: checks before a publication, confirmation, report of the result."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iogate.cli.plans.confirmation import confirm
 from iogate.cli.plans.plan_text import drift_lines, plan_lines
 from iogate.cli.render import Output, Screen
 from iogate.cli.session import Session
@@ -15,9 +12,9 @@ from iogate.errors import Refused
 from iogate.messages import counted
 
 if TYPE_CHECKING:
-    from iogate.reconcile.live_plan import LivePlan
+    from iogate.operators.publication_plan import PublicationPlan
+    from iogate.operators.publications import Publication
     from iogate.store.revisions.origin import Origin
-    from iogate.store.store import Store
 
 DIRTY = "IOG707"
 
@@ -41,7 +38,7 @@ def check_clean(origin: Origin) -> None:
         )
 
 
-def note_faults(screen: Screen, found: LivePlan) -> None:
+def note_faults(screen: Screen, found: PublicationPlan) -> None:
     """Print the faults that `--repair` has found, and the revision that the plan starts from."""
     for fault in found.faults:
         screen.warn(fault)
@@ -57,67 +54,48 @@ def note_faults(screen: Screen, found: LivePlan) -> None:
         screen.note("the plan starts from nothing: no revision that is kept is authentic")
 
 
-def shown_lines(found: LivePlan, *, clear_overrides: bool = False) -> list[str]:
-    """Return the lines of a plan before it is confirmed, with the drift that a publish ends."""
-    lines = plan_lines(found.plan, found.facts.gates, clear_overrides=clear_overrides)
-    return [*drift_lines(found.drift), *lines]
-
-
-async def publish(
-    session: Session,
-    store: Store,
-    found: LivePlan,
-    origin: Origin,
-    *,
-    schema: str,
-    wait_s: float,
-    rollback_on_failure: bool = False,
-    clear_overrides: bool = False,
+def confirm_plan(
+    session: Session, found: PublicationPlan, verb: str, *, yes: bool, clear_overrides: bool = False
 ) -> None:
-    """Publish a plan that was shown, wait for gateways and workers, and print the result.
+    """Show a plan that changes something, and ask for confirmation; `verb` begins the question.
 
-    `schema` is the name of the command in its JSON. The other arguments are those of `publications.publish`.
-    Raises Conflict if another revision went live since, NotTaken if a process has not loaded it in time.
+    Raises Misused without a terminal and `yes`, Refused if the answer is no.
+    """
+    if not found.changes and not (clear_overrides and found.overrides):
+        return
+    lines = plan_lines(found.plan, found.overrides, clear_overrides=clear_overrides)
+    confirm(session.screen, [*drift_lines(found.drift), *lines, ""], question(found, verb), yes=yes)
+
+
+def report(session: Session, done: Publication, schema: str) -> None:
+    """Print the result of a publication; `schema` is the name of the command in its JSON.
+
+    Raises NotTaken if a process has not loaded the revision in time.
     """
     from iogate.cli.revisions.folder_publication import describe_convergence, summarize
-    from iogate.operators import publications
-    from iogate.operators.access import command_actor
     from iogate.operators.secrets import missing_secrets
 
-    actor = command_actor(origin.author)
-    async with publications.recorded_publication(store, actor, found, origin) as note:
-        done = await publications.publish(
-            store,
-            found,
-            origin,
-            wait_s=wait_s,
-            clear_overrides=clear_overrides,
-            rollback_on_failure=rollback_on_failure,
-        )
-        note(done.applied)
     applied, undone = done.applied, done.undone
-    gates = await store.gates.states()
     for_programs = session.screen.output is not Output.TEXT  # a large plan takes a while
     session.screen.data(
         schema,
         done.to_json() if for_programs else {},
-        [summarize(applied), describe_convergence(applied)],
+        [summarize(applied), describe_convergence(applied.convergence)],
     )
-    closed = [api for api in applied.plan.ids("add", "api") if api in gates and not gates[api].enabled]
-    if closed:
-        session.screen.note(f"not enabled yet: iogate enable {' '.join(closed)}")
+    if done.closed:
+        session.screen.note(f"not enabled yet: iogate enable {' '.join(done.closed)}")
     for text in missing_secrets.lines(done.missing):
         session.screen.warn(text)
     if undone is not None:
         text = f"rolled back: revision {undone.number} has the content of revision {applied.previous}"
-        session.screen.warn(f"{text}; {describe_convergence(undone)}")
+        session.screen.warn(f"{text}; {describe_convergence(undone.convergence)}")
     elif done.not_undone:
         session.screen.warn(f"not rolled back: {done.not_undone}")
     if done.late is not None:
         raise done.late if undone is None else done.late.rolled_back()
 
 
-def question(found: LivePlan, verb: str) -> str:
+def question(found: PublicationPlan, verb: str) -> str:
     """Return the question before a plan is published, also for an empty plan."""
     if found.faults:
         return "Replace what is refused?"

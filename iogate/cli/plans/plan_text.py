@@ -6,7 +6,7 @@ Used by the commands that show a plan. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from iogate.cli.render import Styled
 from iogate.security.control_characters import escape_line
@@ -14,7 +14,6 @@ from iogate.security.control_characters import escape_line
 if TYPE_CHECKING:
     from iogate.reconcile.drift import Drift
     from iogate.reconcile.plan import Action, ObjectChange, Plan
-    from iogate.store.revisions.gate_states import Gate
 
 MARKS: Final[Mapping[Action, str]] = {"add": "+", "change": "~", "delete": "-"}
 _LABELS: Final = {"breaking": "BREAKING", "weakening": "WEAKENING", "caution": "caution", "neutral": ""}
@@ -27,16 +26,20 @@ _HANGING: Final = 4
 
 def plan_lines(
     plan: Plan,
-    gates: Mapping[str, Gate] | None = None,
+    overrides: Sequence[Mapping[str, Any]] = (),
     *,
     clear_overrides: bool = False,
     summary: str = "",
 ) -> list[str]:
-    """Return the lines of a plan: its objects, the overrides that stay or are cleared, and the summary."""
+    """Return the lines of a plan: its objects, the overrides that stay or are cleared, and the summary.
+
+    `overrides` are those of a `PublicationPlan`.
+    """
     lines: list[str] = [line for change in plan.changes for line in _change_lines(change)]
     mark = "-" if clear_overrides else "!"
     lines += [
-        Styled(f"{mark}{line.removeprefix('!')}", "magenta", _HANGING) for line in override_lines(gates or {})
+        Styled(f"{mark}{line.removeprefix('!')}", "magenta", _HANGING)
+        for line in map(override_line, overrides)
     ]
     if lines:
         lines.append("")
@@ -69,17 +72,11 @@ def drift_lines(drift: Sequence[Drift]) -> list[str]:
     ]
 
 
-def override_lines(gates: Mapping[str, Gate]) -> list[str]:
-    """Return one line of a plan for each override that an apply keeps."""
-    return [override_line(gate) for _, gate in sorted(gates.items()) if gate.override is not None]
-
-
-def override_line(gate: Gate) -> str:
+def override_line(override: Mapping[str, Any]) -> str:
     """Return an override as one line of a plan, with its author, reason and end."""
-    from iogate.store.runs.presentation import rfc3339
+    from iogate.store.revisions.gate_states import state_of
 
-    override = gate.override
-    assert override is not None, "the caller has checked it"
-    reason = f": {escape_line(override.reason)}" if override.reason else ""
-    until = f", until {rfc3339(override.expires_at_ms)}" if override.expires_at_ms else ""
-    return f"! override {gate.api}: {override.state} by {escape_line(override.author)}{until}{reason}"
+    state = state_of(enabled=override["enabled"], held=override["held"])
+    reason = f": {escape_line(override['reason'])}" if override["reason"] else ""
+    until = f", until {override['expiresAt']}" if override["expiresAt"] else ""
+    return f"! override {override['api']}: {state} by {escape_line(override['author'])}{until}{reason}"

@@ -23,11 +23,12 @@ from iogate.errors import Misused
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
-    from iogate.store.store import Store
+    from iogate.cli.system.system import Revisions
+    from iogate.operators.publication_plan import PublicationPlan
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "rollback", rich_help_panel=panels.LIVE)(rollback)
+    command(app, "rollback", over_http=True, rich_help_panel=panels.LIVE)(rollback)
 
 
 async def rollback(
@@ -59,41 +60,48 @@ async def rollback(
         NotConverged: the revision is live, but not every process has loaded it in time.
     """
     from iogate.cli.plans import plan_publication
-    from iogate.cli.plans.confirmation import confirm
     from iogate.cli.revisions.folder_publication import check_message
-    from iogate.operators import publications
+    from iogate.cli.system.system import PublicationRequest
     from iogate.reconcile.deletion_guard import Allowed
+    from iogate.store.revisions.origin import Origin
 
     check_message(message)
     if repair and revision is None:
         raise Misused("--repair needs the number of a revision", hint="`iogate history` lists them")
-    settings = session.settings()
     wait_s = parse_seconds(wait, "--wait")
     allowed = Allowed(prune=prune, empty=allow_empty, max_deletes=max_deletes, restores=True)
-    async with session.store(settings, changes=True, publishes=True) as store:
-        number = revision if revision is not None else await publications.previous(store)
-        found = await publications.plan_rollback(store, number, repair=repair)
-        if repair:
-            plan_publication.note_faults(session.screen, found)
-        found.check(allowed)
-        if found.changes:
-            if revision is None:
-                await _note_repeated(session.screen, store)
+    async with session.system(changes=True, publishes=True) as system:
+        number = revision if revision is not None else await system.revisions.previous()
+
+        async def confirm(found: PublicationPlan) -> None:
+            """Check the plan, show it and ask. Raises Refused or Misused if it is not to be published."""
+            if repair:
+                plan_publication.note_faults(session.screen, found)
+            found.check(allowed)
+            if found.changes and revision is None:
+                await _note_repeated(session.screen, system.revisions)
             if found.plan:
                 session.screen.note(f"restores revision {number} over live revision {found.number}")
-            lines = plan_publication.shown_lines(found)
-            question = plan_publication.question(found, f"Roll back to revision {number}")
-            confirm(session.screen, [*lines, ""], question, yes=yes)
-        origin = await publications.rollback_origin(store, number, author=author(), message=message)
-        await plan_publication.publish(session, store, found, origin, schema="rollback", wait_s=wait_s or 0)
+            plan_publication.confirm_plan(session, found, f"Roll back to revision {number}", yes=yes)
+
+        done = await system.revisions.publish(
+            PublicationRequest(
+                source=number,
+                origin=Origin(author=author(), message=message.strip()),
+                allowed=allowed,
+                wait_s=wait_s or 0,
+                repair=repair,
+                confirm=confirm,
+            )
+        )
+    plan_publication.report(session, done, "rollback")
 
 
-async def _note_repeated(screen: Screen, store: Store) -> None:
+async def _note_repeated(screen: Screen, revisions: Revisions) -> None:
     """Say that the live revision is a rollback: without a number, the command takes that back."""
-    live = await store.revisions.live()
-    origin = await store.revisions.origin(live[0]) if live is not None else None
-    if live is not None and origin is not None and origin.action == "rollback":
+    newest = (await revisions.history(1))["revisions"]
+    if newest and newest[0]["live"] and newest[0]["action"] == "rollback":
         screen.note(
-            f"live revision {live[0]} is a rollback to {origin.restores}, and this takes it back; "
-            "to go further back, name a revision of `iogate history`"
+            f"live revision {newest[0]['revision']} is a rollback to {newest[0]['restores']}, and this takes "
+            "it back; to go further back, name a revision of `iogate history`"
         )

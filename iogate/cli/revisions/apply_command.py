@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,15 +25,15 @@ from iogate.cli.session import Session, command
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
-    from iogate.cli.documents.bundle import CheckResult
-    from iogate.reconcile.live_plan import LivePlan
-    from iogate.reconcile.wanted_revision import Scope
-    from iogate.settings import Settings
-    from iogate.store.store import Store
+    from iogate.cli.system.system import Revisions
+    from iogate.operators.publication_plan import PublicationPlan
+
+MANY: Final = 1_000_000
+"""More revisions than a store keeps."""
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "apply", rich_help_panel=panels.LIVE)(apply)
+    command(app, "apply", over_http=True, rich_help_panel=panels.LIVE)(apply)
 
 
 async def apply(
@@ -93,9 +93,9 @@ async def apply(
     """
     from iogate.cli.documents.bundle import compile_or_fail, save_lock
     from iogate.cli.plans import plan_files, plan_publication
-    from iogate.cli.plans.confirmation import confirm
+    from iogate.cli.plans.case_verdicts import case_reader
     from iogate.cli.revisions.folder_publication import read_origin
-    from iogate.reconcile import deletion_guard
+    from iogate.cli.system.system import PlanRequest, PublicationRequest
     from iogate.reconcile.deletion_guard import Allowed
     from iogate.reconcile.wanted_revision import Scope
     from iogate.store.revisions.revisions import Conflict
@@ -126,45 +126,48 @@ async def apply(
     )
     if not locked:
         save_lock(session.screen, checked)
-    async with session.store(settings, changes=True, publishes=True) as store:
-        found = await _plan(store, settings, checked, scope, file, repair=repair)
-        if repair:
-            plan_publication.note_faults(session.screen, found)
-        if expect is not None and found.number != expect:
-            raise Conflict(found.number, expect)
-        if keep_rollback:
-            deletion_guard.check_rollback(await store.revisions.history(), found.bundle.revision.digest)
-        found.check(allowed)
-        overridden = any(gate.override is not None for gate in found.facts.gates.values())
-        if found.changes or (clear_overrides and overridden):
-            lines = plan_publication.shown_lines(found, clear_overrides=clear_overrides)
-            question = plan_publication.question(found, "Apply")
-            confirm(session.screen, [*lines, ""], question, yes=yes or saved is not None)
-        await plan_publication.publish(
-            session,
-            store,
-            found,
-            origin,
-            schema="apply",
-            wait_s=wait_s or 0,
-            rollback_on_failure=rollback_on_failure,
-            clear_overrides=clear_overrides,
-        )
-
-
-async def _plan(
-    store: Store, settings: Settings, checked: CheckResult, scope: Scope, file: Path | None, *, repair: bool
-) -> LivePlan:
-    """Return the plan of the files, after a comparison with the saved plan in `file`."""
-    from iogate.cli.plans import plan_files
-    from iogate.cli.plans.case_verdicts import case_reader
-    from iogate.reconcile.live_plan import against_live
-
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
-    if file is not None:
-        await plan_files.check_live(store, settings, plan_files.read(file))
-    cases = case_reader(checked, Path.cwd())
-    found = await against_live(store, checked.bundle, cases, scope, repair=repair)
-    if file is not None:
-        plan_files.check_files(plan_files.read(file), found)
-    return found
+    files = PlanRequest(bundle=checked.bundle, scope=scope, cases=case_reader(checked, Path.cwd()))
+    async with session.system(settings, changes=True, publishes=True) as system:
+
+        async def confirm(found: PublicationPlan) -> None:
+            """Check the plan, show it and ask. Raises Refused or Misused if it is not to be published."""
+            if saved is not None:
+                await plan_files.check(saved, found, system.revisions)
+            if repair:
+                plan_publication.note_faults(session.screen, found)
+            if expect is not None and found.number != expect:
+                raise Conflict(found.number, expect)
+            if keep_rollback:
+                await _check_rollback(system.revisions, found)
+            found.check(allowed)
+            plan_publication.confirm_plan(
+                session, found, "Apply", yes=yes or saved is not None, clear_overrides=clear_overrides
+            )
+
+        done = await system.revisions.publish(
+            PublicationRequest(
+                source=files,
+                origin=origin,
+                allowed=allowed,
+                wait_s=wait_s or 0,
+                clear_overrides=clear_overrides,
+                rollback_on_failure=rollback_on_failure,
+                repair=repair,
+                confirm=confirm,
+            )
+        )
+    plan_publication.report(session, done, "apply")
+
+
+async def _check_rollback(revisions: Revisions, found: PublicationPlan) -> None:
+    """Check that the live revision is no rollback that took back what an apply publishes.
+
+    Raises Refused if it is.
+    """
+    from iogate.reconcile import deletion_guard
+
+    newest = (await revisions.history(1))["revisions"]
+    if newest and newest[0]["action"] == "rollback":
+        history = (await revisions.history(MANY))["revisions"]
+        deletion_guard.check_rollback(history, found.wanted)

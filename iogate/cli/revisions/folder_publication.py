@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from iogate.cli.render import Screen
     from iogate.reconcile.apply import Applied
     from iogate.settings import Settings
+    from iogate.store.revisions.convergence import Convergence
     from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
 
@@ -96,9 +97,8 @@ def summarize(applied: Applied) -> str:
     return f"revision {applied.number}: {applied.plan.past_counts()}"
 
 
-def describe_convergence(applied: Applied) -> str:
+def describe_convergence(state: Convergence | None) -> str:
     """Return how many processes have loaded a publication, and how long that took."""
-    state = applied.convergence
     if state is None or not state.total:
         return "no gateways or workers are running"
     return f"{state} in {state.took_s:.1f} s" if not state.late else f"{state} after {state.took_s:.1f} s"

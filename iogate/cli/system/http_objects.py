@@ -1,4 +1,4 @@
-"""APIs, workflows, schedules and revisions of the live system by the HTTP API of operators.
+"""APIs, workflows and schedules of the live system by the HTTP API of operators.
 
 Used by `http_system`. Invariant: an id of a wrong form gets the error that the store has for an unknown one.
 """
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from iogate.cli.system.operator_client import OperatorClient
     from iogate.cli.system.system import GateSwitch, Json
 
-PAGE: Final = 100
-"""Most revisions that the API returns at once."""
 _FAST: Final = 1000
 _ID: Final = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}")
 _WORKFLOW: Final = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}(?::[\w.+-]{1,100})?")
@@ -152,37 +150,3 @@ class HttpSchedules:
             )
             for name in names
         ]
-
-
-class HttpRevisions:
-    """Revisions of one server."""
-
-    def __init__(self, client: OperatorClient) -> None:
-        self._client = client
-
-    async def history(self, limit: int) -> Json:
-        found: list[Json] = []
-        cursor: str | None = None
-        while True:
-            page = await self._client.get(
-                "/v1/revisions",
-                {"limit": min(PAGE, limit - len(found)), "cursor": cursor},
-                of_project=True,
-            )
-            found += page["revisions"]
-            cursor = page["nextCursor"]
-            if cursor is None or len(found) >= limit:
-                return {**page, "revisions": found}
-
-    async def show(self, number: int | None) -> Json:
-        found: Json = await self._client.get(f"/v1/revisions/{_side(number)}", of_project=True)
-        return found
-
-    async def diff(self, before: int | None, after: int | None) -> Json:
-        path = f"/v1/revisions/{_side(before)}/diff/{_side(after)}"
-        found: Json = await self._client.get(path, of_project=True)
-        return found
-
-
-def _side(number: int | None) -> str:
-    return "live" if number is None else str(number)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from iogate.cli.system.http_batches import HttpBatches
-from iogate.cli.system.http_objects import HttpApis, HttpRevisions, HttpSchedules, HttpWorkflows
+from iogate.cli.system.http_objects import HttpApis, HttpSchedules, HttpWorkflows
+from iogate.cli.system.http_revisions import HttpRevisions
 from iogate.cli.system.http_runs import HttpRuns
 from iogate.store.runs.presentation import rfc3339
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -92,41 +93,66 @@ class OperatorClient:
         *,
         method: str = "POST",
         key: str | None = None,
+        version: str | None = None,
         of_project: bool = False,
         wait_s: float = 0.0,
     ) -> Any:
         """Make a change, and return its result; `body` without its values that are None.
 
-        `key` is the Idempotency-Key, by default a random one. Raises as `get` does, and Misused without a
-        reason. If the response is lost, the request is repeated with the same key.
+        `key` is the Idempotency-Key, by default a random one; `version` that of the object to change. Raises
+        as `get` does, and Misused without a reason. If the response is lost, the request is repeated with the
+        same key, also while the gateway still executes the first one.
         """
         self.check_reason(reason)
         given = {name: value for name, value in (body or {}).items() if value is not None}
         if of_project and self._project is not None:
             given["project"] = self._project
         headers = {"Idempotency-Key": key or secrets.token_hex(16)}
+        if version is not None:
+            headers["If-Match"] = f'"{version}"'
         given["reason"] = reason
         query = {name: _text(value) for name, value in given.items()} if method == "DELETE" else None
         data = json.dumps(given).encode() if query is None else None
-        for attempt in range(1, ATTEMPTS + 1):
+        lost, ends_s = 0, time.monotonic() + TIMEOUT_S + wait_s
+        while True:
             try:
                 response = await self._send(
                     method, path, headers=headers, query=query, body=data, timeout_s=TIMEOUT_S + wait_s
                 )
-                break
             except Unreachable as error:
-                if attempt == ATTEMPTS or error.code == NOT_TRUSTED:
+                lost += 1
+                if lost == ATTEMPTS or error.code == NOT_TRUSTED:
                     raise
-                await asyncio.sleep(PAUSE_S)
-        return await self._result(method, path, response)
+            else:
+                is_pending = lost and response.status == 409 and "Retry-After" in response.headers
+                if not is_pending or time.monotonic() > ends_s:
+                    return await self._result(method, path, response)
+            await asyncio.sleep(PAUSE_S)
 
-    def check_reason(self, reason: str) -> None:
-        """Check the reason of a change, before anything is asked. Raises Misused without one."""
+    async def ask(
+        self, path: str, body: Mapping[str, object], *, of_project: bool = False, wait_s: float = 0.0
+    ) -> Any:
+        """Return the result of a POST that changes nothing; `body` without its values that are None.
+
+        Raises as `get` does.
+        """
+        given = {name: value for name, value in body.items() if value is not None}
+        if of_project and self._project is not None:
+            given["project"] = self._project
+        data = json.dumps(given).encode()
+        response = await self._send("POST", path, body=data, timeout_s=TIMEOUT_S + wait_s)
+        return await self._result("POST", path, response)
+
+    def check_reason(self, reason: str, option: str = "--reason") -> None:
+        """Check the reason of a change, before anything is asked; `option` is the one that gives it.
+
+        Raises Misused without one.
+        """
         if not reason.strip():
             raise Misused(
                 f"{self.server.url} records why each change is made, and no reason is given",
                 code=NO_REASON,
-                hint="add --reason TEXT",
+                hint=f"add {option} TEXT",
             )
 
     async def events(self, path: str, after: str) -> AsyncIterator[ServerSentEvent]:

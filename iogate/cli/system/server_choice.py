@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WRONG_URL: Final = "IOG812"
 UNAUTHENTICATED: Final = "IOG813"
 AMBIGUOUS: Final = "IOG814"
+NOT_OVER_HTTP: Final = "IOG823"
 _TOKEN: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
 
 
@@ -73,6 +74,15 @@ def of_last_login(settings: Settings, environment: Mapping[str, str]) -> Server 
         return None
     found = Logins(environment).current()
     return None if found is None else _of_login(*found, "the last login")
+
+
+def store_only(what: str, server: Server) -> Misused:
+    """Return the error of a command or an option that works on the store only, with a chosen server."""
+    return Misused(
+        f"{what} works on the store only, and {server.chosen_by} chooses {server.url}",
+        code=NOT_OVER_HTTP,
+        hint="run it on a machine that reaches the store, and choose no server there",
+    )
 
 
 def project_of(settings: Settings) -> str | None:

@@ -1,4 +1,4 @@
-"""APIs, workflows, schedules and revisions of the live system by its store.
+"""APIs, workflows and schedules of the live system by its store.
 
 Used by `store_system`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from iogate.operators import apis, gates, revisions, schedules, workflows
+from iogate.operators import apis, gates, schedules, workflows
 from iogate.operators.activity import recorded, target
 
 if TYPE_CHECKING:
@@ -110,19 +110,3 @@ class StoreSchedules:
             done = await schedules.run(self._store, names, author=self._actor.name)
             record.note = ", ".join(f"run {uid}" for uid in done["runs"].values())
         return done
-
-
-class StoreRevisions:
-    """Revisions in an open store."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def history(self, limit: int) -> Json:
-        return await revisions.page(self._store, limit=limit)
-
-    async def show(self, number: int | None) -> Json:
-        return await revisions.show(self._store, number)
-
-    async def diff(self, before: int | None, after: int | None) -> Json:
-        return await revisions.diff(self._store, before, after)

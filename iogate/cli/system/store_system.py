@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iogate.cli.system.store_batches import StoreBatches
-from iogate.cli.system.store_objects import StoreApis, StoreRevisions, StoreSchedules, StoreWorkflows
+from iogate.cli.system.store_objects import StoreApis, StoreSchedules, StoreWorkflows
+from iogate.cli.system.store_revisions import StoreRevisions
 from iogate.cli.system.store_runs import StoreRuns
 from iogate.operators import activity, status
 
@@ -29,7 +30,7 @@ class StoreSystem:
         self.apis = StoreApis(store, actor)
         self.workflows = StoreWorkflows(store)
         self.schedules = StoreSchedules(store, actor)
-        self.revisions = StoreRevisions(store)
+        self.revisions = StoreRevisions(store, actor)
 
     async def status(self) -> Json:
         return await status.show(self._store, self._settings)

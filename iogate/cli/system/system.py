@@ -7,16 +7,24 @@ and Unreachable without a usable response. Invariant: each change is recorded in
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from iogate.errors import NotFound, Refused, Unreachable
 
 if TYPE_CHECKING:
+    from iogate.compiler.revision import Bundle
     from iogate.operators.batches.batch_selection import BatchRequest
     from iogate.operators.live_revision import ApiSelection
+    from iogate.operators.publication_plan import PublicationPlan
+    from iogate.operators.publications import Publication
+    from iogate.reconcile.deletion_guard import Allowed
+    from iogate.reconcile.live_plan import CaseReader
+    from iogate.reconcile.wanted_revision import Scope
+    from iogate.store.revisions.origin import Origin
     from iogate.store.runs.run_index import RunFilter
+    from iogate.testing.behaviour.replays import WorkflowReplay
 
 Json: TypeAlias = dict[str, Any]
 INTERRUPTED: Final = "IOG655"
@@ -211,6 +219,35 @@ class Schedules(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """Compiled files, and the part of them that is compared and published."""
+
+    bundle: Bundle
+    scope: Scope
+    cases: CaseReader | None = None
+    """Returns how debug cases of the files fare under two revisions; None: not compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicationRequest:
+    """Publication of files, or of the content of an earlier revision."""
+
+    source: PlanRequest | int
+    """The files, or the number of the revision."""
+    origin: Origin
+    """Author, message, and for files the commit; a server knows the author by the token."""
+    allowed: Allowed
+    wait_s: float
+    """Longest time to wait for gateways and workers."""
+    clear_overrides: bool = False
+    rollback_on_failure: bool = False
+    repair: bool = False
+    """Whether a live revision that is refused is replaced."""
+    confirm: Callable[[PublicationPlan], Awaitable[None]]
+    """Shows and checks the plan, asks, and raises if it is not to be published."""
+
+
 class Revisions(Protocol):
     """Operations on revisions."""
 
@@ -224,6 +261,26 @@ class Revisions(Protocol):
 
     async def diff(self, before: int | None, after: int | None) -> Json:
         """Return the difference between two revisions, as `revisions.diff` does; None is the live one."""
+        ...
+
+    async def previous(self) -> int:
+        """Return the number of the revision before the live one; raise NotFound without one."""
+        ...
+
+    async def plan(self, wanted: PlanRequest) -> PublicationPlan:
+        """Return the plan of files against the live revision; raise as `against_live` does."""
+        ...
+
+    async def replay(self, wanted: PlanRequest, *, count: int, limit_s: float) -> tuple[WorkflowReplay, ...]:
+        """Replay the last runs of the workflows that a plan changes; raise Misused over HTTP."""
+        ...
+
+    async def publish(self, wanted: PublicationRequest) -> Publication:
+        """Plan, let the caller confirm, and publish exactly that plan, as `publications.publish` does.
+
+        Raises Stale if another revision went live in between, and Misused for what the way to the system
+        cannot do.
+        """
         ...
 
 

@@ -1,6 +1,7 @@
 """Errors of `iogate.errors` as HTTP responses in the common form.
 
-Used by `operator_api`. Pure. Invariant: no message names an option of a command: a request has parameters.
+Used by `operator_api`. Pure. Invariant: a message names parameters of a request, not options of the command
+that does the same.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ UNANSWERED: Final = unavailable(
     "The store did not answer in time, so that the change may or may not have been made; "
     "repeat it with the same Idempotency-Key"
 )
-_OPTIONS: Final = re.compile(r"(?<![\w-])(?:--[a-z]+(?:-[a-z]+)*(?: [0-9]+)?\s?)+(?<!\s)")
+_OPTIONS: Final = re.compile(r"`[^`]*`|(?<![\w-])(?:--[a-z]+(?:-[a-z]+)*(?: [0-9]+)?\s?)+(?<!\s)")
+"""Options of the command that a message is about, or a command that it quotes."""
 
 
 def respond(error: IogateError | TimeoutError) -> ErrorResponse:
@@ -56,5 +58,10 @@ def _response(status: int, code: str, error: IogateError) -> ErrorResponse:
 
 
 def _parameters(options: re.Match[str]) -> str:
-    """Return the parameters that do the same as options of a command: `prune and max_deletes 2`."""
+    """Return the parameters that do the same as options of a command: `prune and max_deletes 2`.
+
+    A quoted command stays as it is.
+    """
+    if options[0].startswith("`"):
+        return options[0]
     return conjoined(each.strip().replace("-", "_") for each in options[0].split("--") if each)

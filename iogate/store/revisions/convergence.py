@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -83,6 +83,24 @@ class Convergence(msgspec.Struct, frozen=True, kw_only=True):
             "tookS": round(self.took_s, 3),
             "late": [each.to_json() for each in self.late],
         }
+
+
+def read_convergence(number: int, value: Mapping[str, Any]) -> Convergence:
+    """Return the convergence of a revision from the value that `Convergence.to_json` has returned."""
+    return Convergence(
+        number=number,
+        total=value["total"],
+        late=tuple(
+            Late(
+                kind=each["kind"],
+                id=each["id"],
+                revision=each["revision"] or 0,
+                reason=each["reason"] or "",
+            )
+            for each in value["late"]
+        ),
+        took_s=value["tookS"],
+    )
 
 
 class Convergences:

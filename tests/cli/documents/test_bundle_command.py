@@ -38,6 +38,22 @@ def test_a_bundle_has_the_whole_project_and_no_secret(cli: Cli) -> None:
     }
 
 
+def test_a_first_publication_expects_none(cli: Cli) -> None:
+    cli.write("apis.d/shop.yaml", API)
+    cli.write("workflows.d/buy.yaml", WORKFLOW)
+    options = ("--max-deletes", "0", "--select", "shop", "--keep-orphans")
+    body = json.loads(cli("bundle", "--expect", "0", "--reason", "x", *options).out)
+    body.pop("bundle")
+    assert body == {
+        "expected": 0,
+        "reason": "x",
+        "project": "default",
+        "max_deletes": 0,
+        "select": "shop",
+        "keep_orphans": True,
+    }
+
+
 def test_a_bundle_of_invalid_files_or_without_a_reason_is_not_made(cli: Cli) -> None:
     cli.write("apis.d/shop.yaml", API)
     assert "validation failed" in cli("bundle", "--expect", "0", "--reason", "x", code=3).err

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 
 import pytest
 
 from iogate.cli.plans.plan_text import plan_lines
 from iogate.cli.render import Screen
+from iogate.operators.gates import override_json
 from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.reconcile.plan import ObjectChange, Plan
-from iogate.store.revisions.gate_states import Gate, Override
+from iogate.store.revisions.gate_states import Override
 from tests.cli.test_terminal import Terminal, without_colours
 
 CHANGE = ObjectChange(
@@ -24,13 +26,13 @@ CHANGE = ObjectChange(
 PLAN = Plan(changes=(CHANGE,))
 
 
-def gate(reason: str) -> Gate:
+def overridden(reason: str) -> list[dict[str, Any]]:
     override = Override(enabled=False, author="ada\n", reason=reason, set_at_ms=0, expires_at_ms=None)
-    return Gate(api="a/b", enabled=False, digest="", git=True, override=override, queued=0, running=0)
+    return [{"api": "a/b", **override_json(override)}]
 
 
 def test_no_text_of_a_document_or_a_reason_forms_a_line() -> None:
-    assert plan_lines(PLAN, {"a/b": gate("x\n+ api a/forged")}) == [
+    assert plan_lines(PLAN, overridden("x\n+ api a/forged")) == [
         r"- api a/b  (apis.d/a\nb.yaml)",
         r"    BREAKING   gone\n+ api a/forged",
         r"! override a/b: disabled by ada\n: x\n+ api a/forged",
@@ -59,7 +61,7 @@ def test_a_terminal_wraps_long_lines_below_their_text(monkeypatch: pytest.Monkey
     )
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
-    for line in plan_lines(Plan(changes=(long,)), {"a/b": gate("because " * 20)}):
+    for line in plan_lines(Plan(changes=(long,)), overridden("because " * 20)):
         Screen().show(line)
     lines = without_colours(screen.getvalue()).splitlines()
     assert max(map(len, lines)) <= 80

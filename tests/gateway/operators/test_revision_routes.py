@@ -119,11 +119,92 @@ async def test_a_publication_is_guarded_and_names_its_base(operated: World) -> N
     late = await publish(operated, bundle("shop/buy", "shop/sell", "shop/lend"), 0)
     assert refusal(late)[:2] == (412, "requestError.preconditionFailed")
     guarded = await publish(operated, bundle("shop/buy"), 1)
-    assert guarded.message == GUARDED
+    assert guarded.message == f"{GUARDED}, or keep_orphans to keep what the files lack"
+    kept = await publish(operated, bundle("shop/buy"), 1, keep_orphans=True)
+    assert (kept.json["revision"], kept.json["changed"]) == (1, False)
     assert (await publish(operated, bundle("shop/buy"), 1, prune=True, max_deletes=1)).json["revision"] == 2
     assert (await publish(operated, bundle("shop/buy"), 2, role="operate")).status == 403
     missing = await send(operated, "/v1/revisions", "POST", "admin", headers={}, bundle={})
     assert refusal(missing)[2] == "The member expected of the body is missing"
+
+
+async def plan(world: World, role: str = "read", **given: Any) -> Any:
+    headers = bearer(role) | {"content-type": "application/json"}
+    return await world.ask("/v1/plan", "POST", headers, json.dumps(given).encode())
+
+
+def sent(found: Bundle) -> Any:
+    return json.loads(bundle_codec.encode(found))
+
+
+async def test_a_plan_is_computed_for_a_reader_and_changes_nothing(operated: World) -> None:
+    first = (await plan(operated, bundle=sent(bundle("shop/buy")))).json
+    assert (first["base"], first["identity"], first["summary"]["add"]) == (None, None, 2)
+    assert (await read(operated, "/v1/revisions")).json["live"] is None
+    assert (await publish(operated, bundle("shop/buy", "shop/sell"), 0)).status == 200
+    found = (await plan(operated, bundle=sent(bundle("shop/buy")))).json
+    assert (found["base"]["revision"], found["needs"]) == (1, ["--prune", "--max-deletes 1"])
+    assert found["deletions"]["apis"] == {"deleted": ["shop/sell"], "live": 2, "left": 1}
+    assert [(each["action"], each["id"]) for each in found["changes"]] == [("delete", "shop/sell")]
+    assert not (await plan(operated, bundle=sent(bundle("shop/buy")), keep_orphans=True)).json["changes"]
+    assert not (await plan(operated, restores=1)).json["changes"]
+    unknown = await plan(operated, restores=9)
+    assert refusal(unknown)[:2] == (404, "requestError.notFound")
+    selected = await plan(operated, bundle=sent(bundle("shop/buy")), select="shp")
+    assert selected.message == (
+        'no API has the tag or module shp; did you mean "shop"?; select a tag, or a module, of APIs in the '
+        "files or live"
+    )
+    actions = (await read(operated, "/v1/activity")).json["activity"]
+    assert [each["action"] for each in actions] == ["revisions.publish"]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({}, "a plan is that of a bundle or of a revision: expected bundle or restores"),
+        ({"bundle": {}, "restores": 1}, "a plan is that of a bundle or of a revision"),
+        ({"restores": 1, "select": "a"}, "select, keep_orphans and cases need a bundle"),
+        (
+            {"bundle": {}},
+            "the bundle cannot be published: it has another form: Object missing required field",
+        ),
+        ({"bundle": 1}, "The member bundle of the body must be an object that `iogate bundle` has made"),
+        (
+            {"bundle": {}, "cases": {"shop/buy": {"total": -1}}},
+            "The member cases of the body must be an object with `total` and `failing` for each API",
+        ),
+        ({"bundle": {}, "reason": "x"}, 'Unknown member of the body "reason"'),
+    ],
+)
+async def test_a_plan_of_nothing_is_refused(operated: World, given: dict[str, Any], why: str) -> None:
+    reply = await plan(operated, **given)
+    assert refusal(reply)[:2] == (400, "requestError.invalidParams")
+    assert reply.message.startswith(why)
+
+
+async def test_debug_cases_under_another_schema_are_part_of_a_plan(operated: World) -> None:
+    assert (await publish(operated, bundle("shop/buy"), 0)).status == 200
+    narrow = bundle("shop/buy")
+    schema = {"type": "object", "required": ["sku"]}
+    apis = {"shop/buy": msgspec.structs.replace(narrow.revision.apis["shop/buy"], input_schema=schema)}
+    narrow = Bundle(revision=msgspec.structs.replace(narrow.revision, apis=apis), programs=narrow.programs)
+    without = (await plan(operated, bundle=sent(narrow))).json
+    assert without["inputSchemas"] == {"shop/buy": bundle("shop/buy").revision.apis["shop/buy"].input_schema}
+    verdicts = {"shop/buy": {"total": 3, "failing": ["one"]}}
+    found = (await plan(operated, bundle=sent(narrow), cases=verdicts)).json
+    (change,) = found["changes"]
+    assert change["meanings"][0]["text"].startswith("input schema narrowed: 1 of 3 debug cases now fail")
+
+
+async def test_a_part_is_published_and_a_response_may_lack_the_plan(operated: World) -> None:
+    assert (await publish(operated, bundle("shop/buy"), 0)).status == 200
+    both = await publish(operated, bundle("shop/buy"), 1, select="shop", clear_overrides=True)
+    assert both.message == "clear_overrides and select cannot be combined"
+    part = await publish(operated, bundle("shop/sell", "tape/play"), 1, select="tape", with_plan=False)
+    assert (part.json["revision"], "plan" in part.json, part.json["notEnabled"]) == (2, False, [])
+    shown = (await read(operated, "/v1/revisions/live")).json
+    assert [each["api"] for each in shown["apis"]] == ["shop/buy", "tape/play"]
 
 
 async def test_of_concurrent_publications_and_rollbacks_one_is_made(operated: World) -> None:
