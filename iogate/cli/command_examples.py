@@ -43,7 +43,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "iogate enable --module payments --rate 50/s",
     ),
     "explain": ("iogate explain IOG101",),
-    "export": ("iogate export 41 --to before",),
+    "export": (
+        "iogate export 41 --to before",
+        "iogate export --profile prod --to live",
+    ),
     "fmt": (
         "iogate fmt --check",
         "iogate fmt - < apis.d/orders.yaml",

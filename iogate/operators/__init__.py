@@ -17,6 +17,7 @@ takes the store and plain arguments, returns a value that JSON can express, and 
     revisions         the published revisions: history, content, differences
     publication_plan  plan of a publication, to show, check and confirm
     publications      publication of a plan, rollback
+    drift             overrides, and differences of the store from the live revision
     status            overview: revision, runs, queue, APIs and processes
     secrets           missing secrets, and the values that processes have
     statistics        counts and times of runs by API, workflow and hour, and their distinct errors

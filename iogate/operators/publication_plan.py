@@ -19,6 +19,7 @@ from iogate.reconcile.live_plan import LivePlan
 from iogate.reconcile.plan import NOTHING, Plan
 from iogate.reconcile.plan_reader import read_plan
 from iogate.store.revisions.convergence import Convergence, read_convergence
+from iogate.store.revisions.gate_states import Gate
 from iogate.store.store import Store
 
 
@@ -117,6 +118,15 @@ class PublicationPlan:
         )
 
 
+def overrides_of(gates: Mapping[str, Gate]) -> tuple[Mapping[str, Any], ...]:
+    """Return the overrides that a publication keeps, in the order of their APIs."""
+    return tuple(
+        {"api": api, **override_json(gate.override)}
+        for api, gate in sorted(gates.items())
+        if gate.override is not None
+    )
+
+
 async def describe_plan(store: Store, found: LivePlan, *, with_processes: bool = True) -> PublicationPlan:
     """Return a plan against the live revision as it is shown; with the state of the processes, or without.
 
@@ -135,11 +145,7 @@ async def describe_plan(store: Store, found: LivePlan, *, with_processes: bool =
         wanted=found.bundle.revision.digest,
         files=found.files,
         plan=found.plan,
-        overrides=tuple(
-            {"api": api, **override_json(gate.override)}
-            for api, gate in sorted(found.facts.gates.items())
-            if gate.override is not None
-        ),
+        overrides=overrides_of(found.facts.gates),
         drift=found.drift,
         deletions=found.deletions,
         unknown=found.unknown,

@@ -126,6 +126,8 @@ class Version:
 
     number: int | None
     bundle: Bundle
+    commit: str = ""
+    """Git commit of a published revision; empty if unknown."""
 
     def to_json(self) -> dict[str, Any]:
         return {"revision": self.number, "digest": self.bundle.revision.digest}
@@ -157,7 +159,8 @@ async def version(store: Store, number: int | None = None) -> Version:
     """
     if number is None:
         number = await live_number(store)
-    return Version(number=number, bundle=await store.revisions.bundle(number))
+    bundle, origin = await store.revisions.bundle(number), await store.revisions.origin(number)
+    return Version(number=number, bundle=bundle, commit=origin.commit if origin is not None else "")
 
 
 def compare(before: Version, after: Version) -> Difference:

@@ -13,13 +13,14 @@ from iogate.cli.session import CHANGES, Session, command
 from iogate.messages import counted
 
 if TYPE_CHECKING:
-    from iogate.reconcile.live_plan import LivePlan
+    from iogate.cli.system.system import Revisions
+    from iogate.operators.publication_plan import PublicationPlan
+    from iogate.reconcile.plan import Plan
     from iogate.settings import Settings
-    from iogate.store.store import Store
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "drift", rich_help_panel=panels.LIVE)(drift)
+    command(app, "drift", over_http=True, rich_help_panel=panels.LIVE)(drift)
 
 
 async def drift(
@@ -35,54 +36,52 @@ async def drift(
         InvalidFiles: the files have errors.
         NotAuthentic: the live revision is forged.
     """
-    from iogate.operators.live_revision import live_number
-    from iogate.operators.publication_plan import describe_plan
-    from iogate.reconcile.drift import find
+    from iogate.reconcile.drift import Drift
+    from iogate.reconcile.plan import Plan
 
     settings = session.settings()
-    async with session.store(settings) as store:
-        await live_number(store)
-        found = await _plan(store, settings, live_only=live_only)
-        changes = await find(store, found.before)
-        shown = await describe_plan(store, found, with_processes=False)
-    overrides = list(shown.overrides)
-    drifted = bool(overrides or changes or found.plan)
-    lines = drift_lines(changes)
-    summary = f"revision {found.number}: " + (
+    async with session.system(settings) as system:
+        found = await system.revisions.drift()
+        plan = None if live_only else await _plan(system.revisions, settings)
+        if plan is not None and plan.number != found["revision"]:
+            # Another revision went live in between.
+            found = await system.revisions.drift()
+    overrides, changes = found["overrides"], [Drift(**each) for each in found["store"]]
+    drifted = bool(overrides or changes or (plan is not None and plan.plan))
+    summary = f"revision {found['revision']}: " + (
         f"{counted(len(overrides), 'override')}, {counted(len(changes), 'change')} of the store, "
-        + ("files not compared" if live_only else f"files: {_files(found)}")
+        + ("files not compared" if plan is None else f"files: {_files(plan.plan)}")
         if drifted
         else "no drift"
     )
+    shown = Plan(changes=()) if plan is None else plan.plan
     session.screen.data(
         "drift",
         {
-            "revision": found.number,
+            "revision": found["revision"],
             "drifted": drifted,
             "overrides": overrides,
-            "store": [each.to_json() for each in changes],
-            "files": None if live_only else found.plan.to_json(),
+            "store": found["store"],
+            "files": None if plan is None else plan.plan.to_json(),
         },
-        [*lines, *plan_lines(found.plan, overrides, summary=summary)],
+        [*drift_lines(changes), *plan_lines(shown, overrides, summary=summary)],
     )
     if drifted:
         raise typer.Exit(CHANGES)
 
 
-def _files(found: LivePlan) -> str:
-    return found.plan.summary().removeprefix("Plan: ") if found.plan else "no changes"
+def _files(plan: Plan) -> str:
+    return plan.summary().removeprefix("Plan: ") if plan else "no changes"
 
 
-async def _plan(store: Store, settings: Settings, *, live_only: bool) -> LivePlan:
-    """Return the plan from live to the files for `iogate drift`; with `live_only` an empty one."""
+async def _plan(revisions: Revisions, settings: Settings) -> PublicationPlan:
+    """Return the plan from live to the files for `iogate drift`. Raises InvalidFiles."""
     from iogate.cli.documents.bundle import compile_or_fail
     from iogate.cli.plans.case_verdicts import case_reader
-    from iogate.compiler.revision import Bundle
-    from iogate.reconcile.live_plan import against_live, live
+    from iogate.cli.system.system import PlanRequest
+    from iogate.reconcile.wanted_revision import EVERYTHING
 
-    if live_only:
-        _, revision = await live(store)
-        return await against_live(store, Bundle(revision=revision, programs={}))
     checked = compile_or_fail(settings, purpose="apply")
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
-    return await against_live(store, checked.bundle, case_reader(checked, Path.cwd()))
+    cases = case_reader(checked, Path.cwd())
+    return await revisions.plan(PlanRequest(bundle=checked.bundle, scope=EVERYTHING, cases=cases))

@@ -22,7 +22,7 @@ NOT_EMPTY = "IOG713"
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "export", rich_help_panel=panels.LIVE)(export)
+    command(app, "export", over_http=True, rich_help_panel=panels.LIVE)(export)
 
 
 async def export(
@@ -40,15 +40,11 @@ async def export(
         Refused: the folder is not empty.
         Misused: a file cannot be written.
     """
-    from iogate.operators.live_revision import live_number
     from iogate.reconcile.export import export as export_files
 
-    async with session.store(session.settings()) as store:
-        if revision is None:
-            revision = await live_number(store)
-        bundle = await store.revisions.bundle(revision)
-        origin = await store.revisions.origin(revision)
-    found = export_files(bundle)
+    async with session.system() as system:
+        version = await system.revisions.version(revision)
+    found = export_files(version.bundle)
     files = _texts(found)
     if found.variables and (to / FILE_NAME).exists():
         session.screen.warn(
@@ -58,15 +54,15 @@ async def export(
     _write(to, files, force=force)
     session.screen.data(
         "export",
-        {"revision": revision, "folder": str(to), "files": sorted(files), "missing": found.missing},
+        {"revision": version.number, "folder": str(to), "files": sorted(files), "missing": found.missing},
         [str(to / name) for name in sorted(files)],
     )
     session.screen.note(
-        f"revision {revision}: {counted(len(files), 'file')}; comments, debug cases and settings except vars "
-        "are not part of it"
+        f"revision {version.number}: {counted(len(files), 'file')}; comments, debug cases and settings "
+        "except vars are not part of it"
     )
     for each in found.missing:
-        commit = f" at commit {origin.commit}" if origin is not None and origin.commit else ""
+        commit = f" at commit {version.commit}" if version.commit else ""
         session.screen.warn(f"a revision does not keep {each}: take it from git{commit}")
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from iogate.cli.system.operator_client import CLOSED, NOT_TRUSTED
+from iogate.cli.system.operator_client import CLOSED, NOT_TRUSTED, UNEXPECTED
 from iogate.cli.system.server_choice import store_only
-from iogate.errors import Misused, Unreachable
+from iogate.errors import InvalidFiles, Misused, Unreachable
 from iogate.operators.activity import REASON_MOST
 from iogate.timing.durations import format_seconds
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Revision
     from iogate.operators.publication_plan import PublicationPlan
     from iogate.operators.publications import Publication
+    from iogate.operators.revisions import Version
 
 PAGE: Final = 100
 """Most revisions that the API returns at once."""
@@ -62,6 +63,27 @@ class HttpRevisions:
     async def diff(self, before: int | None, after: int | None) -> Json:
         path = f"/v1/revisions/{_side(before)}/diff/{_side(after)}"
         found: Json = await self._client.get(path, of_project=True)
+        return found
+
+    async def version(self, number: int | None) -> Version:
+        from iogate.operators.revisions import Version
+        from iogate.reconcile import bundle_codec
+
+        path = f"/v1/revisions/{_side(number)}/bundle"
+        found = await self._client.get(path, of_project=True, wait_s=_LONG_S)
+        try:
+            bundle = bundle_codec.decode(found["bundle"])
+        except InvalidFiles:
+            raise Unreachable(
+                f"revision {found['revision']} of {self._client.server.url} is of a form that this release "
+                "cannot read",
+                code=UNEXPECTED,
+                hint="run the command with the release of the gateway",
+            ) from None
+        return Version(number=found["revision"], bundle=bundle, commit=found["commit"] or "")
+
+    async def drift(self) -> Json:
+        found: Json = await self._client.get("/v1/drift", of_project=True, wait_s=_LONG_S)
         return found
 
     async def previous(self) -> int:

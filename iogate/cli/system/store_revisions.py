@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from iogate.operators.access import Actor
     from iogate.operators.publication_plan import PublicationPlan
     from iogate.operators.publications import Publication
+    from iogate.operators.revisions import Version
     from iogate.reconcile.live_plan import LivePlan
     from iogate.store.store import Store
     from iogate.testing.behaviour.replays import WorkflowReplay
@@ -34,6 +35,14 @@ class StoreRevisions:
 
     async def diff(self, before: int | None, after: int | None) -> Json:
         return await revisions.diff(self._store, before, after)
+
+    async def version(self, number: int | None) -> Version:
+        return await revisions.version(self._store, number)
+
+    async def drift(self) -> Json:
+        from iogate.operators import drift
+
+        return await drift.show(self._store)
 
     async def previous(self) -> int:
         from iogate.operators import publications

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from iogate.operators.live_revision import ApiSelection
     from iogate.operators.publication_plan import PublicationPlan
     from iogate.operators.publications import Publication
+    from iogate.operators.revisions import Version
     from iogate.reconcile.deletion_guard import Allowed
     from iogate.reconcile.live_plan import CaseReader
     from iogate.reconcile.wanted_revision import Scope
@@ -261,6 +262,14 @@ class Revisions(Protocol):
 
     async def diff(self, before: int | None, after: int | None) -> Json:
         """Return the difference between two revisions, as `revisions.diff` does; None is the live one."""
+        ...
+
+    async def version(self, number: int | None) -> Version:
+        """Return a kept revision with its bundle, as `revisions.version` does; None is the live one."""
+        ...
+
+    async def drift(self) -> Json:
+        """Return overrides and differences of the store from the live revision, as `drift.show` does."""
         ...
 
     async def previous(self) -> int:

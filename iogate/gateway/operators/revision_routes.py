@@ -179,6 +179,20 @@ async def _live_plan(call: Call) -> LivePlan:
     return await against_live(_target(call), bundle, lambda *_: cases, _scope(call))
 
 
+async def _bundle(call: Call) -> Any:
+    from iogate.reconcile import bundle_codec  # noqa: PLC0415 - as below
+
+    found = await revisions.version(await call.project(), _side(call.path["number"]))
+    encoded = await asyncio.to_thread(bundle_codec.encode, found.bundle)
+    return {"revision": found.number, "commit": found.commit or None, "bundle": msgspec.Raw(encoded)}
+
+
+async def _drift(call: Call) -> Any:
+    from iogate.operators import drift  # noqa: PLC0415 - as below
+
+    return await drift.show(await call.project())
+
+
 async def _rollback(call: Call) -> Any:
     from iogate.operators import publications  # noqa: PLC0415 - plans are large, and made by few processes
 
@@ -279,6 +293,27 @@ OPERATIONS: Final = (
         summary="Show the differences between two revisions, their meaning, and the deletions",
         handler=_diff,
         query={"project": PROJECT},
+    ),
+    Operation(
+        name="revisions.bundle",
+        method="GET",
+        path="/v1/revisions/{number}/bundle",
+        path_types={"number": _SIDE},
+        role=Role.ADMIN,
+        summary="Show the compiled bundle of a revision, in which nothing is redacted",
+        handler=_bundle,
+        query={"project": PROJECT},
+        limit_s=_PLAN_S,
+    ),
+    Operation(
+        name="drift.show",
+        method="GET",
+        path="/v1/drift",
+        role=Role.READ,
+        summary="Show overrides, and what of the store differs from the live revision",
+        handler=_drift,
+        query={"project": PROJECT},
+        limit_s=_PLAN_S,
     ),
     Operation(
         name="revisions.plan",

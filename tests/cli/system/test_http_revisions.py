@@ -233,6 +233,37 @@ def test_a_rollback_restores_the_revision_before(two: Machines, output: tuple[st
     assert "[IOG818]" in ran.err
 
 
+@pytest.mark.parametrize("output", FORMATS)
+def test_drift_is_the_same(two: Machines, output: tuple[str, ...]) -> None:
+    assert two.same("drift").out.endswith(": no drift\n")
+    two.here("disable", "shop/fail", "--reason", "stocktaking")
+    edit(two, "verbs: [GET, POST]", "verbs: [POST]")
+    two.same("drift", *output, code=2)
+    two.same("drift", "--live-only", *output, code=2)
+    assert "no drift" not in two.there("drift", code=2, role="read").out
+    edit(two, "module: shop", "module: [shop]")
+    two.same("drift", *output, code=3)
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_an_export_writes_the_same_files(two: Machines, output: tuple[str, ...]) -> None:
+    for revision in ((), ("1",)):
+        folders = [
+            folder / f"exported{''.join(revision)}{output[1]}" for folder in (two.shop.root, two.elsewhere)
+        ]
+        two.same("export", *revision, "--to", folders[0].name, *output)
+        here, there = (
+            {each.relative_to(folder): each.read_bytes() for each in folder.rglob("*.yaml")}
+            for folder in folders
+        )
+        assert here == there
+        assert Path("apis.d/shop.yaml") in here
+        two.same("export", *revision, "--to", folders[0].name, *output, code=4)
+    two.same("export", "9999", "--to", "none", code=8)
+    ran = two.there("export", "--to", "none", code=4, role="operate")
+    assert "This takes the role admin; operator operateer has the role operate [IOG818]" in ran.err
+
+
 def test_of_two_publishers_the_second_is_told(two: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another revision goes live while a person reads the plan."""
     live = two.here("show", "-o", "json").json["revision"]

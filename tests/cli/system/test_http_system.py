@@ -134,7 +134,7 @@ def test_a_change_over_http_needs_a_reason_and_a_role(machines: Machines) -> Non
 
 
 def test_a_command_on_the_store_says_so(machines: Machines) -> None:
-    for command in (("runs", "prune", "--before", "1h"), ("drift",), ("store", "resume")):
+    for command in (("runs", "prune", "--before", "1h"), ("store", "resume")):
         ran = machines.there(*command, code=64)
         assert f"works on the store only, and IOGATE_SERVER chooses {machines.shop.url} [IOG823]" in ran.err
     ran = machines.there("--profile", "prod", "doctor", code=64)

@@ -207,6 +207,27 @@ async def test_a_part_is_published_and_a_response_may_lack_the_plan(operated: Wo
     assert [each["api"] for each in shown["apis"]] == ["shop/buy", "tape/play"]
 
 
+async def test_a_bundle_is_shown_to_those_who_may_publish_it(operated: World) -> None:
+    assert (await publish(operated, bundle("shop/buy"), 0, commit="0123abc")).status == 200
+    for side in ("1", "live"):
+        shown = await operated.ask(f"/v1/revisions/{side}/bundle", headers=bearer("admin"))
+        assert (shown.json["revision"], shown.json["commit"]) == (1, "0123abc")
+        assert bundle_codec.decode(shown.json["bundle"]) == bundle("shop/buy")
+    for role in ("read", "operate"):
+        assert (await operated.ask("/v1/revisions/1/bundle", headers=bearer(role))).status == 403
+    assert (await operated.ask("/v1/revisions/9/bundle", headers=bearer("admin"))).status == 404
+
+
+async def test_drift_has_overrides_and_differences_of_the_store(operated: World) -> None:
+    nothing = await operated.ask("/v1/drift", headers=bearer("read"))
+    assert refusal(nothing)[0] == 404
+    assert (await publish(operated, bundle("shop/buy"), 0)).status == 200
+    await send(operated, "/v1/apis/shop/buy/override", "PUT", enabled=False)
+    found = (await read(operated, "/v1/drift")).json
+    assert (found["revision"], found["store"]) == (1, [])
+    assert [(each["api"], each["author"]) for each in found["overrides"]] == [("shop/buy", "operateer")]
+
+
 async def test_of_concurrent_publications_and_rollbacks_one_is_made(operated: World) -> None:
     """Both rollbacks have the same content: if both have read revision 2, one makes what the other finds."""
     for number, name in enumerate(("shop/buy", "shop/sell")):
