@@ -6,14 +6,12 @@ and replaces another one only with `--force`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from iogate import file_references
 from iogate.cli.options import UidArgument
 from iogate.cli.render import Output, Table, write_bytes
 from iogate.cli.session import Session, command
@@ -28,7 +26,7 @@ STDOUT = "-"
 
 def register(group: typer.Typer) -> None:
     """Add the command `file` to `iogate runs`."""
-    command(group, "file")(file)
+    command(group, "file", over_http=True)(file)
 
 
 async def file(
@@ -56,22 +54,17 @@ async def file(
         NotFound: there is no such run or file.
         Misused: several files have the name, or the file exists here.
     """
-    from iogate.operators.runs.run_details import find_run
-
     if out == STDOUT and session.screen.output is not Output.TEXT:
         raise Misused("--out - writes the file itself to stdout; it cannot be combined with -o")
     if name is None and (out is not None or force):
         raise Misused("--out and --force need the NAME of a file", hint=f"iogate runs file {uid} lists them")
-    async with session.store(session.settings()) as store:
-        files = list(_files(json.loads((await find_run(store, uid)).input or b"null")))
+    async with session.system() as system:
+        files = await system.runs.files(uid)
         if name is None:
             session.screen.data("runs.file", {"uid": uid, "files": files, "path": None}, [_table(files)])
             return
         chosen = _choose(files, name, uid)
-        try:
-            content = await store.files.read(uid, chosen["sha256"])
-        except KeyError:
-            raise NotFound(f"run {uid}: the file {quoted(name)} is no longer in the store") from None
+        content = await system.runs.read_file(uid, chosen)
     if out == STDOUT:
         write_bytes(content)
         return
@@ -82,22 +75,6 @@ async def file(
         {"uid": uid, "files": [chosen], "path": str(path)},
         [f"wrote {counted(len(content), 'byte')} to {path}"],
     )
-
-
-def _files(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the metadata of each file in an input, as it is shown."""
-    found = file_references.read(value)
-    if found is not None:
-        yield {
-            "name": str(value.get("name", "")),
-            "filename": found.filename if value.get("filename") else "",
-            "contentType": found.content_type,
-            "size": value.get("size"),
-            "sha256": found.sha256,
-        }
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _files(each)
 
 
 def _choose(files: Sequence[dict[str, Any]], name: str, uid: str) -> dict[str, Any]:

@@ -7,13 +7,14 @@ entry, so that none is missing or repeated.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from iogate.cli.system.operator_client import AccessDenied
+from iogate.cli.system.operator_client import UNEXPECTED, AccessDenied
 from iogate.cli.system.system import RunChange, RunChanges, interrupted
 from iogate.errors import NotFound, Refused, Unreachable
 from iogate.operators.runs.run_details import run_not_found
@@ -118,6 +119,21 @@ class HttpRuns:
         except Unreachable:
             if time.monotonic() > until:
                 raise
+
+    async def files(self, uid: str) -> Sequence[Json]:
+        found: Sequence[Json] = (await self._client.get(_path(uid, "/files")))["files"]
+        return found
+
+    async def read_file(self, uid: str, file: Json) -> bytes:
+        content = await self._client.download(_path(uid, f"/files/{file['sha256']}"))
+        digest = await asyncio.to_thread(hashlib.sha256, content)
+        if digest.hexdigest() != file["sha256"]:
+            raise Unreachable(
+                f"{self._client.server.url} has sent another file than {file['sha256'][:12]}",
+                code=UNEXPECTED,
+                hint="repeat the command; look at the proxy before the gateway",
+            )
+        return content
 
     async def statistics(
         self, *, api: str | None, workflow: str | None, since_ms: int | None, until_ms: int | None

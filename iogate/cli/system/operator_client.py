@@ -39,6 +39,8 @@ UNEXPECTED: Final = "IOG820"
 BUSY: Final = "IOG821"
 NO_REASON: Final = "IOG822"
 TIMEOUT_S: Final = 30.0
+DOWNLOAD_S: Final = 600.0
+"""Time for a file."""
 ATTEMPTS: Final = 3
 """Attempts of a change whose response was lost."""
 PAUSE_S: Final = 0.5
@@ -84,6 +86,14 @@ class OperatorClient:
             given["project"] = self._project
         response = await self._send("GET", path, query=given, timeout_s=TIMEOUT_S + wait_s)
         return await self._result("GET", path, response)
+
+    async def download(self, path: str) -> bytes:
+        """Return the file that a GET responds with. Raises as `get` does."""
+        response = await self._send("GET", path, timeout_s=DOWNLOAD_S)
+        if response.status == 200:
+            return response.body
+        await self._result("GET", path, response)
+        raise self._unexpected(response)
 
     async def change(
         self,

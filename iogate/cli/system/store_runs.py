@@ -13,7 +13,7 @@ from iogate.cli.system.system import RunChange, RunChanges, interrupted
 from iogate.errors import NotFound, Refused
 from iogate.operators import statistics
 from iogate.operators.activity import Record, recorded, target
-from iogate.operators.runs import run_actions
+from iogate.operators.runs import run_actions, run_files
 from iogate.operators.runs.run_details import (
     find_run,
     is_uid,
@@ -64,6 +64,12 @@ class StoreRuns:
         await find_run(self._store, uid)
         async for _, raw in self._store.runs.follow(uid):
             yield journal_entry(raw)
+
+    async def files(self, uid: str) -> Sequence[Json]:
+        return await run_files.list_files(self._store, uid)
+
+    async def read_file(self, uid: str, file: Json) -> bytes:
+        return await run_files.read_file(self._store, uid, file)
 
     async def statistics(
         self, *, api: str | None, workflow: str | None, since_ms: int | None, until_ms: int | None

@@ -95,6 +95,14 @@ class Runs(Protocol):
         """Yield the journal entries of a run, the kept ones and then new ones, until it has ended."""
         ...
 
+    async def files(self, uid: str) -> Sequence[Json]:
+        """Return the metadata of the files of a run, as `run_files.list_files` does."""
+        ...
+
+    async def read_file(self, uid: str, file: Json) -> bytes:
+        """Return the content of a file, given by its metadata; raise NotFound if it is gone."""
+        ...
+
     async def statistics(
         self, *, api: str | None, workflow: str | None, since_ms: int | None, until_ms: int | None
     ) -> Json:

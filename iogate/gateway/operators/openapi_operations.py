@@ -170,6 +170,8 @@ def _body(operation: Operation) -> dict[str, Any]:
 def _result(operation: Operation) -> dict[str, Any]:
     if operation.is_stream:
         return {"description": "Server-sent events", "content": {"text/event-stream": {}}}
+    if operation.is_file:
+        return {"description": "The file", "content": {"application/octet-stream": {}}}
     schema = {
         "type": "object",
         "required": ["response"],

@@ -104,6 +104,8 @@ class Operation:
     status: int = 200
     is_shared: bool = False
     """Whether callers have the same path, whose handler tries `OperatorApi.respond_if_operator` first."""
+    is_file: bool = False
+    """Whether the response is a file, and not JSON; the handler returns it."""
     is_stream: bool = False
     """Whether the response is a stream of server-sent events."""
     limit_s: float = LIMIT_S

@@ -223,6 +223,9 @@ async def _execute(operation: Operation, call: Call) -> Response:
 
 
 def _result(operation: Operation, value: Any, status: int | None = None) -> Response:
+    if operation.is_file:
+        assert isinstance(value, Response), operation.name
+        return value
     headers = [] if operation.version is None else [entity_tags.header(operation.version(value))]
     return json_response(value, status or operation.status, headers)
 

@@ -10,6 +10,8 @@ import msgspec
 from litestar import Response
 from litestar.response import Stream
 
+from iogate.errors import NotFound
+from iogate.gateway.http import responses
 from iogate.gateway.http.large_responses import PACED
 from iogate.gateway.http.request import Request
 from iogate.gateway.operators.operation import LIMIT_S, Call, Handler, Operation
@@ -17,7 +19,7 @@ from iogate.gateway.operators.parameters import CURSOR, MOMENT
 from iogate.gateway.runs import run_completion, run_reader
 from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
-from iogate.operators.runs import run_actions
+from iogate.operators.runs import run_actions, run_files
 from iogate.operators.runs.run_details import find_run, journal_of, run_not_found
 from iogate.store import keys
 from iogate.store.runs.run_index import LISTED, RunFilter
@@ -35,6 +37,7 @@ WAIT_MOST_S: Final = 60
 MOST: Final = 100
 """Runs of one page."""
 _UID: Final[Mapping[str, str]] = {"uid": "[0-9]{1,19}"}
+_FILE_S: Final = 60.0
 _ENTRY: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
@@ -105,6 +108,37 @@ async def _journal(call: Call) -> Any:
     uid = call.path["uid"]
     await find_run(call.store, uid, most=0)
     return {"uid": uid, "entries": await journal_of(call.store, uid)}
+
+
+async def _input_files(call: Call) -> list[dict[str, Any]]:
+    """Return the metadata of the files of a run. Raises NotFound if there is no such run."""
+    uid = call.path["uid"]
+    view = await find_run(call.store, uid, most=run_reader.SMALL)
+    found = await run_reader.read_data(call.store, view, call.scope[PACED].sending)
+    if found is None:
+        raise run_not_found(uid)
+    return run_files.files_of(found.input)
+
+
+async def _files(call: Call) -> Any:
+    return {"uid": call.path["uid"], "files": await _input_files(call)}
+
+
+async def _file(call: Call) -> responses.Response:
+    """Return a file of a run, never as a page. Raises NotFound if the run has none with this digest."""
+    uid, sha256 = call.path["uid"], call.path["sha256"]
+    file = next((each for each in await _input_files(call) if each["sha256"] == sha256), None)
+    if file is None:
+        raise NotFound(
+            f"run {uid} has no file with this SHA-256", hint=f"GET /v1/runs/{uid}/files lists its files"
+        )
+    sending: Sending = call.scope[PACED].sending
+    if isinstance(size := file["size"], int):
+        sending.reserve(size)
+    async with sending.preparing():
+        content = await run_files.read_file(call.store, uid, file)
+    headers = [(b"content-disposition", b"attachment"), (b"x-content-type-options", b"nosniff")]
+    return responses.Response(200, content, headers, content_type=b"application/octet-stream")
 
 
 async def _events(call: Call) -> Response[Any]:
@@ -239,6 +273,26 @@ JOURNAL: Final = Operation(
     summary="Show the kept journal entries of a run",
     handler=_journal,
 )
+FILES: Final = Operation(
+    name="runs.files",
+    method="GET",
+    path="/v1/runs/{uid}/files",
+    path_types=_UID,
+    role=Role.READ,
+    summary="List the files that the call of a run has sent",
+    handler=_files,
+)
+FILE: Final = Operation(
+    name="runs.file",
+    method="GET",
+    path="/v1/runs/{uid}/files/{sha256}",
+    path_types={**_UID, "sha256": "[0-9a-f]{64}"},
+    role=Role.OPERATE,
+    summary="Download a file that the call of a run has sent",
+    handler=_file,
+    is_file=True,
+    limit_s=_FILE_S,
+)
 EVENTS: Final = Operation(
     name="runs.events",
     method="GET",
@@ -297,4 +351,7 @@ SUSPEND: Final = _change("suspend", "Suspend a run until it is resumed", _suspen
 RESUME: Final = _change("resume", "Resume a suspended run where it stopped", _resume)
 REDELIVER: Final = _change("redeliver", "Send the callback of an ended run again", _redeliver)
 
-OPERATIONS: Final = (LIST, SHOW, JOURNAL, EVENTS, CANCEL, RETRY, SUSPEND, RESUME, REDELIVER)
+OPERATIONS: Final = (
+    *(LIST, SHOW, JOURNAL, EVENTS, FILES, FILE),
+    *(CANCEL, RETRY, SUSPEND, RESUME, REDELIVER),
+)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli, Ran, token
-from tests.cli.place import ENVIRONMENT, Place
+from tests.cli.conftest import OPERATORS, Cli, Ran, token
+from tests.cli.place import ENVIRONMENT, Place, up, write_project
 
+FORMATS = (("-o", "text"), ("-o", "json"), ("-o", "yaml"))
+API = "apis.d/shop.yaml"
+WHY = ("-m", "new prices")
 NO_STORE = "redis://127.0.0.1:1/0"
 """Address at which no store is: a remote command that asked one would fail."""
 
@@ -62,3 +68,41 @@ def machines(
     shop: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Machines:
     return Machines(shop=shop, elsewhere=tmp_path, capsys=capsys, patch=monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def kiosk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A served project that the tests of this module publish to."""
+    root = tmp_path_factory.mktemp("kiosk")
+    write_project(root)
+    (root / "iogate.yaml").write_text(f"vars: {{region: eu}}\noperators: {json.dumps(OPERATORS)}\n")
+    with up(root) as place:
+        yield place
+
+
+@pytest.fixture
+def two(
+    kiosk: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Machines:
+    """Two machines with the files that are live."""
+    shutil.rmtree(kiosk.root / "apis.d")
+    shutil.rmtree(kiosk.root / "workflows.d")
+    write_project(kiosk.root)
+    found = Machines(shop=kiosk, elsewhere=tmp_path, capsys=capsys, patch=monkeypatch)
+    found.here("apply", "--yes", "--prune", "--max-deletes", "99", "--clear-overrides")
+    shutil.copy(kiosk.root / "iogate.yaml", tmp_path)
+    write_project(tmp_path)
+    return found
+
+
+def edit(two: Machines, old: str, new: str, path: str = API) -> None:
+    """Replace a text in a file on both machines."""
+    for folder in (two.shop.root, two.elsewhere):
+        text = (folder / path).read_text()
+        assert old in text
+        (folder / path).write_text(text.replace(old, new))
+
+
+def refused(ran: Ran) -> str:
+    """Return the error of a command and its hint on one line."""
+    return ran.err[ran.err.index("iogate: ") :].rstrip("\n").replace("\n  ", "; ")
