@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +11,12 @@ from iogate.cli import completion, last_run, panels
 from iogate.cli.apis import contract
 from iogate.cli.apis.call_form import FilesOption
 from iogate.cli.apis.gate_display import state_text, with_overrides
-from iogate.cli.apis.gateway_call import accepted_uid, live_gateway_url, send_call, sign_jwt
+from iogate.cli.apis.gateway_call import accepted_uid, send_call, sign_jwt
 from iogate.cli.options import HeaderOption, InputOption, JwtKeyOption, parse_pair, parse_seconds, read_input
 from iogate.cli.render import Table
 from iogate.cli.runs.run_display import run_details
 from iogate.cli.runs.run_outcome import raise_for_outcome, wait_for_end
-from iogate.cli.session import Session, author, command
+from iogate.cli.session import Session, command
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ async def show(session: Session, api: ApiArgument) -> None:
     session.screen.data("api.show", value, contract.lines(value))
 
 
-@command(group, "call")
+@command(group, "call", over_http=True)
 async def call(
     session: Session,
     api: ApiArgument,
@@ -109,37 +108,30 @@ async def call(
         Refused, Unreachable: the gateway rejects the call or cannot be reached.
         RunFailed, StillRunning: the run that was waited for faulted, or has not ended.
     """
-    from iogate.cli.system.store_runs import StoreRuns
-    from iogate.operators.access import command_actor
-    from iogate.operators.live_revision import find_api, live_revision
-    from iogate.operators.runs.run_details import find_run
-    from iogate.settings.urls import own_certificate
-
     if from_run is not None and input_ is not None:
         raise Misused("--from-run and --input cannot be combined")
     settings = session.settings()
     timeout_s = parse_seconds(limit, "--timeout")
-    async with session.store(settings, changes=True) as store:
-        _, revision = await live_revision(store)
-        known = find_api(revision, api)
+    async with session.system(settings, changes=True) as system:
+        known = await system.apis.contract(api)
         if from_run is not None:
-            value = repeatable(known, json.loads((await find_run(store, from_run)).input))
+            value = repeatable(known, await system.runs.input(from_run))
         else:
             value = read_input(input_)
         given = dict(parse_pair(each, "--header", ":") for each in header or ())
         if jwt_key is not None:
             given |= sign_jwt(known, jwt_key)
-        url = await live_gateway_url(store, settings)
-        trusted = own_certificate(settings)
+        gateway = await system.gateway()
         files = file or ()
-        response = await send_call(url, known, value, given, get=get, files=files, certificate=trusted)
+        response = await send_call(
+            gateway.url, known, value, given, get=get, files=files, certificate=gateway.certificate
+        )
         uid = accepted_uid(response, api)
         last_run.remember(uid)
         if not wait:
             session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
             return
-        runs = StoreRuns(store, command_actor(author()))
-        run = await wait_for_end(session, runs, uid, timeout_s)
+        run = await wait_for_end(session, system.runs, uid, timeout_s)
     session.screen.data("api.call", run, run_details(run))
     raise_for_outcome(run, limit)
 

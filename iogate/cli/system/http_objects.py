@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from iogate.errors import Refused
+from iogate.cli.system.operator_client import UNEXPECTED
+from iogate.errors import Refused, Unreachable
 from iogate.operators.gates import MOVED
 from iogate.operators.live_revision import api_not_found
 from iogate.operators.workflows import workflow_not_found
@@ -20,8 +21,10 @@ from iogate.timing.durations import format_seconds
 if TYPE_CHECKING:
     from iogate.cli.system.operator_client import OperatorClient
     from iogate.cli.system.system import GateSwitch, Json
+    from iogate.compiler.revision import Api
 
 _FAST: Final = 1000
+_NO_HASH: Final = f"sha256:{'0' * 64}"
 _ID: Final = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}")
 _WORKFLOW: Final = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}(?::[\w.+-]{1,100})?")
 
@@ -35,6 +38,19 @@ def _rate(per_s: float | None) -> str | None:
 
 def _ttl(seconds: float | None) -> str | None:
     return None if seconds is None else format_seconds(seconds)
+
+
+def _with_hashes(auth: Any) -> Any:
+    """Return `auth` as a server shows it, with a hash of nothing in place of each redacted one."""
+    match auth:
+        case {"hash": str()}:
+            return {**auth, "hash": _NO_HASH}
+        case dict():
+            return {name: _with_hashes(each) for name, each in auth.items()}
+        case list():
+            return [_with_hashes(each) for each in auth]
+        case _:
+            return auth
 
 
 class HttpApis:
@@ -52,6 +68,32 @@ class HttpApis:
             raise api_not_found(api, await self._ids())
         found: Json = await self._client.get(f"/v1/apis/{quote(api)}", of_project=True)
         return found
+
+    async def contract(self, api: str) -> Api:
+        from iogate.auth.reader import AUTH
+        from iogate.auth.stored import stored
+        from iogate.compiler.revision import Api, Idempotency
+        from iogate.value_types.faults import InvalidValue
+
+        found = await self.show(api)
+        try:
+            auth = stored(AUTH.read(_with_hashes(found["document"]["auth"])), place=api)
+        except InvalidValue:
+            raise Unreachable(
+                f"{self._client.server.url} shows credentials of {api} that this release does not know",
+                code=UNEXPECTED,
+                hint="run the command with the release of the gateway",
+            ) from None
+        return Api(
+            id=found["api"],
+            verbs=tuple(found["verbs"]),
+            workflow=found["workflow"],
+            program=found["program"],
+            auth=auth,
+            input_from=found["inputFrom"],
+            idempotency=Idempotency(header=found["idempotency"]["header"]),
+            source=found["source"],
+        )
 
     async def switch(self, wanted: GateSwitch) -> Json:
         self._client.check_reason(wanted.reason)

@@ -12,12 +12,13 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from iogate.cli.system.operator_client import UNEXPECTED, AccessDenied
 from iogate.cli.system.system import RunChange, RunChanges, interrupted
 from iogate.errors import NotFound, Refused, Unreachable
 from iogate.operators.runs.run_details import run_not_found
+from iogate.security.redaction_patterns import REDACTED
 from iogate.store.runs.presentation import rfc3339
 
 if TYPE_CHECKING:
@@ -119,6 +120,16 @@ class HttpRuns:
         except Unreachable:
             if time.monotonic() > until:
                 raise
+
+    async def input(self, uid: str) -> Any:
+        found = (await self.show(uid))["input"]
+        if REDACTED in json.dumps(found):
+            raise Refused(
+                f"the input of run {uid} has values that look like secrets, and "
+                f"{self._client.server.url} redacts them",
+                hint="give the input yourself, with --input",
+            )
+        return found
 
     async def files(self, uid: str) -> Sequence[Json]:
         found: Sequence[Json] = (await self._client.get(_path(uid, "/files")))["files"]

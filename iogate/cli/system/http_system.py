@@ -15,7 +15,7 @@ from iogate.store.runs.presentation import rfc3339
 
 if TYPE_CHECKING:
     from iogate.cli.system.operator_client import OperatorClient
-    from iogate.cli.system.system import Json, System
+    from iogate.cli.system.system import Gateway, Json, System
 
 PAGE: Final = 100
 """Most entries that the API returns at once."""
@@ -32,6 +32,13 @@ class HttpSystem:
         self.workflows = HttpWorkflows(client)
         self.schedules = HttpSchedules(client)
         self.revisions = HttpRevisions(client)
+
+    async def gateway(self) -> Gateway:
+        from iogate.cli.system.system import Gateway
+
+        # With `console_port`, operators have a port of their own.
+        found = await self._client.get("/v1/operator")
+        return Gateway(url=(found.get("gateway") or self._client.server.url).rstrip("/"))
 
     async def status(self) -> Json:
         found: Json = await self._client.get("/v1/status", of_project=True)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from iogate.operators import apis, gates, schedules, workflows
 from iogate.operators.activity import recorded, target
+from iogate.operators.live_revision import find_api, live_revision
 
 if TYPE_CHECKING:
     from iogate.cli.system.system import GateSwitch, Json
+    from iogate.compiler.revision import Api
     from iogate.operators.access import Actor
     from iogate.store.store import Store
 
@@ -28,6 +30,10 @@ class StoreApis:
 
     async def show(self, api: str) -> Json:
         return await apis.show(self._store, api)
+
+    async def contract(self, api: str) -> Api:
+        _, revision = await live_revision(self._store)
+        return find_api(revision, api)
 
     async def switch(self, wanted: GateSwitch) -> Json:
         store, actor = self._store, self._actor

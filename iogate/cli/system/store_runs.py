@@ -5,9 +5,10 @@ Used by `store_system`.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from iogate.cli.system.system import RunChange, RunChanges, interrupted
 from iogate.errors import NotFound, Refused
@@ -64,6 +65,9 @@ class StoreRuns:
         await find_run(self._store, uid)
         async for _, raw in self._store.runs.follow(uid):
             yield journal_entry(raw)
+
+    async def input(self, uid: str) -> Any:
+        return json.loads((await find_run(self._store, uid)).input)
 
     async def files(self, uid: str) -> Sequence[Json]:
         return await run_files.list_files(self._store, uid)

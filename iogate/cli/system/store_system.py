@@ -14,7 +14,7 @@ from iogate.cli.system.store_runs import StoreRuns
 from iogate.operators import activity, status
 
 if TYPE_CHECKING:
-    from iogate.cli.system.system import Json, System
+    from iogate.cli.system.system import Gateway, Json, System
     from iogate.operators.access import Actor
     from iogate.settings import Settings
     from iogate.store.store import Store
@@ -31,6 +31,14 @@ class StoreSystem:
         self.workflows = StoreWorkflows(store)
         self.schedules = StoreSchedules(store, actor)
         self.revisions = StoreRevisions(store, actor)
+
+    async def gateway(self) -> Gateway:
+        from iogate.cli.apis.gateway_call import live_gateway_url
+        from iogate.cli.system.system import Gateway
+        from iogate.settings.urls import own_certificate
+
+        url = await live_gateway_url(self._store, self._settings)
+        return Gateway(url=url, certificate=own_certificate(self._settings))
 
     async def status(self) -> Json:
         return await status.show(self._store, self._settings)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 from iogate.errors import NotFound, Refused, Unreachable
 
 if TYPE_CHECKING:
-    from iogate.compiler.revision import Bundle
+    from iogate.compiler.revision import Api, Bundle
     from iogate.operators.batches.batch_selection import BatchRequest
     from iogate.operators.live_revision import ApiSelection
     from iogate.operators.publication_plan import PublicationPlan
@@ -93,6 +93,10 @@ class Runs(Protocol):
 
     def follow(self, uid: str) -> AsyncIterator[Json]:
         """Yield the journal entries of a run, the kept ones and then new ones, until it has ended."""
+        ...
+
+    async def input(self, uid: str) -> Any:
+        """Return the input of a run; raise Refused if values of it are redacted."""
         ...
 
     async def files(self, uid: str) -> Sequence[Json]:
@@ -181,6 +185,10 @@ class Apis(Protocol):
 
     async def show(self, api: str) -> Json:
         """Return an API, as `apis.show` does."""
+        ...
+
+    async def contract(self, api: str) -> Api:
+        """Return an API with everything that a call of it needs; raise NotFound for an unknown one."""
         ...
 
     async def switch(self, wanted: GateSwitch) -> Json:
@@ -301,6 +309,15 @@ class Revisions(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """Gateway that takes calls of APIs."""
+
+    url: str
+    certificate: str | None = None
+    """File with the only certificates to trust; None: those that this machine trusts."""
+
+
 class System(Protocol):
     """The live system of a project."""
 
@@ -332,6 +349,10 @@ class System(Protocol):
     @property
     def revisions(self) -> Revisions:
         """Operations on its revisions."""
+        ...
+
+    async def gateway(self) -> Gateway:
+        """Return the gateway that takes calls of APIs."""
         ...
 
     async def status(self) -> Json:

@@ -44,11 +44,13 @@ async def _errors(call: Call) -> Any:
 
 
 async def _operator(call: Call) -> Any:
+    own_port = call.state.settings.console_port is not None
     return {
         "operator": call.actor.name,
         "role": str(call.actor.role),
         "project": call.state.settings.project,
         "version": __version__,
+        "gateway": call.state.public_url if own_port else None,
     }
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import urllib.error
 import urllib.request
 
 import pytest
 
-from tests.cli.conftest import token
-from tests.cli.system.conftest import FORMATS, Machines
+from tests.cli.conftest import OPERATORS, Ran, token
+from tests.cli.place import ENVIRONMENT, free_port, up, write_project
+from tests.cli.system.conftest import FORMATS, Machines, refused
 
 RECEIPTS = """\
 module: receipts
@@ -52,6 +54,67 @@ def test_the_files_of_a_run_are_listed_and_read_alike(
     two.there("runs", "file", uid, role="read")
     ran = two.there("runs", "file", uid, "scan", role="read", code=4)
     assert "This takes the role operate; operator reader has the role read [IOG818]" in ran.err
+
+
+def without_uid(ran: Ran) -> str:
+    return re.sub(r"[0-9]{15,}|[0-9.]+Z|[0-9.]+ m?s|[0-9]+\.[0-9]+", "N", ran.out)
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_an_api_is_called_alike(two: Machines, output: tuple[str, ...]) -> None:
+    """With the credentials that the caller has: the token of the operator is for the operators' routes."""
+    given = ("--input", '{"sku": "A-1"}', *output)
+    here = two.here("api", "call", "shop/buy", *given)
+    there = two.there("api", "call", "shop/buy", *given)
+    assert without_uid(there) == without_uid(here)
+    assert there.err == f"server: {two.shop.url}\n"
+    uid = two.there("api", "call", "shop/buy", "--input", '{"sku": "A-2"}').out.strip()
+    again = two.there("api", "call", "shop/buy", "--from-run", uid, "--wait", "-o", "json").json
+    assert (again["status"], again["input"], again["caller"]) == ("completed", {"sku": "A-2"}, None)
+    two.there("api", "call", "shop/guarded", *given, SHOP_TOKEN=ENVIRONMENT["SHOP_TOKEN"])
+    two.there("api", "call", "shop/guarded", "-H", f"token: {ENVIRONMENT['SHOP_TOKEN']}", *given)
+    two.there("api", "call", "shop/fail", "--wait", *given, code=7)
+    for command, code in (
+        (("shop/lacking",), 3),
+        (("shop/hashed",), 64),
+        (("shop/bye",), 8),
+        (("shop/guarded", "-H", "token: wrong"), 4),
+        (("shop/buy", "--from-run", "7"), 8),
+    ):
+        two.same("api", "call", *command, *output, code=None)
+        two.there("api", "call", *command, *output, code=code)
+
+
+def test_a_call_goes_to_the_port_of_callers(tmp_path_factory: pytest.TempPathFactory, two: Machines) -> None:
+    """The port of the operators takes no calls."""
+    root, port = tmp_path_factory.mktemp("guarded"), free_port()
+    write_project(root)
+    (root / "iogate.yaml").write_text(
+        f"vars: {{region: eu}}\nconsole_port: {port}\noperators: {json.dumps(OPERATORS)}\n"
+    )
+    server = f"http://127.0.0.1:{port}"
+    with up(root) as place:
+        call = ("api", "call", "shop/buy", "--input", '{"sku": "A-1"}', "--wait")
+        assert "A-1" in two.there(*call, IOGATE_SERVER=server, role="read").out
+        with_port = Machines(shop=place, elsewhere=two.elsewhere, capsys=two.capsys, patch=two.patch)
+        assert "[IOG819]" in with_port.there("status", code=6).err
+
+
+def test_an_input_that_the_server_redacts_is_not_sent_again(two: Machines) -> None:
+    secretive = ("api", "call", "shop/buy", "--input", '{"sku": "A-1", "password": "x"}')
+    uid = two.there(*secretive).out.strip()
+    two.here("api", "call", "shop/buy", "--from-run", uid)
+    assert refused(two.there("api", "call", "shop/buy", "--from-run", uid, code=4)) == (
+        f"iogate: the input of run {uid} has values that look like secrets, and {two.shop.url} redacts them; "
+        "give the input yourself, with --input"
+    )
+
+
+def test_a_call_of_an_api_with_a_file_is_made(two: Machines, uid: str) -> None:
+    assert uid
+    (two.elsewhere / "a.png").write_bytes(SCAN)
+    sent = two.there("api", "call", "receipts/add", "--input", '{"sku": "A-1"}', "--file", "scan=a.png").out
+    assert "a.png" in two.there("runs", "file", sent.strip()).out
 
 
 def test_a_file_is_never_a_page_and_only_of_its_run(two: Machines, uid: str) -> None:
