@@ -7,7 +7,8 @@ Called by the worker, the harness of `testing` and `iogate run`; nothing else in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from iogate.compiler.program import Program
 from iogate.engine.commands import (
@@ -38,8 +39,7 @@ BUDGET = 200
 """Steps per slice: the worker serves other runs between two slices."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advance:
+class Advance(msgspec.Struct, frozen=True, kw_only=True):
     """Result of one call of `advance`."""
 
     state: State
@@ -77,7 +77,7 @@ def advance(
         return Advance(state=state)
     ctx = ExecutionContext(
         program=program,
-        facts=facts if state.links is None else replace(facts, links=state.links),
+        facts=facts if state.links is None else msgspec.structs.replace(facts, links=state.links),
         environment=environment or Environment(),
         now_ms=now_ms,
         tree=FrameTree(state),

@@ -1,6 +1,6 @@
 """Events that the worker passes to the engine, and commands that the engine returns.
 
-All are plain frozen dataclasses. Effects carry evaluated arguments, secrets included, and live in memory
+All are immutable. Effects carry evaluated arguments, secrets included, and live in memory
 only: a frame stores that an effect is under way, never its arguments, and `advance` evaluates them
 again after a restart.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from iogate.compiler.openapi import Operation
 from iogate.errors import WorkflowError
@@ -263,8 +265,7 @@ class TaskEnd:
     """Number of the attempt of the `try` around it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(msgspec.Struct, frozen=True, kw_only=True):
     """A journal entry, also for the task table; read by people, never for recovery."""
 
     kind: Literal[
@@ -294,5 +295,5 @@ class Note:
     reference: str = ""
     """Static pointer of the task (`/do/2/charge`), without loop indexes: one row per task."""
     name: str = ""
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Small facts: the error, the branch taken, the loop index, the due time. Never complete data."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import FUNCTIONS, Link, Task
 from iogate.engine.commands import Authentication
@@ -21,8 +23,7 @@ from iogate.version import __version__
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
+class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Constant facts of a run."""
 
     uid: str

@@ -18,7 +18,7 @@ from iogate.compiler.tasks import Emit as EmitBody
 from iogate.engine import data_schemas, errors
 from iogate.engine.commands import Emit, Note, Perform, StartChild, TaskEnd, TaskFault
 from iogate.engine.expression_scope import Environment, RunFacts, Scope
-from iogate.engine.state.frame import Frame, new_frame, replace_frame
+from iogate.engine.state.frame import Frame, replace_frame
 from iogate.engine.state.frame_tree import FrameTree, attempt_of, parallel_reference, task_reference
 from iogate.engine.tasks import call as calls
 from iogate.engine.tasks import due_times
@@ -101,7 +101,7 @@ class ExecutionContext:
         except WorkflowError as error:
             self.fault_run(errors.to_problem(error, "/input", self.environment.redact))
             return
-        root = new_frame(id=self.tree.next_id, kind="task", started_ms=self.now_ms, deadline_ms=deadline_ms)
+        root = Frame(id=self.tree.next_id, kind="task", started_ms=self.now_ms, deadline_ms=deadline_ms)
         self.tree.add(root)
         self.enter(root, "/do", value=value, context={})
 
@@ -175,7 +175,7 @@ class ExecutionContext:
         task = arguments.task
         assert task is not None
         return self.tree.add(
-            new_frame(
+            Frame(
                 id=self.tree.next_id,
                 parent=scope.id,
                 kind="task",
@@ -192,7 +192,7 @@ class ExecutionContext:
         """Add to the execution context a scope inside the task of `frame`, at a list; return its id."""
         if context is not ...:
             attributes |= {"owns_context": True, "context": context}
-        scope = new_frame(
+        scope = Frame(
             id=self.tree.next_id, parent=frame.id, kind="scope", pointer=pointer, value=value, **attributes
         )
         return self.tree.add(scope).id
@@ -266,7 +266,7 @@ class ExecutionContext:
         """Enter, in the execution context, a list of an extension of the task of `arguments`."""
         task = arguments.task
         assert task is not None
-        frame = new_frame(
+        frame = Frame(
             id=self.tree.next_id,
             parent=scope.id,
             kind="task",

@@ -23,7 +23,7 @@ from iogate.compiler.tasks import For, Task
 from iogate.engine import errors
 from iogate.engine.expression_scope import Scope, is_truthy
 from iogate.engine.interpreter.execution_context import ExecutionContext, Fault
-from iogate.engine.state.frame import Frame, new_frame, replace_frame
+from iogate.engine.state.frame import Frame, replace_frame
 from iogate.errors import WorkflowError
 
 PAGE: Final = 100
@@ -41,7 +41,7 @@ def begin(
         return ctx.complete(scope, task, arguments, [])
     frame = ctx.open(scope, arguments, items=items, calls_before=ctx.tree.context_owner(scope).calls)
     ctx.tree.add(
-        new_frame(id=ctx.tree.next_id, parent=frame.id, kind="outputs", pointer=frame.pointer, phase="done")
+        Frame(id=ctx.tree.next_id, parent=frame.id, kind="outputs", pointer=frame.pointer, phase="done")
     )
     return _go_on(ctx, frame, task, body)
 
@@ -129,7 +129,7 @@ def _keep(ctx: ExecutionContext, outputs: Frame, turn: int, output: Any) -> None
             "items": [turn, *(page.turn for page in single)],
             "value": [output, *(page.value for page in single)],
         }
-    page = new_frame(
+    page = Frame(
         id=tree.next_id, parent=outputs.id, kind="page", pointer=outputs.pointer, phase="done", **kept
     )
     tree.add(page)

@@ -25,7 +25,7 @@ from iogate.compiler.tasks import Listen, Task
 from iogate.engine import event_filters
 from iogate.engine.expression_scope import Scope, is_truthy
 from iogate.engine.interpreter.execution_context import NOTHING, ExecutionContext, Fault
-from iogate.engine.state.frame import Frame, new_frame, replace_frame
+from iogate.engine.state.frame import Frame, replace_frame
 from iogate.engine.tasks import schedule_on
 from iogate.errors import WorkflowError
 from iogate.json_values import to_json
@@ -115,7 +115,7 @@ def _keep(
 ) -> bool:
     """Keep an event that a `listen` received as an item; return whether the condition of `until` is met."""
     ctx.tree.add(
-        new_frame(
+        Frame(
             id=ctx.tree.next_id,
             parent=frame.id,
             kind="item",

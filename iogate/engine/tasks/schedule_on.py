@@ -15,13 +15,13 @@ Invariant: the task's frame is written once: its terms, and its subscription, ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from iogate.compiler.tasks import Listen, Task
 from iogate.engine import event_filters
 from iogate.engine.expression_scope import Scope, is_truthy
 from iogate.engine.interpreter.execution_context import ExecutionContext
-from iogate.engine.state.frame import Frame, new_frame, replace_frame
+from iogate.engine.state.frame import Frame, replace_frame
 from iogate.engine.tasks import run_workflow
 
 MOST = 1000
@@ -81,9 +81,9 @@ def _open(ctx: ExecutionContext, frame: Frame, terms: event_filters.Terms) -> Fr
     return _add(ctx, frame, "round", terms=terms)
 
 
-def _add(ctx: ExecutionContext, parent: Frame, kind: str, **attributes: Any) -> Frame:
+def _add(ctx: ExecutionContext, parent: Frame, kind: Literal["item", "round"], **attributes: Any) -> Frame:
     return ctx.tree.add(
-        new_frame(id=ctx.tree.next_id, parent=parent.id, kind=kind, pointer=parent.pointer, **attributes)
+        Frame(id=ctx.tree.next_id, parent=parent.id, kind=kind, pointer=parent.pointer, **attributes)
     )
 
 
