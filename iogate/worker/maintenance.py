@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 ANNOUNCE_S = 4.0
 AUDIT_S = 20.0
-AUDIT_SHARE = 0.02
-"""Largest share of the time that audits take: an audit reads every run, and there may be millions."""
+AUDIT_SHARE = 0.2
+"""Largest share of the time in which an audit goes on: it reads every run, and there may be millions."""
 SECRETS_S = 30.0
 
 

@@ -8,6 +8,7 @@ marked as complete only after it has read all runs while every process adds its 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +24,8 @@ PAGE = 500
 LIST_PAGE = 1_000
 LISTS = 50
 """Number of lists of which one page is read at once."""
+SHARE = 0.1
+"""Largest share of the time in which an audit works: a worker that starts audits all runs beside its own."""
 BLOB_GRACE_S = 3_600
 """Minimum age of a removed blob, because a publish stores blobs before its revision."""
 
@@ -99,12 +102,19 @@ async def _audit_status(
         uids = await connection.call("ZRANGE", keys.INDEX + status, start, start + PAGE - 1)
         if not uids:
             return restored, forgotten, programs
+        began = time.monotonic()
         hints = [part for uid in uids for part in (uid, _seen(waiting, uid))]
         found, gone, *needed = await connection.run("audit", status, *hints)
         restored += found
         forgotten += gone
         programs.update(keys.PROGRAM + digest.decode() for digest in needed)
         start += len(uids) - gone
+        await _rest(began)
+
+
+async def _rest(began: float) -> None:
+    """Rest after a step of the audit that began at this monotonic time."""
+    await asyncio.sleep((time.monotonic() - began) * (1 / SHARE - 1))
 
 
 async def _forget_gone(connection: Connection) -> None:
@@ -114,8 +124,10 @@ async def _forget_gone(connection: Connection) -> None:
             for index in (keys.INDEX, keys.ATTRIBUTES):
                 start = 0
                 while page := await connection.call("ZRANGE", index + api, start, start + PAGE - 1):
+                    began = time.monotonic()
                     runs = len(page) if index == keys.INDEX else 0
                     start += len(page) - sum(await connection.run("forget", api, runs, *page))
+                    await _rest(began)
 
 
 def _seen(waiting: Mapping[str, set[int]], uid: bytes) -> str:

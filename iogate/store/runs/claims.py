@@ -7,8 +7,8 @@ of its batch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -57,8 +57,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: bool
     reason: str
     head: bytes | None
-    frames: dict[str, bytes]
-    values: dict[str, bytes]
+    frames: Mapping[str, bytes]
+    values: Mapping[str, bytes]
     inbox: tuple[Message, ...] = ()
     """The first INBOX_READ messages that no commit has consumed yet."""
     depth: int = 0
@@ -71,6 +71,29 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the worker that last released it without a commit, and had begun the current tasks."""
     forged: str = ""
     """Part of the run whose seal is not valid, which forbids its execution; else empty."""
+
+
+class _StoredState(NamedTuple):
+    """Verified state of a claim, by the fields of `Claim`."""
+
+    head: bytes | None
+    frames: Mapping[str, bytes]
+    values: Mapping[str, bytes]
+
+
+_NO_STATE = _StoredState(None, {}, {})
+
+
+def _state(
+    uid: bytes, frames: dict[str, bytes], values: Sequence[bytes], ring: Keyring
+) -> _StoredState | None:
+    """Return the state of a claim; None if its seal is not valid."""
+    seal, head = frames.pop(seals.STATE, b""), frames.pop("head", None)
+    if head is not None and not seals.verify_state(ring, uid, head, frames, seal):
+        return None
+    # Only after the seal is verified: forged values may inflate to any size.
+    found = seals.verified_values(frames, pairs(values))
+    return None if found is None else _StoredState(head, frames, found)
 
 
 def decode_claim(fields: list[Any], ring: Keyring) -> Claim | None:
@@ -106,18 +129,12 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
     attempt, deaths, retention, reason, frames, values = fields[9:15]
     depth, first, inbox, *left = fields[15:] or (0, 1, ())
     facts = seals.decode_facts(packed)
-    stored = pairs(frames)
-    kept: dict[str, bytes] = {}
-    seal, head = stored.pop(seals.STATE, b""), stored.pop("head", None)
-    forged = ""
+    forged, state = "", _NO_STATE
     if not seals.verify_facts(ring, uid, api, packed, data):
         forged = "its record"
-    elif head is not None and not seals.verify_state(ring, uid, head, stored, seal):
-        forged = "its state"
-    else:
-        # Only after the seal is verified: forged values may inflate to any size.
-        found = seals.verified_values(stored, pairs(values))
-        forged, kept = ("its state", {}) if found is None else ("", found)
+    elif frames:
+        found = _state(uid, pairs(frames), values, ring)
+        forged, state = ("its state", _NO_STATE) if found is None else ("", found)
     return Claim(
         uid=uid.decode(),
         token=token,
@@ -137,9 +154,9 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
         deaths=deaths,
         cancelled=reason is not None,
         reason="" if reason is None else reason.decode(),
-        head=head,
-        frames=stored,
-        values=kept,
+        head=state.head,
+        frames=state.frames,
+        values=state.values,
         inbox=decode_messages(first, inbox, uid.decode(), ring) if inbox and not forged else (),
         depth=depth,
         parent=facts.parent,

@@ -25,7 +25,7 @@ from iogate.worker.runs.scheduler import Lane
 
 log = logging.getLogger(__name__)
 
-BATCH = 32
+BATCH = 64
 BATCH_BYTES = 4 * 1024 * 1024
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0

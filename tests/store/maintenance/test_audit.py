@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
+from types import SimpleNamespace
 
 import pytest
 from redis import Redis
@@ -267,3 +269,20 @@ async def test_a_deleted_run_leaves_no_keys(each_store: Store) -> None:
     assert await each_store.call("KEYS", f"iogate:*:{claim.uid}") == []
     assert await each_store.call("EXISTS", keys.WANTS + "order.paid") == 0
     assert await state_of(each_store, one.uid) == "end"
+
+
+async def test_an_audit_rests_nine_times_as_long_as_it_works(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(store)
+    await accepted(store.intake())
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    clock = iter(range(1_000))  # one second between two looks at it
+    monkeypatch.setattr(audit, "time", SimpleNamespace(monotonic=lambda: next(clock), time=time.time))
+    monkeypatch.setattr(audit, "asyncio", SimpleNamespace(sleep=rest))
+    await store.leases.audit()
+    assert rests == [pytest.approx(9.0)] * 2  # for the runs of one status, and the index of one API
