@@ -165,17 +165,28 @@ class Callers:
 
 
 async def _round(store: Store, callers: Callers, switch: Switch, found: Found, phase_s: float) -> None:
-    """Put the API on hold, disable it, and release it."""
+    """Put the API on hold, disable it, and release it.
+
+    The hold lasts until a call was accepted on it, the rest until one was refused.
+    """
     first = len(callers.calls)
     times_s: dict[str, float] = {}
     times_ms: dict[str, int] = {}
 
+    async def is_held() -> bool:
+        return (await store.runs.counts())["pending"] > 0
+
+    async def is_refused() -> bool:
+        return any(call.status == 403 and call.answered_s > times_s["disable"] for call in callers.calls)
+
     await asyncio.sleep(phase_s)
-    for word in ("hold", "disable", "enable"):
+    for word, shown in (("hold", is_held), ("disable", is_refused), ("enable", None)):
         times_ms[f"before {word}"] = await store.now_ms()
         await switch(word)
         times_s[word], times_ms[word] = time.monotonic(), await store.now_ms()
         await asyncio.sleep(phase_s)
+        if shown is not None:
+            await until(shown, ENDS_S)
     deadline = time.monotonic() + ENDS_S
     while len(callers.calls) < first + 1 or callers.calls[-1].began_s < times_s["enable"]:
         assert time.monotonic() < deadline, "no call after the release"

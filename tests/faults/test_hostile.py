@@ -26,7 +26,7 @@ async def test_slow_bodies_across_a_hold_and_a_disable_are_refused_or_run_exactl
     """One round with 20 callers; `python -m tests.faults.holds` does 20 with 100, by the command line."""
     with temporary_server() as server:
         found = await holds.campaign(
-            server.url, tmp_path, rounds=1, callers=20, slowest_s=2.0, gateways=1, phase_s=0.4, commands=False
+            server.url, tmp_path, rounds=1, callers=20, slowest_s=3.0, gateways=1, phase_s=0.4, commands=False
         )
     assert found.holds, found.table()
     assert all(found.across[each] for each in ("hold", "disable", "enable", "all")), found.table()
