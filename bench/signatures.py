@@ -42,9 +42,9 @@ class _Window(NamedTuple):
 def _window(site: Site, port: int, side: str, number: int, seconds: float) -> _Window:
     # The ids of a delivery are unique over all windows.
     headers = [header.replace("{number}", f"{number}-{{number}}") for header in HEADERS[side]]
-    before = site.used_s()
+    before = site.used_s(site.gateway_pid)
     found = load(port, PATHS[side], seconds=seconds, headers=headers)
-    used = zip(before, site.used_s(), strict=True)
+    used = zip(before, site.used_s(site.gateway_pid), strict=True)
     return _Window(
         found["per_second"], *(round(1e6 * (end - start) / found["good"], 1) for start, end in used)
     )

@@ -180,10 +180,10 @@ class Site:
             self.gateway_pid = started.pid
             yield port
 
-    def used_s(self) -> tuple[float, float]:
-        """Return the processor time that store and gateway have used, in seconds."""
+    def used_s(self, pid: int) -> tuple[float, float]:
+        """Return the processor time that the store and the process `pid` have used, in seconds."""
         used = self.store.info("cpu")
-        return float(used["used_cpu_user"]) + float(used["used_cpu_sys"]), processor_s(self.gateway_pid)
+        return float(used["used_cpu_user"]) + float(used["used_cpu_sys"]), processor_s(pid)
 
     @contextlib.contextmanager
     def endpoint(self) -> Iterator[int]:
