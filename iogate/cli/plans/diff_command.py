@@ -14,9 +14,9 @@ from iogate.cli.session import CHANGES, Session, command
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
+    from iogate.cli.system.system import Revisions
     from iogate.operators.revisions import Version
     from iogate.settings import Settings
-    from iogate.store.store import Store
 
 LIVE = "live"
 FILES = "files"
@@ -92,23 +92,25 @@ async def _diff_files(session: Session, before: str, after: str) -> dict[str, An
     from iogate.operators import revisions
 
     settings = session.settings()
-    async with session.store(settings) as store:
-        sides = await _version(store, settings, before), await _version(store, settings, after)
+    async with session.system(settings) as system:
+        found = system.revisions
+        sides = await _version(found, settings, before), await _version(found, settings, after)
     return revisions.compare(*sides).to_json()
 
 
-async def _version(store: Store, settings: Settings, name: str) -> Version:
+async def _version(found: Revisions, settings: Settings, name: str) -> Version:
     """Return one side of `iogate diff`: a revision, or the files.
 
     Raises:
         NotFound: the store does not keep the revision, or none was applied yet.
         InvalidFiles: the files have errors.
+        Refused: the role of the operator does not suffice.
     """
     from iogate.cli.documents.bundle import compile_or_fail
-    from iogate.operators.revisions import Version, version
+    from iogate.operators.revisions import Version
 
     if name == FILES:
         checked = compile_or_fail(settings, purpose="apply")
         assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
         return Version(number=None, bundle=checked.bundle)
-    return await version(store, _number(name))
+    return await found.version(_number(name))

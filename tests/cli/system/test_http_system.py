@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import typer.main
@@ -235,4 +236,9 @@ def test_two_revisions_are_compared_alike(machines: Machines) -> None:
     for output in (*FORMATS, ("-o", "markdown")):
         machines.same("diff", "1", "live", *output)
     machines.same("diff", "1", "999", code=8)
-    assert "works on the store only" in machines.there("diff", "live", "files", code=64).err
+    shutil.copytree(machines.shop.root / "apis.d", machines.elsewhere / "apis.d")
+    shutil.copytree(machines.shop.root / "workflows.d", machines.elsewhere / "workflows.d")
+    shutil.copy(machines.shop.root / "iogate.yaml", machines.elsewhere)
+    for output in FORMATS:
+        machines.same("diff", "files", "1", *output)
+    assert "[IOG818]" in machines.there("diff", "live", "files", role="read", code=4).err
