@@ -26,7 +26,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "batches show": ("iogate batches show 3f9c2a71b04d",),
     "batches stop": ("iogate batches stop 3f9c2a71b04d",),
     "bundle": ('iogate bundle --expect 42 --reason "new prices" > request.json',),
-    "debug": ('iogate debug orders/submit --name "happy path"',),
+    "debug": (
+        'iogate debug orders/submit --name "happy path"',
+        'iogate debug orders/submit --all --profile prod --reason "after the deploy"',
+    ),
     "diff": (
         "iogate diff 40 42",
         "iogate diff live files",

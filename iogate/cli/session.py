@@ -30,6 +30,7 @@ from iogate.security.redaction_patterns import redact_url
 from iogate.settings import Settings, project_environments
 
 if TYPE_CHECKING:
+    from iogate.cli.system.server_choice import Server
     from iogate.cli.system.system import System
     from iogate.operators.activity import Record
     from iogate.store.store import Store
@@ -147,6 +148,16 @@ class Session:
             raise server_choice.store_only("this command", server)
         return store_url(settings)
 
+    def server(self, settings: Settings) -> Server | None:
+        """Return the server that the session works on over HTTP; None: it works on the store.
+
+        Raises Misused and NotFound as `server_choice.chosen` does.
+        """
+        from iogate.cli.system import server_choice
+
+        chosen = server_choice.chosen(self.profile, os.environ)
+        return chosen or server_choice.of_last_login(settings, os.environ)
+
     @asynccontextmanager
     async def system(
         self, settings: Settings | None = None, *, changes: bool = False, publishes: bool = False
@@ -159,8 +170,7 @@ class Session:
         from iogate.cli.system import server_choice
 
         settings = settings or self.settings()
-        server = server_choice.chosen(self.profile, os.environ)
-        server = server or server_choice.of_last_login(settings, os.environ)
+        server = self.server(settings)
         if server is None:
             from iogate.cli.system.store_system import StoreSystem
             from iogate.operators.access import command_actor

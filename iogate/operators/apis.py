@@ -7,6 +7,7 @@ cannot be missing, since `export` writes files by the same form; no secret is sh
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -134,12 +135,28 @@ def find_case(api: Api, name: str) -> Example:
     """
     known = {each.name: each for each in examples(api)}
     if name not in known:
-        raise NotFound(
-            f"the live revision keeps no debug case {quoted(name)} of {api.id}{did_you_mean(name, known)}",
-            code=NO_CASE,
-            hint=f"it keeps {listed(map(quoted, known))}" if known else "it keeps none of this API",
-        )
+        raise case_not_found(api.id, name, known)
     return known[name]
+
+
+def case_not_found(api: str, name: str, known: Collection[str]) -> NotFound:
+    """Return the error for a debug case that the revision does not keep; `known` are those that it keeps."""
+    return NotFound(
+        f"the live revision keeps no debug case {quoted(name)} of {api}{did_you_mean(name, known)}",
+        code=NO_CASE,
+        hint=f"it keeps {listed(map(quoted, known))}" if known else "it keeps none of this API",
+    )
+
+
+def case_failures(status: str, output: Any, error: Any, expect: Mapping[str, Any]) -> list[str]:
+    """Return how an ended run of a debug case differs from its expectation; empty if it does not.
+
+    `expect` has the expected `output`, if any is expected.
+    """
+    if status != "completed":
+        detail = f": {error['message']}" if error else ""
+        return [f"status: expected completed, got {status}{detail}"]
+    return list(differences(expect["output"], output)) if "output" in expect else []
 
 
 def case_result(
@@ -151,16 +168,13 @@ def case_result(
     """
     failures: list[str] = []
     output, error = None, None
+    expect = {} if case.output is msgspec.UNSET else {"output": case.output}
     if run is None:
         failures = [f"http: the request was refused with {http}: {message}"]
     elif run.ended:
         output = None if run.output is None else redact(json.loads(run.output))
         error = redact(presentation.error(run, operator=True))
-        if run.status != "completed":
-            detail = f": {error['message']}" if error else ""
-            failures = [f"status: expected completed, got {run.status}{detail}"]
-        elif case.output is not msgspec.UNSET:
-            failures = list(differences(case.output, output))
+        failures = case_failures(run.status, output, error, expect)
     is_open = run is not None and not run.ended
     return {
         "api": api.id,
@@ -173,7 +187,7 @@ def case_result(
         "status": None if run is None else run.status,
         "output": output,
         "error": error,
-        "expect": {} if case.output is msgspec.UNSET else {"output": case.output},
+        "expect": expect,
         "failures": failures,
         "tookS": round(took_s, 3),
     }

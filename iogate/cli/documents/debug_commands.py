@@ -6,7 +6,7 @@ Both use the comparison of `iogate.testing`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "debug", formats=(Output.JUNIT,), rich_help_panel=panels.DEBUG_CASES)(debug)
+    command(app, "debug", formats=(Output.JUNIT,), over_http=True, rich_help_panel=panels.DEBUG_CASES)(debug)
     command(app, "test", formats=(Output.JUNIT,), rich_help_panel=panels.DEBUG_CASES)(replay_offline)
 
 
@@ -55,10 +55,14 @@ async def debug(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave a run that has not ended then, instead of cancelling it.")
     ] = False,
+    reason: Annotated[
+        str, typer.Option(help="Reason, recorded in the activity; only over HTTP, where it is required.")
+    ] = "",
 ) -> None:
     """Replay an API's debug cases against the running gateway, and compare each result with its `expect`.
 
-    Cases with `events` are skipped, unless `--name` chooses them.
+    Cases with `events` are skipped, unless `--name` chooses them. Over HTTP, the server replays the cases
+    that the live revision keeps.
 
     Raises:
         Misused, InvalidFiles, NotFound: the options, files or cases are wrong.
@@ -76,12 +80,21 @@ async def debug(
         )
     settings = session.settings()
     timeout_s = parse_seconds(limit, "--timeout") or 0
-    url = await _gateway(session, settings)
-    if not is_loopback(urlsplit(url).hostname or "") and not name and not all_:
-        raise Misused(
-            f"{url} is not on this machine: its runs may have real effects",
-            hint="select cases with --name, or add --all",
+    if (server := session.server(settings)) is not None:
+        if header or jwt_key is not None:
+            raise Misused(
+                f"{server.chosen_by} chooses {server.url}, which replays cases for an operator: --header and "
+                "--jwt-key are for calls with the credentials of the API",
+                hint="leave them out, or use `iogate api call`",
+            )
+        check_local(server.url, all_=all_ or bool(name))
+        results = await _replay_there(
+            session, settings, api, name or (), reason, (timeout_s, limit), keep=keep
         )
+        case_report.report_results(session.screen, "debug", results)
+        return
+    url = await _gateway(session, settings)
+    check_local(url, all_=all_ or bool(name))
     # The live revision decides what is executed, not the settings here.
     checked = compile_or_fail(settings, purpose="validate", allow_unsupported=True)
     chosen = case_selection.select_cases(
@@ -106,6 +119,36 @@ async def debug(
             for case in chosen
         ]
     case_report.report_results(session.screen, "debug", results)
+
+
+def check_local(url: str, *, all_: bool) -> None:
+    """Check that a gateway is local, or that the cases are chosen. Raises Misused if not."""
+    if not all_ and not is_loopback(urlsplit(url).hostname or ""):
+        raise Misused(
+            f"{url} is not on this machine: its runs may have real effects",
+            hint="select cases with --name, or add --all",
+        )
+
+
+async def _replay_there(
+    session: Session,
+    settings: Settings,
+    api: str,
+    names: Sequence[str],
+    reason: str,
+    limit: tuple[float, str],
+    *,
+    keep: bool,
+) -> list[Result]:
+    """Let a server replay the cases that its live revision keeps; raise as `debug` does."""
+    from iogate.cli.documents.operator_replay import OperatorReplay, kept_cases
+
+    async with session.system(settings, changes=True) as system:
+        session.screen.note(
+            "the operator calls, with the cases that the live revision keeps", style="bright_black"
+        )
+        replay = OperatorReplay(session.screen, system, reason=reason, limit=limit, keep=keep)
+        return [await replay.replay(case) for case in await kept_cases(system, api, names)]
 
 
 async def replay_offline(

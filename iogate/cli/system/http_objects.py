@@ -123,6 +123,13 @@ class HttpApis:
             else:
                 return done
 
+    async def debug(self, api: str, case: str, *, reason: str, wait_s: float) -> Json:
+        path = f"/v1/apis/{quote(api)}/debug/{quote(case, safe='')}"
+        found: Json = await self._client.change(
+            path, reason, {"wait": wait_s}, of_project=True, wait_s=wait_s
+        )
+        return found
+
     async def overrides(self) -> Json:
         found: Json = await self._client.get("/v1/overrides", of_project=True)
         return found

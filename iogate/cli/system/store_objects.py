@@ -6,7 +6,7 @@ Used by `store_system`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from iogate.operators import apis, gates, schedules, workflows
 from iogate.operators.activity import recorded, target
@@ -64,6 +64,9 @@ class StoreApis:
                     wanted.confirm(confirmed)
             record.note, record.count = gates.describe_changes(done["changes"]), len(done["changes"])
         return done
+
+    async def debug(self, *_: object, **__: object) -> NoReturn:
+        raise AssertionError("the command calls the gateway itself")
 
     async def overrides(self) -> Json:
         return await gates.list_overrides(self._store)

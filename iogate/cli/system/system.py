@@ -195,6 +195,13 @@ class Apis(Protocol):
         """Switch the selected APIs, as `gates.switch` does; ask again if the selection moved meanwhile."""
         ...
 
+    async def debug(self, api: str, case: str, *, reason: str, wait_s: float) -> Json:
+        """Replay a debug case that the live revision keeps, as `case_result` does; only over HTTP.
+
+        On the store, the command calls the gateway itself.
+        """
+        ...
+
     async def overrides(self) -> Json:
         """Return the APIs with an override, as `gates.list_overrides` does."""
         ...

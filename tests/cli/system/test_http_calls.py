@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import OPERATORS, Ran, token
 from tests.cli.place import ENVIRONMENT, free_port, up, write_project
-from tests.cli.system.conftest import FORMATS, Machines, refused
+from tests.cli.system.conftest import FORMATS, Machines, edit, refused
 
 RECEIPTS = """\
 module: receipts
@@ -136,3 +136,91 @@ def test_a_file_is_never_a_page_and_only_of_its_run(two: Machines, uid: str) -> 
         assert json.load(error)["response"]["error"]["message"] == (
             f"run {other} has no file with this SHA-256"
         )
+
+
+DEBUG = ("--reason", "after the deploy")
+
+
+def test_a_debug_case_is_replayed_alike(two: Machines) -> None:
+    case = ("debug", "shop/buy", "--name", "one")
+    for output in ("text", "junit"):
+        here, there = two.here(*case, "-o", output), two.there(*case, *DEBUG, "-o", output)
+        assert without_uid(there) == without_uid(here)
+        assert there.err == (
+            f"server: {two.shop.url}\n"
+            "the operator calls, with the cases that the live revision keeps\n"
+            "1 case passed\n"
+        )
+    (first,), (second,) = (
+        ran.json["cases"] for ran in (two.here(*case, "-o", "json"), two.there(*case, *DEBUG, "-o", "json"))
+    )
+    for each in (first, second):
+        del each["uid"], each["tookS"]
+        each["expect"] = each["expect"]["output"]  # a revision keeps only the output
+    assert second == first
+
+
+def test_an_operator_needs_no_credentials_of_the_api(two: Machines) -> None:
+    (found,) = two.there("debug", "shop/guarded", *DEBUG, "-o", "json", role="operate").json["cases"]
+    assert (found["name"], found["passed"], found["http"]) == ("with its token", True, 202)
+    run = two.there("runs", "show", found["uid"], "-o", "json").json
+    assert run["caller"] == "operator:operateer"
+    entry = two.here("activity", "--action", "apis.debug", "--limit", "1", "-o", "json").json["activity"][0]
+    assert (entry["operator"], entry["reason"]) == ("operateer", "after the deploy")
+
+
+def test_a_case_that_fails_is_shown_beside_its_expectation(two: Machines) -> None:
+    ran = two.there("debug", "shop/buy", *DEBUG, "-o", "json", code=9)
+    assert [(each["name"], each["failures"]) for each in ran.json["cases"]] == [
+        ("one", []),
+        ("wrong on purpose", ['output.bought: expected "B-2", got "A-1"']),
+    ]
+    assert "iogate: 1 case of 2 failed\n" in ran.said
+
+
+def test_a_run_that_does_not_end_is_cancelled_unless_it_is_kept(two: Machines) -> None:
+    edit(two, "  sleep:\n", "  sleep:\n    debug: [{name: a nap, body: {sku: A-1}}]\n")
+    two.here("apply", "--yes")
+    case = ("debug", "shop/sleep", "--timeout", "2s", *DEBUG, "-o", "json")
+    (found,) = two.there(*case, code=9).json["cases"]
+    assert found["failures"][0].startswith(f"run {found['uid']} is still waiting after 2s")
+    assert found["failures"][1] == "debug has cancelled it; --keep leaves it"
+    assert two.there("runs", "show", found["uid"], "-o", "json").json["status"] == "cancelled"
+    (kept,) = two.there(*case, "--keep", code=9).json["cases"]
+    assert kept["failures"][1] == f"cancel it with: iogate runs cancel {kept['uid']}"
+    assert two.there("runs", "show", kept["uid"], "-o", "json").json["status"] == "waiting"
+    two.there("runs", "cancel", kept["uid"], *DEBUG)
+
+
+def test_cases_that_the_server_cannot_replay_are_named(two: Machines) -> None:
+    two.here("disable", "shop/buy", "--reason", "stocktaking")
+    for command, code, error in (
+        (("shop/buy",), 4, "shop/buy is disabled; enable it, or replay the case with `iogate test`"),
+        (("shop/bye",), 8, 'no live API shop/bye; did you mean "shop/buy"?'),
+        (
+            ("shop/fail",),
+            8,
+            "the live revision keeps no debug case of shop/fail; it keeps the first five that",
+        ),
+        (
+            ("shop/buy", "--name", "on"),
+            8,
+            'the live revision keeps no debug case "on" of shop/buy; did you mean "one"? [IOG801]; it keeps',
+        ),
+        (
+            ("shop/buy", "-H", "token: x"),
+            64,
+            f"IOGATE_SERVER chooses {two.shop.url}, which replays cases for an operator: --header and "
+            "--jwt-key are for calls with the credentials of the API; leave them out, or use `iogate",
+        ),
+    ):
+        assert f"iogate: {error}" in refused(two.there("debug", *command, *DEBUG, code=code))
+    assert "no reason is given [IOG822]; add --reason TEXT" in refused(
+        two.there("debug", "shop/buy", code=64)
+    )
+    assert "[IOG818]" in two.there("debug", "shop/buy", *DEBUG, role="read", code=4).err
+    away = two.there("debug", "shop/buy", *DEBUG, IOGATE_SERVER="https://api.example", code=64)
+    assert refused(away) == (
+        "iogate: https://api.example is not on this machine: its runs may have real effects; "
+        "select cases with --name, or add --all"
+    )
