@@ -10,6 +10,7 @@ name in its path needs a value in `values`, or the campaign ends with an error.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import html
 import itertools
 import json
@@ -50,8 +51,10 @@ BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "overrides.switch": {"all": True, "enabled": True},
     "apis.override": {"enabled": True},
     "apis.debug": {"wait": "1s"},
+    "revisions.plan": {"restores": 1},
 }
-"""Members of the body of a change, besides its reason."""
+"""Members of the body of a change, besides its reason, or of a request that changes nothing."""
+FILE: Final = b"a file without a secret"
 MOST_PAGES: Final = 200
 
 
@@ -79,6 +82,7 @@ def write_project(root: Path, secrets: Mapping[str, str], kept: int) -> Path:
             "debug": [{"name": CASE, "body": {"order": "A-1", "password": secrets["CALLER"]}}],
         },
         "whole": {**one, "auth": {"token": {"env": "CALLER"}}, "input": {"from": "request"}},
+        "filed": {**one, "auth": "none", "input": {"files": {"size": "1KiB", "count": 1}}},
         "basic": {**one, "auth": {"users": {"ann": {"env": "BASIC"}}}},
         "wait": {"workflow": "canary/wait", "enabled": True, "timeout": "10m"},
         "signed": {**one, "auth": {"signature": {"scheme": "github", "secret": {"env": "SIGNER"}}}},
@@ -153,6 +157,14 @@ class Visitor:
         assert response.status_code == 202, (api, response.text)
         return str(response.json()["response"]["uid"])
 
+    def send_file(self) -> str:
+        """Start a run with a file as a caller; return its uid."""
+        files = {"scan": ("scan.txt", FILE, "text/plain")}
+        response = self._client.post("/v1/api/canary/filed/async", data={"order": "A-1"}, files=files)
+        self.look("response to a caller", response)
+        assert response.status_code == 202, response.text
+        return str(response.json()["response"]["uid"])
+
     def end(self, uid: str) -> None:
         """Wait for the end of a run."""
         for _ in range(10):
@@ -188,7 +200,7 @@ class Visitor:
 
     def change(self, operation: Operation, url: str, bundle: Mapping[str, Any]) -> None:
         """Make a change by the HTTP API; `bundle` is the request of a publication."""
-        given = {"reason": "canaries", **BODIES.get(operation.name, {})}
+        given = {**({"reason": "canaries"} if operation.changes else {}), **BODIES.get(operation.name, {})}
         if operation.name == "revisions.publish":
             live = self._client.get("/v1/revisions/live", headers=self._headers).json()["response"]
             given = {**bundle, "expected": live["revision"]}
@@ -235,6 +247,7 @@ def visit(
     """Open every route and page, make every change, and open the lists and some runs again."""
     values: dict[str, Sequence[str]] = {
         "uid": uids,
+        "sha256": [hashlib.sha256(FILE).hexdigest()],
         "module": ["canary"],
         "method": apis,
         "case": [CASE],
@@ -334,6 +347,7 @@ def campaign(root: Path, *, runs: int, kept: int = 11) -> Search:
                 uids.append(visitor.call(name, body, token=secrets["CALLER"]))
             else:
                 uids.append(visitor.call(name, {}))
+        uids.append(visitor.send_file())
         for uid in uids:
             visitor.end(uid)
         first = [f"{kind}-0" for kind in KINDS]

@@ -197,7 +197,7 @@ def test_apply_reports_changes_and_disabled_apis(cli: Cli) -> None:
         changed = cli("apply", "--yes", "--prune", "-o", "json").json
         assert changed.keys() == {
             *("schema", "revision", "digest", "previous", "changed", "processes", "rolledBack", "plan"),
-            *("missing", "faults", "repaired"),
+            *("missing", "faults", "repaired", "rolledBackProcesses", "notRolledBack", "notEnabled"),
         }
         assert changed["schema"] == "iogate.apply/v1"
         assert (changed["revision"], changed["previous"], changed["changed"]) == (2, 1, True)
