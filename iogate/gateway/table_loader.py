@@ -7,7 +7,8 @@ announcement.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 from iogate.auth.model import JwtAuth, alternatives
 from iogate.errors import WrongStore
@@ -16,7 +17,7 @@ from iogate.gateway.calls import routes
 from iogate.store.maintenance.process_presence import Failure, concerns_revision, failure
 
 if TYPE_CHECKING:
-    from iogate.compiler.revision import Revision
+    from iogate.compiler.revision import Bundle, Revision
     from iogate.gateway.calls.routes import Release, Table
     from iogate.gateway.state import GatewayState
     from iogate.store.revisions.gate_states import Gate
@@ -77,13 +78,7 @@ class TableLoader:
                 project=project,
                 counts=state.counts,
                 before=state.table,
-                shared=routes.Shared(
-                    root=state.root,
-                    hashing=state.hashing,
-                    fingerprint=state.fingerprint,
-                    proxies=state.trusted_proxies,
-                    key_sets=state.key_sets,
-                ),
+                shared=_shared(state),
             )
         except ValueError as error:
             # Revisions of this release's compiler always build; another release may have compiled this one.
@@ -92,6 +87,41 @@ class TableLoader:
             raise WrongStore(
                 f"revision {number} cannot be used, {served}: {str(error).splitlines()[0]}"
             ) from error
+
+
+def _shared(state: GatewayState) -> routes.Shared:
+    return routes.Shared(
+        root=state.root,
+        hashing=state.hashing,
+        fingerprint=state.fingerprint,
+        proxies=state.trusted_proxies,
+        key_sets=state.key_sets,
+    )
+
+
+async def read_bundle(state: GatewayState, value: Any) -> Bundle:
+    """Return the bundle in decoded JSON, after a check that this gateway could serve it.
+
+    Raises InvalidFiles if it is not complete and consistent, or could not be served: a process that cannot
+    load a revision would only say so after it is live.
+    """
+    from iogate.reconcile import bundle_codec  # noqa: PLC0415 - only for a publication
+
+    bundle = await asyncio.to_thread(bundle_codec.decode, value)
+    if _accepts_jwts(bundle.revision):
+        await load_library()
+    try:
+        await asyncio.to_thread(
+            routes.build,
+            (0, ""),
+            bundle.revision,
+            counts={},
+            before=state.table,
+            shared=_shared(state),
+        )
+    except ValueError as error:
+        raise bundle_codec.invalid(str(error).splitlines()[0]) from error
+    return bundle
 
 
 def _accepts_jwts(revision: Revision) -> bool:

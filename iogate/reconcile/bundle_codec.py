@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from iogate.compiler import program
 from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, contents_of, digest_of
 from iogate.errors import InvalidFiles
 from iogate.url_paths import is_plain, reserved_for
@@ -50,12 +51,12 @@ def decode(value: Any) -> Bundle:
     try:
         sent = msgspec.convert(value, _Sent)
     except msgspec.ValidationError as error:
-        raise _invalid(f"it has another form: {error}") from None
+        raise invalid(f"it has another form: {error}") from None
     bundle = Bundle(revision=sent.revision, programs=sent.programs, contents=sent.contents)
     if sent.revision.digest != sent.digest:
-        raise _invalid("its revision has members that this release does not know, or was changed")
+        raise invalid("its revision has members that this release does not know, or was changed")
     for fault in _faults(bundle):
-        raise _invalid(fault)
+        raise invalid(fault)
     return bundle
 
 
@@ -69,14 +70,17 @@ def _faults(bundle: Bundle) -> Iterator[str]:
         if hashlib.sha256(data).hexdigest() != digest:
             yield f"content {digest[:12]}… has another digest"
     needed = {*revision.resources.values()}
-    for program in bundle.programs.values():
-        needed |= contents_of(program)
+    for data in bundle.programs.values():
+        needed |= contents_of(data)
     for noun, digests, known in (
         ("program", revision.programs, bundle.programs.keys()),
         ("content", needed, bundle.contents.keys()),
     ):
         for digest in sorted(digests - known):
             yield f"{noun} {digest[:12]}… is missing"
+    for name, workflow in revision.workflows.items():
+        if workflow.program in bundle.programs:
+            yield from _faults_of_workflow(name, bundle.programs[workflow.program])
     paths: dict[str, str] = {}
     for name, api in revision.apis.items():
         yield from _faults_of_api(name, api, revision, paths)
@@ -88,15 +92,25 @@ def _faults_of_api(name: str, api: Api, revision: Revision, paths: dict[str, str
     started = [(api.workflow, api.program)]
     if isinstance(handler := api.on_fault, FaultHandler):
         started.append((handler.workflow, handler.program))
-    for workflow, program in started:
+    for workflow, digest in started:
         known = revision.workflows.get(workflow)
-        if known is None or known.program != program:
+        if known is None or known.program != digest:
             yield f"API {name} starts workflow {workflow[:80]}, which is missing or has another definition"
     if (own := api.own_path) is not None:
         if not is_plain(own[0]) or reserved_for(own[0]):
             yield f"API {name} has the path {own[0][:80]!r}, which no API may have"
         if (other := paths.setdefault(own[0].lower(), name)) != name:
             yield f"APIs {other} and {name} have the same path {own[0][:80]}"
+
+
+def _faults_of_workflow(name: str, data: bytes) -> Iterator[str]:
+    try:
+        found = program.load(msgspec.json.decode(data)).name
+    except Exception:  # noqa: BLE001 — whoever made the definition up: any error may follow
+        yield f"workflow {name[:80]} has a definition that this release cannot execute"
+        return
+    if found != name:
+        yield f"workflow {name[:80]} has the definition of {found[:80]}"
 
 
 def _is_program(digest: str, data: bytes) -> bool:
@@ -107,7 +121,8 @@ def _is_program(digest: str, data: bytes) -> bool:
         return False
 
 
-def _invalid(why: str) -> InvalidFiles:
+def invalid(why: str) -> InvalidFiles:
+    """Return the error for a bundle that cannot be published."""
     return InvalidFiles(
         f"the bundle cannot be published: {why}",
         code=INVALID,

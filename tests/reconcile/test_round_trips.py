@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from iogate.cli.plans.export_command import _texts
 from iogate.errors import NotFound, Refused
+from iogate.reconcile import bundle_codec
 from iogate.reconcile.apply import apply, publish
 from iogate.reconcile.deletion_guard import Allowed, deletions
 from iogate.reconcile.export import export
@@ -56,6 +58,12 @@ def test_a_plan_after_an_apply_is_empty_and_a_rollback_is_what_was_before(
     redis_url: str, first: dict[str, str], second: dict[str, str]
 ) -> None:
     asyncio.run(_applied(redis_url, first, second))
+
+
+@given(projects)
+def test_each_compiled_project_can_be_sent_to_a_gateway(files: dict[str, str]) -> None:
+    made = compiled(files)
+    assert bundle_codec.decode(json.loads(bundle_codec.encode(made))) == made
 
 
 @given(projects)

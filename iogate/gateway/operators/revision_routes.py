@@ -11,6 +11,7 @@ import msgspec
 from iogate.errors import Misused
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import CURSOR, PROJECT
+from iogate.gateway.table_loader import read_bundle
 from iogate.operators import revisions
 from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
@@ -164,7 +165,6 @@ async def _plan(call: Call) -> Any:
 async def _live_plan(call: Call) -> LivePlan:
     """Return the plan that a request is about. Raises as `_plan` does."""
     from iogate.operators import publications  # noqa: PLC0415 - as below
-    from iogate.reconcile import bundle_codec  # noqa: PLC0415
     from iogate.reconcile.live_plan import against_live  # noqa: PLC0415
     from iogate.reconcile.plan_facts import CaseVerdicts  # noqa: PLC0415
 
@@ -175,7 +175,7 @@ async def _live_plan(call: Call) -> LivePlan:
         name: CaseVerdicts(total=each.total, failing=each.failing)
         for name, each in given.get("cases", {}).items()
     }
-    bundle = await asyncio.to_thread(bundle_codec.decode, given["bundle"])
+    bundle = await read_bundle(call.state, given["bundle"])
     return await against_live(_target(call), bundle, lambda *_: cases, _scope(call))
 
 
@@ -211,7 +211,6 @@ async def _rollback(call: Call) -> Any:
 async def _publish(call: Call) -> Any:
     # A gateway compiles nothing: most never need these.
     from iogate.operators import publications  # noqa: PLC0415
-    from iogate.reconcile import bundle_codec  # noqa: PLC0415
 
     given = call.given
     scope = _scope(call)
@@ -224,7 +223,7 @@ async def _publish(call: Call) -> Any:
         message=call.reason.strip(),
         version=__version__,
     )
-    bundle = await asyncio.to_thread(bundle_codec.decode, given["bundle"])
+    bundle = await read_bundle(call.state, given["bundle"])
     store = _target(call)
     found = await publications.plan_bundle(
         store, bundle, expected=given["expected"], scope=scope, allowed=_allowed(call)

@@ -10,23 +10,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from iogate.compiler.revision import Bundle, Revision, Workflow
+from iogate.compiler.revision import Bundle, Revision, Workflow, digest_of
 from iogate.reconcile import bundle_codec
 from iogate.security.keyring import Keyring
 from tests.gateway.driver import World, api
 from tests.gateway.operators.conftest import bearer, refusal
 from tests.gateway.operators.test_api_routes import read, send
 from tests.keys import LINK_KEY
-from tests.store.builders import PROGRAM
 
 GUARDED = "this would delete 1 API (shop/sell); pass prune and max_deletes 1 to delete"
+DEFINITION: dict[str, Any] = {
+    "document": {"dsl": "1.0.3", "namespace": "test", "name": "echo", "version": "1"},
+    "do": [{"a": {"set": {"x": 1}}}],
+}
+PROGRAM, DATA = digest_of(DEFINITION), json.dumps(DEFINITION).encode()
 ECHO = Workflow(program=PROGRAM)
 
 
 def bundle(*names: str, **more: Any) -> Bundle:
     apis = {name: msgspec.structs.replace(api(name), program=PROGRAM) for name in names}
     revision = Revision(apis=apis, workflows={"test/echo:1": ECHO}, **more)
-    return Bundle(revision=revision, programs={PROGRAM: b"{}"})
+    return Bundle(revision=revision, programs={PROGRAM: DATA})
 
 
 async def publish(world: World, found: Bundle, expected: int, role: str = "admin", **more: Any) -> Any:
@@ -305,14 +309,41 @@ async def test_a_changed_bundle_is_refused(
         ),
         ({"id": "shop/other"}, "API 'shop/buy' has another id, or one of a wrong form"),
         ({"path": "/v1/runs"}, "API shop/buy has the path '/v1/runs', which no API may have"),
+        ({"input_schema": {"type": "objct"}}, '"objct" is not valid under any of the schemas'),
     ],
 )
 async def test_an_inconsistent_bundle_is_refused(operated: World, given: dict[str, Any], why: str) -> None:
     good = bundle("shop/buy").revision
     apis = {"shop/buy": msgspec.structs.replace(good.apis["shop/buy"], **given)}
-    wrong = Bundle(revision=msgspec.structs.replace(good, apis=apis), programs={PROGRAM: b"{}"})
+    wrong = Bundle(revision=msgspec.structs.replace(good, apis=apis), programs={PROGRAM: DATA})
     reply = await publish(operated, wrong, 0)
     assert reply.message.startswith(f"the bundle cannot be published: {why}"), reply.message
+
+
+@pytest.mark.parametrize(
+    ("definition", "why"),
+    [
+        ({}, "workflow test/echo:1 has a definition that this release cannot execute"),
+        (DEFINITION | {"do": [{"a": 1}]}, "workflow test/echo:1 has a definition that this release cannot"),
+        (
+            DEFINITION | {"document": {**DEFINITION["document"], "name": "other"}},
+            "workflow test/echo:1 has the definition of test/other:1",
+        ),
+    ],
+)
+async def test_a_definition_that_no_compiler_made_is_refused(
+    operated: World, definition: dict[str, Any], why: str
+) -> None:
+    program = digest_of(definition)
+    good = bundle("shop/buy").revision
+    apis = {"shop/buy": msgspec.structs.replace(good.apis["shop/buy"], program=program)}
+    workflows = {"test/echo:1": Workflow(program=program)}
+    wrong = Bundle(
+        revision=Revision(apis=apis, workflows=workflows), programs={program: json.dumps(definition).encode()}
+    )
+    for reply in (await publish(operated, wrong, 0), await plan(operated, bundle=sent(wrong))):
+        assert reply.status == 400
+        assert reply.message.startswith(f"the bundle cannot be published: {why}"), reply.message
 
 
 async def test_a_gateway_without_the_key_of_a_publisher_publishes_nothing(operated: World) -> None:
