@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -28,6 +28,8 @@ class Gateway:
     keys: list[str] = field(default_factory=list)
     lost: int = 0
     """Responses of changes that get lost."""
+    pending: int = 0
+    """Responses after those that say that the first request is still being executed."""
     is_gone: bool = False
     """Whether the run is deleted after the first stream."""
 
@@ -53,6 +55,10 @@ def gateway(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
             if len(made.keys) <= made.lost:
                 self.close_connection = True  # without a response
                 return
+            if len(made.keys) <= made.lost + made.pending:
+                error = {"code": "requestError.conflict", "message": "still being executed"}
+                self.reply(409, {"error": error}, {"Retry-After": "1"})
+                return
             self.reply(200, {"uid": "7", "outcome": "retried", "remarks": []})
 
         def stream(self) -> None:
@@ -72,9 +78,11 @@ def gateway(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
                 self.wfile.write(b'event: end\ndata: {"status": "completed"}\n\n')
             self.close_connection = True
 
-        def reply(self, status: int, content: object) -> None:
+        def reply(self, status: int, content: object, headers: Mapping[str, str] | None = None) -> None:
             text = json.dumps({"response": content}).encode()
             self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
@@ -112,6 +120,17 @@ def test_a_change_without_a_response_is_repeated_with_its_key(cli: Cli, gateway:
     gateway.lost = 2
     assert cli("runs", "retry", "7", "--reason", "x", "--id", "one").out == "retried 7\n"
     assert gateway.keys == ["retry-one-7"] * 3
+
+
+def test_a_change_that_is_still_being_executed_is_waited_for(cli: Cli, gateway: Gateway) -> None:
+    gateway.lost, gateway.pending = 1, 3
+    assert cli("runs", "retry", "7", "--reason", "x", "--id", "one").out == "retried 7\n"
+    assert gateway.keys == ["retry-one-7"] * 5
+
+
+def test_a_conflict_of_a_first_request_is_an_answer(cli: Cli, gateway: Gateway) -> None:
+    gateway.pending = 1
+    assert "still being executed" in cli("runs", "retry", "7", "--reason", "x", code=4).err
 
 
 def test_a_change_that_never_gets_a_response_says_how_to_repeat_it(cli: Cli, gateway: Gateway) -> None:
