@@ -36,6 +36,8 @@ class PublicationPlan:
     """Number of the live revision; 0 if nothing was ever applied."""
     digest: str
     """Digest of the live revision; of an empty one without a number."""
+    restored: int | None
+    """Number of the revision whose content the live one has again; None if it is no rollback."""
     wanted: str
     """Digest of the revision to publish."""
     files: str
@@ -91,6 +93,7 @@ class PublicationPlan:
             **self.head(),
             "project": self.project,
             "identity": self.identity or None,
+            "restored": self.restored,
             "files": {"digest": self.files},
             "deletions": self.deletions.to_json(),
             **self.plan.to_json(),
@@ -107,6 +110,7 @@ class PublicationPlan:
             project=value["project"],
             number=number,
             digest=value["base"]["digest"] if number else NOTHING.revision.digest,
+            restored=value["restored"],
             wanted=value["wanted"]["digest"],
             files=value["files"]["digest"],
             plan=read_plan(value),
@@ -136,12 +140,15 @@ async def describe_plan(store: Store, found: LivePlan, *, with_processes: bool =
     if with_processes:
         state = await store.convergence.look(found.number) if found.number else None
         missing = await missing_secrets.of_revision(store, found.bundle.revision, found.bundle.programs)
+    # A repair has no trustworthy origin.
+    origin = await store.revisions.origin(found.number) if found.number and not found.faults else None
     return PublicationPlan(
         store=store.shown_url,
         identity=await store.identity(),
         project=store.revisions.project,
         number=found.number,
         digest=found.before.digest,
+        restored=origin.restores if origin is not None else None,
         wanted=found.bundle.revision.digest,
         files=found.files,
         plan=found.plan,

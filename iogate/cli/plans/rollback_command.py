@@ -23,7 +23,6 @@ from iogate.errors import Misused
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
-    from iogate.cli.system.system import Revisions
     from iogate.operators.publication_plan import PublicationPlan
 
 
@@ -79,7 +78,7 @@ async def rollback(
                 plan_publication.note_faults(session.screen, found)
             found.check(allowed)
             if found.changes and revision is None:
-                await _note_repeated(session.screen, system.revisions)
+                _note_repeated(session.screen, found)
             if found.plan:
                 session.screen.note(f"restores revision {number} over live revision {found.number}")
             plan_publication.confirm_plan(session, found, f"Roll back to revision {number}", yes=yes)
@@ -97,11 +96,10 @@ async def rollback(
     plan_publication.report(session, done, "rollback")
 
 
-async def _note_repeated(screen: Screen, revisions: Revisions) -> None:
+def _note_repeated(screen: Screen, found: PublicationPlan) -> None:
     """Say that the live revision is a rollback: without a number, the command takes that back."""
-    newest = (await revisions.history(1))["revisions"]
-    if newest and newest[0]["live"] and newest[0]["action"] == "rollback":
+    if found.restored is not None:
         screen.note(
-            f"live revision {newest[0]['revision']} is a rollback to {newest[0]['restores']}, and this takes "
-            "it back; to go further back, name a revision of `iogate history`"
+            f"live revision {found.number} is a rollback to {found.restored}, and this takes it back; "
+            "to go further back, name a revision of `iogate history`"
         )

@@ -167,7 +167,6 @@ async def _check_rollback(revisions: Revisions, found: PublicationPlan) -> None:
     """
     from iogate.reconcile import deletion_guard
 
-    newest = (await revisions.history(1))["revisions"]
-    if newest and newest[0]["action"] == "rollback":
+    if found.restored is not None:
         history = (await revisions.history(MANY))["revisions"]
         deletion_guard.check_rollback(history, found.wanted)
