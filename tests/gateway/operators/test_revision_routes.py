@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
+from redis import Redis
 
 from iogate.compiler.revision import Bundle, Revision, Workflow, digest_of
+from iogate.operators.publication_plan import PublicationPlan
+from iogate.operators.publications import read_publication
 from iogate.reconcile import bundle_codec
 from iogate.security.keyring import Keyring
+from iogate.store.maintenance.process_presence import Process
 from tests.gateway.driver import World, api
 from tests.gateway.operators.conftest import bearer, refusal
 from tests.gateway.operators.test_api_routes import read, send
@@ -144,6 +149,7 @@ def sent(found: Bundle) -> Any:
 async def test_a_plan_is_computed_for_a_reader_and_changes_nothing(operated: World) -> None:
     first = (await plan(operated, bundle=sent(bundle("shop/buy")))).json
     assert (first["base"], first["identity"], first["summary"]["add"]) == (None, None, 2)
+    assert PublicationPlan.read(first).number == 0
     assert (await read(operated, "/v1/revisions")).json["live"] is None
     assert (await publish(operated, bundle("shop/buy", "shop/sell"), 0)).status == 200
     found = (await plan(operated, bundle=sent(bundle("shop/buy")))).json
@@ -230,6 +236,36 @@ async def test_drift_has_overrides_and_differences_of_the_store(operated: World)
     found = (await read(operated, "/v1/drift")).json
     assert (found["revision"], found["store"]) == (1, [])
     assert [(each["api"], each["author"]) for each in found["overrides"]] == [("shop/buy", "operateer")]
+
+
+async def test_a_publication_that_is_not_loaded_is_undone_and_read_back(
+    operated: World, redis_url: str
+) -> None:
+    assert (await publish(operated, bundle("shop/buy"), 0)).status == 200
+    late = Process(
+        kind="worker", id="w1", pid=7, host="h", started_at_ms=0, revision=1, loaded={"default": 1}
+    )
+    await operated.store.presence.announce(late)
+    with contextlib.closing(Redis.from_url(redis_url)) as client:
+        channels = client.pubsub()  # type: ignore[no-untyped-call]  # redis-py is partly typed
+        channels.subscribe("iogate:process:worker:w1")
+        assert channels.get_message(timeout=10) is not None
+        more = bundle("shop/buy", "shop/sell")
+        made = (await plan(operated, bundle=sent(more))).json
+        reply = await publish(operated, more, 1, wait=1, rollback_on_failure=True)
+        channels.close()
+    assert (reply.json["revision"], reply.json["rolledBack"], reply.json["notRolledBack"]) == (2, 3, None)
+    shown = PublicationPlan.read(made)
+    done = read_publication(reply.json, shown.plan)
+    assert (shown.number, shown.needs, done.applied.plan) == (1, [], shown.plan)
+    assert done.late is not None
+    assert done.late.message.startswith(
+        "revision 2 is live, but only 0 of 1 processes have loaded it after 1."
+    )
+    assert done.late.message.endswith(": worker w1 has not answered")
+    assert done.undone is not None
+    assert str(done.undone.convergence) == "0/1 on revision 3"
+    assert (await read(operated, "/v1/revisions")).json["live"] == 3
 
 
 async def test_of_concurrent_publications_and_rollbacks_one_is_made(operated: World) -> None:
