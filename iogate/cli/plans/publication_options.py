@@ -47,5 +47,8 @@ RepairOption = Annotated[
     typer.Option("--repair", help="If the live revision is refused, say why, and replace it by a new one."),
 ]
 MessageOption = Annotated[
-    str, typer.Option("--message", "-m", metavar="TEXT", help="Note for the history of revisions.")
+    str,
+    typer.Option(
+        "--message", "-m", metavar="TEXT", help="Note for the history of revisions; required over HTTP."
+    ),
 ]
