@@ -7,6 +7,7 @@ revision, as a reference or a hash; what a revision does not keep is named.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -25,6 +26,8 @@ from iogate.reconcile.document_form import api_form
 UNSAFE = "IOG714"
 _FOLDERS: Final = ("apis.d", "workflows.d")
 _SUFFIXES: Final = (".yaml", ".yml")
+_OWN: Final = re.compile(r"/\.git(/|$)|^/(\.iogate(/|$)|iogate(\.[^/]*)?\.(yaml|lock)$)", re.IGNORECASE)
+"""Paths of the repository and of the settings, whose content decides about what is executed."""
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "verbs": ["POST"],
     "input": {"from": "body"},
@@ -163,9 +166,13 @@ def _is_free(found: Exported, source: str) -> bool:
 def _inside(name: str) -> str:
     """Return the path of an exported file, within the project.
 
-    Raises Refused if it leads out of the project.
+    Raises Refused if it leads out of the project, or git or iogate would read it as their own.
     """
     path = PurePosixPath(posixpath.normpath(name))
+    if _OWN.search(f"/{path}") is not None:
+        raise Refused(
+            f"the revision names the file {name[:200]!r}, which is no file of a workflow", code=UNSAFE
+        )
     if path.is_absolute() or path.parts[:1] in {("..",), ()} or "\0" in name:
         raise Refused(
             f"the revision names the file {name[:200]!r}, which is outside of the project", code=UNSAFE

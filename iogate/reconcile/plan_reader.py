@@ -7,28 +7,30 @@ shown, with redacted secrets.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from iogate import json_pointer
 from iogate.reconcile.json_diff import ABSENT, JsonChange
-from iogate.reconcile.meanings.change_kinds import Meaning
-from iogate.reconcile.plan import ObjectChange, Plan
+from iogate.reconcile.meanings.change_kinds import KINDS, Meaning
+from iogate.reconcile.plan import Action, ObjectChange, Plan, Type
 
 
 def read_plan(value: Mapping[str, Any]) -> Plan:
-    """Return the plan whose `changes` are in a value that `Plan.to_json` has returned."""
+    """Return the plan whose `changes` are in a value that `Plan.to_json` has returned.
+
+    Raises ValueError for a change that only another release knows; KeyError and TypeError for another form.
+    """
     return Plan(changes=tuple(map(_change, value["changes"])))
 
 
 def _change(value: Mapping[str, Any]) -> ObjectChange:
+    if value["action"] not in get_args(Action) or value["type"] not in get_args(Type):
+        raise ValueError("unknown change")
     return ObjectChange(
         action=value["action"],
         type=value["type"],
         id=value["id"],
-        meanings=tuple(
-            Meaning(kind=each["kind"], text=each["text"], pointer=each["pointer"])
-            for each in value["meanings"]
-        ),
+        meanings=tuple(map(_meaning, value["meanings"])),
         fields=tuple(
             JsonChange(
                 path=json_pointer.parse(each["pointer"]),
@@ -40,3 +42,9 @@ def _change(value: Mapping[str, Any]) -> ObjectChange:
         source=value["source"] or "",
         used_by=tuple(value["usedBy"]),
     )
+
+
+def _meaning(value: Mapping[str, Any]) -> Meaning:
+    if value["kind"] not in KINDS:
+        raise ValueError("unknown kind of change")
+    return Meaning(kind=value["kind"], text=value["text"], pointer=value["pointer"])

@@ -124,7 +124,14 @@ async def call(
         gateway = await system.gateway()
         files = file or ()
         response = await send_call(
-            gateway.url, known, value, given, get=get, files=files, certificate=gateway.certificate
+            gateway.url,
+            known,
+            value,
+            given,
+            get=get,
+            files=files,
+            certificate=gateway.certificate,
+            reads_secrets=gateway.names_secrets,
         )
         uid = accepted_uid(response, api)
         last_run.remember(uid)

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from iogate.settings import Settings
 
 
-def headers(auth: Auth[Secret], request: Outgoing, *, api: str) -> dict[str, str]:
+def headers(auth: Auth[Secret], request: Outgoing, *, api: str, reads_secrets: bool = True) -> dict[str, str]:
     """Return headers with the credentials of the first caller that has an available secret.
 
+    `reads_secrets`: whether `auth` may name variables and files of this machine; false if a server sent it.
     Raises the error of the last caller if no secret is available.
     """
     from iogate.auth.model import JwtAuth, SignatureAuth, alternatives
@@ -39,7 +40,7 @@ def headers(auth: Auth[Secret], request: Outgoing, *, api: str) -> dict[str, str
             last_error = last_error or jwt_tokens.missing_key(api)
         for attempt in attempts:
             try:
-                found = {name: _resolve(value, api) for name, value in attempt.items()}
+                found = {name: _resolve(value, api, reads=reads_secrets) for name, value in attempt.items()}
                 if isinstance(form, SignatureAuth):
                     return signing.sign(form, found[""], request, api=api)
                 if isinstance(form, JwtAuth):
@@ -74,7 +75,7 @@ def candidates(auth: Auth[Secret]) -> Iterator[Mapping[str, str | Secret]]:
                 assert_never(form)
 
 
-def _resolve(value: str | Secret, api: str) -> str:
+def _resolve(value: str | Secret, api: str, *, reads: bool) -> str:
     from iogate.auth.model import EnvSecret, FileSecret, HashedSecret, LiteralSecret
     from iogate.security.secrets import resolve
 
@@ -83,6 +84,13 @@ def _resolve(value: str | Secret, api: str) -> str:
             return value
         case LiteralSecret(text=text):
             return text
+        case EnvSecret() | FileSecret() if not reads:
+            raise Misused(
+                f"{api}: no document in this folder names its credentials, and a server does not choose "
+                "which secrets of this machine are sent",
+                hint="pass the secret with --header token:… (or user:… and password:…), or run the command "
+                "in a clone of the project",
+            )
         case EnvSecret(name=name):
             return resolve("env", name, root=Path.cwd())
         case FileSecret(path=path):

@@ -32,10 +32,12 @@ async def send_call(
     get: bool,
     files: Sequence[str] = (),
     certificate: str | None = None,
+    reads_secrets: bool = True,
 ) -> Response:
     """Send one request to the gateway; headers of the user replace the API's credentials.
 
-    `files`: values of `--file`; `certificate`: file with the only certificates to trust.
+    `files`: values of `--file`; `certificate`: file with the only certificates to trust; `reads_secrets`: as
+    in `credentials.headers`, for an API without a local document.
 
     Raises:
         Misused: the input of a GET is not an object, or files cannot be sent.
@@ -60,22 +62,26 @@ async def send_call(
         path += "?" + urlencode(
             {name: each if isinstance(each, str) else json.dumps(each) for name, each in value.items()}
         )
-    headers = add_credentials(api, Outgoing(verb=verb, path=path, body=body, url=url, headers=given))
+    outgoing = Outgoing(verb=verb, path=path, body=body, url=url, headers=given)
+    headers = add_credentials(api, outgoing, reads_secrets=reads_secrets)
     async with GatewayClient(url, certificate=certificate) as client:
         return await client.request(verb, path, headers=headers, body=body or None)
 
 
-def add_credentials(api: Api, request: Outgoing) -> dict[str, str]:
+def add_credentials(api: Api, request: Outgoing, *, reads_secrets: bool = True) -> dict[str, str]:
     """Return the headers of a gateway call, with the API's own credentials if they contain none.
 
-    Raises IogateError if no secret of the API is available here.
+    `reads_secrets`: as in `credentials.headers`; a local document may always name secrets. Raises
+    IogateError if no secret of the API is available here.
     """
     given = dict(request.headers)
-    auth = local_auth(Path.cwd(), api) or api.auth
+    local = local_auth(Path.cwd(), api)
+    auth = local or api.auth
     own = {"token", "user", "password", "authorization", *signing.headers_of(auth)}
     if own.intersection(name.lower() for name in given):
         return given
-    found = credentials.headers(auth, request, api=api.id) | given
+    reads = reads_secrets or local is not None
+    found = credentials.headers(auth, request, api=api.id, reads_secrets=reads) | given
     if signing.identifies_by_body(auth, found) and (header := api.idempotency.header) is not None:
         # The same request again is meant to start another run.
         found.setdefault(header, token_hex(16))

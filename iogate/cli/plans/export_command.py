@@ -88,7 +88,7 @@ def _write(folder: Path, files: dict[str, bytes], *, force: bool) -> None:
 
     Raises:
         Refused: the folder has entries, and `force` is false.
-        Misused: a file cannot be written.
+        Misused: a file cannot be written, or a link leads it out of the folder.
     """
     try:
         if not force and folder.exists() and any(folder.iterdir()):
@@ -97,6 +97,9 @@ def _write(folder: Path, files: dict[str, bytes], *, force: bool) -> None:
                 code=NOT_EMPTY,
                 hint="name another folder, or pass --force to replace files of the same name",
             )
+        for name in files:
+            if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                raise Misused(f"--to {folder}: a link leads {name} out of the folder", hint="remove the link")
         for name, content in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """`iogate runs file`: list the files that a call has sent, or write one of them.
 
-Invariant: a file is written under the name that the command line gives, or that the gateway has made safe,
-and replaces another one only with `--force`.
+Invariant: a file is written under the name that the command line gives, else into the folder of the session
+under a safe name, whatever a server says; it replaces another one only with `--force`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from iogate.cli.options import UidArgument
 from iogate.cli.render import Output, Table, write_bytes
 from iogate.cli.session import Session, command
 from iogate.errors import Misused, NotFound
+from iogate.file_references import safe_filename
 from iogate.messages import counted, listed, quoted
 
 SHOWN_DIGITS = 12
@@ -68,7 +69,7 @@ async def file(
     if out == STDOUT:
         write_bytes(content)
         return
-    path = Path(out or chosen["filename"] or chosen["name"])
+    path = Path(out or safe_filename(chosen["filename"] or chosen["name"]))
     _write(path, content, force=force)
     session.screen.data(
         "runs.file",

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from iogate.cli.system.operator_client import UNEXPECTED
 from iogate.errors import Refused, Unreachable
+from iogate.messages import quoted
 from iogate.operators.gates import MOVED
 from iogate.operators.live_revision import api_not_found
 from iogate.operators.workflows import workflow_not_found
@@ -53,6 +55,12 @@ def _with_hashes(auth: Any) -> Any:
             return auth
 
 
+def _inside(source: str) -> str:
+    """Return the path of a document that a server names; empty if it leads out of the project."""
+    path = PurePosixPath(source)
+    return "" if path.is_absolute() or ".." in path.parts else source
+
+
 class HttpApis:
     """APIs of one server."""
 
@@ -70,12 +78,23 @@ class HttpApis:
         return found
 
     async def contract(self, api: str) -> Api:
+        found = await self.show(api)
+        with self._client.reading("an API"):
+            return self._contract(api, found)
+
+    def _contract(self, api: str, found: Json) -> Api:
+        """Return the contract of an API from what `show` has returned. Raises Unreachable for another API."""
         from iogate.auth.reader import AUTH
         from iogate.auth.stored import stored
         from iogate.compiler.revision import Api, Idempotency
         from iogate.value_types.faults import InvalidValue
 
-        found = await self.show(api)
+        if found["api"] != api:
+            raise Unreachable(
+                f"{self._client.server.url} shows {quoted(found['api'])} in place of {api}",
+                code=UNEXPECTED,
+                hint="look at the log of the gateway, or of the proxy before it",
+            )
         try:
             auth = stored(AUTH.read(_with_hashes(found["document"]["auth"])), place=api)
         except InvalidValue:
@@ -92,7 +111,7 @@ class HttpApis:
             auth=auth,
             input_from=found["inputFrom"],
             idempotency=Idempotency(header=found["idempotency"]["header"]),
-            source=found["source"],
+            source=_inside(found["source"]),
         )
 
     async def switch(self, wanted: GateSwitch) -> Json:

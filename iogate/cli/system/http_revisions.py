@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from iogate.cli.system.operator_client import CLOSED, NOT_TRUSTED, UNEXPECTED
+from iogate.cli.system.operator_client import CLOSED, NOT_TRUSTED
 from iogate.cli.system.server_choice import store_only
 from iogate.errors import InvalidFiles, Misused, Unreachable
 from iogate.operators.activity import REASON_MOST
@@ -51,8 +51,9 @@ class HttpRevisions:
                 {"limit": min(PAGE, limit - len(found)), "cursor": cursor},
                 of_project=True,
             )
-            found += page["revisions"]
-            cursor = page["nextCursor"]
+            with self._client.reading("revisions"):
+                found += page["revisions"]
+                cursor = page["nextCursor"]
             if cursor is None or len(found) >= limit:
                 return {**page, "revisions": found}
 
@@ -71,16 +72,12 @@ class HttpRevisions:
 
         path = f"/v1/revisions/{_side(number)}/bundle"
         found = await self._client.get(path, of_project=True, wait_s=_LONG_S)
-        try:
-            bundle = bundle_codec.decode(found["bundle"])
-        except InvalidFiles:
-            raise Unreachable(
-                f"revision {found['revision']} of {self._client.server.url} is of a form that this release "
-                "cannot read",
-                code=UNEXPECTED,
-                hint="run the command with the release of the gateway",
-            ) from None
-        return Version(number=found["revision"], bundle=bundle, commit=found["commit"] or "")
+        with self._client.reading("a revision"):
+            try:
+                bundle = bundle_codec.decode(found["bundle"])
+            except InvalidFiles as error:
+                raise ValueError(error.message) from None
+            return Version(number=int(found["revision"]), bundle=bundle, commit=found["commit"] or "")
 
     async def drift(self) -> Json:
         found: Json = await self._client.get("/v1/drift", of_project=True, wait_s=_LONG_S)
@@ -90,18 +87,23 @@ class HttpRevisions:
         from iogate.operators.publications import newest_before
 
         page = await self.history(PAGE)
-        return newest_before(page["live"] or 0, [each["revision"] for each in page["revisions"]])
+        with self._client.reading("revisions"):
+            return newest_before(page["live"] or 0, [each["revision"] for each in page["revisions"]])
 
     async def plan(self, wanted: PlanRequest) -> PublicationPlan:
         from iogate.operators.publication_plan import PublicationPlan
 
         body = _files(wanted)
         found = await self._ask(body)
-        if wanted.cases is not None and found["inputSchemas"]:
-            verdicts = wanted.cases(*_sides(wanted.bundle.revision, found["inputSchemas"]))
-            if verdicts:
-                found = await self._ask({**body, "cases": msgspec.to_builtins(verdicts)})
-        return PublicationPlan.read(found)
+        with self._client.reading("a plan"):
+            schemas = {**found["inputSchemas"]}
+            verdicts = None
+            if wanted.cases is not None and schemas:
+                verdicts = wanted.cases(*_sides(wanted.bundle.revision, schemas))
+        if verdicts:
+            found = await self._ask({**body, "cases": msgspec.to_builtins(verdicts)})
+        with self._client.reading("a plan"):
+            return PublicationPlan.read(found)
 
     async def replay(self, *_: object, **__: object) -> NoReturn:
         raise store_only("--replay", self._client.server)
@@ -120,7 +122,9 @@ class HttpRevisions:
             "with_plan": False,
         }
         if isinstance(source, int):
-            plan = PublicationPlan.read(await self._ask({"restores": source}))
+            found = await self._ask({"restores": source})
+            with self._client.reading("a plan"):
+                plan = PublicationPlan.read(found)
         else:
             plan = await self.plan(source)
         await wanted.confirm(plan)
@@ -145,6 +149,8 @@ class HttpRevisions:
                 of_project=True,
                 wait_s=wanted.wait_s + _LONG_S,
             )
+            with self._client.reading("a result"):
+                return read_publication(done, plan.plan)
         except Unreachable as error:
             if error.code in (CLOSED, NOT_TRUSTED):
                 raise
@@ -153,7 +159,6 @@ class HttpRevisions:
                 code=error.code,
                 hint="repeat the command: it publishes only what is not live yet",
             ) from None
-        return read_publication(done, plan.plan)
 
     def _check(self, wanted: PublicationRequest) -> None:
         """Check a request before anything is sent. Raises Misused for what only works on the store."""

@@ -38,7 +38,8 @@ class HttpSystem:
 
         # With `console_port`, operators have a port of their own.
         found = await self._client.get("/v1/operator")
-        return Gateway(url=(found.get("gateway") or self._client.server.url).rstrip("/"))
+        url = (found.get("gateway") or self._client.server.url).rstrip("/")
+        return Gateway(url=url, names_secrets=False)
 
     async def status(self) -> Json:
         found: Json = await self._client.get("/v1/status", of_project=True)

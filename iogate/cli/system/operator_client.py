@@ -11,8 +11,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -164,6 +164,21 @@ class OperatorClient:
                 code=NO_REASON,
                 hint=f"add {option} TEXT",
             )
+
+    @contextmanager
+    def reading(self, what: str) -> Iterator[None]:
+        """Read the result of a request in the block; `what` is its subject in the message.
+
+        Raises Unreachable if the result has another form than one of this release.
+        """
+        try:
+            yield
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise Unreachable(
+                f"{self.server.url} has sent {what} of a form that this release cannot read",
+                code=UNEXPECTED,
+                hint="run the command with the release of the gateway; look at the proxy before it",
+            ) from error
 
     async def events(self, path: str, after: str) -> AsyncIterator[ServerSentEvent]:
         """Yield the server-sent events of a path after the one with this id; empty: all of them.

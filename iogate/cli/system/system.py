@@ -323,6 +323,8 @@ class Gateway:
     url: str
     certificate: str | None = None
     """File with the only certificates to trust; None: those that this machine trusts."""
+    names_secrets: bool = True
+    """Whether the system may name the secrets of this machine that a call sends; a server may not."""
 
 
 class System(Protocol):

@@ -90,8 +90,24 @@ def test_nothing_to_export_is_told(project: Cli) -> None:
     assert not (project.root / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", ".."])
-def test_no_file_leads_out_of_the_folder(name: str) -> None:
+OUTSIDE = "which is outside of the project"
+OWN = "which is no file of a workflow"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../../etc/passwd", OUTSIDE),
+        ("/etc/passwd", OUTSIDE),
+        ("..", OUTSIDE),
+        (".git/config", OWN),
+        ("scripts/../sub/.GIT/hooks/post-checkout", OWN),
+        ("iogate.yaml", OWN),
+        ("./iogate.prod.yaml", OWN),
+        (".iogate/redis/dump.rdb", OWN),
+    ],
+)
+def test_no_file_leads_out_of_the_folder(name: str, why: str) -> None:
     content = b"x"
     uri = f"project:///{name}#{'0' * 64}"
     definition = {
@@ -105,7 +121,7 @@ def test_no_file_leads_out_of_the_folder(name: str) -> None:
     )
     with pytest.raises(Refused) as caught:
         export(bundle)
-    assert "which is outside of the project" in caught.value.message
+    assert why in caught.value.message
     harmless = {"document": {"name": "w"}, "do": []}
     safe = msgspec.structs.replace(bundle, programs={program: canonical(harmless)})
     assert list(export(safe).documents) == ["workflows.d/s/w-1.0.0.yaml"]
