@@ -78,7 +78,10 @@ async def last_day(store: Store, *, api: str | None = None) -> dict[str, dict[st
 
 
 def counts_json(counts: Counts) -> dict[str, Any]:
-    """Return counts as JSON; a time or rate without runs is null."""
+    """Return counts as JSON: `accepted` of runs, `completed`, `faulted` and `cancelled` of attempts.
+
+    `faultRate` is the share of the faulted attempts. A time or rate without runs is null.
+    """
     durations, waits = counts.durations, counts.waits
     completed, faulted = durations.count, counts.faulted
     ended = completed + faulted

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from iogate.cli.runs.statistics_commands import Rows, statistics_table
+from iogate.cli.runs.statistics_commands import Rows, retry_lines, statistics_table
 from iogate.cli.runs.statistics_display import recent_text
 from tests.cli.conftest import Cli
 from tests.cli.place import Place
@@ -29,7 +29,7 @@ def test_stats_count_the_runs_of_an_api_and_their_times(live: Cli, shop: Place) 
     assert 0 <= after["durationS"]["p50"] <= after["durationS"]["p95"] <= after["durationS"]["p99"]
     assert after["queueWaitS"]["p95"] >= 0
     heading, *rows = live("runs", "stats").out.splitlines()
-    assert heading.split()[:5] == ["API", "ACCEPTED", "COMPLETED", "FAULTED", "CANCELLED"]
+    assert heading.split()[:5] == ["API", "ACCEPTED", "COMPLETED", "FAULTS", "CANCELLED"]
     (row,) = [row.split() for row in rows if row.startswith("shop/buy ")]
     assert int(row[2]) >= 1
 
@@ -93,6 +93,12 @@ def test_times_have_the_unit_that_fits() -> None:
     assert [list(cells)[-3:] for cells in table.rows] == [["12ms", "12.3s", None], ["1.5m", "1000ms", None]]
 
 
+def test_a_table_with_retries_says_that_attempts_are_counted() -> None:
+    text = "2 retries: the end of each attempt counts, not only that of the run"
+    assert retry_lines([{"retried": 2}, {"retried": 0}]) == ["", text]
+    assert retry_lines([{"retried": 0}]) == []
+
+
 def test_status_and_api_show_have_the_last_day(live: Cli, shop: Place) -> None:
     uid = shop.buy("fail")
     live("runs", "wait", uid, "-q", code=7)
@@ -102,7 +108,7 @@ def test_status_and_api_show_have_the_last_day(live: Cli, shop: Place) -> None:
     assert apis["shop/fail"]["faulted"] >= 1
     assert (apis["shop/lacking"]["accepted"], apis["shop/lacking"]["durationS"]) == (0, None)
     (heading,) = [line for line in live("status").out.splitlines() if line.startswith("API ")]
-    assert "24H COMPLETED  24H FAULTED  24H P95" in heading
+    assert "24H COMPLETED  24H FAULTS  24H P95" in heading
     shown = live("api", "show", "shop/fail", "-o", "json").json
     assert shown["lastDay"]["faulted"] == apis["shop/fail"]["faulted"]
     (error,) = shown["errors"]
@@ -117,6 +123,6 @@ def test_status_and_api_show_have_the_last_day(live: Cli, shop: Place) -> None:
 
 def test_recent_runs_are_described_shortly() -> None:
     counts = {"completed": 12, "faulted": 1, "cancelled": 0, "durationS": {"p50": 0.08, "p95": 1.24}}
-    assert recent_text(counts) == "12 completed, 1 faulted; p50 80ms, p95 1.2s"
-    assert recent_text(counts | {"completed": 0, "durationS": None}) == "1 faulted"
+    assert recent_text(counts) == "12 completed, 1 fault; p50 80ms, p95 1.2s"
+    assert recent_text(counts | {"completed": 0, "durationS": None}) == "1 fault"
     assert recent_text(dict.fromkeys(counts, 0)) is None

@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 
 from iogate.gateway.console import formatting, json_tree, login, rendering, shell_lines, task_flow
 from iogate.gateway.console.list_filters import STATUSES, TEXTS, RunFilters
+from iogate.gateway.console.pages import overview_page
 from iogate.gateway.console.session import LOGIN_S, LONGEST_S, Sessions, cookies_of, set_cookie
 from iogate.gateway.console.static_files import static_files, takes_gzip
+from iogate.operators.statistics import counts_json
+from iogate.store.statistics.hourly_counts import Counts
 
 NOW = 1_764_335_680_000
 
@@ -241,6 +244,27 @@ def test_a_line_for_the_shell_is_quoted() -> None:
     assert shell_lines.line(
         "runs", "list", options={"caller": "a b; rm -rf /", "api": "", "status": "faulted"}
     ) == ("iogate runs list --caller 'a b; rm -rf /' --status faulted")
+
+
+def test_the_overview_counts_attempts_and_says_so() -> None:
+    stats = counts_json(Counts({b"w0": 10, b"c0": 5, b"f0": 6, b"r": 1}))
+    state: dict[str, Any] = {
+        "refusedRecord": None,
+        "drainedS": None,
+        "gateways": [],
+        "workers": [{"id": "w", "failed": []}],
+        "apis": [],
+        "runs": {"suspended": 0, "running": 0, "waiting": 0},
+        "queue": {"depth": 0, "oldestS": 0},
+    }
+    (sign,) = overview_page.attention(state, {"apis": [{"api": "shop/invoice", **stats}]})
+    assert (sign["subject"], sign["text"]) == ("shop/invoice", "6 of 11 attempts faulted in 24 h")
+    tile = overview_page.tiles(state, stats)[4]
+    assert (tile["name"], tile["value"], tile["note"]) == (
+        "Faults, 24 h",
+        "6",
+        "54.5 % of the attempts that ended",
+    )
 
 
 def test_the_tree_of_tasks_has_the_references_of_the_journal() -> None:

@@ -19,7 +19,7 @@ from iogate.messages import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RECENT = ("24h completed", "24h faulted", "24h p95")
+RECENT = ("24h completed", "24h faults", "24h p95")
 """Columns about the runs of the last day."""
 PLURALS = {"queue entry": "queue entries", "batch": "batches"}
 

@@ -18,7 +18,8 @@ from iogate.messages import counted
 
 MAX_MESSAGE_LENGTH = 80
 """Most characters of a message in a table; JSON has all of it."""
-NUMBERS = ("accepted", "completed", "faulted", "cancelled", "p50", "p95", "queue p95")
+COUNTS = ("accepted", "completed", "faulted", "cancelled")
+NUMBERS = ("accepted", "completed", "faults", "cancelled", "p50", "p95", "queue p95")
 
 SinceOption = Annotated[
     str | None,
@@ -51,7 +52,7 @@ async def stats(
     ] = None,
     by: Annotated[Rows, typer.Option("--by", help="What the rows of the table are.")] = Rows.API,
 ) -> None:
-    """Show how many runs were accepted, completed and faulted, and how long they took.
+    """Show how many runs were accepted, how their attempts ended, and how long these took.
 
     Raises:
         Misused: a time is invalid.
@@ -62,14 +63,14 @@ async def stats(
         found = await system.runs.statistics(api=api, workflow=workflow, since_ms=since_ms, until_ms=until_ms)
     if not found["apis"] and not found["workflows"]:
         session.screen.note(f"no runs since {found['since']}")
-    session.screen.data("runs.stats", found, [statistics_table(found, by)])
+    session.screen.data("runs.stats", found, [statistics_table(found, by), *retry_lines(found[f"{by}s"])])
 
 
 def statistics_table(found: Mapping[str, Any], by: Rows = Rows.API) -> Table:
     """Return the table of counts and times; hours without runs are left out."""
     rows = [(each[by], each) for each in found[f"{by}s"]]
     if by is Rows.HOUR:
-        rows = [(name, each) for name, each in rows if any(map(each.get, NUMBERS[:4]))]
+        rows = [(name, each) for name, each in rows if any(map(each.get, COUNTS))]
     return Table(
         columns=(by.value, *NUMBERS),
         rows=[(name, *_cells(each)) for name, each in rows],
@@ -77,8 +78,19 @@ def statistics_table(found: Mapping[str, Any], by: Rows = Rows.API) -> Table:
     )
 
 
+def retry_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the lines that say why more attempts ended than runs were accepted."""
+    retried = sum(each["retried"] for each in rows)
+    if not retried:
+        return []
+    return [
+        "",
+        f"{counted(retried, 'retry', 'retries')}: the end of each attempt counts, not only that of the run",
+    ]
+
+
 def _cells(counts: Mapping[str, Any]) -> Iterable[object]:
-    yield from (counts[name] for name in NUMBERS[:4])
+    yield from (counts[name] for name in COUNTS)
     duration, wait = counts["durationS"], counts["queueWaitS"]
     yield from (
         format_time(times and times[share])

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from iogate import messages
 
-COUNTS: Final = ("completed", "faulted", "cancelled")
 MAX_MESSAGE_LENGTH: Final = 60
 """Most characters of the message of an error on its line."""
 
@@ -22,8 +21,11 @@ def format_time(seconds: float | None) -> str | None:
 
 
 def recent_text(counts: Mapping[str, Any]) -> str | None:
-    """Describe the runs of a time: `12 completed, 1 faulted; p50 80ms, p95 1.2s`; None without any."""
-    parts = [f"{counts[name]} {name}" for name in COUNTS if counts[name]]
+    """Describe the runs of a time: `12 completed, 1 fault; p50 80ms, p95 1.2s`; None without any."""
+    faults = counts["faulted"]
+    parts = [f"{counts['completed']} completed"] if counts["completed"] else []
+    parts += [messages.counted(faults, "fault")] if faults else []
+    parts += [f"{counts['cancelled']} cancelled"] if counts["cancelled"] else []
     if not parts:
         return None
     duration = counts["durationS"]

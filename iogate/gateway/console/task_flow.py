@@ -40,7 +40,7 @@ class Step:
     text: str
     branches: tuple[Branch, ...] = ()
     faults: int = 0
-    """Runs that faulted at it."""
+    """Number of faults at it; a retried run can have several."""
     statistics: TaskStatistics | None = None
     """Counts and times in the last runs; None if none of them executed it."""
 

@@ -29,7 +29,7 @@ class Series(msgspec.Struct, frozen=True, order=True):
 
 
 class Counts:
-    """Counts of runs in a time: of those accepted then, and of those ended then."""
+    """Counts in a time: of runs accepted then, and of attempts that ended then; a run can have several."""
 
     __slots__ = ("numbers",)
 
@@ -43,10 +43,12 @@ class Counts:
 
     @property
     def completed(self) -> int:
+        """Number of runs that completed, each with its last attempt."""
         return self.durations.count
 
     @property
     def faulted(self) -> int:
+        """Number of attempts that faulted, which is more than that of runs if a run was retried."""
         return self.fault_durations.count
 
     @property

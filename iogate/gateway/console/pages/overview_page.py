@@ -31,8 +31,8 @@ async def show(visit: Visit) -> Any:
         {
             "title": "Overview",
             "state": state,
-            "attention": list(_attention(state, stats)),
-            "tiles": _tiles(state, stats["total"]),
+            "attention": list(attention(state, stats)),
+            "tiles": tiles(state, stats["total"]),
             **_chart(stats["hours"], visit.now_ms),
             "groups": errors["errors"][:LISTED],
             "faulted": faulted["runs"],
@@ -46,7 +46,7 @@ def _sign(subject: str, text: str, url: str, tone: str) -> dict[str, str]:
     return {"subject": subject, "text": text, "url": url, "tone": tone}
 
 
-def _attention(state: Json, stats: Json) -> Iterator[dict[str, str]]:
+def attention(state: Json, stats: Json) -> Iterator[dict[str, str]]:
     """Yield what an operator should look at, the most severe first."""
     if state["refusedRecord"]:
         yield _sign("Live revision", state["refusedRecord"], "/console/system", "bad")
@@ -61,7 +61,7 @@ def _attention(state: Json, stats: Json) -> Iterator[dict[str, str]]:
     failing = sorted((each for each in stats["apis"] if each["faulted"]), key=lambda each: -each["faulted"])
     for each in failing[:LISTED]:
         rate = each["faultRate"] or 0
-        text = f"{each['faulted']:,} of {each['faulted'] + each['completed']:,} runs faulted in 24 h"
+        text = f"{each['faulted']:,} of {each['faulted'] + each['completed']:,} attempts faulted in 24 h"
         query = urlencode({"api": each["api"], "status": "faulted", "since": "24h"}, safe="/")
         yield _sign(each["api"], text, f"/console/runs?{query}", "bad" if rate > 0.1 else "wait")
     for each in state["apis"]:
@@ -77,7 +77,7 @@ def _attention(state: Json, stats: Json) -> Iterator[dict[str, str]]:
         yield _sign("Suspended", f"{suspended:,} {noun} suspended", "/console/runs?status=suspended", "hold")
 
 
-def _tiles(state: Json, total: Json) -> list[dict[str, str]]:
+def tiles(state: Json, total: Json) -> list[dict[str, str]]:
     runs, queue = state["runs"], state["queue"]
     oldest = duration(queue["oldestS"] * 1000)
     rate = total["faultRate"]
@@ -93,9 +93,11 @@ def _tiles(state: Json, total: Json) -> list[dict[str, str]]:
         _tile("Waiting", f"{runs['waiting']:,}", "for a time, event or child", "status=waiting"),
         _tile("Accepted, 24 h", f"{total['accepted']:,}", "calls, events, schedules", "since=24h"),
         _tile(
-            "Faulted, 24 h",
+            "Faults, 24 h",
             f"{total['faulted']:,}",
-            "of those that ended" if rate is None else f"{100 * rate:.1f} % of those that ended",
+            "of the attempts that ended"
+            if rate is None
+            else f"{100 * rate:.1f} % of the attempts that ended",
             "status=faulted&since=24h",
             "bad-text" if total["faulted"] else "",
         ),
@@ -113,7 +115,7 @@ def _tile(name: str, value: str, note: str, query: str, tone: str = "") -> dict[
 
 
 def _chart(hours: Sequence[Json], now_ms: int) -> dict[str, Any]:
-    """Return the columns of the chart of ended runs by hour."""
+    """Return the columns of the chart of attempts that ended, by hour."""
     kinds = (("completed", "ok"), ("cancelled", "idle"), ("faulted", "bad"))
     most = max([1, *(sum(each[name] for name, _ in kinds) for each in hours)])
     columns = []
@@ -139,7 +141,7 @@ def _chart(hours: Sequence[Json], now_ms: int) -> dict[str, Any]:
     return {
         "hours": columns,
         "most": f"{most:,}",
-        "chart_text": f"Runs of the last {len(hours)} hours: {totals}",
+        "chart_text": f"Attempts that ended in the last {len(hours)} hours: {totals}",
     }
 
 

@@ -2,7 +2,7 @@
 --
 -- A series has the runs of an API and a workflow, or those of them that other runs have started (`child`). Fields of
 -- its hash of an hour: w0… runs accepted in that hour by the time until a worker took them, q the sum of these times,
--- n runs accepted then that ended before; c0… completed and f0… faulted runs that ended in that hour by their
+-- n runs accepted then that ended before; c0… completed and f0… faulted attempts that ended in that hour by their
 -- duration, d and e the sums of these, x cancelled runs, r retries. `histograms.py` has the bounds of the buckets.
 -- Times are in ms. Nothing is counted when a call is accepted.
 --
