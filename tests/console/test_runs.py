@@ -155,7 +155,7 @@ async def test_a_faulted_run_is_found_and_retried_with_the_keyboard(visitors: Vi
     await expect(page.get_by_label("Reason")).to_be_focused()
     await page.keyboard.type("the shop has it again")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("status").first).to_contain_text("a new attempt has begun")
+    await expect(page.get_by_role("status").first).to_contain_text("The run was retried")
     await expect(page.locator(".facts")).to_contain_text("2")
     await page.goto("/console/activity")
     await expect(page.locator("tbody tr").first).to_contain_text("runs.retry")

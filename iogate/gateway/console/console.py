@@ -17,7 +17,8 @@ import litestar
 from litestar import HttpMethod, route
 
 from iogate.errors import IogateError
-from iogate.gateway.console import rendering
+from iogate.gateway.console import form_outcome, rendering
+from iogate.gateway.console.form_outcome import NONE
 from iogate.gateway.console.login import Login, safe_target
 from iogate.gateway.console.page import Page, Visit, redirect
 from iogate.gateway.console.pages.list_changes import ListChanges
@@ -159,8 +160,7 @@ class Console:
 
     def operator(self, request: Request) -> Operator | None:
         """Return the operator of the session of a request, in the current role; None without a session."""
-        cookies = cookies_of(request.headers.get(b"cookie", b"").decode("latin-1"))
-        found = self.sessions.find(cookies, self.state.clock.now_ms() / 1000)
+        found = self.sessions.find(_cookies(request), self.state.clock.now_ms() / 1000)
         self.api.authentication.refresh()
         access = self.api.authentication.access
         if found is None or access.generation(found.operator) != found.generation:
@@ -181,18 +181,19 @@ class Console:
                     f"This takes the role {page.role}; operator {actor.name} has the role {actor.role}",
                 )
             )
-        return await page.handler(
-            Visit(
-                console=self,
-                request=request,
-                actor=actor,
-                path={name: str(value) for name, value in asked.path_params.items()},
-                scope=asked.scope,
-                query=query_of(request),
-                form=await self.form(request) if page.method == "POST" else {},
-                packed=is_packed(request),
-            )
+        visit = Visit(
+            console=self,
+            request=request,
+            actor=actor,
+            path={name: str(value) for name, value in asked.path_params.items()},
+            scope=asked.scope,
+            query=query_of(request),
+            form=await self.form(request) if page.method == "POST" else {},
+            packed=is_packed(request),
         )
+        if page.form_on is not None and not visit.form.get("reason"):
+            return visit.ask_for_reason(visit.url_of(page.form_on))
+        return await page.handler(visit)
 
     async def _without_session(self, request: Request) -> Response:
         """Return the way to the login page; a page of another site may link here, without the cookie.
@@ -235,15 +236,28 @@ class Console:
     async def show(
         self, visit: Visit, template: str, values: Mapping[str, Any], *, status: int = 200
     ) -> Response:
-        """Return the response with a page for an operator."""
-        notice = OUTCOMES.get(visit.one("done"))
+        """Return the response with a page for an operator.
+
+        If `loads_again` is true, the page loads itself again, and shows the outcome of a form then, too.
+        """
+        request, cookie = visit.request, self.sessions.outcome_cookie
+        given = _cookies(request).get(cookie, "") if request.method == "GET" else ""
+        outcome = form_outcome.read(given)
         common = {
             "nav": NAVIGATION,
             "visitor": {"name": visit.actor.name, "role": str(visit.actor.role)},
             "now_ms": visit.now_ms,
-            "notice": notice,
+            "notice": OUTCOMES.get(outcome.done),
+            "form_without_reason": outcome.form,
+            "fields": outcome.fields,
         }
-        return await rendering.page(template, common | dict(values), status=status, packed=visit.packed)
+        headers = []
+        if given and not values.get("loads_again"):
+            url = request.raw_path.decode("latin-1")
+            headers = [form_outcome.header(cookie, url, NONE, secure=self.is_secure(request))]
+        return await rendering.page(
+            template, common | dict(values), status=status, headers=headers, packed=visit.packed
+        )
 
     async def error_page(self, request: Request, failed: HTTPError) -> Response:
         """Return the page for an error."""
@@ -260,6 +274,10 @@ class Console:
     def fail(response: ErrorResponse) -> litestar.Response[bytes]:
         """Return the page for a request that no route takes, or that has failed for a defect."""
         return to_litestar(error_page(response))
+
+
+def _cookies(request: Request) -> dict[str, str]:
+    return cookies_of(request.headers.get(b"cookie", b"").decode("latin-1"))
 
 
 def error_page(response: ErrorResponse) -> Response:

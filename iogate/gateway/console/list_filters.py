@@ -67,6 +67,11 @@ class RunFilters:
         query = urlencode(changed.query(), safe="/:,")
         return f"/console/runs?{query}" if query else "/console/runs"
 
+    @property
+    def retry_url(self) -> str:
+        """Return the URL of the form that retries all runs of the list."""
+        return self.url().replace("/console/runs", "/console/batches/new", 1)
+
     def toggled(self, status: str) -> str:
         """Return the URL of the list with a status added to the filters, or removed from them."""
         wanted = {*self.statuses} ^ {status}

@@ -12,10 +12,12 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
+from iogate.gateway.console import form_outcome
+from iogate.gateway.console.form_outcome import FormOutcome
 from iogate.gateway.http.request import Request
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
 from iogate.gateway.operators import parameters
@@ -48,6 +50,8 @@ class Page:
     method: Literal["GET", "POST"] = "GET"
     role: Role = Role.READ
     """Least role that may use it."""
+    form_on: str | None = None
+    """Path of the page that has this form; without a reason, that page is shown again."""
     is_stream: bool = False
     """Whether a script of another page reads it as server-sent events."""
 
@@ -164,9 +168,21 @@ class Visit:
         return await self.console.show(self, template, {**values, "here": here, "line": line}, status=status)
 
     def done(self, url: str, outcome: str) -> Response:
-        """Return the response to a form: the page at `url`, which shows the outcome."""
-        joint = "&" if "?" in url else "?"
-        return redirect(f"{url}{joint}{urlencode({'done': outcome})}")
+        """Return the response to a form: the page at `url`, which shows the outcome once."""
+        return self._lead_to(url, FormOutcome(done=outcome))
+
+    def ask_for_reason(self, url: str) -> Response:
+        """Return the response to a form without a reason: its page at `url`, with the form open."""
+        return self._lead_to(url, form_outcome.without_reason(self.form))
+
+    def _lead_to(self, url: str, outcome: FormOutcome) -> Response:
+        console = self.console
+        cookie, secure = console.sessions.outcome_cookie, console.is_secure(self.request)
+        return redirect(url, [form_outcome.header(cookie, url, outcome, secure=secure)])
+
+    def url_of(self, path: str) -> str:
+        """Return the URL of a page from its path, with the values of the names in it."""
+        return path.format(**{name: quote(value, safe=":") for name, value in self.path.items()})
 
 
 def _read(operation: Operation, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,11 @@ class Sessions:
         """Name of the cookie."""
         return self._names[0]
 
+    @property
+    def outcome_cookie(self) -> str:
+        """Name of the cookie with the outcome of a form."""
+        return f"{self.cookie}_outcome"
+
     def sign(self, operator: str, generation: str, now_s: float) -> str:
         """Return the value of the cookie for a session that begins now."""
         return _signed(self._sessions[0], _encode(Session(operator, generation, int(now_s) + LONGEST_S)))
@@ -119,9 +124,11 @@ def cookies_of(header: str) -> dict[str, str]:
     return found
 
 
-def set_cookie(name: str, value: str, *, secure: bool, seconds: int | None = None) -> bytes:
+def set_cookie(
+    name: str, value: str, *, secure: bool, seconds: int | None = None, path: str = "/console"
+) -> bytes:
     """Return the header that sets a cookie of the console; `seconds` 0 deletes it."""
-    parts = [f"{name}={value}", "Path=/console", "HttpOnly", "SameSite=Strict"]
+    parts = [f"{name}={value}", f"Path={path}", "HttpOnly", "SameSite=Strict"]
     if seconds is not None:
         parts.append(f"Max-Age={seconds}")
     if secure:

@@ -182,8 +182,19 @@ _ONE: Final = "/console/apis/{module:str}/{method:str}"
 PAGES: Final = (
     Page(path="/console/apis", handler=show_list),
     Page(path=_ONE, handler=show),
-    Page(path=f"{_ONE}/replay", handler=replay, method="POST", role=Role.OPERATE),
-    Page(path=f"{_ONE}/enable", handler=enable, method="POST", role=Role.OPERATE),
-    Page(path=f"{_ONE}/disable", handler=disable, method="POST", role=Role.OPERATE),
-    Page(path=f"{_ONE}/restore", handler=restore, method="POST", role=Role.OPERATE),
+    *(
+        Page(
+            path=f"{_ONE}/{verb}",
+            handler=handler,
+            method="POST",
+            role=Role.OPERATE,
+            form_on="/console/apis/{module}/{method}",
+        )
+        for verb, handler in (
+            ("replay", replay),
+            ("enable", enable),
+            ("disable", disable),
+            ("restore", restore),
+        )
+    ),
 )

@@ -68,6 +68,8 @@ async def show_form(visit: Visit) -> Any:
 async def create(visit: Visit) -> Any:
     """Make the batch of the form, and show it."""
     form = visit.form
+    if not form.get("reason"):
+        return visit.ask_for_reason(_faulted(form).retry_url)
     count = form.get("expected", "")
     batch = await visit.call(
         "batches.create",
@@ -145,6 +147,7 @@ PAGES: Final = (
             handler=_change(verb),
             method="POST",
             role=Role.OPERATE,
+            form_on="/console/batches/{id}",
         )
         for verb in ("stop", "continue")
     ),

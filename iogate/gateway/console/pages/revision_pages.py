@@ -105,5 +105,11 @@ async def roll_back(visit: Visit) -> Any:
 PAGES: Final = (
     Page(path="/console/revisions", handler=show_list),
     Page(path="/console/revisions/{number:str}", handler=show),
-    Page(path="/console/revisions/{number:str}/rollback", handler=roll_back, method="POST", role=Role.ADMIN),
+    Page(
+        path="/console/revisions/{number:str}/rollback",
+        handler=roll_back,
+        method="POST",
+        role=Role.ADMIN,
+        form_on="/console/revisions/{number}",
+    ),
 )

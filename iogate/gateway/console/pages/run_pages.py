@@ -100,7 +100,7 @@ def _retry_all(filters: RunFilters) -> str | None:
     """Return the URL of the form that retries all runs of a list; None unless it shows faulted ones only."""
     if filters.statuses != ("faulted",):
         return None
-    return filters.url().replace("/console/runs", "/console/batches/new", 1)
+    return filters.retry_url
 
 
 def _uid(visit: Visit) -> str:
@@ -139,6 +139,7 @@ async def show_run(visit: Visit) -> Any:
             "may_not": "" if may else f"The role {visit.actor.role} cannot change runs.",
             "operation": new_key(),
             "reason_required": True,
+            "loads_again": values["is_live"],
             "children": listed[:CHILDREN],
             "more_children": RunFilters(parent=uid).url() if len(listed) > CHILDREN else None,
         },
@@ -231,7 +232,11 @@ PAGES: Final = (
     Page(path="/console/runs/{uid:str}/output.json", handler=_file("output")),
     *(
         Page(
-            path=f"/console/runs/{{uid:str}}/{verb}", handler=_change(verb), method="POST", role=Role.OPERATE
+            path=f"/console/runs/{{uid:str}}/{verb}",
+            handler=_change(verb),
+            method="POST",
+            role=Role.OPERATE,
+            form_on="/console/runs/{uid}",
         )
         for verb in _ACTIONS
     ),

@@ -42,11 +42,11 @@ NAVIGATION: Final = (
 )
 """Entries of the navigation, each with its page."""
 OUTCOMES: Final[Mapping[str, Notice]] = {
-    "retry": Notice(text="The run continues: a new attempt has begun."),
-    "resume": Notice(text="The run continues."),
-    "suspend": Notice(text="The run stops at its next task, and waits until it is resumed.", tone="hold"),
+    "retry": Notice(text="The run was retried: the page shows its new attempt."),
+    "resume": Notice(text="The run was resumed."),
+    "suspend": Notice(text="The suspension was requested: the run stops before its next task.", tone="hold"),
     "cancel": Notice(text="The cancellation was requested."),
-    "redeliver": Notice(text="The callback is sent again."),
+    "redeliver": Notice(text="Another delivery of the callback was requested."),
     "batch": Notice(text="A worker retries the runs; reload the page for the progress."),
     "batch-stop": Notice(text="The batch stops before its next run.", tone="hold"),
     "batch-continue": Notice(text="The batch goes on with the runs that are left."),
@@ -59,4 +59,4 @@ OUTCOMES: Final[Mapping[str, Notice]] = {
     "schedule-disable": Notice(text="The ticks of the schedule start no runs.", tone="wait"),
     "schedule-run": Notice(text="A run of the schedule was started."),
 }
-"""Messages by the parameter `done` in the URL, which names one and carries no text."""
+"""Messages by the outcome of a form. Each is true however far the run has got when the page is shown."""

@@ -90,7 +90,13 @@ PAGES: Final = (
     Page(path="/console/workflows/{namespace:str}/{name:str}", handler=show),
     Page(path="/console/schedules", handler=show_schedules),
     *(
-        Page(path=f"{_SCHEDULE}/{verb}", handler=_change(verb), method="POST", role=Role.OPERATE)
+        Page(
+            path=f"{_SCHEDULE}/{verb}",
+            handler=_change(verb),
+            method="POST",
+            role=Role.OPERATE,
+            form_on="/console/schedules",
+        )
         for verb in ("enable", "disable", "run")
     ),
 )
