@@ -81,12 +81,17 @@ def _operators() -> ValueType[Any]:
     return OPERATORS
 
 
+PROJECT_NAME: Final = pattern(
+    "a name of letters, digits and dashes", r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Validated values of all settings; the reference page `settings` documents them."""
 
     project: str = _setting(
-        pattern("a name of letters, digits and dashes", r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"),
+        PROJECT_NAME,
         "Owner of the published APIs and workflows, for several projects in one store.",
         default="default",
     )

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import secrets
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import litestar
 from litestar import HttpMethod, route
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from iogate.operators.access import Access, Actor
 
 log = logging.getLogger(__name__)
+
+ON_LOOP_BYTES: Final = 64 * 1024
+"""Larger bodies are decoded in a thread, so that calls do not wait for them."""
 
 AnyRequest: TypeAlias = "litestar.Request[Any, Any, Any]"
 AnyResponse: TypeAlias = "litestar.Response[Any]"
@@ -118,7 +121,10 @@ class OperatorApi:
         try:
             if operation.reads_body:
                 await self._state.bodies.read(request, limit=operation.body_limit)
-            given = parameters.read(operation, request)
+            if len(request.body) > ON_LOOP_BYTES:
+                given = await asyncio.to_thread(parameters.read, operation, request)
+            else:
+                given = parameters.read(operation, request)
             version = entity_tags.expected(request) if operation.takes_version else None
             found = await self.perform(
                 operation,

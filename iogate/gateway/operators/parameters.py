@@ -18,15 +18,18 @@ from iogate.gateway.http.responses import HTTPError, invalid, unsupported
 from iogate.gateway.validation import call_input
 from iogate.messages import conjoined, listed, nearest
 from iogate.operators.activity import REASON_MOST
+from iogate.settings.table import PROJECT_NAME
 from iogate.timing import moments
 from iogate.value_types.collection_types import Key, ValueType, record
 from iogate.value_types.faults import Fault, InvalidValue, wrong_form
-from iogate.value_types.scalar_types import pattern, text
+from iogate.value_types.scalar_types import pattern
 
 if TYPE_CHECKING:
     from iogate.gateway.http.request import Request
     from iogate.gateway.operators.operation import Operation
 
+VALUES_MOST: Final = 1_000_000
+"""Most objects and arrays of a body: several times those of 10,000 APIs; more would take many seconds."""
 _FORMS: Final = ("application/x-www-form-urlencoded", "")
 
 
@@ -64,7 +67,7 @@ CURSOR: Final = Key(
 )
 
 PROJECT: Final = Key(
-    type=text(),
+    type=PROJECT_NAME,
     required=False,
     description="Project; default: the setting `project` of the gateway.",
 )
@@ -106,6 +109,8 @@ def _body(request: Request) -> Any:
         raise unsupported(f"The content type {media[:100]} is not supported; expected application/json")
     if is_json:
         decoding.check_charset(label.partition(";")[2].encode("latin-1"))
+    if request.body.count(b"{") + request.body.count(b"[") > VALUES_MOST:
+        raise invalid(f"The body has more than {VALUES_MOST} objects and arrays")
     return decoding.json(request.body) if request.body.strip() else {}
 
 
