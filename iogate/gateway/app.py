@@ -139,7 +139,7 @@ def build(state: GatewayState, calls: CallHandler, audience: Audience = Audience
     def on_error(request: litestar.Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:
         response = _response_to(request, error)
         if console is not None and console.serves(request.scope["path"]):
-            return console.fail(response)
+            return console.fail(request, response)
         return to_litestar(response)
 
     of_operators: list[HTTPRouteHandler] = []

@@ -244,9 +244,7 @@ class Console:
         given = _cookies(request).get(cookie, "") if request.method == "GET" else ""
         outcome = form_outcome.read(given)
         common = {
-            "nav": NAVIGATION,
-            "visitor": {"name": visit.actor.name, "role": str(visit.actor.role)},
-            "now_ms": visit.now_ms,
+            **_common(visit.actor, visit.now_ms),
             "notice": OUTCOMES.get(outcome.done),
             "form_without_reason": outcome.form,
             "fields": outcome.fields,
@@ -260,20 +258,46 @@ class Console:
         )
 
     async def error_page(self, request: Request, failed: HTTPError) -> Response:
-        """Return the page for an error."""
+        """Return the page for an error, with the navigation for an operator who has a session."""
         if not request.is_read:
             await body.drain_before_error(request, failed.response)
-        return error_page(failed.response)
+        return self._error_page(request, failed.response)
+
+    def _error_page(self, request: Request, response: ErrorResponse) -> Response:
+        operator = self.operator(request)
+        if operator is None:
+            return error_page(response)
+        common = _common(operator, int(self.state.clock.now_ms()))
+        values = {**common, "title": _title(response), "text": response.text, "here": "", "notice": None}
+        return rendering.respond("error.html", values, status=response.status, headers=_kept(response))
 
     @staticmethod
     def serves(path: str) -> bool:
         """Tell whether a path belongs to the console."""
         return path == HOME or path.startswith(f"{HOME}/")
 
-    @staticmethod
-    def fail(response: ErrorResponse) -> litestar.Response[bytes]:
+    def fail(self, asked: AnyRequest, response: ErrorResponse) -> litestar.Response[bytes]:
         """Return the page for a request that no route takes, or that has failed for a defect."""
-        return to_litestar(error_page(response))
+        if response.status == 500:
+            return to_litestar(error_page(response))
+        return to_litestar(self._error_page(from_scope(asked.scope, asked.receive), response))
+
+
+def _common(operator: Actor | Operator, now_ms: int) -> dict[str, Any]:
+    """Return the values that each page for an operator has."""
+    return {
+        "nav": NAVIGATION,
+        "visitor": {"name": operator.name, "role": str(operator.role)},
+        "now_ms": now_ms,
+    }
+
+
+def _title(response: ErrorResponse) -> str:
+    return _TITLES.get(response.status, "This did not work")
+
+
+def _kept(response: ErrorResponse) -> list[tuple[bytes, bytes]]:
+    return [each for each in response.headers if each[0] in _KEPT]
 
 
 def _cookies(request: Request) -> dict[str, str]:
@@ -281,13 +305,12 @@ def _cookies(request: Request) -> dict[str, str]:
 
 
 def error_page(response: ErrorResponse) -> Response:
-    """Return an error response as a page, with the same status and message."""
-    kept = [each for each in response.headers if each[0] in _KEPT]
+    """Return an error response as a page without the navigation, with the same status and message."""
     values = {
-        "title": _TITLES.get(response.status, "This did not work"),
+        "title": _title(response),
         "text": response.text,
         "url": HOME,
         "link": "Open the console",
         "refresh": False,
     }
-    return rendering.respond("message.html", values, status=response.status, headers=kept)
+    return rendering.respond("message.html", values, status=response.status, headers=_kept(response))

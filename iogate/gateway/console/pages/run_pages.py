@@ -16,8 +16,9 @@ from iogate.gateway.console.page import BY_NAME, Page, Visit, new_key, redirect
 from iogate.gateway.console.pages import run_view
 from iogate.gateway.console.rendering import SECURITY
 from iogate.gateway.console.shell_lines import line
-from iogate.gateway.http.responses import NO_RUN, HTTPError, Response
+from iogate.gateway.http.responses import HTTPError, Response
 from iogate.operators.access import Role
+from iogate.operators.runs.run_details import run_not_found
 from iogate.store import keys
 from iogate.store.runs import presentation
 
@@ -104,9 +105,10 @@ def _retry_all(filters: RunFilters) -> str | None:
 
 
 def _uid(visit: Visit) -> str:
+    """Return the uid in the path. Raises NotFound for a text that is none."""
     uid = visit.path["uid"]
     if not (uid.isascii() and uid.isdigit() and len(uid) <= _DIGITS):
-        raise HTTPError(NO_RUN)
+        raise run_not_found(uid)
     return uid
 
 
