@@ -60,7 +60,7 @@ def run_table(runs: Sequence[Run]) -> Table:
     """Return a table with a row per run; some columns only if a run has them."""
     columns = ["uid", "api", "workflow", "status", "created", "took"]
     rows: list[list[Any]] = [
-        [each["uid"], each["api"], each["workflow"], _status(each), each["createdAt"], format_duration(each)]
+        [each["uid"], each["api"], each["workflow"], _status(each), each["createdAt"], _took(each)]
         for each in runs
     ]
     for name, cells in (
@@ -73,6 +73,12 @@ def run_table(runs: Sequence[Run]) -> Table:
             for row, cell in zip(rows, cells, strict=True):
                 row.append(cell)
     return Table(columns=tuple(columns), rows=rows)
+
+
+def _took(run: Run) -> str:
+    """Format the time since the first start of a run, with the number of its attempts if it was retried."""
+    took = format_duration(run)
+    return f"{took} in {run['attempt']} attempts" if run["attempt"] > 1 and took != "-" else took
 
 
 def _attributes(run: Run) -> str | None:
