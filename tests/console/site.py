@@ -54,6 +54,7 @@ methods:
   break: {{workflow: orders/break, enabled: true, timeout: 10m, record: all}}
   steps: {{workflow: orders/steps, enabled: true, timeout: 10m}}
   parent: {{workflow: orders/parent, enabled: true, timeout: 10m}}
+  mend: {{workflow: orders/mend, enabled: true, timeout: 10m}}
   many: {{workflow: orders/many, enabled: true, timeout: 10m}}
 """
 _HEAD: Final = (
@@ -97,6 +98,9 @@ WORKFLOWS: Final = {
 """,
     "parent": """\
   - child: {run: {workflow: {namespace: orders, name: refund, version: latest}}}
+""",
+    "mend": """\
+  - look: {run: {shell: {command: 'test -e "$1"', arguments: ['${ .mark }']}}}
 """,
     "many": "".join(f"  - step{number}: {{set: {{n: {number}}}}}\n" for number in range(130))
     + "  - stop: {raise: {error: {type: 'https://shop.example/x', status: 410, title: sold out}}}\n",

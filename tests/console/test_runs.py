@@ -8,6 +8,7 @@ import re
 from playwright.async_api import expect
 
 from tests import fork_server
+from tests.cli.place import until
 from tests.console.site import CALLER, Site
 from tests.console.visitor import Visitors
 
@@ -160,6 +161,47 @@ async def test_a_faulted_run_is_found_and_retried_with_the_keyboard(visitors: Vi
     await page.goto("/console/activity")
     await expect(page.locator("tbody tr").first).to_contain_text("runs.retry")
     await expect(page.locator("tbody tr").first).to_contain_text("the shop has it again")
+
+
+async def test_a_retried_run_tells_its_attempts_apart(visitors: Visitors, site: Site) -> None:
+    mark = site.root / "mended"
+    mark.unlink(missing_ok=True)
+    uid = site.ended("mend", {"mark": str(mark)})
+    mark.touch()
+    site.operate(f"/v1/runs/{uid}/retry", {"reason": "the mark is there"})
+    until(lambda: site.run(uid)["status"] == "completed")
+    page = await visitors.page("rob")
+    await page.goto(f"/console/runs/{uid}?journal=all")
+    facts = page.locator(".facts")
+    await expect(facts).to_contain_text("Took, last attempt")
+    await expect(facts).to_contain_text("Since the first start")
+    await expect(page.locator("#tasks .past")).to_contain_text("earlier attempt: ")
+    assert await page.locator("#tasks .err, #entries .k-bad").count() == 0
+    await expect(page.locator("#entries .past", has_text="workflow.faulted")).to_have_count(1)
+    await page.get_by_role("link", name="Changes by operators").click()
+    await expect(page.locator("tbody tr")).to_have_count(1)
+    await expect(page.locator("tbody tr")).to_contain_text("the mark is there")
+    await page.goto("/console/runs?api=orders/mend")
+    await expect(page.locator("tbody tr", has_text=uid)).to_contain_text("in 2 attempts")
+    await page.goto("/console/apis/orders/mend")
+    await page.get_by_role("link", name="Changes by operators").click()
+    await page.wait_for_url("**/console/activity?target=orders/mend")
+
+
+async def test_a_page_that_does_not_exist_has_a_message_for_operators(visitors: Visitors) -> None:
+    visitors.expected = ("Failed to load resource: the server responded with a status of 404",)
+    page = await visitors.page("rob")
+    for path, text in (
+        ("runs/abc", "no run abc"),
+        ("runs/123", "no run 123"),
+        ("apis/orders/none", "orders/none"),
+        ("nothing", "There is nothing at this path"),
+    ):
+        await page.goto(f"/console/{path}")
+        await expect(page.locator("main h1")).to_have_text("Not found")
+        await expect(page.locator("main")).to_contain_text(text)
+        await expect(page.locator("main")).not_to_contain_text("signed link")
+        await expect(page.get_by_role("navigation", name="Console")).to_be_visible()
 
 
 async def test_without_javascript_runs_are_listed_shown_and_cancelled(visitors: Visitors, site: Site) -> None:

@@ -76,6 +76,20 @@ def test_the_delay_before_an_attempt_ends_with_the_first_task_of_the_attempt() -
     assert (tried.failed, tried.message, tried.depth, outer.depth) == (2, "refused again", 1, 0)
 
 
+def test_a_fault_of_an_earlier_attempt_of_the_run_is_past() -> None:
+    first = (
+        entry(10, "task.started"),
+        entry(20, "task.faulted", error={"detail": "refused"}),
+        entry(60, "workflow.retried", "", attempt=2),
+        entry(70, "task.started"),
+    )
+    found = built(run(task()), *first, entry(100, "task.completed")).rows[0]
+    assert (found.message, found.is_past) == ("refused", True)
+    again = entry(100, "task.faulted", error={"detail": "refused again"})
+    found = built(run(task(status="faulted")), *first, again).rows[0]
+    assert (found.message, found.is_past) == ("refused again", False)
+
+
 def test_parallel_executions_of_a_task_are_one_band_until_the_last_one_ends() -> None:
     journal = (
         entry(10, "task.started"),

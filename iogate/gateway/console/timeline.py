@@ -39,6 +39,8 @@ _WORDS: Final = {
 _OVER: Final = frozenset({"task.completed", "task.faulted", "task.cancelled", "task.skipped"})
 _BEGUN: Final = frozenset({"task.started", "task.restarted"})
 _MESSAGE: Final = 240
+RETRIED: Final = "workflow.retried"
+"""Journal entry with which a further attempt of a run begins."""
 _NOT_IN_ANCHOR: Final = re.compile("[^A-Za-z0-9]")
 
 
@@ -73,6 +75,8 @@ class Row:
     bars: list[Bar] = field(default_factory=list)
     message: str = ""
     """Message of its last fault."""
+    is_past: bool = False
+    """Whether that fault was in an earlier attempt of the run."""
     recorded: list[Json] = field(default_factory=list)
     """Recorded inputs and outputs of its executions, the newest last."""
 
@@ -175,6 +179,7 @@ def _rows(tasks: Sequence[Json], folded: _Journal, created: int, end: int | None
                 failed=folded.failed.get(reference, task.get("failed") or 0),
                 took=_took(task),
                 message=folded.messages.get(reference, ""),
+                is_past=reference in folded.past,
                 recorded=folded.recorded.get(reference, []),
             )
         )
@@ -225,6 +230,8 @@ class _Journal:
         self.suspensions: list[Bar] = []
         self.failed: dict[str, int] = {}
         self.messages: dict[str, str] = {}
+        self.past: set[str] = set()
+        """Tasks whose last fault was in an earlier attempt of the run."""
         self.recorded: dict[str, list[Json]] = {}
 
     def add(self, entry: Json) -> None:
@@ -232,6 +239,8 @@ class _Journal:
         at = to_ms(entry.get("at"))
         if at is None:
             return
+        if kind == RETRIED:
+            self.past = {*self.messages}
         detail = entry.get("detail")
         self._place(kind, reference, max(0, at - self._created), detail if isinstance(detail, dict) else {})
 
@@ -251,7 +260,7 @@ class _Journal:
             self.recorded.setdefault(reference, []).append(detail)
         elif kind == "workflow.suspended":
             self.suspensions.append(Bar(kind="hold", start=at, title="suspended"))
-        elif kind in {"workflow.resumed", "workflow.retried", *_ENDS} and self.suspensions:
+        elif kind in {"workflow.resumed", RETRIED, *_ENDS} and self.suspensions:
             last = self.suspensions[-1]
             last.end = at if last.end is None else last.end
 
@@ -267,6 +276,7 @@ class _Journal:
     def _finish(self, kind: str, reference: str, at: int, detail: Json) -> None:
         if kind == "task.faulted":
             self.failed[reference] = self.failed.get(reference, 0) + 1
+            self.past.discard(reference)
             if message := _message(detail):
                 self.messages[reference] = message
         running = self._active.get(reference, 0)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from iogate.gateway.console import task_selection, timeline
-from iogate.gateway.console.formatting import duration, to_ms
+from iogate.gateway.console.formatting import between, duration, to_ms
 from iogate.gateway.console.json_tree import encoded_tree
 from iogate.gateway.console.timeline import Row
 from iogate.store import keys
@@ -79,6 +79,10 @@ def values(
             row.bars = task_selection.join_bars(row.bars)
             kinds |= {bar.kind for bar in row.bars}
     is_live = run["endedAt"] is None
+    retries = [
+        (number, each) for number, each in enumerate(journal, first) if each.get("kind") == timeline.RETRIED
+    ]
+    retry, retried_at = (retries[-1][0], retries[-1][1].get("at")) if retries else (0, None)
     return {
         "run": run,
         "is_live": is_live,
@@ -92,12 +96,15 @@ def values(
         "legend": [
             (kind, text) for kind, text in _LEGEND.items() if kind in kinds or (is_live and kind in "ok bad")
         ],
-        "fault": _fault(run, found.rows) if run["status"] == "faulted" else None,
+        "took": _took(run, retried_at),
+        "fault": _fault(run, found.rows, retried_at) if run["status"] == "faulted" else None,
         "waiting": _waiting(run),
         "facts": _facts(run),
         "input": encoded_tree(run["input"]),
         "output": encoded_tree(run["output"]),
-        "journal": [_entry(each, number, created) for number, each in shown[earlier:]],
+        "journal": [
+            _entry(each, number, created, is_past=number < retry) for number, each in shown[earlier:]
+        ],
         "earlier": earlier,
         "last_entry": first + len(journal) - 1,
         "blank_row": Row(
@@ -123,7 +130,21 @@ def _retry_from(run: Json, rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.depth == 0][-RETRY_FROM:]
 
 
-def _fault(run: Json, rows: Sequence[Row]) -> dict[str, Any]:
+def _took(run: Json, retried_at: str | None) -> list[tuple[str, float]]:
+    """Return names and milliseconds of the times that an ended run took.
+
+    `retried_at` is the beginning of its last attempt, if the journal still has it.
+    """
+    whole, last = between(run["startedAt"], run["endedAt"]), between(retried_at, run["endedAt"])
+    if whole is None:
+        return []
+    if run["attempt"] == 1:
+        return [("Took", whole)]
+    since_first = ("Since the first start", whole)
+    return [since_first] if last is None else [("Took, last attempt", last), since_first]
+
+
+def _fault(run: Json, rows: Sequence[Row], retried_at: str | None) -> dict[str, Any]:
     """Return the error of a run: message, place, kind, and the output or response behind it."""
     error = run["error"] or {}
     reference = str(error.get("instance") or "")
@@ -133,7 +154,7 @@ def _fault(run: Json, rows: Sequence[Row]) -> dict[str, Any]:
     outputs = [(stream, str(process[stream])) for stream in ("stderr", "stdout") if process.get(stream)]
     if error.get("responseExcerpt"):
         outputs.insert(0, ("Response", str(error["responseExcerpt"])))
-    start, end = to_ms(run["startedAt"]), to_ms(run["endedAt"])
+    after = between(retried_at or run["startedAt"], run["endedAt"])
     return {
         "heading": f"Faulted at {name}" if name else "Faulted",
         "message": str(error.get("message", "")),
@@ -142,7 +163,7 @@ def _fault(run: Json, rows: Sequence[Row]) -> dict[str, Any]:
         "type": str(error.get("type", "")),
         "reference": reference,
         "task": name,
-        "after": duration(end - start) if start is not None and end is not None else "",
+        "after": "" if after is None else duration(after),
         "sent_to": error.get("sentTo"),
         "outputs": outputs,
     }
@@ -178,15 +199,17 @@ def _facts(run: Json) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts if text]
 
 
-def _entry(entry: Json, number: int, created: int) -> dict[str, Any]:
+def _entry(entry: Json, number: int, created: int, *, is_past: bool) -> dict[str, Any]:
+    """Return a journal entry; `is_past`: of an earlier attempt of the run."""
     kind = str(entry.get("kind"))
+    tone = "" if kind == timeline.RETRIED else _TONES.get(kind.rpartition(".")[2], "")
     at = to_ms(entry.get("at"))
     return {
         "number": number,
         "at": entry.get("at"),
         "offset": "" if at is None else f"+{duration(max(0, at - created))}",
         "kind": kind,
-        "tone": _TONES.get(kind.rpartition(".")[2], ""),
+        "tone": "past" if is_past and tone == "k-bad" else tone,
         "reference": str(entry.get("reference", "")),
         "detail": _detail(kind, entry.get("detail")),
     }

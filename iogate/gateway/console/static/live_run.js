@@ -158,7 +158,7 @@ function note(number, entry, at) {
   time.textContent = `+${duration(at)}`;
   time.title = entry.at;
   kind.textContent = entry.kind;
-  kind.className = TONE[entry.kind.split(".").pop()] || "";
+  kind.className = entry.kind === "workflow.retried" ? "" : TONE[entry.kind.split(".").pop()] || "";
   const code = document.createElement("code");
   code.textContent = entry.reference || "";
   const detail = document.createElement("span");
