@@ -137,6 +137,16 @@ def test_the_line_of_a_list_has_the_options_of_the_command() -> None:
     assert filters.options() == {"status": "faulted", "where": "order=A:1", "since": "2h"}
 
 
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [("order=A-1", "order:A-1"), ("order:A-1", "order:A-1"), ("order=A:1", "order:A:1"), ("a:b=c", "a:b=c")],
+)
+def test_an_attribute_is_given_as_in_the_command_or_the_api(text: str, given: str) -> None:
+    filters = RunFilters(where=text)
+    assert (filters.given(), filters.query()) == ({"where": given}, {"where": text})
+    assert filters.options() == {"where": given.replace(":", "=", 1)}
+
+
 def test_a_session_ends_after_its_time_and_with_each_changed_character() -> None:
     sessions = Sessions("k" * 40)
     value = sessions.sign("ada", "g1", 1_000.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import pytest
 from playwright.async_api import expect
 
 from tests import fork_server
@@ -21,7 +22,7 @@ async def test_filters_live_in_the_url_and_back_restores_them(visitors: Visitors
     await page.get_by_label("API").fill("orders/break")
     await page.get_by_role("button", name="Filter").click()
     await page.wait_for_url("**/console/runs?api=orders%2Fbreak")
-    await page.get_by_role("link", name="faulted").click()
+    await page.get_by_role("button", name="faulted").click()
     await page.wait_for_url("**/console/runs?status=faulted&api=orders/break")
     await page.get_by_role("link", name=uid).click()
     await expect(page.get_by_role("heading", name="Faulted at stop")).to_be_visible()
@@ -31,7 +32,7 @@ async def test_filters_live_in_the_url_and_back_restores_them(visitors: Visitors
     await page.go_back()
     assert page.url.endswith("/console/runs?status=faulted&api=orders/break")
     assert await page.get_by_label("API").input_value() == "orders/break"
-    await expect(page.get_by_role("link", name="faulted")).to_have_attribute("aria-current", "true")
+    await expect(page.get_by_role("button", name="faulted")).to_have_attribute("aria-pressed", "true")
     await expect(page.get_by_role("link", name=uid)).to_be_visible()
     await expect(page.locator(".line code").first).to_have_text(
         "iogate runs list --status faulted --api orders/break"
@@ -44,10 +45,10 @@ async def test_runs_are_found_by_an_attribute_of_their_input(visitors: Visitors,
     page = await visitors.page("rob")
     await page.goto("/console/runs")
     await page.get_by_text("More filters").click()
-    await page.get_by_label("Attribute").fill("order:A-77")
+    await page.get_by_label("Attribute").fill("order=A-77")
     await page.get_by_label("API").fill("orders/refund")
     await page.get_by_role("button", name="Filter").click()
-    await page.wait_for_url("**where=order%3AA-77")
+    await page.wait_for_url("**where=order%3DA-77")
     assert await page.locator("td a.mono").all_text_contents() == [uid]
     await expect(page.locator(".line code").first).to_have_text(
         "iogate runs list --api orders/refund --where order=A-77"
@@ -77,7 +78,64 @@ async def test_an_invalid_filter_is_explained(visitors: Visitors) -> None:
     page = await visitors.page("rob")
     await page.goto("/console/runs?since=yesterday")
     await expect(page.get_by_role("alert")).to_contain_text("since must be how long ago")
+    await expect(page.locator("#runs, .empty")).to_have_count(0)
     assert await page.get_by_label("Since").input_value() == "yesterday"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "/console/runs?status=broken",
+            "The query parameter status must be one or more of pending, running,",
+        ),
+        ("/console/runs?status=faulted,broken", "The query parameter status must be one or more of pending,"),
+        ("/console/runs?state=faulted", 'Unknown query parameter "state"; did you mean "status"?'),
+        (
+            "/console/runs?limit=5",
+            'Unknown query parameter "limit"; expected status, project, api, workflow,',
+        ),
+        ("/console/runs?api=a/b&api=c/d", 'The query parameter "api" is given more than once'),
+        ("/console/runs?where=order", "The query parameter where must be NAME:VALUE of an attribute"),
+        ("/console/activity?about=x", 'Unknown query parameter "about"; expected operator, action, target,'),
+        ("/console/activity?since=yesterday", "The query parameter since must be how long ago"),
+        ("/console/batches/new?status=broken", "The member filter.status of the body must be one or more of"),
+        ("/console/batches/new?apis=a/b", 'Unknown query parameter "apis"; did you mean "api"?'),
+        ("/console/batches?status=done", 'Unknown query parameter "status"; expected cursor'),
+        ("/console/revisions?author=ada", 'Unknown query parameter "author"; expected cursor'),
+    ],
+)
+async def test_a_wrong_filter_is_an_error_and_no_list_follows(
+    visitors: Visitors, url: str, message: str
+) -> None:
+    visitors.expected = ("Failed to load resource: the server responded with a status of 400",)
+    page = await visitors.page("olga")
+    response = await page.goto(url)
+    assert response is not None
+    assert response.status == 400
+    await expect(page.locator("main")).to_contain_text(message)
+    await expect(page.locator("table, .empty, .pager")).to_have_count(0)
+
+
+@pytest.mark.parametrize("has_script", [True, False])
+async def test_a_status_is_chosen_without_losing_a_typed_filter(
+    visitors: Visitors, site: Site, *, has_script: bool
+) -> None:
+    page = await visitors.page("rob", java_script_enabled=has_script)
+    await page.goto("/console/runs?since=2h")
+    await page.get_by_label("API").fill("orders/break")
+    await page.get_by_role("button", name="faulted").click()
+    await page.wait_for_url("**/console/runs?status=faulted&api=orders/break&since=2h")
+    assert await page.title() == "Runs of orders/break · iogate"
+    await page.get_by_label("API").fill("orders/many")
+    await page.get_by_role("button", name="completed").click()
+    await page.wait_for_url("**/console/runs?status=completed,faulted&api=orders/many&since=2h")
+    await page.get_by_label("Since").fill("1h")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**since=1h")
+    await expect(page.locator(".pills [aria-pressed=true]")).to_have_count(2)
+    await page.get_by_role("button", name="All").click()
+    await page.wait_for_url("**/console/runs?api=orders/many&since=1h")
 
 
 async def test_the_page_of_a_faulted_run_says_what_failed_where_and_why(

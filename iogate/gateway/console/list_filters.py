@@ -1,18 +1,26 @@
 """Filters of the list of runs, which live in the URL: so a link, a bookmark and Back restore them.
 
 Used by `pages.run_list`. Pure. Invariant: `query` of the filters that `read` has returned gives the same
-filters; an unknown or empty parameter is ignored.
+filters. An unknown status stays among them, so that the HTTP API refuses it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
 STATUSES: Final = ("pending", "running", "waiting", "suspended", "completed", "faulted", "cancelled")
-TEXTS: Final = ("api", "workflow", "caller", "parent", "revision", "where", "since", "until")
+TEXTS: Final = ("project", "api", "workflow", "caller", "parent", "revision", "where", "since", "until")
+TOGGLE: Final = "toggle"
+"""Parameter of the buttons of the statuses: adds one to the filters, or removes it; ALL removes all."""
+ALL: Final = "all"
+NAMES: Final = ("status", *TEXTS, "cursor")
+"""Parameters of the query."""
+LISTS: Final = ("status",)
+"""Those that may be repeated."""
 PERIODS: Final = (
     ("1h", "Last hour"),
     ("24h", "Last 24 hours"),
@@ -21,6 +29,7 @@ PERIODS: Final = (
 )
 DEFAULT_SINCE: Final = "7d"
 LONGEST: Final = 500
+_SEPARATOR: Final = re.compile("[:=]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +37,14 @@ class RunFilters:
     """Filters of a list of runs as texts; an empty one matches all."""
 
     statuses: tuple[str, ...] = ()
+    project: str = ""
     api: str = ""
     workflow: str = ""
     caller: str = ""
     parent: str = ""
     revision: str = ""
     where: str = ""
+    """Name and value of an attribute, with = between, as in the command, or with :."""
     since: str = ""
     """Empty: the default of the list."""
     until: str = ""
@@ -43,8 +54,11 @@ class RunFilters:
     def read(cls, given: Mapping[str, Sequence[str]]) -> RunFilters:
         """Return the filters of a query."""
         texts = {name: _first(given, name) for name in (*TEXTS, "cursor")}
-        wanted = {part for text in given.get("status", ()) for part in text.split(",")}
-        return cls(statuses=tuple(each for each in STATUSES if each in wanted), **texts)
+        wanted = {part.strip()[:LONGEST] for text in given.get("status", ()) for part in text.split(",")} - {
+            ""
+        }
+        unknown = sorted(wanted.difference(STATUSES))
+        return cls(statuses=(*(each for each in STATUSES if each in wanted), *unknown), **texts)
 
     @property
     def is_filtered(self) -> bool:
@@ -73,13 +87,19 @@ class RunFilters:
         return self.url().replace("/console/runs", "/console/batches/new", 1)
 
     def toggled(self, status: str) -> str:
-        """Return the URL of the list with a status added to the filters, or removed from them."""
+        """Return the URL of the list with a status added to the filters or removed; ALL removes all."""
+        if status == ALL:
+            return self.url(statuses=())
         wanted = {*self.statuses} ^ {status}
         return self.url(statuses=tuple(each for each in STATUSES if each in wanted))
 
+    def given(self) -> dict[str, str]:
+        """Return the filters as the HTTP API takes them, with an attribute as NAME:VALUE."""
+        return self.query() | ({"where": _SEPARATOR.sub(":", self.where, count=1)} if self.where else {})
+
     def options(self) -> dict[str, str]:
         """Return the same filters as options of `iogate runs list`."""
-        given = self.query() | ({"where": self.where.replace(":", "=", 1)} if self.where else {})
+        given = self.query() | ({"where": _SEPARATOR.sub("=", self.where, count=1)} if self.where else {})
         return {name: text for name, text in given.items() if name != "cursor"}
 
 

@@ -94,6 +94,16 @@ class Visit:
         """Return a parameter of the query; empty if it is missing."""
         return next(iter(self.query.get(name, ())), "")
 
+    def check_query(
+        self, known: Sequence[str], *, lists: Sequence[str] = (), buttons: Sequence[str] = ()
+    ) -> None:
+        """Check the names in the query, as the HTTP API does; `buttons` are names that no message offers.
+
+        Raises HTTPError, a 400.
+        """
+        query = {name: values for name, values in self.query.items() if name not in buttons}
+        parameters.check_query(query, known, lists=lists)
+
     async def call(
         self,
         name: str,

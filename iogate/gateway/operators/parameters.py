@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
@@ -96,6 +96,25 @@ def read(operation: Operation, request: Request) -> dict[str, Any]:
     return _values(keys, found, _BODY)
 
 
+def check_query(
+    query: Mapping[str, Sequence[str]], known: Sequence[str], *, lists: Sequence[str] = ()
+) -> None:
+    """Check that a query has only `known` parameters, each once apart from `lists`, as in the HTTP API.
+
+    Raises HTTPError, a 400, that names the first other one.
+    """
+    for name, values in query.items():
+        if name not in known:
+            fault = Fault(kind="unknown", path=(name,), choices=tuple(known))
+            raise invalid(_describe(fault, *_QUERY))
+        if len(values) > 1 and name not in lists:
+            raise _given_twice(name)
+
+
+def _given_twice(name: str) -> HTTPError:
+    return invalid(f"The query parameter {_quoted(name)} is given more than once")
+
+
 _QUERY: Final = ("query parameter", "The query parameter {}")
 _BODY: Final = ("member of the body", "The member {} of the body")
 
@@ -120,7 +139,7 @@ def _from_text(keys: Mapping[str, Key], name: str, text: str | list[str]) -> Any
     if form == "list":
         return [each for part in ([text] if isinstance(text, str) else text) for each in part.split(",")]
     if not isinstance(text, str):
-        raise invalid(f"The query parameter {_quoted(name)} is given more than once")
+        raise _given_twice(name)
     match form:
         case "number":
             return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text

@@ -14,13 +14,15 @@ FILTERS: Final = ("operator", "action", "target", "since")
 
 async def show_activity(visit: Visit) -> Any:
     """Show changes by operators, newest first."""
-    if any(not value for values in visit.query.values() for value in values):
-        kept = {name: values[0] for name, values in visit.query.items() if values[0]}
-        return redirect(f"/console/activity?{urlencode(kept)}" if kept else "/console/activity")
     given = {name: visit.one(name) for name in FILTERS}
     problem = ""
     found: dict[str, Any] = {"activity": [], "nextCursor": None}
     try:
+        visit.check_query((*FILTERS, "cursor"))
+        if any(not value for values in visit.query.values() for value in values):
+            # A browser sends the empty fields of a form too: the URL keeps only what is set.
+            kept = {name: values[0] for name, values in visit.query.items() if values[0]}
+            return redirect(f"/console/activity?{urlencode(kept)}" if kept else "/console/activity")
         found = await visit.call("activity.list", given={**given, "cursor": visit.one("cursor")})
     except HTTPError as error:
         if error.response.status != 400:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from iogate.gateway.console.list_filters import DEFAULT_SINCE, TEXTS, RunFilters
+from iogate.gateway.console.list_filters import DEFAULT_SINCE, LISTS, NAMES, TEXTS, RunFilters
 from iogate.gateway.console.page import Page, Visit, new_key
 from iogate.gateway.console.shell_lines import line
 from iogate.gateway.http.responses import NO_PATH, HTTPError
@@ -20,16 +20,18 @@ _HEX: Final = frozenset("0123456789abcdef")
 
 
 def _faulted(given: Mapping[str, Any]) -> RunFilters:
-    """Return filters of faulted runs, with the period of the list."""
+    """Return filters of runs, by default of faulted ones, with the period of the list."""
     filters = RunFilters.read(
         {name: [text] if isinstance(text, str) else text for name, text in given.items()}
     )
-    return replace(filters, statuses=("faulted",), since=filters.since or DEFAULT_SINCE, cursor="")
+    return replace(
+        filters, statuses=filters.statuses or ("faulted",), since=filters.since or DEFAULT_SINCE, cursor=""
+    )
 
 
 def _members(filters: RunFilters) -> dict[str, Any]:
     """Return filters as the filter of a batch."""
-    found: dict[str, Any] = {name: text for name, text in filters.query().items() if name in TEXTS}
+    found: dict[str, Any] = {name: text for name, text in filters.given().items() if name in TEXTS}
     if filters.revision.isascii() and filters.revision.isdigit():
         found["revision"] = int(filters.revision)
     return {**found, "status": list(filters.statuses)}
@@ -41,6 +43,7 @@ async def show_form(visit: Visit) -> Any:
     seen: dict[str, Any] = {"count": 0, "sample": [], "workers": 1}
     problem, status = "", 200
     try:
+        visit.check_query(NAMES, lists=LISTS)
         given = {"action": "retry", "filter": _members(filters), "dry_run": True}
         seen = await visit.call("batches.create", given=given)
     except HTTPError as error:
@@ -51,7 +54,7 @@ async def show_form(visit: Visit) -> Any:
     return await visit.show(
         "batch_new.html",
         {
-            "title": "Retry all",
+            "title": "Retry all faulted runs" + (f" of {filters.api}" if filters.api else ""),
             "filters": filters,
             "count": seen["count"],
             "sample": seen["sample"],
@@ -60,7 +63,7 @@ async def show_form(visit: Visit) -> Any:
             "operation": new_key(),
         },
         here=HERE,
-        line=line("runs", "retry", options={**filters.options(), "status": "faulted"}),
+        line=line("runs", "retry", options=filters.options()),
         status=status,
     )
 
@@ -86,6 +89,7 @@ async def create(visit: Visit) -> Any:
 
 async def show_list(visit: Visit) -> Any:
     """Show the batches of the last seven days, newest first."""
+    visit.check_query(("cursor",))
     found = await visit.call("batches.list", given={"cursor": visit.one("cursor")})
     cursor = found["nextCursor"]
     return await visit.show(

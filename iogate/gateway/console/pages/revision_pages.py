@@ -20,6 +20,7 @@ SHOWN: Final = 50
 
 async def show_list(visit: Visit) -> Any:
     """Show the kept revisions, newest first."""
+    visit.check_query(("cursor",))
     cursor = visit.one("cursor") or None
     found = await visit.ask(lambda store: revisions.page(store, limit=SHOWN, cursor=cursor))
     entries = [{**each, "changes_text": _changes(each["changes"])} for each in found["revisions"]]

@@ -11,7 +11,7 @@ import msgspec
 from litestar.response import Stream
 
 from iogate.gateway.console.json_tree import indented
-from iogate.gateway.console.list_filters import PERIODS, STATUSES, RunFilters
+from iogate.gateway.console.list_filters import LISTS, NAMES, PERIODS, STATUSES, TOGGLE, RunFilters
 from iogate.gateway.console.page import BY_NAME, Page, Visit, new_key, redirect
 from iogate.gateway.console.pages import run_view
 from iogate.gateway.console.rendering import SECURITY
@@ -60,14 +60,17 @@ _ACTIONS: Final[Mapping[str, Mapping[str, str]]] = {
 async def show_list(visit: Visit) -> Any:
     """Show runs that match the filters in the query, newest first."""
     filters = RunFilters.read(visit.query)
-    if any(not value for values in visit.query.values() for value in values):
-        # A browser sends the empty fields of a form too: the URL keeps only what is set.
-        return redirect(filters.url(cursor=filters.cursor))
     problem = ""
     found: dict[str, Any] = {"runs": [], "nextCursor": None, "lookedBackTo": None}
     status = 200
     try:
-        found = await visit.call("runs.list", given={**filters.query(), "limit": str(SHOWN)})
+        visit.check_query(NAMES, lists=LISTS, buttons=(TOGGLE,))
+        if status_to_toggle := visit.one(TOGGLE):
+            return redirect(filters.toggled(status_to_toggle))
+        if any(not value for values in visit.query.values() for value in values):
+            # A browser sends the empty fields of a form too: the URL keeps only what is set.
+            return redirect(filters.url(cursor=filters.cursor))
+        found = await visit.call("runs.list", given={**filters.given(), "limit": str(SHOWN)})
     except HTTPError as error:
         status = error.response.status
         if status not in _OF_FILTERS:
@@ -77,7 +80,7 @@ async def show_list(visit: Visit) -> Any:
     return await visit.show(
         "runs.html",
         {
-            "title": "Runs",
+            "title": f"Runs of {filters.api}" if filters.api else "Runs",
             "filters": filters,
             "statuses": STATUSES,
             "periods": PERIODS,
