@@ -46,16 +46,17 @@ async def login(
     name = session.profile or logins.DEFAULT
     logins.check_name(name)
     checked = server_choice.check_url(url, "URL")
-    token = server_choice.check_token(*_read_token(checked, token_file))
-    server = Server(url=checked, token=token, chosen_by="URL")
+    text, place = _read_token(checked, token_file)
+    token = server_choice.check_token(text, place)
+    server = Server(url=checked, token=token, chosen_by="URL", token_from=place)
     async with operator_client(server) as client:
         found = await client.get("/v1/operator")
     login = Login(server=checked, token=token, operator=found["operator"], role=found["role"])
     saved = Logins(os.environ)
     saved.save(name, login)
     value = {"profile": name, "server": checked, "operator": login.operator, "role": login.role}
-    text = f"logged in at {checked} as {login.operator}, with the role {login.role}"
-    session.screen.data("login", value, [text])
+    shown = f"logged in at {checked} as {login.operator}, with the role {login.role}"
+    session.screen.data("login", value, [shown])
     session.screen.note(f"saved as profile {name} in {saved.path}")
 
 

@@ -89,9 +89,12 @@ class Logins:
         """Return all logins by their profiles. Raises Misused as `current` does."""
         return self._read().profiles
 
-    def of_server(self, url: str) -> Login | None:
-        """Return a login at exactly this server; None without one. Raises Misused as `current` does."""
-        return next((each for each in self._read().profiles.values() if each.server == url), None)
+    def of_server(self, url: str) -> tuple[str, Login] | None:
+        """Return name and content of a profile of exactly this server; None without one.
+
+        Raises Misused as `current` does.
+        """
+        return next((found for found in self._read().profiles.items() if found[1].server == url), None)
 
     def save(self, name: str, login: Login) -> None:
         """Save a login, and make its profile the current one.

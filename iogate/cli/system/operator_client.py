@@ -297,7 +297,10 @@ class OperatorClient:
 
     def _renewal(self) -> str:
         if self.server.profile is None:
-            return "give the token of an operator in the settings of the gateway: IOGATE_TOKEN"
+            return (
+                f"the token is from {self.server.token_from}: give there one of the setting `operators` of "
+                "the gateway"
+            )
         return f"log in again: iogate login {self.server.url} --profile {self.server.profile}"
 
     def _unexpected(self, response: Response, message: str = "") -> Unreachable:

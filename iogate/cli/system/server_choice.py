@@ -40,7 +40,9 @@ class Server:
     chosen_by: str
     """Option, variable or login that names it, for messages."""
     profile: str | None = None
-    """Profile of the token; None if a variable has it."""
+    """Profile of the token; None if no login has it."""
+    token_from: str = TOKEN
+    """Place of a token that no profile has, for messages."""
 
 
 def chosen(profile: str | None, environment: Mapping[str, str]) -> Server | None:
@@ -104,14 +106,14 @@ def _of_variables(url: str, environment: Mapping[str, str], logins: Logins) -> S
     checked = check_url(url, SERVER)
     if token := environment.get(TOKEN, ""):
         return Server(url=checked, token=check_token(token, TOKEN), chosen_by=SERVER)
-    login = logins.of_server(checked)
-    if login is None:
+    found = logins.of_server(checked)
+    if found is None:
         raise Misused(
             f"{SERVER}: no token for {checked}",
             code=UNAUTHENTICATED,
             hint=f"set {TOKEN}, or save one with iogate login {checked}",
         )
-    return Server(url=checked, token=check_token(login.token, "the login"), chosen_by=SERVER)
+    return _of_login(*found, SERVER)
 
 
 def check_url(text: str, where: str) -> str:

@@ -128,11 +128,15 @@ def test_a_wrong_token_is_not_saved_and_not_shown(machines: Machines) -> None:
     (machines.elsewhere / "token").write_text(SECRET)
     ran = machines.there("login", machines.shop.url, "--token-file", "token", code=4)
     assert f"{machines.shop.url} refuses the token: Token is invalid [IOG817]" in ran.err
+    advice = "give there one of the setting `operators` of the gateway\n"
+    assert ran.err.endswith(f"  the token is from --token-file token: {advice}")
     assert not (machines.elsewhere / "iogate").exists()
     # A path that callers have too responds to them with a 404.
     for command in (("runs", "show", machines.shop.buy()), ("status",)):
         ran = machines.there(*command, code=4, IOGATE_TOKEN=SECRET)
-        assert "refuses the token: Token is invalid [IOG817]\n  give the token of an operator" in ran.err
+        assert (
+            "refuses the token: Token is invalid [IOG817]\n  the token is from IOGATE_TOKEN: give" in ran.err
+        )
     assert SECRET not in ran.err
 
 
