@@ -250,6 +250,12 @@ def test_runs_are_found_and_shown_by_their_attributes(live: Cli, shop: Place) ->
     assert "ATTRIBUTES" in heading
     assert "sku=A-1" in live("runs", "list", "--where", "sku=A-1").out
     assert live("runs", "list", "--where", "sku=A-2").err == "no run matches the filters\n"
+    for command in (["list"], ["cancel", "--yes"], ["prune", "--before", "1s", "--yes"]):
+        ran = live("runs", *command, "--where", "skus=A-1", code=64)
+        message = 'iogate: no live API declares the attribute "skus"; did you mean "sku"?\n  declared: sku\n'
+        assert ran.err.endswith(message)
+    ran = live("runs", "list", "--api", "shop/buy", "--where", "customer=mira", code=64)
+    assert ran.err.startswith('iogate: API shop/buy does not declare the attribute "customer"\n  declare it')
     assert live("runs", "list", "--where", "sku", code=64).err == "iogate: --where: expected NAME=VALUE\n"
     assert '\nattribute  sku="A-1"\n' in live("runs", "show", uid).out
     assert live("runs", "show", uid, "-o", "json").json["attributes"] == {"sku": "A-1"}

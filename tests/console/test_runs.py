@@ -97,6 +97,7 @@ async def test_an_invalid_filter_is_explained(visitors: Visitors) -> None:
         ),
         ("/console/runs?api=a/b&api=c/d", 'The query parameter "api" is given more than once'),
         ("/console/runs?where=order", "The query parameter where must be NAME:VALUE of an attribute"),
+        ("/console/runs?where=customer=mira", 'o live API declares the attribute "customer"'),
         ("/console/activity?about=x", 'Unknown query parameter "about"; expected operator, action, target,'),
         ("/console/activity?since=yesterday", "The query parameter since must be how long ago"),
         ("/console/batches/new?status=broken", "The member filter.status of the body must be one or more of"),

@@ -62,7 +62,7 @@ async def prune(
     """
     from iogate.operators.access import command_actor
     from iogate.operators.activity import Record, recorded, target
-    from iogate.operators.runs.run_actions import require_known_api
+    from iogate.operators.runs.run_actions import require_known_names
     from iogate.store.runs.presentation import list_item
 
     wanted = Filters(
@@ -80,7 +80,7 @@ async def prune(
             first += page[: SHOWN - len(first)]
             uids += [run.uid for run in page]
         if not uids:
-            await require_known_api(store, api)
+            await require_known_names(store, wanted)
             session.screen.note("no run matches the filters")
         require_confirmation("deletes", [list_item(each) for each in first], count=len(uids), yes=yes)
         pruned = 0

@@ -14,7 +14,7 @@ import msgspec
 
 from iogate.errors import Misused, NotFound, Refused
 from iogate.messages import counted
-from iogate.operators.runs.run_actions import require_known_api
+from iogate.operators.runs.run_actions import require_known_names
 from iogate.store import keys
 from iogate.store.operators.batches import BatchAction, BatchRun
 from iogate.store.runs.presentation import list_item, rfc3339
@@ -108,7 +108,8 @@ async def select(store: Store, request: BatchRequest) -> Selected:
     A retry by a filter leaves out runs that a parent has waited for, unless it names the parent: their result
     would reach nobody, and the retried parent starts them again.
 
-    Raises NotFound if a filter names an unknown API, and Refused if it matches more than MOST runs.
+    Raises NotFound if a filter names an unknown API, Misused if it names an attribute that no API declares,
+    and Refused if it matches more than MOST runs.
     """
     if request.filter is None:
         return Selected(
@@ -130,7 +131,7 @@ async def select(store: Store, request: BatchRequest) -> Selected:
                 hint="narrow it, for example by since and until, and make several batches",
             )
     if not runs:
-        await require_known_api(store, wanted.api)
+        await require_known_names(store, wanted)
     return Selected(runs=runs, sample=sample)
 
 
