@@ -5,6 +5,7 @@ Used by the commands that publish. Invariant: without a terminal and without `--
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -38,5 +39,11 @@ def confirm(screen: Screen, lines: Sequence[str], question: str, *, yes: bool) -
             code=UNCONFIRMED,
             hint="review the plan, and add --yes",
         )
-    if not typer.confirm(question, default=False, err=True):
+    # The event loop of a command only notes a first Ctrl-C, and the question would go on waiting.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        confirmed = typer.confirm(question, default=False, err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if not confirmed:
         raise Refused("not confirmed: nothing was changed", code=UNCONFIRMED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -311,3 +312,18 @@ def test_a_publication_whose_response_is_lost_is_made_once(two: Machines) -> Non
     assert ": it is not known whether a revision was published [IOG815]" in ran.err
     assert ran.err.endswith("\n  repeat the command: it publishes only what is not live yet\n")
     assert f"revision {live + 2}: no changes" in two.there("apply", "--yes", *WHY).out
+
+
+def test_ctrl_c_at_the_question_ends_the_command(two: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = two.here("show", "-o", "json").json["revision"]
+    edit(two, "verbs: [GET, POST]", "verbs: [POST]")
+    waited: list[bool] = []
+
+    def interrupt() -> None:
+        signal.raise_signal(signal.SIGINT)
+        waited.append(True)
+
+    answer(monkeypatch, interrupt)
+    two.there("apply", *WHY, code=130)
+    assert waited == []
+    assert two.here("show", "-o", "json").json["revision"] == live
