@@ -15,7 +15,7 @@ from iogate.store.store import Store
 
 
 async def show(store: Store) -> dict[str, Any]:
-    """Return the number of the live revision, the `overrides`, and what of the `store` differs from it.
+    """Return the number of the live revision, `overrides`, and differences of the `store` from it.
 
     Raises NotFound if nothing was applied yet, NotAuthentic if the live revision is forged.
     """

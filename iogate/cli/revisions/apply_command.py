@@ -161,7 +161,7 @@ async def apply(
 
 
 async def _check_rollback(revisions: Revisions, found: PublicationPlan) -> None:
-    """Check that the live revision is no rollback that took back what an apply publishes.
+    """Check that the live revision is not a rollback of the changes that an apply publishes.
 
     Raises Refused if it is.
     """

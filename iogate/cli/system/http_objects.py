@@ -83,7 +83,7 @@ class HttpApis:
             return self._contract(api, found)
 
     def _contract(self, api: str, found: Json) -> Api:
-        """Return the contract of an API from what `show` has returned. Raises Unreachable for another API."""
+        """Return the contract of an API from the result of `show`. Raises Unreachable for another API."""
         from iogate.auth.reader import AUTH
         from iogate.auth.stored import stored
         from iogate.compiler.revision import Api, Idempotency

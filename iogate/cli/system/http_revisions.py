@@ -161,7 +161,7 @@ class HttpRevisions:
             ) from None
 
     def _check(self, wanted: PublicationRequest) -> None:
-        """Check a request before anything is sent. Raises Misused for what only works on the store."""
+        """Check a publication before it is sent. Raises Misused for an option that needs the store."""
         if wanted.repair:
             raise store_only("--repair", self._client.server)
         self._client.check_reason(wanted.origin.message, "--message")
@@ -194,7 +194,7 @@ def _files(wanted: PlanRequest) -> Json:
 
 
 def _sides(after: Revision, schemas: Mapping[str, Any]) -> tuple[Revision, Revision]:
-    """Return the revisions before and after a plan, with the APIs whose input schema has changed."""
+    """Return the revisions before and after a plan, reduced to APIs with a changed input schema."""
     apis = {name: api for name, api in after.apis.items() if name in schemas}
     before = {name: msgspec.structs.replace(api, input_schema=schemas[name]) for name, api in apis.items()}
     replace = msgspec.structs.replace

@@ -258,7 +258,7 @@ class Console:
         )
 
     async def error_page(self, request: Request, failed: HTTPError) -> Response:
-        """Return the page for an error, with the navigation for an operator who has a session."""
+        """Return the page for an error; with a session it has the navigation."""
         if not request.is_read:
             await body.drain_before_error(request, failed.response)
         return self._error_page(request, failed.response)

@@ -43,7 +43,7 @@ _decode = msgspec.msgpack.Decoder(FormOutcome).decode
 
 
 def without_reason(form: Mapping[str, str]) -> FormOutcome:
-    """Return the outcome of a form whose reason is missing or blank."""
+    """Return the outcome of a form without a reason."""
     name = form.get("form", "")
     return FormOutcome(
         form=name if _FORM.fullmatch(name) else "",

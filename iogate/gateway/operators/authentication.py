@@ -78,7 +78,7 @@ class Authentication:
             raise too_many_attempts(busy) from None
 
     def refresh(self) -> None:
-        """Read the tokens again if a file has changed, at most once a second, and log who is shut out."""
+        """Read changed token files again, at most once a second; log operators that are shut out."""
         if self.access.refresh():
             self._log()
 
@@ -90,7 +90,7 @@ class Authentication:
         return token if scheme == b"bearer" and token else None
 
     def _log(self) -> None:
-        """Log the operators whose authentication fails here, and those that lack one of two tokens."""
+        """Log the operators that are shut out on this machine, and those that lack one of two tokens."""
         for name, reason in self.access.closed.items():
             log.warning(
                 "operator %s is shut out: %s",

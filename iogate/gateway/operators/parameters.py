@@ -81,7 +81,7 @@ def keys_of(operation: Operation) -> dict[str, Key]:
 
 
 def read(operation: Operation, request: Request) -> dict[str, Any]:
-    """Return the values of a request, whose body was read. Raises HTTPError: a 400 or 415."""
+    """Return the parameters of a request after its body was read. Raises HTTPError: a 400 or 415."""
     keys = keys_of(operation)
     query = decoding.pairs(request.query, "query string")
     if not operation.reads_body:

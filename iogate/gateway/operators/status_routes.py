@@ -1,4 +1,4 @@
-"""Routes of the status and of statistics: overview, counts and errors of runs, and the operator who asks."""
+"""Routes of the status, the counts and errors of runs, and the operator of the request."""
 
 from __future__ import annotations
 

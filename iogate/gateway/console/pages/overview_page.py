@@ -1,4 +1,4 @@
-"""The overview: what needs attention, numbers of now and of the last day, and the last errors."""
+"""Overview page: problems, current numbers, numbers of the last day, and the last errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _sign(subject: str, text: str, url: str, tone: str) -> dict[str, str]:
 
 
 def attention(state: Json, stats: Json) -> Iterator[dict[str, str]]:
-    """Yield what an operator should look at, the most severe first."""
+    """Yield problems for the overview page, the most severe first."""
     if state["refusedRecord"]:
         yield _sign("Live revision", state["refusedRecord"], "/console/system", "bad")
     if state["drainedS"]:
