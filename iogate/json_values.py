@@ -112,7 +112,12 @@ def type_name(value: Any) -> str:
 
 def is_same(first: Any, second: Any) -> bool:
     """Tell whether two JSON values are written in the same way: true is not 1, and 1 is not 1.0."""
-    return first is second or json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
+    return first is second or canonical(first) == canonical(second)
+
+
+def canonical(value: Any) -> str:
+    """Return the JSON of a value with sorted keys: equal for values that are written in the same way."""
+    return json.dumps(value, sort_keys=True)
 
 
 def is_equal(first: Any, second: Any) -> bool:

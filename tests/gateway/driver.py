@@ -33,6 +33,7 @@ from iogate.gateway.state import GatewayState
 from iogate.operators.access import Access
 from iogate.security import secrets
 from iogate.security.password_hashing import Hashing
+from iogate.settings import Settings
 from iogate.settings.operators import declared
 from iogate.store.runs.leases import Claim, Commit
 from iogate.store.runs.uids import UidSource
@@ -247,6 +248,7 @@ async def opened(
         public_url="http://gateway.test",
         root=root,
         senders=senders,
+        settings=Settings(link_key=LINK_KEY),
     )
     live.store, live.intake = store, store.intake()
     refresher = Refresher(live, lambda: store.url, RING)

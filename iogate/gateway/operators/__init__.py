@@ -4,6 +4,7 @@
     operations         table of all routes
     operator_api       from a request to its response: checks, execution, record, errors
     authentication     from a request to its actor: bearer token, or session of the console
+    large_requests     processes for requests with large bodies
     parameters         strict reading of queries and bodies
     idempotency        repeated changes with an Idempotency-Key
     error_responses    errors of `iogate.errors` as responses

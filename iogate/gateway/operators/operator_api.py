@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import secrets
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import litestar
 from litestar import HttpMethod, route
@@ -31,6 +31,7 @@ from iogate.gateway.http.responses import (
 )
 from iogate.gateway.operators import error_responses, idempotency, parameters
 from iogate.gateway.operators.authentication import Authentication
+from iogate.gateway.operators.large_requests.large_requests import LARGE_BYTES, LargeRequests
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.operations import OPERATIONS
 from iogate.operators.activity import recorded
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ON_LOOP_BYTES: Final = 64 * 1024
-"""Larger bodies are decoded in a thread, so that calls do not wait for them."""
-
 AnyRequest: TypeAlias = "litestar.Request[Any, Any, Any]"
 AnyResponse: TypeAlias = "litestar.Response[Any]"
 
@@ -60,6 +58,7 @@ class OperatorApi:
     def __init__(self, state: GatewayState, access: Access) -> None:
         self._state = state
         self._shared = {each.name: each for each in OPERATIONS if each.is_shared}
+        self._large_requests = LargeRequests(state)
         self.authentication = Authentication(access)
 
     @property
@@ -118,31 +117,61 @@ class OperatorApi:
         path = {name: str(asked.path_params[name]) for name in operation.names}
         _check_path(operation, path)
         key = idempotency.key_of(request) if operation.changes else None
-        try:
-            if operation.reads_body:
-                await self._state.bodies.read(request, limit=operation.body_limit)
-            if len(request.body) > ON_LOOP_BYTES:
-                given = await asyncio.to_thread(parameters.read, operation, request)
-            else:
-                given = parameters.read(operation, request)
-            version = entity_tags.expected(request) if operation.takes_version else None
-            found = await self.perform(
-                operation,
-                actor,
-                path=path,
-                given=given,
-                key=key,
-                version=version,
-                request=request,
-                scope=asked.scope,
-            )
-        finally:
-            self._state.bodies.release(request)
+        if not operation.reads_body:
+            found = await self.execute(operation, actor, request, path=path, key=key, scope=asked.scope)
+        else:
+            found = await self._read_and_execute(operation, actor, request, path, key, asked.scope)
         if not isinstance(found, Response):
             return found
         if isinstance(found, ErrorResponse):
             raise HTTPError(found)
         return to_litestar(found)
+
+    async def _read_and_execute(
+        self,
+        operation: Operation,
+        actor: Actor,
+        request: Request,
+        path: Mapping[str, str],
+        key: str | None,
+        scope: Any,
+    ) -> Response | AnyResponse:
+        """Read the body of a request, and execute its operation; if it is large, in another process."""
+        async with self._large_requests.turn(operation, actor, request):
+            try:
+                await self._state.bodies.read(request, limit=operation.body_limit)
+                if len(request.body) > LARGE_BYTES:
+                    return await self._large_requests.execute(operation, actor, request, path, key)
+                return await self.execute(operation, actor, request, path=path, key=key, scope=scope)
+            finally:
+                self._state.bodies.release(request)
+
+    async def execute(
+        self,
+        operation: Operation,
+        actor: Actor,
+        request: Request,
+        *,
+        path: Mapping[str, str],
+        key: str | None,
+        scope: Any = None,
+    ) -> Response | AnyResponse:
+        """Execute the operation of a request, whose body was read, with its parameters.
+
+        Raises HTTPError, the response to a request that fails a check.
+        """
+        given = parameters.read(operation, request)
+        version = entity_tags.expected(request) if operation.takes_version else None
+        return await self.perform(
+            operation,
+            actor,
+            path=path,
+            given=given,
+            key=key,
+            version=version,
+            request=request,
+            scope=scope,
+        )
 
     async def perform(
         self,

@@ -1,7 +1,7 @@
 """Validation process of a gateway: validates large requests outside of the event loop.
 
 Started by `validator` as `python -m iogate.gateway.validation.validation_process`. It reads jobs from
-standard input and writes one result per job to standard output, as msgpack after four bytes of length.
+standard input and writes one result per job to standard output, as msgpack (see `child_process`).
 Decoder and validator hold the interpreter lock while they run, and a schema may make a small body costly.
 Invariants: a job that takes too much processor time ends this process, one that takes too much memory is
 refused, and the process ends with its gateway.
@@ -21,6 +21,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from iogate.gateway.child_process import read_message, write_message
 from iogate.gateway.events import cloudevents
 from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.validation import call_input
@@ -29,8 +30,6 @@ from iogate.gateway.validation.input_keys import Tokens
 from iogate.gateway.validation.schema import Schema
 from iogate.store.runs import presentation
 
-LENGTH: Final = 4
-"""Bytes of the length before each message."""
 CPU_S: Final = 2.0
 CPU_S_PER_MIB: Final = 1.0
 MEMORY_BYTES: Final = 8 * 1024 * 1024
@@ -191,18 +190,12 @@ def _memory() -> tuple[int, int]:
 def serve(jobs: BinaryIO, results: BinaryIO) -> None:
     """Perform jobs as the validation process until the gateway closes the connection."""
     bounds = _Bounds()
-    while len(head := jobs.read(LENGTH)) == LENGTH:
-        size = int.from_bytes(head, "big")
-        body = jobs.read(size)
-        if len(body) < size:
-            return
-        bounds.set(size)
+    while (body := read_message(jobs)) is not None:
+        bounds.set(len(body))
         outcome = perform(_decode_job(body))
         bounds.clear()
         last = bounds.outgrown
-        message = _encode_result(Result(outcome=outcome, last=last))
-        results.write(len(message).to_bytes(LENGTH, "big") + message)
-        results.flush()
+        write_message(results, _encode_result(Result(outcome=outcome, last=last)))
         if last:
             return
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from iogate.gateway import child_process
+from iogate.gateway.child_process import ChildProcess
 from iogate.gateway.events import cloudevents
 from iogate.gateway.http import decoding, responses
 from iogate.gateway.http.responses import CLOSE, ErrorResponse, HTTPError
@@ -28,7 +27,6 @@ from iogate.gateway.validation.call_input import Input, Sent
 from iogate.gateway.validation.fair_queue import FairQueue, sharer_of
 from iogate.gateway.validation.schema import ON_LOOP, Undescribed
 from iogate.gateway.validation.validation_process import (
-    LENGTH,
     SCHEMAS,
     TOO_COSTLY,
     CallJob,
@@ -62,8 +60,7 @@ REDACTED_ON_LOOP: Final = 4 * 1024
 FEW_BYTES: Final = 512
 """Smaller bodies have too few of either to need counting."""
 WAIT_S: Final = 20.0
-STOP_S: Final = 1.0
-_PASSED: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+_PROCESS: Final = "iogate.gateway.validation.validation_process"
 
 UNSHOWN: Final = b'"[too costly to show]"'
 """Replacement for an input that the process cannot redact within its limits."""
@@ -86,55 +83,6 @@ LEFT: Final = ErrorResponse(
 )
 _decode = msgspec.msgpack.Decoder(Result).decode
 _encode = msgspec.msgpack.Encoder().encode
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Process:
-    """A validation process with the connection to it."""
-
-    child: subprocess.Popen[bytes]
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def exchange(self, message: bytes) -> Result:
-        """Send a job to the validator's process and return its result. Raises OSError if it dies."""
-        self.writer.write(len(message).to_bytes(LENGTH, "big") + message)
-        await self.writer.drain()
-        size = int.from_bytes(await self.reader.readexactly(LENGTH), "big")
-        return _decode(await self.reader.readexactly(size))
-
-    async def end(self) -> int:
-        """Close the connection to the validator's process, which ends it, and return its exit code."""
-        self.writer.close()
-        try:
-            return await asyncio.to_thread(self.child.wait, STOP_S)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            return await asyncio.to_thread(self.child.wait)
-
-
-def _spawn(connection: socket.socket) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "iogate.gateway.validation.validation_process"],
-        stdin=connection.fileno(),
-        stdout=connection.fileno(),
-        # The validator writes there when it runs out of memory; the process reports its exceptions in
-        # results.
-        stderr=subprocess.DEVNULL,
-        env={name: os.environ[name] for name in _PASSED if name in os.environ},
-    )
-
-
-async def _start() -> _Process:
-    ours, theirs = socket.socketpair()
-    try:
-        with theirs:
-            child = await asyncio.to_thread(_spawn, theirs)
-        reader, writer = await asyncio.open_connection(sock=ours)
-    except OSError:
-        ours.close()
-        raise
-    return _Process(child=child, reader=reader, writer=writer)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,7 +120,7 @@ class Validation:
     """Validator of the requests of one gateway, and owner of its validation process."""
 
     def __init__(self) -> None:
-        self._process: _Process | None = None
+        self._process: ChildProcess | None = None
         self._known: set[str] = set()
         """Digests of the schemas sent to the process, which may have dropped some."""
         self._queue: FairQueue[_Waiting] = FairQueue()
@@ -324,7 +272,8 @@ class Validation:
         process = self._process or await self._begin()
         try:
             async with asyncio.timeout(WAIT_S):
-                result = await process.exchange(self._message(job, route))
+                await process.send(self._message(job, route))
+                result = _decode(await process.receive())
         except (TimeoutError, asyncio.CancelledError):
             await self._end()
             raise
@@ -343,11 +292,13 @@ class Validation:
             job = msgspec.structs.replace(job, schema=msgspec.json.encode(route.api.input_schema))
         return _encode(job)
 
-    async def _begin(self) -> _Process:
+    async def _begin(self) -> ChildProcess:
         """Start the process of the validator. Raises HTTPError: a 503 if the system cannot start it."""
         self._known.clear()
         try:
-            self._process = await _start()
+            # The validator writes to stderr when it runs out of memory; the process reports its exceptions in
+            # results.
+            self._process = await child_process.start(_PROCESS, stderr=subprocess.DEVNULL)
         except OSError as error:
             extra = {"action": "validation.not_started"}
             log.error("cannot start the validation process: %s", error, extra=extra)  # noqa: TRY400 - says all

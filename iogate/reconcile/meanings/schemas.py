@@ -86,7 +86,8 @@ class Comparison:
 
     def details(self, most: int = 3) -> str:
         """Return the first changes of the schema as text, those that give the direction first."""
-        chosen = sorted(self.changes, key=lambda change: change.direction != self.direction)
+        direction = self.direction
+        chosen = sorted(self.changes, key=lambda change: change.direction != direction)
         texts = list(dict.fromkeys(change.text for change in chosen))
         more = f", and {len(texts) - most} more" if len(texts) > most else ""
         return ", ".join(texts[:most]) + more
@@ -164,21 +165,23 @@ def _enum(keyword: _Keyword) -> Iterator[SchemaChange]:
     if after is None:
         yield SchemaChange(direction="widened", text=f"{at}no longer restricted to a list of values")
         return
+    old, new = ({json_values.canonical(value) for value in values} for values in (before, after))
     for value in before:
-        if not any(json_values.is_same(value, each) for each in after):
+        if json_values.canonical(value) not in new:
             yield SchemaChange(direction="narrowed", text=f"{at}value {_shown(value)} not allowed any more")
     for value in after:
-        if not any(json_values.is_same(value, each) for each in before):
+        if json_values.canonical(value) not in old:
             yield SchemaChange(direction="widened", text=f"{at}value {_shown(value)} allowed")
 
 
 def _required(keyword: _Keyword) -> Iterator[SchemaChange]:
     before, after, at = keyword.before, keyword.after, keyword.at
+    old, new = frozenset(before), frozenset(after)
     for each in after:
-        if each not in before:
+        if each not in old:
             yield SchemaChange(direction="narrowed", text=f"{at}{quoted(each)} required")
     for each in before:
-        if each not in after:
+        if each not in new:
             yield SchemaChange(direction="widened", text=f"{at}{quoted(each)} optional")
 
 
@@ -289,8 +292,9 @@ def _branches(keyword: _Keyword) -> Iterator[SchemaChange]:
     """Compare the schemas of `allOf` and `anyOf`: only an alternative that is added or removed is certain."""
     before, after, at = keyword.before, keyword.after, keyword.at
     old, new = before or [], after or []
-    added = [each for each in new if not any(json_values.is_same(each, other) for other in old)]
-    removed = [each for each in old if not any(json_values.is_same(each, other) for other in new)]
+    known_old, known_new = ({json_values.canonical(each) for each in branches} for branches in (old, new))
+    added = [each for each in new if json_values.canonical(each) not in known_old]
+    removed = [each for each in old if json_values.canonical(each) not in known_new]
     if added and removed:
         if len(added) == len(removed) == 1 and len(old) == len(new):
             yield from _compare(_whole(removed[0]), _whole(added[0]), f"{at}{keyword.name}: ")

@@ -358,11 +358,11 @@ async def test_a_process_that_cannot_be_started_is_a_503_until_it_can(
     await world.publish(api("a/b", input_schema=LINES))
     body = json.dumps({"lines": [{"sku": "x" * 40_000}]}).encode()
 
-    def spawn(_: object) -> None:
+    def spawn(*_: object) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr("iogate.gateway.validation.validator._spawn", spawn)
+        patched.setattr("iogate.gateway.child_process._spawn", spawn)
         reply = await world.call("a/b", body)
     assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "serverError.unavailable", "1")
     assert reply.message == (

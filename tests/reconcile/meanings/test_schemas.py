@@ -149,3 +149,17 @@ def test_only_the_first_details_are_told() -> None:
 def test_annotations_change_nothing() -> None:
     found = compare({"description": "a", "properties": {"x": {"title": "b"}}}, {"properties": {"x": {}}})
     assert (found.changes, found.direction) == ((), None)
+
+
+def test_schemas_with_many_members_are_compared_without_comparing_all_pairs() -> None:
+    many = range(40_000)
+    before: dict[str, list[Any]] = {"enum": [], "required": [], "anyOf": []}
+    after = {
+        "enum": [*many],
+        "required": [f"p{number}" for number in many],
+        "anyOf": [{"const": number} for number in many],
+        "properties": {f"p{number}": {"type": "string"} for number in many},
+    }
+    found = compare(before, after)
+    assert (found.direction, len(found.changes)) == ("narrowed", 3 * len(many) + 1)
+    assert found.details() == '"p0" required, "p1" required, "p2" required, and 119998 more'

@@ -1,0 +1,5 @@
+"""Requests of operators with large bodies, each in a process of its own.
+
+large_requests   the gateway's side: starts a process for each request, and limits their number
+request_process  the process: decodes the body, executes the operation, returns the response
+"""

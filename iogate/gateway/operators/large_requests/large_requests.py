@@ -1,0 +1,176 @@
+"""Executor of the requests of operators whose bodies are large: each in a process of its own.
+
+Used by `operator_api`. Decoding and planning hold the interpreter lock, and a thread would make all calls of
+the gateway wait. Invariants: an operator has one such request at a time, and a gateway executes one that
+reads and one that changes; the body is read only after its operator has no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from iogate.gateway import child_process
+from iogate.gateway.http.body import content_length
+from iogate.gateway.http.responses import CRASHED, ErrorResponse, HTTPError, Response, unavailable
+from iogate.gateway.operators.error_responses import UNANSWERED
+from iogate.gateway.operators.large_requests.job import Job, Result, too_costly
+from iogate.settings import to_environment
+from iogate.supervision import handover
+
+if TYPE_CHECKING:
+    from iogate.gateway.child_process import ChildProcess
+    from iogate.gateway.http.request import Request
+    from iogate.gateway.operators.operation import Operation
+    from iogate.gateway.state import GatewayState
+    from iogate.operators.access import Actor
+
+log = logging.getLogger(__name__)
+
+LARGE_BYTES: Final = 64 * 1024
+"""Larger bodies are processed elsewhere, for which a process takes half a second to start."""
+WAIT_S: Final = 30.0
+"""Longest wait for the earlier large request of an operator."""
+GRACE_S: Final = 5.0
+"""Time beyond that of its operation after which the process is killed."""
+CPU_S: Final = 60
+"""Processor time of one request."""
+MEMORY_BYTES: Final = 512 * 1024 * 1024
+MEMORY_PER_BYTE: Final = 32
+"""A number of two bytes takes 40 once it is decoded."""
+_PROCESS: Final = "iogate.gateway.operators.large_requests.request_process"
+_CREDENTIALS: Final = (b"authorization", b"cookie")
+_COSTLY_EXITS: Final = (-signal.SIGXCPU, -signal.SIGABRT, -signal.SIGKILL, -signal.SIGSEGV)
+
+BUSY: Final = unavailable(
+    f"An earlier request with a body over {LARGE_BYTES // 1024} KiB is still being executed; nothing was "
+    "changed: repeat the request later",
+    5.0,
+)
+NOT_STARTED: Final = unavailable(
+    "The process that executes large requests cannot be started; nothing was changed: repeat the request "
+    "later"
+)
+
+
+class LargeRequests:
+    """Executor of large requests of operators for one gateway."""
+
+    def __init__(self, state: GatewayState) -> None:
+        self._state = state
+        self._operators: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._kinds = {changes: asyncio.Lock() for changes in (False, True)}
+        """Locks of the operations that only read, and of those that change."""
+
+    @asynccontextmanager
+    async def turn(self, operation: Operation, actor: Actor, request: Request) -> AsyncIterator[None]:
+        """Wait, before a body that may be large is read, until the operator has no other large request.
+
+        Raises HTTPError, a 503, if that takes too long.
+        """
+        length = content_length(request.headers)
+        if operation.body_limit <= LARGE_BYTES or (length is not None and length <= LARGE_BYTES):
+            yield
+            return
+        async with _held(self._operators[actor.name]):
+            yield
+
+    async def execute(
+        self, operation: Operation, actor: Actor, request: Request, path: Mapping[str, str], key: str | None
+    ) -> Response:
+        """Execute a request with a large body, and return its response. Raises HTTPError: a 400 or 503.
+
+        `path` has the values in its path, `key` is its Idempotency-Key.
+        """
+        store = await self._state.check_store()
+        job = Job(
+            operation=operation.name,
+            actor=actor.name,
+            role=actor.role,
+            via=actor.via,
+            origin=actor.origin,
+            path=dict(path),
+            key=key,
+            raw_path=request.raw_path,
+            query=request.query,
+            headers=[each for each in request.raw_headers if each[0] not in _CREDENTIALS],
+            store_url=store.url,
+            cpu_s=CPU_S,
+            memory_bytes=MEMORY_BYTES + MEMORY_PER_BYTE * len(request.body),
+        )
+        async with _held(self._kinds[operation.changes]):
+            process = await self._start()
+            try:
+                async with asyncio.timeout(operation.limit_s + GRACE_S):
+                    await process.send(msgspec.msgpack.encode(job))
+                    await process.send(request.body)
+                    # The process has the body now: it no longer counts towards the budget of the gateway.
+                    self._state.bodies.release(request)
+                    result = msgspec.msgpack.decode(await process.receive(), type=Result)
+                    return Response(result.status, await process.receive(), result.headers)
+            except TimeoutError:
+                process.child.kill()
+                raise HTTPError(UNANSWERED if operation.changes else too_costly(operation)) from None
+            except (asyncio.IncompleteReadError, OSError):
+                raise HTTPError(await _died(process, operation)) from None
+            finally:
+                await process.end()
+
+    async def _start(self) -> ChildProcess:
+        """Start the process of one request, and hand the settings over. Raises HTTPError: a 503."""
+        ours, theirs = socket.socketpair()
+        values = {**os.environ, **handover.variables(), **to_environment(self._state.settings)}
+        try:
+            with theirs:
+                process = await child_process.start(
+                    _PROCESS,
+                    stderr=None,
+                    environment={handover.SOCKET_FD: str(theirs.fileno())},
+                    files=[theirs.fileno()],
+                )
+        except OSError as error:
+            ours.close()
+            extra = {"action": "operator.not_started"}
+            log.error("cannot start the process of a large request: %s", error, extra=extra)  # noqa: TRY400 - says all
+            raise HTTPError(NOT_STARTED) from None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                await handover.send(ours, values)
+        return process
+
+
+@asynccontextmanager
+async def _held(lock: asyncio.Lock) -> AsyncIterator[None]:
+    """Hold a lock of large requests. Raises HTTPError, a 503, if that takes too long."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            await lock.acquire()
+    except TimeoutError:
+        raise HTTPError(BUSY) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def _died(process: ChildProcess, operation: Operation) -> ErrorResponse:
+    """Return the response to a large request during which its process died."""
+    code = await process.end()
+    if code in _COSTLY_EXITS:
+        return too_costly(operation)
+    log.error(
+        "the process of a large request died with code %s",
+        code,
+        extra={"action": "operator.died", "operation": operation.name, "code": code},
+    )
+    return CRASHED
