@@ -1,4 +1,4 @@
-"""Changes of named runs, for `runs cancel`, `retry` and others, and the confirmation of `prune`.
+"""Changes of named runs, for `runs cancel`, `retry` and others.
 
 Invariant: a run that cannot be changed does not prevent changes of others, and the changed runs are printed
 before the error. `batches` changes the runs that match a filter.
@@ -11,18 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from iogate.cli.render import plain_table, write_stderr
-from iogate.cli.runs.run_display import run_table
 from iogate.cli.runs.run_filters import Filters
 from iogate.cli.session import Session
 from iogate.errors import Misused, NotFound, Refused
-from iogate.messages import counted
 
 if TYPE_CHECKING:
-    from iogate.cli.system.system import Json, RunChange, RunChanges
-
-SHOWN = 10
-"""Most runs that are listed before a confirmation."""
+    from iogate.cli.system.system import RunChange, RunChanges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,23 +40,6 @@ class Selection:
     def by_filter(self) -> bool:
         """Whether filters choose the runs of a bulk change."""
         return self.filters.are_given
-
-
-def require_confirmation(verb: str, runs: Sequence[Json], *, yes: bool, count: int | None = None) -> None:
-    """List the first runs of a bulk change on stderr and raise, unless `yes` is true.
-
-    `count` is the number of all runs if `runs` is only a part of them.
-
-    Raises:
-        Misused: `yes` is false and there are runs.
-    """
-    count = len(runs) if count is None else count
-    if yes or not runs:
-        return
-    write_stderr(plain_table(run_table(runs[:SHOWN])))
-    if count > SHOWN:
-        write_stderr(f"… and {count - SHOWN} more")
-    raise Misused(f"this {verb} {counted(count, 'run')}", hint="add --yes to confirm")
 
 
 def operation_id(by_id: str | None) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iogate.cli.options import ApiFilter, StatusFilter, parse_moment_ms
-from iogate.cli.runs.bulk_changes import SHOWN, require_confirmation
+from iogate.cli.render import plain_table, write_stderr
+from iogate.cli.runs.run_display import run_table
 from iogate.cli.runs.run_filters import (
     CallerFilter,
     Filters,
@@ -17,13 +18,12 @@ from iogate.cli.runs.run_filters import (
     WhereFilter,
     WorkflowFilter,
 )
-from iogate.cli.session import Session, author, command
+from iogate.cli.session import Session, command
 from iogate.errors import Misused
 from iogate.messages import counted
-from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
-    from iogate.store.runs.operations import Summary
+    from iogate.cli.system.system import Json
 
 BeforeOption = Annotated[
     str,
@@ -37,7 +37,7 @@ BeforeOption = Annotated[
 
 def register(group: typer.Typer) -> None:
     """Add the command `prune` to `iogate runs`."""
-    command(group, "prune")(prune)
+    command(group, "prune", over_http=True)(prune)
 
 
 async def prune(
@@ -57,36 +57,42 @@ async def prune(
     """Delete ended runs before their retention is over, even if the store is full.
 
     Raises:
-        Misused: a filter is invalid, or `--yes` is missing.
+        Misused: a filter is invalid, or `--yes` is missing; over HTTP also without a reason.
         NotFound: there is no such API.
     """
-    from iogate.operators.access import command_actor
-    from iogate.operators.activity import Record, recorded, target
-    from iogate.operators.runs.run_actions import require_known_names
-    from iogate.store.runs.presentation import list_item
+    from iogate.cli.system.system import Pruning
 
     wanted = Filters(
         api=api, status=status_, workflow=workflow, caller=caller, revision=revision, parent=parent,
         project=project, where=where,
     ).parse()  # fmt: skip
-    if live := [each for each in wanted.statuses if each not in ENDED]:
-        raise Misused(f"--status {live[0]}: only runs that have ended can be deleted")
     moment = parse_moment_ms(before, "--before")
     assert moment is not None
-    async with session.store(session.settings(), changes=True) as store:
-        first: list[Summary] = []
-        uids: list[str] = []
-        async for page in store.runs.ended_before(moment, wanted):
-            first += page[: SHOWN - len(first)]
-            uids += [run.uid for run in page]
-        if not uids:
-            await require_known_names(store, wanted)
+
+    def confirm(preview: Json) -> None:
+        """Raise Misused for the runs to prune unless `--yes` is given."""
+        if not preview["count"]:
             session.screen.note("no run matches the filters")
-        require_confirmation("deletes", [list_item(each) for each in first], count=len(uids), yes=yes)
-        pruned = 0
-        if uids:
-            actor, record = command_actor(author()), Record()
-            about = target("run", uids)
-            async with recorded(store, actor, "runs.prune", about, reason, record=record, frees_memory=True):
-                pruned = record.count = await store.runs.prune(uids, moment)
+        _require_confirmation(preview, yes=yes)
+
+    async with session.system(changes=True) as system:
+        pruned = await system.runs.prune(
+            Pruning(filter=wanted, before_ms=moment, reason=reason, confirm=confirm)
+        )
     session.screen.data("runs.prune", {"pruned": pruned}, [f"deleted {counted(pruned, 'run')}"])
+
+
+def _require_confirmation(preview: Json, *, yes: bool) -> None:
+    """List the first runs to prune on stderr and raise, unless `yes` is true.
+
+    Raises:
+        Misused: `yes` is false and there are runs.
+    """
+    count, sample = preview["count"], preview["sample"]
+    if yes or not count:
+        return
+    write_stderr(plain_table(run_table(sample)))
+    if count > len(sample):
+        write_stderr(f"… and {count - len(sample)} more")
+    number = counted(count, "run") if preview["complete"] else f"at least {counted(count, 'run')}"
+    raise Misused(f"this deletes {number}", hint="add --yes to confirm")

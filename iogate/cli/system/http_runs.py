@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.cli.system.operator_client import UNEXPECTED, AccessDenied
-from iogate.cli.system.system import RunChange, RunChanges, interrupted
+from iogate.cli.system.system import Pruning, RunChange, RunChanges, interrupted
 from iogate.errors import NotFound, Refused, Unreachable
+from iogate.operators.batches.batch_selection import filter_json
 from iogate.operators.runs.run_details import run_not_found
 from iogate.security.redaction_patterns import REDACTED
 from iogate.store.runs.presentation import rfc3339
@@ -34,6 +35,9 @@ WAIT_MOST_S: Final = 60
 RECONNECT_S: Final = 60.0
 """Time for which a broken stream is continued without success."""
 PAUSE_S: Final = 0.5
+PRUNE: Final = "/v1/runs/prune"
+PRUNE_S: Final = 50.0
+"""Further time for the selection of the runs to delete."""
 _UID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
@@ -180,3 +184,17 @@ class HttpRuns:
                     raise
                 raise interrupted(error.message, change.operation) from None
         return found
+
+    async def prune(self, wanted: Pruning) -> int:
+        self._client.check_reason(wanted.reason)
+        body = {"filter": filter_json(wanted.filter), "before": rfc3339(wanted.before_ms)}
+        preview = await self._client.ask(PRUNE, {**body, "dry_run": True}, wait_s=PRUNE_S)
+        with self._client.reading("a number of runs"):
+            count: int = preview["count"]
+            wanted.confirm(preview)
+        pruned, complete = 0, not count
+        while not complete:
+            done = await self._client.change(PRUNE, wanted.reason, body, wait_s=PRUNE_S)
+            with self._client.reading("a deletion"):
+                pruned, complete = pruned + done["pruned"], done["complete"] or not done["pruned"]
+        return pruned

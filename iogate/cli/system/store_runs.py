@@ -10,11 +10,11 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from iogate.cli.system.system import RunChange, RunChanges, interrupted
+from iogate.cli.system.system import Pruning, RunChange, RunChanges, interrupted
 from iogate.errors import NotFound, Refused
 from iogate.operators import statistics
 from iogate.operators.activity import Record, recorded, target
-from iogate.operators.runs import run_actions, run_files
+from iogate.operators.runs import run_actions, run_deletion, run_files
 from iogate.operators.runs.run_details import (
     find_run,
     is_uid,
@@ -98,6 +98,20 @@ class StoreRuns:
             if not change.operation:
                 raise
             raise interrupted(error.message, change.operation) from None
+
+    async def prune(self, wanted: Pruning) -> int:
+        store, record = self._store, Record()
+        found = await run_deletion.select(store, wanted.filter, wanted.before_ms)
+        wanted.confirm(found.to_json())
+        if not found.uids:
+            return 0
+        about = target("run", found.uids)
+        async with recorded(
+            store, self._actor, "runs.prune", about, wanted.reason, record=record, frees_memory=True
+        ):
+            pruned = record.count = await store.runs.prune(found.uids, wanted.before_ms)
+            record.note = run_deletion.describe(wanted.filter, wanted.before_ms, pruned)
+        return pruned
 
     async def _change(self, change: RunChange, uids: Sequence[str]) -> RunChanges:
         found, record = RunChanges(), Record()

@@ -58,6 +58,18 @@ class RunChanges:
     """Errors of the runs that cannot be changed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pruning:
+    """Deletion of ended runs before the end of their retention."""
+
+    filter: RunFilter
+    before_ms: int
+    """Time before which they ended."""
+    reason: str
+    confirm: Callable[[Json], None]
+    """Checks the preview, as `Prunable.to_json` returns it, and raises if they are not to be deleted."""
+
+
 def interrupted(message: str, operation: str) -> Unreachable:
     """Return the error for a lost response to a change of runs; `operation` is the id of the change."""
     return Unreachable(
@@ -119,6 +131,13 @@ class Runs(Protocol):
 
     async def change(self, change: RunChange, uids: Sequence[str]) -> RunChanges:
         """Change runs one by one; a run that cannot be changed does not prevent changes of the others."""
+        ...
+
+    async def prune(self, wanted: Pruning) -> int:
+        """Delete ended runs after the caller has confirmed their number; return the number of deleted ones.
+
+        Raises as `run_deletion.select` does.
+        """
         ...
 
 

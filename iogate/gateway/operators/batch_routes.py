@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import CURSOR
-from iogate.gateway.operators.run_routes import FILTERS, FROM, ON, read_filter
+from iogate.gateway.operators.run_routes import FROM, ON, RUN_FILTER, read_filter
 from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
 from iogate.operators.batches import batch_selection, batches
 from iogate.operators.batches.batch_selection import ACTIONS, BatchRequest
-from iogate.value_types.collection_types import Key, list_of, record
+from iogate.value_types.collection_types import Key, list_of
 from iogate.value_types.scalar_types import boolean, choice, number, pattern
 
 LIMIT_S: Final = 60.0
@@ -79,11 +79,7 @@ CREATE: Final = Operation(
     handler=_create,
     body={
         "action": Key(type=choice(*ACTIONS), description="Action on each run."),
-        "filter": Key(
-            type=record(FILTERS, dict, null_is_absent=True),
-            required=False,
-            description="Runs that match now, as in a list of runs.",
-        ),
+        "filter": RUN_FILTER,
         "uids": Key(
             type=list_of(pattern("the uid of a run", "[0-9]{1,19}")),
             required=False,

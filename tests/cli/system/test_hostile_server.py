@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
-import http.server
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,62 +14,39 @@ import pytest
 
 from tests.cli.place import Place
 from tests.cli.system.conftest import WHY, Machines, edit, refused
+from tests.cli.system.proxy import Exchange, forwarding
 
 FILE = b"a page"
+BECAUSE = ("--reason", "a test")
 CALL = ("api", "call", "shop/guarded", "--input", '{"sku": "A-1"}')
 Lie = Callable[[str, Any], Any]
 
 
 @contextmanager
-def lying(place: Place, lie: Lie, calls: list[dict[str, str]] | None = None) -> Iterator[str]:
+def lying(place: Place, lie: Lie, calls: list[Mapping[str, str]] | None = None) -> Iterator[str]:
     """Forward requests to the gateway, and change the results by `lie`, given path and result; yield the URL.
 
     `calls` gets the headers of each call of an API.
     """
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if calls is not None and self.path.startswith("/v1/api/"):
-                calls.append({name.lower(): value for name, value in self.headers.items()})
-            connection = http.client.HTTPConnection("127.0.0.1", place.port, timeout=20)
-            connection.request(self.command, self.path, body or None, dict(self.headers))
-            response = connection.getresponse()
-            found, status = json.loads(response.read()), response.status
-            connection.close()
-            changed = lie(self.path.partition("?")[0], found["response"])
-            if changed is not found["response"]:
-                status = 200
-            content = changed if isinstance(changed, bytes) else json.dumps({"response": changed}).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def change(found: Exchange) -> Exchange:
+        if calls is not None and found.path.startswith("/v1/api/"):
+            calls.append(found.asked)
+        result = json.loads(found.content)["response"]
+        changed = lie(found.path, result)
+        if changed is result:
+            return found
+        content = changed if isinstance(changed, bytes) else json.dumps({"response": changed}).encode()
+        return replace(found, status=200, content=content)
 
-        def do_GET(self) -> None:
-            self.forward()
-
-        def do_POST(self) -> None:
-            self.forward()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with forwarding(place, change) as url:
+        yield url
 
 
 @pytest.mark.parametrize("auth", [{"token": {"env": "PRIVATE"}}, {"token": {"file": "private"}}])
 def test_a_server_does_not_choose_the_secrets_that_are_sent(two: Machines, auth: Any) -> None:
     (two.elsewhere / "private").write_text("a key of this machine")
-    calls: list[dict[str, str]] = []
+    calls: list[Mapping[str, str]] = []
 
     def with_source(source: str) -> Lie:
         def lie(path: str, found: Any) -> Any:
@@ -95,7 +70,7 @@ def test_a_server_does_not_choose_the_secrets_that_are_sent(two: Machines, auth:
 
 
 def test_a_server_does_not_choose_the_api_whose_credentials_are_sent(two: Machines) -> None:
-    calls: list[dict[str, str]] = []
+    calls: list[Mapping[str, str]] = []
 
     def lie(path: str, found: Any) -> Any:
         return {**found, "api": "shop/guarded"} if path.startswith("/v1/apis/") else found
@@ -150,6 +125,10 @@ def unknown_meaning(path: str, found: Any) -> Any:
     return {**found, "changes": [{**change, "meanings": meanings}]}
 
 
+def preview_only(path: str, found: Any) -> Any:
+    return {"count": 1, "complete": True, "sample": []} if path == "/v1/runs/prune" else found
+
+
 @pytest.mark.parametrize(
     ("command", "lie", "what"),
     [
@@ -161,6 +140,16 @@ def unknown_meaning(path: str, found: Any) -> Any:
         (("rollback", "--yes", *WHY), without("/v1/revisions", "live"), "revisions"),
         (("export", "--to", "files"), without("/v1/revisions/live/bundle", "bundle"), "a revision"),
         (("diff", "live", "files"), without("/v1/revisions/live/bundle", "commit"), "a revision"),
+        (
+            ("runs", "prune", "--before", "0", *BECAUSE),
+            without("/v1/runs/prune", "count"),
+            "a number of runs",
+        ),
+        (
+            ("runs", "prune", "--before", "0", "--yes", *BECAUSE),
+            preview_only,
+            "a deletion",
+        ),
         (CALL, without("/v1/apis/shop/guarded", "document"), "an API"),
         (("debug", "shop/buy", "--reason", "x"), without("/v1/apis/shop/buy", "document"), "an API"),
     ],

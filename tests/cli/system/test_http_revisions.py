@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import http.server
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +15,7 @@ import typer
 from tests.cli.conftest import token
 from tests.cli.place import Place
 from tests.cli.system.conftest import FORMATS, WHY, Machines, edit, refused
+from tests.cli.system.proxy import Exchange, forwarding
 
 SCHEMA = (
     "workflow: shop/buy\n    input: {schema: {type: object, required: [sku, size]}}\n    auth: {token: {env"
@@ -224,6 +222,8 @@ def test_an_export_writes_the_same_files(two: Machines, output: tuple[str, ...])
 
 def test_of_two_publishers_the_second_is_told(two: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another revision goes live while a person reads the plan."""
+    edit(two, "timeout: 10m", "timeout: 12m")
+    two.here("apply", "--yes")
     live = two.here("show", "-o", "json").json["revision"]
     edit(two, "verbs: [GET, POST]", "verbs: [POST]")
     answer(monkeypatch, lambda: roll_back(two.shop, live - 1))
@@ -259,44 +259,14 @@ def losing(place: Place, lost: int) -> Iterator[str]:
     """Forward requests to the gateway, and lose the first responses to publications; yield the URL."""
     left = [lost]
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            connection = http.client.HTTPConnection("127.0.0.1", place.port, timeout=20)
-            connection.request(self.command, self.path, body or None, dict(self.headers))
-            response = connection.getresponse()
-            content = response.read()
-            connection.close()
-            if self.path == "/v1/revisions" and self.command == "POST" and left[0]:
-                left[0] -= 1
-                self.close_connection = True
-                return
-            self.send_response(response.status)
-            for name in ("Content-Type", "Retry-After"):
-                if response.headers[name]:
-                    self.send_header(name, response.headers[name])
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def change(found: Exchange) -> Exchange | None:
+        if (found.method, found.path) != ("POST", "/v1/revisions") or not left[0]:
+            return found
+        left[0] -= 1
+        return None
 
-        def do_GET(self) -> None:
-            self.forward()
-
-        def do_POST(self) -> None:
-            self.forward()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with forwarding(place, change) as url:
+        yield url
 
 
 def test_a_publication_whose_response_is_lost_is_made_once(two: Machines) -> None:

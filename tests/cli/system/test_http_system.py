@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -134,10 +135,28 @@ def test_a_change_over_http_needs_a_reason_and_a_role(machines: Machines) -> Non
     machines.there("runs", "cancel", uid, "--reason", "x", role="operate")
 
 
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_ended_runs_are_deleted_alike(machines: Machines, where: str) -> None:
+    run = machines.here if where == "here" else machines.there
+    uids = [machines.shop.buy("fail") for _ in range(2)]
+    for uid in uids:
+        machines.here("runs", "wait", uid, "-q", code=7)
+    prune = ("runs", "prune", "--before", "0s", "--api", "shop/fail", "--reason", "a full store")
+    asked = machines.same(*prune, code=64)
+    assert all(uid in asked.err for uid in uids)
+    count = re.search(r"this deletes ([0-9]+) runs", asked.err)
+    assert count is not None
+    assert run(*prune, "--yes").out == f"deleted {count[1]} runs\n"
+    machines.same("runs", "show", uids[0], code=8)
+    assert machines.same(*prune, "--yes").err.endswith("no run matches the filters\n")
+    entry = machines.here("activity", "--action", "runs.prune", "-o", "json").json["activity"][0]
+    assert (entry["target"]["count"], entry["reason"]) == (int(count[1]), "a full store")
+    assert entry["message"].startswith(f"deleted {count[1]}, ended before ")
+
+
 def test_a_command_on_the_store_says_so(machines: Machines) -> None:
-    for command in (("runs", "prune", "--before", "1h"), ("store", "resume")):
-        ran = machines.there(*command, code=64)
-        assert f"works on the store only, and IOGATE_SERVER chooses {machines.shop.url} [IOG823]" in ran.err
+    ran = machines.there("store", "resume", code=64)
+    assert f"works on the store only, and IOGATE_SERVER chooses {machines.shop.url} [IOG823]" in ran.err
     ran = machines.there("--profile", "prod", "doctor", code=64)
     assert '"iogate doctor" works on this machine and its store, and not over --profile prod' in ran.err
 

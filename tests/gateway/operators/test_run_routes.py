@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import msgspec
 import pytest
 
 from iogate.compiler.revision import Bundle, Revision, Workflow, digest_of
+from iogate.operators.runs import run_deletion
 from iogate.security.failure_limit import FAILURES
 from iogate.store import keys
+from iogate.timing import moments
 from tests.gateway.driver import TOKEN, World, api
 from tests.gateway.operators.conftest import bearer, refusal, token
 
@@ -207,6 +210,65 @@ async def test_a_leased_run_is_asked_to_end(operated: World) -> None:
     assert (await do(operated, uid, "suspend")).json["outcome"] == "requested"
     assert (await do(operated, uid, "cancel")).json["outcome"] == "requested"
     assert refusal(await do(operated, uid, "suspend"))[2] == f"run {uid} is being cancelled"
+
+
+async def prune(world: World, role: str = "admin", **given: Any) -> Any:
+    body = json.dumps({"before": "0s", "reason": "the store is full"} | given).encode()
+    return await world.ask("/v1/runs/prune", "POST", bearer(role, content_type="application/json"), body)
+
+
+async def test_ended_runs_are_deleted_in_parts(operated: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    uids = [await faulted(operated) for _ in range(3)]
+    alive = await started(operated)
+    only = {"api": "shop/order", "status": ["faulted"]}
+    monkeypatch.setattr(run_deletion, "AT_ONCE", 2)
+    monkeypatch.setattr(run_deletion, "COUNTED", 2)
+    seen = (await prune(operated, filter=only, dry_run=True)).json
+    assert (seen["count"], seen["complete"]) == (2, False)
+    monkeypatch.setattr(run_deletion, "COUNTED", 10)
+    seen = (await prune(operated, filter=only, dry_run=True)).json
+    assert (seen["count"], seen["complete"]) == (3, True)
+    assert [each["uid"] for each in seen["sample"]] == uids[::-1]
+    assert await activity(operated) == []
+    assert (await prune(operated, filter=only, before="1h")).json == {"pruned": 0, "complete": True}
+    first, second, third = [(await prune(operated, filter=only)).json for _ in range(3)]
+    assert (first, second, third) == (
+        {"pruned": 2, "complete": False},
+        {"pruned": 1, "complete": True},
+        {"pruned": 0, "complete": True},
+    )
+    assert [run["uid"] for run in (await listed(operated))["runs"]] == [alive]
+    action, outcome, ids, message = (await activity(operated))[2]
+    assert (action, outcome, ids) == ("runs.prune", "done", [])
+    assert re.fullmatch(r"deleted 2, ended before [-0-9T:.]+Z api=shop/order status=faulted", message or "")
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "status", "message"),
+    [
+        ("operate", {}, 403, "This takes the role admin; operator operateer has the role operate"),
+        ("admin", {"before": "soon"}, 400, f"The member before of the body must be {moments.FORMS}"),
+        ("admin", {"reason": ""}, 400, "The member reason of the body must be a text of 1 to 500 characters"),
+        (
+            "admin",
+            {"filter": {"status": ["waiting"]}},
+            400,
+            "status waiting: only runs that have ended can be deleted",
+        ),
+        (
+            "admin",
+            {"filter": {"api": "shop/ordre"}},
+            404,
+            'no API shop/ordre; did you mean "shop/order"?; list them with "iogate api list"',
+        ),
+    ],
+)
+async def test_a_wrong_deletion_is_refused(
+    operated: World, role: str, given: Any, status: int, message: str
+) -> None:
+    await faulted(operated)
+    reply = await prune(operated, role, **given)
+    assert (reply.status, reply.message) == (status, message)
 
 
 async def test_a_run_is_suspended_and_resumed(operated: World) -> None:

@@ -1,0 +1,79 @@
+"""Selection of ended runs to delete before the end of their retention, which frees the store's memory.
+
+Used by `runs prune` and by the HTTP API of operators; `store.runs.prune` deletes. Invariant: only runs that
+ended before a given time are selected, so that a repetition deletes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from iogate.errors import Misused
+from iogate.operators.batches.batch_selection import filter_json
+from iogate.operators.runs.run_actions import require_known_names
+from iogate.store.keys import ENDED
+from iogate.store.runs.presentation import list_item, rfc3339
+
+if TYPE_CHECKING:
+    from iogate.store.runs.run_index import RunFilter
+    from iogate.store.runs.views import Summary
+    from iogate.store.store import Store
+
+AT_ONCE: Final = 10_000
+"""Maximum number of runs that one request deletes."""
+COUNTED: Final = 100_000
+"""Number of runs after which a preview stops counting."""
+SAMPLE: Final = 10
+"""Runs that a preview shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prunable:
+    """Ended runs that a filter selects for deletion."""
+
+    uids: Sequence[str]
+    sample: Sequence[Summary]
+    """The first of them."""
+    complete: bool
+    """False if there may be more."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "count": len(self.uids),
+            "complete": self.complete,
+            "sample": [list_item(each) for each in self.sample],
+        }
+
+
+async def select(store: Store, wanted: RunFilter, before_ms: int, *, most: int | None = None) -> Prunable:
+    """Return the runs that match a filter and ended before a time, the newest first; all without `most`.
+
+    Raises Misused for a status of runs that have not ended, and for an attribute that no API declares, and
+    NotFound for an unknown API.
+    """
+    for status in wanted.statuses:
+        if status not in ENDED:
+            raise Misused(f"status {status}: only runs that have ended can be deleted")
+    uids: list[str] = []
+    sample: list[Summary] = []
+    async for page in store.runs.ended_before(before_ms, wanted):
+        sample += page[: SAMPLE - len(sample)]
+        uids += [run.uid for run in page]
+        if most is not None and len(uids) >= most:
+            return Prunable(uids=uids[:most], sample=sample, complete=False)
+    if not uids:
+        await require_known_names(store, wanted)
+    return Prunable(uids=uids, sample=sample, complete=True)
+
+
+def describe(wanted: RunFilter, before_ms: int, pruned: int) -> str:
+    """Return a deletion as one line for the activity."""
+    members = filter_json(wanted)
+    filters = "".join(f" {name}={_shown(value)}" for name, value in members.items())
+    return f"deleted {pruned}, ended before {rfc3339(before_ms)}{filters}"
+
+
+def _shown(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
