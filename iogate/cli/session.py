@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from iogate.cli.json_fields import read_selection
 from iogate.cli.render import COMMON_FORMATS, Output, Screen, write_stderr
 from iogate.cli.settings_files import read_files
 from iogate.cli.store_address import store_url
-from iogate.errors import Misused
+from iogate.errors import Misused, Unreachable
 from iogate.messages import listed
 from iogate.security.redaction_patterns import redact_url
 from iogate.settings import Settings, project_environments
@@ -117,6 +118,8 @@ class Session:
     """Value of `--env`: the environment whose settings apply."""
     profile: str | None = None
     """Value of `--profile`: the login whose server the command works on."""
+    servers: list[str] = field(default_factory=list)
+    """URLs of the servers whose results the command has read."""
 
     def settings(self, flags: dict[str, Any] | None = None, *, needs_environment: bool = True) -> Settings:
         """Read the session's settings, and warn about misspelt environment variables and unusual `vars`.
@@ -185,6 +188,7 @@ class Session:
             by = f" (profile {server.profile})" if server.profile is not None else ""
             write_stderr(f"server: {server.url}{by}", style="bright_black")
         async with operator_client(server, server_choice.project_of(settings)) as client:
+            self.servers.append(server.url)
             yield HttpSystem(client)
 
     @asynccontextmanager
@@ -264,11 +268,16 @@ def command(
             session = Session(
                 screen=screen, environment=environment or first.environment, profile=server_profile
             )
-            result = function(session, **arguments)
-            if inspect.iscoroutine(result):
-                import asyncio
+            try:
+                result = function(session, **arguments)
+                if inspect.iscoroutine(result):
+                    import asyncio
 
-                asyncio.run(result)
+                    asyncio.run(result)
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                if not session.servers:
+                    raise
+                raise _unreadable(session.servers[0], error) from error
 
         signature = inspect.signature(function, eval_str=True)
         _, *own = signature.parameters.values()
@@ -294,6 +303,15 @@ def command(
         return function
 
     return register
+
+
+def _unreadable(url: str, error: Exception) -> Unreachable:
+    """Return the error of a command that failed on a result of a server, and where it did."""
+    from iogate.cli.system.operator_client import unreadable
+
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return unreadable(url, defect=f"{type(error).__name__} in {where}")
 
 
 def _unfit_format(chosen: Output, path: str, formats: tuple[Output, ...]) -> Misused:

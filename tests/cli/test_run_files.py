@@ -88,8 +88,13 @@ def test_a_file_is_written_and_replaces_none_unasked(cli: Cli, uid: str) -> None
     assert (cli.root / "receipt.png").read_bytes() == SCAN
     again = cli("runs", "file", uid, "scan", code=64).err
     assert "receipt.png exists" in again
-    assert "replace it with --force" in again
-    cli("runs", "file", uid, "scan", "--force")
+    assert "replace it with --out receipt.png --force" in again
+    blind = cli("runs", "file", uid, "scan", "--force", code=64).err
+    assert blind == (
+        "iogate: --force needs --out PATH: the sender of the file has chosen its filename, which may be that "
+        "of any file here\n"
+    )
+    cli("runs", "file", uid, "scan", "--out", "receipt.png", "--force")
     written = cli("runs", "file", uid, "2.txt", "--out", "second", "-o", "json").json
     assert (written["path"], len(written["files"])) == ("second", 1)
     assert (cli.root / "second").read_bytes() == SECOND

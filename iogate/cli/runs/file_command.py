@@ -6,6 +6,7 @@ under a safe name, whatever a server says; it replaces another one only with `--
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,18 +48,23 @@ async def file(
             help="Where to write the file; - for stdout. Default: here, under its filename.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
 ) -> None:
     """List the files of a run, or write one of them.
 
     Raises:
         NotFound: there is no such run or file.
-        Misused: several files have the name, or the file exists here.
+        Misused: several files have the name, or the file exists here, or `--force` lacks `--out`.
     """
     if out == STDOUT and session.screen.output is not Output.TEXT:
         raise Misused("--out - writes the file itself to stdout; it cannot be combined with -o")
     if name is None and (out is not None or force):
         raise Misused("--out and --force need the NAME of a file", hint=f"iogate runs file {uid} lists them")
+    if force and out is None:
+        raise Misused(
+            "--force needs --out PATH: the sender of the file has chosen its filename, which may be that "
+            "of any file here"
+        )
     async with session.system() as system:
         files = await system.runs.files(uid)
         if name is None:
@@ -104,7 +110,7 @@ def _write(path: Path, content: bytes, *, force: bool) -> None:
         with path.open("wb" if force else "xb") as written:
             written.write(content)
     except FileExistsError:
-        hint = "choose another name with --out, or replace it with --force"
+        hint = f"choose another name with --out, or replace it with --out {shlex.quote(str(path))} --force"
         raise Misused(f"{path} exists", hint=hint) from None
     except OSError as error:
         raise Misused(f"{path} cannot be written: {error.strerror}") from None

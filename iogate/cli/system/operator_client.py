@@ -174,11 +174,7 @@ class OperatorClient:
         try:
             yield
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise Unreachable(
-                f"{self.server.url} has sent {what} of a form that this release cannot read",
-                code=UNEXPECTED,
-                hint="run the command with the release of the gateway; look at the proxy before it",
-            ) from error
+            raise unreadable(self.server.url, what) from error
 
     async def events(self, path: str, after: str) -> AsyncIterator[ServerSentEvent]:
         """Yield the server-sent events of a path after the one with this id; empty: all of them.
@@ -318,6 +314,19 @@ class OperatorClient:
             code=UNEXPECTED,
             hint="look at the log of the gateway, or of the proxy before it",
         )
+
+
+def unreadable(url: str, what: str = "a result", defect: str = "") -> Unreachable:
+    """Return the error of a result of another form than one of this release.
+
+    `defect` describes the exception that could also be one of this release, for a report.
+    """
+    report = f"; if both are of one release, report this bug of iogate: {defect}" if defect else ""
+    return Unreachable(
+        f"{url} has sent {what} of a form that this release cannot read",
+        code=UNEXPECTED,
+        hint=f"run the command with the release of the gateway; look at the proxy before it{report}",
+    )
 
 
 def _content(response: Response) -> Any:

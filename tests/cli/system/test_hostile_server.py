@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -99,7 +100,12 @@ def test_a_server_does_not_choose_the_folder_of_a_file(two: Machines) -> None:
     ):
         (two.elsewhere / written).unlink(missing_ok=True)
         with lying(two.shop, named(filename)) as url:
-            ran = two.there("runs", "file", "7", "page", "--force", IOGATE_SERVER=url)
+            ran = two.there("runs", "file", "7", "page", IOGATE_SERVER=url)
+            again = two.there("runs", "file", "7", "page", IOGATE_SERVER=url, code=64)
+            assert refused(again) == (
+                f"iogate: {written} exists; choose another name with --out, or replace it with "
+                f"--out {written} --force"
+            )
         assert ran.out == f"wrote 6 bytes to {written}\n"
         assert (two.elsewhere / written).read_bytes() == FILE
     assert not (two.elsewhere.parent / "page.txt").exists()
@@ -165,6 +171,30 @@ def test_a_result_of_another_release_is_named(
         "run the command with the release of the gateway; look at the proxy before it"
     )
     assert not (two.elsewhere / "files").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "member"),
+    [
+        (("status",), "/v1/status", "processes"),
+        (("api", "list"), "/v1/apis", "apis"),
+        (("show",), "/v1/revisions/live", "apis"),
+        (("diff", "live", "1"), "/v1/revisions/live/diff/1", "changes"),
+        (("runs", "list"), "/v1/runs", "nextCursor"),
+    ],
+)
+def test_a_result_without_a_member_is_no_traceback(
+    two: Machines, command: tuple[str, ...], path: str, member: str
+) -> None:
+    with lying(two.shop, without(path, member)) as url:
+        ran = two.there(*command, IOGATE_SERVER=url, code=6)
+    assert re.fullmatch(
+        f"iogate: {url} has sent a result of a form that this release cannot read \\[IOG820\\]; run the "
+        "command with the release of the gateway; look at the proxy before it; if both are of one release, "
+        "report this bug of iogate: KeyError in [a-z_]+.py:[0-9]+",
+        refused(ran),
+    )
+    assert "Traceback" not in ran.err
 
 
 def test_a_publication_with_an_unreadable_result_may_have_been_made(two: Machines) -> None:
