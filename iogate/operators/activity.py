@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.errors import IogateError, Misused, Unreachable
-from iogate.messages import shorten
+from iogate.messages import did_you_mean, listed, quoted, shorten
 from iogate.security.redaction_patterns import redact_text
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.connection.failures import StoreFull
@@ -31,6 +31,15 @@ if TYPE_CHECKING:
     from iogate.operators.access import Actor
     from iogate.store.store import Store
 
+ACTIONS: Final = (
+    *("apis.debug", "apis.override", "apis.restore"),
+    *("batches.continue", "batches.create", "batches.stop"),
+    *("revisions.publish", "revisions.rollback"),
+    *("runs.cancel", "runs.prune", "runs.redeliver", "runs.resume", "runs.retry", "runs.suspend"),
+    *("schedules.disable", "schedules.enable", "schedules.run"),
+    *("store.drain", "store.resume"),
+)
+"""Names of all changes."""
 REASON_MOST: Final = 500
 """Characters of a reason."""
 _BEFORE_PAIR: Final = re.compile(r" +(?=[A-Za-z][\w.-]{1,63} ?[:=])")
@@ -153,7 +162,7 @@ async def page(
 
     `action` is one, such as `runs.retry`, or all of a kind, such as `runs`; `about` is the id of an object.
 
-    Raises Misused for an invalid cursor.
+    Raises Misused for an invalid cursor, and for an unknown action.
     """
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
         raise Misused("the cursor is not one that a page of activity has returned")
@@ -168,7 +177,19 @@ async def page(
             if len(found) == limit:
                 return {"activity": found, "nextCursor": found[-1]["id"]}
             found.append(to_json(entry))
+    if not found and action is not None:
+        _require_known_action(action)
     return {"activity": found, "nextCursor": None}
+
+
+def _require_known_action(action: str) -> None:
+    """Check the action of a filter that no change matches. Raises Misused for an unknown one."""
+    kinds = dict.fromkeys(each.partition(".")[0] for each in ACTIONS)
+    if action in ACTIONS or action in kinds:
+        return
+    of_kinds = [each for each in ACTIONS if each.partition(".")[2] == action]
+    meant = f"; did you mean {listed(map(quoted, of_kinds))}?" if of_kinds else did_you_mean(action, ACTIONS)
+    raise Misused(f"no change has the action {quoted(action)}{meant}", hint=f"actions: {', '.join(ACTIONS)}")
 
 
 def _matches(entry: Entry, operator: str | None, action: str | None, about: str | None) -> bool:

@@ -14,7 +14,7 @@ from iogate.errors import NotFound, Refused
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.operations import OPERATIONS
 from iogate.operators.access import Role
-from iogate.operators.activity import target
+from iogate.operators.activity import ACTIONS, target
 from iogate.security.failure_limit import FAILURES
 from iogate.store import keys
 from iogate.store.store import Store
@@ -356,6 +356,26 @@ async def test_controls_and_secrets_of_a_reason_are_not_recorded(changing: World
     assert entry["reason"] == "[31mred https://h/v1/links/1.a.2.[redacted] password=[redacted]"
 
 
+def test_the_activity_knows_the_action_of_each_change() -> None:
+    of_commands = {"store.drain", "store.resume"}
+    assert {each.action for each in OPERATIONS if each.changes} | of_commands == {*ACTIONS}
+
+
+@pytest.mark.parametrize(
+    ("action", "meant"),
+    [
+        ("retry", '; did you mean "runs.retry"?'),
+        ("resume", '; did you mean "runs.resume" or "store.resume"?'),
+        ("run.retry", '; did you mean "runs.retry"?'),
+        ("shop", ""),
+    ],
+)
+async def test_an_unknown_action_is_told(operated: World, action: str, meant: str) -> None:
+    reply = await operated.ask(f"/v1/activity?action={action}", headers=bearer("read"))
+    assert reply.status == 400
+    assert reply.message == f'no change has the action "{action}"{meant}; actions: {", ".join(ACTIONS)}'
+
+
 async def test_activity_is_paged_and_filtered(changing: World) -> None:
     for thing in ("a", "b", "c", "d", "e"):
         await change(changing, VALID, thing, role="operate" if thing in "ace" else "admin")
@@ -368,7 +388,7 @@ async def test_activity_is_paged_and_filtered(changing: World) -> None:
     assert things(await activity(changing, "?operator=adminer")) == "adb"
     assert things(await activity(changing, "?action=test.remove")) == "a"
     assert things(await activity(changing, "?action=test")) == "aedcba"
-    assert things(await activity(changing, "?action=tes")) == ""
+    assert things(await activity(changing, "?action=runs")) == ""
     assert things(await activity(changing, "?target=a")) == "aa"
     assert things(await activity(changing, "?since=1h")) == "aedcba"
     assert things(await activity(changing, "?since=2099-01-01")) == ""

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from iogate.gateway.console.page import Page, Visit, redirect
 from iogate.gateway.console.shell_lines import line
 from iogate.gateway.http.responses import HTTPError
+from iogate.operators.activity import ACTIONS
 
 FILTERS: Final = ("operator", "action", "target", "since")
 
@@ -35,6 +36,7 @@ async def show_activity(visit: Visit) -> Any:
         {
             "title": "Activity",
             "given": given,
+            "actions": ACTIONS,
             "is_filtered": bool(set_),
             "entries": found["activity"],
             "older": f"/console/activity?{urlencode({**set_, 'cursor': cursor})}" if cursor else None,
