@@ -123,7 +123,7 @@ class Place:
             headers={"Content-Type": "application/json", **(headers or {})},
         )
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, json.load(answer)["response"]
         except urllib.error.HTTPError as error:
             with error:

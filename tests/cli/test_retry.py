@@ -142,7 +142,7 @@ def test_a_retry_resumes_from_the_task_that_faulted(place: Place, live: Cli, sit
     assert f'workflow.retried    {{"attempt": 2, "by": "{author()}"}}' in live("runs", "logs", uid).out
     (row,) = [line for line in live("runs", "list").out.splitlines() if line.startswith(uid)]
     assert "s in 2 attempts" in row
-    with urllib.request.urlopen(f"{place.url}/v1/runs/{uid}/events", timeout=5) as stream:
+    with urllib.request.urlopen(f"{place.url}/v1/runs/{uid}/events", timeout=20) as stream:
         assert b'"kind":"workflow.retried","detail":{"attempt":2,"by":' in stream.read()
     counts = {task["reference"]: task["count"] for task in run["tasks"]}
     assert (counts["/do/0/reserve"], counts["/do/1/both/do/2/charge"]) == (1, 2)

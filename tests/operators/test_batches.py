@@ -242,7 +242,7 @@ async def test_a_worker_that_ends_hands_the_batch_over_at_once(
 
     monkeypatch.setattr(BatchExecutor, "_act", stuck)
     step = asyncio.create_task(BatchExecutor(store, "w1").step())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while calls < 4:
             await asyncio.sleep(0.001)
     step.cancel()

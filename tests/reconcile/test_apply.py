@@ -47,7 +47,7 @@ async def test_the_same_files_again_change_nothing(store: Store) -> None:
 async def test_apply_waits_until_running_gateways_have_loaded_it(store: Store) -> None:
     await gateway(store, 0)
     applying = asyncio.create_task(apply(store, bundle(api())))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await store.revisions.live() is None:
             await asyncio.sleep(0.01)
     assert not applying.done()

@@ -109,7 +109,7 @@ async def test_a_window_ends_and_takes_calls_meanwhile(each_store: Store, *, not
         await each_store.leases.take("w", 0)
         return await state_of(each_store, uid) == "queue"
 
-    await until(is_queued, 2.0)
+    await until(is_queued, 10.0)
 
 
 async def test_a_full_queue_tells_no_time_beyond_its_bound(each_store: Store) -> None:

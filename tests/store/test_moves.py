@@ -363,7 +363,7 @@ async def test_the_doorbell_rings_for_a_run_in_an_empty_queue(store: Store) -> N
     async with wired:
         await store.leases.take(WORKER, 1)
         await accepted(store.intake())
-        assert await bell.wait(5)
+        assert await bell.wait(20)
 
 
 async def test_a_run_wakes_one_worker_and_a_partial_take_wakes_the_next(each_store: Store) -> None:

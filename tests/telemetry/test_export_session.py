@@ -74,7 +74,7 @@ def trickling(handler: http.server.BaseHTTPRequestHandler) -> None:
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
-    for _ in range(60):
+    for _ in range(300):
         handler.wfile.write(b"x")
         time.sleep(0.1)
 
@@ -85,7 +85,7 @@ def test_a_long_response_is_cut_off(answer: Answer) -> None:
         began_s = time.monotonic()
         response = BoundedSession().request("POST", url, data=b"spans", timeout=10)
         assert (response.status_code, response.content) == (200, b"")
-        assert time.monotonic() - began_s < 4
+        assert time.monotonic() - began_s < 15
 
 
 def test_the_connection_of_a_short_response_is_used_again() -> None:

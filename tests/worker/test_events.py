@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -47,7 +48,7 @@ async def test_published_event_wakes_a_listener_and_is_its_output(site: Site) ->
     uid = await site.call("hears")
     await listening(site, uid)
     assert await site.store.events.publish([cloud_event(1, data={"amount": 7})]) == 1
-    run = await site.ended(uid, 5)
+    run = await site.ended(uid, 20)
     assert (run.status, decoded(run.output)) == ("completed", [{"amount": 7}]), run.error
 
 
@@ -58,8 +59,8 @@ async def test_emitted_event_wakes_a_listener(site: Site) -> None:
     await site.worker()
     uid = await site.call("hears")
     await listening(site, uid)
-    assert (await site.ended(await site.call("says"), 5)).status == "completed"
-    run = await site.ended(uid, 5)
+    assert (await site.ended(await site.call("says"), 20)).status == "completed"
+    run = await site.ended(uid, 20)
     assert decoded(run.output) == [{"amount": 8}], run.error
 
 
@@ -70,7 +71,7 @@ async def test_run_does_not_receive_events_emitted_before_its_listen(site: Site)
     uid = await site.call("pays")
     await listening(site, uid)
     await site.store.events.publish([cloud_event(1, data=2)])
-    run = await site.ended(uid, 5)
+    run = await site.ended(uid, 20)
     assert decoded(run.output) == [2], run.error
 
 
@@ -80,14 +81,16 @@ async def test_parent_continues_with_the_output_of_its_child(site: Site) -> None
         workflow("child", {"adds": {"set": {"n": "${ .n + 1 }"}}}),
     )
     await site.worker()
-    run = await site.ended(await site.call("parent"), 5)
+    run = await site.ended(await site.call("parent"), 20)
     assert (run.status, decoded(run.output)) == ("completed", {"n": 21}), run.error
 
 
-async def test_event_for_a_leased_run_is_delivered_at_once(site: Site) -> None:
+async def test_event_for_a_leased_run_is_delivered_at_once(site: Site, tmp_path: Path) -> None:
     """One branch makes a long call, while the other listens."""
+    may_end = tmp_path / "may-end"
+    command = f"while [ ! -e {may_end} ]; do sleep 0.05; done; echo slept"
     branches = [
-        {"sleeps": {"run": {"shell": {"command": "sleep 3; echo slept"}}}},
+        {"sleeps": {"run": {"shell": {"command": command}}}},
         {"hears": {"do": [{"paid": listen()}, {"said": emit("test.heard")}]}},
     ]
     await site.publish(
@@ -103,9 +106,10 @@ async def test_event_for_a_leased_run_is_delivered_at_once(site: Site) -> None:
 
     await until(subscribed, name="a subscription")
     await site.store.events.publish([cloud_event(1)])
-    assert (await site.ended(hears, 1.5)).status == "completed"
+    assert (await site.ended(hears, 20)).status == "completed"
     assert (await site.view(forks)).status == "running"
-    assert (await site.ended(forks, 8)).status == "completed"
+    may_end.touch()
+    assert (await site.ended(forks, 20)).status == "completed"
 
 
 async def test_only_event_ids_that_may_repeat_are_remembered(site: Site) -> None:

@@ -192,7 +192,7 @@ async def test_second_sigterm_releases_runs_at_once(site: Site) -> None:
         worker, uid = await begin_first_call(site, server)
         worker.signal(signal.SIGTERM)
         worker.signal(signal.SIGINT)
-        assert await worker.wait(5) == 0
+        assert await worker.wait(15) == 0
         view = await site.view(uid)
         assert (view.state, view.deaths) == ("queue", 0)
 
@@ -201,7 +201,7 @@ async def test_cancel_closes_a_call_under_way(site: Site) -> None:
     async with CountingServer(delay_s=30) as server:
         _, uid = await begin_first_call(site, server)
         assert await site.store.runs.cancel(uid, "changed my mind") == "asked"
-        run = await site.ended(uid, 5)
+        run = await site.ended(uid, 20)
         assert (run.status, run.cancel_reason) == ("cancelled", "changed my mind")
         assert [call.path for call in server.calls[uid]] == ["/first"]
 
@@ -216,7 +216,7 @@ async def test_cancel_kills_a_shell_and_its_children(site: Site) -> None:
     uid = await site.call("shell")
     await until(marker.exists)
     await site.store.runs.cancel(uid)
-    assert (await site.ended(uid, 5)).status == "cancelled"
+    assert (await site.ended(uid, 20)).status == "cancelled"
     pid = marker.read_text().strip()
     stat = Path(f"/proc/{pid}/stat")
     await until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", 5, "the child's end")
@@ -227,7 +227,7 @@ async def test_run_deadline_faults_with_a_timeout(site: Site) -> None:
         await site.publish(two_calls(server), timeout_s=0.3)
         await site.worker()
         uid = await site.call("two-calls")
-        run = await site.ended(uid, 5)
+        run = await site.ended(uid, 20)
         assert (run.status, decoded(run.error)["status"]) == ("faulted", 408)
 
 

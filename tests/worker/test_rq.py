@@ -58,7 +58,7 @@ async def test_rq_stop_job_cancels_the_run(site: Site, redis: Redis) -> None:
         uid = await site.call("two-calls")
         await until(lambda: uid in server.calls)
         send_stop_job_command(redis, uid, serializer=JSONSerializer)
-        run = await site.ended(uid, 5)
+        run = await site.ended(uid, 20)
         assert (run.status, run.cancel_reason) == ("cancelled", "stopped through RQ")
         assert Job.fetch(uid, connection=redis, serializer=JSONSerializer).get_status() == "canceled"
 
@@ -72,7 +72,7 @@ async def test_rq_suspend_stops_taking_until_resume(site: Site, redis: Redis) ->
     await until(lambda: [each.get_state() for each in workers(redis)] == ["suspended"], 10)
     assert (await site.view(uid)).status == "pending"
     resume(redis)
-    assert (await site.ended(uid, 5)).status == "completed"
+    assert (await site.ended(uid, 20)).status == "completed"
 
 
 async def test_rq_shutdown_ends_the_worker_gracefully(site: Site, redis: Redis) -> None:

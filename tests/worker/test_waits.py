@@ -66,7 +66,7 @@ async def test_cancel_ends_a_parked_run(site: Site) -> None:
 
     await until(parked, name="a parked run")
     await site.store.runs.cancel(uid, "enough")
-    run = await site.ended(uid, 5)
+    run = await site.ended(uid, 20)
     assert (run.status, run.cancel_reason) == ("cancelled", "enough")
 
 
@@ -74,5 +74,5 @@ async def test_deadline_of_a_run_expires_while_it_is_parked(site: Site) -> None:
     await site.publish(waits(60_000), timeout_s=1.5)
     await site.worker()
     uid = await site.call("waits")
-    run = await site.ended(uid, 8)
+    run = await site.ended(uid, 20)
     assert (run.status, decoded(run.error)["status"]) == ("faulted", 408)

@@ -122,7 +122,7 @@ def test_a_file_is_never_a_page_and_only_of_its_run(two: Machines, uid: str) -> 
     other = two.shop.buy()
     headers = {"Authorization": f"Bearer {token('operate')}"}
     request = urllib.request.Request(f"{two.shop.url}/v1/runs/{uid}/files/{digest}", headers=headers)
-    with urllib.request.urlopen(request, timeout=5) as response:
+    with urllib.request.urlopen(request, timeout=20) as response:
         assert response.read() == SCAN
         assert response.headers["Content-Type"] == "application/octet-stream"
         assert response.headers["Content-Disposition"] == "attachment"
@@ -130,7 +130,7 @@ def test_a_file_is_never_a_page_and_only_of_its_run(two: Machines, uid: str) -> 
         assert response.headers["Cache-Control"] == "no-store"
     request = urllib.request.Request(f"{two.shop.url}/v1/runs/{other}/files/{digest}", headers=headers)
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=5)
+        urllib.request.urlopen(request, timeout=20)
     with caught.value as error:
         assert error.code == 404
         assert json.load(error)["response"]["error"]["message"] == (

@@ -153,4 +153,4 @@ def test_the_work_for_a_header_is_linear_in_its_size(line: bytes) -> None:
     began_s = time.process_time()
     with suppress(HTTPError):
         multipart_body.read(sent, TYPE)
-    assert time.process_time() - began_s < 0.1
+    assert time.process_time() - began_s < 0.5

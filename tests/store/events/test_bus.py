@@ -287,6 +287,6 @@ async def test_the_bell_rings_when_an_event_is_published_or_emitted(each_store: 
     bell, wired = each_store.events.doorbell()
     async with wired:
         await each_store.events.publish([event(1)])
-        assert await bell.wait(5)
+        assert await bell.wait(20)
         await each_store.leases.commit([commit(claim, "keep", seq=2, emits=[event(2)])])
-        assert await bell.wait(5)
+        assert await bell.wait(20)

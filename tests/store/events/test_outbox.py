@@ -61,4 +61,4 @@ async def test_the_bell_rings_when_an_empty_outbox_gets_an_entry(each_store: Sto
     bell, wired = each_store.outbox.doorbell()
     async with wired:
         await filled(each_store, b"1")
-        assert await bell.wait(5)
+        assert await bell.wait(20)

@@ -44,7 +44,7 @@ async def test_event_wakes_a_parked_run_in_well_under_a_second(site: Site) -> No
     for order, uid in enumerate(uids):
         began_ms = time.time() * 1000
         await site.store.events.publish([cloud_event(order, data={"order": order})])
-        run = await site.ended(uid, 5)
+        run = await site.ended(uid, 20)
         assert decoded(run.output) == [{"order": order}]
         took_ms.append((run.ended_at_ms or 0) - began_ms)
     took_ms.sort()
@@ -72,7 +72,7 @@ async def test_invalid_data_stops_no_matcher(site: Site) -> None:
         "HSET", "iogate:wants:test.paid", *(part for pair in rubbish.items() for part in pair)
     )
     await site.store.events.publish([cloud_event(1, "test.other"), cloud_event(2, data={"amount": 7})])
-    run = await site.ended(uid, 5)
+    run = await site.ended(uid, 20)
     assert decoded(run.output) == [{"amount": 7}]
     assert worker.process.poll() is None
 

@@ -69,7 +69,7 @@ async def test_unreachable_sink_delays_neither_runs_nor_other_sinks(site: Site) 
         await site.publish(says())
         gone = {**sink.setting(), "url": "http://127.0.0.1:9/"}
         await site.worker(**sinks(gone=gone, audit=sink.setting()))
-        assert (await site.ended(await site.call("says"), 5)).status == "completed"
+        assert (await site.ended(await site.call("says"), 20)).status == "completed"
         await until(lambda: len(sink.got) == 3, name="three events")
         waiting = {each.name: each.waiting for each in await site.store.outbox.sinks()}
         assert waiting["gone"] == 3

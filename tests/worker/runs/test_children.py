@@ -54,7 +54,7 @@ async def ended(site: Site) -> Any:
     uid = await site.call("parent")
     await listening(site, uid)
     await site.store.events.publish([cloud_event(uid)])
-    return await site.ended(uid, 8)
+    return await site.ended(uid, 20)
 
 
 @pytest.mark.parametrize(
