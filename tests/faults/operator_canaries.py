@@ -52,6 +52,7 @@ BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "apis.override": {"enabled": True},
     "apis.debug": {"wait": "1s"},
     "revisions.plan": {"restores": 1},
+    "runs.prune": {"before": "1d"},
 }
 """Members of the body of a change, besides its reason, or of a request that changes nothing."""
 FILE: Final = b"a file without a secret"
