@@ -112,6 +112,8 @@ def _spawn(
         stderr=stderr,
         env={**{name: os.environ[name] for name in _PASSED if name in os.environ}, **environment},
         pass_fds=tuple(files),
+        # A terminal sends its interrupt to the whole group.
+        start_new_session=True,
     )
 
 

@@ -96,6 +96,8 @@ class GatewayState:
     """The process is about to end: requests that wait for a run are answered now."""
 
     bodies: Bodies = field(default_factory=Bodies)
+    operator_bodies: Bodies = field(default_factory=Bodies)
+    """Large bodies of operators, so that they take no room from calls."""
     large_responses: LargeResponses = field(default_factory=LargeResponses)
     hashing: Hashing = field(default_factory=Hashing)
     key_sets: KeySets = field(default_factory=KeySets)
@@ -123,6 +125,7 @@ class GatewayState:
         """Drain the state of the gateway: end all waits for runs; unfinished bodies get a few seconds."""
         self.draining.set()
         self.bodies.shorten(LAST_BODY_S)
+        self.operator_bodies.shorten(LAST_BODY_S)
 
     @asynccontextmanager
     async def reach(self) -> AsyncIterator[Store]:

@@ -125,11 +125,13 @@ async def recorded(
         yield record
     except IogateError as error:
         outcome: Outcome = "failed" if isinstance(error, Unreachable) else "refused"
-        text = shorten(redact_text(error.message), REASON_MOST)
+        said = "; ".join(filter(None, (record.note, error.message)))
+        text = shorten(redact_text(said), REASON_MOST)
         await _end(store, record.number, End(outcome=outcome, message=text, count=record.count))
         raise
     except BaseException:
-        await _end(store, record.number, End(outcome="failed"))
+        text = shorten(redact_text(record.note), REASON_MOST)
+        await _end(store, record.number, End(outcome="failed", message=text, count=record.count))
         raise
     if record.ends_later:
         return

@@ -35,7 +35,7 @@ WAIT_MOST_S: Final = 60
 RECONNECT_S: Final = 60.0
 """Time for which a broken stream is continued without success."""
 PAUSE_S: Final = 0.5
-PRUNE: Final = "/v1/runs/prune"
+PRUNE: Final = "/v1/prune"
 PRUNE_S: Final = 50.0
 """Further time for the selection of the runs to delete."""
 _UID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)

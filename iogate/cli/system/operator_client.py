@@ -134,7 +134,7 @@ class OperatorClient:
                 if lost == ATTEMPTS or error.code == NOT_TRUSTED:
                     raise
             else:
-                is_pending = lost and response.status == 409 and "Retry-After" in response.headers
+                is_pending = lost and response.status in (409, 503) and "Retry-After" in response.headers
                 if not is_pending or time.monotonic() > ends_s:
                     return await self._result(method, path, response)
             await asyncio.sleep(PAUSE_S)

@@ -109,9 +109,7 @@ class StoreRuns:
         async with recorded(
             store, self._actor, "runs.prune", about, wanted.reason, record=record, frees_memory=True
         ):
-            pruned = record.count = await store.runs.prune(found.uids, wanted.before_ms)
-            record.note = run_deletion.describe(wanted.filter, wanted.before_ms, pruned)
-        return pruned
+            return await run_deletion.delete(store, found, wanted.filter, wanted.before_ms, record)
 
     async def _change(self, change: RunChange, uids: Sequence[str]) -> RunChanges:
         found, record = RunChanges(), Record()

@@ -205,3 +205,13 @@ async def _drain(request: Request) -> None:
                 left -= len(message.get("body", b""))
     except TimeoutError:
         return
+
+
+async def wait_until_left(request: Request) -> None:
+    """Return when the client has closed the connection of a request whose body was read.
+
+    Never returns if the client sent further bytes after the request: the server then stops reading until the
+    response.
+    """
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

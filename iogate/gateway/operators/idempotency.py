@@ -16,6 +16,7 @@ import msgspec
 from iogate.errors import Unreachable
 from iogate.gateway.calls.call_keys import header_key
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
+from iogate.store.connection.failures import StoreFull
 from iogate.store.operators.replies import Reply
 
 if TYPE_CHECKING:
@@ -59,13 +60,26 @@ def change_id(operator: str, key: str) -> str:
 
 
 async def once(
-    store: Store, operator: str, key: str, digest: str, execute: Callable[[], Awaitable[Response]]
+    store: Store,
+    operator: str,
+    key: str,
+    digest: str,
+    execute: Callable[[], Awaitable[Response]],
+    *,
+    frees_memory: bool,
 ) -> Response:
     """Return the response to the first request with a key: that of `execute`, or the one that was kept.
 
-    Raises HTTPError: the 422 for another request, the 409 while the first one is being executed.
+    `frees_memory`: the change is made also if the store is too full to keep the key. Raises StoreFull for
+    another change if the store is full, and HTTPError: the 422 for another request, the 409 while the first
+    one is being executed.
     """
-    earlier = await store.replies.claim(operator, key, digest)
+    try:
+        earlier = await store.replies.claim(operator, key, digest)
+    except StoreFull:
+        if not frees_memory:
+            raise
+        return await execute()
     if earlier is not None:
         if earlier.fingerprint != digest:
             raise HTTPError(_MISMATCH)
@@ -78,7 +92,11 @@ async def once(
         is_kept = response.status < 500 and len(response.content) <= KEPT
         if is_kept:
             reply = Reply(fingerprint=digest, status=response.status, body=response.content.decode())
-            await store.replies.keep(operator, key, reply)
+            try:
+                await store.replies.keep(operator, key, reply)
+            except StoreFull:
+                # The change is made; with its id, the store makes it only once.
+                is_kept = False
         return response
     finally:
         if not is_kept:

@@ -137,14 +137,14 @@ class OperatorApi:
         scope: Any,
     ) -> Response | AnyResponse:
         """Read the body of a request, and execute its operation; if it is large, in another process."""
-        async with self._large_requests.turn(operation, actor, request):
+        async with self._large_requests.turn(operation, actor, request) as bodies:
             try:
-                await self._state.bodies.read(request, limit=operation.body_limit)
+                await bodies.read(request, limit=operation.body_limit)
                 if len(request.body) > LARGE_BYTES:
                     return await self._large_requests.execute(operation, actor, request, path, key)
                 return await self.execute(operation, actor, request, path=path, key=key, scope=scope)
             finally:
-                self._state.bodies.release(request)
+                bodies.release(request)
 
     async def execute(
         self,
@@ -220,7 +220,12 @@ class OperatorApi:
                     return await _execute(operation, call)
                 digest = idempotency.fingerprint(operation.name, path, given, version)
                 return await idempotency.once(
-                    store, actor.name, key, digest, lambda: _execute(operation, call)
+                    store,
+                    actor.name,
+                    key,
+                    digest,
+                    lambda: _execute(operation, call),
+                    frees_memory=operation.frees_memory,
                 )
         except HTTPError as failed:
             return failed.response

@@ -202,8 +202,7 @@ async def _prune(call: Call) -> Any:
     if call.is_dry_run:
         return (await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.COUNTED)).to_json()
     found = await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.AT_ONCE)
-    pruned = call.record.count = await call.store.runs.prune(found.uids, before_ms)
-    call.record.note = run_deletion.describe(wanted, before_ms, pruned)
+    pruned = await run_deletion.delete(call.store, found, wanted, before_ms, call.record)
     return {"pruned": pruned, "complete": found.complete}
 
 
@@ -371,7 +370,7 @@ REDELIVER: Final = _change("redeliver", "Send the callback of an ended run again
 PRUNE: Final = Operation(
     name="runs.prune",
     method="POST",
-    path="/v1/runs/prune",
+    path="/v1/prune",
     role=Role.ADMIN,
     summary="Delete ended runs before their retention is over",
     description=f"At most {run_deletion.AT_ONCE} of them: repeat it until the result is `complete`.",

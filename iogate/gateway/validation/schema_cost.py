@@ -129,8 +129,8 @@ class _Walk:
         required = schema.get("required")
         if isinstance(required, list):
             self._count(len(required), each=each)
-        for names in (schema.get("dependentRequired") or {}).values():
-            self._count(len(names), each=each)
+        for names in _mapped(schema.get("dependentRequired")).values():
+            self._count(len(_listed(names)), each=each)
         choices = schema.get("enum")
         if isinstance(choices, list) and any(isinstance(choice, dict | list) for choice in choices):
             self._count(_nodes(choices), each=each)
@@ -140,7 +140,7 @@ class _Walk:
         if schema.get("format") == "regex":
             raise _Unbounded
         patterns = [schema["pattern"]] if isinstance(schema.get("pattern"), str) else []
-        for pattern in (*patterns, *(schema.get("patternProperties") or ())):
+        for pattern in (*patterns, *_mapped(schema.get("patternProperties"))):
             if not _is_linear(pattern):
                 raise _Unbounded
             self._count(_PATTERN_WEIGHT, each=each)
@@ -161,17 +161,17 @@ class _Walk:
     def _in_place(schema: dict[str, Any]) -> list[Any]:
         found = [schema[keyword] for keyword in _IN_PLACE if keyword in schema]
         for keyword in _IN_PLACE_LISTS:
-            found += schema.get(keyword) or ()
+            found += _listed(schema.get(keyword))
         for keyword in _IN_PLACE_MAPS:
-            found += [below for below in (schema.get(keyword) or {}).values() if not isinstance(below, list)]
+            found += [below for below in _mapped(schema.get(keyword)).values() if not isinstance(below, list)]
         return found
 
     @staticmethod
     def _once(schema: dict[str, Any]) -> list[Any]:
         items = schema.get("items")
         return [
-            *(schema.get("properties") or {}).values(),
-            *(schema.get("prefixItems") or ()),
+            *_mapped(schema.get("properties")).values(),
+            *_listed(schema.get("prefixItems")),
             *(items if isinstance(items, list) else ()),
         ]
 
@@ -180,7 +180,7 @@ class _Walk:
         found = [schema[keyword] for keyword in _EACH if keyword in schema]
         if "items" in schema and not isinstance(schema["items"], list):
             found.append(schema["items"])
-        return [*found, *(schema.get("patternProperties") or {}).values()]
+        return [*found, *_mapped(schema.get("patternProperties")).values()]
 
     def _at(self, reference: str) -> Any:
         """Return the schema at a reference, to count its cost: only by a JSON Pointer, without a registry."""
@@ -210,3 +210,13 @@ def _is_linear(pattern: str) -> bool:
     except (ValueError, jsonschema_rs.ValidationError):
         return False
     return True
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list in a schema that is not validated yet; empty for any other value."""
+    return value if isinstance(value, list) else []
+
+
+def _mapped(value: Any) -> dict[str, Any]:
+    """Return an object in a schema that is not validated yet; empty for any other value."""
+    return value if isinstance(value, dict) else {}

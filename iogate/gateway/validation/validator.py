@@ -21,6 +21,7 @@ from iogate.gateway import child_process
 from iogate.gateway.child_process import ChildProcess
 from iogate.gateway.events import cloudevents
 from iogate.gateway.http import decoding, responses
+from iogate.gateway.http.body import wait_until_left
 from iogate.gateway.http.responses import CLOSE, ErrorResponse, HTTPError
 from iogate.gateway.validation import call_input
 from iogate.gateway.validation.call_input import Input, Sent
@@ -104,16 +105,6 @@ def _is_decoded_quickly(body: bytes) -> bool:
         body.count(b"{") + body.count(b"[") <= CONTAINERS_ON_LOOP
         and decoding.count_slow_numbers(body) <= SLOW_NUMBERS
     )
-
-
-async def _wait_until_left(request: Request) -> None:
-    """Return when the caller of a validation has closed the connection of a request that was read.
-
-    Never returns if the caller sent further bytes after the request: the server then stops reading until the
-    response. The queue's limit per address bounds such jobs.
-    """
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 class Validation:
@@ -223,7 +214,7 @@ class Validation:
         if self._serving is None or self._serving.done():
             # A separate task, so that a caller that disconnects does not leave half a message in the pipe.
             self._serving = asyncio.create_task(self._serve(), name="validation")
-        left = asyncio.create_task(_wait_until_left(request), name="left")
+        left = asyncio.create_task(wait_until_left(request), name="left")
         try:
             ends: list[asyncio.Future[Any]] = [waiting.outcome, left]
             await asyncio.wait(ends, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)

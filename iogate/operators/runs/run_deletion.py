@@ -1,7 +1,7 @@
-"""Selection of ended runs to delete before the end of their retention, which frees the store's memory.
+"""Deletion of ended runs before the end of their retention, which frees the store's memory.
 
-Used by `runs prune` and by the HTTP API of operators; `store.runs.prune` deletes. Invariant: only runs that
-ended before a given time are selected, so that a repetition deletes nothing else.
+Used by `runs prune` and by the HTTP API of operators. Invariant: only runs that ended before a given time are
+deleted, so that a repetition deletes nothing else.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from iogate.store.keys import ENDED
 from iogate.store.runs.presentation import list_item, rfc3339
 
 if TYPE_CHECKING:
+    from iogate.operators.activity import Record
     from iogate.store.runs.run_index import RunFilter
     from iogate.store.runs.views import Summary
     from iogate.store.store import Store
 
 AT_ONCE: Final = 10_000
 """Maximum number of runs that one request deletes."""
+PART: Final = 500
+"""Runs after which the record of the change is brought up to date."""
 COUNTED: Final = 100_000
 """Number of runs after which a preview stops counting."""
 SAMPLE: Final = 10
@@ -68,11 +71,17 @@ async def select(store: Store, wanted: RunFilter, before_ms: int, *, most: int |
     return Prunable(uids=uids, sample=sample, complete=True)
 
 
-def describe(wanted: RunFilter, before_ms: int, pruned: int) -> str:
-    """Return a deletion as one line for the activity."""
-    members = filter_json(wanted)
-    filters = "".join(f" {name}={_shown(value)}" for name, value in members.items())
-    return f"deleted {pruned}, ended before {rfc3339(before_ms)}{filters}"
+async def delete(store: Store, found: Prunable, wanted: RunFilter, before_ms: int, record: Record) -> int:
+    """Delete selected runs, and return their number; `record` has it after each part. Raises Unreachable."""
+    filters = "".join(f" {name}={_shown(value)}" for name, value in filter_json(wanted).items())
+    pruned = 0
+    for first in range(0, max(1, len(found.uids)), PART):
+        record.count = pruned
+        record.note = f"deleted {pruned} before this error, ended before {rfc3339(before_ms)}{filters}"
+        pruned += await store.runs.prune(found.uids[first : first + PART], before_ms)
+    record.count = pruned
+    record.note = f"deleted {pruned}, ended before {rfc3339(before_ms)}{filters}"
+    return pruned
 
 
 def _shown(value: Any) -> str:

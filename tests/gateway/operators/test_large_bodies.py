@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from iogate.gateway.operators.large_requests import large_requests
 from iogate.gateway.operators.large_requests.large_requests import LARGE_BYTES
 from iogate.reconcile import bundle_codec
 from iogate.store.store import Store
+from iogate.supervision import handover
 from tests.gateway.driver import Reply, World, accepts, announced, listening, spawn, until
 from tests.gateway.operators.conftest import OPERATORS, bearer, refusal
 from tests.gateway.operators.test_revision_routes import bundle, plan, publish, sent
@@ -48,6 +53,20 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return await start(module, **given)
 
     monkeypatch.setattr(child_process, "start", noted)
+    return found
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Processes that the gateway has started."""
+    found: list[subprocess.Popen[bytes]] = []
+    spawn = child_process._spawn
+
+    def noted(*given: Any) -> subprocess.Popen[bytes]:
+        found.append(spawn(*given))
+        return found[-1]
+
+    monkeypatch.setattr(child_process, "_spawn", noted)
     return found
 
 
@@ -106,6 +125,24 @@ async def test_errors_in_large_bodies_are_those_of_small_ones(operated: World) -
     assert refusal(stale)[:2] == (412, "requestError.preconditionFailed")
 
 
+def _scope() -> Any:
+    """Return the ASGI scope of a request for a plan by a reader, without a length."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/plan",
+        "raw_path": b"/v1/plan",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in (bearer("read") | JSON).items()],
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 50_000),
+        "state": {},
+    }
+
+
 async def test_an_operator_has_one_large_request_at_a_time(
     operated: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,33 +159,17 @@ async def test_an_operator_has_one_large_request_at_a_time(
     async def receive() -> Any:
         return {"type": "http.request", "body": await anext(parts), "more_body": True}
 
-    scope: Any = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/v1/plan",
-        "raw_path": b"/v1/plan",
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in (bearer("read") | JSON).items()],
-        "server": ("127.0.0.1", 80),
-        "client": ("127.0.0.1", 50_000),
-        "state": {},
-    }
-
     async def send(_: Any) -> None:
         """Ignore the response of the request that does not end."""
 
-    first = asyncio.create_task(operated.application(scope, receive, send))
+    first = asyncio.create_task(operated.application(_scope(), receive, send))
     try:
         await arrived.wait()
         second = await operated.ask("/v1/plan", "POST", bearer("read") | JSON, b"{}")
         assert refusal(second) == (
             503,
             "serverError.unavailable",
-            "An earlier request with a body over 64 KiB is still being executed; nothing was changed: repeat "
-            "the request later",
+            "An earlier request with a large body is still being executed; repeat this one later",
         )
         other = await operated.ask("/v1/plan", "POST", bearer("admin") | JSON, b"{}")
         assert other.status == 400
@@ -174,6 +195,101 @@ async def test_a_process_that_cannot_be_started_is_a_503(
         "later",
     )
     assert "cannot start the process of a large request: [Errno 11]" in caplog.text
+
+
+async def test_a_process_that_starts_too_slowly_is_a_503_and_ended(
+    operated: World, processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(handover, "send", never)
+    monkeypatch.setattr(large_requests, "START_S", 0.1)
+    reply = await plan(operated, bundle=sent(large_bundle("shop/buy")))
+    assert (reply.status, reply.message.startswith("The process that executes large requests")) == (503, True)
+    assert processes[0].returncode is not None
+
+
+async def test_a_request_that_is_cancelled_leaves_no_process(
+    operated: World, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    asking = asyncio.create_task(plan(operated, bundle=sent(large_bundle("shop/buy"))))
+    await until(lambda: _any(processes))
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert processes[0].returncode is not None
+
+
+async def _any(found: list[Any]) -> bool:
+    return bool(found)
+
+
+async def test_the_process_of_a_plan_ends_when_its_client_leaves(
+    operated: World, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    body = json.dumps({"bundle": sent(wide_bundle(200_000))}).encode()
+    parts = [body]
+
+    async def receive() -> Any:
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": False}
+        await until(lambda: _any(processes))
+        return {"type": "http.disconnect"}
+
+    sent_messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent_messages.append(message)
+
+    await operated.application(_scope(), receive, send)
+    assert processes[0].returncode == -signal.SIGKILL
+    assert sent_messages[0]["status"] == 408
+
+
+async def test_large_requests_take_no_room_from_calls(operated: World) -> None:
+    operators = operated.live.operators
+    assert operators is not None
+    lock = operators._large_requests._kinds[False]
+    await lock.acquire()
+    body = json.dumps({"bundle": sent(large_bundle("shop/buy"))}).encode()
+    asking = asyncio.create_task(operated.ask("/v1/plan", "POST", bearer("read") | JSON, body))
+    await until(lambda: _any(list(lock._waiters or ())))
+    assert (operated.live.bodies.held, operated.live.operator_bodies.held) == (0, len(body))
+    lock.release()
+    assert (await asking).status == 200
+    assert operated.live.operator_bodies.held == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux chooses processes by a score")
+async def test_the_process_ends_first_if_memory_runs_out() -> None:
+    """Also as another user than root, who may not write the score once the settings are handed over."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = await child_process.start(
+            "iogate.gateway.operators.large_requests.request_process",
+            stderr=None,
+            environment={handover.SOCKET_FD: str(theirs.fileno())},
+            files=[theirs.fileno()],
+        )
+        score = Path(f"/proc/{process.child.pid}/oom_score_adj")
+
+        async def is_first() -> bool:
+            return await asyncio.to_thread(score.read_text) == "1000\n"
+
+        await until(is_first)
+        process.child.kill()
+        await process.end()
+
+
+async def test_a_schema_of_a_wrong_form_is_told(operated: World) -> None:
+    found = bundle("shop/buy")
+    schema = {"allOf": 5, "properties": [], "dependentRequired": {"a": 1}}
+    apis = {
+        name: msgspec.structs.replace(each, input_schema=schema) for name, each in found.revision.apis.items()
+    }
+    wrong = msgspec.structs.replace(found, revision=msgspec.structs.replace(found.revision, apis=apis))
+    reply = await plan(operated, bundle=sent(wrong))
+    assert (reply.status, reply.code) == (400, "requestError.invalidParams"), reply.body
 
 
 def wide_bundle(properties: int) -> Any:

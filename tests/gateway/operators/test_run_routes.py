@@ -16,6 +16,8 @@ from iogate.compiler.revision import Bundle, Revision, Workflow, digest_of
 from iogate.operators.runs import run_deletion
 from iogate.security.failure_limit import FAILURES
 from iogate.store import keys
+from iogate.store.connection.failures import StoreUnavailable
+from iogate.store.runs.operations import RunOperations
 from iogate.timing import moments
 from tests.gateway.driver import TOKEN, World, api
 from tests.gateway.operators.conftest import bearer, refusal, token
@@ -214,7 +216,7 @@ async def test_a_leased_run_is_asked_to_end(operated: World) -> None:
 
 async def prune(world: World, role: str = "admin", **given: Any) -> Any:
     body = json.dumps({"before": "0s", "reason": "the store is full"} | given).encode()
-    return await world.ask("/v1/runs/prune", "POST", bearer(role, content_type="application/json"), body)
+    return await world.ask("/v1/prune", "POST", bearer(role, content_type="application/json"), body)
 
 
 async def test_ended_runs_are_deleted_in_parts(operated: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +271,42 @@ async def test_a_wrong_deletion_is_refused(
     await faulted(operated)
     reply = await prune(operated, role, **given)
     assert (reply.status, reply.message) == (status, message)
+
+
+async def test_runs_are_deleted_on_a_full_store_also_with_a_key(operated: World) -> None:
+    for _ in range(2):
+        await faulted(operated)
+    body = json.dumps({"before": "0s", "reason": "the store is full"}).encode()
+    headers = bearer("admin", content_type="application/json", idempotency_key="k")
+    await operated.store.call("CONFIG", "SET", "maxmemory", "1")
+    try:
+        reply = await operated.ask("/v1/prune", "POST", headers, body)
+    finally:
+        await operated.store.call("CONFIG", "SET", "maxmemory", "0")
+    assert (reply.status, reply.json["pruned"]) == (200, 2), reply.body
+
+
+async def test_the_activity_counts_what_was_deleted_before_an_error(
+    operated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        await faulted(operated)
+    monkeypatch.setattr(run_deletion, "PART", 2)
+    parts: list[int] = []
+    delete = RunOperations.prune
+
+    async def interrupted(self: RunOperations, uids: Any, before_ms: int) -> int:
+        parts.append(len(uids))
+        if len(parts) == 2:
+            raise StoreUnavailable("connection lost")
+        return await delete(self, uids, before_ms)
+
+    monkeypatch.setattr(RunOperations, "prune", interrupted)
+    assert (await prune(operated, filter={"api": "shop/order"})).status == 503
+    (entry,) = (await operated.ask("/v1/activity", headers=bearer("read"))).json["activity"]
+    assert (entry["outcome"], entry["target"]["count"]) == ("failed", 2)
+    told = r"deleted 2 before this error, ended before [-0-9T:.]+Z api=shop/order; "
+    assert re.match(told, entry["message"])
 
 
 async def test_a_run_is_suspended_and_resumed(operated: World) -> None:

@@ -46,7 +46,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 def too_costly(operation: Operation) -> ErrorResponse:
     """Return the response to a large request that takes too much time or memory."""
-    outcome = "the activity shows whether it was made" if operation.changes else "nothing was changed"
+    outcome = (
+        "the list of revisions shows whether it was published" if operation.changes else "nothing was changed"
+    )
     return ErrorResponse(
         400,
         "requestError.invalidParams",

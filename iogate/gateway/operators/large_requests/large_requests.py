@@ -1,8 +1,8 @@
 """Executor of the requests of operators whose bodies are large: each in a process of its own.
 
 Used by `operator_api`. Decoding and planning hold the interpreter lock, and a thread would make all calls of
-the gateway wait. Invariants: an operator has one such request at a time, and a gateway executes one that
-reads and one that changes; the body is read only after its operator has no other.
+the gateway wait. Invariants: in a gateway process, an operator has one such request at a time, and one that
+only reads and one that changes are executed; their bodies do not count towards the budget of those of calls.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from iogate.errors import Unreachable
 from iogate.gateway import child_process
-from iogate.gateway.http.body import content_length
-from iogate.gateway.http.responses import CRASHED, ErrorResponse, HTTPError, Response, unavailable
+from iogate.gateway.http.body import content_length, wait_until_left
+from iogate.gateway.http.responses import CLOSE, CRASHED, ErrorResponse, HTTPError, Response, unavailable
 from iogate.gateway.operators.error_responses import UNANSWERED
 from iogate.gateway.operators.large_requests.job import Job, Result, too_costly
 from iogate.settings import to_environment
@@ -30,17 +31,21 @@ from iogate.supervision import handover
 
 if TYPE_CHECKING:
     from iogate.gateway.child_process import ChildProcess
+    from iogate.gateway.http.body import Bodies
     from iogate.gateway.http.request import Request
     from iogate.gateway.operators.operation import Operation
     from iogate.gateway.state import GatewayState
     from iogate.operators.access import Actor
+    from iogate.store.store import Store
 
 log = logging.getLogger(__name__)
 
 LARGE_BYTES: Final = 64 * 1024
 """Larger bodies are processed elsewhere, for which a process takes half a second to start."""
 WAIT_S: Final = 30.0
-"""Longest wait for the earlier large request of an operator."""
+"""Longest wait for earlier large requests."""
+START_S: Final = 30.0
+"""Longest time for the start of a process, until it takes the settings."""
 GRACE_S: Final = 5.0
 """Time beyond that of its operation after which the process is killed."""
 CPU_S: Final = 60
@@ -53,10 +58,9 @@ _CREDENTIALS: Final = (b"authorization", b"cookie")
 _COSTLY_EXITS: Final = (-signal.SIGXCPU, -signal.SIGABRT, -signal.SIGKILL, -signal.SIGSEGV)
 
 BUSY: Final = unavailable(
-    f"An earlier request with a body over {LARGE_BYTES // 1024} KiB is still being executed; nothing was "
-    "changed: repeat the request later",
-    5.0,
+    "An earlier request with a large body is still being executed; repeat this one later", 5.0
 )
+LEFT: Final = ErrorResponse(408, "requestError.timeout", "The client left before the response", [CLOSE])
 NOT_STARTED: Final = unavailable(
     "The process that executes large requests cannot be started; nothing was changed: repeat the request "
     "later"
@@ -73,17 +77,17 @@ class LargeRequests:
         """Locks of the operations that only read, and of those that change."""
 
     @asynccontextmanager
-    async def turn(self, operation: Operation, actor: Actor, request: Request) -> AsyncIterator[None]:
+    async def turn(self, operation: Operation, actor: Actor, request: Request) -> AsyncIterator[Bodies]:
         """Wait, before a body that may be large is read, until the operator has no other large request.
 
-        Raises HTTPError, a 503, if that takes too long.
+        Yields the reader of the body. Raises HTTPError, a 503, if the wait takes too long.
         """
         length = content_length(request.headers)
         if operation.body_limit <= LARGE_BYTES or (length is not None and length <= LARGE_BYTES):
-            yield
+            yield self._state.bodies
             return
         async with _held(self._operators[actor.name]):
-            yield
+            yield self._state.operator_bodies
 
     async def execute(
         self, operation: Operation, actor: Actor, request: Request, path: Mapping[str, str], key: str | None
@@ -109,44 +113,89 @@ class LargeRequests:
             memory_bytes=MEMORY_BYTES + MEMORY_PER_BYTE * len(request.body),
         )
         async with _held(self._kinds[operation.changes]):
-            process = await self._start()
-            try:
-                async with asyncio.timeout(operation.limit_s + GRACE_S):
-                    await process.send(msgspec.msgpack.encode(job))
-                    await process.send(request.body)
-                    # The process has the body now: it no longer counts towards the budget of the gateway.
-                    self._state.bodies.release(request)
-                    result = msgspec.msgpack.decode(await process.receive(), type=Result)
-                    return Response(result.status, await process.receive(), result.headers)
-            except TimeoutError:
-                process.child.kill()
-                raise HTTPError(UNANSWERED if operation.changes else too_costly(operation)) from None
-            except (asyncio.IncompleteReadError, OSError):
-                raise HTTPError(await _died(process, operation)) from None
-            finally:
-                await process.end()
+            return await self._execute(operation, request, job, store)
+
+    async def _execute(self, operation: Operation, request: Request, job: Job, store: Store) -> Response:
+        """Execute a large request when it is its turn, as `execute` does."""
+        process = await self._start()
+        try:
+            async with asyncio.timeout(operation.limit_s + GRACE_S):
+                await process.send(msgspec.msgpack.encode(job))
+                await process.send(request.body)
+                if operation.changes:
+                    return await _receive(process)
+                return await _receive_unless_left(process, request)
+        except TimeoutError:
+            process.child.kill()
+            await self._forget(store, job)
+            raise HTTPError(UNANSWERED if operation.changes else too_costly(operation)) from None
+        except (asyncio.IncompleteReadError, OSError):
+            await self._forget(store, job)
+            raise HTTPError(await _died(process, operation)) from None
+        finally:
+            await process.end()
+
+    @staticmethod
+    async def _forget(store: Store, job: Job) -> None:
+        """Release the Idempotency-Key of a large request whose process has died, for a repetition."""
+        if job.key is not None:
+            with contextlib.suppress(Unreachable):  # the claim ends by itself
+                await store.replies.release(job.actor, job.key)
 
     async def _start(self) -> ChildProcess:
         """Start the process of one request, and hand the settings over. Raises HTTPError: a 503."""
-        ours, theirs = socket.socketpair()
         values = {**os.environ, **handover.variables(), **to_environment(self._state.settings)}
         try:
-            with theirs:
-                process = await child_process.start(
-                    _PROCESS,
-                    stderr=None,
-                    environment={handover.SOCKET_FD: str(theirs.fileno())},
-                    files=[theirs.fileno()],
-                )
-        except OSError as error:
-            ours.close()
+            ours, theirs = socket.socketpair()
+            with ours:
+                with theirs:
+                    process = await child_process.start(
+                        _PROCESS,
+                        stderr=None,
+                        environment={
+                            **handover.minimal(os.environ),
+                            handover.SOCKET_FD: str(theirs.fileno()),
+                        },
+                        files=[theirs.fileno()],
+                    )
+                try:
+                    async with asyncio.timeout(START_S):
+                        await handover.send(ours, values)
+                except BaseException:
+                    process.child.kill()
+                    await process.end()
+                    raise
+        except (OSError, TimeoutError) as error:
+            why = "it takes too long" if isinstance(error, TimeoutError) else error
             extra = {"action": "operator.not_started"}
-            log.error("cannot start the process of a large request: %s", error, extra=extra)  # noqa: TRY400 - says all
+            log.error("cannot start the process of a large request: %s", why, extra=extra)  # noqa: TRY400 - says all
             raise HTTPError(NOT_STARTED) from None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_S):
-                await handover.send(ours, values)
         return process
+
+
+async def _receive(process: ChildProcess) -> Response:
+    """Return the response of the process of a large request. Raises as `ChildProcess.receive` does."""
+    result = msgspec.msgpack.decode(await process.receive(), type=Result)
+    return Response(result.status, await process.receive(), result.headers)
+
+
+async def _receive_unless_left(process: ChildProcess, request: Request) -> Response:
+    """Return the response to a large request that only reads; end the process if its client leaves.
+
+    Raises as `_receive` does, and HTTPError, a 408, after the client has left.
+    """
+    receiving = asyncio.create_task(_receive(process))
+    leaving = asyncio.create_task(wait_until_left(request))
+    try:
+        await asyncio.wait([receiving, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if receiving.done():
+            return receiving.result()
+        process.child.kill()
+        raise HTTPError(LEFT)
+    finally:
+        receiving.cancel()
+        leaving.cancel()
+        await asyncio.gather(receiving, leaving, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -111,9 +111,9 @@ def _request(job: Job, operation: Operation, body: bytes) -> Request:
 
 def _limit(job: Job) -> None:
     """Limit processor time and memory of the request process for its job."""
-    resource.setrlimit(resource.RLIMIT_CPU, (job.cpu_s, job.cpu_s + 1))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_END, encoding="ascii")
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    most = job.cpu_s if hard < 0 else min(job.cpu_s, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
     with contextlib.suppress(OSError), Path("/proc/self/statm").open(encoding="ascii") as file:
         virtual = int(file.read().split()[0]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
@@ -138,8 +138,11 @@ def _execute(job: Job, body: bytes, chosen: Settings) -> Response:
 
 
 def main() -> int:
-    # A terminal sends its interrupt to the whole group, but the gateway decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A service manager may signal all processes, but the gateway decides when this one ends.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        # Before the handover, after which the file belongs to the superuser.
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_END, encoding="ascii")
     handover.receive()
     chosen = settings.from_environment()
     logs.set_up(chosen.log_format)
