@@ -63,8 +63,8 @@ async def test_crash_of_everything_delays_the_runs_that_were_at_work_and_poisons
 async def test_no_call_is_accepted_after_disable_has_returned_not_by_a_stopped_gateway_either(
     tmp_path: Path,
 ) -> None:
-    """Four times; `python -m tests.faults.disables` does it 200 times."""
-    seen = await disables.campaign(tmp_path / "site", rounds=4, gateways=2)
+    """Twice; `python -m tests.faults.disables` does it 200 times."""
+    seen = await disables.campaign(tmp_path / "site", rounds=2, gateways=2)
     assert (seen.late_calls, seen.late_runs) == (0, 0), seen.to_json()
     assert seen.accepted, seen.to_json()
     assert seen.stopped[403], "no call was under way in the stopped gateway"
@@ -84,8 +84,8 @@ async def test_all_callbacks_reach_a_receiver_that_fails_half_of_the_time(
 async def test_no_run_of_a_batch_is_retried_twice_whatever_is_killed(
     redis_url: str, store: Store, tmp_path: Path
 ) -> None:
-    """Of 300 runs; `python -m tests.faults.batches` does it with 10,000."""
-    seen = await batches.campaign(redis_url, store, tmp_path, runs=300, kills=1)
+    """Of 200 runs; `python -m tests.faults.batches` does it with 10,000."""
+    seen = await batches.campaign(redis_url, store, tmp_path, runs=200, kills=1)
     assert seen.holds, seen.to_json()
     assert seen.killed_gateways == 2
 
@@ -144,8 +144,8 @@ def test_no_canary_secret_is_found_anywhere(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(180)
 def test_no_canary_secret_is_shown_to_an_operator(tmp_path: Path) -> None:
-    """40 runs; `python -m tests.faults.operator_canaries` does 1,000 runs with all secrets of workflows."""
-    search = operator_canaries.campaign(tmp_path, runs=40, kept=2)
+    """24 runs; `python -m tests.faults.operator_canaries` does 1,000 runs with all secrets of workflows."""
+    search = operator_canaries.campaign(tmp_path, runs=24, kept=2)
     assert not search.found, search.table()
 
 

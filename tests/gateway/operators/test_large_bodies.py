@@ -121,8 +121,6 @@ async def test_errors_in_large_bodies_are_those_of_small_ones(operated: World) -
     reply = await operated.ask("/v1/plan", "POST", bearer("read") | JSON, b'{"bundle": ' + LARGE.encode())
     assert refusal(reply)[:2] == (400, "requestError.invalidParams")
     assert reply.message.startswith("The body is not JSON: ")
-    stale = await publish(operated, large_bundle("shop/buy"), 7)
-    assert refusal(stale)[:2] == (412, "requestError.preconditionFailed")
 
 
 def _scope() -> Any:
@@ -314,7 +312,7 @@ async def test_a_body_that_is_too_costly_is_refused(
 
 def many_keys() -> bytes:
     """A body with more keys than a gateway can decode in a second."""
-    inner = ",".join(f'"{number}":1' for number in range(1_400_000))
+    inner = ",".join(f'"{number}":1' for number in range(700_000))
     return f'{{"bundle": {{"digest": {{{inner}}}}}}}'.encode()
 
 
