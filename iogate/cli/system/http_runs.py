@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from iogate.cli.system.operator_client import UNEXPECTED, AccessDenied
 from iogate.cli.system.system import Pruning, RunChange, RunChanges, interrupted
 from iogate.errors import NotFound, Refused, Unreachable
+from iogate.messages import counted
 from iogate.operators.batches.batch_selection import filter_json
 from iogate.operators.runs.run_details import run_not_found
 from iogate.security.redaction_patterns import REDACTED
@@ -194,7 +195,11 @@ class HttpRuns:
             wanted.confirm(preview)
         pruned, complete = 0, not count
         while not complete:
-            done = await self._client.change(PRUNE, wanted.reason, body, wait_s=PRUNE_S)
+            try:
+                done = await self._client.change(PRUNE, wanted.reason, body, wait_s=PRUNE_S)
+            except Unreachable as error:
+                deleted = f"; {counted(pruned, 'run')} deleted before" if pruned else ""
+                raise Unreachable(f"{error.message}{deleted}", code=error.code, hint=error.hint) from None
             with self._client.reading("a deletion"):
                 pruned, complete = pruned + done["pruned"], done["complete"] or not done["pruned"]
         return pruned

@@ -197,6 +197,20 @@ def test_a_result_without_a_member_is_no_traceback(
     assert "Traceback" not in ran.err
 
 
+def test_runs_that_were_deleted_before_an_error_are_counted(two: Machines) -> None:
+    answers = iter(
+        [
+            {"count": 9, "complete": True, "sample": []},
+            {"pruned": 5, "complete": False},
+            b"no JSON",
+        ]
+    )
+    with lying(two.shop, lambda path, found: next(answers) if path == "/v1/prune" else found) as url:
+        ran = two.there("runs", "prune", "--before", "0", "--yes", *BECAUSE, IOGATE_SERVER=url, code=6)
+    assert f"iogate: {url} responded with 200, and not as a gateway of iogate does" in ran.err
+    assert "; 5 runs deleted before [IOG820]\n" in ran.err
+
+
 def test_a_publication_with_an_unreadable_result_may_have_been_made(two: Machines) -> None:
     live = two.here("show", "-o", "json").json["revision"]
     edit(two, "verbs: [GET, POST]", "verbs: [POST]")
