@@ -126,7 +126,8 @@ def test_a_retry_resumes_from_the_task_that_faulted(place: Place, live: Cli, sit
     uid = faulted(place, live, site)
     assert shown(live, uid)["error"]["instance"] == "/do/1/both/do/2/charge"
     site.down = set()
-    assert live("runs", "retry", uid).out == f"retried {uid}\n"
+    why = "the service is back; password=hunter2"
+    assert live("runs", "retry", uid, "--reason", why).out == f"retried {uid}\n"
     run = live("runs", "wait", uid, "-o", "json").json
     assert (run["status"], run["output"], run["attempt"]) == ("completed", {"done": 6}, 2)
     assert len(site.calls("/reserve")) == 1, "what was done is not repeated"
@@ -138,12 +139,16 @@ def test_a_retry_resumes_from_the_task_that_faulted(place: Place, live: Cli, sit
         "workflow.retried",
         "task.created",
     ]
-    assert retries(live, uid) == [{"attempt": 2, "by": author()}]
-    assert f'workflow.retried    {{"attempt": 2, "by": "{author()}"}}' in live("runs", "logs", uid).out
+    told = "the service is back; password=[redacted]"
+    assert retries(live, uid) == [{"attempt": 2, "by": author(), "reason": told}]
+    logged = f'workflow.retried    {{"attempt": 2, "by": "{author()}", "reason": "{told}"}}'
+    assert logged in live("runs", "logs", uid).out
     (row,) = [line for line in live("runs", "list").out.splitlines() if line.startswith(uid)]
     assert "s in 2 attempts" in row
     with urllib.request.urlopen(f"{place.url}/v1/runs/{uid}/events", timeout=20) as stream:
-        assert b'"kind":"workflow.retried","detail":{"attempt":2,"by":' in stream.read()
+        seen = stream.read()
+    assert b'"kind":"workflow.retried","detail":{"attempt":2,"by":' in seen
+    assert b"reason" not in seen, "a caller does not see it"
     counts = {task["reference"]: task["count"] for task in run["tasks"]}
     assert (counts["/do/0/reserve"], counts["/do/1/both/do/2/charge"]) == (1, 2)
 

@@ -156,6 +156,7 @@ class StoreRuns:
                     current=change.current,
                     by=actor.name,
                     now_ms=await store.now_ms(),
+                    reason=change.reason,
                     operation=operation,
                 )
 

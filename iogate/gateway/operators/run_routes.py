@@ -179,6 +179,7 @@ async def _retry(call: Call) -> Any:
         actor=call.actor,
         pointer=call.given.get("from"),
         current=call.given.get("on") == "current",
+        reason=call.reason,
         operation=call.id,
     )
 

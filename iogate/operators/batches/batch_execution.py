@@ -208,6 +208,7 @@ class BatchExecutor:
                 pointer=taken.request.pointer,
                 current=taken.request.current,
                 by=taken.request.actor,
+                reason=taken.request.reason,
                 now_ms=0,
                 operation=taken.id,
             )

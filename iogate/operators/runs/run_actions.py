@@ -221,11 +221,13 @@ async def retry(
     actor: Actor,
     pointer: str | None = None,
     current: bool = False,
+    reason: str = "",
     operation: str = "",
 ) -> dict[str, Any]:
     """Retry a faulted run from the task that faulted, or from an earlier one; the outcome is `retried`.
 
-    `pointer` names the earlier task; `current` uses the live definition. `remarks` tell what is unusual.
+    `pointer` names the earlier task; `current` uses the live definition. `remarks` tell what is unusual. The
+    journal has the author and the `reason`.
     Raises NotFound for an unknown run, and Refused for one that cannot be retried.
     """
     from iogate.operators.runs.run_retry import Retrier  # noqa: PLC0415 - the engine takes time to import
@@ -236,6 +238,7 @@ async def retry(
         current=current,
         by=actor.name,
         now_ms=await store.now_ms(),
+        reason=reason,
         operation=operation,
     )
     await retrier.retry(uid)

@@ -16,6 +16,7 @@ from iogate.compiler.revision import precedence
 from iogate.compiler.schedules import STANDING
 from iogate.engine import link_renewal, retry
 from iogate.errors import NotFound, Refused
+from iogate.operators.activity import clean_reason
 from iogate.operators.runs.run_details import run_not_found
 from iogate.store.runs.retry import RetryRequest
 from iogate.store.state_codec import Codec
@@ -42,6 +43,8 @@ class Retrier:
     by: str
     """Author of the retry."""
     now_ms: int
+    reason: str = ""
+    """Reason of the author, for the journal."""
     operation: str = ""
     """Id of the command; repeated with the same id, it retries no run twice."""
     remarks: list[str] = field(default_factory=list)
@@ -65,7 +68,8 @@ class Retrier:
             raise _refused(uid, "changed")
         placed = await self._prepare(start)
         revision = placed.facts.revision if self.current else None
-        request = RetryRequest(by=self.by, origin=self.pointer, revision=revision)
+        reason = clean_reason(self.reason)
+        request = RetryRequest(by=self.by, origin=self.pointer, revision=revision, reason=reason)
         outcome = await self.store.runs.retry(uid, placed, request, operation=self.operation)
         if outcome == "unknown":
             raise NotFound(f"no run {uid}", hint="its retention has passed meanwhile")

@@ -168,6 +168,8 @@ def public_entry(entry: dict[str, Any]) -> dict[str, Any] | None:
         case {"kind": "task.restarted" | "task.interrupted"}:
             # The detail is the name of a worker.
             return {name: value for name, value in entry.items() if name != "detail"}
+        case {"kind": "workflow.retried", "detail": {"reason": _, **detail}}:
+            return {**entry, "detail": detail}
         case {"detail": {"error": dict() as problem, **detail}}:
             return {**entry, "detail": {**detail, "error": _for_callers(problem)}}
         case _:

@@ -52,6 +52,8 @@ class RetryRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Earlier task from which the run continues, if requested."""
     revision: int | None = None
     """Revision with which the run continues, if requested."""
+    reason: str = ""
+    """As given by the author, without secrets; callers do not see it."""
 
 
 NO_REQUEST = RetryRequest()

@@ -99,7 +99,7 @@ def values(
         "took": _took(run, retried_at),
         "fault": _fault(run, found.rows, retried_at) if run["status"] == "faulted" else None,
         "waiting": _waiting(run),
-        "facts": _facts(run),
+        "facts": [*_facts(run), *_last_retry(retries)],
         "input": encoded_tree(run["input"]),
         "output": encoded_tree(run["output"]),
         "journal": [
@@ -229,6 +229,15 @@ def _detail(kind: str, detail: Any) -> str:
     return "; ".join(
         f"{name}: {value if isinstance(value, str) else _json(value)}" for name, value in detail.items()
     )[:_DETAIL]
+
+
+def _last_retry(retries: Sequence[tuple[int, Json]]) -> list[tuple[str, str]]:
+    """Return the author and the reason of the last retry, which the journal may no longer have."""
+    detail = retries[-1][1].get("detail") if retries else None
+    if not isinstance(detail, dict) or not detail.get("by"):
+        return []
+    reason = f": {detail['reason']}" if detail.get("reason") else ""
+    return [("Retried by", f"{detail['by']}{reason}")]
 
 
 def _json(value: Any) -> str:

@@ -74,7 +74,8 @@ async def respond(job: Job, body: bytes, chosen: Settings) -> Response:
     except HTTPError as failed:
         return failed.response
     finally:
-        await store.refusals.flush()
+        with contextlib.suppress(IogateError, TimeoutError):
+            await store.refusals.flush()
         await store.close()
     return found
 
