@@ -12,6 +12,7 @@ import typer
 
 from iogate.cli import completion, last_run
 from iogate.errors import Misused, NotFound
+from iogate.messages import did_you_mean
 
 PathsArgument = Annotated[
     list[Path] | None,
@@ -195,7 +196,8 @@ def parse_statuses(text: str | None) -> tuple[str, ...]:
     wanted = tuple(text.split(",")) if text is not None else ()
     for each in wanted:
         if each not in STATUSES:
-            raise Misused(f"--status {each}: expected one of {', '.join(STATUSES)}")
+            expected = f"expected one of {', '.join(STATUSES)}"
+            raise Misused(f"--status {each}: {expected}{did_you_mean(each, STATUSES)}")
     return wanted
 
 

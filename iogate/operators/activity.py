@@ -74,6 +74,8 @@ class Record:
     """Number of the revision that the change made or used."""
     count: int | None = None
     """Number of changed objects, if it differs from that of the target."""
+    ids: Sequence[str] = ()
+    """The changed objects, if the target does not name them."""
     number: int | None = None
     """Number of the entry, as soon as the beginning is recorded."""
     ends_later: bool = False
@@ -126,28 +128,28 @@ async def recorded(
     except IogateError as error:
         outcome: Outcome = "failed" if isinstance(error, Unreachable) else "refused"
         said = "; ".join(filter(None, (record.note, error.message)))
-        text = shorten(redact_text(said), REASON_MOST)
-        await _end(store, record.number, End(outcome=outcome, message=text, count=record.count))
+        await _end(store, record, outcome, said)
         raise
     except BaseException:
-        text = shorten(redact_text(record.note), REASON_MOST)
-        await _end(store, record.number, End(outcome="failed", message=text, count=record.count))
+        await _end(store, record, "failed", record.note)
         raise
-    if record.ends_later:
-        return
-    note = shorten(redact_text(record.note), REASON_MOST)
-    await _end(
-        store,
-        record.number,
-        End(outcome=record.outcome, message=note, revision=record.revision, count=record.count),
-    )
+    if not record.ends_later:
+        await _end(store, record, record.outcome, record.note)
 
 
-async def _end(store: Store, number: int | None, end: End) -> None:
+async def _end(store: Store, record: Record, outcome: Outcome, message: str) -> None:
     """Record an outcome; if that fails, the entry stays without one, which is visible."""
-    if number is not None:
-        with contextlib.suppress(IogateError, CommandFailed):
-            await store.activity.end(number, end)
+    if record.number is None:
+        return
+    end = End(
+        outcome=outcome,
+        message=shorten(redact_text(message), REASON_MOST),
+        revision=record.revision,
+        count=record.count,
+        ids=tuple(record.ids[:NAMED]),
+    )
+    with contextlib.suppress(IogateError, CommandFailed):
+        await store.activity.end(record.number, end)
 
 
 async def page(
@@ -199,8 +201,12 @@ def _matches(entry: Entry, operator: str | None, action: str | None, about: str 
     return (
         operator in (None, begun.actor)
         and (action is None or begun.action == action or begun.action.startswith(f"{action}."))
-        and (about is None or about in begun.ids)
+        and (about is None or about in _ids(entry))
     )
+
+
+def _ids(entry: Entry) -> tuple[str, ...]:
+    return entry.begun.ids or (() if entry.end is None else entry.end.ids)
 
 
 def to_json(entry: Entry) -> dict[str, Any]:
@@ -216,7 +222,7 @@ def to_json(entry: Entry) -> dict[str, Any]:
         "via": begun.via,
         "from": begun.origin,
         "action": begun.action,
-        "target": {"type": begun.target, "ids": list(begun.ids), "count": count},
+        "target": {"type": begun.target, "ids": list(_ids(entry)), "count": count},
         "revision": begun.revision if end is None or end.revision is None else end.revision,
         "reason": begun.reason or None,
         "outcome": "started" if end is None else end.outcome,

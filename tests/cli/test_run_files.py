@@ -92,8 +92,11 @@ def test_a_file_is_written_and_replaces_none_unasked(cli: Cli, uid: str) -> None
     blind = cli("runs", "file", uid, "scan", "--force", code=64).err
     assert blind == (
         "iogate: --force needs --out PATH: the sender of the file has chosen its filename, which may be that "
-        "of any file here\n"
+        f"of any file here\n  iogate runs file {uid} scan --out PATH --force\n"
     )
+    (cli.root / "folder").mkdir()
+    told = cli("runs", "file", uid, "scan", "--out", "folder", "--force", code=64).err
+    assert told == "iogate: --out folder is a folder; give the path of a file in it\n"
     cli("runs", "file", uid, "scan", "--out", "receipt.png", "--force")
     written = cli("runs", "file", uid, "2.txt", "--out", "second", "-o", "json").json
     assert (written["path"], len(written["files"])) == ("second", 1)

@@ -63,7 +63,8 @@ async def file(
     if force and out is None:
         raise Misused(
             "--force needs --out PATH: the sender of the file has chosen its filename, which may be that "
-            "of any file here"
+            "of any file here",
+            hint=f"iogate runs file {uid} {shlex.quote(name or '')} --out PATH --force",
         )
     async with session.system() as system:
         files = await system.runs.files(uid)
@@ -106,6 +107,8 @@ def _choose(files: Sequence[dict[str, Any]], name: str, uid: str) -> dict[str, A
 
 
 def _write(path: Path, content: bytes, *, force: bool) -> None:
+    if path.is_dir():
+        raise Misused(f"--out {path} is a folder; give the path of a file in it")
     try:
         with path.open("wb" if force else "xb") as written:
             written.write(content)

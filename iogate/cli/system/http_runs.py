@@ -187,12 +187,13 @@ class HttpRuns:
         return found
 
     async def prune(self, wanted: Pruning) -> int:
-        self._client.check_reason(wanted.reason)
         body = {"filter": filter_json(wanted.filter), "before": rfc3339(wanted.before_ms)}
         preview = await self._client.ask(PRUNE, {**body, "dry_run": True}, wait_s=PRUNE_S)
         with self._client.reading("a number of runs"):
             count: int = preview["count"]
             wanted.confirm(preview)
+        if count:
+            self._client.check_reason(wanted.reason)
         pruned, complete = 0, not count
         while not complete:
             try:

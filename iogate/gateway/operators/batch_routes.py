@@ -1,21 +1,24 @@
-"""Routes of batches: bulk actions on runs, which a worker carries out."""
+"""Routes of bulk actions on runs: batches, which a worker carries out, and deletion."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from iogate.gateway.operators.operation import Call, Operation
-from iogate.gateway.operators.parameters import CURSOR
-from iogate.gateway.operators.run_routes import FROM, ON, RUN_FILTER, read_filter
+from iogate.gateway.operators.parameters import CURSOR, MOMENT
+from iogate.gateway.operators.run_routes import FILTERS, FROM, ON, read_filter
 from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
 from iogate.operators.batches import batch_selection, batches
 from iogate.operators.batches.batch_selection import ACTIONS, BatchRequest
-from iogate.value_types.collection_types import Key, list_of
+from iogate.operators.runs import run_deletion
+from iogate.store import keys
+from iogate.value_types.collection_types import Key, distinct, list_of, record
 from iogate.value_types.scalar_types import boolean, choice, number, pattern
 
 LIMIT_S: Final = 60.0
-"""Time for the selection of all runs of a batch, of which there may be 100,000 among a million."""
+"""Time for the selection of all runs of a change, of which there may be 100,000 among a million."""
 _ID: Final = {"id": "[0-9a-f]{12}"}
 _COUNT: Final = number(0, 2**31)
 
@@ -51,6 +54,17 @@ async def _create(call: Call) -> Any:
     )
 
 
+async def _prune(call: Call) -> Any:
+    given = call.given
+    wanted, before_ms = read_filter(call, given.get("filter", {})), call.moment_ms("before")
+    assert before_ms is not None
+    if call.is_dry_run:
+        return (await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.COUNTED)).to_json()
+    found = await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.AT_ONCE)
+    pruned = await run_deletion.delete(call.store, found, wanted, before_ms, call.record)
+    return {"pruned": pruned, "complete": found.complete}
+
+
 async def _list(call: Call) -> Any:
     return await batches.listing(
         call.store, limit=call.given.get("limit", 50), cursor=call.given.get("cursor")
@@ -69,6 +83,20 @@ async def _continue(call: Call) -> Any:
     return await batches.proceed(call.store, call.actor, call.path["id"])
 
 
+def _filter(statuses: Sequence[str]) -> Key:
+    """Return the filter of a change of runs, as of a list of runs in these statuses."""
+    status = Key(
+        type=distinct(choice(*statuses), f"a list of one or more of {', '.join(statuses)}"),
+        required=False,
+        description="Only runs in these statuses.",
+    )
+    return Key(
+        type=record({**FILTERS, "status": status}, dict, null_is_absent=True),
+        required=False,
+        description="Runs that match now, as in a list of runs.",
+    )
+
+
 CREATE: Final = Operation(
     name="batches.create",
     method="POST",
@@ -79,7 +107,7 @@ CREATE: Final = Operation(
     handler=_create,
     body={
         "action": Key(type=choice(*ACTIONS), description="Action on each run."),
-        "filter": RUN_FILTER,
+        "filter": _filter(keys.STATUSES),
         "uids": Key(
             type=list_of(pattern("the uid of a run", "[0-9]{1,19}")),
             required=False,
@@ -144,5 +172,26 @@ CONTINUE: Final = Operation(
     action="batches.continue",
     target=_target,
 )
+PRUNE: Final = Operation(
+    name="runs.prune",
+    method="POST",
+    path="/v1/prune",
+    role=Role.ADMIN,
+    summary="Delete ended runs before their retention is over",
+    description=f"At most {run_deletion.AT_ONCE} of them: repeat it until the result is `complete`.",
+    handler=_prune,
+    body={
+        "before": Key(type=MOMENT, description="Only runs that ended before this time."),
+        "filter": _filter(sorted(keys.ENDED)),
+        "dry_run": Key(
+            type=boolean(), required=False, description="Delete nothing; return their number and a sample."
+        ),
+    },
+    action="runs.prune",
+    target=lambda _: Target(type="run"),
+    has_dry_run=True,
+    frees_memory=True,
+    limit_s=LIMIT_S,
+)
 
-OPERATIONS: Final = (CREATE, LIST, SHOW, STOP, CONTINUE)
+OPERATIONS: Final = (CREATE, LIST, SHOW, STOP, CONTINUE, PRUNE)

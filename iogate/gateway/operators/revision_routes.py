@@ -148,7 +148,7 @@ async def _plan(call: Call) -> Any:
 
     given = call.given
     if ("bundle" in given) is ("restores" in given):
-        raise Misused("a plan is that of a bundle or of a revision: expected bundle or restores")
+        raise Misused("a plan is that of a bundle or of a revision: expected either bundle or restores")
     if "restores" in given and given.keys() & {*_SCOPE, "cases"}:
         raise Misused("select, keep_orphans and cases need a bundle")
     found = await _live_plan(call)

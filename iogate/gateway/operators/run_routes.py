@@ -19,11 +19,11 @@ from iogate.gateway.operators.parameters import CURSOR, MOMENT
 from iogate.gateway.runs import run_completion, run_reader
 from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
-from iogate.operators.runs import run_actions, run_deletion, run_files
+from iogate.operators.runs import run_actions, run_files
 from iogate.operators.runs.run_details import find_run, journal_of, run_not_found
 from iogate.store import keys
 from iogate.store.runs.run_index import LISTED, RunFilter
-from iogate.value_types.collection_types import Key, distinct, record
+from iogate.value_types.collection_types import Key, distinct
 from iogate.value_types.scalar_types import boolean, choice, number, pattern, text
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ MOST: Final = 100
 """Runs of one page."""
 _UID: Final[Mapping[str, str]] = {"uid": "[0-9]{1,19}"}
 _FILE_S: Final = 60.0
-_PRUNE_S: Final = 60.0
 _ENTRY: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
@@ -196,17 +195,6 @@ async def _redeliver(call: Call) -> Any:
     return await run_actions.redeliver(call.store, call.path["uid"])
 
 
-async def _prune(call: Call) -> Any:
-    given = call.given
-    wanted, before_ms = read_filter(call, given.get("filter", {})), call.moment_ms("before")
-    assert before_ms is not None
-    if call.is_dry_run:
-        return (await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.COUNTED)).to_json()
-    found = await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.AT_ONCE)
-    pruned = await run_deletion.delete(call.store, found, wanted, before_ms, call.record)
-    return {"pruned": pruned, "complete": found.complete}
-
-
 FILTERS: Final[Mapping[str, Key]] = {
     "project": Key(type=text(), required=False, description="Only runs of APIs of this project."),
     "api": Key(type=text(), required=False, description="Only runs of this API, module/method."),
@@ -233,12 +221,7 @@ FILTERS: Final[Mapping[str, Key]] = {
         description="Only runs with this value of an attribute: order:A-1.",
     ),
 }
-"""Filters of runs, in the query of a list and in the body of a change of many runs."""
-RUN_FILTER: Final = Key(
-    type=record(FILTERS, dict, null_is_absent=True),
-    required=False,
-    description="Runs that match now, as in a list of runs.",
-)
+"""Filters of runs, in the query of a list."""
 SINCE: Final = Key(
     type=MOMENT, required=False, description="Only runs accepted after this time; default: 7d."
 )
@@ -368,29 +351,8 @@ RETRY: Final = _change(
 SUSPEND: Final = _change("suspend", "Suspend a run until it is resumed", _suspend)
 RESUME: Final = _change("resume", "Resume a suspended run where it stopped", _resume)
 REDELIVER: Final = _change("redeliver", "Send the callback of an ended run again", _redeliver)
-PRUNE: Final = Operation(
-    name="runs.prune",
-    method="POST",
-    path="/v1/prune",
-    role=Role.ADMIN,
-    summary="Delete ended runs before their retention is over",
-    description=f"At most {run_deletion.AT_ONCE} of them: repeat it until the result is `complete`.",
-    handler=_prune,
-    body={
-        "before": Key(type=MOMENT, description="Only runs that ended before this time."),
-        "filter": RUN_FILTER,
-        "dry_run": Key(
-            type=boolean(), required=False, description="Delete nothing; return their number and a sample."
-        ),
-    },
-    action="runs.prune",
-    target=lambda _: Target(type="run"),
-    has_dry_run=True,
-    frees_memory=True,
-    limit_s=_PRUNE_S,
-)
 
 OPERATIONS: Final = (
     *(LIST, SHOW, JOURNAL, EVENTS, FILES, FILE),
-    *(CANCEL, RETRY, SUSPEND, RESUME, REDELIVER, PRUNE),
+    *(CANCEL, RETRY, SUSPEND, RESUME, REDELIVER),
 )

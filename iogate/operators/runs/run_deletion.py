@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.errors import Misused
+from iogate.messages import listed
 from iogate.operators.batches.batch_selection import filter_json
 from iogate.operators.runs.run_actions import require_known_names
 from iogate.store.keys import ENDED
@@ -58,7 +59,9 @@ async def select(store: Store, wanted: RunFilter, before_ms: int, *, most: int |
     """
     for status in wanted.statuses:
         if status not in ENDED:
-            raise Misused(f"status {status}: only runs that have ended can be deleted")
+            raise Misused(
+                f"status {status}: only runs that have ended can be deleted; expected {listed(sorted(ENDED))}"
+            )
     uids: list[str] = []
     sample: list[Summary] = []
     async for page in store.runs.ended_before(before_ms, wanted):
@@ -73,14 +76,16 @@ async def select(store: Store, wanted: RunFilter, before_ms: int, *, most: int |
 
 async def delete(store: Store, found: Prunable, wanted: RunFilter, before_ms: int, record: Record) -> int:
     """Delete selected runs, and return their number; `record` has it after each part. Raises Unreachable."""
-    filters = "".join(f" {name}={_shown(value)}" for name, value in filter_json(wanted).items())
+    members = {"before": rfc3339(before_ms), **filter_json(wanted)}
+    filters = " ".join(f"{name}={_shown(value)}" for name, value in members.items())
+    record.ids = found.uids
     pruned = 0
-    for first in range(0, max(1, len(found.uids)), PART):
+    for first in range(0, len(found.uids), PART):
         record.count = pruned
-        record.note = f"deleted {pruned} before this error, ended before {rfc3339(before_ms)}{filters}"
+        record.note = f"deleted {pruned} before an error: {filters}"
         pruned += await store.runs.prune(found.uids[first : first + PART], before_ms)
     record.count = pruned
-    record.note = f"deleted {pruned}, ended before {rfc3339(before_ms)}{filters}"
+    record.note = f"deleted {pruned}: {filters}"
     return pruned
 
 

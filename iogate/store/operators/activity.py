@@ -45,6 +45,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
     revision: int | None = None
     count: int | None = None
+    ids: tuple[str, ...] = ()
+    """First objects that were changed, if they were not known before."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,8 +141,10 @@ def test_ended_runs_are_deleted_alike(machines: Machines, where: str) -> None:
     uids = [machines.shop.buy("fail") for _ in range(2)]
     for uid in uids:
         machines.here("runs", "wait", uid, "-q", code=7)
-    prune = ("runs", "prune", "--before", "0s", "--api", "shop/fail", "--reason", "a full store")
-    asked = machines.same(*prune, code=64)
+    find = ("runs", "prune", "--before", "0s", "--api", "shop/fail")
+    asked = machines.same(*find, code=64)
+    assert "no reason is given [IOG822]" in machines.there(*find, "--yes", code=64).err
+    prune = (*find, "--reason", "a full store")
     assert all(uid in asked.err for uid in uids)
     count = re.search(r"this deletes ([0-9]+) runs", asked.err)
     assert count is not None
@@ -151,7 +153,8 @@ def test_ended_runs_are_deleted_alike(machines: Machines, where: str) -> None:
     assert machines.same(*prune, "--yes").err.endswith("no run matches the filters\n")
     entry = machines.here("activity", "--action", "runs.prune", "-o", "json").json["activity"][0]
     assert (entry["target"]["count"], entry["reason"]) == (int(count[1]), "a full store")
-    assert entry["message"].startswith(f"deleted {count[1]}, ended before ")
+    assert entry["message"].startswith(f"deleted {count[1]}: before=")
+    assert uids[0] in entry["target"]["ids"]
 
 
 def test_a_command_on_the_store_says_so(machines: Machines) -> None:

@@ -172,7 +172,7 @@ async def test_a_plan_is_computed_for_a_reader_and_changes_nothing(operated: Wor
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({}, "a plan is that of a bundle or of a revision: expected bundle or restores"),
+        ({}, "a plan is that of a bundle or of a revision: expected either bundle or restores"),
         ({"bundle": {}, "restores": 1}, "a plan is that of a bundle or of a revision"),
         ({"restores": 1, "select": "a"}, "select, keep_orphans and cases need a bundle"),
         (

@@ -241,8 +241,10 @@ async def test_ended_runs_are_deleted_in_parts(operated: World, monkeypatch: pyt
     )
     assert [run["uid"] for run in (await listed(operated))["runs"]] == [alive]
     action, outcome, ids, message = (await activity(operated))[2]
-    assert (action, outcome, ids) == ("runs.prune", "done", [])
-    assert re.fullmatch(r"deleted 2, ended before [-0-9T:.]+Z api=shop/order status=faulted", message or "")
+    assert (action, outcome, ids) == ("runs.prune", "done", uids[:0:-1])
+    assert re.fullmatch(r"deleted 2: before=[-0-9T:.]+Z api=shop/order status=faulted", message or "")
+    about = (await operated.ask(f"/v1/activity?target={uids[2]}", headers=bearer("read"))).json["activity"]
+    assert [each["action"] for each in about] == ["runs.prune"]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,8 @@ async def test_ended_runs_are_deleted_in_parts(operated: World, monkeypatch: pyt
             "admin",
             {"filter": {"status": ["waiting"]}},
             400,
-            "status waiting: only runs that have ended can be deleted",
+            "The member filter.status of the body must be a list of one or more of cancelled, completed, "
+            "faulted",
         ),
         (
             "admin",
@@ -305,7 +308,7 @@ async def test_the_activity_counts_what_was_deleted_before_an_error(
     assert (await prune(operated, filter={"api": "shop/order"})).status == 503
     (entry,) = (await operated.ask("/v1/activity", headers=bearer("read"))).json["activity"]
     assert (entry["outcome"], entry["target"]["count"]) == ("failed", 2)
-    told = r"deleted 2 before this error, ended before [-0-9T:.]+Z api=shop/order; "
+    told = r"deleted 2 before an error: before=[-0-9T:.]+Z api=shop/order; "
     assert re.match(told, entry["message"])
 
 
