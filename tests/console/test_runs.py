@@ -100,7 +100,10 @@ async def test_an_invalid_filter_is_explained(visitors: Visitors) -> None:
         ("/console/runs?where=customer=mira", 'o live API declares the attribute "customer"'),
         ("/console/activity?about=x", 'Unknown query parameter "about"; expected operator, action, target,'),
         ("/console/activity?since=yesterday", "The query parameter since must be how long ago"),
-        ("/console/batches/new?status=broken", "The member filter.status of the body must be one or more of"),
+        (
+            "/console/batches/new?status=broken",
+            "The member filter.status of the body must be a list of one or more of",
+        ),
         ("/console/batches/new?apis=a/b", 'Unknown query parameter "apis"; did you mean "api"?'),
         ("/console/batches?status=done", 'Unknown query parameter "status"; expected cursor'),
         ("/console/revisions?author=ada", 'Unknown query parameter "author"; expected cursor'),
