@@ -19,6 +19,7 @@ from iogate.gateway.calls.operator_calls import OperatorCalls
 from iogate.gateway.events import event_intake
 from iogate.gateway.events.event_intake import EventIntake
 from iogate.gateway.http import responses
+from iogate.gateway.http.access_log import CODE
 from iogate.gateway.http.large_responses import PACED
 from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.request import from_scope
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from iogate.gateway.calls.call_handler import CallHandler
     from iogate.gateway.console.console import Console
+    from iogate.gateway.http.request import Request
     from iogate.gateway.operators.operator_api import OperatorApi
     from iogate.gateway.state import GatewayState
 
@@ -84,10 +86,10 @@ class Application:
         request = from_scope(scope, receive)
         headers = request.headers
         if b"host" in request.repeated:
-            await responses.TWO_HOSTS.send(self._log.logging_send(request, send))
+            await self._refuse(request, responses.TWO_HOSTS, send)
             return
         if not self._hosts.serves(host := headers.get(b"host")):
-            await responses.misdirected(host).send(self._log.logging_send(request, send))
+            await self._refuse(request, responses.misdirected(host), send)
             return
         if self._origins.any and (origin := headers.get(b"origin")) and self._origins.allows(origin):
             if request.method == "OPTIONS" and b"access-control-request-method" in headers:
@@ -110,9 +112,14 @@ class Application:
                 return
         if (b"%" in path and not _CASE.fullmatch(path)) or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim the path, and so bypass rules of a proxy for the plain form.
-            await responses.NO_PATH.send(self._log.logging_send(request, send))
+            await self._refuse(request, responses.NO_PATH, send)
         else:
             await self._by_litestar(scope, receive, self._log.logging_send(request, send))
+
+    async def _refuse(self, request: Request, response: ErrorResponse, send: Send) -> None:
+        """Send the response to a request that no handler gets, and log it."""
+        request.scope[CODE] = response.code
+        await response.send(self._log.logging_send(request, send))
 
     async def _by_litestar(self, scope: Any, receive: Receive, send: Send) -> None:
         paced = scope[PACED] = self._state.large_responses.paced(scope, send)
@@ -138,6 +145,7 @@ def build(state: GatewayState, calls: CallHandler, audience: Audience = Audience
 
     def on_error(request: litestar.Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:
         response = _response_to(request, error)
+        request.scope[CODE] = response.code  # type: ignore[typeddict-unknown-key]  # for the access log
         if console is not None and console.serves(request.scope["path"]):
             return console.fail(request, response)
         return to_litestar(response)

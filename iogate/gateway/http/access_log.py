@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 Level = Literal["off", "errors", "all"]
 
+CODE: Final = "iogate.code"
+"""Key of the ASGI scope with the code of the error response, which a handler sets."""
+OPERATOR: Final = "iogate.operator"
+"""Key of the ASGI scope with the name of the operator."""
 LONGEST: Final = 200
 _LONG_SEGMENT = re.compile(r"[^/]{33,}")
 _UNPRINTABLE = re.compile(r"[^!-~]")
@@ -36,7 +40,9 @@ class AccessLog:
         self.off = level == "off"
         self._throttle = Throttle()
 
-    def note(self, request: Request, status: int, *, code: str = "", api: str = "") -> None:
+    def note(
+        self, request: Request, status: int, *, code: str = "", api: str = "", operator: str = ""
+    ) -> None:
         """Log a response in the access log if the level includes it."""
         refused = status >= 400
         if self.off or not (refused or self.all):
@@ -48,6 +54,8 @@ class AccessLog:
             facts["code"] = code
         if api:
             facts["api"] = api
+        if operator:
+            facts["operator"] = operator
         if request.address:
             facts["address"] = request.address
         facts["ms"] = round((time.perf_counter() - request.started_s) * 1000, 1)
@@ -63,7 +71,9 @@ class AccessLog:
 
         async def sending(message: Any) -> None:
             if message["type"] == "http.response.start":
-                self.note(request, message["status"])
+                scope = request.scope
+                status, code, operator = message["status"], scope.get(CODE, ""), scope.get(OPERATOR, "")
+                self.note(request, status, code=code, operator=operator)
             await send(message)
 
         return sending

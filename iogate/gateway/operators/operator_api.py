@@ -18,6 +18,7 @@ from litestar import HttpMethod, route
 
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway.http import body, entity_tags
+from iogate.gateway.http.access_log import CODE, OPERATOR
 from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.request import from_scope
 from iogate.gateway.http.responses import (
@@ -87,6 +88,7 @@ class OperatorApi:
         request = from_scope(asked.scope, asked.receive)
         try:
             actor = self.authentication.actor(request)
+            asked.scope[OPERATOR] = actor.name  # type: ignore[typeddict-unknown-key]  # for the access log
             return await self._respond(operation, actor, request, asked)
         except HTTPError as failed:
             return await _refuse(request, failed.response)
@@ -100,7 +102,10 @@ class OperatorApi:
         request = from_scope(asked.scope, asked.receive)
         try:
             actor = self.authentication.recognize(request)
-            return None if actor is None else await self._respond(operation, actor, request, asked)
+            if actor is None:
+                return None
+            asked.scope[OPERATOR] = actor.name  # type: ignore[typeddict-unknown-key]  # for the access log
+            return await self._respond(operation, actor, request, asked)
         except HTTPError as failed:
             return await _refuse(request, failed.response)
 
@@ -290,5 +295,6 @@ def _check_path(operation: Operation, path: Mapping[str, str]) -> None:
 
 
 async def _refuse(request: Request, response: ErrorResponse) -> AnyResponse:
+    request.scope[CODE] = response.code
     await body.drain_before_error(request, response)
     return to_litestar(response)

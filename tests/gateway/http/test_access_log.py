@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from iogate.gateway.http.access_log import AccessLog, Level
+from iogate.gateway.operators.large_requests.large_requests import LARGE_BYTES
 from iogate.logs import Throttle
-from tests.gateway.driver import TOKEN, World, api, build
+from iogate.store.store import Store
+from tests.gateway.driver import TOKEN, World, api, build, opened
+from tests.gateway.operators.conftest import OPERATORS, bearer
 
 
 @pytest.fixture
@@ -45,12 +48,37 @@ async def test_each_refused_request_is_logged_with_its_reason(
     assert found == [
         ("POST /v1/api/t/t/async 401", *refused, "requestError.unauthorized"),
         ("POST /v1/api/t/t/async 400", *refused, "requestError.invalidParams"),
-        ("GET /v1/runs/1 401", *refused, ""),
-        ("GET /nothing/… 404", *refused, ""),
-        ("GET /health/live 421", *refused, ""),
+        ("GET /v1/runs/1 401", *refused, "requestError.unauthorized"),
+        ("GET /nothing/… 404", *refused, "requestError.notFound"),
+        ("GET /health/live 421", *refused, "requestError.misdirected"),
     ]
     assert lines(logged)[0].api == "t/t"
     assert "s3cret" not in "".join(str(vars(line)) for line in lines(logged))
+
+
+async def test_a_refused_request_of_an_operator_is_logged_with_the_operator(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "iogate.gateway.http.access_log")
+    large = b'{"bundle": "' + b"x" * LARGE_BYTES + b'"}'
+    async with opened(store, loopback=False, operators=OPERATORS) as world:
+        for path, headers, body in (
+            ("/v1/prune", bearer("read"), b"{}"),
+            ("/v1/plan", bearer("read"), b"{}"),
+            ("/v1/plan", bearer("read", content_type="application/json"), large),
+            ("/v1/plan", {"authorization": "Bearer wrong"}, b"{}"),
+        ):
+            await world.ask(path, "POST", headers, body)
+    found = [
+        (line.getMessage(), getattr(line, "code", ""), getattr(line, "operator", ""))
+        for line in lines(caplog)
+    ]
+    assert found == [
+        ("POST /v1/prune 403", "requestError.forbidden", "reader"),
+        ("POST /v1/plan 400", "requestError.invalidParams", "reader"),
+        ("POST /v1/plan 400", "requestError.invalidParams", "reader"),
+        ("POST /v1/plan 401", "requestError.unauthorized", ""),
+    ]
 
 
 async def test_the_setting_selects_the_requests_that_are_logged(

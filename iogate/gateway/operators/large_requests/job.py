@@ -42,6 +42,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     headers: list[tuple[bytes, bytes]]
     """Headers beside those that each JSON response has."""
+    code: str = ""
+    """Code of an error."""
 
 
 def too_costly(operation: Operation) -> ErrorResponse:

@@ -22,6 +22,7 @@ import msgspec
 
 from iogate.errors import Unreachable
 from iogate.gateway import child_process
+from iogate.gateway.http.access_log import CODE
 from iogate.gateway.http.body import content_length, wait_until_left
 from iogate.gateway.http.responses import CLOSE, CRASHED, ErrorResponse, HTTPError, Response, unavailable
 from iogate.gateway.operators.error_responses import UNANSWERED
@@ -123,7 +124,7 @@ class LargeRequests:
                 await process.send(msgspec.msgpack.encode(job))
                 await process.send(request.body)
                 if operation.changes:
-                    return await _receive(process)
+                    return await _receive(process, request)
                 return await _receive_unless_left(process, request)
         except TimeoutError:
             process.child.kill()
@@ -173,9 +174,10 @@ class LargeRequests:
         return process
 
 
-async def _receive(process: ChildProcess) -> Response:
+async def _receive(process: ChildProcess, request: Request) -> Response:
     """Return the response of the process of a large request. Raises as `ChildProcess.receive` does."""
     result = msgspec.msgpack.decode(await process.receive(), type=Result)
+    request.scope[CODE] = result.code
     return Response(result.status, await process.receive(), result.headers)
 
 
@@ -184,7 +186,7 @@ async def _receive_unless_left(process: ChildProcess, request: Request) -> Respo
 
     Raises as `_receive` does, and HTTPError, a 408, after the client has left.
     """
-    receiving = asyncio.create_task(_receive(process))
+    receiving = asyncio.create_task(_receive(process, request))
     leaving = asyncio.create_task(wait_until_left(request))
     try:
         await asyncio.wait([receiving, leaving], return_when=asyncio.FIRST_COMPLETED)

@@ -28,7 +28,7 @@ from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.child_process import read_message, write_message
 from iogate.gateway.http.client_address import TrustedProxies
 from iogate.gateway.http.request import Request, from_scope
-from iogate.gateway.http.responses import CRASHED, HTTPError, Response
+from iogate.gateway.http.responses import CRASHED, ErrorResponse, HTTPError, Response
 from iogate.gateway.operators import error_responses
 from iogate.gateway.operators.large_requests.job import Job, Result, too_costly
 from iogate.gateway.operators.operation import Operation
@@ -157,9 +157,11 @@ def main() -> int:
     job = msgspec.msgpack.decode(head, type=Job)
     _limit(job)
     found = _execute(job, body, chosen)
+    code = found.code if isinstance(found, ErrorResponse) else ""
     headers = [each for each in found.headers if each[0] not in _EVERY_RESPONSE]
+    result = Result(status=found.status, headers=headers, code=code)
     with contextlib.suppress(BrokenPipeError):
-        write_message(sys.stdout.buffer, msgspec.msgpack.encode(Result(status=found.status, headers=headers)))
+        write_message(sys.stdout.buffer, msgspec.msgpack.encode(result))
         write_message(sys.stdout.buffer, found.content)
     return 0
 
