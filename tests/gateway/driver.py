@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,11 @@ from litestar import Litestar
 
 from iogate.auth.model import HashedSecret, NoAuth, StoredAuth, TokenAuth, UserAuth
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow
-from iogate.gateway import app, sockets
+from iogate.gateway import app, revision_refresher, sockets, state
 from iogate.gateway.app import Application
 from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
+from iogate.gateway.events import event_intake
 from iogate.gateway.http.request import Request, from_scope
 from iogate.gateway.operators.operator_api import OperatorApi
 from iogate.gateway.revision_refresher import Refresher
@@ -35,6 +36,7 @@ from iogate.security import secrets
 from iogate.security.password_hashing import Hashing
 from iogate.settings import Settings
 from iogate.settings.operators import declared
+from iogate.store.runs import intake
 from iogate.store.runs.leases import Claim, Commit
 from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
@@ -204,6 +206,10 @@ class World:
         return claim
 
 
+PATIENT_S = 15.0
+"""Longest wait for the store of a gateway in this process."""
+
+
 def _still() -> float:
     """A clock that stands still."""
     return 0.0
@@ -256,7 +262,13 @@ async def opened(
         live.operators = OperatorApi(live, Access(declared(operators), root=root, monotonic=_still))
     application = build(live, refresher)
     try:
-        yield World(store=store, live=live, refresher=refresher, application=application)
+        with ExitStack() as patched:
+            # A busy machine may keep the store waiting; `test_http_server` proves the limits of a process.
+            for module in (state, event_intake, revision_refresher):
+                patched.enter_context(patch.object(module, "STORE_TIMEOUT_S", PATIENT_S))
+            patched.enter_context(patch.object(intake, "DEADLINE_S", PATIENT_S))
+            live.intake._connection._timeout_s = PATIENT_S
+            yield World(store=store, live=live, refresher=refresher, application=application)
     finally:
         await live.validation.close()
 
