@@ -119,7 +119,7 @@ class Session:
     profile: str | None = None
     """Value of `--profile`: the login whose server the command works on."""
     servers: list[str] = field(default_factory=list)
-    """URLs of the servers whose results the command has read."""
+    """URLs of the servers on which the command works over HTTP, once it is connected."""
 
     def settings(self, flags: dict[str, Any] | None = None, *, needs_environment: bool = True) -> Settings:
         """Read the session's settings, and warn about misspelt environment variables and unusual `vars`.
@@ -275,7 +275,7 @@ def command(
 
                     asyncio.run(result)
             except (AttributeError, LookupError, TypeError, ValueError) as error:
-                if not session.servers:
+                if not session.servers or isinstance(error, UnicodeEncodeError):
                     raise
                 raise _unreadable(session.servers[0], error) from error
 
@@ -309,7 +309,8 @@ def _unreadable(url: str, error: Exception) -> Unreachable:
     """Return the error of a command that failed on a result of a server, and where it did."""
     from iogate.cli.system.operator_client import unreadable
 
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    places = traceback.extract_tb(error.__traceback__)
+    place = next((each for each in reversed(places) if "iogate" in Path(each.filename).parts), places[-1])
     where = f"{Path(place.filename).name}:{place.lineno}"
     return unreadable(url, defect=f"{type(error).__name__} in {where}")
 

@@ -8,7 +8,7 @@ It authenticates and validates a call, and stores it durably before it responds.
     connections       the connections to clients, and their closing
     idle_connections  closing of idle connections while HTTP/2 is served
     sockets           the listening socket that gateways share
-    child_process     messages to and from a process of the gateway
+    child_process     start of a process of the gateway, and messages to and from it
     app               the Litestar application
     state revision_refresher  state of the process; the live revisions, and how new ones are taken
     table_loader      routing table from the live revisions of all projects

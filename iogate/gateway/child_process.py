@@ -8,6 +8,7 @@ process has no secret.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -62,14 +63,15 @@ async def start(
 ) -> ChildProcess:
     """Start a module of this package as a process of the gateway. Raises OSError if the system cannot.
 
-    `environment` is added to a minimal one; the process inherits `files`.
+    `environment` is added to a minimal one; the process inherits `files`. `stderr` is as for Popen; None is
+    that of the gateway.
     """
     spawning = asyncio.ensure_future(asyncio.to_thread(_connect, module, stderr, environment or {}, files))
     try:
         child, connection = await asyncio.shield(spawning)
     except asyncio.CancelledError:
-        child, connection = await spawning
-        await _abandon(child, connection)
+        with contextlib.suppress(OSError):
+            await _abandon(*await spawning)
         raise
     try:
         reader, writer = await asyncio.open_connection(sock=connection)
@@ -80,7 +82,7 @@ async def start(
 
 
 async def _abandon(child: subprocess.Popen[bytes], connection: socket.socket) -> None:
-    """Close the connection to a process that nobody uses, which ends it, and wait for its end."""
+    """Close the connection to a process whose start has failed, kill it, and wait for its end."""
     connection.close()
     child.kill()
     await asyncio.to_thread(child.wait)

@@ -97,7 +97,7 @@ class GatewayState:
 
     bodies: Bodies = field(default_factory=Bodies)
     operator_bodies: Bodies = field(default_factory=Bodies)
-    """Large bodies of operators, so that they take no room from calls."""
+    """Bodies of operators that are or may be large; they do not count towards the budget of calls."""
     large_responses: LargeResponses = field(default_factory=LargeResponses)
     hashing: Hashing = field(default_factory=Hashing)
     key_sets: KeySets = field(default_factory=KeySets)

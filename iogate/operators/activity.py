@@ -166,7 +166,7 @@ async def page(
 
     `action` is one, such as `runs.retry`, or all of a kind, such as `runs`; `about` is the id of an object.
 
-    Raises Misused for an invalid cursor, and for an unknown action.
+    Raises Misused for an invalid cursor, and for an unknown action that no entry has.
     """
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
         raise Misused("the cursor is not one that a page of activity has returned")
@@ -182,6 +182,7 @@ async def page(
                 return {"activity": found, "nextCursor": found[-1]["id"]}
             found.append(to_json(entry))
     if not found and action is not None:
+        # Entries of other releases may have actions that this one does not know.
         _require_known_action(action)
     return {"activity": found, "nextCursor": None}
 

@@ -96,7 +96,7 @@ def test_a_file_is_written_and_replaces_none_unasked(cli: Cli, uid: str) -> None
     )
     (cli.root / "folder").mkdir()
     told = cli("runs", "file", uid, "scan", "--out", "folder", "--force", code=64).err
-    assert told == "iogate: --out folder is a folder; give the path of a file in it\n"
+    assert told == "iogate: folder is a folder\n  give the path of a file with --out\n"
     cli("runs", "file", uid, "scan", "--out", "receipt.png", "--force")
     written = cli("runs", "file", uid, "2.txt", "--out", "second", "-o", "json").json
     assert (written["path"], len(written["files"])) == ("second", 1)

@@ -108,7 +108,7 @@ def _choose(files: Sequence[dict[str, Any]], name: str, uid: str) -> dict[str, A
 
 def _write(path: Path, content: bytes, *, force: bool) -> None:
     if path.is_dir():
-        raise Misused(f"--out {path} is a folder; give the path of a file in it")
+        raise Misused(f"{path} is a folder", hint="give the path of a file with --out")
     try:
         with path.open("wb" if force else "xb") as written:
             written.write(content)

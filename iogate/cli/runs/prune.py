@@ -60,7 +60,7 @@ async def prune(
         Misused: a filter is invalid, or `--yes` is missing; over HTTP also without a reason.
         NotFound: there is no such API.
     """
-    from iogate.cli.system.system import Pruning
+    from iogate.cli.system.system import Deletion
 
     wanted = Filters(
         api=api, status=status_, workflow=workflow, caller=caller, revision=revision, parent=parent,
@@ -77,7 +77,7 @@ async def prune(
 
     async with session.system(changes=True) as system:
         pruned = await system.runs.prune(
-            Pruning(filter=wanted, before_ms=moment, reason=reason, confirm=confirm)
+            Deletion(filter=wanted, before_ms=moment, reason=reason, confirm=confirm)
         )
     session.screen.data("runs.prune", {"pruned": pruned}, [f"deleted {counted(pruned, 'run')}"])
 

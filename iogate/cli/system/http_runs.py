@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.cli.system.operator_client import UNEXPECTED, AccessDenied
-from iogate.cli.system.system import Pruning, RunChange, RunChanges, interrupted
-from iogate.errors import NotFound, Refused, Unreachable
+from iogate.cli.system.system import Deletion, RunChange, RunChanges, interrupted
+from iogate.errors import IogateError, NotFound, Refused, Unreachable
 from iogate.messages import counted
 from iogate.operators.batches.batch_selection import filter_json
 from iogate.operators.runs.run_details import run_not_found
@@ -186,10 +186,10 @@ class HttpRuns:
                 raise interrupted(error.message, change.operation) from None
         return found
 
-    async def prune(self, wanted: Pruning) -> int:
+    async def prune(self, wanted: Deletion) -> int:
         body = {"filter": filter_json(wanted.filter), "before": rfc3339(wanted.before_ms)}
         preview = await self._client.ask(PRUNE, {**body, "dry_run": True}, wait_s=PRUNE_S)
-        with self._client.reading("a number of runs"):
+        with self._client.reading("a preview of a deletion"):
             count: int = preview["count"]
             wanted.confirm(preview)
         if count:
@@ -198,9 +198,9 @@ class HttpRuns:
         while not complete:
             try:
                 done = await self._client.change(PRUNE, wanted.reason, body, wait_s=PRUNE_S)
-            except Unreachable as error:
-                deleted = f"; {counted(pruned, 'run')} deleted before" if pruned else ""
-                raise Unreachable(f"{error.message}{deleted}", code=error.code, hint=error.hint) from None
+            except IogateError as error:
+                deleted = f"; at least {counted(pruned, 'run')} deleted before" if pruned else ""
+                raise type(error)(f"{error.message}{deleted}", code=error.code, hint=error.hint) from None
             with self._client.reading("a deletion"):
-                pruned, complete = pruned + done["pruned"], done["complete"] or not done["pruned"]
+                pruned, complete = pruned + done["pruned"], done["complete"]
         return pruned

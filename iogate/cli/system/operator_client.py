@@ -110,8 +110,8 @@ class OperatorClient:
         """Make a change, and return its result; `body` without its values that are None.
 
         `key` is the Idempotency-Key, by default a random one; `version` that of the object to change. Raises
-        as `get` does, and Misused without a reason. If the response is lost, the request is repeated with the
-        same key, also while the gateway still executes the first one.
+        as `get` does, and Misused without a reason. After a lost response, the request is repeated with the
+        same key, also while the server responds with a 409 or 503 that has `Retry-After`.
         """
         self.check_reason(reason)
         given = {name: value for name, value in (body or {}).items() if value is not None}
@@ -134,8 +134,8 @@ class OperatorClient:
                 if lost == ATTEMPTS or error.code == NOT_TRUSTED:
                     raise
             else:
-                is_pending = lost and response.status in (409, 503) and "Retry-After" in response.headers
-                if not is_pending or time.monotonic() > ends_s:
+                may_repeat = lost and response.status in (409, 503) and "Retry-After" in response.headers
+                if not may_repeat or time.monotonic() > ends_s:
                     return await self._result(method, path, response)
             await asyncio.sleep(PAUSE_S)
 

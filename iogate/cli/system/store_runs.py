@@ -10,7 +10,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from iogate.cli.system.system import Pruning, RunChange, RunChanges, interrupted
+from iogate.cli.system.system import Deletion, RunChange, RunChanges, interrupted
 from iogate.errors import NotFound, Refused
 from iogate.operators import statistics
 from iogate.operators.activity import Record, recorded, target
@@ -99,7 +99,7 @@ class StoreRuns:
                 raise
             raise interrupted(error.message, change.operation) from None
 
-    async def prune(self, wanted: Pruning) -> int:
+    async def prune(self, wanted: Deletion) -> int:
         store, record = self._store, Record()
         found = await run_deletion.select(store, wanted.filter, wanted.before_ms)
         wanted.confirm(found.to_json())

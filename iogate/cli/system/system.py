@@ -59,7 +59,7 @@ class RunChanges:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pruning:
+class Deletion:
     """Deletion of ended runs before the end of their retention."""
 
     filter: RunFilter
@@ -67,7 +67,7 @@ class Pruning:
     """Time before which they ended."""
     reason: str
     confirm: Callable[[Json], None]
-    """Checks the preview, as `Prunable.to_json` returns it, and raises if they are not to be deleted."""
+    """Takes the preview, as `Prunable.to_json` returns it, and raises unless the runs are to be deleted."""
 
 
 def interrupted(message: str, operation: str) -> Unreachable:
@@ -133,7 +133,7 @@ class Runs(Protocol):
         """Change runs one by one; a run that cannot be changed does not prevent changes of the others."""
         ...
 
-    async def prune(self, wanted: Pruning) -> int:
+    async def prune(self, wanted: Deletion) -> int:
         """Delete ended runs after the caller has confirmed their number; return the number of deleted ones.
 
         Raises as `run_deletion.select` does.

@@ -1,8 +1,8 @@
 """Reading of request bodies under a size limit, a deadline, and a memory budget of the process.
 
-Used by `call_handler`, `event_intake` and `exchange`. Invariants: a body never takes more than its limit and
-one chunk, all bodies together take no more than the budget, and reading ends at most `LOOK_S` after the
-deadline.
+Used by `call_handler`, `event_intake`, `exchange`, `operator_api`, `large_requests` and `validator`.
+Invariants: a body never takes more than its limit and one chunk, all bodies together take no more than the
+budget, and reading ends at most `LOOK_S` after the deadline.
 """
 
 from __future__ import annotations

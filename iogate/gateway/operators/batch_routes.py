@@ -61,8 +61,10 @@ async def _prune(call: Call) -> Any:
     if call.is_dry_run:
         return (await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.COUNTED)).to_json()
     found = await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.AT_ONCE)
+    call.record.ids = found.uids
     pruned = await run_deletion.delete(call.store, found, wanted, before_ms, call.record)
-    return {"pruned": pruned, "complete": found.complete}
+    # Runs whose keys another program has overwritten are never deleted: a repetition would not end.
+    return {"pruned": pruned, "complete": found.complete or not pruned}
 
 
 async def _list(call: Call) -> Any:

@@ -1,7 +1,8 @@
 """Changes with an Idempotency-Key: a repetition gets the response to the first request.
 
-Used by `operator_api`. Invariants: of several requests of an operator with one key, at most one is executed;
-a request that failed for a reason of the gateway or the store may be repeated.
+Used by `operator_api`. Invariants: of several requests of an operator with one key, at most one is executed,
+except of changes that free memory while the store is too full to keep the key; a request that failed for a
+reason of the gateway or the store may be repeated.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ async def once(
 ) -> Response:
     """Return the response to the first request with a key: that of `execute`, or the one that was kept.
 
-    `frees_memory`: the change is made also if the store is too full to keep the key. Raises StoreFull for
-    another change if the store is full, and HTTPError: the 422 for another request, the 409 while the first
-    one is being executed.
+    `frees_memory`: execute the change also if the store is too full to keep the key. Raises StoreFull if the
+    store is full and `frees_memory` is false, and HTTPError: the 422 for another request, the 409 while the
+    first one is being executed.
     """
     try:
         earlier = await store.replies.claim(operator, key, digest)
@@ -95,7 +96,7 @@ async def once(
             try:
                 await store.replies.keep(operator, key, reply)
             except StoreFull:
-                # The change is made; with its id, the store makes it only once.
+                # The change is made; a repetition changes nothing twice, by its id or by its nature.
                 is_kept = False
         return response
     finally:

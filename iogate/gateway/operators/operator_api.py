@@ -1,7 +1,8 @@
 """HTTP API of operators: from a request to its response.
 
-Used by `app`, which registers the routes, by `run_handler` for the routes that callers have too, and by pages
-of the console. Checks, in this order: credentials, role, headers, body, parameters, idempotency. Invariants:
+Used by `app`, which registers the routes, by `run_handler` for the routes that callers have too, by pages of
+the console, and by `request_process`. `large_requests` executes a request with a large body in another
+process. Checks, in this order: credentials, role, headers, body, parameters, idempotency. Invariants:
 each change is recorded before it is made; each error has the common form; no response is cached.
 """
 
@@ -88,7 +89,7 @@ class OperatorApi:
         request = from_scope(asked.scope, asked.receive)
         try:
             actor = self.authentication.actor(request)
-            asked.scope[OPERATOR] = actor.name  # type: ignore[typeddict-unknown-key]  # for the access log
+            request.scope[OPERATOR] = actor.name
             return await self._respond(operation, actor, request, asked)
         except HTTPError as failed:
             return await _refuse(request, failed.response)
@@ -104,7 +105,7 @@ class OperatorApi:
             actor = self.authentication.recognize(request)
             if actor is None:
                 return None
-            asked.scope[OPERATOR] = actor.name  # type: ignore[typeddict-unknown-key]  # for the access log
+            request.scope[OPERATOR] = actor.name
             return await self._respond(operation, actor, request, asked)
         except HTTPError as failed:
             return await _refuse(request, failed.response)
@@ -141,8 +142,11 @@ class OperatorApi:
         key: str | None,
         scope: Any,
     ) -> Response | AnyResponse:
-        """Read the body of a request, and execute its operation; if it is large, in another process."""
-        async with self._large_requests.turn(operation, actor, request) as bodies:
+        """Read the body of a request, and execute its operation; if it is large, in another process.
+
+        Raises HTTPError, the response to a request that fails a check or cannot be executed.
+        """
+        async with self._large_requests.admit(operation, actor, request) as bodies:
             try:
                 await bodies.read(request, limit=operation.body_limit)
                 if len(request.body) > LARGE_BYTES:

@@ -221,7 +221,7 @@ FILTERS: Final[Mapping[str, Key]] = {
         description="Only runs with this value of an attribute: order:A-1.",
     ),
 }
-"""Filters of runs, in the query of a list."""
+"""Filters of runs in the query of a list; bodies take them with a list of statuses."""
 SINCE: Final = Key(
     type=MOMENT, required=False, description="Only runs accepted after this time; default: 7d."
 )

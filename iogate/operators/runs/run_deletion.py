@@ -44,6 +44,7 @@ class Prunable:
     """False if there may be more."""
 
     def to_json(self) -> dict[str, Any]:
+        """Return the preview as JSON: the number of runs, whether it is complete, and a sample."""
         return {
             "count": len(self.uids),
             "complete": self.complete,
@@ -78,11 +79,10 @@ async def delete(store: Store, found: Prunable, wanted: RunFilter, before_ms: in
     """Delete selected runs, and return their number; `record` has it after each part. Raises Unreachable."""
     members = {"before": rfc3339(before_ms), **filter_json(wanted)}
     filters = " ".join(f"{name}={_shown(value)}" for name, value in members.items())
-    record.ids = found.uids
     pruned = 0
     for first in range(0, len(found.uids), PART):
         record.count = pruned
-        record.note = f"deleted {pruned} before an error: {filters}"
+        record.note = f"deleted at least {pruned} before an error: {filters}"
         pruned += await store.runs.prune(found.uids[first : first + PART], before_ms)
     record.count = pruned
     record.note = f"deleted {pruned}: {filters}"

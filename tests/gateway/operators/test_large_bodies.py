@@ -279,7 +279,7 @@ async def test_the_process_ends_first_if_memory_runs_out() -> None:
         await process.end()
 
 
-async def test_a_schema_of_a_wrong_form_is_told(operated: World) -> None:
+async def test_a_schema_of_a_wrong_form_is_refused(operated: World) -> None:
     found = bundle("shop/buy")
     schema = {"allOf": 5, "properties": [], "dependentRequired": {"a": 1}}
     apis = {

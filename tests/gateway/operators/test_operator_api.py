@@ -370,7 +370,7 @@ def test_the_activity_knows_the_action_of_each_change() -> None:
         ("shop", ""),
     ],
 )
-async def test_an_unknown_action_is_told(operated: World, action: str, meant: str) -> None:
+async def test_an_unknown_action_is_refused(operated: World, action: str, meant: str) -> None:
     reply = await operated.ask(f"/v1/activity?action={action}", headers=bearer("read"))
     assert reply.status == 400
     assert reply.message == f'no change has the action "{action}"{meant}; actions: {", ".join(ACTIONS)}'

@@ -232,7 +232,7 @@ def _detail(kind: str, detail: Any) -> str:
 
 
 def _last_retry(retries: Sequence[tuple[int, Json]]) -> list[tuple[str, str]]:
-    """Return the author and the reason of the last retry, which the journal may no longer have."""
+    """Return the author and the reason of the last retry in the journal."""
     detail = retries[-1][1].get("detail") if retries else None
     if not isinstance(detail, dict) or not detail.get("by"):
         return []

@@ -8,7 +8,6 @@ only reads and one that changes are executed; their bodies do not count towards 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from iogate.errors import Unreachable
 from iogate.gateway import child_process
 from iogate.gateway.http.access_log import CODE
 from iogate.gateway.http.body import content_length, wait_until_left
@@ -37,31 +35,33 @@ if TYPE_CHECKING:
     from iogate.gateway.operators.operation import Operation
     from iogate.gateway.state import GatewayState
     from iogate.operators.access import Actor
-    from iogate.store.store import Store
 
 log = logging.getLogger(__name__)
 
 LARGE_BYTES: Final = 64 * 1024
-"""Larger bodies are processed elsewhere, for which a process takes half a second to start."""
+"""Largest body that the gateway decodes itself; the process for a larger one takes half a second to start."""
 WAIT_S: Final = 30.0
 """Longest wait for earlier large requests."""
 START_S: Final = 30.0
 """Longest time for the start of a process, until it takes the settings."""
 GRACE_S: Final = 5.0
 """Time beyond that of its operation after which the process is killed."""
-CPU_S: Final = 60
-"""Processor time of one request."""
+CPU_S: Final = 40
+"""Processor time of one request: less than the time of an operation, so that the response says the cause."""
 MEMORY_BYTES: Final = 512 * 1024 * 1024
 MEMORY_PER_BYTE: Final = 32
-"""A number of two bytes takes 40 once it is decoded."""
+"""Limit of memory per byte of the body; a number of two bytes takes 40 once it is decoded."""
 _PROCESS: Final = "iogate.gateway.operators.large_requests.request_process"
 _CREDENTIALS: Final = (b"authorization", b"cookie")
+# SIGXCPU: processor time; SIGKILL: out of memory; SIGABRT, SIGSEGV: native code whose allocation failed.
 _COSTLY_EXITS: Final = (-signal.SIGXCPU, -signal.SIGABRT, -signal.SIGKILL, -signal.SIGSEGV)
 
 BUSY: Final = unavailable(
     "An earlier request with a large body is still being executed; repeat this one later", 5.0
 )
-LEFT: Final = ErrorResponse(408, "requestError.timeout", "The client left before the response", [CLOSE])
+LEFT: Final = ErrorResponse(
+    408, "requestError.timeout", "The client closed the connection before the response", [CLOSE]
+)
 NOT_STARTED: Final = unavailable(
     "The process that executes large requests cannot be started; nothing was changed: repeat the request "
     "later"
@@ -78,10 +78,11 @@ class LargeRequests:
         """Locks of the operations that only read, and of those that change."""
 
     @asynccontextmanager
-    async def turn(self, operation: Operation, actor: Actor, request: Request) -> AsyncIterator[Bodies]:
-        """Wait, before a body that may be large is read, until the operator has no other large request.
+    async def admit(self, operation: Operation, actor: Actor, request: Request) -> AsyncIterator[Bodies]:
+        """Wait until the operator has no other large request, and yield the reader of the body.
 
-        Yields the reader of the body. Raises HTTPError, a 503, if the wait takes too long.
+        A request whose body cannot be large does not wait. Raises HTTPError, a 503, if the wait takes too
+        long.
         """
         length = content_length(request.headers)
         if operation.body_limit <= LARGE_BYTES or (length is not None and length <= LARGE_BYTES):
@@ -93,9 +94,10 @@ class LargeRequests:
     async def execute(
         self, operation: Operation, actor: Actor, request: Request, path: Mapping[str, str], key: str | None
     ) -> Response:
-        """Execute a request with a large body, and return its response. Raises HTTPError: a 400 or 503.
+        """Execute a request with a large body, and return its response.
 
-        `path` has the values in its path, `key` is its Idempotency-Key.
+        `path` has the values in its path, `key` is its Idempotency-Key. Raises HTTPError: a 400, 408, 500 or
+        503.
         """
         store = await self._state.check_store()
         job = Job(
@@ -114,10 +116,10 @@ class LargeRequests:
             memory_bytes=MEMORY_BYTES + MEMORY_PER_BYTE * len(request.body),
         )
         async with _held(self._kinds[operation.changes]):
-            return await self._execute(operation, request, job, store)
+            return await self._run_process(operation, request, job)
 
-    async def _execute(self, operation: Operation, request: Request, job: Job, store: Store) -> Response:
-        """Execute a large request when it is its turn, as `execute` does."""
+    async def _run_process(self, operation: Operation, request: Request, job: Job) -> Response:
+        """Start the process, send the request, and return its response. Raises as `execute` does."""
         process = await self._start()
         try:
             async with asyncio.timeout(operation.limit_s + GRACE_S):
@@ -128,20 +130,11 @@ class LargeRequests:
                 return await _receive_unless_left(process, request)
         except TimeoutError:
             process.child.kill()
-            await self._forget(store, job)
             raise HTTPError(UNANSWERED if operation.changes else too_costly(operation)) from None
         except (asyncio.IncompleteReadError, OSError):
-            await self._forget(store, job)
             raise HTTPError(await _died(process, operation)) from None
         finally:
             await process.end()
-
-    @staticmethod
-    async def _forget(store: Store, job: Job) -> None:
-        """Release the Idempotency-Key of a large request whose process has died, for a repetition."""
-        if job.key is not None:
-            with contextlib.suppress(Unreachable):  # the claim ends by itself
-                await store.replies.release(job.actor, job.key)
 
     async def _start(self) -> ChildProcess:
         """Start the process of one request, and hand the settings over. Raises HTTPError: a 503."""
@@ -217,11 +210,11 @@ async def _held(lock: asyncio.Lock) -> AsyncIterator[None]:
 async def _died(process: ChildProcess, operation: Operation) -> ErrorResponse:
     """Return the response to a large request during which its process died."""
     code = await process.end()
-    if code in _COSTLY_EXITS:
-        return too_costly(operation)
-    log.error(
+    is_costly = code in _COSTLY_EXITS
+    log.log(
+        logging.WARNING if is_costly else logging.ERROR,
         "the process of a large request died with code %s",
         code,
         extra={"action": "operator.died", "operation": operation.name, "code": code},
     )
-    return CRASHED
+    return too_costly(operation) if is_costly else CRASHED

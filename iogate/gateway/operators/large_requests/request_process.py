@@ -3,7 +3,7 @@
 Started by `large_requests` as `python -m iogate.gateway.operators.large_requests.request_process`, with the
 settings of its gateway. It reads a `Job` and the body, and writes a `Result` and the body of the response.
 Invariants: it has a connection to the store of its own; it ends after one request, and at the latest at its
-limit of processor time; a request that takes too much memory is refused, and where the system runs out of
+limit of processor time; a request that takes too much memory is refused, and if the system runs out of
 memory, this process ends first.
 """
 
@@ -139,6 +139,7 @@ def _execute(job: Job, body: bytes, chosen: Settings) -> Response:
 
 
 def main() -> int:
+    """Execute one request of the gateway in this process, and return the exit code."""
     # A service manager may signal all processes, but the gateway decides when this one ends.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):
@@ -147,7 +148,9 @@ def main() -> int:
     handover.receive()
     chosen = settings.from_environment()
     logs.set_up(chosen.log_format)
+    # A core dump would contain secrets.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Calls come first.
     os.nice(10)
     # Values have no cycles.
     gc.disable()
