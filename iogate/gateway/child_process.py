@@ -82,7 +82,7 @@ async def start(
 
 
 async def _abandon(child: subprocess.Popen[bytes], connection: socket.socket) -> None:
-    """Close the connection to a process whose start has failed, kill it, and wait for its end."""
+    """End a process after a failed start: close the connection, kill it, and wait for its end."""
     connection.close()
     child.kill()
     await asyncio.to_thread(child.wait)

@@ -64,7 +64,7 @@ def target(type_: str, ids: Sequence[str] = ()) -> Target:
 
 @dataclass(kw_only=True)
 class Record:
-    """Entry of a change that is being made; the change adds what is known only afterwards."""
+    """Outcome of a change in progress; the change fills it in."""
 
     note: str = ""
     """What the change did, if the action does not tell."""
@@ -100,7 +100,7 @@ async def recorded(
     record: Record | None = None,
     frees_memory: bool = False,
 ) -> AsyncIterator[Record]:
-    """Record a change: its beginning now, its outcome after the block, with what is in `record` then.
+    """Record the beginning of a change now, and its outcome with the values of `record` after the block.
 
     `frees_memory`: the change is made, unrecorded, also if the store is full. Raises Unreachable if the
     beginning cannot be recorded.

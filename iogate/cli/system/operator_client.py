@@ -167,7 +167,7 @@ class OperatorClient:
 
     @contextmanager
     def reading(self, what: str) -> Iterator[None]:
-        """Context in which the result of a request is read; `what` names the result in the message.
+        """Convert errors of reading a result in the block; `what` names the result in the message.
 
         Raises Unreachable if the result has another form than one of this release.
         """

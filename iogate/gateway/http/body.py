@@ -208,7 +208,7 @@ async def _drain(request: Request) -> None:
 
 
 async def wait_until_left(request: Request) -> None:
-    """Return when the client has closed the connection of a request whose body was read.
+    """Wait until the client closes the connection, after the body of its request was read.
 
     Never returns if the client sent further bytes after the request: the server then stops reading until the
     response.

@@ -165,7 +165,7 @@ class OperatorApi:
         key: str | None,
         scope: Any = None,
     ) -> Response | AnyResponse:
-        """Execute the operation of a request, whose body was read, with its parameters.
+        """Read the parameters of a request after its body, and execute its operation.
 
         Raises HTTPError, the response to a request that fails a check.
         """

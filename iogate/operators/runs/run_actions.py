@@ -150,7 +150,7 @@ async def show(
 
 
 async def _encoded(view: RunView, redact: Redact, *, limited: bool, held: bool) -> tuple[dict[str, Any], Any]:
-    """Return a run whose redacted input and output are encoded, and its input if that is small."""
+    """Return a run with redacted and encoded input and output, and its input if that is small."""
     shown_input = await redact(view.input) if view.input else b""
     shown_output = await redact(view.output) if view.output else None
     run = presentation.describe(

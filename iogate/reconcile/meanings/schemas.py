@@ -123,7 +123,7 @@ def _compare(old: Mapping[str, Any], new: Mapping[str, Any], at: str) -> Iterato
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Keyword:
-    """Keyword whose value differs in two schemas."""
+    """Keyword with different values in two schemas."""
 
     name: str
     before: Any

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A request whose credentials, role and headers were checked; its body is the next message."""
+    """A request after the checks of credentials, role and headers; its body is the next message."""
 
     operation: str
     actor: str

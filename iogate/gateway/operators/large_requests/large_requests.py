@@ -1,4 +1,4 @@
-"""Executor of the requests of operators whose bodies are large: each in a process of its own.
+"""Executor of large requests of operators, each in a process of its own.
 
 Used by `operator_api`. Decoding and planning hold the interpreter lock, and a thread would make all calls of
 the gateway wait. Invariants: in a gateway process, an operator has one such request at a time, and one that
