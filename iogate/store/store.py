@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "StoreUnavailable", "open_store"]
 
+INTAKE_TIMEOUT_S = 1.0
+"""Longest wait of an intake for one reply of the server."""
+
 Verified: TypeAlias = "Callable[[str, Live], Revision | None]"
 
 
@@ -131,7 +134,9 @@ class Store:
     def intake(self) -> Intake:
         """Return a new intake of the store for calls; one per gateway process."""
         name = f"{self._client_name}-intake"
-        connection = Connection(self._endpoint, name=name, timeout_s=1.0, replicas=self._connection.replicas)
+        connection = Connection(
+            self._endpoint, name=name, timeout_s=INTAKE_TIMEOUT_S, replicas=self._connection.replicas
+        )
         intake = Intake(connection, self.keyring)
         self._intakes.append(intake)
         return intake

@@ -36,7 +36,6 @@ from iogate.security import secrets
 from iogate.security.password_hashing import Hashing
 from iogate.settings import Settings
 from iogate.settings.operators import declared
-from iogate.store.runs import intake
 from iogate.store.runs.leases import Claim, Commit
 from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
@@ -266,8 +265,6 @@ async def opened(
             # A busy machine may keep the store waiting; `test_http_server` proves the limits of a process.
             for module in (state, event_intake, revision_refresher):
                 patched.enter_context(patch.object(module, "STORE_TIMEOUT_S", PATIENT_S))
-            patched.enter_context(patch.object(intake, "DEADLINE_S", PATIENT_S))
-            live.intake._connection._timeout_s = PATIENT_S
             yield World(store=store, live=live, refresher=refresher, application=application)
     finally:
         await live.validation.close()

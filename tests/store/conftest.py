@@ -8,7 +8,6 @@ import pytest
 from redis import Redis
 
 from iogate.store.embedded.server import EmbeddedServer
-from iogate.store.runs import intake
 from iogate.testing.memory_store import MemoryStore
 from tests.conftest import KINDS, Servers, opened_store
 from tests.store.builders import RunStore
@@ -22,12 +21,6 @@ async def run_store(request: pytest.FixtureRequest, redis_servers: Servers) -> A
         return
     async with opened_store(redis_servers[request.param].url) as opened:
         yield opened
-
-
-@pytest.fixture
-def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let calls wait for the server of a busy machine, in tests that do not test the deadline."""
-    monkeypatch.setattr(intake, "DEADLINE_S", 15.0)
 
 
 @pytest.fixture

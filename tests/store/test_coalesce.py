@@ -68,7 +68,6 @@ async def test_calls_of_one_key_become_one_run_with_the_latest_input(each_store:
     assert (await each_store.gates.states())[ORDERS.id].queued == 0
 
 
-@pytest.mark.usefixtures("patient_intake")
 async def test_a_thousand_concurrent_calls_of_one_key_make_one_run(each_store: Store) -> None:
     await publish(each_store)
     intakes = [each_store.intake() for _ in range(4)]

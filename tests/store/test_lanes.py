@@ -74,7 +74,6 @@ async def test_runs_of_one_key_are_serialised_in_order_and_keys_are_independent(
     await nothing_is_left(each_store)
 
 
-@pytest.mark.usefixtures("patient_intake")
 async def test_a_key_with_many_runs_does_not_delay_another(store: Store) -> None:
     """Also by a limit of the API: runs without a place take none of `running`."""
     of = serial(running=2)

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
-import pytest
-
 from iogate.compiler.revision import Limits
 from iogate.security.keyring import digest
 from iogate.store import keys
@@ -424,7 +422,6 @@ async def test_concurrent_takes_of_one_worker_share_no_run(run_store: RunStore) 
     assert sorted(c.uid for taken in found for c in taken.claims) == sorted(uids)
 
 
-@pytest.mark.usefixtures("patient_intake")
 async def test_a_take_of_large_runs_stops_at_its_byte_limit(each_store: Store) -> None:
     """Fifty states of megabytes in one reply would take longer than its timeout."""
     await publish(each_store)

@@ -48,7 +48,6 @@ def stopped(server: Server) -> Iterator[None]:
         server.kill(signal.SIGCONT)
 
 
-@pytest.mark.usefixtures("patient_intake")
 async def test_a_call_is_acknowledged_once_a_replica_has_it(
     replicated: Store, servers: tuple[Server, Server]
 ) -> None:
@@ -60,7 +59,6 @@ async def test_a_call_is_acknowledged_once_a_replica_has_it(
     await replicated.ready()
 
 
-@pytest.mark.usefixtures("patient_intake")
 async def test_without_its_replica_nothing_is_acknowledged(
     replicated: Store, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +102,6 @@ async def test_a_full_primary_still_has_its_commits_confirmed(replicated: Store)
     assert verdict.applied
 
 
-@pytest.mark.usefixtures("patient_intake")
 async def test_a_gateway_reports_that_the_outcome_is_unknown(
     replicated: Store, servers: tuple[Server, Server]
 ) -> None:

@@ -235,6 +235,7 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.intake_limits
 async def test_a_hanging_server_is_unavailable_within_a_second_and_recovers(
     each_redis: EmbeddedServer,
 ) -> None:
@@ -266,6 +267,7 @@ async def test_a_hanging_server_is_unavailable_within_a_second_and_recovers(
         await store.close()
 
 
+@pytest.mark.intake_limits
 async def test_later_calls_to_a_hanging_server_wait_no_longer_than_the_first(
     each_redis: EmbeddedServer,
 ) -> None:
