@@ -25,6 +25,12 @@ async def of_project(store: Store, name: str | None, default: str) -> Store:
     """
     if name is None:
         return store.of_project(default)
+    await require_project(store, name)
+    return store.of_project(name)
+
+
+async def require_project(store: Store, name: str) -> None:
+    """Check that a project has a live revision, valid or not. Raises NotFound."""
     found = await store.revisions.live_of_all()
     known = {*found.live, *found.invalid}
     if name not in known:
@@ -33,7 +39,6 @@ async def of_project(store: Store, name: str | None, default: str) -> Store:
             code=NO_PROJECT,
             hint='"iogate status" lists the projects',
         )
-    return store.of_project(name)
 
 
 async def live_number(store: Store) -> int:

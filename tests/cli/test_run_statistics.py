@@ -77,6 +77,8 @@ def test_an_api_without_runs_or_errors_is_named(live: Cli) -> None:
     for command in ("stats", "errors"):
         ran = live("runs", command, "--api", "shop/bye", code=8)
         assert 'no API shop/bye; did you mean "shop/buy"?' in ran.err
+    ran = live("runs", "stats", "--workflow", "shop/fial", code=8)
+    assert 'no live workflow shop/fial; did you mean "shop/fail"?' in ran.err
 
 
 @pytest.mark.parametrize("command", ["stats", "errors"])

@@ -15,6 +15,7 @@ from iogate.errors import NotFound, Refused
 from iogate.operators import statistics
 from iogate.operators.activity import Record, recorded, target
 from iogate.operators.runs import run_actions, run_deletion, run_files
+from iogate.operators.runs.filter_names import require_known_names
 from iogate.operators.runs.run_details import (
     find_run,
     is_uid,
@@ -25,12 +26,11 @@ from iogate.operators.runs.run_details import (
 )
 from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.runs.presentation import journal_entry
-from iogate.store.runs.run_index import LOOKED_AT_MOST
+from iogate.store.runs.run_index import LOOKED_AT_MOST, RunFilter
 
 if TYPE_CHECKING:
     from iogate.cli.system.system import Json
     from iogate.operators.access import Actor
-    from iogate.store.runs.run_index import RunFilter
     from iogate.store.store import Store
 
 
@@ -82,13 +82,13 @@ class StoreRuns:
             self._store, api=api, workflow=workflow, since_ms=since_ms, until_ms=until_ms
         )
         if not found["apis"]:
-            await run_actions.require_known_api(self._store, api)
+            await require_known_names(self._store, RunFilter(api=api, workflow=workflow))
         return found
 
     async def errors(self, *, api: str | None, since_ms: int | None) -> Json:
         found = await statistics.error_groups(self._store, api=api, since_ms=since_ms)
         if not found["errors"]:
-            await run_actions.require_known_api(self._store, api)
+            await require_known_names(self._store, RunFilter(api=api))
         return found
 
     async def change(self, change: RunChange, uids: Sequence[str]) -> RunChanges:

@@ -8,7 +8,8 @@ from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import MOMENT, PROJECT
 from iogate.operators import statistics, status
 from iogate.operators.access import Role
-from iogate.operators.runs.run_actions import require_known_api
+from iogate.operators.runs.filter_names import require_known_names
+from iogate.store.runs.run_index import RunFilter
 from iogate.value_types.collection_types import Key
 from iogate.value_types.scalar_types import text
 from iogate.version import __version__
@@ -22,16 +23,16 @@ async def _show(call: Call) -> Any:
 
 
 async def _statistics(call: Call) -> Any:
-    api = call.given.get("api")
+    api, workflow = call.given.get("api"), call.given.get("workflow")
     found = await statistics.run_statistics(
         call.store,
         api=api,
-        workflow=call.given.get("workflow"),
+        workflow=workflow,
         since_ms=call.moment_ms("since"),
         until_ms=call.moment_ms("until"),
     )
     if not found["apis"]:
-        await require_known_api(call.store, api)
+        await require_known_names(call.store, RunFilter(api=api, workflow=workflow))
     return found
 
 
@@ -39,7 +40,7 @@ async def _errors(call: Call) -> Any:
     api = call.given.get("api")
     found = await statistics.error_groups(call.store, api=api, since_ms=call.moment_ms("since"))
     if not found["errors"]:
-        await require_known_api(call.store, api)
+        await require_known_names(call.store, RunFilter(api=api))
     return found
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from iogate.errors import Misused, NotFound, Refused
 from iogate.messages import counted
-from iogate.operators.runs.run_actions import require_known_names
+from iogate.operators.runs.filter_names import require_known_names
 from iogate.store import keys
 from iogate.store.operators.batches import BatchAction, BatchRun
 from iogate.store.runs.presentation import list_item, rfc3339

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from iogate.compiler.schedules import PREFIX
-from iogate.errors import Misused, NotFound, Refused
-from iogate.messages import did_you_mean, listed, quoted
-from iogate.operators.live_revision import live_revision
+from iogate.errors import Refused
+from iogate.operators.runs.filter_names import require_known_names
 from iogate.operators.runs.run_details import (
     add_calls,
     already_ended,
@@ -57,8 +55,8 @@ async def listing(
 ) -> dict[str, Any]:
     """Return a page of runs, newest first, with `nextCursor`, and `lookedBackTo` if it ended early.
 
-    It looks at about `most` runs (None: all), for about `most_s`. Raises Misused for an invalid cursor and
-    for an attribute that no API declares, and NotFound for an unknown API.
+    It looks at about `most` runs (None: all), for about `most_s`. Raises Misused for an invalid cursor, and
+    as `require_known_names` does if no run matches.
     """
     page = await store.runs.page(wanted, limit=limit, cursor=cursor, most=most, most_s=most_s)
     if not page.runs:
@@ -70,49 +68,6 @@ async def listing(
         "lookedBackTo": rfc3339(page.looked_back_to_ms) if len(page.runs) < limit else None,
         "nextCursor": page.next_cursor,
     }
-
-
-async def require_known_names(store: Store, wanted: RunFilter) -> None:
-    """Check the names in a filter that no run matches, since a mistyped one is no filter without runs.
-
-    Raises NotFound for an unknown API, Misused for an attribute that no live API of the filter declares.
-    """
-    await require_known_api(store, wanted.api)
-    if wanted.where is not None:
-        await _require_known_attribute(store, wanted.where[0], wanted)
-
-
-async def _require_known_attribute(store: Store, name: str, wanted: RunFilter) -> None:
-    live = (await store.revisions.live_of_all()).live
-    known: dict[str, None] = {}
-    for project in live if wanted.project is None else [wanted.project]:
-        if project in live:
-            _, revision = await live_revision(store.of_project(project))
-            apis = revision.apis.values()
-            known |= dict.fromkeys(
-                each for api in apis if wanted.api in (None, api.id) for each in api.indexed
-            )
-    if name not in known:
-        declares = "no live API declares" if wanted.api is None else f"API {wanted.api} does not declare"
-        raise Misused(
-            f"{declares} the attribute {quoted(name)}{did_you_mean(name, known)}",
-            hint=f"declared: {listed(sorted(known))}"
-            if known
-            else "declare it under `attributes` of the method, apply, and find the runs that are made then",
-        )
-
-
-async def require_known_api(store: Store, api: str | None) -> None:
-    """Check that an API exists, since a mistyped name is no API without runs.
-
-    Raises NotFound if neither a live API nor a schedule has this name.
-    """
-    if api is None:
-        return
-    apis = await store.gates.states(everywhere=True)
-    known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming(everywhere=True))]
-    if api not in known:
-        raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='list them with "iogate api list"')
 
 
 async def show(

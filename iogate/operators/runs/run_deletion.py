@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from iogate.errors import Misused
 from iogate.messages import listed
 from iogate.operators.batches.batch_selection import filter_json
-from iogate.operators.runs.run_actions import require_known_names
+from iogate.operators.runs.filter_names import require_known_names
 from iogate.store.keys import ENDED
 from iogate.store.runs.presentation import list_item, rfc3339
 

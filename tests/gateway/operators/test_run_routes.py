@@ -153,6 +153,9 @@ async def test_runs_are_listed_by_filters_and_pages(operated: World) -> None:
             'list them with "iogate api list"'),
         ("where=order:A-1", 400, 'no live API declares the attribute "order"; declare it under `attributes` '
             "of the method, apply, and find the runs that are made then"),
+        ("workflow=test/ecko", 404, 'no live workflow test/ecko; did you mean "test/echo"?; '
+            'list them with "iogate workflow list"'),
+        ("project=shp", 404, 'no project "shp" has a live revision; "iogate status" lists the projects'),
         ("status=failed", 400, "The query parameter status must be one or more of pending, running, "
             "waiting, suspended, cancelled, faulted, completed"),
         ("where=order", 400, "The query parameter where must be NAME:VALUE of an attribute"),
