@@ -9,7 +9,7 @@ from functools import lru_cache
 
 
 def shorten(text: str, most: int) -> str:
-    """Return at most `most` characters of a text for a message; a cut text ends with an ellipsis."""
+    """Truncate a text to `most` characters for a message, with an ellipsis at the end."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -119,7 +119,7 @@ def make_app(only: str | None = None) -> typer.Typer:
 
 
 def _home(arguments: Sequence[str]) -> str | None:
-    """Return the module of the app that registers the given command; None: all modules, as for help."""
+    """Return the module that registers a command; None if all are needed, as for help."""
     if "_IOGATE_COMPLETE" in os.environ:
         return None
     rest = iter(arguments)

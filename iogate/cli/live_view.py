@@ -15,7 +15,7 @@ from iogate.cli.render import (
     Screen,
     Table,
     console,
-    is_colour_terminal,
+    is_capable_terminal,
     plain_table,
     result_stream,
     write_stdout,
@@ -42,7 +42,7 @@ async def watch(screen: Screen, read: Callable[[], Awaitable[Sequence[Table | st
             parts = await read()
         except Unreachable as error:
             parts = [error.message]
-        if is_colour_terminal(sys.stdout):
+        if is_capable_terminal(sys.stdout):
             console(result_stream()).clear()
             for part in parts:
                 screen.show(part)

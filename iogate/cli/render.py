@@ -148,7 +148,7 @@ class Screen:
     def show(self, part: Table | str) -> None:
         """Print one part of a text result on stdout."""
         if isinstance(part, str):
-            if is_colour_terminal(result_stream()):
+            if is_capable_terminal(result_stream()):
                 screen = console(result_stream())
                 style, text = "", part
                 if isinstance(part, Styled):
@@ -156,7 +156,7 @@ class Screen:
                 screen.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
             else:
                 write_stdout(part)
-        elif is_colour_terminal(result_stream()) and part.rows:
+        elif is_capable_terminal(result_stream()) and part.rows:
             screen = console(result_stream())
             fitting = _rich_table(part, screen)
             if fitting is not None:
@@ -178,7 +178,7 @@ class Screen:
 
 def write_stderr(text: str, *, style: str = "") -> None:
     """Write a line to stderr, with control characters escaped."""
-    if style and is_colour_terminal(sys.stderr):
+    if style and is_capable_terminal(sys.stderr):
         console(sys.stderr).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
     else:
         print(escape(text), file=sys.stderr, flush=True)
@@ -204,14 +204,14 @@ def prints_to_stderr() -> Iterator[None]:
         _diverted.pop()
 
 
-def is_colour_terminal(stream: IO[str]) -> bool:
-    """Tell whether a stream is a terminal that shows colours."""
+def is_capable_terminal(stream: IO[str]) -> bool:
+    """Tell whether a stream is a terminal with control sequences, which `TERM=dumb` has not."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def console(stream: IO[str]) -> Console:
     """Return a Rich console for a stream; it honours `NO_COLOR` and escapes all text."""
-    from iogate.cli.console import EscapingConsole
+    from iogate.cli.escaping_console import EscapingConsole
 
     # Otherwise Rich replaces `:name:` in data by an emoji.
     return EscapingConsole(file=stream, emoji=False)

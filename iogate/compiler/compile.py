@@ -231,9 +231,9 @@ class _Compiler:
                 # Of files alone: a document that is not compiled is no reason to ask the network.
                 local = Sources(self._read, None, needed=False)
                 taken = document_collector.Taken()
-                self.problems += document_collector.take(definition, local, taken, self._judge, self.context)[
-                    1
-                ]
+                self.problems += document_collector.take(
+                    definition, local, taken, self._problems_of, self.context
+                )[1]
         found, self.problems = self.problems, before
         return [problem for problem in found if problem.severity == "error" or problem.code in REFUSED]
 
@@ -251,7 +251,7 @@ class _Compiler:
                 definition,
                 self.sources,
                 self.taken,
-                self._judge,
+                self._problems_of,
                 self.context,
             )
             self.problems.extend(problems)
@@ -273,7 +273,7 @@ class _Compiler:
 
     def _check(self, document: WorkflowDocument) -> Definition:
         definition = self._read_once(document)
-        self.problems.extend(self._judge(definition))
+        self.problems.extend(self._problems_of(definition))
         for task, child in children(definition):
             pointer = (*task.location, "run", "workflow", "name")
             resolved = self._workflow_of(document, pointer, child.reference)
@@ -367,7 +367,7 @@ class _Compiler:
             self._read_definitions[document] = read_definition(document)
         return self._read_definitions[document]
 
-    def _judge(self, definition: Definition) -> Iterator[Problem]:
+    def _problems_of(self, definition: Definition) -> Iterator[Problem]:
         for check in WORKFLOW_CHECKS:
             yield from check(definition, self.context)
 

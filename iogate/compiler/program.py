@@ -32,7 +32,7 @@ class Program:
     secrets: tuple[str, ...] = ()
     """Names that `use.secrets` declares."""
     foreign: JsonObject = field(default_factory=dict)
-    """Definitions of functions from elsewhere, by their pointers: `/use/functions/NAME`."""
+    """Definitions of external functions, by their pointers: `/use/functions/NAME`."""
     variables: JsonObject | None = None
     """Values of `$runtime.vars`; None: no expression of the workflow reads them."""
     links: Mapping[str, Link] = field(default_factory=dict)

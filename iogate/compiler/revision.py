@@ -168,7 +168,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     auth: StoredAuth
     input_from: Literal["body", "request"] = "body"
     input_schema: Any = None
-    """JSON Schema 2020-12 that the gateway judges the input by; None: anything goes."""
+    """JSON Schema 2020-12 by which the gateway validates the input; None: all input is valid."""
     files: Files | msgspec.UnsetType = msgspec.UNSET
     """Absent: the input has the content of a file. Absent, like `raw`, so that earlier digests stay valid."""
     raw: Literal[True] | msgspec.UnsetType = msgspec.UNSET

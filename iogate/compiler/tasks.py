@@ -130,7 +130,7 @@ class Inline:
     name: str
     arguments: Template
     foreign: bool = False
-    """From elsewhere: whoever keeps it sees nothing of its caller but the arguments."""
+    """An external function, which sees only its arguments, and nothing else of its caller."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def may_read(program: JsonObject) -> bool:
 def embed(program: JsonObject, declared: JsonObject) -> dict[str, Any]:
     """Return the program with the values of exactly the variables that it reads.
 
-    Functions from elsewhere, which are in the references of the program, do not see the project's variables.
+    External functions, which are in the references of the program, do not see the project's variables.
     """
     if not may_read(program):
         return dict(program)

@@ -131,7 +131,7 @@ class MockError(StrictModel):
     """Of a command, script or container: its exit code and the end of what it wrote, for `catch`."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the members of the error that a debug case's mock raises, as complete as real ones."""
+        """Return the error that a mock of a debug case raises, with the members of a real error."""
         members = self.model_dump(exclude_unset=True)
         if self.response is not None:
             status = self.response.status or self.status or 500

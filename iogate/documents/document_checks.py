@@ -50,7 +50,7 @@ def check_api(data: dict[str, Any], positions: Positions, path: str) -> Iterator
 
 
 def check_workflow(data: dict[str, Any], positions: Positions, path: str) -> Iterator[Problem]:
-    """Warn of unknown keys at the root that resemble others; refuse debug cases of one name."""
+    """Warn of unknown keys at the root that resemble known ones; report debug cases with the same name."""
     yield from _repeated_cases(_below(data, *_CASES), _CASES, positions, path)
     known = Workflow.key_names()
     # A key that has to be there is an error of the model already.

@@ -13,6 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
+from iogate.effects.effect_files import (
+    STORE_RETRY_S,
+    EffectFiles,
+    ReadFile,
+    no_files,
+    with_files,
+    with_operation_files,
+    with_paths,
+)
 from iogate.effects.function_calls import call_function
 from iogate.effects.http.failures import CallFailed
 from iogate.effects.http_calls import HttpCalls
@@ -22,15 +31,6 @@ from iogate.effects.processes.isolation import Isolation
 from iogate.effects.processes.process_run import Wrote
 from iogate.effects.processes.scripts import Processes
 from iogate.effects.processes.workspace import Workspace
-from iogate.effects.run_files import (
-    STORE_RETRY_S,
-    ReadFile,
-    RunFiles,
-    no_files,
-    with_files,
-    with_operation_files,
-    with_paths,
-)
 from iogate.engine.commands import (
     CallFunction,
     CallHttp,
@@ -173,7 +173,7 @@ class Effects:
         output: Any
         identity = {"IOGATE_RUN_ID": run.uid, "IOGATE_IDEMPOTENCY_KEY": perform.idempotency_key}
         effect = perform.effect
-        files = RunFiles(self._files, run.uid)
+        files = EffectFiles(self._files, run.uid)
         if isinstance(effect, CallOpenApi):
             operation = await self._documents.operation(effect, self._loader(run))
             effect = build_call(operation, await with_operation_files(effect, operation, files))

@@ -109,7 +109,7 @@ def _pattern(text: str) -> jsonschema_rs.Validator | None:
 
 @lru_cache(maxsize=4096)
 def _path(text: str) -> paths.Path | None:
-    """Parse the prefilter's path into an event from an expression; return None if only jq can evaluate it."""
+    """Parse an expression as a path into an event; return None if only jq can evaluate it."""
     parsed = paths.parse(text)
     return parsed if isinstance(parsed, paths.Path) and parsed.variable is None else None
 

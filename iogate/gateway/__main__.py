@@ -25,7 +25,7 @@ from iogate.gateway.authentication.key_sets import KeySets
 from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.certificates import Certificates
-from iogate.gateway.connections import ConnectionCloser
+from iogate.gateway.client_connections import ConnectionCloser
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.client_address import TrustedProxies

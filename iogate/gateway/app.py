@@ -27,7 +27,7 @@ from iogate.gateway.http.responses import ErrorResponse, HTTPError, not_allowed
 from iogate.gateway.links import link_handler
 from iogate.gateway.links.link_handler import LinkHandler
 from iogate.gateway.observability import observability_routes
-from iogate.gateway.runs import run_handler
+from iogate.gateway.runs import caller_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -155,7 +155,7 @@ def build(state: GatewayState, calls: CallHandler, audience: Audience = Audience
         of_operators = operators.handlers(has_callers=audience.has_callers)
         state.operator_calls = OperatorCalls(state, calls)
     handlers = [
-        *(run_handler.handlers(state, operators) if audience.has_callers else ()),
+        *(caller_routes.handlers(state, operators) if audience.has_callers else ()),
         *observability_routes.handlers(state, audience),
         *of_operators,
         *([] if console is None else console.handlers()),

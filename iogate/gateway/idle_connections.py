@@ -16,7 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from iogate.gateway.connections import Peer, connections
+from iogate.gateway.client_connections import Peer, connections
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from iogate.gateway.calls.routes import Route, Table
+    from iogate.gateway.calls.routing_table import Route, Table
     from iogate.gateway.state import GatewayState
     from iogate.security.keyring import Keyring
     from iogate.store.store import Store
@@ -62,7 +62,7 @@ class Refresher:
         replicas: int = 0,
         data_dir: Path | None = None,
     ) -> None:
-        """In `data_dir`, the newest seal that gateways and workers have seen is remembered."""
+        """Create the refresher; in `data_dir` it remembers the newest seal that it has seen."""
         self._state = state
         self._keyring = keyring
         self._fingerprints = Fingerprints(keyring)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Revision
     from iogate.gateway.authentication.run_links import Links
     from iogate.gateway.calls.operator_calls import OperatorCalls
-    from iogate.gateway.calls.routes import Table
+    from iogate.gateway.calls.routing_table import Table
     from iogate.gateway.certificates import Certificates
     from iogate.gateway.console.session import Sessions
     from iogate.gateway.http.client_address import TrustedProxies

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from iogate.auth.model import JwtAuth, alternatives
 from iogate.errors import WrongStore
 from iogate.gateway.authentication.jwt_keys import load_library
-from iogate.gateway.calls import routes
+from iogate.gateway.calls import routing_table
 from iogate.store.maintenance.process_presence import Failure, concerns_revision, failure
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Bundle, Revision
-    from iogate.gateway.calls.routes import Release, Table
+    from iogate.gateway.calls.routing_table import Release, Table
     from iogate.gateway.state import GatewayState
     from iogate.store.revisions.gate_states import Gate
     from iogate.store.revisions.projects import LiveRevisions
@@ -67,12 +67,12 @@ class TableLoader:
         self.failed = failed
         if before is not None and before.releases == releases:
             return before, first
-        return routes.Table(releases.values()), first
+        return routing_table.Table(releases.values()), first
 
     def _build(self, project: str, number: int, digest: str, revision: Revision) -> Release:
         state = self._state
         try:
-            return routes.build(
+            return routing_table.build(
                 (number, digest),
                 revision,
                 project=project,
@@ -89,8 +89,8 @@ class TableLoader:
             ) from error
 
 
-def _shared(state: GatewayState) -> routes.Shared:
-    return routes.Shared(
+def _shared(state: GatewayState) -> routing_table.Shared:
+    return routing_table.Shared(
         root=state.root,
         hashing=state.hashing,
         fingerprint=state.fingerprint,
@@ -112,7 +112,7 @@ async def read_bundle(state: GatewayState, value: Any) -> Bundle:
         await load_library()
     try:
         await asyncio.to_thread(
-            routes.build,
+            routing_table.build,
             (0, ""),
             bundle.revision,
             counts={},

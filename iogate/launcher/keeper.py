@@ -209,7 +209,7 @@ class _Monitor:
         self._limit: str | None = None
 
     def run(self) -> None:
-        """Monitor the process tree that the keeper started; kill the rest after the exit, and report that."""
+        """Monitor the process tree of this keeper; after its leader exits, kill the rest and report it."""
         interval_s = SHORTEST_INTERVAL_S
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)

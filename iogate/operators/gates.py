@@ -76,7 +76,7 @@ def switch_json(switch: Switch) -> dict[str, Any]:
 
 
 def state_json(api: str, gate: Gate | None) -> dict[str, Any]:
-    """Return the JSON form of the switch of an API: its state in git, and who has switched it."""
+    """Return the gate of an API as JSON: its state, that in git, and the author of the last switch."""
     return {
         "api": api,
         **gate_json(gate),

@@ -46,8 +46,8 @@ async def find(store: Store, revision: Revision) -> list[Drift]:
     ]
 
 
-async def find_switches(store: Store, revision: Revision) -> list[Drift]:
-    """Return the drift without programs and contents: what a publish of the same revision writes again.
+async def find_gates_and_schedules(store: Store, revision: Revision) -> list[Drift]:
+    """Return the drift of gates and schedules, which a publish of the same revision repairs.
 
     Raises StoreUnavailable.
     """

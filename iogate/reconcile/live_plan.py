@@ -135,7 +135,7 @@ async def against_live(
     if repair:
         comparable, lost = await bases.without_lost_programs(store, base.revision, bundle.revision)
         faults = (*faults, *lost)
-    find = drifts.find if repair else drifts.find_switches
+    find = drifts.find if repair else drifts.find_gates_and_schedules
     return LivePlan(
         number=base.number,
         before=base.revision,

@@ -45,7 +45,7 @@ def allows_kind(allow_run: AllowRun, kind: str) -> bool:
 
 
 def describe(allow_run: AllowRun) -> str:
-    """Return the processes that `allow_run` permits in words."""
+    """Describe in words the processes that `allow_run` permits."""
     named: list[str] = []
     for kind in KINDS:
         digests = allowed_digests(allow_run, kind)

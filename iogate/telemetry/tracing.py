@@ -255,7 +255,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _text_of(context: SpanContext) -> str:
-    """Return a context of the SDK in the form of `trace_context`."""
+    """Format a span context of the SDK as the text that `trace_context` defines."""
     text = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
     state = context.trace_state.to_header()
     return f"{text} {state}" if state else text

@@ -18,7 +18,7 @@ from iogate.auth.model import SignatureAuth, alternatives
 from iogate.auth.signatures import scheme_of
 from iogate.errors import NotFound, for_operators, same_type
 from iogate.gateway.calls import call_keys
-from iogate.gateway.calls.routes import Route, Shared
+from iogate.gateway.calls.routing_table import Route, Shared
 from iogate.gateway.http.request import Request
 from iogate.gateway.http.responses import HTTPError, not_allowed, too_large
 from iogate.gateway.observability.metrics import Counts

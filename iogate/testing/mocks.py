@@ -62,7 +62,7 @@ class Family:
         return None
 
     def result(self, mock: Any, asked: Perform | StartChild) -> Mock:
-        """Return the result of a mock, which may be a function of what is asked.
+        """Return the result of a mock; a mock may be a function that takes the command.
 
         Raises ValueError for an output that is not JSON, and the error of such a function.
         """

@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from iogate.effects.effect_files import with_empty_files
 from iogate.effects.http.request import Request, build_request
-from iogate.effects.run_files import with_empty_files
 from iogate.engine.commands import CallHttp, Perform, StartChild
 from iogate.errors import WorkflowError
 from iogate.http_syntax import media_type

@@ -236,7 +236,7 @@ def test_an_unreadable_lock_file_is_reported_also_offline(cli: Cli, text: str, r
     assert "take the file from git, or delete it" in ran.err
 
 
-# What functions from elsewhere may run.
+# What external functions may run.
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_an_unreadable_lock_file_is_reported_also_offline(cli: Cli, text: str, r
         ("run: {workflow: {namespace: shop, name: ask, version: 1.0.0}}", "workflow"),
     ],
 )
-def test_a_function_from_elsewhere_runs_nothing_unless_its_origin_is_named(
+def test_an_external_function_runs_nothing_unless_its_origin_is_named(
     cli: Cli, host: Host, function: str, kind: str
 ) -> None:
     settings = json.loads((cli.root / "iogate.yaml").read_text())
@@ -257,7 +257,7 @@ def test_a_function_from_elsewhere_runs_nothing_unless_its_origin_is_named(
     host.pages["/catalog/functions/double/1.0.0/function.yaml"] = function
     ran = cli("run", "workflows.d/ask.yaml", "--input", '{"q": "what"}', code=3)
     assert (
-        f"workflows.d/ask.yaml:13:20: error IOG324: a function from elsewhere runs a {kind}, and the setting "
+        f"workflows.d/ask.yaml:13:20: error IOG324: an external function runs a {kind}, and the setting "
         f"function_origins does not name {FUNCTION}"
     ) in ran.err
     for origins, allowed in (
@@ -279,7 +279,7 @@ def test_a_function_that_another_one_calls_needs_an_origin_of_its_own(cli: Cli, 
     host.pages["/catalog/functions/double/1.0.0/function.yaml"] = outer
     host.pages["/inner.yaml"] = SHELL
     ran = cli("run", "workflows.d/ask.yaml", "--input", '{"q": "what"}', code=3)
-    assert "error IOG324: a function from elsewhere runs a shell" in ran.err
+    assert "error IOG324: an external function runs a shell" in ran.err
     assert "does not name https://docs.example/inner.yaml" in ran.err
 
 

@@ -99,7 +99,7 @@ def test_a_script_is_known_by_its_content_wherever_that_is(tmp_path: Path) -> No
     assert [(each.code, each.line) for each in again.errors] == [("IOG368", 4)]
 
 
-def test_a_function_from_elsewhere_is_refused_where_the_workflow_calls_it(tmp_path: Path) -> None:
+def test_an_external_function_is_refused_where_the_workflow_calls_it(tmp_path: Path) -> None:
     url = "https://lib.example/f/function.yaml"
     do = f"[{{one: {{set: {{n: 1}}}}}}, {{two: {{call: '{url}'}}}}]"
     web = Web({url: "run: {shell: {command: id}}"})

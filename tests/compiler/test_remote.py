@@ -213,7 +213,7 @@ def test_functions_that_lead_to_ever_more_functions_come_to_an_end(tmp_path: Pat
     web = Endless(both().pages)
     (problem,) = told(compiled(tmp_path, CALLS, web))
     assert problem.startswith("workflows.d/order.yaml:4:17 IOG309")
-    assert "the workflow has 100 functions from elsewhere already" in problem
+    assert "the workflow has 100 external functions already" in problem
     assert len(web.asked) == 101
 
 
@@ -263,7 +263,7 @@ def test_an_external_function_sends_no_secret_to_the_host_of_its_documents(
     web = both(function=json.dumps(script if kind == "script" else call))
     made = compiled(tmp_path, CALLS, web)
     assert EVIL not in web.asked
-    assert any("a function from elsewhere presents no secrets" in each.message for each in made.errors)
+    assert any("an external function presents no secrets" in each.message for each in made.errors)
 
 
 def test_an_external_function_may_not_name_secrets_in_any_text(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from playwright.async_api import Page, expect
 
-from iogate.gateway.console.pages.run_view import ENTRIES
+from iogate.gateway.console.pages.run_page_values import ENTRIES
 from tests.cli.place import until
 from tests.console.site import TOKENS, Site
 from tests.console.visitor import Visitors

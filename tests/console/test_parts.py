@@ -96,7 +96,7 @@ def test_a_value_with_too_many_members_is_text_with_a_limit(value: Any) -> None:
 def test_a_large_value_takes_no_more_memory_than_itself() -> None:
     """Indented, it would have 40 MB."""
     deep = b"[" * 200 + b"1," * 100_000 + b"1" + b"]" * 200
-    assert json_tree.indented(deep) == deep
+    assert formatting.indent_json(deep) == deep
     found = json_tree.encoded_tree(deep)
     assert (found.root, found.text, found.size) == (
         None,

@@ -14,7 +14,7 @@ import msgspec
 
 from iogate.auth.model import NoAuth
 from iogate.compiler.revision import Api, Bundle, Limits, Revision, Workflow, canonical, digest_of
-from iogate.gateway.calls.routes import Route, Shared
+from iogate.gateway.calls.routing_table import Route, Shared
 from iogate.gateway.observability.metrics import Counts
 from iogate.settings import Settings, to_environment
 from iogate.store.runs.intake import Accepted, AcceptRequest, Intake

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from iogate.cli.render import is_colour_terminal
+from iogate.cli.render import is_capable_terminal
 from iogate.errors import IogateError, Refused, Unreachable
 from iogate.messages import counted
 
@@ -141,7 +141,7 @@ class _Display:
         self._waiting = ""
         self._said_s = time.monotonic()
         self._bar, self._task = None, None
-        if is_colour_terminal(sys.stderr) and not session.screen.quiet:
+        if is_capable_terminal(sys.stderr) and not session.screen.quiet:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
             from iogate.cli.render import console

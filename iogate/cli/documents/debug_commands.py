@@ -69,7 +69,7 @@ async def debug(
         Refused, Unreachable: the API is disabled, or the gateway does not respond.
         ExpectationFailed: a case failed.
     """
-    from iogate.cli.documents.live_replay import NOT_SENT, LiveReplay
+    from iogate.cli.documents.gateway_replay import NOT_SENT, GatewayReplay
     from iogate.compiler.schedules import PREFIX
     from iogate.effects.gateway_client import GatewayClient
 
@@ -88,7 +88,7 @@ async def debug(
                 hint="leave them out, or use `iogate api call`",
             )
         check_local(server.url, all_=all_ or bool(name))
-        results = await _replay_there(
+        results = await _replay_by_operator(
             session, settings, api, name or (), reason, (timeout_s, limit), keep=keep
         )
         case_report.report_results(session.screen, "debug", results)
@@ -109,7 +109,7 @@ async def debug(
     programs = checked.bundle.programs if checked.bundle is not None else {}
     write_stderr(f"gateway: {url}", style="bright_black")
     async with GatewayClient(url, certificate=own_certificate(settings)) as client:
-        live = LiveReplay(
+        live = GatewayReplay(
             session.screen, client, url, given=given, timeout=(timeout_s, limit), keep=keep, programs=programs
         )
         results = [
@@ -130,7 +130,7 @@ def check_local(url: str, *, all_: bool) -> None:
         )
 
 
-async def _replay_there(
+async def _replay_by_operator(
     session: Session,
     settings: Settings,
     api: str,
@@ -140,7 +140,7 @@ async def _replay_there(
     *,
     keep: bool,
 ) -> list[Result]:
-    """Let a server replay the cases that its live revision keeps; raise as `debug` does."""
+    """Replay the stored debug cases of the live revision on a server; raise as `debug` does."""
     from iogate.cli.documents.operator_replay import OperatorReplay, kept_cases
 
     async with session.system(settings, changes=True) as system:

@@ -15,7 +15,7 @@ from iogate.cli.documents.explanations import load_explanations
 from iogate.cli.documents.problem_display import problem_json, show_problems
 from iogate.cli.documents.schema_files import FOLDER, KINDS, Kind, packaged_schema, write_schemas
 from iogate.cli.options import PathsArgument
-from iogate.cli.render import Output, Table, console, is_colour_terminal, write_stdout
+from iogate.cli.render import Output, Table, console, is_capable_terminal, write_stdout
 from iogate.cli.reports.problem_report import FORMATS, ProblemReport, settings_problems
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound
@@ -159,7 +159,7 @@ def explain(
     if wanted not in sections:
         raise NotFound(f"unknown error code {code}", hint='list all codes with "iogate explain"')
     title, text = sections[wanted]
-    if session.screen.output is Output.TEXT and is_colour_terminal(sys.stdout):
+    if session.screen.output is Output.TEXT and is_capable_terminal(sys.stdout):
         from rich.markdown import Markdown
 
         console(sys.stdout).print(Markdown(f"## {wanted}: {title}\n\n{text}"))

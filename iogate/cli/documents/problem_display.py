@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from iogate.cli.render import console, is_colour_terminal, write_stderr, write_stdout
+from iogate.cli.render import console, is_capable_terminal, write_stderr, write_stdout
 
 if TYPE_CHECKING:
     from iogate.documents.problems import Problem
@@ -19,7 +19,7 @@ def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], st
 
     for problem in in_order(problems):
         source = sources.get(problem.path)
-        if not is_colour_terminal(stream):
+        if not is_capable_terminal(stream):
             (write_stdout if stream is sys.stdout else write_stderr)(render(problem, source))
             continue
         from rich.text import Text

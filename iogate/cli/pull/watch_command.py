@@ -50,10 +50,12 @@ async def watch(
     ] = "",
     interval: Annotated[
         str | None,
-        typer.Option("--interval", metavar="TIME", help="Time between two looks: 30s, for a folder 1s."),
+        typer.Option(
+            "--interval", metavar="TIME", help="Interval between checks; default 30s, for a folder 1s."
+        ),
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Look once, and fail if the newest version is not live.")
+        bool, typer.Option("--once", help="Check once, and fail if the newest version is not live.")
     ] = False,
     prune: PruneOption = False,
     keep_orphans: OrphansOption = False,
@@ -61,7 +63,7 @@ async def watch(
     max_deletes: MaxDeletesOption = None,
     wait: WaitOption = WAIT,
 ) -> None:
-    """Apply the project after each change, until stopped: of the current folder, or of a git branch.
+    """Apply the project in the current folder, or on a git branch, after each change until stopped.
 
     Raises:
         Misused: options are wrong, or git is missing.

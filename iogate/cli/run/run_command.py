@@ -22,7 +22,7 @@ import typer
 from iogate.cli import panels
 from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.options import EndpointOption, InputOption, parse_endpoints, parse_seconds, read_input
-from iogate.cli.render import Output, is_colour_terminal, prints_to_stderr, result_stream
+from iogate.cli.render import Output, is_capable_terminal, prints_to_stderr, result_stream
 from iogate.cli.run.detached_runs import LINGER_S, log_to_screen, wait_for_detached
 from iogate.cli.run.event_input import publish_events, read_events, type_of
 from iogate.cli.run.local_links import declared_links, note_on
@@ -132,7 +132,7 @@ async def _wait_for_end(session: Session, store: Store, uid: str, timeout_s: flo
 def _show(session: Session, ended: dict[str, Any]) -> None:
     session.screen.data("run", {name: ended[name] for name in ("uid", "status", "output", "error")})
     if session.screen.output is Output.TEXT and ended["status"] == "completed":
-        pretty = 2 if is_colour_terminal(result_stream()) else None
+        pretty = 2 if is_capable_terminal(result_stream()) else None
         session.screen.show(json.dumps(ended["output"], ensure_ascii=False, indent=pretty))
 
 

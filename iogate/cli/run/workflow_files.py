@@ -83,7 +83,7 @@ def _mentions(path: Path, names: set[str]) -> bool:
 
 
 def _candidates(file: Path, root: Path) -> Iterator[Path]:
-    """Yield the documents in the file's folder, then all of `workflows.d`, each once."""
+    """Yield the documents in the file's folder, then all of `workflows.d`, without duplicates."""
     from iogate.documents.yaml.project_files import SUFFIXES
 
     seen = {file.resolve()}

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from iogate import messages
-from iogate.cli.render import STYLES, Screen, Table, console, is_colour_terminal, result_stream
+from iogate.cli.render import STYLES, Screen, Table, console, is_capable_terminal, result_stream
 from iogate.cli.runs.call_display import key_lines
 from iogate.cli.runs.end_display import end_lines
 from iogate.operators.task_records import SIDES, is_recorded
@@ -105,7 +105,7 @@ def format_duration(timed: Run) -> str:
     if not start:
         return "-"
     if not end:
-        if not is_colour_terminal(result_stream()):
+        if not is_capable_terminal(result_stream()):
             return "-"
         elapsed_s = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(start)).total_seconds())
         return f"{format_seconds(int(elapsed_s) or 1)}…"
@@ -260,7 +260,7 @@ class LiveDisplay:
 
     def __init__(self, screen: Screen) -> None:
         self._live: Live | None = None
-        self._shown = is_colour_terminal(sys.stderr) and not screen.quiet
+        self._shown = is_capable_terminal(sys.stderr) and not screen.quiet
 
     def __enter__(self) -> Self:
         if self._shown:

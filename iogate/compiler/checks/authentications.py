@@ -1,6 +1,6 @@
 """Check of authentication policies: no grant needs a person, and each has its required parameters.
 
-Policies that come whole out of a secret, and members that are expressions, are judged when a call is made.
+Policies that come whole out of a secret, and members that are expressions, are checked when a call is made.
 """
 
 from __future__ import annotations

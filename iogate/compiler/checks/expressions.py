@@ -58,7 +58,7 @@ def prove(definitions: Iterable[Definition]) -> None:
 
 @lru_cache(maxsize=8192)
 def _verdict(text: str, variables: frozenset[str]) -> str | None:
-    # Compiling in jq costs milliseconds; `up --watch` judges the same texts at every change.
+    # Compiling in jq costs milliseconds; `up --watch` checks the same texts at every change.
     return language.check(text, variables)
 
 

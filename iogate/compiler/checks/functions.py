@@ -10,7 +10,7 @@ import jsonschema_rs
 from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at
-from iogate.compiler.resources.catalogs import CATALOGED
+from iogate.compiler.resources.function_addresses import CATALOGED
 from iogate.compiler.tasks import Function as RegisteredCall
 from iogate.compiler.tasks import Task, Unresolved
 from iogate.documents.problems import Problem

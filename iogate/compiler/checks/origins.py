@@ -84,8 +84,7 @@ def running(function: Definition, url: str, origins: Sequence[str]) -> Iterator[
                 function.document,
                 (*task.location, "run"),
                 NOT_NAMED,
-                f"a function from elsewhere runs a {kind}, "
-                f"and the setting function_origins does not name {url}",
+                f"an external function runs a {kind}, and the setting function_origins does not name {url}",
                 hint="read the function; if you trust who keeps it, "
                 "add the start of its URL to function_origins",
             )

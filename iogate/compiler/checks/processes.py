@@ -33,7 +33,7 @@ class ProcessTask:
     kind: str
     digest: str
     workflow: str
-    """`namespace/name:version`; for a function from elsewhere, of the workflow that calls it."""
+    """`namespace/name:version`; for an external function, of the workflow that calls it."""
     task: str
     """Name of the task."""
     place: str

@@ -22,7 +22,7 @@ _RAW: Final = "raw"
 
 
 def workflow_schema(definition: Definition) -> Schema | None:
-    """Return the inline JSON Schema of the input of a workflow, if there is one that can be read."""
+    """Return the inline JSON Schema of the input of a workflow; None if it has no valid one."""
     source = (definition.document.data.get("input") or {}).get("schema") or {}
     schema: Schema | None = source.get("document")
     is_json = str(source.get("format", "json")).partition(":")[0] == "json"

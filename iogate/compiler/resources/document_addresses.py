@@ -1,6 +1,7 @@
 """Addresses of documents that workflows name, at compile time; raw addresses of files on GitHub and GitLab.
 
-Used by `document_sources`, `catalogs`, the checks of calls, and the errors of calls; knows texts only.
+Used by `document_sources`, `function_addresses`, the checks of calls, and the errors of calls; knows texts
+only.
 """
 
 from __future__ import annotations

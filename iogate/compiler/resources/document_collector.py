@@ -27,7 +27,6 @@ from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, pr
 from iogate.compiler.openapi import Unusable, find
 from iogate.compiler.reader.index import Located, Resource
 from iogate.compiler.resolved_references import References, join
-from iogate.compiler.resources.catalogs import function_of
 from iogate.compiler.resources.document_sources import (
     Origin,
     Place,
@@ -38,6 +37,7 @@ from iogate.compiler.resources.document_sources import (
     origin_of,
     plain_data,
 )
+from iogate.compiler.resources.function_addresses import function_of
 from iogate.compiler.revision import resource_uri
 from iogate.compiler.tasks import Container, Function, OpenApi, Process, Task, Unresolved
 from iogate.documents.catalog_function import read_function
@@ -47,13 +47,13 @@ from iogate.json_pointer import Pointer
 from iogate.json_values import JsonObject
 from iogate.settings.permissions import allowed_digests, lists_digests
 
-Judge = Callable[[Definition], Iterable[Problem]]
-"""Every check of workflows, for the functions that are found."""
+Check = Callable[[Definition], Iterable[Problem]]
+"""All checks of workflows, for the functions that are found."""
 
 _SECRETS = re.compile(r"\$secrets\b")
 
 MAX_FUNCTIONS: Final = 100
-"""Functions from elsewhere in one workflow: each may name others, and a server can make up names for ever."""
+"""External functions of one workflow: each may name others, and a server can make up names without end."""
 
 
 @dataclass(slots=True)
@@ -75,13 +75,13 @@ class Taken:
 
 
 def take(
-    definition: Definition, sources: Sources, taken: Taken, judge: Judge, context: CheckContext
+    definition: Definition, sources: Sources, taken: Taken, check: Check, context: CheckContext
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Collect the documents of a workflow: return its program with references resolved, and the problems.
 
     The settings of the context say which functions may run processes and workflows, and which processes.
     """
-    collector = _Collector(definition, sources, taken, judge, context)
+    collector = _Collector(definition, sources, taken, check, context)
     program = collector.visit(definition, origin_of(definition.document.path), None)
     return join(program, collector.references), collector.problems
 
@@ -90,14 +90,14 @@ class _Collector:
     """One workflow with all functions that it calls, and those that they call."""
 
     def __init__(
-        self, definition: Definition, sources: Sources, taken: Taken, judge: Judge, context: CheckContext
+        self, definition: Definition, sources: Sources, taken: Taken, check: Check, context: CheckContext
     ) -> None:
         self.context = context
         self.workflow = definition.program.name
         self.document = definition.document
         self.sources = sources
         self.taken = taken
-        self.judge = judge
+        self.check = check
         self.references = References()
         self.problems: list[Problem] = []
 
@@ -258,12 +258,11 @@ class _Collector:
             if len(functions) == MAX_FUNCTIONS:
                 raise Unreadable(
                     "IOG309",
-                    f"the workflow has {MAX_FUNCTIONS} functions from elsewhere already, "
-                    "with those they call",
+                    f"the workflow has {MAX_FUNCTIONS} external functions already, with those they call",
                 )
             functions[place.name] = None  # being read: functions may call one another
             at = (*task.location, "call") if caller is None else caller
-            if (function := self._fetched(document, place, authentication, at)) is None:
+            if (function := self._fetch_function(document, place, authentication, at)) is None:
                 return
             inner = self.visit(function, place.origin, at)
             functions[place.name] = inner["use"]["functions"][place.name]
@@ -271,10 +270,10 @@ class _Collector:
         for problem in check_literals(document, task, body.arguments, schema.get("document")):
             self._report(problem, caller)
 
-    def _fetched(
+    def _fetch_function(
         self, document: Document, place: Place, authentication: Any, at: Pointer
     ) -> Definition | None:
-        """Return a function from elsewhere, checked; None if it is invalid."""
+        """Fetch and check an external function; return None if it is invalid."""
         text = self.sources.text(place, _policy(authentication, document.data))
         read, problems = read_function(text, place.name, place.name)
         for problem in problems:
@@ -282,7 +281,7 @@ class _Collector:
         if read is None:
             return None
         function = read_definition(read)
-        for problem in (*self.judge(function), *_secrets(function), *_variables(function)):
+        for problem in (*self.check(function), *_secrets(function), *_variables(function)):
             self._report(problem, at)
         for problem in (
             origins.running(function, place.url, self.context.settings.function_origins) if place.url else ()
@@ -298,7 +297,7 @@ class _Collector:
     ) -> tuple[Place | None, JsonObject | None]:
         policy = _policy(resource.authentication, document.data)
         if caller is not None and _tells_secrets(policy):
-            raise Unreadable("IOG309", "a function from elsewhere presents no secrets where it fetches from")
+            raise Unreadable("IOG309", "an external function presents no secrets where it fetches from")
         return locate(origin, resource.uri), policy
 
 

@@ -45,16 +45,16 @@ class Lock:
     fetched: dict[str, str] = field(default_factory=dict)
 
     def guard(self, fetch: Fetch) -> Fetch:
-        """Return a function that fetches documents, and raises Unreadable for one that the lock refuses."""
+        """Wrap a fetcher of documents so that it raises Unreadable for one that the lock file refuses."""
 
         def guarded(uri: str, policy: JsonObject | None, *, foreign: bool) -> bytes:
             content = fetch(uri, policy, foreign=foreign)
-            self._judge(uri, content)
+            self._check(uri, content)
             return content
 
         return guarded
 
-    def _judge(self, url: str, content: bytes) -> None:
+    def _check(self, url: str, content: bytes) -> None:
         # A document that is fetched twice, as two callers or policies may, is one document.
         known = self.entries.get(url, self.fetched.get(url))
         found = self.fetched[url] = "sha256:" + hashlib.sha256(content).hexdigest()

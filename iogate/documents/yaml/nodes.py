@@ -1,6 +1,6 @@
 """Tree of a YAML text: each value with the position of everything in it.
 
-Built by the reader; documents keep the root so that later checks can point at what they judge.
+Built by the reader; documents keep the root so that later checks can point at the place of a problem.
 An aliased node is one object that stands at several pointers; its place is its anchor's.
 """
 

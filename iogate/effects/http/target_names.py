@@ -75,7 +75,7 @@ def _path_of(address: str) -> str:
 
 
 def redact_address(text: str) -> str:
-    """Remove possible secrets from the address that names a target: user, query, keys in the path."""
+    """Redact the address of a target: user, password, query, and segments of the path that look like keys."""
     text = _QUERY.sub("?…", _USER.sub("://…@", text))
     return _SEGMENT.sub(_redact_key, text)
 

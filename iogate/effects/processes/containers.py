@@ -232,7 +232,7 @@ class Containers:
         return await self._ended(run, logs)
 
     async def _ended(self, run: RunContainer, written: process_run.Exit) -> process_run.Exit:
-        """Return the exit of the container; the command line's own code may be that of a failed start."""
+        """Return the exit of the container by the container engine; its command may have failed to start."""
         found = await self._query("inspect", "--type", "container", "--format", "{{json .State}}", run.name)
         try:
             state = json.loads(found or "")

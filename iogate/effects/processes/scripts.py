@@ -17,12 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iogate.effects.effect_files import NO_FILES, EffectFiles
 from iogate.effects.processes import interpreters, process_results, process_run
 from iogate.effects.processes.isolation import Isolation
 from iogate.effects.processes.permission import require_allowed
 from iogate.effects.processes.process_results import configuration_error
 from iogate.effects.processes.workspace import ProcessFolders, Workspace
-from iogate.effects.run_files import NO_FILES, RunFiles
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
 from iogate.supervision import handover
@@ -76,7 +76,7 @@ class Processes:
         *,
         identity: Mapping[str, str],
         load: Callable[[str], Awaitable[bytes]],
-        files: RunFiles = NO_FILES,
+        files: EffectFiles = NO_FILES,
         wrote: process_run.Wrote | None = None,
     ) -> Any:
         """Run a shell command or script to its end and return the output that `return` asks for.
@@ -149,7 +149,7 @@ class Processes:
             ) from None
 
 
-async def _with_paths(run: RunProcess, files: RunFiles, folder: Path) -> RunProcess:
+async def _with_paths(run: RunProcess, files: EffectFiles, folder: Path) -> RunProcess:
     """Return a shell command or script with the paths of its files, which are written into its folder."""
     given = {*run.arguments, *run.environment.values()}
     paths = {text: await files.write(file, folder) for text, file in run.files.items() if text in given}

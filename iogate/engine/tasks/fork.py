@@ -58,7 +58,7 @@ def _join(ctx: ExecutionContext, frame: Frame, branches: tuple[Frame, ...]) -> N
 
 
 def _merged(into: Any, before: Any, after: Any) -> Any:
-    """Merge the changes of a branch of a `fork` into `into`; a context that is no object is replaced."""
+    """Merge the changes of a branch of a `fork` into `into`; replace a context that is not an object."""
     if is_same(before, after):
         return into
     if not (isinstance(into, dict) and isinstance(after, dict)):

@@ -148,7 +148,7 @@ def _next(ctx: ExecutionContext, frame: Frame, task: Task, body: Listen) -> int 
 def _complete_item(
     ctx: ExecutionContext, frame: Frame, task: Task, body: Listen, item: Frame, output: Any
 ) -> int | None:
-    """Transform and export the raw output of an item of a `listen`; end the task after the last."""
+    """Transform and export the raw output of an item of a `listen`; end the task after the last item."""
     each = body.each
     assert each is not None
     scope = ctx.tree.parent(frame)

@@ -118,7 +118,7 @@ def _schedule(ctx: ExecutionContext, frame: Frame, task: Task, due_ms: int, *, d
 
 
 def _count_on(ctx: ExecutionContext, frame: Frame) -> None:
-    """Continue the count of definite answers, after the `try`, from the highest of its attempts."""
+    """Continue the count of definite answers after a `try` from the highest count of its attempts."""
     owner = ctx.tree.context_owner(ctx.tree.parent(frame))
     if frame.calls_most > owner.calls:
         ctx.tree.put(replace_frame(owner, calls=frame.calls_most))

@@ -1,9 +1,9 @@
 """Authentication of requests for a run, with the same work and rate limit whether or not the run exists.
 
-Used by `run_handler`. Wrong credentials cost Argon2 hashes if the run's API has some, and a run that does not
-exist has no API: response times and 429s would reveal which uids exist. So the work is filled up to that of
-the costliest API. Credentials of any API are valid, perhaps used on a run that has expired: they do not count
-as a failure.
+Used by `caller_routes`. Wrong credentials cost Argon2 hashes if the run's API has some, and a run that does
+not exist has no API: response times and 429s would reveal which uids exist. So the work is filled up to that
+of the costliest API. Credentials of any API are valid, perhaps used on a run that has expired: they do not
+count as a failure.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class JwtVerifier:
     def known(self, token: bytes) -> str | Rejection | None:
         """Return the caller, or the rejection, of a JWT whose signature is known to be valid, else None."""
         found = self._keys.remembered(token)
-        return None if found is None else self._judge(token, found)
+        return None if found is None else self._check_claims(token, found)
 
     async def verify(self, token: bytes) -> str | Rejection:
         """Verify a JWT: return the caller that it names, or the reason why it is not accepted.
@@ -118,9 +118,9 @@ class JwtVerifier:
         if self._unset:
             raise UnusableKeys(self._unset[0])
         found = await self._keys.verify(token, self._algorithms)
-        return INVALID if found is None else self._judge(token, found)
+        return INVALID if found is None else self._check_claims(token, found)
 
-    def _judge(self, token: bytes, verified: Verified) -> str | Rejection:
+    def _check_claims(self, token: bytes, verified: Verified) -> str | Rejection:
         """Return the caller by the claims of a verified JWT, or the reason why they are not accepted."""
         if verified.algorithm not in self._algorithms:
             return INVALID

@@ -1,7 +1,7 @@
 """Check of the addresses that may use an API: the key `allow_ips` of its document.
 
-Used by `routes` for the APIs that have the key, and by `run_handler` for their runs. Invariant: a file that
-cannot be read or is invalid closes the API for every address, and never opens it for one.
+Used by `routing_table` for the APIs that have the key, and by `caller_routes` for their runs. Invariant: a
+file that cannot be read or is invalid closes the API for every address, and never opens it for one.
 """
 
 from __future__ import annotations

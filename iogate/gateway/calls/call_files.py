@@ -1,8 +1,8 @@
 """Files of calls: the limits of an API, the reading of a body that has files, and the storing of them.
 
-Used by `routes` and `call_handler`, and without a store by the tests of debug cases. Invariants: an API that
-takes no files has no rules, so that its calls cost nothing; the files of a call are in the store before the
-call is accepted, and those of a refused call are deleted or expire.
+Used by `routing_table` and `call_handler`, and without a store by the tests of debug cases. Invariants: an
+API that takes no files has no rules, so that its calls cost nothing; the files of a call are in the store
+before the call is accepted, and those of a refused call are deleted or expire.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from iogate.gateway.authentication.signatures import Signed
 from iogate.gateway.calls import call_files, call_keys, signed_calls
 from iogate.gateway.calls.callback_url import named_ends
 from iogate.gateway.calls.rate_blocks import TOO_OFTEN
-from iogate.gateway.calls.routes import Release, Route, Table
+from iogate.gateway.calls.routing_table import Release, Route, Table
 from iogate.gateway.http import responses
 from iogate.gateway.http.body import drain_before_error
 from iogate.gateway.http.exchange import Exchange

@@ -1,7 +1,7 @@
 """Keys of a call: its idempotency key, from a header, the input, or the sender of a signed delivery.
 
-Called by `call_handler`, with rules that `routes` makes once per revision. Pure. Invariant: an API whose key
-is optional and only in a header costs its calls one look at the headers.
+Called by `call_handler`, with rules that `routing_table` makes once per revision. Pure. Invariant: an API
+whose key is optional and only in a header costs its calls one look at the headers.
 """
 
 from __future__ import annotations

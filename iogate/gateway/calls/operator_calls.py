@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from iogate.compiler.revision import Api, Example
-    from iogate.gateway.calls.routes import Table
+    from iogate.gateway.calls.routing_table import Table
     from iogate.gateway.state import GatewayState
 
 CALLER: Final = "operator:"

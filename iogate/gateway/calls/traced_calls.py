@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from litestar.types import Send
 
     from iogate.gateway.calls.call_handler import Admitted
-    from iogate.gateway.calls.routes import Release, Route
+    from iogate.gateway.calls.routing_table import Release, Route
     from iogate.gateway.http.request import Request
     from iogate.gateway.http.responses import Response
     from iogate.gateway.revision_refresher import Refresher

@@ -1,7 +1,7 @@
 """Rules of an API for its traffic, applied to one call: rate by caller, concurrency key, coalescing.
 
-Made by `routes` once per revision, used by `call_handler`. Invariant: an API without such rules has none,
-so that its calls cost nothing.
+Made by `routing_table` once per revision, used by `call_handler`. Invariant: an API without such rules has
+none, so that its calls cost nothing.
 """
 
 from __future__ import annotations

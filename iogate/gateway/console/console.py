@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import litestar
 from litestar import HttpMethod, route
@@ -23,7 +23,7 @@ from iogate.gateway.console.login import Login, safe_target
 from iogate.gateway.console.page import Page, Visit, redirect
 from iogate.gateway.console.pages.list_changes import ListChanges
 from iogate.gateway.console.pages.table import NAVIGATION, OUTCOMES, PAGES
-from iogate.gateway.console.requests import is_packed, query_of
+from iogate.gateway.console.requests import is_packed, query_of, read_form
 from iogate.gateway.console.session import Sessions, cookies_of
 from iogate.gateway.console.static_files import static_files, takes_gzip
 from iogate.gateway.http import body
@@ -34,7 +34,6 @@ from iogate.gateway.http.responses import (
     ErrorResponse,
     HTTPError,
     Response,
-    invalid,
 )
 from iogate.gateway.operators import error_responses
 from iogate.operators.access import Actor, Operator
@@ -48,9 +47,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HOME: Final = "/console"
-FORM: Final = 64 * 1024
-"""Bytes of a submitted form."""
-FIELDS: Final = 100
 FOREIGN: Final = ErrorResponse(
     403,
     "requestError.forbidden",
@@ -188,7 +184,7 @@ class Console:
             path={name: str(value) for name, value in asked.path_params.items()},
             scope=asked.scope,
             query=query_of(request),
-            form=await self.form(request) if page.method == "POST" else {},
+            form=await read_form(self.state.bodies, request) if page.method == "POST" else {},
             packed=is_packed(request),
         )
         if page.form_on is not None and not visit.form.get("reason"):
@@ -217,21 +213,6 @@ class Console:
                 "message.html", {**values, "url": safe_target(target), "link": "Continue"}
             )
         return redirect(f"/console/login?next={quote(safe_target(target), safe='/')}")
-
-    async def form(self, request: Request) -> dict[str, str]:
-        """Read the fields of a form. Raises HTTPError: a 400, 413 or 415."""
-        kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if kind != b"application/x-www-form-urlencoded":
-            raise invalid("The body must be a form")
-        try:
-            await self.state.bodies.read(request, limit=FORM)
-            text = request.body.decode("utf-8", "replace")
-            fields = parse_qs(text, keep_blank_values=True, max_num_fields=FIELDS)
-        except ValueError:
-            raise invalid("The form has too many fields") from None
-        finally:
-            self.state.bodies.release(request)
-        return {name: values[-1].strip() for name, values in fields.items()}
 
     async def show(
         self, visit: Visit, template: str, values: Mapping[str, Any], *, status: int = 200

@@ -1,7 +1,8 @@
-"""Times, durations, counts and sizes as people read them, for the pages of the console.
+"""Times, durations, counts, sizes and JSON as people read them, for the pages of the console.
 
-Used by templates and by `timeline`. Pure: the current time is an argument. Invariant: a value that cannot be
-read is shown as a dash, never as an error, since stored records may come from other programs.
+Used by templates, `timeline`, `json_tree` and the page of a run. Pure: the current time is an argument.
+Invariant: a value that cannot be read is shown as a dash, never as an error, since stored records may come
+from other programs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ import datetime as dt
 import json
 from typing import Any, Final
 
+import msgspec
+
 NOTHING: Final = "\N{EN DASH}"
+
+INDENTED_BYTES: Final = 64 * 1024
+"""Bytes of a value that is indented: one that is nested deeply takes up to 600 times as much."""
 
 _UNITS: Final = ((86_400, "day"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -108,3 +114,8 @@ def size(octets: int) -> str:
 def json_text(value: Any) -> str:
     """Format a JSON value with line breaks; a text stays as it is."""
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def indent_json(encoded: bytes) -> bytes:
+    """Return encoded JSON with indentation; return a large value unchanged."""
+    return encoded if len(encoded) > INDENTED_BYTES else msgspec.json.format(encoded, indent=2)

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
+from iogate.gateway.console.formatting import indent_json
+
 MOST_BYTES: Final = 256 * 1024
 """Bytes of a value that is decoded for a tree: its objects take up to 60 times as much memory."""
-INDENTED_BYTES: Final = 64 * 1024
-"""Bytes of a value that is indented: one that is nested deeply takes up to 600 times as much."""
 MOST_NODES: Final = 1_500
 MOST_TEXT: Final = 64 * 1024
 """Characters of a value that is too large for a tree."""
@@ -71,14 +71,9 @@ def encoded_tree(encoded: bytes) -> Tree:
 
 
 def _text(encoded: bytes) -> Tree:
-    shown = indented(encoded)
+    shown = indent_json(encoded)
     text = shown[:MOST_TEXT].decode(errors="ignore")
     return Tree(root=None, text=text, size=len(text) if len(shown) <= MOST_TEXT else len(shown))
-
-
-def indented(encoded: bytes) -> bytes:
-    """Return a value in JSON with indentation; a large one as it is."""
-    return encoded if len(encoded) > INDENTED_BYTES else msgspec.json.format(encoded, indent=2)
 
 
 def _count(value: Any, limit: int, depth: int) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from iogate.gateway.authentication.authenticator import too_many_attempts
 from iogate.gateway.console import rendering
 from iogate.gateway.console.page import redirect
-from iogate.gateway.console.requests import is_packed, query_of
+from iogate.gateway.console.requests import is_packed, query_of, read_form
 from iogate.gateway.console.session import LONGEST_S, set_cookie
 from iogate.gateway.http.responses import STORE_DOWN, HTTPError, Response
 from iogate.security.failure_limit import Busy
@@ -73,7 +73,7 @@ class Login:
 
     async def log_in(self, request: Request) -> Response:
         """Begin a session. Raises HTTPError: a 429 after too many wrong tokens, or a 503."""
-        form = await self._console.form(request)
+        form = await read_form(self._console.state.bodies, request)
         target = safe_target(form.get("next", HOME))
         if once := form.get("once"):
             operator = await self._use(once)

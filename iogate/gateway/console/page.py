@@ -174,7 +174,7 @@ class Visit:
     async def show(
         self, template: str, values: Mapping[str, Any], *, here: str, line: str, status: int = 200
     ) -> Response:
-        """Return the response with a page. `here` is its entry of the navigation, `line` its command."""
+        """Return the response with a page. `here` is its navigation entry, `line` its command line."""
         return await self.console.show(self, template, {**values, "here": here, "line": line}, status=status)
 
     def done(self, url: str, outcome: str) -> Response:

@@ -1,6 +1,6 @@
-"""Parts of a request of a browser: the query, and what it accepts.
+"""Parts of a request of a browser: the query, the fields of a form, and the accepted compression.
 
-Used by `console`, `login` and the pages. Pure.
+Used by `console`, `login` and the pages.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from iogate.gateway.console.static_files import takes_gzip
+from iogate.gateway.http.responses import invalid
 
 if TYPE_CHECKING:
+    from iogate.gateway.http.body import Bodies
     from iogate.gateway.http.request import Request
 
 PARAMETERS: Final = 100
+FORM_BYTES: Final = 64 * 1024
+"""Largest body of a submitted form."""
+FIELDS: Final = 100
 
 
 def query_of(request: Request) -> Mapping[str, Sequence[str]]:
@@ -23,6 +28,22 @@ def query_of(request: Request) -> Mapping[str, Sequence[str]]:
         return parse_qs(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=PARAMETERS)
     except ValueError:
         return {}
+
+
+async def read_form(bodies: Bodies, request: Request) -> dict[str, str]:
+    """Read the fields of a form. Raises HTTPError: a 400, 413 or 415."""
+    kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind != b"application/x-www-form-urlencoded":
+        raise invalid("The body must be a form")
+    try:
+        await bodies.read(request, limit=FORM_BYTES)
+        text = request.body.decode("utf-8", "replace")
+        fields = parse_qs(text, keep_blank_values=True, max_num_fields=FIELDS)
+    except ValueError:
+        raise invalid("The form has too many fields") from None
+    finally:
+        bodies.release(request)
+    return {name: values[-1].strip() for name, values in fields.items()}
 
 
 def is_packed(request: Request) -> bool:

@@ -1,8 +1,8 @@
 """Selection of the tasks that the page of a run shows at first.
 
-Used by `run_view`. Pure. A run has up to 1,000 rows of tasks; the page shows those that people look for, in
-their order, and counts the rest. Invariants: a selected task is shown with the tasks around it; each row is
-either shown or counted; rows with many bars keep at most `BARS`.
+Used by `run_page_values`. Pure. A run has up to 1,000 rows of tasks; the page shows those that people look
+for, in their order, and counts the rest. Invariants: a selected task is shown with the tasks around it; each
+row is either shown or counted; rows with many bars keep at most `BARS`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tasks of a run as bars over time, from its rows of tasks and its journal.
 
-Used by the page of a run. Pure. The bands show where time went: in the queue, at work, in a wait, between
+Used by the page of a run. Pure. The bars show where time went: in the queue, at work, in a wait, between
 two attempts, suspended. Invariants: each task has one row, in order of start; a journal that has dropped
-its oldest entries gives fewer bands, never wrong ones; the axis covers all bars.
+its oldest entries gives fewer bars, never wrong ones; the axis covers all bars.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _NOT_IN_ANCHOR: Final = re.compile("[^A-Za-z0-9]")
 
 @dataclass(kw_only=True)
 class Bar:
-    """A band of one row, in milliseconds since the creation of the run."""
+    """A bar of one row, in milliseconds since the creation of the run."""
 
     kind: str
     """queue, run, ok, bad, off, wait, retry, hold, group, or live for work that has not ended."""
@@ -294,7 +294,7 @@ class _Journal:
                 last.kind = {"task.completed": "ok", "task.faulted": "bad"}.get(kind, "off")
 
     def _change(self, reference: str, bar: Bar) -> None:
-        """End the band of a task that lasts, and begin another one."""
+        """End the bar of a task that lasts, and begin another one."""
         last = self._last(reference)
         if last is not None and last.end is None:
             last.end = bar.start
@@ -302,7 +302,7 @@ class _Journal:
         self._bars.setdefault(reference, []).append(bar)
 
     def _end_retries(self, reference: str, at: int) -> None:
-        """End the pause between two attempts of a task when a task in it starts."""
+        """End the retry bar of each enclosing task when a task in it starts."""
         for around in [each for each in self._retrying if reference.startswith(each + "/")]:
             self._retrying.pop(around)
             self._change(around, Bar(kind="live", start=at))
@@ -312,7 +312,7 @@ class _Journal:
         return bars[-1] if bars else None
 
     def bars_of(self, reference: str) -> list[Bar]:
-        """Return the bands of a task; the last one ends with the run."""
+        """Return the bars of a task; the last one ends with the run."""
         bars = self._bars.get(reference, [])
         if bars and bars[-1].end is None and self._end is not None:
             bars[-1].end = max(bars[-1].start, self._end)

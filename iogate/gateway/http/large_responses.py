@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from litestar.types import Scope, Send
 
-    from iogate.gateway.connections import Peer
+    from iogate.gateway.client_connections import Peer
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """An HTTP request as one object, which every check and handler of the gateway takes.
 
-Built from the ASGI scope by `app`, and by `run_handler` for the routes of Litestar. Invariant: only
+Built from the ASGI scope by `app`, and by `caller_routes` for the routes of Litestar. Invariant: only
 `Bodies.read` and `Bodies.release` change a request, and only its body.
 """
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from iogate.auth.model import StoredAuth
     from iogate.compiler.revision import Api
     from iogate.gateway.audience import Audience
-    from iogate.gateway.calls.routes import Table
+    from iogate.gateway.calls.routing_table import Table
     from iogate.gateway.state import GatewayState
 
 _CACHE: Final = (b"cache-control", b"no-cache")

@@ -1,9 +1,9 @@
 """HTTP API of operators: from a request to its response.
 
-Used by `app`, which registers the routes, by `run_handler` for the routes that callers have too, by pages of
-the console, and by `request_process`. `large_requests` executes a request with a large body in another
-process. Checks, in this order: credentials, role, headers, body, parameters, idempotency. Invariants:
-each change is recorded before it is made; each error has the common form; no response is cached.
+Used by `app`, which registers the routes, by `caller_routes` for the routes that callers have too, by pages
+of the console, and by `request_process`. `large_requests` executes a request with a large body in another
+process. Checks, in this order: credentials, role, headers, body, parameters, idempotency. Invariants: each
+change is recorded before it is made; each error has the common form; no response is cached.
 """
 
 from __future__ import annotations

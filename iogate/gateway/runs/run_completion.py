@@ -1,6 +1,6 @@
 """Waiting for the end of a run, and the response of `/sync`.
 
-Used by `call_handler` and `run_handler`. Invariant: a wait ends at its limit, or when the process drains.
+Used by `call_handler` and `caller_routes`. Invariant: a wait ends at its limit, or when the process drains.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Reading of runs under the memory budget for large responses.
 
-Used by `run_handler`, `run_completion`, and the routes of operators. A run with at most SMALL bytes of stored
-data is read at once. Of a larger one only the head is, and its data when their memory is reserved, which the
-response keeps until it is sent. Invariant: beside one run that is being read, no more memory than the budget
-holds data of runs for responses.
+Used by `caller_routes`, `run_completion`, and the routes of operators. A run with at most SMALL bytes of
+stored data is read at once. Of a larger one only the head is, and its data when their memory is reserved,
+which the response keeps until it is sent. Invariant: beside one run that is being read, no more memory than
+the budget holds data of runs for responses.
 """
 
 from __future__ import annotations

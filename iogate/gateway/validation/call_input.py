@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from iogate.gateway.calls.call_files import Upload
-    from iogate.gateway.calls.routes import Route
+    from iogate.gateway.calls.routing_table import Route
     from iogate.gateway.http.request import RawHeaders, Request
 
 _encode = msgspec.json.Encoder().encode

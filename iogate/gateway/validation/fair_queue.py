@@ -128,7 +128,7 @@ class FairQueue(Generic[T]):
         return seconds * float(0.5 ** ((now_s - counted_s) / HALF_S))
 
     def _excess(self, entries: list[_Entry[T]], bound: Bound, now_s: float) -> list[_Entry[T]]:
-        """Return the queued jobs above the bound: the newest of the branches with the most."""
+        """Return the queued jobs above the bound: the newest of the branches with the most jobs or bytes."""
         kept = list(entries)
         removed: list[_Entry[T]] = []
         while bound.excludes(len(kept), sum(each.size for each in kept)):

@@ -1,9 +1,9 @@
 """Validation of requests: small ones on the event loop, large or costly ones in a separate process.
 
-Also redacts inputs for responses. Used by `call_handler`, `event_intake` and `run_handler`; each gateway has
-one such process, started when it is first needed. Invariants: no request blocks the event loop for longer
-than a few milliseconds; jobs run one at a time in the order of `fair_queue`, and a job whose caller has
-disconnected is not started.
+Also redacts inputs for responses. Used by `call_handler`, `event_intake` and `caller_routes`; each gateway
+has one such process, started when it is first needed. Invariants: no request blocks the event loop for
+longer than a few milliseconds; jobs run one at a time in the order of `fair_queue`, and a job whose caller
+has disconnected is not started.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from iogate.gateway.validation.validation_process import (
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
-    from iogate.gateway.calls.routes import Route
+    from iogate.gateway.calls.routing_table import Route
     from iogate.gateway.http.request import Request
 
 log = logging.getLogger(__name__)

@@ -89,7 +89,7 @@ def _meaning(kind: str, text: str) -> Meaning:
 
 
 def _forms(auth: StoredAuth) -> list[str]:
-    """Return the accepted forms of `auth`; once each, in a fixed order."""
+    """Return the distinct forms of authentication of an API, sorted, for the text of a change."""
     return sorted({_form(form) for form in alternatives(auth)})
 
 

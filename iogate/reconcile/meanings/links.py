@@ -25,8 +25,8 @@ _DIRECTIONS: Final = {
 }
 
 
-def is_of_links(path: tuple[Any, ...]) -> bool:
-    """Tell whether a changed place is in the links of a workflow."""
+def is_in_links(path: tuple[Any, ...]) -> bool:
+    """Tell whether a changed path is inside the links of a workflow."""
     return path[: len(POINTER)] == POINTER
 
 

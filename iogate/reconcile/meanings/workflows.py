@@ -100,7 +100,7 @@ def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> 
                 yield _place_meaning("output.changed", change)
             case ("use", "secrets", *_):
                 yield from _secrets(before, after)
-            case path if links.is_of_links(path):
+            case path if links.is_in_links(path):
                 pass  # compared above, each link as a whole
             case ("do" | "use" | "evaluate" | "timeout", *_):
                 yield _place_meaning(_kind_of_place(change.path), change)

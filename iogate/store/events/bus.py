@@ -160,7 +160,7 @@ class EventBus:
         )
 
     def _opened(self, number: bytes, sealed: bytes) -> bytes:
-        """Return an event of the bus; empty if its seal is not valid, so that no subscription matches it."""
+        """Verify the seal of an event of the bus, and return it; empty bytes if it is invalid."""
         event = open_event(self._ring, sealed)
         if event is None:
             name = f"{number.decode()}:{digest(sealed).hex()[:12]}"

@@ -77,7 +77,7 @@ class Revisions:
         )
 
     async def repair(self, bundle: Bundle, origin: Origin, *, above: int = 0) -> int:
-        """Make a bundle live as a new revision whatever is live, and return its number, above a given one.
+        """Publish a bundle as a new revision whatever is live, and return its number, greater than `above`.
 
         For a live revision, or its record, that is refused. Raises Owned, PathTaken and Misused as `publish`
         does.

@@ -62,7 +62,7 @@ NO_REQUEST = RetryRequest()
 async def load_state(
     connection: Connection, uid: str, ring: Keyring, refusals: Refusals
 ) -> RetryState | None:
-    """Return the stored state of a faulted run for a retry; None for any other run, or if there is none.
+    """Return the stored state of a faulted run for a retry; None without one, or if the run has not faulted.
 
     Raises Refused if no process with the key wrote the state.
     """

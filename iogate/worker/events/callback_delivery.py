@@ -210,7 +210,7 @@ class CallbackDelivery:
             performed = await self._post(due, target, key, run, foreign=foreign)
         finally:
             self._shares.leave(place, time.monotonic() - began_s)
-        return self._judged(due, now_ms, run, performed)
+        return self._settlement(due, now_ms, run, performed)
 
     def _secret(self, callback: Callback) -> str:
         match callback.secret:
@@ -263,7 +263,7 @@ class CallbackDelivery:
             spans.finish(span, performed, missing="timeout")
         return performed
 
-    def _judged(self, due: Due, now_ms: int, run: RunView, performed: Performed | None) -> Settled:
+    def _settlement(self, due: Due, now_ms: int, run: RunView, performed: Performed | None) -> Settled:
         if performed is None:
             return self._again(due, now_ms, f"no response within {TIMEOUT_S:g} s")
         error = performed.error

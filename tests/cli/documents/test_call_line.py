@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iogate.cli.documents.case_selection import ApiCase
-from iogate.cli.documents.live_replay import call_line
+from iogate.cli.documents.gateway_replay import call_line
 from iogate.documents.api import DebugCase
 from iogate.testing.case_replay import request_of
 from tests.cli.apis.test_examples import api

@@ -9,7 +9,7 @@ import logging
 import msgspec
 import pytest
 
-from iogate.gateway.calls.routes import Release, Table
+from iogate.gateway.calls.routing_table import Release, Table
 from iogate.store.runs.leases import Commit
 from tests.gateway.driver import TOKEN, World, api, publish
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iogate.gateway.authentication.run_links import Links
-from iogate.gateway.calls.routes import Bucket
+from iogate.gateway.calls.routing_table import Bucket
 from iogate.gateway.http import body
 from iogate.gateway.http.request import Request
 from iogate.gateway.http.responses import HTTPError
@@ -124,7 +124,7 @@ async def test_a_body_beyond_the_budget_is_refused_and_accepted_alone() -> None:
 
 def test_a_bucket_refuses_calls_above_the_rate_of_this_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("iogate.gateway.calls.routes.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("iogate.gateway.calls.routing_table.time.monotonic", lambda: now[0])
     bucket = Bucket(rate=2.0, burst=2)
     for _ in range(2):
         assert bucket.wait_s() == 0

@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 from litestar.response import Stream
 
-from iogate.gateway.console.json_tree import indented
+from iogate.gateway.console.formatting import indent_json
 from iogate.gateway.console.list_filters import LISTS, NAMES, PERIODS, STATUSES, TOGGLE, RunFilters
 from iogate.gateway.console.page import BY_NAME, Page, Visit, new_key, redirect
-from iogate.gateway.console.pages import run_view
+from iogate.gateway.console.pages import run_page_values
 from iogate.gateway.console.rendering import SECURITY
 from iogate.gateway.console.shell_lines import line
 from iogate.gateway.http.responses import HTTPError, Response
@@ -125,7 +125,7 @@ async def show_run(visit: Visit) -> Any:
     )
     # A run of 1,000 tasks takes 10 ms: a thread works it out, and calls do not wait.
     values = await asyncio.to_thread(
-        run_view.values,
+        run_page_values.values,
         run,
         journal,
         first=first,
@@ -221,7 +221,7 @@ def _file(side: str) -> Any:
         """Return the input or output of a run as a file."""
         uid = _uid(visit)
         run = await visit.call("runs.show", path={"uid": uid}, raw=_DATA)
-        content = indented(run[side])
+        content = indent_json(run[side])
         name = f"attachment; filename=run-{uid}-{side}.json".encode()
         return Response(200, content, [*SECURITY, (b"content-disposition", name)])
 

@@ -1,4 +1,4 @@
-"""Routes of runs: show, wait, follow, cancel.
+"""Routes of runs for callers: show, wait, follow, cancel.
 
 A run is visible with credentials of the API that started it, or with its signed link, which cancels the run
 only if the caller had asked for such a link. `OperatorApi` responds to operators. Invariant: other callers
@@ -128,7 +128,7 @@ def handlers(state: GatewayState, operators: OperatorApi | None) -> list[HTTPRou
 
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
     async def cancel(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
-        """Cancel a run. Raises HTTPError: a 401, 403, 404, 409 or 503."""
+        """Cancel a run for its caller, or for an operator. Raises HTTPError: 401, 403, 404, 409, 503."""
         if (found := await _of_operator(operators, "runs.cancel", request)) is not None:
             return found
         uid = str(request.path_params["uid"])

@@ -216,7 +216,7 @@ def _entry(entry: Json, number: int, created: int, *, is_past: bool) -> dict[str
 
 
 def _detail(kind: str, detail: Any) -> str:
-    """Return the detail of a journal entry as one text."""
+    """Return the detail of a journal entry as text for the page of a run."""
     if not isinstance(detail, dict) or not detail:
         return ""
     if kind == "process.output":

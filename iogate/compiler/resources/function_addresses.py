@@ -1,4 +1,7 @@
-"""Which function a call means: one at a URL, or one of a catalog of `use.catalogs`. Called by `resources`."""
+"""Addresses of external functions: at a URL, or in a catalog of `use.catalogs`.
+
+Used by `document_collector` and `checks.functions`.
+"""
 
 from __future__ import annotations
 

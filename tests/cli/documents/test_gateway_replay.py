@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from iogate.cli.documents.live_replay import NOT_SENT
+from iogate.cli.documents.gateway_replay import NOT_SENT
 from tests import fork_server
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, environment, until

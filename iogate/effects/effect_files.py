@@ -39,7 +39,7 @@ async def no_files(_: str, sha256: str) -> bytes:
     raise KeyError(sha256)
 
 
-class RunFiles:
+class EffectFiles:
     """The files of one run, for one effect."""
 
     def __init__(self, read: ReadFile, uid: str) -> None:
@@ -48,7 +48,7 @@ class RunFiles:
         self._handed = 0
 
     async def content(self, file: FileReference) -> bytes:
-        """Return the content of a file; waits while the store is out of reach.
+        """Return the content of a file that the effect uses; wait while the store is unreachable.
 
         Raises WorkflowError if the run has no such file, or if the effect was handed MOST_BYTES already.
         """
@@ -85,7 +85,7 @@ class RunFiles:
         return await asyncio.to_thread(_write, own, file.filename, content)
 
 
-NO_FILES: Final = RunFiles(no_files, "")
+NO_FILES: Final = EffectFiles(no_files, "")
 
 
 def _write(folder: Path, filename: str, content: bytes) -> str:
@@ -97,10 +97,10 @@ def _write(folder: Path, filename: str, content: bytes) -> str:
     return str(path)
 
 
-async def with_files(call: CallHttp, files: RunFiles) -> CallHttp:
+async def with_files(call: CallHttp, files: EffectFiles) -> CallHttp:
     """Return a call with files in place of references: as its body, or as fields of a multipart body.
 
-    Raises WorkflowError as `RunFiles.content` does.
+    Raises WorkflowError as `EffectFiles.content` does.
     """
     if _is_form(call) and isinstance(call.body, dict):
         return replace(call, body=await _fields(call.body, files))
@@ -113,7 +113,7 @@ def _is_form(call: CallHttp) -> bool:
 
 
 def with_empty_files(call: CallHttp) -> CallHttp:
-    """Return a call as `with_files` does, with the names and types of its files and no contents."""
+    """Return a call with empty files in place of references; their names and types are kept."""
     if _is_form(call) and isinstance(call.body, dict):
         return replace(call, body={name: _all_empty(value) for name, value in call.body.items()})
     return replace(call, body=_empty(call.body))
@@ -130,10 +130,10 @@ def _empty(value: Any) -> Any:
     return FileContent(filename=found.filename, content_type=found.content_type, data=b"")
 
 
-async def with_operation_files(call: CallOpenApi, operation: Operation, files: RunFiles) -> CallOpenApi:
+async def with_operation_files(call: CallOpenApi, operation: Operation, files: EffectFiles) -> CallOpenApi:
     """Return a call of an operation with files in place of references, if its body is not JSON.
 
-    Raises WorkflowError as `RunFiles.content` does.
+    Raises WorkflowError as `EffectFiles.content` does.
     """
     kind = "" if operation.body is None else media_type(operation.body.media)
     if not kind or kind.endswith("json") or kind == "application/x-www-form-urlencoded":
@@ -150,14 +150,14 @@ async def with_operation_files(call: CallOpenApi, operation: Operation, files: R
 
 
 async def with_paths(
-    arguments: Mapping[str, Any], files: RunFiles, folder: Callable[[], Path]
+    arguments: Mapping[str, Any], files: EffectFiles, folder: Callable[[], Path]
 ) -> dict[str, Any]:
     """Return the arguments of a function, with the member `path` in each file, at any depth."""
     changed: dict[str, Any] = await _with_paths(dict(arguments), files, folder)
     return changed
 
 
-async def _with_paths(value: Any, files: RunFiles, folder: Callable[[], Path]) -> Any:
+async def _with_paths(value: Any, files: EffectFiles, folder: Callable[[], Path]) -> Any:
     found = file_references.read(value)
     if found is not None:
         return {**value, "path": await files.write(found, folder())}
@@ -168,7 +168,7 @@ async def _with_paths(value: Any, files: RunFiles, folder: Callable[[], Path]) -
     return [await _with_paths(each, files, folder) for each in value]
 
 
-async def _fields(fields: Mapping[str, Any], files: RunFiles) -> dict[str, Any]:
+async def _fields(fields: Mapping[str, Any], files: EffectFiles) -> dict[str, Any]:
     return {
         name: [await _file_or(each, files) for each in value]
         if isinstance(value, list)
@@ -177,7 +177,7 @@ async def _fields(fields: Mapping[str, Any], files: RunFiles) -> dict[str, Any]:
     }
 
 
-async def _file_or(value: Any, files: RunFiles) -> Any:
+async def _file_or(value: Any, files: EffectFiles) -> Any:
     found = file_references.read(value)
     if found is None:
         return value

@@ -161,7 +161,7 @@ async def test_a_form_has_files_as_parts(effects: Effects, site: Site, through: 
 async def test_an_effect_is_handed_a_bounded_number_of_bytes(
     effects: Effects, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iogate.effects.run_files.MOST_BYTES", 5 * len(CONTENT))
+    monkeypatch.setattr("iogate.effects.effect_files.MOST_BYTES", 5 * len(CONTENT))
     again = [{**FILE, "filename": f"{number}.png"} for number in range(5)]
     form = {"Content-Type": "multipart/form-data"}
     url = site.respond("/a", text="{}")

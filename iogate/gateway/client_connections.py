@@ -24,7 +24,7 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 def connections(ports: Collection[int]) -> Iterator[tuple[Peer, socket.socket]]:
     """Yield the connections that were accepted on these ports, each valid until the next one."""
     for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
-        with contextlib.suppress(OSError), _copy(int(name)) as connection:
+        with contextlib.suppress(OSError), _duplicate(int(name)) as connection:
             is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
             if is_tcp and connection.getsockname()[1] in ports:
                 yield connection.getpeername()[:2], connection
@@ -58,8 +58,8 @@ class ConnectionCloser:
                     connection.shutdown(socket.SHUT_RDWR)
 
 
-def _copy(number: int) -> socket.socket:
-    """Return a socket with a copy of a connection's descriptor.
+def _duplicate(number: int) -> socket.socket:
+    """Return a socket on a duplicate of an open descriptor.
 
     Raises OSError for a descriptor that is none of a socket.
     """

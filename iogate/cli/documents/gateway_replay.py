@@ -43,7 +43,7 @@ NOT_SENT = "its events are sent by iogate test only; --name starts it all the sa
 """Reason to skip a case."""
 
 
-class LiveReplay:
+class GatewayReplay:
     """Replays of cases against one gateway."""
 
     def __init__(
