@@ -14,7 +14,7 @@ Composes the layers below; holds no logic that another program would need.
     last_run    `@last`: the run that was started last in this terminal
     live_view   `--watch`: results that are printed again
     json_fields  fields of `--json`, programs of `--jq`
-    console     Rich, with control characters escaped
+    escaping_console  Rich, with control characters escaped
     completion  completion by the shell
     git         commands of git, and the files of a tree
     documents   `validate`, `lint`, `fmt`, `explain`, `debug`, `test`

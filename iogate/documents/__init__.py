@@ -3,12 +3,16 @@
     loader                       files and folders to documents and problems
     yaml/                        YAML text to data and a tree with positions
     api/ dsl/                    models of API documents and of workflows
-    base_model field_types       base class of the models, types of their fields
+    base_model field_types value_type_fields  base class of the models, types of their fields
+    task_kinds json_schema debug_cases  parts of the models that several of them share
+    catalog_function             function of a catalog, as a workflow with only this function
     validation_messages          messages of validation errors
     formatter/                   canonical form of documents, with their comments
+    editor_schemas               JSON Schemas of the documents for editors
     placeholders                 replacements for invalid documents, for checks only
     document_checks              checks of one document that models cannot make
-    problems                     a problem and its rendering with source line and caret
+    problems fixes               a problem and its rendering with source line and caret; its correction
+    ignores                      comments that switch a lint rule off at one place
 
 Called by the command line and the compiler. The package reads files, and does not know Redis, HTTP or the
 engine; checks across documents are the compiler's.

@@ -12,7 +12,7 @@ result.
     document_fetcher             for the compiler, not for workflows
     gateway_client               for commands that call a gateway
     key_sets                     keys of token issuers, for gateways
-    run_files                    files of a run, for its effects
+    effect_files                 files of a run, for its effects
 
 The dispatcher is imported at its first use: it needs the HTTP client, which a command that only looks for the
 programs of workflows must not wait for.

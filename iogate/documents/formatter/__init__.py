@@ -1,7 +1,8 @@
 """Canonical form of documents: comments stay, keys get their order, layout becomes uniform.
 
     canonical                    text to canonical text, and the proof that both mean the same
-    parser syntax                text to a syntax tree that has every comment
+    file_formatter               files to canonical text
+    lexer parser syntax          text to a syntax tree that has every comment
     key_order                    order of keys, by the models of documents
     printer scalar_style         syntax tree to text
 

@@ -1,6 +1,6 @@
 """Style sheet and modules of the console, which browsers keep for a year.
 
-Used by `rendering` for their URLs and by `routes` for their content. Invariant: the name of a file contains
+Used by `rendering` for their URLs and by `console` for their content. Invariant: the name of a file contains
 the digest of its content, so that no browser combines a page with files of another release.
 """
 

@@ -15,7 +15,7 @@
     run_routes         show, follow and change a run
     batch_routes       bulk actions on runs
     activity_routes    recorded changes
-    openapi_operations description in /openapi.json
+    openapi_operations  description in /openapi.json
 
 To add a route, declare an `Operation` in a module `NAME_routes`, and add that module's `OPERATIONS` to the
 table in `operations`. The handler takes a `Call` and returns a value that JSON can express; it only converts

@@ -5,7 +5,10 @@ one type of object.
 
     change_kinds  the closed set, and the texts of a meaning
     apis          changes of an API
-    auth          changes of the callers of an API
-    schemas       narrowing and widening of a JSON Schema
+    auth jwt allow_ips  changes of the callers of an API
+    schemas input_files attributes  changes of the input of an API
+    idempotency traffic  changes of the rules for equal calls and for many
+    run_ends      changes of `callback` and `on_fault`
     workflows     changes of a definition, task by task
+    links loops literal_durations  its links, concurrent loops, and equal durations
 """

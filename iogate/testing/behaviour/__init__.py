@@ -6,7 +6,7 @@ Called by the command `plan`. No part of it reaches the outside: each task is an
     player      one run of one definition: the executor of production over recorded answers, in virtual time
     answers     answers of a run as it was recorded, and of the new definition as the old one got them
     trace       tasks that a replay has visited, and the data that they got
-    comparison  two replays of a run: findings with the pointers of the tasks
+    replay_comparison  two replays of a run: findings with the pointers of the tasks
     divergence  the first task of another branch, and of other data
     places      names of places that survive when tasks move
 """
