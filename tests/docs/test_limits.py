@@ -10,7 +10,7 @@ from iogate.documents.api import attributes
 from iogate.documents.api import input as api_input
 from iogate.documents.dsl import links, metadata
 from iogate.documents.yaml import composer, reader
-from iogate.effects import document_fetcher, http_calls, run_files
+from iogate.effects import document_fetcher, effect_files, http_calls
 from iogate.effects.http import transport
 from iogate.effects.processes import process_run
 from iogate.gateway import http_server
@@ -18,7 +18,7 @@ from iogate.gateway.calls import call_handler
 from iogate.gateway.events import cloudevents, event_intake
 from iogate.gateway.http import body, decoding, request
 from iogate.gateway.operators import revision_routes
-from iogate.gateway.runs import run_handler
+from iogate.gateway.runs import caller_routes
 from iogate.gateway.validation import input_keys
 from iogate.operators.batches import batch_selection, batches
 from iogate.security import failure_limit
@@ -82,7 +82,7 @@ LIMITS = {
     "length of an idempotency key": f"{input_keys.MOST_CHARACTERS} characters",
     "lifetime of an idempotency key": f"{api.Idempotency().ttl / 3600:.0f} h",
     "wait of a call to `/sync`": f"{number(call_handler.SYNC_MOST_S)} s",
-    "wait for a run with `?wait=N`": f"{run_handler.WAIT_MOST_S} s",
+    "wait for a run with `?wait=N`": f"{caller_routes.WAIT_MOST_S} s",
     "wrong credentials of an address": f"{failure_limit.FAILURES}, then 1 per second",
     "event streams of a gateway process": number(Settings().streams),
     "large responses that a gateway process holds": mib(Settings().response_budget),
@@ -99,7 +99,7 @@ LIMITS = {
     "live descendants of a run": number(keys.FAMILY_RUNS),
     "events that wait for a run": number(keys.INBOX_ENTRIES),
     "events that wait for a sink": number(keys.OUTBOX_ENTRIES),
-    "files of a task, in all": mib(run_files.MOST_BYTES),
+    "files of a task, in all": mib(effect_files.MOST_BYTES),
     "response of an HTTP call": mib(http_calls.MAX_RESPONSE),
     "redirects of an HTTP call": number(http_calls.MAX_REDIRECTS),
     "time to connect": f"{number(transport.TIMEOUTS.sock_connect or 0)} s",
