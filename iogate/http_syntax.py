@@ -15,7 +15,7 @@ _TOKEN: Final = re.compile(TOKEN)
 
 
 def is_token(text: str) -> bool:
-    """Tell whether a text is a token by the syntax of HTTP (RFC 9110)."""
+    """Tell whether a text is a `token` of the HTTP syntax (RFC 9110, section 5.6.2)."""
     return _TOKEN.fullmatch(text) is not None
 
 

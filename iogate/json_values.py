@@ -137,7 +137,7 @@ def to_json(value: Any) -> str:
 
 
 def to_text(value: Any) -> str:
-    """Return a string unchanged and any other value as JSON, like jq's `tostring`; raises as `to_json`."""
+    """Return a string unchanged, other values as JSON, like jq's `tostring`. Raises RecursionError."""
     return value if isinstance(value, str) else to_json(value)
 
 
@@ -176,6 +176,6 @@ def differences(expected: Any, actual: Any, at: str = "output") -> tuple[str, ..
 
 
 def shown(value: Any) -> str:
-    """Return a value as JSON for a message, cut if it is long."""
+    """Return a value as JSON for a message, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -23,7 +23,7 @@ class PublicKey:
     """An Ed25519 key that verifies signatures."""
 
     def __init__(self, text: str) -> None:
-        """Read `whpk_` and base64. Raises ValueError with the reason if the text is no such key."""
+        """Read the Ed25519 key of a webhook sender: `whpk_` and base64. Raises ValueError with the reason."""
         try:
             data = binascii.a2b_base64(text.strip().removeprefix(PREFIX), strict_mode=True)
         except (binascii.Error, ValueError):

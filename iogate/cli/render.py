@@ -266,7 +266,7 @@ def _rich_table(table: Table, screen: Console) -> object | None:
 
 
 def _record_lines(table: Table, width: int) -> Iterator[str]:
-    """Yield the lines of a table with one block per row, for a terminal that is too narrow.
+    """Yield the lines of a table as one block per row, for a narrow terminal.
 
     Numbers of neighbouring columns share a line. Lines end between words. A word that is longer than a line
     stays in one piece, so that it can be copied.

@@ -379,7 +379,7 @@ class GlobalOptions:
 
 
 def change_directory(directory: Path | None) -> None:
-    """Change the folder of the session, as `make -C` does, so that relative paths and children agree.
+    """Change the working directory of the command and its child processes, as `make -C` does.
 
     Raises Misused if that fails.
     """

@@ -265,7 +265,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def programs(self) -> set[str]:
-        """Digests of all programs that runs of this revision may be executed from."""
+        """Digests of all programs that runs of this revision may execute."""
         return {
             *(api.program for api in self.apis.values()),
             *(api.on_fault.program for api in self.apis.values() if isinstance(api.on_fault, FaultHandler)),
@@ -309,7 +309,7 @@ def digest_of(value: Any) -> str:
 
 
 def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], str]:
-    """Return the sort key of a workflow's semantic version; the text decides where precedence is equal."""
+    """Return the sort key of a workflow version by semantic precedence, then by its text."""
     found = _VERSION.fullmatch(version)
     if found is None:
         return (-1,), False, (), version

@@ -32,7 +32,7 @@ class Workflows(Generic[_Document]):
                 self.problems.append(_twice(document, first))
 
     def __iter__(self) -> Iterator[tuple[str, _Document]]:
-        """Each workflow as `namespace/name:version`, with its document."""
+        """Yield each workflow as `namespace/name:version`, with its document."""
         for name, versions in self._versions.items():
             for version, document in versions.items():
                 yield f"{name}:{version}", document

@@ -67,7 +67,7 @@ class Problem:
 
     @property
     def place(self) -> tuple[str, int, int, str, str]:
-        """Return the sort key of problems by their place."""
+        """Return the sort key of the problem: path, line, column, code and message."""
         return (self.path, self.line, self.column, self.code, self.message)
 
 

@@ -135,7 +135,7 @@ def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> boo
 
 
 def enclosing_call(program: Program, state: State) -> str | None:
-    """Return the outermost task to retry whose function the faulted run is in; None without one."""
+    """Return the pointer of the outermost task that calls the function with the fault; None without one."""
     calls = [scope.parent for scope in _path(program, state) if is_function(scope.pointer)]
     return None if not calls or calls[-1] is None else state.frames[calls[-1]].pointer
 

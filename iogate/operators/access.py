@@ -129,7 +129,7 @@ class Access:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of each token in a variable or file, by its source."""
+        """Fingerprint of each operator token that is read from a variable or file, by its source."""
         return self._secrets.fingerprints
 
     def refresh(self) -> bool:
@@ -179,7 +179,7 @@ class Access:
         self._failures.count_attempt(address)
 
     def operator(self, name: str) -> Operator | None:
-        """Return the operator with this name; None if it is not in the setting, or has no token here."""
+        """Return the operator with this name; None if the settings have none, or no token, for it."""
         return self._operators.get(name)
 
     def generation(self, name: str) -> str:

@@ -93,7 +93,7 @@ class Deletions:
 
     @classmethod
     def between(cls, before: Revision, after: Revision) -> Deletions:
-        """Return the deletions of a publish of `after` over `before`."""
+        """Return the APIs and workflows that a publication of `after` deletes from `before`."""
         apis, workflows = deletions(before, after)
         return cls(
             apis=Kind(deleted=tuple(apis), live=len(before.apis), left=len(after.apis)),

@@ -104,7 +104,7 @@ def _with_program(api: Api, workflows: Mapping[str, Workflow]) -> Api:
 
 
 def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
-    """Return the wanted revision of a selection: live, with the selected APIs and their workflows."""
+    """Return the live revision, with the selected APIs and their workflows taken from the files."""
     new = bundle.revision
     chosen = {name for name, api in [*live.apis.items(), *new.apis.items()] if is_selected(api, scope.select)}
     if not chosen:

@@ -141,7 +141,7 @@ def _matches(name: str, port: int, usual: int, entry: str) -> bool:
 
 
 def _split_entry(entry: str) -> tuple[str, str]:
-    """Return host and port of an entry for callbacks; an empty port if it has none."""
+    """Return the host and port of an entry of `allow` for callbacks; the port is empty if not given."""
     found = _ENTRY.fullmatch(entry)
     return (found[1], found[2] or "") if found is not None else (entry, "")
 

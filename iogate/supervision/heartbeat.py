@@ -19,7 +19,7 @@ TICK_FD = "IOGATE_TICK_FD"
 
 
 def identity(name: str) -> str:
-    """Return the identity of this process for its heartbeat, from the supervisor or a new one."""
+    """Return the heartbeat identity of this process: the one from its supervisor, or a new one."""
     return os.environ.get(IDENTITY) or new_identity(name)
 
 

@@ -50,7 +50,7 @@ def origin(url: str) -> str:
 
 
 def find_problem(variables: Mapping[str, str]) -> str:
-    """Return the reason why tracing that is on cannot work, with what to do; else an empty text."""
+    """Return the reason why the configured tracing cannot work, and a remedy; empty if it can."""
     if not variables:
         return ""
     name, target = endpoint(variables)

@@ -99,7 +99,7 @@ def _is_equal(name: str, expected: str, sent: str | None) -> bool:
 
 
 def _body(call: CallHttp, request: Request) -> Any:
-    """Return the body of a call as a scripted mock compares it; of an object sent as a form, the fields."""
+    """Return the body of a call to compare with a scripted mock; for a form, the object of its fields."""
     if not call.has_body:
         return None
     return call.body if not isinstance(call.body, bytes) else (request.body or b"").decode(errors="replace")

@@ -25,7 +25,7 @@ class StoreClock:
         self.observe(epoch_ms())
 
     def observe(self, store_now_ms: int) -> None:
-        """Set the store's time from a reply. The reply took some time, so this clock is late, never early."""
+        """Set the clock to the store's time in a reply; the delay of the reply makes it late, never early."""
         self._offset_ms = store_now_ms - time.monotonic() * 1000
 
     def now_ms(self) -> int:

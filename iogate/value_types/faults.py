@@ -49,7 +49,7 @@ class InvalidValue(Exception):
 
 
 def wrong_form(expected: str, got: str | None = None) -> InvalidValue:
-    """Return the fault of a value type's value that has not the expected form."""
+    """Return the error for a value in the wrong format."""
     return InvalidValue(Fault(kind="format", expected=expected, got=got))
 
 
@@ -64,7 +64,7 @@ def wrong_type(expected: str, value: object, hint: str = "") -> InvalidValue:
 def broken_rule(
     message: str, *, code: int, hint: str = "", path: ValuePath = (), on_key: bool = False
 ) -> InvalidValue:
-    """Return a fault of a value with its own text."""
+    """Return the error for a value that breaks a rule, with a message of its own."""
     fault = Fault(kind="rule", message=message, code=code, hint=hint, path=path, on_key=on_key)
     return InvalidValue(fault)
 

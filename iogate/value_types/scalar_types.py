@@ -178,7 +178,7 @@ def interval() -> ValueType[float]:
 
 
 def duration(low_s: float, high_s: float) -> ValueType[float]:
-    """Return the value type of lengths of time in seconds: `30s`, `1h30m`, `PT5M` or a plain number."""
+    """Return the value type of durations, in seconds: `30s`, `1h30m`, `PT5M` or a plain number."""
 
     def _invalid() -> NoReturn:
         low, high = map(durations.format_seconds, (low_s, high_s))

@@ -249,7 +249,7 @@ class Loop:
     # The end.
 
     async def _drain(self, grace_s: float) -> None:
-        """Drain the loop: let runs finish or park, then hand back the rest; none becomes a suspect."""
+        """Drain the loop: let runs finish or park, then release the rest without marking them suspects."""
         executor = self.executor
         executor.drain()
         hurry = asyncio.create_task(self._abort_drain.wait())

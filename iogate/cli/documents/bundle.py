@@ -151,7 +151,7 @@ def _fetcher(settings: Settings, root: Path) -> Fetch:
 
 @contextmanager
 def _garbage_kept() -> Iterator[None]:
-    """Pause garbage collection while documents become a bundle; it would take a quarter of the time."""
+    """Pause garbage collection while a bundle is built; it would take a quarter of the build time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

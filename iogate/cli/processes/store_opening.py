@@ -26,7 +26,7 @@ CLIENT = "iogate-cli"
 
 
 async def open_to_read(settings: Settings, url: str) -> Store:
-    """Open the store for a command that only reads, with the keys of this machine if they are its own."""
+    """Open the store for a read-only command; without the local keys if the store does not trust them."""
     from iogate.store.integrity.newest_seals import NewestSeals
     from iogate.store.integrity.store_format import SET_BACK, TOO_OLD
     from iogate.store.integrity.trust import WRONG_KEY, keyring

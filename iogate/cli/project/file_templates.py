@@ -196,7 +196,7 @@ def _plain_case(body: Mapping[str, Any] | None = None) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text as a value in the braces of a template, in quotes if it needs them."""
+    """Return a text for a YAML flow mapping of a file template, quoted if necessary."""
     return text if re.fullmatch(r"[A-Za-z./][\w./-]*", text, re.ASCII) else json.dumps(text)
 
 

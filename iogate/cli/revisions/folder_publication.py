@@ -157,7 +157,7 @@ def stamp(root: Path) -> Stamp:
 
 
 def _outputs() -> frozenset[tuple[int, int]]:
-    """Return the files that this process writes to, which `up --watch` must not publish as changes."""
+    """Return stdout and stderr as device and inode; `up --watch` ignores changes of these files."""
     found = set()
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):

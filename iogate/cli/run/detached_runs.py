@@ -38,7 +38,7 @@ SHOWN_ACTIONS: Final = frozenset({"effect.unawaited", "child.unawaited"})
 async def wait_for_detached(
     screen: Screen, store: Store, executor: Executor, uid: str, limit_s: float
 ) -> None:
-    """Wait for detached work, at most `limit_s`; then report failures and unfinished work.
+    """Wait at most `limit_s` for detached runs; then report failures and unfinished work.
 
     Raises:
         KeyboardInterrupt: Ctrl-C ended the remaining work.

@@ -70,7 +70,7 @@ async def prune(
     assert moment is not None
 
     def confirm(preview: Json) -> None:
-        """Raise Misused for the runs to prune unless `--yes` is given."""
+        """Show the runs to delete. Raises Misused if there are any and `--yes` is missing."""
         if not preview["count"]:
             session.screen.note("no run matches the filters")
         _require_confirmation(preview, yes=yes)

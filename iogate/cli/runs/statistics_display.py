@@ -21,7 +21,7 @@ def format_time(seconds: float | None) -> str | None:
 
 
 def recent_text(counts: Mapping[str, Any]) -> str | None:
-    """Describe the runs of a time: `12 completed, 1 fault; p50 80ms, p95 1.2s`; None without any."""
+    """Summarize recent runs: `12 completed, 1 fault; p50 80ms, p95 1.2s`; None if there are none."""
     faults = counts["faulted"]
     parts = [f"{counts['completed']} completed"] if counts["completed"] else []
     parts += [messages.counted(faults, "fault")] if faults else []

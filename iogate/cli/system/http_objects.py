@@ -32,7 +32,7 @@ _WORKFLOW: Final = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}(?::[\w.+-]{1,100})?"
 
 
 def _rate(per_s: float | None) -> str | None:
-    """Return a number per second as a rate; a slow one by the day, which is more exact."""
+    """Format a rate limit for the operator API, `N/s` or `N/d`; a slow rate per day, which is more exact."""
     if per_s is None:
         return None
     return f"{per_s:.6f}/s" if per_s > _FAST else f"{per_s * 86_400:.6f}/d"

@@ -91,7 +91,7 @@ def _level(name: str) -> Level:
 
 
 def _evaluated(project: Project, lint: Mapping[str, str], selected: Collection[str]) -> set[str]:
-    """Return the lint rules that would have found everything there is to find."""
+    """Return the lint rules evaluated completely; only their ignores can be reported as unused."""
     skipped = {*_OF_THE_MACHINE, UNUSED_IGNORE, *(code for code, level in lint.items() if level == OFF)}
     skipped |= set() if project.complete else _OF_PROJECTS
     skipped |= _OF_SETTINGS if project.settings is None else set()

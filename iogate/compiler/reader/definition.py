@@ -211,7 +211,7 @@ class DefinitionReader(Reader):
 
 
 def _kinds(extend: str) -> tuple[str, ...]:
-    """Return the kinds of tasks that an extension extends."""
+    """Return the kinds of tasks that the `extend` of an extension selects."""
     match extend:
         case "all":
             return KINDS

@@ -25,7 +25,7 @@ _INTERPOLATED: Final = re.compile(_START + rf'\\\(\s*{_MEMBER}\s*\)(?P<end>[^"\\
 
 
 def is_computed(uri: str) -> bool:
-    """Tell whether the address of a document is an expression or a template, so that only a run knows it."""
+    """Tell whether the address of a document contains an expression or template, resolved at run time."""
     return "${" in uri or "{" in uri
 
 

@@ -302,7 +302,7 @@ class _Collector:
 
 
 def _tells_secrets(policy: object) -> bool:
-    """Tell whether a policy may need values that only a run knows, although documents are fetched at once."""
+    """Tell whether an authentication policy contains an expression or `use`, and so may need secrets."""
     match policy:
         case str():
             return "${" in policy

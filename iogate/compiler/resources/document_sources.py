@@ -32,7 +32,7 @@ class Fetch(Protocol):
     """
 
     def __call__(self, uri: str, policy: JsonObject | None, *, foreign: bool) -> bytes:
-        """Fetch a document. `foreign`: its address comes from a fetched document, not from the project."""
+        """Return the content at a URL. `foreign`: a fetched document, not the project, names this URL."""
 
 
 class FetchFailed(Exception):

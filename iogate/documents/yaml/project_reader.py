@@ -88,7 +88,7 @@ class ProjectReader:
         return self
 
     def readings(self) -> Iterator[Reading]:
-        """Yield the reading of each file, in their order."""
+        """Yield the reading of each project file, in the order of the files."""
         found: dict[int, Reading] = {}
         if self._parts >= 0:
             for index in self._take():

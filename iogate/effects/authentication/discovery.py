@@ -71,7 +71,7 @@ def _trust(policy: OAuth) -> Trust:
 
 
 async def discover_provider(policy: OAuth, transport: Transport) -> Provider:
-    """Fetch the discovery document of an OpenID provider; an authority may be the URL of the document.
+    """Fetch the discovery document of an OpenID provider; `authority` may be the document's own URL.
 
     Raises CallFailed and WorkflowError.
     """

@@ -116,7 +116,7 @@ def unwrap_ipv4(address: Address) -> Address:
 
 
 def reachable_addresses(address: Address) -> tuple[Address, ...]:
-    """Return the addresses that the policy checks: this one, and those behind a translator or tunnel.
+    """Return the addresses behind an IP that the SSRF policy checks: itself, and tunneled IPv4 ones.
 
     For local NAT64 there is one address for each length of the prefix (RFC 6052, section 2.2).
     """

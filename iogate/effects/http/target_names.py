@@ -75,7 +75,7 @@ def _path_of(address: str) -> str:
 
 
 def redact_address(text: str) -> str:
-    """Redact the address of a target: user, password, query, and segments of the path that look like keys."""
+    """Redact a URL in a message: user, password, query, and path segments that look like keys."""
     text = _QUERY.sub("?…", _USER.sub("://…@", text))
     return _SEGMENT.sub(_redact_key, text)
 

@@ -84,7 +84,7 @@ class Isolation:
         return process_run.Confinement(limits=self._limits, user=self.user, sandbox=sandbox)
 
     async def verify(self, workspace: Workspace) -> None:
-        """Start a process with the configured isolation, if any process may run.
+        """Check the isolation by starting a process with it, if the settings allow shells or scripts.
 
         Raises Misused if the system does not support it.
         """

@@ -176,7 +176,7 @@ class FrameTree:
         return self._index.leaves
 
     def under_way(self) -> tuple[Frame, ...]:
-        """Return the tasks of the tree with an effect under way."""
+        """Return the tasks of the tree that have an effect in progress."""
         return tuple([self._frames[key] for key in self._index.effects])
 
     def listening(self) -> tuple[Frame, ...]:
@@ -270,7 +270,7 @@ def task_reference(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> s
 
 
 def attempt_of(frames: Mapping[int, Frame], scope: Frame) -> int:
-    """Return the number of the attempt of the innermost `try` around a scope that has retried, else 1."""
+    """Return the attempt number of the innermost retried `try` around a scope; 1 if there is none."""
     at = scope
     while at.parent is not None:
         if at.attempt:

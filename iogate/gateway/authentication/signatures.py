@@ -99,7 +99,7 @@ class _Layout:
         return Presented(self, signatures, timestamp, delivery)
 
     def matches(self, request: Request, presented: Presented, public_url: str) -> bool:
-        """Tell whether one of the secrets made one of the signatures."""
+        """Tell whether one of the secrets or public keys of a signed call made one of its signatures."""
         values = {"body": request.body, "timestamp": presented.timestamp, "id": presented.delivery}
         if self._signs_head:
             path = request.raw_path + (b"?" + request.query if request.query else b"")

@@ -115,7 +115,7 @@ def _verified(macs: Sequence[Mac], text: str) -> bytes | None:
 
 
 def cookies_of(header: str) -> dict[str, str]:
-    """Return the cookies in a header `Cookie`; of a repeated name, the first one."""
+    """Return the cookies in a `Cookie` header; the first value of a repeated name counts."""
     found: dict[str, str] = {}
     for each in header.split(";"):
         name, equals, value = each.strip().partition("=")

@@ -254,7 +254,7 @@ class Sending:
         self._all.count(self, 0)
 
     def cut(self) -> None:
-        """Give up the response; the task that sends it gets Cut."""
+        """Abort the large response to free its memory; the task that sends it receives Cut."""
         if self.is_cut:
             return
         self.is_cut = True

@@ -41,7 +41,7 @@ class Response:
         content_type: bytes = b"application/json",
         store: bool = False,
     ) -> None:
-        """`store`: caches may store the response, and `headers` say how."""
+        """`store`: whether caches may store the response; if so, `headers` must have the cache rules."""
         self.status = status
         self.content = content
         self.headers: Headers = [

@@ -183,7 +183,7 @@ def _shown(request: Request, link: OneTimeLink, view: LinkView, definition: Defi
 
 
 def _wants_page(request: Request) -> bool:
-    """Tell whether the client of a link is a browser: it names HTML in `Accept`, others JSON or anything."""
+    """Tell whether the client of a link accepts HTML, as a browser does, and gets a page."""
     return b"text/html" in request.headers.get(b"accept", b"").lower()
 
 

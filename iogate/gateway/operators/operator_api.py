@@ -280,7 +280,7 @@ def _result(operation: Operation, value: Any, status: int | None = None) -> Resp
 
 
 def check_role(operation: Operation, actor: Actor) -> None:
-    """Raise HTTPError, a 403 of the operator API that names the role, if that of the actor is too low."""
+    """Check that the role of the actor allows the operation. Raises HTTPError, a 403 that names the role."""
     if actor.role < operation.role:
         raise HTTPError(
             ErrorResponse(

@@ -157,7 +157,7 @@ class _Operation:
         return _collapsed("Responses", _table(("Status", "Meaning", "Headers"), rows))
 
     def _credential(self, name: str) -> str:
-        """Return a header for `/docs` of a security scheme, with a variable of the shell as its value."""
+        """Return the example header of a security scheme for `/docs`, with a shell variable as credential."""
         scheme = self._document["components"]["securitySchemes"][name]
         if scheme["type"] == "http":
             return f"Authorization: {scheme['scheme'].capitalize()} $CREDENTIALS"

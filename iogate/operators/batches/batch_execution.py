@@ -198,7 +198,7 @@ class BatchExecutor:
         return bool(found["outcome"] != "unchanged")
 
     def _retrier(self, taken: Taken) -> Retrier:
-        """Return the retrier of a batch, with the programs that it has loaded."""
+        """Return the cached retrier of a batch, with its loaded programs; create it if there is none."""
         retrier = self._retriers.get(taken.id)
         if retrier is None:
             while len(self._retriers) >= RETRIERS:

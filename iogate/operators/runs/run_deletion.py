@@ -53,7 +53,7 @@ class Prunable:
 
 
 async def select(store: Store, wanted: RunFilter, before_ms: int, *, most: int | None = None) -> Prunable:
-    """Return the runs that match a filter and ended before a time, the newest first; all without `most`.
+    """Return the ended runs to delete: those that match a filter, newest first; `most` limits them.
 
     Raises Misused for a status of runs that have not ended, and for an attribute that no API declares, and
     NotFound for an unknown API.

@@ -67,7 +67,7 @@ def _handler(before: Api, after: Api) -> Iterator[Meaning]:
 
 
 def _target(callback: Callback) -> str:
-    """Return the URL of a callback at the end of runs without credentials, or the hosts of callers."""
+    """Return the target of a callback in a plan: its URL without credentials, or the allowed hosts."""
     if not callback.url:
         return f"a URL that the caller names on {listed(callback.allow)}"
     return str(shown(("callback", "url"), callback.url))

@@ -78,7 +78,7 @@ class Connection:
 
     @property
     def watched(self) -> bool:
-        """True for a connection to a primary that sentinels name."""
+        """True if Sentinels name the primary of this connection."""
         return self._endpoint.watched
 
     async def close(self) -> None:

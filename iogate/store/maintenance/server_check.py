@@ -102,7 +102,7 @@ def _check_settings(settings: dict[str, str]) -> list[Finding | None]:
 
 
 async def _check_replication(connection: Connection, settings: dict[str, str]) -> list[Finding | None]:
-    """Compare the setting `durability` with the replicas and the server's configuration."""
+    """Check `durability` against the connected replicas and the server's settings; return the findings."""
     try:
         connected = len(online_replicas((await connection.call("INFO", "replication")).decode()))
     except CommandFailed:

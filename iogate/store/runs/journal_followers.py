@@ -81,7 +81,7 @@ class JournalFollower:
         self._bell.ring()
 
     async def run(self, ended: Listener) -> None:
-        """Follow the journal until the run has ended or the store is unavailable; call `ended` with uids."""
+        """Follow the journal until the run ends or the store is unavailable; pass ended uids to `ended`."""
         try:
             # Read once before the subscription, so that streams need not wait; read again after it.
             await self._read()

@@ -69,7 +69,7 @@ class Places:
         )
 
     def document_pointer(self, pointer: str) -> str | None:
-        """Return the JSON Pointer in the document of the place that a static pointer names, if it has one.
+        """Return the JSON Pointer in the document of the task at a program pointer; None if there is none.
 
         They differ for the tasks of a loop, which are in `for/do` of the program and in `do` of the document.
         """

@@ -118,7 +118,7 @@ class Trace:
 
 
 def _iteration(note: Note) -> str | None:
-    """Return the place of a traced task in a parallel loop; None for other tasks, visited once at a time."""
+    """Return the place of the iteration of a parallel loop that a note is about; None outside such loops."""
     reference = note.detail.get("iteration") if note.detail else None
     return None if reference is None else place_of(reference)
 

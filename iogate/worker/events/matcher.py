@@ -95,7 +95,7 @@ async def _match(batch: Batch) -> tuple[int, list[Delivery]]:
 
 
 def _event(number: int, data: bytes) -> Mapping[str, Any] | None:
-    """Decode an event to match; None if it is not a JSON object or has no authentic publisher."""
+    """Decode an event to match against subscriptions; None if it is not authentic or not a JSON object."""
     if not data:
         return None  # the store client logged it
     try:

@@ -137,7 +137,7 @@ class LargeRequests:
             await process.end()
 
     async def _start(self) -> ChildProcess:
-        """Start the process of one request, and hand the settings over. Raises HTTPError: a 503."""
+        """Start the process for one large request and send it the settings. Raises HTTPError, a 503."""
         values = {**os.environ, **handover.variables(), **to_environment(self._state.settings)}
         try:
             ours, theirs = socket.socketpair()
