@@ -162,20 +162,20 @@ def differences(expected: Any, actual: Any, at: str = "output") -> tuple[str, ..
                 if key in actual:
                     found += differences(value, actual[key], place)
                 else:
-                    found.append(f"{place}: expected {shown(value)}, it is missing")
+                    found.append(f"{place}: expected {short_json(value)}, it is missing")
             return tuple(found)
         case list(), list():
             if len(expected) != len(actual):
-                return (f"{at}: expected {len(expected)} items, got {len(actual)}: {shown(actual)}",)
+                return (f"{at}: expected {len(expected)} items, got {len(actual)}: {short_json(actual)}",)
             pairs = zip(expected, actual, strict=True)
             return tuple(d for n, (e, a) in enumerate(pairs) for d in differences(e, a, f"{at}[{n}]"))
         case _:
             if expected == actual and isinstance(expected, bool) == isinstance(actual, bool):
                 return ()
-            return (f"{at}: expected {shown(expected)}, got {shown(actual)}",)
+            return (f"{at}: expected {short_json(expected)}, got {short_json(actual)}",)
 
 
-def shown(value: Any) -> str:
+def short_json(value: Any) -> str:
     """Return a value as JSON for a message, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

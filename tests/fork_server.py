@@ -36,6 +36,7 @@ MODULES = (
     "iogate.cli.processes.shutdown_progress",
     "iogate.cli.processes.embedded_store",
     "iogate.cli.processes.store_opening",
+    "iogate.cli.revisions.folder_changes",
     "iogate.cli.revisions.folder_publication",
     "iogate.compiler.compile",
     "iogate.documents.loader",

@@ -1,6 +1,6 @@
 """Secrets of callers and operators on this machine, which are missing or change.
 
-Used by `gateway.authentication` for each API, and by `operators.access`. Invariant: no message contains a
+Used by `gateway.authentication` for each API, and by `operator_tokens`. Invariant: no message contains a
 secret.
 """
 

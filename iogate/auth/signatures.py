@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from iogate.auth import public_keys
+from iogate.auth import ed25519_keys
 from iogate.auth.model import SignatureAuth, SignatureFormat, SignatureScheme
 
 PARTS: Final = ("body", "timestamp", "id", "method", "path", "url")
@@ -29,7 +29,7 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the prefix of the standard
 _PART: Final = re.compile(r"\{([a-z]+)\}")
 _HASHES: Final = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "sha512": hashlib.sha512}
 _ED25519_BYTES: Final = 64
-Key: TypeAlias = bytes | public_keys.PublicKey
+Key: TypeAlias = bytes | ed25519_keys.PublicKey
 """Key of an HMAC, or one that verifies signatures of a private key."""
 _SEPARATORS: Final = ",; \t"
 
@@ -127,8 +127,8 @@ def key_of(scheme: SignatureScheme, secret: str) -> Key:
     """Return the key of a secret. Raises ValueError with the reason if it is no secret of the scheme."""
     if scheme != "standard-webhooks":
         return secret.encode("utf-8", "surrogatepass")
-    if secret.strip().startswith(public_keys.PREFIX):
-        return public_keys.PublicKey(secret)
+    if secret.strip().startswith(ed25519_keys.PREFIX):
+        return ed25519_keys.PublicKey(secret)
     encoded = secret.strip().removeprefix(SECRET_PREFIX)
     try:
         key = binascii.a2b_base64(encoded + "=" * (-len(encoded) % 4), strict_mode=True)
@@ -204,11 +204,11 @@ class Signer:
         return headers | {name: ",".join(given) for name, given in elements.items()}
 
 
-def verifier(format_: SignatureFormat, key: Key) -> Signer | public_keys.Verifier:
+def verifier(format_: SignatureFormat, key: Key) -> Signer | ed25519_keys.Verifier:
     """Return the verifier of the signatures of a format with a key that fits it."""
     if isinstance(key, bytes):
         return Signer(format_, key)
-    return public_keys.Verifier(parts_of(format_.signed), key)
+    return ed25519_keys.Verifier(parts_of(format_.signed), key)
 
 
 def _hex(digest: bytes) -> bytes:

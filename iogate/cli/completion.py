@@ -249,7 +249,7 @@ async def _system() -> AsyncIterator[System]:
             yield HttpSystem(client)
         return
     from iogate.cli.system.store_system import StoreSystem
-    from iogate.operators.access import command_actor
+    from iogate.operators.roles import command_actor
     from iogate.store.store import open_store
 
     url = store_url(settings)

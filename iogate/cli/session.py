@@ -176,7 +176,7 @@ class Session:
         server = self.server(settings)
         if server is None:
             from iogate.cli.system.store_system import StoreSystem
-            from iogate.operators.access import command_actor
+            from iogate.operators.roles import command_actor
 
             async with self.store(settings, changes=changes, publishes=publishes) as store:
                 yield StoreSystem(store, settings, command_actor(author()))
@@ -361,8 +361,8 @@ async def recorded_change(
 
     Raises Unreachable if it cannot be recorded.
     """
-    from iogate.operators.access import command_actor
     from iogate.operators.activity import recorded, target
+    from iogate.operators.roles import command_actor
 
     async with recorded(store, command_actor(author()), action, target(type_, ids), reason) as record:
         yield record

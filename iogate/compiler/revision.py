@@ -294,7 +294,6 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """Digest to the content of a resource."""
 
 
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([^+]+))?(?:\+.*)?")
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Revision)
 
@@ -306,20 +305,6 @@ def canonical(value: Any) -> bytes:
 
 def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
-
-
-def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], str]:
-    """Return the sort key of a workflow version by semantic precedence, then by its text."""
-    found = _VERSION.fullmatch(version)
-    if found is None:
-        return (-1,), False, (), version
-    numbers = tuple(int(found[index]) for index in (1, 2, 3))
-    before = tuple(
-        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-        for part in (found[4] or "").split(".")
-        if part
-    )
-    return numbers, not before, before, version
 
 
 _RESOURCE = re.compile(rb'project:///[^"#\\]*#([0-9a-f]{64})')

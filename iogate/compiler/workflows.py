@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
-from iogate.compiler.revision import precedence
 from iogate.compiler.tasks import Child, Task
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 from iogate.messages import listed, nearest, quoted
+from iogate.value_types.semantic_versions import version_precedence
 
 _Document = TypeVar("_Document", bound=Document)
 
@@ -44,7 +44,7 @@ class Workflows(Generic[_Document]):
         if not version:
             if len(versions) == 1:
                 return f"{name}:{next(iter(versions))}"
-            return f"{name}:{max(versions, key=precedence)}" if versions else None
+            return f"{name}:{max(versions, key=version_precedence)}" if versions else None
         return reference if version in versions else None
 
     def document(self, resolved: str) -> _Document:
@@ -56,7 +56,7 @@ class Workflows(Generic[_Document]):
         name, _, version = reference.partition(":")
         versions = self._versions.get(name)
         if versions:
-            known = sorted(versions, key=precedence)
+            known = sorted(versions, key=version_precedence)
             message = f"workflow {quoted(name)} has no version {quoted(version)}; it has {listed(known)}"
             near: str | None = f"{name}:{known[-1]}"
         elif self._versions:

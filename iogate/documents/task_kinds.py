@@ -39,3 +39,14 @@ def kinds_of(task: Mapping[str, object]) -> list[str]:
 def kind_of(task: Mapping[str, object]) -> str:
     """Return the kind of a valid task by its keys; an empty text if it has none."""
     return next(iter(kinds_of(task)), "")
+
+
+def extended_kinds(extend: str) -> tuple[str, ...]:
+    """Return the kinds of tasks that the `extend` of an extension selects."""
+    match extend:
+        case "all":
+            return KINDS
+        case "composite":
+            return ("do", "fork")
+        case _:
+            return (extend,)

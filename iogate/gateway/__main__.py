@@ -81,10 +81,10 @@ def _open_operators(state: GatewayState, chosen: Settings, key: str) -> None:
     """Open the HTTP API of operators; a gateway without operators does not load its modules."""
     from iogate.gateway.console.session import Sessions  # noqa: PLC0415 - see above
     from iogate.gateway.operators.operator_api import OperatorApi  # noqa: PLC0415 - see above
-    from iogate.operators.access import Access  # noqa: PLC0415 - see above
+    from iogate.operators.operator_tokens import OperatorTokens  # noqa: PLC0415 - see above
     from iogate.settings.operators import declared  # noqa: PLC0415 - see above
 
-    access = Access(declared(chosen.operators), root=state.root, fingerprint=state.fingerprint)
+    access = OperatorTokens(declared(chosen.operators), root=state.root, fingerprint=state.fingerprint)
     state.operators = OperatorApi(state, access)
     state.sessions = Sessions(key, chosen.previous_link_keys)
 

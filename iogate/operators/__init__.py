@@ -4,13 +4,13 @@ Called by the command line, the HTTP API of operators, and the console, which so
 takes the store and plain arguments, returns a value that JSON can express, and raises an error of
 `iogate.errors`. Invariant: no result contains a secret.
 
-    access            operators of the setting: roles, tokens, and the author of a change
+    roles             roles of operators, and the author of a change
+    operator_tokens   operators of the setting, found by their tokens
     runs              list runs; show, cancel, retry, suspend, resume one, and redeliver its callback
-    task_records      recorded input and output of tasks
     batches           bulk actions on runs
     activity          record of each change: author, reason, outcome
     live_revision     the live revision of a project, and the selection of its APIs
-    apis              the live APIs
+    apis debug_cases  the live APIs, and their debug cases
     gates             their switches, overrides and holds
     workflows         the live workflows
     schedules         the live schedules: state, switch, runs

@@ -28,7 +28,7 @@ from iogate.store.operators.activity import Beginning, End, Entry, Outcome
 from iogate.store.runs.presentation import rfc3339
 
 if TYPE_CHECKING:
-    from iogate.operators.access import Actor
+    from iogate.operators.roles import Actor
     from iogate.store.store import Store
 
 ACTIONS: Final = (

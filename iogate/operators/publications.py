@@ -14,8 +14,8 @@ from typing import Any, Final
 from iogate.compiler.revision import Bundle
 from iogate.errors import IogateError, NotFound
 from iogate.messages import counted, shorten
-from iogate.operators.access import Actor
 from iogate.operators.activity import recorded, target
+from iogate.operators.roles import Actor
 from iogate.operators.secrets import missing_secrets
 from iogate.reconcile import apply
 from iogate.reconcile.apply import Applied, NotConverged

@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from iogate.compiler.revision import precedence
 from iogate.errors import NotFound
 from iogate.messages import did_you_mean
 from iogate.operators.live_revision import live_revision
 from iogate.operators.schedules import schedules_json
 from iogate.store.store import Store
+from iogate.value_types.semantic_versions import version_precedence
 
 
 async def list_all(store: Store) -> dict[str, Any]:
@@ -66,7 +66,7 @@ async def show(store: Store, workflow: str) -> dict[str, Any]:
     found = [name for name in revision.workflows if name == workflow or name.startswith(workflow + ":")]
     if not found:
         raise workflow_not_found(workflow, revision.workflows)
-    name = max(found, key=lambda each: precedence(each.partition(":")[2]))
+    name = max(found, key=lambda each: version_precedence(each.partition(":")[2]))
     program = json.loads(await store.revisions.program(revision.workflows[name].program))
     schedule = schedules_json((await store.schedules.upcoming()).values()).get(name)
     stored, _ = resolved_references.split(program)

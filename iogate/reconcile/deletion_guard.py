@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from iogate.compiler.revision import Revision, precedence
+from iogate.compiler.revision import Revision
 from iogate.errors import Refused
 from iogate.messages import shorten
+from iogate.value_types.semantic_versions import version_precedence
 
 PROTECTED = "IOG630"
 EMPTY = "IOG631"
@@ -57,7 +58,7 @@ def deletions(before: Revision, after: Revision) -> tuple[list[str], list[str]]:
     deleted = [
         f"{name}:{version}"
         for name, versions in gone.items()
-        for version in sorted(versions, key=precedence, reverse=True)[new[name] :]
+        for version in sorted(versions, key=version_precedence, reverse=True)[new[name] :]
     ]
     return apis, sorted(deleted)
 

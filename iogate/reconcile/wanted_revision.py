@@ -13,10 +13,11 @@ from typing import TypeVar
 import msgspec
 
 from iogate.compiler import program
-from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, Workflow, precedence
+from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, Workflow
 from iogate.compiler.tasks import Child
 from iogate.errors import NotFound, Refused
 from iogate.messages import nearest
+from iogate.value_types.semantic_versions import version_precedence
 
 SHARED = "IOG710"
 NOT_SELECTED = "IOG711"
@@ -180,7 +181,7 @@ def _resolved(reference: str, workflows: Mapping[str, Workflow]) -> str:
     if version:
         return reference
     versions = [each.partition(":")[2] for each in workflows if each.partition(":")[0] == name]
-    return f"{name}:{max(versions, key=precedence)}" if versions else reference
+    return f"{name}:{max(versions, key=version_precedence)}" if versions else reference
 
 
 def _names(bundle: Bundle, workflows: Iterable[str], uri: str) -> bool:

@@ -1,6 +1,6 @@
 """Limit of wrong credentials per address.
 
-Used by `password_hashing` for the credentials of callers, and by `operators.access` for those of operators.
+Used by `password_hashing` for the credentials of callers, and by `operator_tokens` for those of operators.
 Invariant: the memory for addresses is bounded.
 """
 

@@ -25,8 +25,8 @@ from iogate.store.integrity import store_format, trust
 from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.drains import Drains
+from iogate.store.maintenance.durability_check import Finding, findings
 from iogate.store.maintenance.process_presence import Presence
-from iogate.store.maintenance.server_check import Finding, findings
 from iogate.store.operators.activity import Activity
 from iogate.store.operators.batches import Batches
 from iogate.store.operators.replies import Replies

@@ -21,7 +21,7 @@ from iogate.compiler import program as programs
 from iogate.compiler.compile import compile_documents
 from iogate.compiler.program import Program
 from iogate.compiler.resources import lock_file
-from iogate.compiler.revision import Bundle, precedence
+from iogate.compiler.revision import Bundle
 from iogate.documents.problems import render_all
 from iogate.effects import Effects
 from iogate.effects.document_fetcher import make_fetcher
@@ -35,6 +35,7 @@ from iogate.testing.memory_store import MemoryRevisions
 from iogate.testing.mocks import Family, MockedChildren, MockedEffects
 from iogate.testing.outcome import Arrival, Mocks, Outcome
 from iogate.testing.simulation import Simulation
+from iogate.value_types.semantic_versions import version_precedence
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.loader import Loader
@@ -148,7 +149,7 @@ class Harness:
         named = [name for name in known if name == workflow or name.startswith(workflow + ":")]
         if not named:
             raise NotFound(f"no workflow {workflow}; there are: {', '.join(sorted(known)) or 'none'}")
-        found = max(named, key=lambda name: precedence(name.rpartition(":")[2]))
+        found = max(named, key=lambda name: version_precedence(name.rpartition(":")[2]))
         return found, known[found].program
 
     def given_secrets(self) -> GivenSecrets:

@@ -1,7 +1,7 @@
 """Store in memory, for the runs of one test: the interfaces of the store that a worker uses for its runs.
 
 Used by `harness`. The suite of the store runs over it as over a server, so that a run in a test is one of
-production. The records and their rules are in `memory_runs`.
+production. The records and their rules are in `memory_records`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from iogate.store.runs.intake import Accepted, AcceptRequest
 from iogate.store.runs.leases import CommitResult, RenewResult, TakeResult
 from iogate.store.runs.uids import UidSource
 from iogate.store.runs.views import RunView
-from iogate.testing.memory_runs import MemoryRuns, Record
+from iogate.testing.memory_records import MemoryRuns, Record
 from iogate.timing.clock import epoch_ms
 
 Listener = Callable[[str], object]

@@ -15,7 +15,7 @@ from iogate.effects.http.request import Request, build_request
 from iogate.engine.commands import CallHttp, Perform, StartChild
 from iogate.errors import WorkflowError
 from iogate.http_syntax import media_type
-from iogate.json_values import differences, shown
+from iogate.json_values import differences, short_json
 from iogate.testing.outcome import Mock
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _unlike(at: str, expected: RequestExpectation, asked: Perform | StartChild) 
         ("path", expected.path, request.url.path),
     ):
         if wanted is not None and wanted != sent:
-            found.append(f"{at}.{name}: expected {shown(wanted)}, got {shown(sent)}")
+            found.append(f"{at}.{name}: expected {short_json(wanted)}, got {short_json(sent)}")
     for name, value in (expected.query or {}).items():
         values = [_text(each) for each in (value if isinstance(value, list) else [value])]
         if request.url.query.getall(name, []) != values:
@@ -106,8 +106,8 @@ def _body(call: CallHttp, request: Request) -> Any:
 
 
 def _apart(at: str, expected: list[str], sent: list[str]) -> str:
-    got = ", ".join(shown(each) for each in sent)
-    wanted = ", ".join(shown(each) for each in expected)
+    got = ", ".join(short_json(each) for each in sent)
+    wanted = ", ".join(short_json(each) for each in expected)
     return f"{at}: expected {wanted}, got {got}" if sent else f"{at}: expected {wanted}, it is missing"
 
 

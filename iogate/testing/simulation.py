@@ -19,7 +19,7 @@ from iogate.store.runs.intake import AcceptRequest
 from iogate.store.state_codec import decode, encode
 from iogate.testing.clock import VirtualClock
 from iogate.testing.defaults import envelope_of
-from iogate.testing.memory_runs import Record
+from iogate.testing.memory_records import Record
 from iogate.testing.memory_store import MemoryStore
 from iogate.testing.mocks import Family
 from iogate.testing.outcome import Arrival, Outcome

@@ -26,7 +26,7 @@ from iogate.cli.apis.signing import Outgoing
 from iogate.cli.processes import banner
 from iogate.cli.processes.banner import Row
 from iogate.cli.render import Screen, Table
-from iogate.cli.revisions.folder_publication import stamp
+from iogate.cli.revisions.folder_changes import stamp
 from iogate.compiler.revision import Api, Callback
 from iogate.errors import IogateError, Misused
 from iogate.operators.secrets import missing_secrets
@@ -306,7 +306,7 @@ def test_no_line_of_a_table_is_left_to_the_terminal_to_break(
 def test_output_of_a_process_in_the_folder_is_not_a_change(tmp_path: Path) -> None:
     """Otherwise a log in the folder would trigger endless applies."""
     code = (
-        "import pathlib, sys; from iogate.cli.revisions.folder_publication import stamp;"
+        "import pathlib, sys; from iogate.cli.revisions.folder_changes import stamp;"
         "before = stamp(pathlib.Path()); print('said', flush=True);"
         "print('said', file=sys.stderr, flush=True);"
         "sys.exit(stamp(pathlib.Path()) != before)"

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from playwright.async_api import BrowserContext, Route, expect
 
 from iogate.gateway.console.session import LONGEST_S, Sessions
-from iogate.operators.access import Access
+from iogate.operators.operator_tokens import OperatorTokens
 from iogate.security.secrets import hash_token
 from iogate.settings.operators import declared
 from tests.console.site import TOKENS, Site
@@ -21,7 +21,7 @@ HOME = "/console/activity"
 def generation(name: str) -> str:
     """Return the generation of an operator's token, as the served project computes it."""
     found = {each: {"token": {"hash": hash_token(token)}, "role": "read"} for each, token in TOKENS.items()}
-    return Access(declared(found)).generation(name)
+    return OperatorTokens(declared(found)).generation(name)
 
 
 async def give_cookie(context: BrowserContext, site: Site, value: str) -> None:

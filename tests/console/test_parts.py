@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from iogate.gateway.console import formatting, json_tree, login, rendering, shell_lines, task_flow
 from iogate.gateway.console.list_filters import STATUSES, TEXTS, RunFilters
 from iogate.gateway.console.pages import overview_page
-from iogate.gateway.console.session import LOGIN_S, LONGEST_S, Sessions, cookies_of, set_cookie
+from iogate.gateway.console.session import LOGIN_S, LONGEST_S, Sessions
 from iogate.gateway.console.static_files import static_files, takes_gzip
+from iogate.gateway.http.cookies import cookies_of, set_cookie
 from iogate.operators.statistics import counts_json
 from iogate.store.statistics.hourly_counts import Counts
 

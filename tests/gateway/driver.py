@@ -31,7 +31,7 @@ from iogate.gateway.http.request import Request, from_scope
 from iogate.gateway.operators.operator_api import OperatorApi
 from iogate.gateway.revision_refresher import Refresher
 from iogate.gateway.state import GatewayState
-from iogate.operators.access import Access
+from iogate.operators.operator_tokens import OperatorTokens
 from iogate.security import secrets
 from iogate.security.password_hashing import Hashing
 from iogate.settings import Settings
@@ -258,7 +258,7 @@ async def opened(
     live.store, live.intake = store, store.intake()
     refresher = Refresher(live, lambda: store.url, RING)
     if operators is not None:
-        live.operators = OperatorApi(live, Access(declared(operators), root=root, monotonic=_still))
+        live.operators = OperatorApi(live, OperatorTokens(declared(operators), root=root, monotonic=_still))
     application = build(live, refresher)
     try:
         with ExitStack() as patched:

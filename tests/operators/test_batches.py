@@ -12,11 +12,11 @@ import pytest
 from iogate.compiler.revision import Bundle, Limits, Revision, canonical, digest_of
 from iogate.errors import IogateError, Misused, NotAllowed, NotFound, Refused
 from iogate.operators import activity
-from iogate.operators.access import Actor, Role
 from iogate.operators.activity import Record, Target, recorded
 from iogate.operators.batches import batch_execution, batch_selection, batches
 from iogate.operators.batches.batch_execution import BatchExecutor
 from iogate.operators.batches.batch_selection import BatchRequest
+from iogate.operators.roles import Actor, Role
 from iogate.store import keys
 from iogate.store.operators.batches import BatchRun, Request, Results
 from iogate.store.runs.run_index import RunFilter

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from iogate.errors import NotFound
-from iogate.operators.task_records import add_records, records, records_of_task
+from iogate.operators.runs.task_records import add_records, records, records_of_task
 
 
 def entry(reference: str, at: str, **detail: Any) -> dict[str, Any]:

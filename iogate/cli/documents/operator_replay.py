@@ -17,7 +17,7 @@ from iogate.cli.runs.run_display import LiveDisplay, waiting_text
 from iogate.cli.runs.run_outcome import DISPLAY_POLL_S, MAX_WAIT_S
 from iogate.cli.system.system import RunChange
 from iogate.errors import IogateError, NotFound
-from iogate.operators.apis import case_failures, case_not_found
+from iogate.operators.debug_cases import case_failures, case_not_found
 from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:

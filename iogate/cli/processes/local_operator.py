@@ -40,7 +40,7 @@ def login_note(settings: Settings, url: str) -> str | None:
     None without a key to sign it with.
     """
     from iogate.gateway.console.session import LOGIN_S, Sessions
-    from iogate.operators.access import Access
+    from iogate.operators.operator_tokens import OperatorTokens
     from iogate.settings.operators import declared
     from iogate.store.integrity import trust
 
@@ -48,7 +48,7 @@ def login_note(settings: Settings, url: str) -> str | None:
     if key is None:
         return None
     (name,) = settings.operators
-    generation = Access(declared(settings.operators)).generation(name)
+    generation = OperatorTokens(declared(settings.operators)).generation(name)
     link = Sessions(key).sign_link(name, generation, time.time())
     limit = f"this link opens it once, within {LOGIN_S // 60} minutes"
     return f"console   {url}/console/login?once={link}\n          ({limit})"

@@ -17,10 +17,10 @@ def check_operators(settings: Settings) -> Iterator[Finding]:
     """Report the operators, those without a usable token in this shell, and a gateway without TLS."""
     if not settings.operators:
         return
-    from iogate.operators.access import Access
+    from iogate.operators.operator_tokens import OperatorTokens
     from iogate.settings.operators import declared
 
-    access = Access(declared(settings.operators), root=Path.cwd())
+    access = OperatorTokens(declared(settings.operators), root=Path.cwd())
     named = ", ".join(f"{name} ({given['role']})" for name, given in sorted(settings.operators.items()))
     yield Finding(about="operators", verdict="ok", message=named)
     for name, reason in sorted({**access.closed, **access.spare}.items()):

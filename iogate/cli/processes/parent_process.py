@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import socket
 
     from iogate.cli.documents.bundle import CheckResult
-    from iogate.cli.revisions.folder_publication import Stamp
+    from iogate.cli.revisions.folder_changes import Stamp
     from iogate.settings import Settings
     from iogate.store.store import Store
     from iogate.supervision.supervisor import Child, Supervisor
@@ -63,7 +63,7 @@ async def run(session: Session, flags: dict[str, Any], parts: Parts) -> None:
     """
     from iogate import logs
     from iogate.cli.documents.bundle import compile_or_fail, save_lock
-    from iogate.cli.revisions.folder_publication import stamp
+    from iogate.cli.revisions.folder_changes import stamp
     from iogate.supervision import handover
     from iogate.supervision.supervisor import Supervisor
     from iogate.telemetry import otel_variables as telemetry
@@ -295,7 +295,7 @@ class _Parent:
             screen.warn("console_port has no effect: the setting operators names nobody")
 
     async def _watch(self, store: Store, read_settings: Any, before: Stamp) -> None:
-        from iogate.cli.revisions.folder_publication import watch
+        from iogate.cli.revisions.folder_changes import watch
 
         self.session.screen.note("watching: each change of a file is applied")
         await watch(self.session.screen, store, read_settings, settings=self.settings, seen=before)

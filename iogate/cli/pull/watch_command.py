@@ -72,7 +72,7 @@ async def watch(
     from iogate import logs
     from iogate.cli.pull.project_sources import FolderSource, Source, git_source
     from iogate.cli.pull.project_watcher import ProjectWatcher
-    from iogate.cli.revisions.folder_publication import stamp
+    from iogate.cli.revisions.folder_changes import stamp
     from iogate.settings import project_environments
 
     if git is None and (path or ref != "main"):

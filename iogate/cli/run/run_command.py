@@ -119,7 +119,7 @@ async def run(
 async def _wait_for_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:
     """Wait for `iogate run`: return the run at its end or at the timeout; on Ctrl-C, print its state."""
     from iogate.cli.system.store_runs import StoreRuns
-    from iogate.operators.access import command_actor
+    from iogate.operators.roles import command_actor
     from iogate.operators.runs.run_details import find_run, run_json
 
     try:

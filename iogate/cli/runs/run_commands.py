@@ -35,7 +35,7 @@ from iogate.cli.runs.run_outcome import raise_for_outcome, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.cli.system.system import RunChange
 from iogate.errors import Misused
-from iogate.operators.task_records import is_recorded
+from iogate.operators.runs.task_records import is_recorded
 
 Uids = Annotated[
     list[str],

@@ -16,7 +16,7 @@ from iogate import messages
 from iogate.cli.render import STYLES, Screen, Table, console, is_capable_terminal, result_stream
 from iogate.cli.runs.call_display import key_lines
 from iogate.cli.runs.end_display import end_lines
-from iogate.operators.task_records import SIDES, is_recorded
+from iogate.operators.runs.task_records import SIDES, is_recorded
 from iogate.store.keys import ENDED
 from iogate.timing.durations import format_seconds
 

@@ -16,9 +16,9 @@ from iogate.store.connection.failures import StoreUnavailable
 
 if TYPE_CHECKING:
     from iogate.cli.system.system import Json
-    from iogate.operators.access import Actor
     from iogate.operators.batches.batch_execution import BatchExecutor
     from iogate.operators.batches.batch_selection import BatchRequest
+    from iogate.operators.roles import Actor
     from iogate.store.store import Store
 
 

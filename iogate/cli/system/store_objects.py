@@ -15,7 +15,7 @@ from iogate.operators.live_revision import find_api, live_revision
 if TYPE_CHECKING:
     from iogate.cli.system.system import GateSwitch, Json
     from iogate.compiler.revision import Api
-    from iogate.operators.access import Actor
+    from iogate.operators.roles import Actor
     from iogate.store.store import Store
 
 

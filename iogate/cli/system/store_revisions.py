@@ -12,10 +12,10 @@ from iogate.operators import revisions
 
 if TYPE_CHECKING:
     from iogate.cli.system.system import Json, PlanRequest, PublicationRequest
-    from iogate.operators.access import Actor
     from iogate.operators.publication_plan import PublicationPlan
     from iogate.operators.publications import Publication
     from iogate.operators.revisions import Version
+    from iogate.operators.roles import Actor
     from iogate.reconcile.live_plan import LivePlan
     from iogate.store.store import Store
     from iogate.testing.behaviour.replays import WorkflowReplay

@@ -30,7 +30,7 @@ from iogate.store.runs.run_index import LOOKED_AT_MOST, RunFilter
 
 if TYPE_CHECKING:
     from iogate.cli.system.system import Json
-    from iogate.operators.access import Actor
+    from iogate.operators.roles import Actor
     from iogate.store.store import Store
 
 

@@ -15,7 +15,7 @@ from iogate.operators import activity, status
 
 if TYPE_CHECKING:
     from iogate.cli.system.system import Gateway, Json, System
-    from iogate.operators.access import Actor
+    from iogate.operators.roles import Actor
     from iogate.settings import Settings
     from iogate.store.store import Store
 

@@ -27,11 +27,10 @@ from iogate.compiler.tasks import (
     Unsupported,
     Wait,
 )
-from iogate.documents.task_kinds import KINDS, kind_of
+from iogate.documents.task_kinds import extended_kinds, kind_of
 from iogate.json_pointer import escape, join
 from iogate.json_values import JsonObject
 
-_COMPOSITE: Final = ("do", "fork")
 _ALONE: Final[Positions] = {}
 """Positions for a task that no other one follows."""
 
@@ -112,7 +111,7 @@ class DefinitionReader(Reader):
         for index, entry in enumerate(self.use.get("extensions") or ()):
             for name, source in entry.items():
                 extension = self._extension(Place(("use", "extensions", index, name)), name, source)
-                for kind in _kinds(source["extend"]):
+                for kind in extended_kinds(source["extend"]):
                     self.extensions[kind] = (*self.extensions.get(kind, ()), extension)
 
     def _section(self, name: str) -> Sequence[tuple[str, JsonObject]]:
@@ -208,14 +207,3 @@ class DefinitionReader(Reader):
                 return processes.process(self, inner, source["run"])
             case _:
                 return Unsupported(kind or "a task without a keyword")
-
-
-def _kinds(extend: str) -> tuple[str, ...]:
-    """Return the kinds of tasks that the `extend` of an extension selects."""
-    match extend:
-        case "all":
-            return KINDS
-        case "composite":
-            return _COMPOSITE
-        case _:
-            return (extend,)

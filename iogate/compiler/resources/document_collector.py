@@ -296,20 +296,20 @@ class _Collector:
         self, resource: Resource, document: Document, origin: Origin, caller: Pointer | None
     ) -> tuple[Place | None, JsonObject | None]:
         policy = _policy(resource.authentication, document.data)
-        if caller is not None and _tells_secrets(policy):
+        if caller is not None and _may_need_secrets(policy):
             raise Unreadable("IOG309", "an external function presents no secrets where it fetches from")
         return locate(origin, resource.uri), policy
 
 
-def _tells_secrets(policy: object) -> bool:
+def _may_need_secrets(policy: object) -> bool:
     """Tell whether an authentication policy contains an expression or `use`, and so may need secrets."""
     match policy:
         case str():
             return "${" in policy
         case Mapping():
-            return "use" in policy or any(map(_tells_secrets, policy.values()))
+            return "use" in policy or any(map(_may_need_secrets, policy.values()))
         case list() | tuple():
-            return any(map(_tells_secrets, policy))
+            return any(map(_may_need_secrets, policy))
     return False
 
 

@@ -1,7 +1,8 @@
 """Sources of the documents that other documents name, with their content: files of the project, and URLs.
 
-Used by `resources`. A relative address is meant from the document that names it. What is read is kept for
-as long as one compilation, so that a document named twice is one document.
+Used by `document_collector`, `lock_file` and `function_addresses`. A relative address is meant from the
+document that names it. What is read is kept for as long as one compilation, so that a document named twice is
+one document.
 """
 
 from __future__ import annotations

@@ -24,9 +24,10 @@ from iogate.gateway.console.page import Page, Visit, redirect
 from iogate.gateway.console.pages.list_changes import ListChanges
 from iogate.gateway.console.pages.table import NAVIGATION, OUTCOMES, PAGES
 from iogate.gateway.console.requests import is_packed, query_of, read_form
-from iogate.gateway.console.session import Sessions, cookies_of
+from iogate.gateway.console.session import Sessions
 from iogate.gateway.console.static_files import static_files, takes_gzip
 from iogate.gateway.http import body
+from iogate.gateway.http.cookies import cookies_of
 from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.request import Request, from_scope
 from iogate.gateway.http.responses import (
@@ -36,7 +37,7 @@ from iogate.gateway.http.responses import (
     Response,
 )
 from iogate.gateway.operators import error_responses
-from iogate.operators.access import Actor, Operator
+from iogate.operators.roles import Actor, Operator
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from iogate.gateway.console.session import set_cookie
+from iogate.gateway.http.cookies import set_cookie
 from iogate.security import base64url
 
 SECONDS: Final = 10

@@ -16,7 +16,8 @@ from iogate.gateway.authentication.authenticator import too_many_attempts
 from iogate.gateway.console import rendering
 from iogate.gateway.console.page import redirect
 from iogate.gateway.console.requests import is_packed, query_of, read_form
-from iogate.gateway.console.session import LONGEST_S, set_cookie
+from iogate.gateway.console.session import LONGEST_S
+from iogate.gateway.http.cookies import set_cookie
 from iogate.gateway.http.responses import STORE_DOWN, HTTPError, Response
 from iogate.security.failure_limit import Busy
 from iogate.store.operators.replies import Reply
@@ -24,7 +25,8 @@ from iogate.store.operators.replies import Reply
 if TYPE_CHECKING:
     from iogate.gateway.console.console import Console
     from iogate.gateway.http.request import Request
-    from iogate.operators.access import Access, Operator
+    from iogate.operators.operator_tokens import OperatorTokens
+    from iogate.operators.roles import Operator
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +124,7 @@ class Login:
         return b"set-cookie", set_cookie(name, value, secure=secure, seconds=seconds)
 
     @property
-    def _access(self) -> Access:
+    def _access(self) -> OperatorTokens:
         return self._console.api.authentication.access
 
     @property

@@ -23,7 +23,7 @@ from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
 from iogate.gateway.operators import parameters
 from iogate.gateway.operators.operation import LIMIT_S
 from iogate.gateway.operators.operations import OPERATIONS
-from iogate.operators.access import Actor, Role
+from iogate.operators.roles import Actor, Role
 
 if TYPE_CHECKING:
     import litestar

@@ -2,7 +2,7 @@
 
 The cookie names the operator, the generation of the operator's token, and its end. The role is not in it:
 each request looks it up. So a session ends after its time, or when the operator or the token is removed
-from the settings. Used by `page_guard` and `login`. Invariants: the key of the signature is derived from
+from the settings. Used by `console` and `login`. Invariants: the key of the signature is derived from
 `link_key` for this purpose alone; a cookie of another deployment on the same host has another name.
 """
 
@@ -112,25 +112,3 @@ def _verified(macs: Sequence[Mac], text: str) -> bytes | None:
     if content and any(hmac.compare_digest(mac.digest(content)[:_MAC_BYTES], signature) for mac in macs):
         return content
     return None
-
-
-def cookies_of(header: str) -> dict[str, str]:
-    """Return the cookies in a `Cookie` header; the first value of a repeated name counts."""
-    found: dict[str, str] = {}
-    for each in header.split(";"):
-        name, equals, value = each.strip().partition("=")
-        if equals:
-            found.setdefault(name, value)
-    return found
-
-
-def set_cookie(
-    name: str, value: str, *, secure: bool, seconds: int | None = None, path: str = "/console"
-) -> bytes:
-    """Return the header that sets a cookie of the console; `seconds` 0 deletes it."""
-    parts = [f"{name}={value}", f"Path={path}", "HttpOnly", "SameSite=Strict"]
-    if seconds is not None:
-        parts.append(f"Max-Age={seconds}")
-    if secure:
-        parts.append("Secure")
-    return "; ".join(parts).encode("ascii")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import CURSOR, MOMENT
 from iogate.operators import activity
-from iogate.operators.access import Role
+from iogate.operators.roles import Role
 from iogate.value_types.collection_types import Key
 from iogate.value_types.scalar_types import number, text
 

@@ -12,10 +12,10 @@ from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import PROJECT
 from iogate.gateway.runs.run_completion import until_end
 from iogate.gateway.runs.run_reader import SMALL, read_data
-from iogate.operators import apis, gates
-from iogate.operators.access import Role
+from iogate.operators import apis, debug_cases, gates
 from iogate.operators.activity import NAMED, Target, target
 from iogate.operators.live_revision import ApiSelection, find_api, live_revision
+from iogate.operators.roles import Role
 from iogate.value_types.collection_types import Key, distinct
 from iogate.value_types.scalar_types import boolean, duration, interval, rate, text
 
@@ -78,7 +78,7 @@ async def _debug(call: Call) -> Any:
     store = await call.project()
     _, revision = await live_revision(store)
     api = find_api(revision, _id(call))
-    case = apis.find_case(api, call.path["case"])
+    case = debug_cases.find_case(api, call.path["case"])
     found = await _replay(call, store, api, case)
     verdict = {None: "has not ended", True: "passed", False: "failed"}[found["passed"]]
     call.record.note = f"case {case.name!r} {verdict}" + (f", run {found['uid']}" if found["uid"] else "")
@@ -100,7 +100,7 @@ async def _replay(call: Call, store: Store, api: Api, case: Example) -> Mapping[
             raise Refused(f"{api.id} is disabled", hint="enable it, or replay the case with `iogate test`")
         if verdict.status >= 500:
             raise HTTPError(verdict)
-        return apis.case_result(
+        return debug_cases.case_result(
             api, case, http=verdict.status, message=verdict.message, took_s=time.monotonic() - started_s
         )
     wait_s = call.given.get("wait", _WAIT_S)
@@ -111,7 +111,7 @@ async def _replay(call: Call, store: Store, api: Api, case: Example) -> Mapping[
         run = await read_data(store, run, call.scope[PACED].sending)
     if run is None:
         raise HTTPError(STORE_DOWN)
-    return apis.case_result(api, case, http=202, run=run, took_s=time.monotonic() - started_s)
+    return debug_cases.case_result(api, case, http=202, run=run, took_s=time.monotonic() - started_s)
 
 
 async def _overrides(call: Call) -> Any:

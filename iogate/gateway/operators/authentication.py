@@ -14,7 +14,8 @@ from iogate.gateway.authentication.authenticator import too_many_attempts
 from iogate.gateway.authentication.forms.form import BEARER_CHALLENGE
 from iogate.gateway.authentication.request_credentials import authorization
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, invalid
-from iogate.operators.access import Access, Actor, Operator
+from iogate.operators.operator_tokens import OperatorTokens
+from iogate.operators.roles import Actor, Operator
 from iogate.security.failure_limit import Busy
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _INVALID: Final = ErrorResponse(401, "requestError.unauthorized", "Token is inva
 class Authentication:
     """Finds the actor of a request."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: OperatorTokens) -> None:
         self.access = access
         self._log()
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import CURSOR, MOMENT
 from iogate.gateway.operators.run_routes import FILTERS, FROM, ON, read_filter
-from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
 from iogate.operators.batches import batch_selection, batches
 from iogate.operators.batches.batch_selection import ACTIONS, BatchRequest
+from iogate.operators.roles import Role
 from iogate.operators.runs import run_deletion
 from iogate.store import keys
 from iogate.value_types.collection_types import Key, distinct, list_of, record

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from iogate.operators.access import Actor, Role
 from iogate.operators.activity import Record, Target
 from iogate.operators.live_revision import of_project
+from iogate.operators.roles import Actor, Role
 from iogate.value_types.collection_types import Key
 
 if TYPE_CHECKING:

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
     from iogate.gateway.http.request import Request
     from iogate.gateway.state import GatewayState
-    from iogate.operators.access import Access, Actor
+    from iogate.operators.operator_tokens import OperatorTokens
+    from iogate.operators.roles import Actor
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ AnyResponse: TypeAlias = "litestar.Response[Any]"
 class OperatorApi:
     """Executes the operations of operators in one gateway process."""
 
-    def __init__(self, state: GatewayState, access: Access) -> None:
+    def __init__(self, state: GatewayState, access: OperatorTokens) -> None:
         self._state = state
         self._shared = {each.name: each for each in OPERATIONS if each.is_shared}
         self._large_requests = LargeRequests(state)
@@ -117,7 +118,7 @@ class OperatorApi:
 
         Raises HTTPError, the response to a request that fails a check.
         """
-        check_role(operation, actor)
+        _check_role(operation, actor)
         if request.has_large_headers():
             raise HTTPError(HEADERS_TOO_LARGE)
         path = {name: str(asked.path_params[name]) for name in operation.names}
@@ -200,7 +201,7 @@ class OperatorApi:
         Idempotency-Key, `version` that of the object to change, None: any. An operation that streams returns
         a response of Litestar. Raises HTTPError, the 403, if the role of the actor does not suffice.
         """
-        check_role(operation, actor)
+        _check_role(operation, actor)
         # An operation may take seconds; that the store does not answer at all is found out at once.
         try:
             store = await self._state.check_store()
@@ -279,7 +280,7 @@ def _result(operation: Operation, value: Any, status: int | None = None) -> Resp
     return json_response(value, status or operation.status, headers)
 
 
-def check_role(operation: Operation, actor: Actor) -> None:
+def _check_role(operation: Operation, actor: Actor) -> None:
     """Check that the role of the actor allows the operation. Raises HTTPError, a 403 that names the role."""
     if actor.role < operation.role:
         raise HTTPError(

@@ -13,8 +13,8 @@ from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import CURSOR, PROJECT
 from iogate.gateway.table_loader import read_bundle
 from iogate.operators import revisions
-from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
+from iogate.operators.roles import Role
 from iogate.store.revisions.origin import Origin
 from iogate.value_types.collection_types import Key, ValueType
 from iogate.value_types.faults import wrong_form

@@ -17,8 +17,8 @@ from iogate.gateway.http.request import Request
 from iogate.gateway.operators.operation import LIMIT_S, Call, Handler, Operation
 from iogate.gateway.operators.parameters import CURSOR, MOMENT
 from iogate.gateway.runs import run_completion, run_reader
-from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
+from iogate.operators.roles import Role
 from iogate.operators.runs import run_actions, run_files
 from iogate.operators.runs.run_details import find_run, journal_of, run_not_found
 from iogate.store import keys

@@ -7,7 +7,7 @@ from typing import Any, Final
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import MOMENT, PROJECT
 from iogate.operators import statistics, status
-from iogate.operators.access import Role
+from iogate.operators.roles import Role
 from iogate.operators.runs.filter_names import require_known_names
 from iogate.store.runs.run_index import RunFilter
 from iogate.value_types.collection_types import Key

@@ -7,8 +7,8 @@ from typing import Any, Final
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.parameters import PROJECT
 from iogate.operators import schedules, workflows
-from iogate.operators.access import Role
 from iogate.operators.activity import Target, target
+from iogate.operators.roles import Role
 from iogate.value_types.collection_types import Key
 from iogate.value_types.scalar_types import interval
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.errors import IogateError, Refused, Unreachable
-from iogate.operators.access import Actor, Role
 from iogate.operators.batches.batch_selection import KINDS
 from iogate.operators.batches.batches import record_end, summary
+from iogate.operators.roles import Actor, Role
 from iogate.operators.runs import run_actions
 from iogate.operators.runs.run_retry import Retrier
 from iogate.security.redaction_patterns import redact_text

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from iogate.errors import Misused, NotAllowed, NotFound, Refused
 from iogate.messages import counted
-from iogate.operators.access import Role
 from iogate.operators.activity import clean_reason
 from iogate.operators.batches.batch_selection import (
     KINDS,
@@ -22,13 +21,14 @@ from iogate.operators.batches.batch_selection import (
     number_of_workers,
     select,
 )
+from iogate.operators.roles import Role
 from iogate.store.operators.activity import End
 from iogate.store.operators.batches import Request
 from iogate.store.runs.presentation import rfc3339
 
 if TYPE_CHECKING:
-    from iogate.operators.access import Actor
     from iogate.operators.activity import Record
+    from iogate.operators.roles import Actor
     from iogate.store.operators.batches import Batch
     from iogate.store.store import Store
 

@@ -24,15 +24,15 @@ from iogate.operators.runs.run_details import (
     run_json,
     run_not_found,
 )
+from iogate.operators.runs.task_records import records, records_of_task
 from iogate.operators.secrets.missing_secrets import of_callbacks
-from iogate.operators.task_records import records, records_of_task
 from iogate.store.maintenance.process_presence import Process
 from iogate.store.runs import presentation
 from iogate.store.runs.presentation import rfc3339
 from iogate.store.runs.run_index import LISTED, LOOKED_AT, LOOKED_FOR_S, RunFilter
 
 if TYPE_CHECKING:
-    from iogate.operators.access import Actor
+    from iogate.operators.roles import Actor
     from iogate.store.runs.operations import RunView
     from iogate.store.store import Store
 

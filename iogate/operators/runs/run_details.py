@@ -15,7 +15,7 @@ import msgspec
 
 from iogate import json_pointer, trace_context
 from iogate.errors import IogateError, NotFound, Refused
-from iogate.operators.task_records import add_records
+from iogate.operators.runs.task_records import add_records
 from iogate.store.runs import presentation
 from iogate.store.runs.operations import ALL_BYTES
 from iogate.store.runs.presentation import rfc3339

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from iogate.compiler.program import load, load_standing
-from iogate.compiler.revision import precedence
 from iogate.compiler.schedules import STANDING
 from iogate.engine import link_renewal, retry
 from iogate.errors import NotFound, Refused
@@ -20,6 +19,7 @@ from iogate.operators.activity import clean_reason
 from iogate.operators.runs.run_details import run_not_found
 from iogate.store.runs.retry import RetryRequest
 from iogate.store.state_codec import Codec
+from iogate.value_types.semantic_versions import version_precedence
 
 if TYPE_CHECKING:
     from iogate.compiler.program import Program
@@ -175,7 +175,7 @@ class Retrier:
         versions = [each for each in revision.workflows if each.partition(":")[0] == name]
         if not versions:
             raise Refused(f"revision {number} has no workflow {name}", hint="retry without --on current")
-        newest = max(versions, key=lambda each: precedence(each.partition(":")[2]))
+        newest = max(versions, key=lambda each: version_precedence(each.partition(":")[2]))
         return number, newest, revision.workflows[newest].program
 
 

@@ -32,7 +32,7 @@ from iogate.store.connection.failures import (
     failure,
 )
 from iogate.store.connection.primary_endpoint import Endpoint
-from iogate.store.connection.server_checks import check_server, too_old
+from iogate.store.connection.server_support import check_server, too_old
 from iogate.store.connection.socket import Argument, Socket, address_of, open_socket, options_of, pack
 
 __all__ = ["Argument", "CommandFailed", "Connection", "StoreFull", "StoreUnavailable", "pack"]
@@ -77,9 +77,9 @@ class Connection:
         return self._endpoint.address
 
     @property
-    def watched(self) -> bool:
+    def has_sentinels(self) -> bool:
         """True if Sentinels name the primary of this connection."""
-        return self._endpoint.watched
+        return self._endpoint.has_sentinels
 
     async def close(self) -> None:
         if self._monitor is not None:
@@ -210,7 +210,7 @@ class Connection:
         if self._socket is not None and self._socket.url != url:
             self._socket.close("the primary has moved")
         socket = await self._connected()
-        return not self.watched or socket.url == url
+        return not self.has_sentinels or socket.url == url
 
     def failure(self, reply: str, command: str) -> Exception:
         """Return the exception for an error reply; close the connection if the server was demoted."""
@@ -314,8 +314,8 @@ class Connection:
         """Close the connection when it is dead or its server is no longer the primary."""
         while self._socket is not None and self._socket.open:
             socket = self._socket
-            await asyncio.sleep(SENTINEL_S if self._endpoint.watched else PROBE_S)
-            if self._endpoint.watched:
+            await asyncio.sleep(SENTINEL_S if self._endpoint.has_sentinels else PROBE_S)
+            if self._endpoint.has_sentinels:
                 await self._follow(socket)
             if socket.open and not socket.owed and time.monotonic() - socket.heard_at >= PROBE_S:
                 await self._probe(socket)

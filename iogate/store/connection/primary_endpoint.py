@@ -69,7 +69,7 @@ class Endpoint:
         return self._url if self._sentinels is None else self._sentinels.server_url(*self._sentinels.hosts[0])
 
     @property
-    def watched(self) -> bool:
+    def has_sentinels(self) -> bool:
         """True if sentinels name the primary."""
         return self._sentinels is not None
 

@@ -16,7 +16,7 @@ from iogate.errors import Refused
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
 from iogate.store.connection.failures import Drained, Unconfirmed
-from iogate.store.maintenance.server_check import online_replicas
+from iogate.store.maintenance.durability_check import online_replicas
 
 WAIT_MS = 4_000
 """Timeout for the replicas to receive all writes."""

@@ -100,7 +100,7 @@ class Trace:
                     if visit is not None:
                         visit.outcome = note.kind.removeprefix("task.")
                 case "task.completed" if "case" in note.detail:
-                    place = _iteration(note)
+                    place = _iteration_place(note)
                     for visit in reversed(self.visits):
                         if visit.pointer == note.reference and place in (None, visit.place):
                             visit.case = note.detail["case"]
@@ -110,14 +110,14 @@ class Trace:
 
     def _take_open(self, note: Note) -> Visit | None:
         """Return the visit in the trace that a note is about: the oldest one, or that of its iteration."""
-        waiting, place = self._open.get(note.reference), _iteration(note)
+        waiting, place = self._open.get(note.reference), _iteration_place(note)
         found = next((each for each in waiting or () if place in (None, each.place)), None)
         if waiting is not None and found is not None:
             waiting.remove(found)
         return found
 
 
-def _iteration(note: Note) -> str | None:
+def _iteration_place(note: Note) -> str | None:
     """Return the place of the iteration of a parallel loop that a note is about; None outside such loops."""
     reference = note.detail.get("iteration") if note.detail else None
     return None if reference is None else place_of(reference)

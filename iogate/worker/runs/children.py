@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
-from iogate.compiler.revision import Revision, Workflow, precedence
+from iogate.compiler.revision import Revision, Workflow
 from iogate.engine.commands import ChildEnded, StartChild
 from iogate.errors import NotFound, Unreachable, WorkflowError
 from iogate.store.connection.connection import CommandFailed
@@ -21,6 +21,7 @@ from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child
 from iogate.store.runs.uids import UidSource
 from iogate.store.state_codec import encode_data
+from iogate.value_types.semantic_versions import version_precedence
 from iogate.worker.ports import ResolvedChildren, Revisions
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class ChildResolver:
         }
         version = start.version
         if version in {"", "latest"} and versions:
-            version = max(versions, key=precedence)
+            version = max(versions, key=version_precedence)
         workflow = versions.get(version)
         if workflow is None:
             raise WorkflowError(
@@ -156,7 +157,7 @@ class ChildResolver:
 
 
 def _unknown(full: str, version: str, versions: Iterable[str], workflows: Iterable[str]) -> str:
-    known = sorted(versions, key=precedence)
+    known = sorted(versions, key=version_precedence)
     if known:
         return f"workflow {full} has no version {version}; it has {', '.join(known)}"
     available = sorted({name.partition(":")[0] for name in workflows})

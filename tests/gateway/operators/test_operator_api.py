@@ -13,8 +13,8 @@ import pytest
 from iogate.errors import NotFound, Refused
 from iogate.gateway.operators.operation import Call, Operation
 from iogate.gateway.operators.operations import OPERATIONS
-from iogate.operators.access import Role
 from iogate.operators.activity import ACTIONS, target
+from iogate.operators.roles import Role
 from iogate.security.failure_limit import FAILURES
 from iogate.store import keys
 from iogate.store.store import Store

@@ -21,7 +21,7 @@ from iogate.store.runs.leases import CommitResult
 from iogate.testing import FakeClock
 from iogate.testing.clock import VirtualClock
 from iogate.testing.defaults import GivenSecrets
-from iogate.testing.memory_runs import Record
+from iogate.testing.memory_records import Record
 from iogate.testing.memory_store import MemoryRevisions, MemoryStore
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.recording.modes import RecordModes

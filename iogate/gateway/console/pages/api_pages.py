@@ -13,7 +13,7 @@ from iogate.gateway.console.shell_lines import line
 from iogate.gateway.observability import openapi
 from iogate.gateway.pages import api_docs
 from iogate.operators import gates, statistics
-from iogate.operators.access import Role
+from iogate.operators.roles import Role
 
 Json = Mapping[str, Any]
 HERE: Final = "APIs"

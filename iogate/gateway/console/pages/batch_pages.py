@@ -10,7 +10,7 @@ from iogate.gateway.console.list_filters import DEFAULT_SINCE, LISTS, NAMES, TEX
 from iogate.gateway.console.page import Page, Visit, new_key
 from iogate.gateway.console.shell_lines import line
 from iogate.gateway.http.responses import NO_PATH, HTTPError
-from iogate.operators.access import Role
+from iogate.operators.roles import Role
 
 HERE: Final = "Runs"
 _OF_FILTERS: Final = (400, 403, 404, 409)

@@ -10,8 +10,8 @@ from iogate.gateway.console.page import Page, Visit, new_key
 from iogate.gateway.console.shell_lines import line
 from iogate.gateway.http.responses import NO_PATH, HTTPError
 from iogate.operators import revisions
-from iogate.operators.access import Role
 from iogate.operators.live_revision import live_number
+from iogate.operators.roles import Role
 
 Json = Mapping[str, Any]
 HERE: Final = "Revisions"

@@ -17,7 +17,7 @@ from iogate.gateway.console.pages import run_page_values
 from iogate.gateway.console.rendering import SECURITY
 from iogate.gateway.console.shell_lines import line
 from iogate.gateway.http.responses import HTTPError, Response
-from iogate.operators.access import Role
+from iogate.operators.roles import Role
 from iogate.operators.runs.run_details import run_not_found
 from iogate.store import keys
 from iogate.store.runs import presentation

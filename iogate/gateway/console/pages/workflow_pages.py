@@ -11,7 +11,7 @@ from iogate.gateway.console.json_tree import tree
 from iogate.gateway.console.page import Page, Visit, new_key
 from iogate.gateway.console.shell_lines import line
 from iogate.operators import statistics
-from iogate.operators.access import Role
+from iogate.operators.roles import Role
 from iogate.operators.runs import task_statistics
 
 Json = Mapping[str, Any]

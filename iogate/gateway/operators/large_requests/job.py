@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from iogate.gateway.http.responses import ErrorResponse
-from iogate.operators.access import Way
+from iogate.operators.roles import Way
 
 if TYPE_CHECKING:
     from iogate.gateway.operators.operation import Operation

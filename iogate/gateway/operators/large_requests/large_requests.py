@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from iogate.gateway.http.request import Request
     from iogate.gateway.operators.operation import Operation
     from iogate.gateway.state import GatewayState
-    from iogate.operators.access import Actor
+    from iogate.operators.roles import Actor
 
 log = logging.getLogger(__name__)
 

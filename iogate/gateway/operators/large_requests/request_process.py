@@ -35,7 +35,8 @@ from iogate.gateway.operators.operation import Operation
 from iogate.gateway.operators.operations import OPERATIONS
 from iogate.gateway.operators.operator_api import OperatorApi
 from iogate.gateway.state import GatewayState
-from iogate.operators.access import Access, Actor, Role
+from iogate.operators.operator_tokens import OperatorTokens
+from iogate.operators.roles import Actor, Role
 from iogate.security.keyring import Keyring
 from iogate.settings import Settings
 from iogate.store.integrity import trust
@@ -67,7 +68,7 @@ async def respond(job: Job, body: bytes, chosen: Settings) -> Response:
         return error_responses.respond(error)
     try:
         actor = Actor(name=job.actor, role=Role(job.role), via=job.via, origin=job.origin)
-        api = OperatorApi(_state(chosen, store, ring, root), Access({}))
+        api = OperatorApi(_state(chosen, store, ring, root), OperatorTokens({}))
         request = _request(job, operation, body)
         found = await api.execute(operation, actor, request, path=job.path, key=job.key)
         assert isinstance(found, Response), operation.name

@@ -1,4 +1,4 @@
-"""Operators of the setting `operators`: their roles, and authentication by token.
+"""Authentication of the operators of the setting `operators` by their tokens.
 
 Used by `gateway.operators` for each request, and by the console for each session. Invariants: no message or
 representation contains a token; the time of a comparison does not depend on how similar a wrong token is; an
@@ -8,16 +8,15 @@ shortly before, so that nobody can guess tokens or lock an operator out.
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from iogate.auth.secret_reader import Fingerprint, SecretReader, no_fingerprint
 from iogate.messages import conjoined
+from iogate.operators.roles import Operator, Role
 from iogate.security.failure_limit import FailureLimit, network
 from iogate.security.secrets import Verifier, hash_token
 from iogate.settings.operators import DeclaredOperator
@@ -30,52 +29,8 @@ REMEMBERED: Final = 1000
 LOOK_S: Final = 1.0
 """Interval between checks of the files with tokens, which may have been replaced."""
 
-Way: TypeAlias = Literal["http", "console", "cli"]
-"""Way by which a change came: the HTTP API, the console in a browser, or a command on the store."""
 
-
-class Role(enum.IntEnum):
-    """Role of an operator; each role may do all that the lower ones may."""
-
-    READ = 1
-    OPERATE = 2
-    ADMIN = 3
-
-    def __str__(self) -> str:
-        return self.name.lower()
-
-    @classmethod
-    def of(cls, word: str) -> Role:
-        """Return the role with this name in the setting. Raises KeyError for another word."""
-        return cls[word.upper()]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operator:
-    """An operator of the setting."""
-
-    name: str
-    role: Role
-
-
-@dataclass(frozen=True, kw_only=True)
-class Actor:
-    """Author of a change, or reader: who, in which role, by which way, and from where."""
-
-    name: str
-    """Name of the operator; for a command, `user@host`."""
-    role: Role
-    via: Way
-    origin: str
-    """Address of the client; for a command, `user@host`."""
-
-
-def command_actor(author: str) -> Actor:
-    """Return the actor of a command that works on the store itself, which may do everything."""
-    return Actor(name=author, role=Role.ADMIN, via="cli", origin=author)
-
-
-class Access:
+class OperatorTokens:
     """Operators of one process, found by their tokens. `root` is the folder of relative paths of files."""
 
     def __init__(

@@ -108,7 +108,7 @@ async def _check_replication(connection: Connection, settings: dict[str, str]) -
     except CommandFailed:
         return []
     least = int(settings.get("min-replicas-to-write", 0))
-    watched = connection.watched
+    watched = connection.has_sentinels
     return [
         _finding_unless(
             connected >= connection.replicas,

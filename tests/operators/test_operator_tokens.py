@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from iogate.operators.access import Access, Operator, Role, command_actor
+from iogate.operators.operator_tokens import OperatorTokens
+from iogate.operators.roles import Operator, Role, command_actor
 from iogate.security.failure_limit import FAILURES, Busy
 from iogate.security.secrets import generate_token, hash_token
 from iogate.settings.operators import declared
@@ -25,8 +26,8 @@ class Clock:
         return self.now
 
 
-def access(operators: dict[str, Any], root: Path | None = None, clock: Clock | None = None) -> Access:
-    return Access(declared(operators), root=root, monotonic=clock or Clock())
+def access(operators: dict[str, Any], root: Path | None = None, clock: Clock | None = None) -> OperatorTokens:
+    return OperatorTokens(declared(operators), root=root, monotonic=clock or Clock())
 
 
 def of(hashed: str, role: str = "read") -> dict[str, Any]:
@@ -108,7 +109,7 @@ def test_operators_with_the_same_token_are_both_closed() -> None:
     assert found.authenticate(BOB.encode(), HERE) is not None
 
 
-def exhaust(found: Access, address: str) -> None:
+def exhaust(found: OperatorTokens, address: str) -> None:
     for number in range(FAILURES):
         assert found.authenticate(b"wrong %d" % number, address) is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iogate.errors import Misused, WrongStore
-from iogate.store.connection.server_checks import is_too_old
+from iogate.store.connection.server_support import is_too_old
 from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store, open_store
 from tests.keys import RING

@@ -1,0 +1,21 @@
+"""Order of semantic versions (https://semver.org, section 11)."""
+
+from __future__ import annotations
+
+import re
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([^+]+))?(?:\+.*)?")
+
+
+def version_precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], str]:
+    """Return the sort key of a version by semantic precedence, then by its text."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return (-1,), False, (), version
+    numbers = tuple(int(found[index]) for index in (1, 2, 3))
+    before = tuple(
+        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+        for part in (found[4] or "").split(".")
+        if part
+    )
+    return numbers, not before, before, version
