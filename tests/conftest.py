@@ -13,11 +13,10 @@ from contextlib import ExitStack, asynccontextmanager
 import pytest
 from hypothesis import HealthCheck, settings
 
-from iogate.store import store as stores
 from iogate.store.embedded import binaries as servers
 from iogate.store.embedded.server import EmbeddedServer, temporary_server
-from iogate.store.runs import intake
 from iogate.store.store import Store
+from tests import patience
 from tests.examples import examples
 from tests.keys import RING
 
@@ -26,9 +25,6 @@ settings.register_profile(
     "iogate", max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("iogate")
-
-PATIENT_S = 15.0
-"""Longest wait of a call in the process of a test for its store."""
 
 
 def _kinds() -> dict[str, servers.Server]:
@@ -50,8 +46,8 @@ def _own_folders_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def _patient_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls of a test wait for a store that a busy machine keeps waiting, but in a test of that limit."""
     if request.node.get_closest_marker("intake_limits") is None:
-        monkeypatch.setattr(intake, "DEADLINE_S", PATIENT_S)
-        monkeypatch.setattr(stores, "INTAKE_TIMEOUT_S", PATIENT_S)
+        for module, name in patience.OF_STORE:
+            monkeypatch.setattr(module, name, patience.PATIENT_S)
 
 
 LONG = ("tests/faults/", "tests/worker/test_parent.py", "tests/store/test_model.py", "tests/deploy/")

@@ -30,6 +30,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from tests import patience
+
 MODULES = (
     "iogate.cli.app",
     "iogate.cli.documents.bundle",
@@ -102,10 +104,11 @@ def start(
     stdout: IO[Any] | int,
     stderr: IO[Any] | int,
     files: Sequence[int] = (),
+    patient: bool = False,
 ) -> Process:
     """Start `python -m …` in a folder; it inherits `files`, descriptors, under the same numbers.
 
-    The streams are files, or descriptors.
+    The streams are files, or descriptors. One that is `patient` waits longer for its store.
     """
     if not POSSIBLE:
         return subprocess.Popen(
@@ -127,6 +130,7 @@ def start(
             "folder": str(folder),
             "files": [0, 1, 2, *files],
             "data": resource.getrlimit(resource.RLIMIT_DATA),
+            "patient": patient,
         }
         with theirs:
             given = [each if isinstance(each, int) else each.fileno() for each in (*streams, *files)]
@@ -275,6 +279,8 @@ def main() -> None:
     request = _Server(socket.socket(fileno=int(sys.argv[1]))).run()
     if request is None:
         return
+    if request["patient"]:
+        patience.be_patient()
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])

@@ -26,6 +26,7 @@ from tests.cli.place import free_port
 from tests.conformance import registered
 from tests.conformance.remote import Remote, serving
 from tests.conformance.running import CASES, DOCUMENT, Case, judge, read_cases
+from tests.patient_http import STALLED
 
 ALL = os.environ.get("PARITY") == "all"
 JUDGED = ("gives", "has", "fails", "sent", "requests")
@@ -164,7 +165,7 @@ async def applied(root: Path, remote: Remote, cases: list[Case]) -> AsyncIterato
 
 
 async def _ready(url: str, process: fork_server.Process, log: Path) -> None:
-    async with aiohttp.ClientSession() as client, asyncio.timeout(40):
+    async with aiohttp.ClientSession() as client, asyncio.timeout(80):
         while True:
             assert process.poll() is None, await asyncio.to_thread(log.read_text)
             try:
@@ -174,6 +175,18 @@ async def _ready(url: str, process: fork_server.Process, log: Path) -> None:
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(0.1)
+
+
+async def called(
+    client: aiohttp.ClientSession, url: str, body: str, headers: Mapping[str, str]
+) -> tuple[int, Any]:
+    """Call an API, again with its key if a busy machine has stalled the store."""
+    for _ in range(10):
+        async with client.post(url, data=body, headers=headers) as answer:
+            response = (await answer.json())["response"]
+        if answer.status != 503 or STALLED not in json.dumps(response):
+            break
+    return answer.status, response
 
 
 async def test_the_gateway_has_the_results_of_the_harness(tmp_path: Path) -> None:
@@ -187,9 +200,9 @@ async def test_the_gateway_has_the_results_of_the_harness(tmp_path: Path) -> Non
             remote.answers, remote.seen, remote.given = case.site, [], {}
             # `json=None` would send no body at all, which is `{}`
             body, label = json.dumps(case.input), {"Content-Type": "application/json"}
-            async with client.post(f"{url}/m{number}/sync", data=body, headers=label) as answer:
-                response = (await answer.json())["response"]
-            match answer.status:
+            label["Idempotency-Key"] = f"case-{number}"
+            status, response = await called(client, f"{url}/m{number}/sync", body, label)
+            match status:
                 case 200:
                     assert (response["code"], response["msg"]) == (0, "")
                     found += wrong(case, remote, status="completed", output=response["data"], error=None)
@@ -199,6 +212,6 @@ async def test_the_gateway_has_the_results_of_the_harness(tmp_path: Path) -> Non
                     found += wrong(case, remote, status="faulted", output=None, error=error, for_callers=True)
                 case 400 if "schema" in (case.workflow.get("input") or {}):
                     assert case.result["fails"]["type"] == "validation"
-                case status:
+                case _:
                     found.append(f"{case.property}: {status} {response}")
     assert not found, "\n".join(found)

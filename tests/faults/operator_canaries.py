@@ -36,6 +36,7 @@ from tests.cli import place
 from tests.cli.place import free_port, until
 from tests.faults import canaries
 from tests.faults.canaries import KINDS, Search
+from tests.patient_http import PatientTransport
 
 SECRETS: Final = (
     *("ADA", "OLGA", "CALLER", "LINK", "UNRELATED", "SENDER", "SIGNER", "BASIC", "CALLBACK"),
@@ -124,7 +125,9 @@ class Visitor:
 
     def __init__(self, url: str, token: str, search: Search) -> None:
         trusting = ssl._create_unverified_context()
-        self._client = httpx.Client(base_url=url, timeout=60, verify=trusting, follow_redirects=True)
+        self._client = httpx.Client(
+            base_url=url, timeout=60, follow_redirects=True, transport=PatientTransport(verify=trusting)
+        )
         self._search = search
         self._headers = {"Authorization": f"Bearer {token}"}
         self._own = {"Origin": url, "Sec-Fetch-Site": "same-origin"}

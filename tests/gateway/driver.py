@@ -22,11 +22,10 @@ from litestar import Litestar
 
 from iogate.auth.model import HashedSecret, NoAuth, StoredAuth, TokenAuth, UserAuth
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow
-from iogate.gateway import app, revision_refresher, sockets, state
+from iogate.gateway import app, sockets
 from iogate.gateway.app import Application
 from iogate.gateway.authentication.run_links import Links
 from iogate.gateway.calls.call_handler import CallHandler
-from iogate.gateway.events import event_intake
 from iogate.gateway.http.request import Request, from_scope
 from iogate.gateway.operators.operator_api import OperatorApi
 from iogate.gateway.revision_refresher import Refresher
@@ -39,7 +38,7 @@ from iogate.settings.operators import declared
 from iogate.store.runs.leases import Claim, Commit
 from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
-from tests import fork_server
+from tests import fork_server, patience
 from tests.keys import LINK_KEY, RING
 
 if TYPE_CHECKING:
@@ -205,10 +204,6 @@ class World:
         return claim
 
 
-PATIENT_S = 15.0
-"""Longest wait for the store of a gateway in this process."""
-
-
 def _still() -> float:
     """A clock that stands still."""
     return 0.0
@@ -263,14 +258,14 @@ async def opened(
     try:
         with ExitStack() as patched:
             # A busy machine may keep the store waiting; `test_http_server` proves the limits of a process.
-            for module in (state, event_intake, revision_refresher):
-                patched.enter_context(patch.object(module, "STORE_TIMEOUT_S", PATIENT_S))
+            for module, name in patience.OF_GATEWAY:
+                patched.enter_context(patch.object(module, name, patience.PATIENT_S))
             yield World(store=store, live=live, refresher=refresher, application=application)
     finally:
         await live.validation.close()
 
 
-async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 25.0) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 60.0) -> Any:
     """Poll until the condition gives something true."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -322,9 +317,13 @@ def spawn(
     folder: Path,
     *,
     run: Sequence[str] = ("-m", "iogate.gateway"),
+    patient: bool = True,
     **settings: Any,
 ) -> Gateway:
-    """Start `python -m iogate.gateway`, or what `run` says, on an inherited socket."""
+    """Start `python -m iogate.gateway`, or what `run` says, on an inherited socket.
+
+    It waits longer for its store than one of production, unless it is not `patient`.
+    """
     log = folder / f"gateway-{time.monotonic_ns()}.log"
     given = {"redis_url": redis_url, "link_key": LINK_KEY, "log_format": "text"} | settings
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
@@ -336,7 +335,13 @@ def spawn(
         if run[0] == "-m":
             files = [on.fileno()]
             process: fork_server.Process = fork_server.start(
-                *run[1:], environment=environment, folder=folder, stdout=output, stderr=output, files=files
+                *run[1:],
+                environment=environment,
+                folder=folder,
+                stdout=output,
+                stderr=output,
+                files=files,
+                patient=patient,
             )
         else:
             process = subprocess.Popen(

@@ -255,7 +255,7 @@ async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
     token = generate_token()
     operators = json.dumps({"ada": {"token": {"hash": hash_token(token)}, "role": "operate"}})
     with listening() as on:
-        gateway = spawn(own_redis.url, on, tmp_path, operators=operators)
+        gateway = spawn(own_redis.url, on, tmp_path, patient=False, operators=operators)
         store = Store(own_redis.url, client_name="test", keyring=RING)
         try:
             await publish(store, *APIS)
@@ -304,7 +304,7 @@ async def test_a_gateway_starts_before_its_store(tmp_path: Path) -> None:
     with temporary_server() as known, listening() as on:
         folder = Path(known.url.removeprefix("unix://")).parent
         late = folder / "late.sock"
-        gateway = spawn(f"unix://{late}", on, tmp_path)
+        gateway = spawn(f"unix://{late}", on, tmp_path, patient=False)
         try:
             async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
 

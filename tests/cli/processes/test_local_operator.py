@@ -13,6 +13,7 @@ import pytest
 from iogate.cli.processes.local_operator import add_operator
 from iogate.settings import Settings
 from tests.cli.place import Place, until, up, write_project
+from tests.patient_http import PatientTransport
 
 
 @pytest.mark.parametrize(
@@ -48,14 +49,14 @@ def test_up_prints_a_link_that_opens_the_console_once(tmp_path: Path) -> None:
 def opens_the_console_once(shop: Place) -> None:
     (link,) = re.findall(r"^console +(\S+)$", shop.err, re.MULTILINE)
     own = {"Origin": shop.url}
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=30, transport=PatientTransport()) as browser:
         shown = browser.get(link)
         assert (shown.status_code, "set-cookie" in shown.headers) == (200, False)
         (once,) = re.findall(r'name="once" value="([\w-]+)"', shown.text)
         begun = browser.post(f"{shop.url}/console/login", data={"once": once}, headers=own)
         assert (begun.status_code, begun.headers["location"]) == (303, "/console")
         assert browser.get(f"{shop.url}/console/activity").status_code == 200
-    with httpx.Client() as other:
+    with httpx.Client(timeout=30, transport=PatientTransport()) as other:
         again = other.post(f"{shop.url}/console/login", data={"once": once}, headers=own)
         assert (again.status_code, "set-cookie" in again.headers) == (410, False)
         assert "This login link was used, or is too old." in again.text

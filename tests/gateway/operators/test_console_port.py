@@ -20,6 +20,7 @@ from iogate.settings import Settings
 from iogate.settings.urls import console_url
 from tests import certificates
 from tests.cli.place import free_port, started, until, write_project
+from tests.patient_http import PatientTransport
 
 TOKEN = "ada-token-0123456789abcdef"
 OPERATORS = "operators: {ada: {token: {file: ada}, role: admin}}\n"
@@ -42,8 +43,8 @@ def serving(root: Path, text: str, scheme: str = "http") -> Iterator[tuple[httpx
         if scheme == "https":
             trust.load_verify_locations(root / "c.pem")
         with (
-            httpx.Client(base_url=urls[0], verify=trust) as first,
-            httpx.Client(base_url=urls[1], verify=trust) as second,
+            httpx.Client(base_url=urls[0], timeout=30, transport=PatientTransport(verify=trust)) as first,
+            httpx.Client(base_url=urls[1], timeout=30, transport=PatientTransport(verify=trust)) as second,
         ):
             yield first, second
             process.send_signal(signal.SIGTERM)

@@ -1,0 +1,31 @@
+"""Longer deadlines for the store, in gateways of tests that are not about these deadlines.
+
+A busy machine may stall the store or a gateway for seconds, and a gateway answers with 503 after 0.9 s.
+Used by the root `conftest` and by `gateway.driver` in the process of a test, and by the fork server in
+gateways that it forks. Those that `iogate up` starts keep the deadlines of production; `cli.place` repeats
+calls that they answer with 503.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from iogate.gateway import revision_refresher, state
+from iogate.gateway.events import event_intake
+from iogate.store import store
+from iogate.store.runs import intake
+
+PATIENT_S = 15.0
+"""Longest wait for the store."""
+OF_STORE: tuple[tuple[ModuleType, str], ...] = ((intake, "DEADLINE_S"), (store, "INTAKE_TIMEOUT_S"))
+"""Deadlines of calls, each as a module and the name of its constant."""
+OF_GATEWAY: tuple[tuple[ModuleType, str], ...] = tuple(
+    (module, "STORE_TIMEOUT_S") for module in (state, event_intake, revision_refresher)
+)
+"""Deadlines of all other requests."""
+
+
+def be_patient() -> None:
+    """Let this process wait longer for the store from now on."""
+    for module, name in (*OF_STORE, *OF_GATEWAY):
+        setattr(module, name, PATIENT_S)
