@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.console.site import Site, serving, write_project
-from tests.console.visitor import Visitors
+from tests.console.visitor import EXPECT_MS, Visitors
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
+
+# The 5 s of Playwright are too short on a busy machine, such as for a gateway that is started again.
+expect.set_options(timeout=EXPECT_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ async def test_all_faulted_runs_of_a_list_are_retried(visitors: Visitors, site: 
     await page.get_by_role("button", name="Retry 2 runs").click()
     await page.wait_for_url(re.compile("/console/batches/[0-9a-f]{12}"))
     changed = page.locator("[data-l=changed]")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await changed.text_content() != "2":
             await page.get_by_role("link", name="Reload").click()
     assert {site.run(uid)["attempt"] for uid in uids} == {2}

@@ -7,6 +7,7 @@ from playwright.async_api import Page, expect
 
 from iogate.gateway.console import form_outcome
 from iogate.gateway.console.form_outcome import NONE, FormOutcome
+from tests.cli.place import until
 from tests.console.site import Site
 from tests.console.visitor import Visitors
 
@@ -48,6 +49,7 @@ async def test_a_blank_reason_opens_the_form_again_with_its_fields(
 
 async def test_each_form_asks_for_its_reason_on_its_page(visitors: Visitors, site: Site) -> None:
     uid = site.call_api("approve", {"order": "A-9"})
+    until(lambda: site.run(uid)["status"] == "waiting")
     page = await visitors.page("olga", java_script_enabled=False)
     for url, verb, button in (
         (f"/console/runs/{uid}", "cancel", "Cancel"),

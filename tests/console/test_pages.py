@@ -114,7 +114,9 @@ async def test_the_policy_of_each_page_confines_it(
     await log_in(context, site, "ada")
     jar = {each["name"]: each["value"] for each in await context.cookies()}
     cookies = {cookie_name(): jar[cookie_name()]}
-    async with httpx.AsyncClient(base_url=site.url, cookies=cookies, follow_redirects=True) as client:
+    async with httpx.AsyncClient(
+        base_url=site.url, cookies=cookies, follow_redirects=True, timeout=30
+    ) as client:
         for url in pages(runs):
             response = await client.get(url)
             lines = re.findall(r'<div class="line">.*?<code>(.*?)</code>', response.text)
@@ -148,7 +150,7 @@ async def faults(page: Page, theme: Literal["light", "dark"]) -> list[dict[str, 
     ]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("theme", RULES)
 async def test_each_page_can_be_used_by_everyone(
     visitors: Visitors, runs: dict[str, str], theme: Literal["light", "dark"]

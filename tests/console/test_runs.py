@@ -268,6 +268,8 @@ async def test_a_page_that_does_not_exist_has_a_message_for_operators(visitors: 
 
 async def test_without_javascript_runs_are_listed_shown_and_cancelled(visitors: Visitors, site: Site) -> None:
     uid = site.call_api("approve", {"order": "A-3"})
+    # Without JavaScript, a page stays as it was made.
+    until(lambda: site.run(uid)["status"] == "waiting")
     page = await visitors.page("olga", java_script_enabled=False)
     await page.goto("/console/runs?api=orders/approve")
     await page.get_by_role("link", name=uid).click()
@@ -276,6 +278,7 @@ async def test_without_javascript_runs_are_listed_shown_and_cancelled(visitors: 
     await page.get_by_label("Reason").nth(1).fill("no longer wanted")
     await page.locator("form[action$='/cancel'] button").click()
     await expect(page.get_by_role("status")).to_contain_text("The cancellation was requested")
+    until(lambda: site.run(uid)["status"] == "cancelled")
     await page.reload()
     await expect(page.locator("#status")).to_have_text("cancelled")
     await expect(page.locator("main")).to_contain_text("no longer wanted")
@@ -284,6 +287,7 @@ async def test_without_javascript_runs_are_listed_shown_and_cancelled(visitors: 
 async def test_the_role_read_changes_nothing(visitors: Visitors, site: Site) -> None:
     visitors.expected = ("Failed to load resource: the server responded with a status of 403",)
     uid = site.call_api("approve", {"order": "A-4"})
+    until(lambda: site.run(uid)["status"] == "waiting")
     page = await visitors.page("rob")
     await page.goto(f"/console/runs/{uid}")
     await expect(page.get_by_text("The role read cannot change runs.")).to_be_visible()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request
@@ -11,6 +11,9 @@ from iogate.gateway.console.session import Sessions
 from tests.console import hostile
 from tests.console.site import TOKENS, Site
 from tests.keys import LINK_KEY
+
+EXPECT_MS: Final = 30_000
+"""Longest wait for a page or a part of it, in milliseconds."""
 
 
 class Visitors:
@@ -28,7 +31,7 @@ class Visitors:
     async def context(self, **options: Any) -> BrowserContext:
         """Open a context without a session."""
         made = await self.browser.new_context(base_url=self.site.url, **options)
-        made.set_default_timeout(15_000)
+        made.set_default_timeout(EXPECT_MS)
         await made.add_init_script(hostile.WATCH)
         made.on("console", self._note)
         made.on("request", self._request)
