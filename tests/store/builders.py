@@ -86,7 +86,7 @@ def commit(claim: Claim, move: str = "end", status: str | None = None, **changes
     return Commit(**(given | changes))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 20.0) -> None:
     """Poll a condition; fails when the deadline passes."""
     deadline = time.monotonic() + timeout_s
     while not await condition():

@@ -38,11 +38,12 @@ async def replicated(servers: tuple[Server, Server]) -> AsyncIterator[Store]:
 
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
-    """Replica that confirms nothing; a call waits for it briefly, and long for the primary."""
+    """Replica that confirms nothing; calls and scripts wait for it briefly, and long for the primary."""
     server.kill(signal.SIGSTOP)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(intakes, "CONFIRM_MARGIN_S", intakes.DEADLINE_S - 0.2)
+            patch.setattr(connection, "CONFIRM_MS", 100)
             yield
     finally:
         server.kill(signal.SIGCONT)
@@ -60,10 +61,9 @@ async def test_a_call_is_acknowledged_once_a_replica_has_it(
 
 
 async def test_without_its_replica_nothing_is_acknowledged(
-    replicated: Store, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+    replicated: Store, servers: tuple[Server, Server]
 ) -> None:
     """Neither a call nor a repeated one, neither a lease nor a commit; all of them later."""
-    monkeypatch.setattr(connection, "CONFIRM_MS", 100)
     _, replica = servers
     await publish(replicated)
     intake = replicated.intake()
@@ -165,7 +165,7 @@ async def test_a_drained_store_accepts_and_leases_nothing(each_store: Store) -> 
 async def test_a_drain_expires_by_itself(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
-    await each_store.call("SET", keys.DRAINED, "{}", "PX", 200)
+    await each_store.call("SET", keys.DRAINED, "{}", "PX", 1_000)
     with pytest.raises(Drained):
         await accepted(intake)
 

@@ -260,7 +260,7 @@ async def test_parking_removes_the_job_and_waking_writes_it_again(
     assert [key for key in plain.keys("rq:*") if uid in str(key)] == []
     assert worker.queues[0].started_job_registry.get_job_ids() == []
 
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while plain.llen(keys.RQ_QUEUE) == 0:
         assert time.monotonic() < deadline
         await each_store.leases.take(WORKER, 0)

@@ -150,13 +150,13 @@ async def test_the_queued_limit_counts_waiting_runs_and_each_take_frees_one(each
 
 
 async def test_the_rate_limit_allows_a_burst_and_then_an_even_rate(each_store: Store) -> None:
-    few = api(limits=Limits(rate=20, burst=5))
+    few = api(limits=Limits(rate=1, burst=5))
     await publish(each_store, few)
     intake = each_store.intake()
     outcomes = await asyncio.gather(*(intake.accept(request(intake, few)) for _ in range(20)))
     assert sum(isinstance(o, Accepted) for o in outcomes) == 5
     waits = [o.retry_after_s for o in outcomes if isinstance(o, Refusal)]
-    assert all(0 < wait <= 0.05 for wait in waits)
+    assert all(0 < wait <= 1 for wait in waits)
 
     async def let_in() -> bool:
         return isinstance(await intake.accept(request(intake, few)), Accepted)
@@ -288,8 +288,8 @@ async def test_later_calls_to_a_hanging_server_wait_no_longer_than_the_first(
 
         with stopped(own.pid):
             await asyncio.gather(*(call(n / 10) for n in range(25)))
-        # As above: one second plus the delay of a busy machine.
-        assert max(took_s) < 3
+        # As above: one second plus the delay of a busy machine; the timeout of a connection is 5 s.
+        assert max(took_s) < 4.5
         await store.close()
 
 

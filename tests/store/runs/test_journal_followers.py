@@ -104,7 +104,7 @@ async def test_many_streams_of_many_runs_get_each_entry_once_and_in_order(each_s
         async def complete() -> bool:
             return all(len(each) == len(expected) for each in seen)
 
-        await until(complete, 10)
+        await until(complete)
         assert all(each == expected for each in seen)
     assert len(each_store.runs.followers) == 0
 
@@ -168,7 +168,7 @@ async def test_a_slow_stream_delays_no_other_and_misses_nothing(
         async def delivered() -> bool:
             return all(len(each) == 249 for each in seen)
 
-        await until(delivered, 10)
+        await until(delivered)
         assert [(await anext(slow))[0] for _ in range(100)] == list(range(2, 102))
         await writer.write(b"250", move="end")
         assert [number async for number, _ in slow] == list(range(102, 251))
