@@ -40,7 +40,7 @@ NOOP = workflow("noop", {"done": {"set": {"ok": True}}})
 
 
 async def until(
-    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0, name: str = "the condition"
+    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 60.0, name: str = "the condition"
 ) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
@@ -68,7 +68,7 @@ class Worker:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    async def wait(self, timeout_s: float = 15.0) -> int:
+    async def wait(self, timeout_s: float = 30.0) -> int:
         async with asyncio.timeout(timeout_s):
             while (code := self.process.poll()) is None:
                 await asyncio.sleep(0.005)
@@ -153,7 +153,7 @@ class Site:
         worker = Worker(name=name, process=process, log=log)
         self.workers.append(worker)
         if ready:
-            await until(lambda: "worker.started" in worker.log_text(), 20, "a started worker")
+            await until(lambda: "worker.started" in worker.log_text(), 40, "a started worker")
         return worker
 
     async def view(self, uid: str) -> RunView:
@@ -161,13 +161,13 @@ class Site:
         assert view is not None
         return view
 
-    async def ended(self, uid: str, timeout_s: float = 30.0) -> RunView:
+    async def ended(self, uid: str, timeout_s: float = 60.0) -> RunView:
         view = await self.store.runs.wait(uid, timeout_s)
         assert view is not None
         assert view.ended, f"run {uid} is {view.status} at {view.state} after {timeout_s:g} s"
         return view
 
-    async def all_ended(self, uids: list[str], timeout_s: float = 15.0) -> list[RunView]:
+    async def all_ended(self, uids: list[str], timeout_s: float = 40.0) -> list[RunView]:
         return [await self.ended(uid, timeout_s) for uid in uids]
 
     async def close(self) -> None:

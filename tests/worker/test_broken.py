@@ -110,7 +110,7 @@ async def test_run_continues_after_a_full_store_has_room_again(site: Site) -> No
         worker, uid = await begin_first_call(site, server)
         await site.store.call("CONFIG", "SET", "maxmemory", "1")
         try:
-            await until(lambda: "store.full" in worker.log_text(), 5, "a full store")
+            await until(lambda: "store.full" in worker.log_text(), name="a full store")
         finally:
             await site.store.call("CONFIG", "SET", "maxmemory", "0")
         assert (await site.ended(uid, 20)).status == "completed"

@@ -165,4 +165,4 @@ async def test_cancel_kills_processes_of_a_child(site: Site) -> None:
     await until(marker.exists, name="a grandchild")
     await cancelled(site, uid)
     stat = Path(f"/proc/{marker.read_text().strip()}/stat")
-    await until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", 5, "the grandchild's end")
+    await until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", 20, "the grandchild's end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,10 +24,15 @@ class Mail(HttpServer):
     """Receiver of the links that runs send."""
 
     links: list[str] = field(default_factory=list)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
 
     async def respond(self, path: str, headers: dict[str, str], body: bytes) -> bytes | None:
         del path, headers
         self.links.append(json.loads(body)["link"])
+        await self.may_answer.wait()
         return b"HTTP/1.1 204 Sent\r\n\r\n"
 
 
@@ -182,8 +188,10 @@ async def test_an_event_that_waits_survives_the_end_of_its_link(site: Site) -> N
         definition["do"] = [mailed, {"pause": {"wait": {"milliseconds": 400}}}, bad, decided]
         await site.publish(definition)
         await site.worker(public_url="https://gate.example")
+        mail.may_answer.clear()
         uid = await site.call("approval")
         await until(lambda: len(mail.links) == 1)
         assert await use(site, mail.links[0]) == "ok"
+        mail.may_answer.set()
         assert (await site.ended(uid)).status == "faulted"
         assert await retried(site, uid, None, later_ms=DAY_MS) == []

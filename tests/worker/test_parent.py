@@ -7,13 +7,13 @@ import logging
 import os
 import resource
 import signal
-import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from iogate.store import keys
 from iogate.supervision.supervisor import Supervisor
 from iogate.worker.pool import standby
 from iogate.worker.pool.pool import Pool
@@ -63,12 +63,19 @@ async def parent(
         watch = asyncio.create_task(pool.watch(supervisor))
         await supervisor.scale(pool.children(1), prefix="worker-")
         try:
-            assert await supervisor.ready(15)
+            assert await supervisor.ready(40)
             yield supervisor
         finally:
             await supervisor.stop()
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
+
+
+async def hold_leases(site: Site) -> None:
+    """Let all leases last for an hour, so that the runs of a dead worker continue by a recovery alone."""
+    end_ms = await site.store.now_ms() + 3_600_000
+    for uid in await site.store.call("ZRANGE", keys.LEASES, 0, -1):
+        await site.store.call("ZADD", keys.LEASES, "XX", end_ms, uid)
 
 
 async def test_runs_of_a_killed_worker_continue_within_seconds(
@@ -78,8 +85,11 @@ async def test_runs_of_a_killed_worker_continue_within_seconds(
         await site.publish(two_calls(server))
         uids = [await site.call("two-calls") for _ in range(5)]
         await until(lambda: len(server.calls) == 5)
-        os.kill(supervisor.pids()["worker-1"], signal.SIGKILL)
-        runs = await site.all_ended(uids, 10)
+        worker = supervisor.pids()["worker-1"]
+        os.kill(worker, signal.SIGSTOP)  # it renews no lease
+        await hold_leases(site)
+        os.kill(worker, signal.SIGKILL)
+        runs = await site.all_ended(uids, 30)
         assert [(run.status, run.deaths, run.attempt) for run in runs] == [("completed", 0, 1)] * 5
         assert not server.repeated_after_commit()
 
@@ -92,13 +102,12 @@ async def test_new_parent_continues_the_runs_of_a_killed_parent(
         orphan, uid = await begin_first_call(site, server)
         orphan.signal(signal.SIGKILL)
         await orphan.wait()
-        killed_at = time.monotonic()
+        await hold_leases(site)
         async with parent(site, monkeypatch):
-            assert (await site.ended(uid, 12)).status == "completed"
-            assert time.monotonic() - killed_at < 12
+            assert (await site.ended(uid, 40)).status == "completed"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_run_that_kills_its_worker_is_poisoned_and_others_complete(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,29 +135,30 @@ def memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.usefixtures("memory")
 async def test_runaway_expressions_cost_other_runs_no_attempt(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other runs are in the middle of their calls when the worker stalls or dies; they continue."""
-    async with CountingServer(delay_s=1.0) as server, parent(site, monkeypatch, tick_s=1.5):
+    # A worker ticks each second: a busy machine must not make a healthy one seem to hang.
+    async with CountingServer(delay_s=1.0) as server, parent(site, monkeypatch, tick_s=3.0):
         await site.publish(two_calls(server), STUCK, GREEDY, DEEP)
         neighbours = [await site.call("two-calls") for _ in range(3)]
         await until(lambda: len(server.calls) == 3, name="calls under way")
         runaways = [await site.call(name) for name in ("stuck", "greedy", "deep")]
-        others = await site.all_ended(neighbours, 40)
+        others = await site.all_ended(neighbours, 80)
         assert [(each.status, each.attempt, each.deaths) for each in others] == [("completed", 1, 0)] * 3
         assert not server.repeated_after_commit()
         assert not server.changed_keys()
-        ended = await site.all_ended(runaways, 60)
+        ended = await site.all_ended(runaways, 90)
         assert [(each.status, each.attempt) for each in ended] == [("faulted", 1)] * 3
         errors = [decoded(each.error) for each in ended]
         assert [error["title"] for error in errors] == ["poisoned"] * 3
         assert [error["instance"] for error in errors] == ["/do/0/spins", "/do/0/eats", "/do/0/falls"]
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 async def test_the_error_of_a_poisoned_run_names_task_and_remedy(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +166,7 @@ async def test_the_error_of_a_poisoned_run_names_task_and_remedy(
     async with CountingServer() as server, parent(site, monkeypatch, tick_s=1.5):
         asks = {"asks": post(server, "/asks")}
         await site.publish(DEFINITE, workflow("after", asks, {"big": {"set": RUNAWAY}}))
-        ended = await site.all_ended([await site.call(name) for name in ("definite", "after")], 140)
+        ended = await site.all_ended([await site.call(name) for name in ("definite", "after")], 200)
         assert [(run.status, run.deaths) for run in ended] == [("faulted", 3)] * 2
         for run in ended:
             error = decoded(run.error)
@@ -172,7 +182,6 @@ async def test_the_error_of_a_poisoned_run_names_task_and_remedy(
         assert len({call.key for call in calls}) == 1
 
 
-@pytest.mark.timeout(60)
 async def test_new_runs_are_executed_beside_a_blocked_worker(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -184,7 +193,7 @@ async def test_new_runs_are_executed_beside_a_blocked_worker(
         silent = supervisor.pids()["worker-1"]
         stuck = await site.call("stuck")
         await until(lambda: (supervisor.silences()["worker-1"] or 0) > standby.SILENT_S)
-        assert (await site.ended(await site.call(), 25)).status == "completed"
+        assert (await site.ended(await site.call(), 40)).status == "completed"
         pids = supervisor.pids()
         assert (pids["worker-1"], "standby-1" in pids) == (silent, True)
         await site.store.runs.cancel(stuck)  # or it would hold up the next one that takes it
@@ -200,7 +209,7 @@ async def test_script_over_its_memory_limit_faults_its_run_and_not_the_worker(si
     await site.publish(workflow("eats", {"eats": script}), SLOW)
     worker = await site.worker()
     slow, eats = await site.call("slow"), await site.call("eats")
-    run = await site.ended(eats, 20)
+    run = await site.ended(eats)
     assert (run.status, run.attempt, run.deaths) == ("faulted", 1, 0)
     assert "MemoryError" in decoded(run.error)["process"]["stderr"]
     assert (await site.ended(slow)).status == "completed"

@@ -21,8 +21,8 @@ async def state_of(site: Site, number: int) -> Convergence:
     async def announced() -> bool:
         return bool(await site.store.presence.list("worker"))
 
-    await until(announced, 20, "the worker")
-    return await site.store.convergence.wait(number, 20)
+    await until(announced, name="the worker")
+    return await site.store.convergence.wait(number, 40)
 
 
 async def test_a_worker_acknowledges_the_live_revision_and_each_new_one(site: Site) -> None:
@@ -65,4 +65,4 @@ async def test_a_revision_without_its_programs_is_not_acknowledged_until_they_ar
     async def loaded() -> bool:
         return not (await site.store.convergence.look(1)).late
 
-    await until(loaded, 20, "the program")
+    await until(loaded, name="the program")

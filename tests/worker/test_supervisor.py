@@ -41,7 +41,7 @@ TICKER = (
 )
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -80,7 +80,7 @@ async def test_supervisor_kills_a_child_that_stops_ticking(
 ) -> None:
     hang = tmp_path / "hang"
     supervisor.add(Child(name="ticker", command=(*TICKER, str(hang)), ticks=True, tick_s=0.5, restart=False))
-    assert await supervisor.ready(10)
+    assert await supervisor.ready(30)
     hang.touch()
     await until(lambda: bool(exits))
     assert (exits[0].reason, exits[0].code, exits[0].silent_s) == ("hung", -9, 0.5)

@@ -85,7 +85,7 @@ async def test_fault_is_reported_with_its_error_and_without_secrets(
 
 
 async def test_correlation_and_cancellation_are_reported(site: Site) -> None:
-    branches = [{"hears": listen("test.paid")}, {"sleeps": {"run": {"shell": {"command": "sleep 30"}}}}]
+    branches = [{"hears": listen("test.paid")}, {"sleeps": {"run": {"shell": {"command": "sleep 300"}}}}]
     async with SinkServer() as sink:
         await site.publish(workflow("hears", {"both": {"fork": {"branches": branches}}}))
         await site.worker(**sinks(audit=sink.setting(lifecycle=True)))

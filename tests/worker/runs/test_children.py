@@ -115,19 +115,17 @@ async def test_child_is_of_the_revision_of_its_parent(site: Site) -> None:
     assert other.process.poll() is None
 
 
-@pytest.mark.timeout(60)
 async def test_recursive_workflow_ends(site: Site) -> None:
     itself = workflow("parent", {"asks": run_workflow("parent")})
     await publish(site, itself)
     await site.worker()
-    run = await site.ended(await site.call("parent"), 30)
+    run = await site.ended(await site.call("parent"))
     error = decoded(run.error)
     assert (run.status, error["status"]) == ("faulted", 500)
     assert error["detail"] == ('task "asks": test/parent would have 33 ancestors; at most 32 are allowed')
     assert len(await site.store.runs.list(limit=100)) == 33
 
 
-@pytest.mark.timeout(40)
 async def test_doubly_recursive_workflow_ends(site: Site) -> None:
     """Of 2**33 runs. The family is set to almost its maximum size."""
     starts = {"run": {**run_workflow("bomb")["run"], "await": False}}
@@ -143,7 +141,7 @@ async def test_doubly_recursive_workflow_ends(site: Site) -> None:
     async def over() -> bool:
         return not await site.store.call("EVAL", count, len(living), *living)
 
-    await until(over, 20, "an end of all")
+    await until(over, name="an end of all")
     assert (await site.ended(await site.call())).status == "completed"
     faulted = await site.store.call("ZRANGE", f"{keys.INDEX}faulted", 0, -1)
     assert 0 < len(faulted) <= 100
