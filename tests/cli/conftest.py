@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from iogate.cli import app
+from iogate.cli.revisions import git_state
 from iogate.security.secrets import hash_token
 from tests.cli.place import ENVIRONMENT, Place, up, write_project
 
@@ -62,6 +63,8 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     for name in [name for name in os.environ if name.startswith("IOGATE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NO_COLOR", "1")
+    # A busy machine may stall git for longer than a person waits for it.
+    monkeypatch.setattr(git_state, "LIMIT_S", 30.0)
     return Cli(tmp_path, capsys)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.cli.place import Place, free_port, started, until
 
 API = """\
@@ -26,7 +24,6 @@ data_dir: here
 """
 
 
-@pytest.mark.timeout(60)
 def test_gateways_and_workers_find_secret_files_in_the_projects_folder(tmp_path: Path) -> None:
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -265,6 +265,7 @@ def test_runs_are_found_and_shown_by_their_attributes(live: Cli, shop: Place) ->
 def test_waiting_exits_by_the_end_of_the_run(live: Cli, shop: Place) -> None:
     assert "Sold out" in live("runs", "wait", shop.buy("fail"), code=7).err
     uid = shop.buy("sleep")
+    until(lambda: live("runs", "show", uid, "-o", "json").json["status"] == "waiting")
     ran = live("runs", "wait", uid, "--timeout", "1", code=124)
     assert ran.err == f"iogate: run {uid} is still waiting after 1s\n"
     assert live("runs", "cancel", uid, "--reason", "enough").out == f"cancelled {uid}\n"

@@ -13,6 +13,7 @@ import pytest
 from tests import fork_server
 from tests.conformance.remote import Remote, serving
 from tests.conformance.running import Case, exactly, read_cases
+from tests.effects.conftest import until
 
 KIT = {case.property: case for case in read_cases("kit.yaml")}
 THROUGH_THE_COMMAND = [
@@ -75,7 +76,7 @@ TIMEOUT = "https://open-workflow-specification.org/spec/1.0.0/errors/timeout"
 async def test_a_call_that_takes_too_long_is_interrupted_and_can_be_caught(tmp_path: Path) -> None:
     async with serving({"/slow": {"json": 1, "after_s": 30}}) as remote:
         shown = await run(slow("PT0.3S"), {}, tmp_path, remote)
-        assert remote.left == 1
+        await until(lambda: remote.left == 1)
     assert shown["output"] == {"late": TIMEOUT, "at": "/do/0/t/try/0/call"}
 
 
@@ -99,7 +100,7 @@ async def test_a_race_is_over_when_the_first_has_its_answer(tmp_path: Path) -> N
     }
     async with serving({"/slow": {"json": "called", "after_s": 30}}) as remote:
         shown = await run(workflow, {"n": 0}, tmp_path, remote)
-        assert remote.left == 1
+        await until(lambda: remote.left == 1)
     assert shown["output"] == {"n": 0}
 
 
@@ -115,7 +116,7 @@ async def test_a_shell_command_that_takes_too_long_is_ended(tmp_path: Path) -> N
 async def test_a_run_that_outlives_its_patience_is_shown_as_it_is(tmp_path: Path) -> None:
     workflow = {"document": DOCUMENT, "do": [{"nap": {"wait": "PT1M"}}]}
     async with serving() as remote:
-        shown = await run(workflow, {}, tmp_path, remote, "--timeout", "1s", code=124)
+        shown = await run(workflow, {}, tmp_path, remote, "--timeout", "4s", code=124)
     assert list(shown) == ["schema", "uid", "status", "output", "error"]
     assert (shown["schema"], shown["status"], shown["error"]) == ("iogate.run/v1", "waiting", None)
 

@@ -128,7 +128,7 @@ def written(performed: Performed) -> Mapping[str, Any]:
     return performed.error.process
 
 
-async def until(condition: Callable[[], object], *, deadline_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], *, deadline_s: float = 20.0) -> None:
     """Poll a condition that another task or process fulfils."""
     end = asyncio.get_running_loop().time() + deadline_s
     while not condition():

@@ -296,7 +296,7 @@ async def test_a_cancelled_call_closes_its_connection(site: Site, effects: Effec
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until(lambda: site.left == 1, deadline_s=1)
+    await until(lambda: site.left == 1)
 
 
 async def test_endpoints_rewrite_only_at_a_path_boundary(site: Site) -> None:

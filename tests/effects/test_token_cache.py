@@ -135,7 +135,7 @@ async def test_the_request_is_cancelled_with_its_last_caller(issuer: Issuer, tok
     await until(lambda: issuer.requests)
     task.cancel()
     await asyncio.wait([task])
-    await until(lambda: issuer.site.left == 1, deadline_s=1)
+    await until(lambda: issuer.site.left == 1)
     issuer.gate.set()
     assert await values(tokens, issuer.policy()) == "t2"
 

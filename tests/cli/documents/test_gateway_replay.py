@@ -53,18 +53,18 @@ def refunds(live: Cli) -> Iterator[Cli]:
 def test_a_case_with_events_is_skipped_and_a_run_that_waits_is_cancelled_or_kept(
     refunds: Cli, shop: Place
 ) -> None:
-    ran = refunds("debug", "refunds/request", "--timeout", "2s", "-o", "json", code=9)
+    ran = refunds("debug", "refunds/request", "--timeout", "4s", "-o", "json", code=9)
     assert (ran.json["passed"], ran.json["failed"], ran.json["skipped"]) == (0, 1, 1)
     skipped, failed = ran.json["cases"]
     assert (skipped["passed"], skipped["skipped"], skipped["uid"]) == (None, NOT_SENT, None)
     uid = failed["uid"]
     assert failed["failures"][:2] == [
-        f"run {uid} is still waiting after 2s: it waits for an event iogate.link.approve at /do/0/decided",
+        f"run {uid} is still waiting after 4s: it waits for an event iogate.link.approve at /do/0/decided",
         "debug has cancelled it; --keep leaves it",
     ]
-    waits = f"run {uid} waits for an event iogate.link.approve at /do/0/decided; debug waits 2s at most"
+    waits = f"run {uid} waits for an event iogate.link.approve at /do/0/decided; debug waits 4s at most"
     assert f"refunds/request: undecided: {waits}\n" in ran.err
-    assert refunds("runs", "show", uid, "-o", "json").json["status"] == "cancelled"
+    until(lambda: refunds("runs", "show", uid, "-o", "json").json["status"] == "cancelled")
     text = refunds("debug", "refunds/request", "--timeout", "2s", "--name", "approved", code=9).out
     assert "refunds/request: approved  failed" in text, "chosen by its name, it is started"
 
@@ -73,7 +73,7 @@ def test_a_case_with_events_is_skipped_and_a_run_that_waits_is_cancelled_or_kept
     )
     (case,) = ran.json["cases"]
     assert case["failures"][1] == f"cancel it with: iogate runs cancel {case['uid']}"
-    assert refunds("runs", "show", case["uid"], "-o", "json").json["status"] == "waiting"
+    until(lambda: refunds("runs", "show", case["uid"], "-o", "json").json["status"] == "waiting")
     refunds("runs", "cancel", case["uid"], "-q")
     _check_interrupt(refunds, shop)  # with the same API: one that an apply deletes returns disabled
 

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from tests.cli.conftest import OPERATORS, Ran, token
-from tests.cli.place import ENVIRONMENT, free_port, up, write_project
+from tests.cli.place import ENVIRONMENT, free_port, until, up, write_project
 from tests.cli.system.conftest import FORMATS, Machines, edit, refused
 
 RECEIPTS = """\
@@ -181,14 +181,14 @@ def test_a_case_that_fails_is_shown_beside_its_expectation(two: Machines) -> Non
 def test_a_run_that_does_not_end_is_cancelled_unless_it_is_kept(two: Machines) -> None:
     edit(two, "  sleep:\n", "  sleep:\n    debug: [{name: a nap, body: {sku: A-1}}]\n")
     two.here("apply", "--yes")
-    case = ("debug", "shop/sleep", "--timeout", "2s", *DEBUG, "-o", "json")
+    case = ("debug", "shop/sleep", "--timeout", "4s", *DEBUG, "-o", "json")
     (found,) = two.there(*case, code=9).json["cases"]
-    assert found["failures"][0].startswith(f"run {found['uid']} is still waiting after 2s")
+    assert found["failures"][0].startswith(f"run {found['uid']} is still waiting after 4s")
     assert found["failures"][1] == "debug has cancelled it; --keep leaves it"
-    assert two.there("runs", "show", found["uid"], "-o", "json").json["status"] == "cancelled"
+    until(lambda: two.there("runs", "show", found["uid"], "-o", "json").json["status"] == "cancelled")
     (kept,) = two.there(*case, "--keep", code=9).json["cases"]
     assert kept["failures"][1] == f"cancel it with: iogate runs cancel {kept['uid']}"
-    assert two.there("runs", "show", kept["uid"], "-o", "json").json["status"] == "waiting"
+    until(lambda: two.there("runs", "show", kept["uid"], "-o", "json").json["status"] == "waiting")
     two.there("runs", "cancel", kept["uid"], *DEBUG)
 
 

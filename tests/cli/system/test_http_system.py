@@ -109,9 +109,9 @@ def test_runs_are_changed_alike(machines: Machines) -> None:
     machines.there("runs", "cancel", first, *reason)
     entry = machines.here("activity", "--target", first, "-o", "json").json["activity"][0]
     assert (entry["operator"], entry["via"], entry["reason"]) == ("adminer", "http", "the shop is closed")
-    assert machines.there("runs", "show", first, "-o", "json").json["status"] == "cancelled"
+    until(lambda: machines.there("runs", "show", first, "-o", "json").json["status"] == "cancelled")
     machines.there("runs", "cancel", "--api", "shop/sleep", "--yes", *reason)
-    assert machines.there("runs", "show", second, "-o", "json").json["status"] == "cancelled"
+    until(lambda: machines.there("runs", "show", second, "-o", "json").json["status"] == "cancelled")
 
 
 def test_a_faulted_run_is_retried_once_per_id(machines: Machines) -> None:
