@@ -26,6 +26,7 @@ from iogate.compiler.revision import Callback, Limits
 from iogate.effects.dispatcher import Effects
 from iogate.security import standard_webhooks
 from iogate.settings import Settings
+from iogate.store import keys
 from iogate.store.embedded.server import temporary_server
 from iogate.store.runs.leases import Commit
 from iogate.store.store import Store
@@ -123,7 +124,10 @@ async def campaign(redis_url: str, store: Store, folder: Path, *, runs: int, lim
             await end(store, uids)
             while len(receiver.accepted) < runs and time.monotonic() - began_s < limit_s:
                 await asyncio.sleep(0.1)
-            await asyncio.sleep(1.0)  # outcomes of the last tries are recorded
+            await asyncio.sleep(1.0)
+            # The outcomes of the last tries are recorded after their responses.
+            while await store.call("ZCARD", keys.CALLBACKS) and time.monotonic() - began_s < limit_s:
+                await asyncio.sleep(0.1)
         finally:
             await site.close()
     seen = Seen(runs=runs, tries=receiver.tries, seconds=time.monotonic() - began_s)

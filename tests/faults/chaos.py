@@ -219,7 +219,7 @@ async def _judge(session: _Session, good: list[str], bad: list[str]) -> None:
     outcome.slowest_recovery_s = session.recovery.longest_s
 
 
-async def _gone(left: Callable[[], list[str]], limit_s: float = 5.0) -> list[str]:
+async def _gone(left: Callable[[], list[str]], limit_s: float = 20.0) -> list[str]:
     """What is still there after a moment."""
     until = time.monotonic() + limit_s
     while (found := left()) and time.monotonic() < until:

@@ -40,7 +40,8 @@ Mode = Literal["local", "replicated"]
 Kind = Literal["crash", "partition", "planned"]
 
 SERVING_S = 60.0
-PROMOTED_S = 30.0
+PROMOTED_S = 90.0
+"""A sentinel whose machine stalls for two seconds starts no failover for 30 s."""
 LONGER_S = 3.0
 """A partition outlasts the failover by this time: the old primary is still written to."""
 ENDED_S = 60.0

@@ -55,6 +55,8 @@ class Found:
     alone_s: list[float] = field(default_factory=list)
     beside_s: list[float] = field(default_factory=list)
     """Time from a call of the idle API to the end of its run, without and with the load."""
+    longest_pause_s: float = 0.0
+    """Longest pause of the workers."""
 
     @property
     def accepted_share(self) -> float:
@@ -102,6 +104,8 @@ class Workers:
     def __init__(self, store: Store, per_s: float) -> None:
         self._store, self._per_s = store, per_s
         self.ended: dict[str, float] = {}
+        self.longest_pause_s = 0.0
+        """Longest time between two takes; runs are not ended at the rate if it is far above ALIVE_S."""
 
     async def run(self) -> None:
         """Take and end runs until cancelled."""
@@ -109,6 +113,7 @@ class Workers:
         held: list[Any] = []
         while True:
             now = time.monotonic()
+            self.longest_pause_s = max(self.longest_pause_s, now - before)
             credit, before = min(self._per_s, credit + (now - before) * self._per_s), now
             taken = (await self._store.leases.take("w1", 2 * RUNNING - len(held))).claims
             held += [claim for claim in taken if claim.api == BUSY]
@@ -215,6 +220,7 @@ async def campaign(
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+            found.longest_pause_s = workers.longest_pause_s
             await callers.close()
             gateway.stop()
             await store.close()

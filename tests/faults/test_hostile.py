@@ -10,7 +10,7 @@ from iogate.store.embedded.server import temporary_server
 from tests.faults import fuzzed_credentials, holds, hostile_http
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_no_fuzzed_credential_method_path_or_header_lets_anybody_in(tmp_path: Path) -> None:
     """400 requests; `python -m tests.faults.fuzzed_credentials` sends 100,000."""
     with temporary_server() as server:
@@ -19,7 +19,7 @@ async def test_no_fuzzed_credential_method_path_or_header_lets_anybody_in(tmp_pa
     assert found.requests == 400
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_slow_bodies_across_a_hold_and_a_disable_are_refused_or_run_exactly_once(
     tmp_path: Path,
 ) -> None:
@@ -32,7 +32,7 @@ async def test_slow_bodies_across_a_hold_and_a_disable_are_refused_or_run_exactl
     assert all(found.across[each] for each in ("hold", "disable", "enable", "all")), found.table()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_hostile_connections_and_json_leave_the_gateway_alive_and_small(tmp_path: Path) -> None:
     """Five attacks of half a second; `python -m tests.faults.hostile_http` measures thirteen for minutes."""
     names = ["trickled heads", "large heads", "slow streams", "rapid reset", "endless headers"]

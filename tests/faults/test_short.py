@@ -42,7 +42,7 @@ async def test_nothing_accepted_is_lost_and_nothing_committed_repeats_whatever_i
     assert set(outcome.statuses) == {"completed"}, report(outcome)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_run_of_every_task_ends_as_undisturbed_whichever_commit_its_worker_dies_at(
     tmp_path: Path,
 ) -> None:
@@ -52,14 +52,14 @@ async def test_run_of_every_task_ends_as_undisturbed_whichever_commit_its_worker
     assert trials.hold, trials.table()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_crash_of_everything_delays_the_runs_that_were_at_work_and_poisons_none(tmp_path: Path) -> None:
     """Twice in the middle of the same calls; `python -m tests.faults.crash` does it with 300 calls of 8 s."""
     seen = await crash(tmp_path / "site", calls=20, delay_s=1.5, crashes=2)
     assert seen["ends"] == {"completed, attempt 1": 20}, seen
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_no_call_is_accepted_after_disable_has_returned_not_by_a_stopped_gateway_either(
     tmp_path: Path,
 ) -> None:
@@ -70,17 +70,17 @@ async def test_no_call_is_accepted_after_disable_has_returned_not_by_a_stopped_g
     assert seen.stopped[403], "no call was under way in the stopped gateway"
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_all_callbacks_reach_a_receiver_that_fails_half_of_the_time(
     redis_url: str, store: Store, tmp_path: Path
 ) -> None:
     """Of 60 runs; `python -m tests.faults.callbacks` does it with 10,000."""
-    seen = await callbacks.campaign(redis_url, store, tmp_path, runs=60, limit_s=60)
+    seen = await callbacks.campaign(redis_url, store, tmp_path, runs=60, limit_s=120)
     assert seen.holds, seen.to_json()
     assert seen.tries > 80, seen.to_json()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_no_run_of_a_batch_is_retried_twice_whatever_is_killed(
     redis_url: str, store: Store, tmp_path: Path
 ) -> None:
@@ -90,7 +90,7 @@ async def test_no_run_of_a_batch_is_retried_twice_whatever_is_killed(
     assert seen.killed_gateways == 2
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_one_of_many_simultaneous_uses_of_a_link_succeeds(
     redis_url: str, store: Store, tmp_path: Path
 ) -> None:
@@ -100,7 +100,7 @@ async def test_one_of_many_simultaneous_uses_of_a_link_succeeds(
     assert (seen.scans, seen.posts) == ({200: 40}, {202: 8, 409: 152}), seen.to_json()
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_killed_gateway_leaves_no_file_for_longer_than_stated(redis_url: str, tmp_path: Path) -> None:
     """Three times; `python -m tests.faults.uploads` does it 100 times."""
     seen = await uploads.campaign(redis_url, tmp_path, rounds=3)
@@ -132,7 +132,7 @@ async def test_no_malformed_signature_starts_a_run_or_fails_the_gateway(store: S
     assert found.holds, found.table()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_no_canary_secret_is_found_anywhere(tmp_path: Path) -> None:
     """Five secrets in runs of all kinds; `python -m tests.faults.canaries` does 1,000 runs of twenty."""
     secrets = canaries.canaries()
@@ -142,14 +142,14 @@ def test_no_canary_secret_is_found_anywhere(tmp_path: Path) -> None:
     assert len(search.characters) == 12, search.table()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_no_canary_secret_is_shown_to_an_operator(tmp_path: Path) -> None:
     """A run of each kind; `python -m tests.faults.operator_canaries` makes 1,000 with all secrets."""
     search = operator_canaries.campaign(tmp_path, runs=12, kept=2)
     assert not search.found, search.table()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_publication_under_load_refuses_no_call_and_shows_no_third_revision(tmp_path: Path) -> None:
     """Twenty applies; `python -m tests.faults.publication` does 1,000."""
     with temporary_server() as server:
@@ -165,7 +165,7 @@ async def test_one_of_many_concurrent_applies_wins() -> None:
         assert await publication.races(server.url, rounds=3, sides=8) == [1, 1, 1]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_killed_apply_or_rollback_leaves_the_old_or_the_new_revision(tmp_path: Path) -> None:
     """Six kills; `python -m tests.faults.publication` does 200."""
     with temporary_server() as server:
@@ -174,7 +174,7 @@ async def test_killed_apply_or_rollback_leaves_the_old_or_the_new_revision(tmp_p
     assert not found.mixed, found.figures()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_parallel_loop_is_fast_keeps_its_order_and_repeats_only_calls_in_flight(tmp_path: Path) -> None:
     """40 items of 100 ms, one worker killed; `python -m tests.faults.fanout` does up to 10,000."""
     async with fanout.Items(delay_s=0.1) as server:

@@ -44,12 +44,12 @@ async def test_sigterm_drops_no_request_in_flight(redis_url: str, store: Store, 
 
             await more()
             first.process.terminate()
-            assert await asyncio.to_thread(first.process.wait, 10) == 0
+            assert await asyncio.to_thread(first.process.wait, 30) == 0
             await more()
             first = spawn(redis_url, on, tmp_path)
             await until(lambda: announced(store, first))
             second.process.terminate()
-            assert await asyncio.to_thread(second.process.wait, 10) == 0
+            assert await asyncio.to_thread(second.process.wait, 30) == 0
             await more()
             stop.set()
             await asyncio.gather(*loading)

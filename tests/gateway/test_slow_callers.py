@@ -72,7 +72,10 @@ async def test_slow_callers_are_cut_off_and_let_quick_ones_in(gateway: Gateway, 
     async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
 
         async def got() -> bool:
-            reply = await client.get(path)
+            try:
+                reply = await client.get(path)
+            except httpx.TransportError:
+                return False  # a busy machine has stalled this caller for longer than a chunk may take
             assert reply.status_code in {200, 503}, reply
             if reply.status_code == 503:
                 assert reply.headers["retry-after"] == "1"
@@ -88,6 +91,6 @@ async def test_slow_callers_are_cut_off_and_let_quick_ones_in(gateway: Gateway, 
         async def all_cut() -> bool:
             return all(each.is_cut for each in slow)
 
-        await until(all_cut, 20)
+        await until(all_cut, 60)
         await asyncio.gather(*reading)
         await until(got)

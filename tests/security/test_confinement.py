@@ -304,7 +304,7 @@ async def test_a_script_that_stops_its_keeper_ends(isolation: str, project: Path
     """A stopped keeper saw no timeout, no limit and no end of its worker."""
     async with confined(process_isolation=isolation) as effects:
         code = "env -i setsid sleep 4343 & kill -STOP $PPID || exit 7; sleep 4343"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             performed = await do(effects, shell(code))
         ended = {"none": "the shell ended with code 137", "user": "the shell ended with code 7"}[isolation]
         assert failure(performed)[2].startswith(ended)

@@ -157,7 +157,7 @@ def served(site: Site, folder: Path, **settings: Any) -> Iterator[Gateway]:
 async def forger(site: Site, tmp_path: Path) -> AsyncIterator[Forger]:
     await publish(site)
     with served(site, tmp_path) as gateway:
-        await until(lambda: "revision.taken" in gateway.log.read_text(), 20, "the first revision")
+        await until(lambda: "revision.taken" in gateway.log.read_text(), name="the first revision")
         yield Forger(site, gateway)
 
 
@@ -193,14 +193,14 @@ async def test_no_forged_revision_is_served_the_last_good_one_stays(forger: Forg
     async with httpx.AsyncClient(base_url=forger.gateway.url, timeout=10) as client:
         for number, (name, forge) in enumerate(REVISIONS.items(), start=2):
             await forger.revision(number, *forge(Genuine(number, data, signature)))
-            await until(lambda each=number: forger.times("revision", str(each)) == 1, 10, name)  # type: ignore[misc]
+            await until(lambda each=number: forger.times("revision", str(each)) == 1, name=name)  # type: ignore[misc]
             runs.append(await honest(client))
             with pytest.raises(NotAuthentic, match=f"revision {number} in the store is refused") as caught:
                 await site.store.revisions.load(number)
             assert caught.value.code == "IOG673", name
         # The number that is served, with other content: also what was genuine once is looked at again.
         await forger.revision(1, EVIL_DATA, signature)
-        await until(lambda: forger.times("revision", "1") == 1, 10, "the published number")
+        await until(lambda: forger.times("revision", "1") == 1, name="the published number")
         runs.append(await honest(client))
         # The gateway has tried again since, and did not log again.
         assert len(forger.log_entries()) == len(REVISIONS) + 1
@@ -214,7 +214,7 @@ async def test_no_forged_revision_is_served_the_last_good_one_stays(forger: Forg
         # What is published next is taken.
         await make_live(forger.store, 50, "0" * 64)
         assert await publish(site) == 51
-        await until(lambda: '"revision": 51' in forger.gateway.log.read_text(), 10, "the next revision")
+        await until(lambda: '"revision": 51' in forger.gateway.log.read_text(), name="the next revision")
         runs.append(await honest(client, 51))
     for run in await site.all_ended(runs):
         assert run.status == "completed"
@@ -261,7 +261,7 @@ async def test_forged_gates_open_no_api_and_stop_no_gateway(forger: Forger, site
         for name, (api, forge) in GATES.items():
             await forge(forger, api)
             await forger.change()
-            await until(lambda each=api: forger.times("gate", f"{each}@1") == 1, 10, name)  # type: ignore[misc]
+            await until(lambda each=api: forger.times("gate", f"{each}@1") == 1, name=name)  # type: ignore[misc]
             reply = await client.get(f"/v1/api/{api}/async")
             known = {"test/guarded": 401, "test/noop": 202}
             assert reply.status_code == known.get(api, 404), name
@@ -274,7 +274,7 @@ async def test_forged_gates_open_no_api_and_stop_no_gateway(forger: Forger, site
         # A publish puts the gates right, and is taken.
         await make_live(forger.store, 7, "0" * 64)
         assert await publish(site) == 8
-        await until(lambda: '"revision": 8' in forger.gateway.log.read_text(), 10, "the next revision")
+        await until(lambda: '"revision": 8' in forger.gateway.log.read_text(), name="the next revision")
         after = await honest(client, 8)
     for run in await site.all_ended([before, after]):
         assert run.status == "completed"
@@ -289,11 +289,11 @@ async def test_an_invalid_live_record_stops_no_gateway(
     async with httpx.AsyncClient(base_url=forger.gateway.url, timeout=10) as client:
         await forger.store.call("HSET", keys.LIVE, field, value)
         await forger.change()
-        await until(lambda: forger.times("revision", "live") == 1, 10, "a line about it")
+        await until(lambda: forger.times("revision", "live") == 1, name="a line about it")
         await honest(client)
         await make_live(forger.store, 7, "0" * 64)
         assert await publish(site) == 8
-        await until(lambda: '"revision": 8' in forger.gateway.log.read_text(), 10, "the next revision")
+        await until(lambda: '"revision": 8' in forger.gateway.log.read_text(), name="the next revision")
         await honest(client, 8)
 
 
@@ -311,18 +311,18 @@ async def test_a_gateway_that_starts_later_refuses_a_record_that_was_put_back(
     path = "/v1/api/test/guarded/async"
     with served(site, tmp_path, data_dir=data_dir):
         seen = NewestSeals(data_dir, store.url)
-        await until(lambda: seen.counters() == {"default": newest}, 20, "the newest seal")
+        await until(lambda: seen.counters() == {"default": newest}, name="the newest seal")
     await put_back(store, taken)
     with served(site, tmp_path, data_dir=data_dir) as gateway:
         await until(
             lambda: "older than one that this machine has seen" in gateway.log.read_text(), 20, "refusal"
         )
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}") as client:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
             assert (await client.post(path, content=b"{}")).status_code == 503
             await store.revisions.repair(strict, Origin(author="ann"))
-            await until(lambda: "revision.taken" in gateway.log.read_text(), 20, "the repaired revision")
+            await until(lambda: "revision.taken" in gateway.log.read_text(), name="the repaired revision")
             assert (await client.post(path, content=b"{}")).status_code == 401
     (data_dir / FILE).unlink()
     await site.worker()
     repaired = int((await store.call("HGET", keys.LIVE, SEAL)).partition(b" ")[0])
-    await until(lambda: seen.counters() == {"default": repaired}, 20, "a worker remembers the seal")
+    await until(lambda: seen.counters() == {"default": repaired}, name="a worker remembers the seal")

@@ -127,7 +127,7 @@ async def test_a_worker_survives_forged_objects_and_other_runs_continue(site: Si
     await ATTACKS[name](site)
     after = [await site.call() for _ in range(3)]
     await site.store.call("DEL", keys.RQ_SUSPENDED)
-    for run in await site.all_ended([*before, *after], 10):
+    for run in await site.all_ended([*before, *after]):
         assert (run.status, run.attempt) == ("completed", 1)
     assert worker.process.poll() is None
 
@@ -145,7 +145,7 @@ async def test_a_foreign_value_in_place_of_a_queue_is_removed_and_runs_are_resto
 
     await until(parked, name="the run's wait")
     await site.store.call("SET", key, "mine")
-    run = await site.ended(await site.call(), 10)
+    run = await site.ended(await site.call())
     assert (run.status, run.attempt) == ("completed", 1)
     await site.store.leases.audit()
     assert await site.store.call("ZSCORE", keys.TIMERS, waits) is not None
@@ -188,7 +188,7 @@ async def test_foreign_messages_do_not_break_subscriptions(site: Site) -> None:
         ):
             await site.store.call("PUBLISH", channel, b"\xff\xfe")
         await site.store.call("PUBLISH", keys.CANCEL_CHANNEL, FORGED)
-        await until(lambda: FORGED in heard, 5, "a message after one that is no text")
+        await until(lambda: FORGED in heard, name="a message after one that is no text")
     subscribed = f"rq:pubsub:{worker.name}"
 
     async def reaches_the_worker() -> bool:

@@ -63,7 +63,7 @@ async def opened(url: str, folder: Path) -> Any:
         async def port() -> str | None:
             return told.read_text().split("\n")[0] if told.exists() and "\n" in told.read_text() else None
 
-        base = f"http://127.0.0.1:{await until(port)}"
+        base = f"http://127.0.0.1:{await until(port, 60)}"
         async with aiohttp.ClientSession() as http:
 
             async def target() -> str | None:
@@ -79,7 +79,7 @@ async def opened(url: str, folder: Path) -> Any:
             await browser.wait()
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 async def test_the_button_of_the_page_uses_the_link(redis_url: str, store: Store, tmp_path: Path) -> None:
     (uid,) = await start(store, await publish_links(store))
     await listen(store, {1: wanting("approve")})

@@ -34,5 +34,5 @@ def test_a_file_in_the_projects_folder_is_no_module_of_ours(tmp_path: Path, kind
     command = _children(tmp_path)[kind].command
     # What `-m` runs sees the same folders as what `-c` runs.
     imports = [*command[: command.index("-m")], "-c", f"import {', '.join(NAMES)}"]
-    ended = subprocess.run(imports, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False)
+    ended = subprocess.run(imports, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -58,8 +58,8 @@ async def test_gateways_and_workers_accept_only_revisions_of_their_publishers(
             for number, ring in ((2, site.store.keyring), (3, Keyring(publish_key=stranger))):
                 await due_now(site, number, ring, Keyring(publish_key=private))
                 name = ("revision", str(number))
-                await until(lambda one=name: one in refused(gateway.log.read_text()), 15, "the gateway")  # type: ignore[misc]
-                await until(lambda one=name: one in refused(worker.log_text()), 15, "the worker")  # type: ignore[misc]
+                await until(lambda one=name: one in refused(gateway.log.read_text()), 60, "the gateway")  # type: ignore[misc]
+                await until(lambda one=name: one in refused(worker.log_text()), 60, "the worker")  # type: ignore[misc]
                 runs.append(await honest(client))
     said = gateway.log.read_text()
     assert "revision 2 is refused: it is not signed by one of the publishers" in said

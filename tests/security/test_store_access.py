@@ -188,7 +188,6 @@ def iogate(root: Path, store: str, *arguments: str) -> subprocess.CompletedProce
     return fork_server.run("iogate", *arguments, folder=root, environment=environment)
 
 
-@pytest.mark.timeout(90)
 def test_regular_work_needs_no_other_permissions(guarded: Server, tmp_path: Path) -> None:
     """A gateway, a worker, the command line and a reader, each with its own user: nothing is denied."""
     write_project(tmp_path)

@@ -122,7 +122,7 @@ async def test_the_peer_of_a_proxy_is_the_proxy() -> None:
 
 
 async def test_the_slowest_callers_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iogate.gateway.http.large_responses.STALLED_S", 0.1)
+    monkeypatch.setattr("iogate.gateway.http.large_responses.STALLED_S", 60.0)
     found: list[Any] = []
     every = LargeResponses(budget=3 * MIB, close=found.append)
     slow = [Caller(reads=1), Caller(reads=1)]
@@ -131,6 +131,7 @@ async def test_the_slowest_callers_make_room_for_others(monkeypatch: pytest.Monk
     tasks = [sending(every, each, MIB) for each in slow]
     await soon(lambda: every.held == 2 * (MIB + SERVER))
     assert not every.admits(MIB), "both have just made progress"
+    monkeypatch.setattr("iogate.gateway.http.large_responses.STALLED_S", 0.1)
     await asyncio.sleep(0.15)
     slow[0].reads = 3
     slow[0].going_on.set()

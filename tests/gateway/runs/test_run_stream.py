@@ -129,7 +129,7 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
                     f"GET /v1/runs/{of}/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {after}\r\n\r\n"
                 )
                 writer.write(head.encode() * requests)
-                assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+                assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
                 return reader, writer
 
             await write(1, b'{"kind":"x","n":1}', b'{"kind":"x","n":2}')
@@ -157,7 +157,7 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
                 await write(seq, b'{"kind":"x","n":%d}' % (seq + 1))
             await write(12, b'{"kind":"x","n":13}', move="end")
             for reader, _ in [*reading, resumed, *silent]:
-                text = await asyncio.wait_for(reader.readuntil(b"event: end"), 10)
+                text = await asyncio.wait_for(reader.readuntil(b"event: end"), 30)
                 ids = [int(each) for each in re.findall(rb"(?m)^id: (\d+)", text)]
                 assert ids == list(range(3 if reader is resumed[0] else 1, 14))
 
