@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from iogate.compiler.revision import Limits
 from iogate.store.embedded.server import temporary_server
@@ -317,7 +317,7 @@ async def _trial(name: str, scene: Scene, good: GoodClient, memory: Memory, effo
 
 
 async def _attack_gateway(
-    url: str, folder: Path, found: Found, names: list[str], effort: Effort, settings: dict[str, str]
+    url: str, folder: Path, found: Found, names: list[str], effort: Effort, settings: dict[str, Any]
 ) -> None:
     """Start a gateway, and measure all attacks of one kind."""
     store = await open_store(url, client_name="hostile_http", keyring=RING)
