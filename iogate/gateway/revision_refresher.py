@@ -25,7 +25,7 @@ from iogate.gateway.table_loader import TableLoader, mismatch
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.maintenance.fingerprints import Fingerprints
-from iogate.store.maintenance.process_presence import GATEWAY, UNSET, Process
+from iogate.store.maintenance.process_presence import GATEWAY, UNSET, Process, concerns_revision
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.store import open_store
 from iogate.supervision import heartbeat
@@ -319,7 +319,9 @@ class Refresher:
             return
         self._failed = text
         if expected:
-            log.warning("%s", text, extra={"action": "store.unreachable"})
+            about_revision = bool(self._loader.failed) and concerns_revision(error)
+            action = "revision.refused" if about_revision else "store.unreachable"
+            log.warning("%s", text, extra={"action": action})
         else:
             log.error(
                 "cannot follow the store, trying again: %s",

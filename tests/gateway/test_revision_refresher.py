@@ -113,6 +113,8 @@ async def test_the_last_good_revision_stays_live_if_a_new_one_is_invalid(
             return "revision 2 cannot be used, 1 stays live" in caplog.text
 
         await until(complained)
+        (record,) = [each for each in caplog.records if "1 stays live" in each.getMessage()]
+        assert vars(record)["action"] == "revision.refused"
         assert world.live.table is not None
         assert world.live.table.number == 1
         state = await world.store.convergence.wait(2, 10)
