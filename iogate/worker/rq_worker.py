@@ -113,7 +113,10 @@ class WorkflowWorker(BaseWorker):
         try:
             self.register_death()  # type: ignore[no-untyped-call] # RQ is partly typed
         except (RedisError, OSError):
-            log.debug("store unreachable: the registration of the worker in RQ expires by itself")
+            log.debug(
+                "store unreachable: the registration of the worker in RQ expires by itself",
+                extra={"action": "registration.left"},
+            )
         self.connection.close()
 
     def _listen(self, pubsub: PubSub) -> None:

@@ -54,7 +54,11 @@ async def supervised_store(settings: Settings) -> AsyncIterator[str]:
             await _StoreSupervisor(settings, left).stop()
         raise
     if embedded.adopted:
-        log.info("using the store that already runs in %s", settings.data_dir)
+        log.info(
+            "using the store that already runs in %s",
+            settings.data_dir,
+            extra={"action": "store.adopted"},
+        )
     supervisor = _StoreSupervisor(settings, embedded)
     task = asyncio.create_task(supervisor.run(), name="store supervisor")
     try:

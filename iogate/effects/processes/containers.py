@@ -282,7 +282,13 @@ class Containers:
                         folders, *arguments, keep=process_results.KEPT_STREAMS["stdout"]
                     )
             except (TimeoutError, WorkflowError, process_run.TooMuchOutput) as fault:
-                log.warning("%s %s failed: %s", _tool_name(), arguments[0], str(fault) or "it took too long")
+                log.warning(
+                    "%s %s failed: %s",
+                    _tool_name(),
+                    arguments[0],
+                    str(fault) or "it took too long",
+                    extra={"action": "container.query_failed"},
+                )
                 return None
         return end.stdout.decode("utf-8", "replace") if end.code == 0 else None
 

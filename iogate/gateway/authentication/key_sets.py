@@ -206,7 +206,11 @@ class KeySet:
         except UnusableKeys as error:
             self._fail(str(error), source)
         except Exception as error:
-            log.exception("keys of %s cannot be fetched", source, extra={"action": "keys.failed"})
+            log.exception(
+                "keys of %s cannot be fetched",
+                source,
+                extra={"action": "keys.failed", "source": str(source)},
+            )
             self._fail(repr(error), source)
         else:
             self._take(keys, source)

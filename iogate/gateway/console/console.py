@@ -8,7 +8,6 @@ HTTP API.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, urlsplit
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 
     from iogate.gateway.operators.operator_api import OperatorApi
     from iogate.gateway.state import GatewayState
-
-log = logging.getLogger(__name__)
 
 HOME: Final = "/console"
 FOREIGN: Final = ErrorResponse(
