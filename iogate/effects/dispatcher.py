@@ -146,7 +146,7 @@ class Effects:
                 "%s was not awaited and failed: %s",
                 perform.reference,
                 for_operators(performed.error.detail or "", performed.error.to_json()),
-                extra={"action": "effect.unawaited", "run": run.uid},
+                extra={"action": "effect.unawaited", "uid": run.uid},
             )
         return performed
 
@@ -160,7 +160,7 @@ class Effects:
         except Exception as fault:  # a bug must fault one run, not stop the worker
             log.exception(
                 "effect failed unexpectedly",
-                extra={"action": "effect.failed", "run": run.uid, "task": perform.reference},
+                extra={"action": "effect.failed", "uid": run.uid, "task": perform.reference},
             )
             unexpected = WorkflowError(
                 "runtime",

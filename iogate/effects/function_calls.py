@@ -89,7 +89,7 @@ def _log_failure(function: Function, context: Context, fault: BaseException) -> 
         "function %s failed",
         function.reference,
         exc_info=fault,
-        extra={"action": "function.failed", "run": context.run_id},
+        extra={"action": "function.failed", "uid": context.run_id},
     )
     return WorkflowError(
         "runtime",

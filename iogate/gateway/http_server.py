@@ -259,9 +259,9 @@ async def _follow(servers: Sequence[_Server], certificates: Certificates | None)
                 "%s (%s); the previous certificate stays in use",
                 error.message,
                 error.hint,
-                extra={"action": "gateway.certificate"},
+                extra={"action": "certificate.refused"},
             )
             continue
         for server in servers:
             await server.replace(pair)
-        log.info("certificate reloaded from %s", certificates.cert, extra={"action": "gateway.certificate"})
+        log.info("certificate reloaded from %s", certificates.cert, extra={"action": "certificate.reloaded"})

@@ -28,6 +28,7 @@ def main() -> int:
         help="run only suspects, one at a time, and exit if there are none",
     )
     arguments = parser.parse_args()
+    logs.set_up()
     try:
         resource_limits.apply()  # before the hand-over makes /proc of this process unreadable
         handover.receive()
@@ -45,13 +46,9 @@ def main() -> int:
             )
             asyncio.run(working)
     except IogateError as error:
-        logs.set_up()
-        logging.getLogger("iogate.worker").exception(
-            "%s%s",
-            error.message,
-            f" ({error.hint})" if error.hint else "",
-            extra={"action": "worker.refused", "code": error.code},
-        )
+        hint = f" ({error.hint})" if error.hint else ""
+        extra = {"action": "worker.failed", "code": error.code}
+        logging.getLogger("iogate.worker").error("%s%s", error.message, hint, extra=extra)  # noqa: TRY400 - for people
         return error.exit_code
     return 0
 

@@ -177,7 +177,7 @@ class Loop:
         if self._doubtful:
             # Only now: a drained store, for example, still renews leases but gives out no runs.
             self._doubtful = False
-            log.info("store is reachable again", extra={"action": "store.back"})
+            log.info("store is reachable again", extra={"action": "store.reachable"})
         return taken, asked_at
 
     def _begin(self, taken: TakeResult, asked_at: float) -> None:
@@ -194,7 +194,7 @@ class Loop:
     def _out_of_reach(self, error: Exception) -> None:
         if not self._doubtful:
             self._doubtful = True
-            log.warning("%s; the worker waits for it", error, extra={"action": "store.lost"})
+            log.warning("%s; the worker waits for it", error, extra={"action": "store.unreachable"})
 
     # Leases.
 

@@ -211,7 +211,7 @@ async def _connect(
             )
         except StoreUnavailable as error:
             if not logged:
-                log.warning("%s; the worker waits for it", error, extra={"action": "store.lost"})
+                log.warning("%s; the worker waits for it", error, extra={"action": "store.unreachable"})
                 logged = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), RETRY_S)

@@ -239,7 +239,7 @@ async def test_worker_continues_when_redis_is_reachable_again(tmp_path: Path) ->
             with contextlib.suppress(ProcessLookupError):
                 os.kill(embedded.pid, signal.SIGKILL)
             await until(lambda: not embedded.alive)
-            await until(lambda: "store.lost" in worker.log_text(), name="a lost store")
+            await until(lambda: "store.unreachable" in worker.log_text(), name="a lost store")
             embedded = start_embedded(tmp_path)
             run = await site.ended(uid)
             assert run.status == "completed"

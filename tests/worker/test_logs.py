@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from iogate import logs
+from tests.worker.site import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,3 +73,21 @@ def test_no_line_and_no_traceback_contains_a_secret(form: str) -> None:
     assert "quote" not in stream.getvalue()
     assert "[redacted]" in stream.getvalue()
     assert "Traceback" in stream.getvalue()
+
+
+def test_worker_that_cannot_start_logs_its_error_without_a_traceback(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "iogate.worker"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    record = json.loads(ran.stderr)
+    assert ran.returncode == 64
+    assert (record["level"], record["action"], record["code"]) == ("error", "worker.failed", "IOG600")
+    assert record["message"].startswith("a worker needs a store: redis_url is not set")
+    assert "traceback" not in record

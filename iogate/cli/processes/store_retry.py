@@ -38,6 +38,6 @@ async def retry_until_available(request: Callable[[], Awaitable[T]], *, limit_s:
             if time.monotonic() > until:
                 raise
             if not warned:
-                log.warning("%s; retrying", error, extra={"action": "store.lost"})
+                log.warning("%s; retrying", error, extra={"action": "store.unreachable"})
                 warned = True
         await asyncio.sleep(RETRY_S)

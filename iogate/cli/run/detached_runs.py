@@ -31,7 +31,7 @@ MIN_POLL_S: Final = 0.001
 MAX_POLL_S: Final = 0.1
 MAX_LISTED: Final = 5
 """Most runs that are reported one by one."""
-SHOWN_ACTIONS: Final = frozenset({"effect.unawaited", "child.unawaited"})
+SHOWN_ACTIONS: Final = frozenset({"effect.unawaited", "run.unawaited"})
 """Actions of log records about unawaited work."""
 
 

@@ -104,7 +104,7 @@ class Authentication:
                 "operator %s lacks one of its tokens: %s",
                 name,
                 reason,
-                extra={"action": "operator.spare", "operator": name},
+                extra={"action": "operator.spare_missing", "operator": name},
             )
 
 

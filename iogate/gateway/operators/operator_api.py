@@ -242,7 +242,7 @@ class OperatorApi:
         except (TimeoutError, IogateError) as error:
             return error_responses.respond(error)
         except CommandFailed:
-            log.exception("%s failed", operation.name, extra={"action": "operator.failed"})
+            log.exception("%s failed", operation.name, extra={"action": "operation.failed"})
             return CRASHED
 
 

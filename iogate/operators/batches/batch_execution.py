@@ -158,7 +158,7 @@ class BatchExecutor:
                 "batch %s: run %s cannot be changed",
                 step.taken.id,
                 run.uid,
-                extra={"action": "batch.failed", "batch": step.taken.id, "uid": run.uid},
+                extra={"action": "batch.run_failed", "batch": step.taken.id, "uid": run.uid},
             )
             self._refuse(step, run, f"run {run.uid}: internal error; the log of worker {self._owner} has it")
             return False
@@ -220,7 +220,8 @@ class BatchExecutor:
         batch = await self._store.batches.show(id_)
         if batch is None:
             return
-        log.info("%s", summary(batch), extra={"action": f"batch.{batch.state}", "batch": id_})
+        action = "batch.stopped" if batch.state == "stopped" else "batch.done"
+        log.info("%s", summary(batch), extra={"action": action, "batch": id_})
         await record_end(self._store, batch)
 
 

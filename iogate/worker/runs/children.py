@@ -63,7 +63,7 @@ class ChildResolver:
                         claim.uid,
                         start.reference,
                         error.detail,
-                        extra={"action": "child.unawaited", "uid": claim.uid},
+                        extra={"action": "run.unawaited", "uid": claim.uid},
                     )
         return resolved
 

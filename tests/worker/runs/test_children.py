@@ -156,7 +156,7 @@ async def test_missing_child_that_is_not_awaited_is_logged(site: Site) -> None:
     worker = await site.worker()
     run = await site.ended(await site.call("parent"))
     assert decoded(run.output) == {"ok": True}
-    await until(lambda: "child.unawaited" in worker.log_text(), name="a line in the log")
+    await until(lambda: "run.unawaited" in worker.log_text(), name="a line in the log")
     assert "there is no workflow test/gone; there is test/parent" in worker.log_text()
 
 

@@ -161,7 +161,7 @@ class LargeRequests:
                     raise
         except (OSError, TimeoutError) as error:
             why = "it takes too long" if isinstance(error, TimeoutError) else error
-            extra = {"action": "operator.not_started"}
+            extra = {"action": "operation.not_started"}
             log.error("cannot start the process of a large request: %s", why, extra=extra)  # noqa: TRY400 - says all
             raise HTTPError(NOT_STARTED) from None
         return process
@@ -215,6 +215,6 @@ async def _died(process: ChildProcess, operation: Operation) -> ErrorResponse:
         logging.WARNING if is_costly else logging.ERROR,
         "the process of a large request died with code %s",
         code,
-        extra={"action": "operator.died", "operation": operation.name, "code": code},
+        extra={"action": "operation.died", "operation": operation.name, "code": code},
     )
     return too_costly(operation) if is_costly else CRASHED

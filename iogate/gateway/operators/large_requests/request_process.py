@@ -129,12 +129,12 @@ def _execute(job: Job, body: bytes, chosen: Settings) -> Response:
         return asyncio.run(respond(job, body, chosen))
     except BaseExceptionGroup as errors:
         if errors.subgroup(MemoryError) is None:
-            log.exception("%s failed", job.operation, extra={"action": "operator.failed"})
+            log.exception("%s failed", job.operation, extra={"action": "operation.failed"})
             return CRASHED
     except MemoryError:
         pass
     except Exception:
-        log.exception("%s failed", job.operation, extra={"action": "operator.failed"})
+        log.exception("%s failed", job.operation, extra={"action": "operation.failed"})
         return CRASHED
     return too_costly(_OPERATIONS[job.operation])
 
