@@ -242,7 +242,11 @@ class OperatorApi:
         except (TimeoutError, IogateError) as error:
             return error_responses.respond(error)
         except CommandFailed:
-            log.exception("%s failed", operation.name, extra={"action": "operation.failed"})
+            log.exception(
+                "%s failed",
+                operation.name,
+                extra={"action": "operation.failed", "operation": operation.name},
+            )
             return CRASHED
 
 

@@ -125,16 +125,17 @@ def _limit(job: Job) -> None:
 
 def _execute(job: Job, body: bytes, chosen: Settings) -> Response:
     """Return the response to a job; that to one without enough memory is an error, too."""
+    extra = {"action": "operation.failed", "operation": job.operation}
     try:
         return asyncio.run(respond(job, body, chosen))
     except BaseExceptionGroup as errors:
         if errors.subgroup(MemoryError) is None:
-            log.exception("%s failed", job.operation, extra={"action": "operation.failed"})
+            log.exception("%s failed", job.operation, extra=extra)
             return CRASHED
     except MemoryError:
         pass
     except Exception:
-        log.exception("%s failed", job.operation, extra={"action": "operation.failed"})
+        log.exception("%s failed", job.operation, extra=extra)
         return CRASHED
     return too_costly(_OPERATIONS[job.operation])
 
