@@ -110,8 +110,9 @@ async def test_metrics_show_refusals_by_kind_and_nothing_of_a_strangers(world: W
     await world.store.refusals.flush()
     await world.store.call("HSET", keys.REFUSED, 'x"} 1\nforged', 1, "run", "-1", "event", "9" * 400)
     text = (await world.ask("/metrics")).body.decode()
-    lines = re.findall(r"(?m)^iogate_store_refused_total.*$", text)
-    assert lines == ['iogate_store_refused_total{kind="state"} 3.0']
+    counts = dict(re.findall(r'(?m)^iogate_store_refused_total\{kind="([\w ]+)"\} (\S+)$', text))
+    assert counts == dict.fromkeys(refusals.KINDS, "0.0") | {"state": "3.0"}
+    assert text.count("\niogate_store_refused_total") == len(refusals.KINDS)
     assert "forged" not in text
     await world.store.call("DEL", keys.REFUSED)
     await world.store.call("SET", keys.REFUSED, "x")
