@@ -1,4 +1,4 @@
-"""The page about HTTP has the codes, routes and metrics that the gateway has; the store's keys are told."""
+"""The page about HTTP has the codes and routes that the gateway has; the store's keys are told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, cast
 from litestar import Litestar
 
 from iogate.gateway import app
-from iogate.gateway.observability import metrics
 from iogate.store import keys
 from tests.docs.pages import DOCS, ROOT, names, rows, sections
 
@@ -48,13 +47,6 @@ def test_exactly_the_routes_are_documented() -> None:
     calls |= {"/v1/links/{link}", "/v1/activity", "/v1/runs"}
     assert calls <= told
     assert told - calls == {path for path in served if not path.startswith("/v1/api")}
-
-
-def test_exactly_the_metrics_are_documented() -> None:
-    processes = metrics.Snapshot(apis={"a/b": metrics.Counts()}, revision=1, certificate_expiry_s=1.0)
-    text = metrics.exposition(processes, runs={"running": 1}, queued=0, callbacks=({"failed": 1}, 0)).decode()
-    told = set(re.findall(r"`(iogate_\w+)`", sections(PAGE)["Observing"]))
-    assert told == set(re.findall(r"(?m)^# TYPE (\w+) ", text))
 
 
 def test_exactly_the_keys_of_the_store_are_documented() -> None:

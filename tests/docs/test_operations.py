@@ -19,7 +19,12 @@ from tests.test_house import faults
 
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-PAGES = [DOCS / "installation.md", DOCS / "patterns.md", *sorted((DOCS / "operations").glob("*.md"))]
+PAGES = [
+    DOCS / "installation.md",
+    DOCS / "patterns.md",
+    DOCS / "reference" / "observability.md",
+    *sorted((DOCS / "operations").glob("*.md")),
+]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAM = "/opt/iogate/bin/iogate"
 CLOSING_S = 5
