@@ -2,7 +2,8 @@
 
 A line that begins with `$ ` is typed, and goes on in lines that begin with `> `; the lines below it are
 what it prints, `…` standing for anything within a line and a line of `…` alone for any lines. `make run`
-and `iogate -C shop up` go on in the background, as in a terminal of its own; the ports are free ones.
+and `iogate up` go on in the background, as in a terminal of its own; the ports are free ones. `cd` with
+nothing behind its folder applies to all commands below it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from tests.faults.site import free_port
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = re.compile(r"^```yaml\n# (\S+\.yaml): [^\n]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SERVERS = ("make run", "iogate -C shop up")
+SERVERS = ("make run", "iogate -C shop up", "iogate up")
+LOCAL = re.compile(r"\b(?:localhost|127\.0\.0\.1):8000\b")
 PAGES = [
     page.relative_to(ROOT).as_posix()
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -63,7 +65,7 @@ def steps(page: Path) -> list[Step]:
                 command, expected, at = line[2:], [], number
             elif command is not None and not expected and command.endswith("\\"):
                 command += "\n" + line
-            elif command is not None and not expected and line.startswith("> "):
+            elif command is not None and not expected and line[:2].rstrip() == ">":
                 command += "\n" + line[2:]
             else:
                 expected.append(line)
@@ -121,14 +123,15 @@ def clone(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def background(command: str, clone: Path, environment: dict[str, str], port: int) -> Iterator[None]:
-    """A server of the page: ready when its gateway says so, stopped as by Ctrl-C."""
-    log = clone.parent / "server.log"
+def background(
+    command: str, folder: Path, log: Path, environment: dict[str, str], port: int, expected: str
+) -> Iterator[None]:
+    """A server of the page, which has printed `expected` when its gateway is ready; stopped as by Ctrl-C."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             # The environment is installed already, and is not this clone's to install into.
             ["bash", "-c", command.replace("make ", "make --assume-old=.venv/.installed ")],
-            cwd=clone,
+            cwd=folder,
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -142,7 +145,8 @@ def background(command: str, clone: Path, environment: dict[str, str], port: int
             assert time.monotonic() < deadline, log.read_text()
             with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1)
-                break
+                if not expected or matches(expected, log.read_text()):
+                    break
             time.sleep(0.1)  # a poll with a deadline
         yield
     finally:
@@ -175,6 +179,7 @@ def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path, command
         "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(clone),
         "XDG_CONFIG_HOME": str(clone / ".config"),
+        "XDG_STATE_HOME": str(clone / ".state"),
         "NO_COLOR": "1",
         "COLUMNS": "110",
     }
@@ -185,17 +190,23 @@ def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path, command
             "PATH": f"{commands}{os.pathsep}{environment['PATH']}",
             fork_client.CONTROL: str(files[0]),
         }
+    folder = clone
     with contextlib.ExitStack() as servers:
         for step in steps(ROOT / page):
-            command = step.command.replace("localhost:8000", f"127.0.0.1:{port}").replace("9090", str(other))
+            command = LOCAL.sub(f"127.0.0.1:{port}", step.command).replace("9090", str(other))
+            expected = LOCAL.sub(f"127.0.0.1:{port}", step.expected)
             if command in SERVERS:
-                servers.enter_context(background(command, clone, environment, port))
+                log = clone.parent / "server.log"
+                servers.enter_context(background(command, folder, log, environment, port, expected))
+                continue
+            if entered := re.fullmatch(r"cd (\S+)", command):
+                folder /= entered[1]
                 continue
             if command.startswith(("git clone", "make test")):
                 continue  # the clone is here, and this is its test
             done = subprocess.run(
                 ["bash", "-c", command],
-                cwd=clone,
+                cwd=folder,
                 env=forking,
                 pass_fds=files,
                 check=False,
@@ -204,7 +215,6 @@ def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path, command
                 text=True,
                 timeout=60,
             )
-            expected = step.expected.replace("localhost:8000", f"127.0.0.1:{port}")
             assert matches(expected, done.stdout), (
                 f"{page}:{step.line}: $ {step.command}\nsays:\n{step.expected}\n"
                 f"printed:\n{done.stdout}\n{done.stderr}"
