@@ -175,7 +175,7 @@ def _input(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
 
 
 def input_meaning(found: schemas.Comparison, cases: CaseVerdicts | None, pointer: str) -> Meaning:
-    """Return the meaning of an API's changed input schema, with the debug cases that now fail."""
+    """Return the meaning of an API's changed input schema, with the debug cases that are now refused."""
     direction = found.direction
     if cases is not None and cases.failing:
         direction = "narrowed"
@@ -184,7 +184,7 @@ def input_meaning(found: schemas.Comparison, cases: CaseVerdicts | None, pointer
     text = f"input schema {direction}"
     detail = found.details()
     if cases is not None and cases.failing:
-        text += f": {len(cases.failing)} of {cases.total} debug cases now fail"
+        text += f": {len(cases.failing)} of {cases.total} debug cases are now refused"
         text += f" ({detail})" if detail else ""
     elif detail:
         text += f": {detail}"

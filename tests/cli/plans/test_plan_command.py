@@ -70,8 +70,8 @@ def test_debug_cases_show_what_a_narrower_schema_breaks(project: Cli) -> None:
         "apis.d/shop.yaml", API.replace("    verbs: [GET, POST]\n", f"    verbs: [GET, POST]\n    {schema}\n")
     )
     out = project("plan").out
-    narrowed = "input schema narrowed: 2 of 2 debug cases now fail (type none → object, /sku has a schema)"
-    assert f"    BREAKING   {narrowed}" in out
+    narrowed = "input schema narrowed: 2 of 2 debug cases are now refused"
+    assert f"    BREAKING   {narrowed} (type none → object, /sku has a schema)" in out
 
 
 def test_an_override_is_shown_and_is_no_change(project: Cli) -> None:

@@ -391,7 +391,7 @@ def test_facts_of_the_store_complete_the_meanings(tmp_path: Path) -> None:
     assert "schedule changed (every 1h → every 2h): next tick at 1970-01-01T02:16:40Z" in found
     narrowed = texts(changed(tmp_path / "n", {A: ("maxLength: 20", "maxLength: 5")}, facts))
     assert narrowed == [
-        "input schema narrowed: 2 of 5 debug cases now fail (/sku: maxLength 20 → 5)",
+        "input schema narrowed: 2 of 5 debug cases are now refused (/sku: maxLength 20 → 5)",
     ]
 
 
