@@ -252,7 +252,7 @@ def test_a_retry_uses_the_live_definition(place: Place, live: Cli, site: Site) -
             before.replace("/charge,", "/pay,").replace("- reserve", "- look: {set: '${ . }'}\n  - reserve")
         )
         live("apply", "--yes")
-        live("runs", "retry", uid, "--on", "current")
+        assert "--on current" not in live("runs", "retry", uid, "--on", "current").err
         run = live("runs", "wait", uid, "-o", "json").json
         assert run["output"] == {"done": 6}
         assert (len(site.calls("/reserve")), len(site.calls("/pay"))) == (1, 1)
@@ -265,9 +265,28 @@ def test_a_retry_uses_the_live_definition(place: Place, live: Cli, site: Site) -
         file.write_text(before)
         live("apply", "--yes")
     site.down = set()
-    live("runs", "retry", other)
+    ran = live("runs", "retry", other)
+    assert "--on current" not in ran.err, "the live definition is that of the run again"
     live("runs", "wait", other)
     until(lambda: shown(live, other)["status"] == "completed")
+
+
+def test_a_retry_says_that_the_live_definition_is_another_one(place: Place, live: Cli, site: Site) -> None:
+    file: Path = place.root / "workflows.d/order.yaml"
+    before = file.read_text()
+    uid = faulted(place, live, site)
+    old = shown(live, uid)["revision"]
+    try:
+        file.write_text(before.replace("/charge,", "/pay,"))
+        live("apply", "--yes")
+        new = live("status", "-o", "json").json["revision"]
+        kept = f"{uid}: continues with the definition of revision {old}; "
+        other = f"revision {new} has another one, which --on current uses"
+        assert kept + other in live("runs", "retry", uid).err
+        live("runs", "wait", uid, code=7)
+    finally:
+        file.write_text(before)
+        live("apply", "--yes")
 
 
 def test_a_function_is_called_with_the_current_arguments_if_it_did_nothing_yet(

@@ -158,6 +158,7 @@ class StoreRuns:
                     now_ms=await store.now_ms(),
                     reason=change.reason,
                     operation=operation,
+                    compare=True,
                 )
 
                 async def retry(uid: str) -> Json:

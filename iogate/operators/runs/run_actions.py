@@ -195,6 +195,7 @@ async def retry(
         now_ms=await store.now_ms(),
         reason=reason,
         operation=operation,
+        compare=True,
     )
     await retrier.retry(uid)
     return {"uid": uid, "outcome": "retried", "remarks": retrier.remarks}

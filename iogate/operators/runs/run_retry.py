@@ -14,9 +14,10 @@ import msgspec
 from iogate.compiler.program import load, load_standing
 from iogate.compiler.schedules import STANDING
 from iogate.engine import link_renewal, retry
-from iogate.errors import NotFound, Refused
+from iogate.errors import IogateError, NotFound, Refused
 from iogate.operators.activity import clean_reason
 from iogate.operators.runs.run_details import run_not_found
+from iogate.store.connection.failures import CommandFailed
 from iogate.store.runs.retry import RetryRequest
 from iogate.store.state_codec import Codec
 from iogate.value_types.semantic_versions import version_precedence
@@ -47,6 +48,8 @@ class Retrier:
     """Reason of the author, for the journal."""
     operation: str = ""
     """Id of the command; repeated with the same id, it retries no run twice."""
+    compare: bool = False
+    """Whether to remark that the live definition is not that of the run, which reads the live revision."""
     remarks: list[str] = field(default_factory=list)
     _programs: dict[str, Program] = field(default_factory=dict)
     _live: dict[int, Revision] = field(default_factory=dict)
@@ -84,6 +87,8 @@ class Retrier:
             number, workflow, digest = await self._current(start.api, facts.workflow)
             facts = msgspec.structs.replace(facts, revision=number, workflow=workflow, program=digest)
             program = await self._program(digest)
+        elif self.compare:
+            await self._compare_with_live(start)
         if start.head is None:
             if self.pointer is not None:
                 raise Refused(f"run {start.uid} has not started: retry it without --from")
@@ -154,6 +159,21 @@ class Retrier:
         return state, tuple(
             (each.name, each.spent_s * 1000, each.ends_s * 1000) for each in renewed if each.name in used
         )
+
+    async def _compare_with_live(self, start: RetryState) -> None:
+        """Remark that the run keeps its definition, if the live one of its workflow is another one.
+
+        Without a live revision that can be read, there is no remark: the retry does not need it.
+        """
+        try:
+            number, _, digest = await self._current(start.api, start.facts.workflow)
+        except (IogateError, CommandFailed):
+            return
+        if digest != start.facts.program:
+            self.remarks.append(
+                f"{start.uid}: continues with the definition of revision {start.facts.revision}; revision "
+                f"{number} has another one, which --on current uses"
+            )
 
     async def _program(self, digest: str) -> Program:
         if digest not in self._programs:
