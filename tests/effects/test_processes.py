@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from iogate.compiler.checks.processes import process_digest
+from iogate.compiler.revision import resource_uri
 from iogate.effects import EffectContext, Effects
 from iogate.effects.processes import process_run
 from iogate.engine.commands import RunProcess
@@ -92,6 +93,28 @@ async def test_a_script_is_read_from_the_revision() -> None:
     assert requests[0] == ("213996969363910656", "file:///project/a.py")
     expected = "file:///project/b.py is not stored with this workflow's revision; apply it again"
     assert failure(performed) == ("configuration", 400, expected)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        (None, ".script.py"),
+        (resource_uri("scripts/json.py", "0" * 64), ".json.py"),
+        (resource_uri("https://example.com/a%20b.py?v=2", "0" * 64), ".a_20b.py"),
+        ("file:///project/Berlin-\u00fc.v2.py", ".Berlin-__v2.py"),
+        (resource_uri("a" * 300, "0" * 64), f".{'a' * 100}.py"),
+        ("https://example.com/", ".example.py"),
+    ],
+)
+async def test_a_traceback_has_the_name_of_the_script(source: str | None, name: str) -> None:
+    code = "import json; print(json.dumps(1)); raise SystemExit(__file__)"
+
+    async def stored(*_: Any) -> bytes:
+        return code.encode()
+
+    async with Effects(settings=Settings(allow_run=("script",)), resources=stored) as effects:
+        output = (await do(effects, python(code, source=source, returns="all"))).output
+    assert (output["stdout"], output["stderr"].strip().rpartition("/")[2]) == ("1\n", name)
 
 
 async def test_a_script_waits_for_an_unreachable_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +319,7 @@ async def test_no_core_files_and_few_descriptors(effects: Effects) -> None:
 WORKER = f"""
 import asyncio, sys
 from iogate.compiler.checks.processes import process_digest
+from iogate.compiler.revision import resource_uri
 from iogate.effects import EffectContext, Effects
 from iogate.engine.commands import Perform, RunProcess
 from iogate.settings import Settings

@@ -12,11 +12,13 @@ replacement character. A script's text is never on a command line, where other u
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
 
+from iogate.compiler.revision import resource_name
 from iogate.effects.effect_files import NO_FILES, EffectFiles
 from iogate.effects.processes import interpreters, process_results, process_run
 from iogate.effects.processes.isolation import Isolation
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
     from iogate.engine.commands import RunProcess
     from iogate.settings import Settings
+
+MAX_NAME_CHARACTERS: Final = 100
+"""Characters of the name of a script that become the name of its file."""
 
 
 class Processes:
@@ -118,7 +123,7 @@ class Processes:
             raise configuration_error(f"nothing on this worker runs JavaScript: {interpreters.TO_INSTALL}")
         if interpreter is None:
             raise configuration_error(f'scripts in "{run.language}" are not executed by this release')
-        file = folder / f".script{interpreter.suffix}"
+        file = folder / _file_name(run.source, interpreter.suffix)
         file.write_bytes(code)
         return [*interpreter.argv, str(file), *run.arguments]
 
@@ -147,6 +152,17 @@ class Processes:
             raise configuration_error(
                 f"the {run.kind}'s command, arguments or environment hold a NUL character or a bad name"
             ) from None
+
+
+def _file_name(source: str | None, suffix: str) -> str:
+    """Return the name of the file of a script, which tracebacks show: `.report.py` for `scripts/report.py`.
+
+    The dot at its beginning prevents that the script imports itself in place of a module with its name.
+    """
+    name = "" if source is None else resource_name(source) or source
+    path = PurePosixPath(re.split("[?#]", name, maxsplit=1)[0])
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)[:MAX_NAME_CHARACTERS]
+    return f".{stem or 'script'}{suffix}"
 
 
 async def _with_paths(run: RunProcess, files: EffectFiles, folder: Path) -> RunProcess:
