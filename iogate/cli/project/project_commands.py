@@ -142,6 +142,10 @@ def new_api(
         {"api": api, "workflow": reference, "files": [str(each) for each in (api_path, *created)]},
         [f"{verb} {api_path}", *(f"created {each}" for each in created)],
     )
+    if script is not None and script not in created:
+        session.screen.note(
+            f"the debug case in {api_path} has an empty body: replace it by an input of {script}"
+        )
     session.screen.note(
         f"next, in {Path.cwd()}: iogate validate; iogate test {api}; iogate apply; iogate enable {api}"
     )

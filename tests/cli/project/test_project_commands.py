@@ -139,6 +139,9 @@ def test_new_api_writes_a_missing_script_and_its_test_passes(cli: Cli) -> None:
     cli.write("scripts/x.py", "print(2)\n")
     again = cli("new", "api", "a/c", "--script", "scripts/x.py")
     assert "scripts/x.py" not in again.out
+    said = "the debug case in apis.d/a.yaml has an empty body: replace it by an input of scripts/x.py\n"
+    assert said in again.err
+    assert said not in ran.err
     assert (cli.root / "scripts/x.py").read_text() == "print(2)\n"
     assert (
         cli("new", "api", "a/d", "--script", "scripts", code=64).err
