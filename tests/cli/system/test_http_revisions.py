@@ -39,7 +39,8 @@ def test_a_plan_is_the_same(two: Machines, output: tuple[str, ...]) -> None:
     )
     ran = two.same("plan", *output)
     if output == ("-o", "text"):
-        assert "input schema narrowed: 1 of 1 debug cases are now refused (type none → object" in ran.out, ran.out
+        told = "input schema narrowed: 1 of 1 debug cases are now refused (type none → object"
+        assert told in ran.out, ran.out
         assert "! override shop/fail: disabled by " in ran.out
         assert "an apply needs --prune to delete" in ran.err
         assert "compared with live revision" in ran.err

@@ -204,7 +204,8 @@ async def test_debug_cases_under_another_schema_are_part_of_a_plan(operated: Wor
     verdicts = {"shop/buy": {"total": 3, "failing": ["one"]}}
     found = (await plan(operated, bundle=sent(narrow), cases=verdicts)).json
     (change,) = found["changes"]
-    assert change["meanings"][0]["text"].startswith("input schema narrowed: 1 of 3 debug cases are now refused")
+    told = "input schema narrowed: 1 of 3 debug cases are now refused"
+    assert change["meanings"][0]["text"].startswith(told)
 
 
 async def test_a_part_is_published_and_a_response_may_lack_the_plan(operated: World) -> None:
