@@ -229,15 +229,19 @@ def test_runs_are_filtered_by_workflow_caller_and_revision(live: Cli, shop: Plac
         assert uid in [each["uid"] for each in found]
         assert {each["workflow"].partition(":")[0] for each in found} == {"shop/buy"}
     nothing = "no run matches the filters\n"
-    for options in (
-        ["--workflow", "shop/bu"],
-        ["--caller", "nobody"],
-        ["--revision", "999"],
-        ["--project", "none"],
-    ):
+    for options in (["--caller", "nobody"], ["--revision", "999"]):
         assert live("runs", "list", *options).err == nothing
-    assert live("runs", "prune", "--before", "1s", "--workflow", "shop/none", "--yes").err.endswith(nothing)
     assert live("runs", "cancel", "--caller", "nobody", "--yes").err.endswith(nothing)
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["prune", "--before", "1s", "--yes"], ["cancel", "--yes"]], ids=lambda each: each[0]
+)
+def test_an_unknown_workflow_or_project_is_no_filter_without_runs(live: Cli, command: list[str]) -> None:
+    ran = live("runs", *command, "--workflow", "shop/bu", code=8)
+    assert 'no live workflow shop/bu; did you mean "shop/buy"?\n' in ran.err
+    ran = live("runs", *command, "--project", "defualt", code=8)
+    assert 'no project "defualt" has a live revision; did you mean "default"? [IOG802]\n' in ran.err
 
 
 def test_runs_are_found_and_shown_by_their_attributes(live: Cli, shop: Place) -> None:

@@ -32,7 +32,7 @@ def test_runs_are_listed_and_shown_alike(machines: Machines, output: tuple[str, 
         ("--workflow", "shop/buy", "--limit", "1"),
         ("--caller", "", "--since", "1h", "--revision", "1"),
         ("--where", "sku=A-1"),
-        ("--project", "nobody"),
+        ("--caller", "nobody"),
     ):
         machines.same("runs", "list", *filters, *output)
     for each in (uid, failed):
