@@ -123,7 +123,7 @@ def restart_call(program: Program, state: State) -> State:
 
 
 def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> bool:
-    """Tell whether a retry finds a task begun and none of its inner tasks."""
+    """Tell whether a task has begun, and none of its inner tasks."""
     return (
         (scope.position, scope.turn or 0, task.attempt) == (0, 0, 0)
         and not scope.extended

@@ -25,7 +25,7 @@ STALE: Final = "IOG800"
 
 
 class SelectionMoved(Refused):
-    """Error of a switch whose selection is no longer the confirmed one."""
+    """Error of a switch: the selected APIs are no longer those that the operator confirmed."""
 
     def __init__(self, apis: Sequence[str]) -> None:
         super().__init__(

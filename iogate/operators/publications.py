@@ -194,7 +194,7 @@ async def _undo(
 
 
 async def previous(store: Store) -> int:
-    """Return the number of the revision whose publication a rollback repeats: the one before live.
+    """Return the number of the revision that a rollback publishes again: the one before live.
 
     Raises NotFound if there is none, or the store does not keep it.
     """

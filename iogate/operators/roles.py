@@ -39,7 +39,7 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """Author of a change, or reader: who, in which role, by which way, and from where."""
+    """Author of a request by an operator: name, role, way and origin."""
 
     name: str
     """Name of the operator; for a command, `user@host`."""

@@ -1,4 +1,4 @@
-"""Guard of a publish against accidental deletions, and against what was rolled back. Pure.
+"""Guard of a publish against accidental deletions and against a return of rolled-back content. Pure.
 
 Invariants: a protected API is never deleted; no other API and no workflow is deleted without its permission.
 """

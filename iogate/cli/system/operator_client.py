@@ -167,7 +167,7 @@ class OperatorClient:
 
     @contextmanager
     def reading(self, what: str) -> Iterator[None]:
-        """Convert errors of reading a result in the block; `what` names the result in the message.
+        """Convert errors of reading a result in the block; `what` is its name for the message.
 
         Raises Unreachable if the result has another form than one of this release.
         """

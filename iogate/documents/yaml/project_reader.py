@@ -59,7 +59,7 @@ class ProjectReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the processes whose results are not wanted any more."""
+        """End the processes that still read files; their results are not needed."""
         for process, pipe in self._results.items():
             os.close(pipe)
             with contextlib.suppress(ProcessLookupError):

@@ -106,7 +106,7 @@ class JwtVerifier:
         return self._no_scope
 
     def known(self, token: bytes) -> str | Rejection | None:
-        """Return the caller, or the rejection, of a JWT whose signature is known to be valid, else None."""
+        """Return the caller or the rejection of a JWT with a remembered signature; None for another one."""
         found = self._keys.remembered(token)
         return None if found is None else self._check_claims(token, found)
 

@@ -70,7 +70,7 @@ Fetch: TypeAlias = Callable[[KeySource], Awaitable[bytes]]
 
 
 class Verified(NamedTuple):
-    """Claims of a token whose signature is valid."""
+    """Claims of a token with a valid signature."""
 
     claims: Mapping[str, Any]
     algorithm: str

@@ -56,7 +56,7 @@ class AddressCheck:
         """Whether recent addresses are allowed."""
 
     def refuse(self, request: Request) -> ErrorResponse | None:
-        """Return the response to a client whose address may not use the API: a 403, or a 503."""
+        """Return a 403 or 503 if the API is closed to the address of the client; None if it is open."""
         if self.unset:
             return CLOSED
         address = request.address

@@ -81,7 +81,7 @@ class FileRules:
         return self._body + self._files.total
 
     async def read(self, request: Request) -> Upload | None:
-        """Return the files of a request whose body was read; None if it has none.
+        """Return the files in the body of a request, which was read before; None if it has none.
 
         Raises HTTPError: a 400 or 413.
         """

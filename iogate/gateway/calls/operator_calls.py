@@ -53,7 +53,7 @@ class OperatorCalls:
 
 
 class _Handler(CallHandler):
-    """Handler of one call whose caller is known."""
+    """Handler of one call by an operator, whom the gateway has authenticated already."""
 
     def __init__(self, calls: CallHandler, caller: str) -> None:
         super().__init__(calls._state, calls._refresher, calls._uids)  # noqa: SLF001 - of the same class

@@ -64,7 +64,7 @@ class Request(msgspec.Struct, kw_only=True):
 
 
 def from_scope(scope: HTTPScope, receive: Receive) -> Request:
-    """Return the request of an ASGI scope, whose body `receive` reads."""
+    """Return the request of an ASGI scope; `receive` reads its body."""
     raw: Any = scope["headers"]  # the server's is a list
     headers = dict(raw)
     client = scope["client"]

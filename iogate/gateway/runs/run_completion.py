@@ -52,7 +52,7 @@ async def sync_response(
     headers: Iterable[tuple[bytes, bytes]],
     scope: Scope | None,
 ) -> Response | None:
-    """Return the response of `/sync` to a call whose run has ended; None if the call gets a 202.
+    """Return the response of `/sync` if the run of the call has ended; None if the call gets a 202.
 
     `scope` is that of the call.
     """

@@ -24,7 +24,7 @@ UNCOUNTED: Final = 64 * 1024
 async def read_data(
     store: Store, view: RunView, sending: Sending, *, only_results: bool = False
 ) -> RunView | None:
-    """Return a run with its data, whose memory is reserved; None if it does not exist any more.
+    """Reserve memory for the data of a run, and return the run with it; None if it no longer exists.
 
     `view` was read with `most=SMALL`; it is returned if it has its data. Raises HTTPError, the 503, if there
     is no room, and Unreachable.

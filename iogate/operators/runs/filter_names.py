@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iogate.compiler.schedules import PREFIX
-from iogate.errors import Misused, NotFound
+from iogate.errors import Misused, NotFound, WrongStore
 from iogate.messages import did_you_mean, listed, quoted
 from iogate.operators.live_revision import live_revision, require_project
 from iogate.operators.workflows import workflow_not_found
+from iogate.store.revisions.refused import NotAuthentic
 from iogate.store.runs.run_index import RunFilter
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ async def _require_api(store: Store, api: str) -> None:
 
 
 async def _require_workflow(store: Store, workflow: str) -> None:
-    known = {name for revision in await _live_revisions(store, None) for name in revision.workflows}
+    """Raise NotFound for an unknown workflow; none is refused if a live revision cannot be read."""
+    try:
+        revisions = await _live_revisions(store, None)
+    except (NotAuthentic, NotFound, WrongStore):
+        return  # the workflow may be in this revision
+    known = {name for revision in revisions for name in revision.workflows}
     names = {name.partition(":")[0] for name in known}
     # A version that is not live is no mistake: runs of it may have been deleted.
     if workflow.partition(":")[0] not in names and not await _has_run(store, RunFilter(workflow=workflow)):
