@@ -260,10 +260,11 @@ async def test_a_hanging_server_is_unavailable_within_a_second_and_recovers(
                 # One second plus the delay of a busy machine; the timeout of a connection is 5 s.
                 assert time.monotonic() - begun < 4.5
         await accepted(intake)
-        # What was sent is executed when the server continues; nothing else is.
+        # What was sent may be executed when the server continues, unless it finds the connection closed
+        # before it has read all; nothing else is.
         unanswered = {uid for uid, error in refused.items() if isinstance(error, Unanswered)}
         stored = {uid for uid in refused if await store.call("EXISTS", keys.RUN + uid)}
-        assert stored == unanswered != set()
+        assert stored <= unanswered != set()
         await store.close()
 
 
