@@ -5,6 +5,7 @@
     ├── Refused             4   a safety check refused: prune, stale plan, protected, disabled
     ├── NotTaken            5   committed, but a process has not loaded it yet
     ├── Unreachable         6   store or gateway is unreachable
+    │   ├── NoStore         6   no store is configured, and no embedded one runs
     │   └── WrongStore      6   a store that must not be used: other version, unsafe settings
     ├── RunFailed           7   the awaited run faulted or was cancelled
     ├── NotFound            8
@@ -69,6 +70,10 @@ class NotTaken(IogateError):
 
 class Unreachable(IogateError):
     exit_code = 6
+
+
+class NoStore(Unreachable):
+    pass
 
 
 class WrongStore(Unreachable):

@@ -142,7 +142,8 @@ class Session:
     def store_url(self, settings: Settings) -> str:
         """Return the URL of the session's store: `redis_url`, else that of a running embedded store.
 
-        Raises Unreachable if there is neither, Misused if a server was chosen.
+        Raises NoStore if there is neither, Unreachable if the embedded store does not answer, and Misused if
+        a server was chosen.
         """
         from iogate.cli.system import server_choice
 

@@ -11,10 +11,7 @@ from typing import Any
 
 from iogate import settings as settings_module
 from iogate.cli.settings_files import read_files
-from iogate.errors import Unreachable
 from iogate.settings import Settings, project_environments
-
-NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
 
 
 def read_project_settings(
@@ -31,13 +28,10 @@ def read_project_settings(
 def store_url(settings: Settings) -> str:
     """Return the URL of the store: `redis_url`, else that of a running embedded store.
 
-    Raises Unreachable if there is neither.
+    Raises NoStore if there is neither, Unreachable if the embedded store does not answer.
     """
     if settings.redis_url is not None:
         return settings.redis_url
-    from iogate.store.embedded.server import find_embedded
+    from iogate.store.embedded.server import embedded_url
 
-    url = find_embedded(settings.data_dir)
-    if url is None:
-        raise Unreachable(NO_STORE)
-    return url
+    return embedded_url(settings.data_dir)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from iogate import logs, settings
-from iogate.errors import IogateError, Unreachable
+from iogate.errors import IogateError
 from iogate.gateway import app, http_server, sockets
 from iogate.gateway.audience import Audience
 from iogate.gateway.authentication.key_fetcher import KeyFetcher
@@ -59,17 +59,11 @@ FIRST_S = 3.0
 def find_store(chosen: Settings) -> str:
     """Return the URL of the gateway's store; the embedded one may start later than its gateway.
 
-    Raises Unreachable if no embedded store is running and `redis_url` is not set.
+    Raises NoStore if `redis_url` is not set and no embedded store runs, Unreachable if it does not answer.
     """
-    from iogate.store.embedded.server import find_embedded  # noqa: PLC0415 - not needed beside a redis_url
+    from iogate.store.embedded.server import embedded_url  # noqa: PLC0415 - not needed beside a redis_url
 
-    url = chosen.redis_url or find_embedded(chosen.data_dir)
-    if url is None:
-        raise Unreachable(
-            f"no store is running in {chosen.data_dir}",
-            hint='set redis_url, or start one with "iogate up"',
-        )
-    return url
+    return chosen.redis_url or embedded_url(chosen.data_dir)
 
 
 def _start_tracing() -> Tracing | None:

@@ -28,8 +28,7 @@ from iogate.cli.processes.traces_check import check_traces
 from iogate.cli.render import Table
 from iogate.cli.revisions.status_command import describe_refusals
 from iogate.cli.session import Session, command
-from iogate.cli.store_address import NO_STORE
-from iogate.errors import InvalidFiles, IogateError, Unreachable
+from iogate.errors import InvalidFiles, IogateError, NoStore, Unreachable
 from iogate.messages import conjoined, counted
 from iogate.settings import LINK_KEY_FILE, permissions
 from iogate.settings.urls import gateway_url, is_loopback
@@ -90,8 +89,8 @@ async def doctor(session: Session) -> None:
             )
         ],
     )
-    if failed is not None and failed.message == NO_STORE:
-        raise Unreachable(NO_STORE)
+    if isinstance(failed, NoStore):
+        raise failed
     if failed is not None:
         raise Unreachable("the store is unreachable or refused the connection")
     wrong = [each for each in findings if each.verdict == "error"]

@@ -113,7 +113,7 @@ class StartTimeout:
         self.check()
         # Silence of a server that was seen loading is no failure: a slow disk may hold it up.
         if self.over and not self._loads:
-            raise _silent(self._folder)
+            raise silent(self._folder)
         self._aborted.wait(LOADING_LOOK_S if self._loads else 0.01)
 
     def _tell(self, loading: Loading) -> None:
@@ -140,9 +140,10 @@ def client(url: str, timeout_s: float) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=timeout_s, decode_responses=True, retry=once)
 
 
-def _silent(folder: Path) -> Unreachable:
+def silent(folder: Path) -> Unreachable:
+    """Return the error for a server that holds the lock of its folder but does not answer."""
     return Unreachable(
-        f"a server has locked {folder} but does not answer",
+        f"the store in {folder} is running, but does not answer",
         code="IOG623",
         hint=f"its log is {folder / 'server.log'}",
     )

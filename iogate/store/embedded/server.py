@@ -32,10 +32,18 @@ from typing import Literal
 from redis.exceptions import RedisError
 
 from iogate.atomic_files import write_atomically
-from iogate.errors import Unreachable, WrongStore
+from iogate.errors import NoStore, Unreachable, WrongStore
 from iogate.store.embedded import binaries as servers
 from iogate.store.embedded import data_folder as folders
-from iogate.store.embedded.readiness import FIRST_ASK_S, SERVING, StartTimeout, client, socket_url, state
+from iogate.store.embedded.readiness import (
+    FIRST_ASK_S,
+    SERVING,
+    StartTimeout,
+    client,
+    silent,
+    socket_url,
+    state,
+)
 from iogate.supervision import handover
 from iogate.supervision.supervisor import tied
 
@@ -142,10 +150,25 @@ def _limit(url: str, memory: int | None) -> None:
 
 
 def find_embedded(data_dir: Path) -> str | None:
-    """Return the URL of the embedded server of a folder, None if none runs."""
+    """Return the URL of the embedded server of a folder, None if none runs or it does not answer."""
     folder = data_dir.resolve() / "redis"
     found = _living(folder) if folder.is_dir() else None
     return None if found is None else found.url
+
+
+def embedded_url(data_dir: Path) -> str:
+    """Return the URL of the embedded server of a folder.
+
+    Raises NoStore if none runs, Unreachable if it does not answer.
+    """
+    url = find_embedded(data_dir)
+    if url is not None:
+        return url
+    folder = data_dir.resolve() / "redis"
+    lock = folder / "lock"
+    if lock.exists() and _is_locked(lock):
+        raise silent(folder)
+    raise NoStore('no store: set redis_url, or start one with "iogate up"')
 
 
 @contextlib.contextmanager
@@ -355,9 +378,10 @@ def _wait_gone(embedded: EmbeddedServer, timeout_s: float) -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    with path.open("r+b") as lock:
+    """Tell whether a server holds the lock; probes share it, and so do not see each other as servers."""
+    with path.open("rb") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
     return False

@@ -21,12 +21,18 @@ from typing import Any
 import pytest
 import redis
 
-from iogate.errors import Unreachable, WrongStore
+from iogate.errors import NoStore, Unreachable, WrongStore
 from iogate.store.embedded import binaries
 from iogate.store.embedded import server as embedded
 from iogate.store.embedded.binaries import Server
 from iogate.store.embedded.readiness import SERVING, state
-from iogate.store.embedded.server import EmbeddedServer, find_embedded, socket_path, start_embedded
+from iogate.store.embedded.server import (
+    EmbeddedServer,
+    embedded_url,
+    find_embedded,
+    socket_path,
+    start_embedded,
+)
 from iogate.store.store import open_store
 from tests.keys import RING
 
@@ -111,6 +117,27 @@ def test_a_live_server_is_adopted_and_found(start: Starter, folder: Path) -> Non
     assert find_embedded(folder) == first.url
     second.stop()
     assert not first.alive
+
+
+def test_a_server_that_does_not_answer_is_not_reported_as_missing(start: Starter, folder: Path) -> None:
+    with pytest.raises(NoStore, match='no store: set redis_url, or start one with "iogate up"'):
+        embedded_url(folder)
+    first = start()
+    assert embedded_url(folder) == first.url
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        assert find_embedded(folder) is None
+        with pytest.raises(Unreachable) as caught:
+            embedded_url(folder)
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    place = folder.resolve() / "redis"
+    assert caught.value.message == f"the store in {place} is running, but does not answer"
+    assert caught.value.hint == f"its log is {place / 'server.log'}"
+    assert not isinstance(caught.value, NoStore)
+    first.stop()
+    with pytest.raises(NoStore):
+        embedded_url(folder)
 
 
 def test_an_adopted_server_gets_the_present_limit(start: Starter, folder: Path) -> None:
