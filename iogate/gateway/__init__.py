@@ -12,6 +12,7 @@ It authenticates and validates a call, and stores it durably before it responds.
     app               the Litestar application
     state revision_refresher  state of the process; the live revisions, and how new ones are taken
     table_loader      routing table from the live revisions of all projects
+    refresh_log       log records of the refresh: outages of the store, refused revisions, defects
     calls             the accept path: routing table and the handler of `/async` and `/sync`
     runs              show, wait, follow and cancel runs
     events            intake of CloudEvents

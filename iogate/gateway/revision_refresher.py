@@ -19,10 +19,9 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from iogate.errors import IogateError
+from iogate.gateway.refresh_log import BROKEN, RefreshLog
 from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.gateway.table_loader import TableLoader, mismatch
-from iogate.store.connection.connection import CommandFailed
 from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.maintenance.fingerprints import Fingerprints
 from iogate.store.maintenance.process_presence import GATEWAY, UNSET, Process, concerns_revision
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BROKEN = (IogateError, CommandFailed, TimeoutError)
-"""Expected errors: the store is unreachable, full or slow, or the revision is invalid."""
 AGAIN_S = 0.25
 ANNOUNCE_S = 4.0
 EMPTY_S = 1.0
@@ -73,7 +70,7 @@ class Refresher:
         self._reading: asyncio.Task[None] | None = None
         self._gates: dict[str, asyncio.Task[None]] = {}
         """Pending requests to the store for the gate of an API, by API id."""
-        self._failed: str = ""
+        self._log = RefreshLog(quiet_s=ANNOUNCE_S)
         self._loader = TableLoader(state)
         self.tried = asyncio.Event()
         """Set after the first attempt to load the revision."""
@@ -256,6 +253,7 @@ class Refresher:
     async def _announce_periodically(self, store: Store) -> None:
         while True:
             await self._announce(store)
+            self._log.announced()
             await self._read_clock(store)
             await asyncio.sleep(ANNOUNCE_S)
 
@@ -293,7 +291,7 @@ class Refresher:
         )
 
     def _log_taken(self, before: Table | None, table: Table) -> None:
-        self._failed = ""
+        self._log.revision_loaded()
         kept = before.releases if before is not None else {}
         for project, release in table.releases.items():
             if kept.get(project) is release:
@@ -311,24 +309,8 @@ class Refresher:
                     _log_secrets(route)
 
     def _report(self, error: BaseException) -> None:
-        """Log an error of a refresh once, not four times a second; a defect with its traceback."""
         self.tried.set()
-        expected = isinstance(error, BROKEN)
-        text = str(error) or "the store did not respond in time" if expected else repr(error)
-        if text == self._failed:
-            return
-        self._failed = text
-        if expected:
-            about_revision = bool(self._loader.failed) and concerns_revision(error)
-            action = "revision.refused" if about_revision else "store.unreachable"
-            log.warning("%s", text, extra={"action": action})
-        else:
-            log.error(
-                "cannot follow the store, trying again: %s",
-                text,
-                exc_info=error,
-                extra={"action": "refresh.failed"},
-            )
+        self._log.failed(error, about_revision=bool(self._loader.failed) and concerns_revision(error))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from iogate.auth.model import EnvSecret, FileSecret, StoredAuth, TokenAuth
+from iogate.gateway import revision_refresher
 from iogate.gateway.revision_refresher import Refresher
 from iogate.store.connection.connection import CommandFailed
+from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.maintenance.process_presence import Presence, Process
 from iogate.store.store import Store
 from tests.gateway.driver import TOKEN, World, api, opened, publish, until
@@ -158,6 +161,42 @@ async def test_an_emptied_store_is_an_outage_and_deletes_no_api(
         await publish(world.store, api("a/b"), api("off", enabled=False))
         await until(lambda: ready(200))
         assert (await world.call("a/b")).status == 202
+
+
+async def test_each_outage_of_the_store_and_its_end_are_logged_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "iogate.gateway.refresh_log")
+    monkeypatch.setattr(revision_refresher, "ANNOUNCE_S", 0.3)
+    failures: list[Exception] = []
+    announce = Presence.announce
+
+    async def unreliable(presence: Presence, process: Process) -> None:
+        if failures:
+            raise failures.pop()
+        await announce(presence, process)
+
+    def logged() -> list[tuple[str, str]]:
+        of_refresh = [each for each in caplog.records if each.name == "iogate.gateway.refresh_log"]
+        return [(vars(each)["action"], each.getMessage()) for each in of_refresh]
+
+    outage = [
+        ("store.unreachable", "the store did not respond in time"),
+        ("store.unreachable", "the store is out of reach: connection refused"),
+        ("store.reachable", "the store is reachable again"),
+    ]
+    monkeypatch.setattr(Presence, "announce", unreliable)
+    await publish(store, api("a/b"))
+    async with opened(store) as world, running(world):
+        await taken(world, 1)
+        for number in (1, 2):
+            failures[:] = [StoreUnavailable("connection refused"), TimeoutError()] * 2
+
+            async def over(number: int = number) -> bool:
+                return len(logged()) >= number * len(outage)
+
+            await until(over)
+            assert logged() == outage * number
 
 
 async def test_a_full_store_ends_no_gateway_and_the_next_revision_is_loaded(
