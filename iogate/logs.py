@@ -65,7 +65,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Formatter that writes time, level and message, then the facts."""
+    """Formatter that writes time, level and message, then the facts; further lines are indented.
+
+    So no text of a caller can look like the beginning of a record.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         at = dt.datetime.fromtimestamp(record.created, tz=dt.UTC).astimezone()
@@ -75,7 +78,7 @@ class TextFormatter(logging.Formatter):
             line = f"{line}  {facts}"
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
-        return escape(scrub(line))
+        return escape(scrub(line)).replace("\n", "\n  ")
 
 
 class Throttle:

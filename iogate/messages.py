@@ -46,7 +46,7 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     return _nearest(word, tuple(choices)) if 2 <= len(word) <= 60 else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)  # each entry keeps all known names
 def _nearest(word: str, choices: tuple[str, ...]) -> str | None:
     by_lower = {choice.lower(): choice for choice in choices}
     lower = word.lower()

@@ -20,7 +20,7 @@ from iogate.cli.render import (
     result_stream,
     write_stdout,
 )
-from iogate.errors import Misused, Unreachable
+from iogate.errors import Misused, NotFound, Unreachable
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -35,12 +35,22 @@ def check(screen: Screen) -> None:
 
 
 async def watch(screen: Screen, read: Callable[[], Awaitable[Sequence[Table | str]]]) -> NoReturn:
-    """Print the result of `read` again and again; while the system is out of reach, its error."""
+    """Print the result of `read` again and again; while the system is out of reach, its error.
+
+    So is the error of a name that became unknown, for example that of a workflow whose last run was deleted.
+    Raises NotFound for a name that is unknown from the start.
+    """
     shown: str | None = None
+    has_read = False
     while True:
         try:
             parts = await read()
+            has_read = True
         except Unreachable as error:
+            parts = [error.message]
+        except NotFound as error:
+            if not has_read:
+                raise
             parts = [error.message]
         if is_capable_terminal(sys.stdout):
             console(result_stream()).clear()

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 BROKEN = (IogateError, CommandFailed, TimeoutError)
 """Expected errors: the store is unreachable, full or slow, or the revision is invalid."""
 MAX_REASONS = 10
-"""Maximum number of reasons that one outage logs."""
+"""Maximum number of reasons that are logged before something changes."""
 
 
 class RefreshLog:
@@ -26,48 +26,50 @@ class RefreshLog:
     def __init__(self, *, quiet_s: float) -> None:
         """Create the log of a refresh; an outage ends when no request has failed for `quiet_s`."""
         self._quiet_s = quiet_s
-        self._reasons: set[str] = set()
-        """Reasons of the outage of the store that were logged."""
         self._failed_at: float | None = None
-        """Time of the last failure in the outage, None if there is none."""
-        self._refused = ""
-        """Reason of the last refused revision or defect that was logged."""
+        """Time of the last failure in an outage of the store, None if there is none."""
+        self._in_outage: set[str] = set()
+        """Logged reasons of the outage."""
+        self._since_loaded: set[str] = set()
+        """Logged reasons of refused revisions, and logged defects."""
 
     def revision_loaded(self) -> None:
         """Note that the refresh has loaded a revision: the next refusal is logged again."""
-        self._refused = ""
+        self._since_loaded.clear()
 
     def announced(self) -> None:
         """Note that the store has taken an announcement of the gateway, and log the end of an outage."""
         if self._failed_at is None or time.monotonic() - self._failed_at < self._quiet_s:
             return
         self._failed_at = None
-        self._reasons.clear()
+        self._in_outage.clear()
         log.info("the store is reachable again", extra={"action": "store.reachable"})
 
     def failed(self, error: BaseException, *, about_revision: bool) -> None:
         """Log the error of a refresh, a defect with its traceback."""
         if not isinstance(error, BROKEN):
-            self._log_defect(error)
+            text = repr(error)
+            if _is_new(text, self._since_loaded):
+                log.error(
+                    "cannot follow the store, trying again: %s",
+                    text,
+                    exc_info=error,
+                    extra={"action": "refresh.failed"},
+                )
             return
         text = str(error) or "the store did not respond in time"
-        if not about_revision:
-            self._failed_at = time.monotonic()
-            if text not in self._reasons and len(self._reasons) < MAX_REASONS:
-                self._reasons.add(text)
-                log.warning("%s", text, extra={"action": "store.unreachable"})
-        elif text != self._refused:
-            self._refused = text
-            log.warning("%s", text, extra={"action": "revision.refused"})
-
-    def _log_defect(self, error: BaseException) -> None:
-        text = repr(error)
-        if text == self._refused:
+        if about_revision:
+            if _is_new(text, self._since_loaded):
+                log.warning("%s", text, extra={"action": "revision.refused"})
             return
-        self._refused = text
-        log.error(
-            "cannot follow the store, trying again: %s",
-            text,
-            exc_info=error,
-            extra={"action": "refresh.failed"},
-        )
+        self._failed_at = time.monotonic()
+        if _is_new(text, self._in_outage):
+            log.warning("%s", text, extra={"action": "store.unreachable"})
+
+
+def _is_new(reason: str, logged: set[str]) -> bool:
+    """Add a reason to the logged ones, at most MAX_REASONS; return whether it is to be logged."""
+    if reason in logged or len(logged) >= MAX_REASONS:
+        return False
+    logged.add(reason)
+    return True

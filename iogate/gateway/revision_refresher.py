@@ -24,7 +24,7 @@ from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.gateway.table_loader import TableLoader, mismatch
 from iogate.store.integrity.newest_seals import NewestSeals
 from iogate.store.maintenance.fingerprints import Fingerprints
-from iogate.store.maintenance.process_presence import GATEWAY, UNSET, Process, concerns_revision
+from iogate.store.maintenance.process_presence import GATEWAY, UNSET, Process
 from iogate.store.revisions.origin import DEFAULT_PROJECT
 from iogate.store.store import open_store
 from iogate.supervision import heartbeat
@@ -72,6 +72,8 @@ class Refresher:
         """Pending requests to the store for the gate of an API, by API id."""
         self._log = RefreshLog(quiet_s=ANNOUNCE_S)
         self._loader = TableLoader(state)
+        self._refusal: BaseException | None = None
+        """Error of the last revision that could not be loaded."""
         self.tried = asyncio.Event()
         """Set after the first attempt to load the revision."""
         self._started_at_ms = int(time.time() * 1000)
@@ -112,6 +114,7 @@ class Refresher:
                 store = await open_store(
                     url, client_name=name, keyring=self._keyring, replicas=self._replicas, seals=seals
                 )
+            store.verified = self._state.verified_revision
             await self._read_clock(store)
             self._state.intake = store.intake()
             self._state.store = store
@@ -161,6 +164,7 @@ class Refresher:
             elif self._loader.failed != known:
                 await self._announce(store)
             if error is not None:
+                self._refusal = error
                 raise error
 
     def _lose(self, table: Table | None) -> None:
@@ -310,7 +314,7 @@ class Refresher:
 
     def _report(self, error: BaseException) -> None:
         self.tried.set()
-        self._log.failed(error, about_revision=bool(self._loader.failed) and concerns_revision(error))
+        self._log.failed(error, about_revision=error is self._refusal)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

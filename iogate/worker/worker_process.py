@@ -206,13 +206,17 @@ async def _connect(
     seals = NewestSeals(settings.data_dir, url)
     while not stopped.is_set():
         try:
-            return await open_store(
+            store = await open_store(
                 url, client_name=name, keyring=ring, replicas=settings.confirming, seals=seals
             )
         except StoreUnavailable as error:
             if not logged:
                 log.warning("%s; the worker waits for it", error, extra={"action": "store.unreachable"})
                 logged = True
+        else:
+            if logged:
+                log.info("the store is reachable", extra={"action": "store.reachable"})
+            return store
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), RETRY_S)
     return None

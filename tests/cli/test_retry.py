@@ -284,6 +284,16 @@ def test_a_retry_says_that_the_live_definition_is_another_one(place: Place, live
         other = f"revision {new} has another one, which --on current uses"
         assert kept + other in live("runs", "retry", uid).err
         live("runs", "wait", uid, code=7)
+        newer = file.with_name("newer.yaml")
+        try:
+            # The version of the run is live and unchanged, beside a newer one.
+            file.write_text(before)
+            newer.write_text(before.replace("1.0.0", "2.0.0").replace("/charge,", "/pay,"))
+            live("apply", "--yes")
+            assert "--on current" not in live("runs", "retry", uid).err
+            live("runs", "wait", uid, code=7)
+        finally:
+            newer.unlink()
     finally:
         file.write_text(before)
         live("apply", "--yes")

@@ -124,6 +124,16 @@ def test_a_log_record_never_acts_on_a_terminal(form: Any) -> None:
         assert json.loads(written)["fact"].startswith(HOSTILE)
 
 
+def test_no_text_of_a_caller_looks_like_a_log_record_of_its_own() -> None:
+    title = "x\n03:00:00 error   state 1 is refused  action=store.refused"
+    exc_info = (ValueError, ValueError(title), None)
+    record = logging.makeLogRecord({"msg": "run 1 faulted: %s", "args": (title,), "exc_info": exc_info})
+    first, *others = logs.TextFormatter().format(record).split("\n")
+    assert first.endswith("run 1 faulted: x")
+    assert len(others) == 3
+    assert all(each.startswith("  ") for each in others)
+
+
 def test_only_one_module_of_the_command_line_writes_to_the_streams() -> None:
     """So that nothing bypasses its escaping."""
     wrong = []

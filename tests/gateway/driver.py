@@ -251,6 +251,7 @@ async def opened(
         settings=Settings(link_key=LINK_KEY),
     )
     live.store, live.intake = store, store.intake()
+    store.verified = live.verified_revision
     refresher = Refresher(live, lambda: store.url, RING)
     if operators is not None:
         live.operators = OperatorApi(live, OperatorTokens(declared(operators), root=root, monotonic=_still))

@@ -31,7 +31,7 @@ async def retry_until_available(request: Callable[[], Awaitable[T]], *, limit_s:
     warned = False
     while True:
         try:
-            return await request()
+            result = await request()
         except WrongStore:
             raise
         except Unreachable as error:
@@ -40,4 +40,8 @@ async def retry_until_available(request: Callable[[], Awaitable[T]], *, limit_s:
             if not warned:
                 log.warning("%s; retrying", error, extra={"action": "store.unreachable"})
                 warned = True
+        else:
+            if warned:
+                log.info("the store is reachable", extra={"action": "store.reachable"})
+            return result
         await asyncio.sleep(RETRY_S)

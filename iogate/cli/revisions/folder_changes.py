@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from iogate.cli.documents.bundle import compile_or_fail, save_lock
 from iogate.cli.revisions.folder_publication import publish_folder, read_origin, summarize
-from iogate.errors import IogateError
+from iogate.errors import IogateError, Unreachable
+from iogate.store.connection.failures import CommandFailed
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
@@ -32,28 +33,41 @@ async def watch(
     """Publish the files again after each change, until cancelled; only warn of invalid files.
 
     `settings` are those of the gateways and workers, except for variables. `seen` is the stamp of the files
-    before they were published, so that no later change is missed.
+    before they were published, so that no later change is missed. A change that the store does not take now
+    is published when it does.
     """
+    from iogate.reconcile.apply import NotConverged
+
+    tried = seen
     while True:
         await asyncio.sleep(POLL_S)
         now = await asyncio.to_thread(stamp, Path.cwd())
         if now == seen:
             continue
-        seen = now
+        is_repeated, tried = now == tried, now
         try:
             fresh = read_settings()
             # Variables are part of the revision.
             settings = replace(settings, vars=fresh.vars)
-            if fresh != settings:
+            if fresh != settings and not is_repeated:
                 # Gateways and workers keep their settings until a restart: do not apply new ones in part.
                 screen.warn("the settings have changed: restart to apply them")
             checked = await asyncio.to_thread(compile_or_fail, settings, purpose="apply")
             save_lock(screen, checked)
             origin = await asyncio.to_thread(read_origin, settings)
             applied = await publish_folder(store, checked, origin=origin)
+        except (Unreachable, CommandFailed) as error:
+            if not is_repeated:
+                screen.warn(f"{error}; the change is not live yet, and its publication is tried again")
+            continue
+        except NotConverged as late:
+            applied = late.applied
+            screen.warn(late.message)
         except IogateError as error:
             screen.warn(f"{error.message}; the live revision is unchanged")
+            seen = now
             continue
+        seen = now
         if applied.changed:
             screen.note(summarize(applied), style="green")
 

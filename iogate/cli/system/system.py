@@ -136,7 +136,7 @@ class Runs(Protocol):
     async def prune(self, wanted: Deletion) -> int:
         """Delete ended runs after the caller has confirmed their number; return the number of deleted ones.
 
-        Raises as `run_deletion.select` does.
+        Raises as `run_deletion.preview` does.
         """
         ...
 

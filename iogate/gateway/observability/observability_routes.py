@@ -60,8 +60,9 @@ def handlers(state: GatewayState, audience: Audience) -> list[HTTPRouteHandler]:
             async with state.reach() as store:
                 runs = await store.runs.counts()
                 queued = (await store.runs.queue()).depth
-                # With zeros, so that a rate of Prometheus finds the first refusal of a kind.
-                forged = dict.fromkeys(KINDS, 0) | await store.refusals.counts()
+                if (counts := await store.refusals.counts()) is not None:
+                    # With zeros, so that a rate of Prometheus finds the first refusal of a kind.
+                    forged = dict.fromkeys(KINDS, 0) | counts
                 callbacks = await store.callbacks.counts()
                 skips = await store.schedule_states.skips()
         except HTTPError:

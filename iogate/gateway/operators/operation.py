@@ -57,9 +57,7 @@ class Call:
 
         Raises NotFound if no live revision is of the named project.
         """
-        store = await of_project(self.store, self.given.get("project"), self.state.settings.project)
-        store.verified = self.state.verified_revision
-        return store
+        return await of_project(self.store, self.given.get("project"), self.state.settings.project)
 
     def moment_ms(self, name: str) -> int | None:
         """Return a moment given to an operation in milliseconds since 1970, by the store's clock; or None."""

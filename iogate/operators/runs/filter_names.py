@@ -13,18 +13,22 @@ from iogate.errors import Misused, NotFound, WrongStore
 from iogate.messages import did_you_mean, listed, quoted
 from iogate.operators.live_revision import live_revision, require_project
 from iogate.operators.workflows import workflow_not_found
+from iogate.store.connection.failures import CommandFailed
 from iogate.store.revisions.refused import NotAuthentic
-from iogate.store.runs.run_index import RunFilter
+from iogate.store.runs.run_index import LOOKED_AT_MOST, RunFilter
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Revision
     from iogate.store.store import Store
 
+SEARCHED_S = 0.25
+"""Maximum time of the search for a run of a name that nothing else knows."""
+
 
 async def require_known_names(store: Store, wanted: RunFilter) -> None:
     """Check the project, the API, the workflow and the attribute of a filter that no run matches.
 
-    A project and a workflow that are no longer live are known if a run of theirs is stored. Raises NotFound
+    A project and a workflow that are no longer live are known by their runs or statistics. Raises NotFound
     for an unknown project, API or workflow, Misused for an attribute that no live API of the filter declares.
     """
     if wanted.project is not None and not await _has_run(store, RunFilter(project=wanted.project)):
@@ -39,7 +43,7 @@ async def require_known_names(store: Store, wanted: RunFilter) -> None:
 
 async def _has_run(store: Store, wanted: RunFilter) -> bool:
     """Tell whether a run matches; True also if the search ends before the oldest run."""
-    page = await store.runs.page(wanted, limit=1)
+    page = await store.runs.page(wanted, limit=1, most=LOOKED_AT_MOST, most_s=SEARCHED_S)
     return bool(page.runs) or page.next_cursor is not None
 
 
@@ -53,20 +57,27 @@ async def _require_api(store: Store, api: str) -> None:
 
 async def _require_workflow(store: Store, workflow: str) -> None:
     """Raise NotFound for an unknown workflow; none is refused if a live revision cannot be read."""
-    try:
-        revisions = await _live_revisions(store, None)
-    except (NotAuthentic, NotFound, WrongStore):
-        return  # the workflow may be in this revision
+    revisions = await _live_revisions(store, None)
+    if revisions is None:
+        return
     known = {name for revision in revisions for name in revision.workflows}
-    names = {name.partition(":")[0] for name in known}
     # A version that is not live is no mistake: runs of it may have been deleted.
-    if workflow.partition(":")[0] not in names and not await _has_run(store, RunFilter(workflow=workflow)):
+    name = workflow.partition(":")[0]
+    if (
+        name not in {each.partition(":")[0] for each in known}
+        and not await store.statistics.series(workflow=name)
+        and not await _has_run(store, RunFilter(workflow=name))
+    ):
         raise workflow_not_found(workflow, known)
 
 
 async def _require_attribute(store: Store, name: str, wanted: RunFilter) -> None:
+    """Raise Misused for an unknown attribute; none is refused if a live revision cannot be read."""
+    revisions = await _live_revisions(store, wanted.project)
+    if revisions is None:
+        return
     known: dict[str, None] = {}
-    for revision in await _live_revisions(store, wanted.project):
+    for revision in revisions:
         apis = revision.apis.values()
         known |= dict.fromkeys(each for api in apis if wanted.api in (None, api.id) for each in api.indexed)
     if name not in known:
@@ -79,8 +90,12 @@ async def _require_attribute(store: Store, name: str, wanted: RunFilter) -> None
         )
 
 
-async def _live_revisions(store: Store, project: str | None) -> list[Revision]:
-    """Return the live revision of a project, or of each project."""
-    live = (await store.revisions.live_of_all()).live
-    names = live if project is None else [name for name in live if name == project]
-    return [(await live_revision(store.of_project(name)))[1] for name in names]
+async def _live_revisions(store: Store, project: str | None) -> list[Revision] | None:
+    """Return the live revision of a project, or of each project; None if one cannot be read."""
+    try:
+        found = await store.revisions.live_of_all()
+        projects = [*found.live, *found.invalid]
+        names = projects if project is None else [name for name in projects if name == project]
+        return [(await live_revision(store.of_project(name)))[1] for name in names]
+    except (NotAuthentic, NotFound, WrongStore, CommandFailed):
+        return None

@@ -56,10 +56,10 @@ async def listing(
     """Return a page of runs, newest first, with `nextCursor`, and `lookedBackTo` if it ended early.
 
     It looks at about `most` runs (None: all), for about `most_s`. Raises Misused for an invalid cursor, and
-    as `require_known_names` does if no run matches.
+    as `require_known_names` does if no run matches on the first page.
     """
     page = await store.runs.page(wanted, limit=limit, cursor=cursor, most=most, most_s=most_s)
-    if not page.runs:
+    if not page.runs and cursor is None:
         await require_known_names(store, wanted)
     waits = any(each.state == "backlog" for each in page.runs)
     holding = await store.gates.holding() if waits else ()

@@ -55,8 +55,7 @@ class Prunable:
 async def select(store: Store, wanted: RunFilter, before_ms: int, *, most: int | None = None) -> Prunable:
     """Return the ended runs to delete: those that match a filter, newest first; `most` limits them.
 
-    Raises Misused for a status of runs that have not ended, and for an attribute that no API declares, and
-    NotFound for an unknown API.
+    Raises Misused for a status of runs that have not ended.
     """
     for status in wanted.statuses:
         if status not in ENDED:
@@ -70,9 +69,19 @@ async def select(store: Store, wanted: RunFilter, before_ms: int, *, most: int |
         uids += [run.uid for run in page]
         if most is not None and len(uids) >= most:
             return Prunable(uids=uids[:most], sample=sample, complete=False)
-    if not uids:
-        await require_known_names(store, wanted)
     return Prunable(uids=uids, sample=sample, complete=True)
+
+
+async def preview(store: Store, wanted: RunFilter, before_ms: int, *, most: int | None = None) -> Prunable:
+    """Return the ended runs to delete, as `select` does; the names of a filter that selects none are checked.
+
+    A deletion that is repeated checks no names: the runs that it has deleted may have been the last ones of a
+    workflow. Raises as `select` and `require_known_names` do.
+    """
+    found = await select(store, wanted, before_ms, most=most)
+    if not found.uids:
+        await require_known_names(store, wanted)
+    return found
 
 
 async def delete(store: Store, found: Prunable, wanted: RunFilter, before_ms: int, record: Record) -> int:

@@ -18,6 +18,7 @@ from iogate.errors import IogateError, NotFound, Refused
 from iogate.operators.activity import clean_reason
 from iogate.operators.runs.run_details import run_not_found
 from iogate.store.connection.failures import CommandFailed
+from iogate.store.revisions.due_schedules import LIVE_REVISION
 from iogate.store.runs.retry import RetryRequest
 from iogate.store.state_codec import Codec
 from iogate.value_types.semantic_versions import version_precedence
@@ -84,6 +85,11 @@ class Retrier:
         program = old = await self._program(start.facts.program)
         facts = start.facts
         if self.current:
+            if facts.revision == LIVE_REVISION:
+                raise Refused(
+                    f"run {start.uid} is the standing run of a schedule: it has no current definition",
+                    hint="retry without --on current",
+                )
             number, workflow, digest = await self._current(start.api, facts.workflow)
             facts = msgspec.structs.replace(facts, revision=number, workflow=workflow, program=digest)
             program = await self._program(digest)
@@ -165,13 +171,19 @@ class Retrier:
 
         Without a live revision that can be read, there is no remark: the retry does not need it.
         """
+        facts = start.facts
+        if facts.revision == LIVE_REVISION:
+            return
         try:
-            number, _, digest = await self._current(start.api, start.facts.workflow)
+            number, revision = await self._live_revision(start.api)
+            # An unchanged version is no reason for a remark, although `--on current` would use a newer one.
+            is_live = facts.workflow in revision.workflows
+            name = facts.workflow if is_live else _newest(revision, facts.workflow)
         except (IogateError, CommandFailed):
             return
-        if digest != start.facts.program:
+        if name is not None and revision.workflows[name].program != facts.program:
             self.remarks.append(
-                f"{start.uid}: continues with the definition of revision {start.facts.revision}; revision "
+                f"{start.uid}: continues with the definition of revision {facts.revision}; revision "
                 f"{number} has another one, which --on current uses"
             )
 
@@ -184,19 +196,29 @@ class Retrier:
 
     async def _current(self, api: str, workflow: str) -> tuple[int, str, str]:
         """Return revision, name and program of the live workflow to retry with, in the project of an API."""
+        number, revision = await self._live_revision(api)
+        newest = _newest(revision, workflow)
+        if newest is None:
+            name = workflow.partition(":")[0]
+            raise Refused(f"revision {number} has no workflow {name}", hint="retry without --on current")
+        return number, newest, revision.workflows[newest].program
+
+    async def _live_revision(self, api: str) -> tuple[int, Revision]:
+        """Return number and content of the live revision in the project of an API; Refused without one."""
         live = await self.store.revisions.live_for(api)
         if live is None:
             raise Refused("nothing has been applied: there is no current definition")
         number = live[0]
         if number not in self._live:
             self._live[number] = await self.store.revisions.load(number)
-        revision = self._live[number]
-        name = workflow.partition(":")[0]
-        versions = [each for each in revision.workflows if each.partition(":")[0] == name]
-        if not versions:
-            raise Refused(f"revision {number} has no workflow {name}", hint="retry without --on current")
-        newest = max(versions, key=lambda each: version_precedence(each.partition(":")[2]))
-        return number, newest, revision.workflows[newest].program
+        return number, self._live[number]
+
+
+def _newest(revision: Revision, workflow: str) -> str | None:
+    """Return the full name of the newest live version of a workflow; None if there is none."""
+    name = workflow.partition(":")[0]
+    versions = [each for each in revision.workflows if each.partition(":")[0] == name]
+    return max(versions, key=lambda each: version_precedence(each.partition(":")[2]), default=None)
 
 
 def _refused(uid: str, outcome: str) -> Refused:

@@ -143,7 +143,7 @@ def client(url: str, timeout_s: float) -> redis.Redis:
 def silent(folder: Path) -> Unreachable:
     """Return the error for a server that holds the lock of its folder but does not answer."""
     return Unreachable(
-        f"the store in {folder} is running, but does not answer",
+        f"the store in {folder} does not answer: it is starting, busy or suspended",
         code="IOG623",
-        hint=f"its log is {folder / 'server.log'}",
+        hint=f"try again; its log is {folder / 'server.log'}",
     )

@@ -65,15 +65,15 @@ class Refusals:
                 [("HINCRBY", keys.REFUSED, kind, number) for kind, number in pending.items()]
             )
 
-    async def counts(self) -> dict[str, int]:
-        """Return the numbers of refused objects by kind, over the life of the store.
+    async def counts(self) -> dict[str, int] | None:
+        """Return the numbers of refused objects by kind, over the life of the store; None if they are lost.
 
         Unknown kinds and invalid counts are left out, because whoever forges objects can change these too.
         """
         try:
             numbers = await self._connection.call("HMGET", keys.REFUSED, *KINDS)
         except CommandFailed:
-            return {}
+            return None
         found = zip(KINDS, numbers, strict=True)
         return {kind: int(number) for kind, number in found if number and _is_count(number)}
 

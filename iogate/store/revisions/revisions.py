@@ -152,7 +152,7 @@ class Revisions:
             raise NotAuthentic(f"revision {number}, live in project {project},", why)
         try:
             return compiled.decode(data)
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:
             raise WrongStore(
                 f"revision {number} in the store was written by another release of iogate: {error}",
                 code="IOG634",

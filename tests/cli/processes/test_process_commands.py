@@ -136,6 +136,21 @@ def test_watch_applies_a_change_and_keeps_the_revision_if_it_is_invalid(tmp_path
         until(lambda: "the settings have changed: restart to apply them" in place.err)
 
 
+def test_watch_publishes_a_change_that_the_store_did_not_take(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    with up(tmp_path, "--watch") as place:
+        until(lambda: "watching" in place.err)
+        server = start_embedded(tmp_path / ".iogate").pid
+        os.kill(server, signal.SIGSTOP)
+        try:
+            (tmp_path / "apis.d/shop.yaml").write_text(API.replace("  buy:", "  purchase:"))
+            until(lambda: "the change is not live yet, and its publication is tried again" in place.err)
+        finally:
+            os.kill(server, signal.SIGCONT)
+        until(lambda: "revision 2: 1 API added, 1 deleted" in place.err)
+        assert place.err.count("is tried again") == 1
+
+
 def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
     """`up` refuses to delete every API; with `--no-apply` it serves the live revision."""
     write_project(cli.root)

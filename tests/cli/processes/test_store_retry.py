@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -51,7 +52,10 @@ def test_up_outlasts_a_store_that_is_killed_while_it_starts(tmp_path: Path) -> N
         assert process.poll() is None, (tmp_path / "up.err").read_text()
 
 
-async def test_a_store_that_is_away_is_asked_again_and_one_that_refuses_is_not() -> None:
+async def test_a_store_that_is_away_is_asked_again_and_one_that_refuses_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "iogate")
     answers: Iterator[Any] = iter([Unreachable("away"), Unreachable("away"), "here"])
 
     async def ask() -> str:
@@ -61,6 +65,10 @@ async def test_a_store_that_is_away_is_asked_again_and_one_that_refuses_is_not()
         return str(answer)
 
     assert await retry_until_available(ask) == "here"
+    assert [(vars(each)["action"], each.getMessage()) for each in caplog.records] == [
+        ("store.unreachable", "away; retrying"),
+        ("store.reachable", "the store is reachable"),
+    ]
     answers = iter([WrongStore("not ours"), "here"])
     with pytest.raises(WrongStore, match="not ours"):
         await retry_until_available(ask)

@@ -17,6 +17,7 @@ from iogate.operators.runs import run_deletion
 from iogate.security.failure_limit import FAILURES
 from iogate.store import keys
 from iogate.store.connection.failures import StoreUnavailable
+from iogate.store.revisions.revisions import Revisions
 from iogate.store.runs.operations import RunOperations
 from iogate.timing import moments
 from tests.gateway.driver import TOKEN, World, api
@@ -248,6 +249,27 @@ async def test_ended_runs_are_deleted_in_parts(operated: World, monkeypatch: pyt
     assert re.fullmatch(r"deleted 2: before=[-0-9T:.]+Z api=shop/order status=faulted", message or "")
     about = (await operated.ask(f"/v1/activity?target={uids[2]}", headers=bearer("read"))).json["activity"]
     assert [each["action"] for each in about] == ["runs.prune"]
+
+
+async def test_a_preview_of_a_deletion_checks_names_and_a_repeated_deletion_does_not(operated: World) -> None:
+    """The first part may have deleted the last run by which a workflow was known."""
+    await started(operated)
+    only = {"workflow": "shop/former"}
+    assert refusal(await prune(operated, filter=only, dry_run=True))[::2] == (
+        404,
+        "no live workflow shop/former",
+    )
+    assert (await prune(operated, filter=only)).json == {"pruned": 0, "complete": True}
+
+
+async def test_a_list_without_runs_reads_no_revision_that_the_gateway_serves(
+    operated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await started(operated)
+    monkeypatch.setattr(Revisions, "load", None)
+    for status, workflow in ((200, api("shop/order").workflow.partition(":")[0]), (404, "shop/none")):
+        path = f"/v1/runs?workflow={workflow}&status=faulted"
+        assert (await operated.ask(path, headers=bearer("read"))).status == status
 
 
 @pytest.mark.parametrize(

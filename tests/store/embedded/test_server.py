@@ -132,8 +132,8 @@ def test_a_server_that_does_not_answer_is_not_reported_as_missing(start: Starter
     finally:
         os.kill(first.pid, signal.SIGCONT)
     place = folder.resolve() / "redis"
-    assert caught.value.message == f"the store in {place} is running, but does not answer"
-    assert caught.value.hint == f"its log is {place / 'server.log'}"
+    assert caught.value.message == f"the store in {place} does not answer: it is starting, busy or suspended"
+    assert caught.value.hint == f"try again; its log is {place / 'server.log'}"
     assert not isinstance(caught.value, NoStore)
     first.stop()
     with pytest.raises(NoStore):
