@@ -37,7 +37,7 @@ def senders(events: Mapping[str, Any]) -> StoredAuth | None:
 
 
 def has_literal(events: Mapping[str, Any]) -> bool:
-    """Tell whether the setting has a credential of senders in clear text."""
+    """Tell whether the setting `events` has a credential of event senders in clear text."""
     return any(True for _ in literals(events.get("auth")))
 
 

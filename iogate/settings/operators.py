@@ -31,7 +31,7 @@ class DeclaredOperator:
 
 
 def declared(operators: Mapping[str, Any]) -> dict[str, DeclaredOperator]:
-    """Return the operators of the setting by name, with the sources of their tokens."""
+    """Return the operators in the setting `operators` by name, with the sources of their tokens."""
     return {
         name: DeclaredOperator(
             tokens=cast("tuple[StoredSecret, ...]", SECRETS.read(given["token"])), role=given["role"]
@@ -41,7 +41,7 @@ def declared(operators: Mapping[str, Any]) -> dict[str, DeclaredOperator]:
 
 
 def _read_token(value: Any) -> Any:
-    """Validate the token of an operator, which stays as it was given: child processes read it again."""
+    """Validate a token in the setting `operators`, unchanged: child processes read the setting again."""
     for path, secret in _each(SECRETS.read(value)):
         if isinstance(secret, LiteralSecret):
             raise broken_rule(

@@ -25,7 +25,7 @@ _EXPECTED: Final = "true, false, or a list of digests, each sha256: and 64 hexad
 
 
 def allowed_digests(allow_run: AllowRun, kind: str) -> tuple[str, ...] | None:
-    """Return the digests that `allow_run` permits for a kind of process; None if all are allowed."""
+    """Return the digests that the setting `allow_run` permits for a kind of process; None: all of them."""
     if isinstance(allow_run, tuple):
         return None if kind in allow_run else ()
     found = {str(name): value for name, value in allow_run.items()}.get(kind, False)
@@ -40,12 +40,12 @@ def lists_digests(allow_run: AllowRun, kind: str) -> bool:
 
 
 def allows_kind(allow_run: AllowRun, kind: str) -> bool:
-    """Tell whether `allow_run` permits any process of this kind."""
+    """Tell whether the setting `allow_run` permits any process of this kind."""
     return allowed_digests(allow_run, kind) != ()
 
 
 def describe(allow_run: AllowRun) -> str:
-    """Describe in words the processes that `allow_run` permits."""
+    """Describe in words the processes that the setting `allow_run` permits."""
     named: list[str] = []
     for kind in KINDS:
         digests = allowed_digests(allow_run, kind)

@@ -163,14 +163,14 @@ def _meant(name: str) -> str | None:
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
-    """Return the variable from which a child process reads the settings, with absolute paths."""
+    """Return the variable from which a child process reads all settings, with absolute paths."""
     values = {name: getattr(settings, name) for name in NAMES}
     values["data_dir"] = str(settings.data_dir.absolute())
     return {HANDOVER: json.dumps({name: value for name, value in values.items() if value is not None})}
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings handed over by the parent, else those in the environment variables.
+    """Read the settings from the variable of a parent process, else from one variable per setting.
 
     Raises InvalidFiles as `read` does.
     """
@@ -182,7 +182,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def secret_variables(settings: Settings) -> tuple[str, ...]:
-    """Return the variables that workers read for `secrets` and the headers of sinks."""
+    """Return the variables that the settings `secrets` and `events.sinks` name; workers read these."""
     sinks = (settings.events.get("sinks") or {}).values()
     references = [*settings.secrets.values(), *(each for sink in sinks for each in _headers(sink))]
     names = (each.get("env") for each in references if isinstance(each, Mapping))

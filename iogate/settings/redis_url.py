@@ -50,7 +50,7 @@ class Sentinels:
         return f"{'rediss' if self.tls else 'redis'}://{self._credentials}{bracketed}:{port}/{self._options}"
 
     def sentinel_url(self, host: str, port: int) -> str:
-        """Return the URL of one sentinel, with the sentinels' own user and password."""
+        """Return the URL of one sentinel of a `redis_url`, with the sentinels' own user and password."""
         user = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@" if self.password else ""
         bracketed = f"[{host}]" if ":" in host else host
         query = urlencode([pair for pair in self.options if pair[0] != "db"])
@@ -60,7 +60,7 @@ class Sentinels:
 
     @property
     def options(self) -> list[tuple[str, str]]:
-        """Options in the query of the URL, such as those of TLS."""
+        """Options in the query of a `redis_url`, such as those of TLS."""
         return parse_qsl(self._options.lstrip("?"), keep_blank_values=True)
 
     def __str__(self) -> str:

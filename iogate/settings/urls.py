@@ -13,7 +13,7 @@ EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - only
 
 
 def gateway_url(settings: Settings) -> str:
-    """Return the URL of the gateway: `public_url`, else one of `host` and `port`."""
+    """Return the gateway's URL by the settings: `public_url`, else one of `host` and `port`."""
     if settings.public_url:
         return settings.public_url
     bracketed = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -22,14 +22,14 @@ def gateway_url(settings: Settings) -> str:
 
 
 def console_url(settings: Settings) -> str:
-    """Return the URL of the console and of the HTTP API of operators."""
+    """Return the URL of the console and of the HTTP API of operators, by the settings."""
     if settings.console_port is None:
         return gateway_url(settings)
     return gateway_url(replace(settings, public_url=None, port=settings.console_port))
 
 
 def own_certificate(settings: Settings) -> str | None:
-    """Return the file of the certificate at the gateway's URL, unless callers use a `public_url`."""
+    """Return the certificate file of the gateway's URL by the settings, unless callers use a `public_url`."""
     return None if settings.public_url or not settings.tls else settings.tls["cert"]
 
 
