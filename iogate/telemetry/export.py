@@ -30,7 +30,7 @@ class ReportingExporter(SpanExporter):
     def __init__(
         self, inner: SpanExporter, target: str, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """`target` names the collector in log records, without credentials."""
+        """Create an exporter of spans; `target` names the collector in log records, without credentials."""
         self._inner = inner
         self._target = target
         self._monotonic = monotonic
@@ -62,7 +62,7 @@ class ReportingExporter(SpanExporter):
         return result
 
     def note(self, reason: str) -> None:
-        """Take note of the reason why an export failed, and log it if the last record is old enough."""
+        """Take note of the reason why an export of spans failed; log it if the last record is old enough."""
         self.failing, self._reason = True, reason
         now_s = self._monotonic()
         if self.closing or now_s - self._logged_s < INTERVAL_S:
@@ -88,11 +88,11 @@ class ReportingExporter(SpanExporter):
         self._lost, self._warned = 0, False
 
     def shutdown(self) -> None:
-        """Close the connections of the exporter, and stop repeated tries."""
+        """Close the connections of the exporter of spans, and stop repeated tries."""
         self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the exporter, which buffers nothing."""
+        """Flush the exporter of spans, which buffers nothing."""
         return self._inner.force_flush(timeout_millis)
 
 
@@ -104,11 +104,11 @@ class SdkLog(logging.Handler):
         self._exporter = exporter
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a message of OpenTelemetry on as the reason why an export failed."""
+        """Pass a message of OpenTelemetry on as the reason why an export of spans failed."""
         self._exporter.note(record.getMessage())
 
     def attach(self) -> None:
-        """Become the only handler of OpenTelemetry's records about exports and of its HTTP client."""
+        """Become the only log handler of OpenTelemetry, for failed exports, and of its HTTP client."""
         for name in ("opentelemetry", "urllib3"):
             logger = logging.getLogger(name)
             logger.handlers[:] = [self]

@@ -21,7 +21,7 @@ class BoundedSession(requests.Session):
     """Session whose responses have a status and headers, but no body: the exporter needs none."""
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
-        """Send a request of the exporter in this session and return its response.
+        """Send a request of the exporter in this HTTP session and return its response.
 
         Raises RequestException, also for a redirect, which the exporter would take for success.
         """

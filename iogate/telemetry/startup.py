@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def start(environment: Mapping[str, str]) -> Tracing | None:
-    """Start the tracer of this process.
+    """Start the tracer of this process at startup, if OpenTelemetry is configured and can be imported.
 
     None unless OpenTelemetry's own variables name a collector; None, with a warning, if it cannot be made.
     """
@@ -35,7 +35,7 @@ def start(environment: Mapping[str, str]) -> Tracing | None:
 
 
 def find_broken_import() -> str:
-    """Import OpenTelemetry at the start; return why that is impossible and what to do, else an empty text."""
+    """Import OpenTelemetry at startup; return why that is impossible and what to do, else an empty text."""
     try:
         from iogate.telemetry import tracing  # noqa: F401, PLC0415 - few processes export traces
     except Exception as error:  # noqa: BLE001 - a broken package may raise anything

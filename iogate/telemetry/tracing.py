@@ -94,11 +94,11 @@ class Span:
         self._span.update_name(self._redact(name))
 
     def set(self, name: str, value: str | int | bool) -> None:  # noqa: FBT001 - a value, not a flag
-        """Set an attribute of this span of a trace."""
+        """Set an attribute of this OpenTelemetry span."""
         self._span.set_attribute(name, self._redact(value) if isinstance(value, str) else value)
 
     def fail(self, kind: str) -> None:
-        """Set the status of this span of a trace to an error of a kind, with few possible values."""
+        """Set the status of this OpenTelemetry span to an error of a kind, with few possible values."""
         self.set("error.type", kind)
         self._span.set_status(Status(StatusCode.ERROR))
 
@@ -133,7 +133,7 @@ class Tracing:
         links: Sequence[str] = (),
         attributes: Attributes | None = None,
     ) -> Span:
-        """Start a span below the trace context `parent`, or as the root of a trace.
+        """Start a span of the tracer below the trace context `parent`, or as the root of a trace.
 
         `trace_id` and `span_id` are those of the span, or random ones if they are 0; `links` are contexts.
         """
@@ -156,7 +156,7 @@ class Tracing:
         return Span(span, redact, parent)
 
     def is_sampled(self, trace_id: int, name: str) -> bool:
-        """Tell whether the sampler chooses the root of a trace."""
+        """Tell whether the tracer's sampler chooses the root of a trace."""
         chosen = self._provider.sampler.should_sample(None, trace_id, name)
         return chosen.decision is Decision.RECORD_AND_SAMPLE
 
@@ -210,17 +210,17 @@ def _session(variables: Mapping[str, str]) -> BoundedSession | None:
 
 
 def derived_span(uid: str, token: int) -> int:
-    """Derive the identifier of a span in a trace, that of one lease of a run."""
+    """Derive the identifier of the tracer's span for one lease of a run."""
     return _number(f"{uid}/{token}", 8)
 
 
 def derived_trace(uid: str) -> int:
-    """Return the identifier of the trace of a run that nothing has put into a trace."""
+    """Derive the identifier of the tracer's trace for a run that nothing has put into a trace."""
     return _number(uid, 16)
 
 
 def context_text(trace_id: int, span_id: int, *, sampled: bool) -> str:
-    """Return a trace context in the form of `trace_context`."""
+    """Format the identifiers of a span as the text of a trace context, as the tracer takes it."""
     return f"00-{trace_id:032x}-{span_id:016x}-{'01' if sampled else '00'}"
 
 
@@ -255,14 +255,14 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _text_of(context: SpanContext) -> str:
-    """Format a span context of the SDK as the text that `trace_context` defines."""
+    """Format a span context of the OpenTelemetry SDK as text for the tracer's callers."""
     text = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
     state = context.trace_state.to_header()
     return f"{text} {state}" if state else text
 
 
 def _context_of(text: str) -> SpanContext | None:
-    """Return a context of `trace_context` as one of the SDK; None for an empty one."""
+    """Convert a trace context from the tracer's text form to the OpenTelemetry SDK's; None if empty."""
     if not text:
         return None
     parent, _, state = text.partition(" ")
