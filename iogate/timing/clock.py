@@ -37,5 +37,5 @@ class StoreClock:
     def call_later(
         self, delay_s: float, callback: Callable[..., object], *arguments: Any
     ) -> asyncio.TimerHandle:
-        """Call back on the running event loop after a delay by this clock."""
+        """Call back on the running event loop after a delay by the store's clock."""
         return asyncio.get_running_loop().call_later(delay_s, callback, *arguments)

@@ -60,7 +60,7 @@ class Duration:
         return self.milliseconds / 1000
 
     def after_ms(self, instant_ms: int) -> int:
-        """Return the instant one duration after another, both in milliseconds since 1970, in UTC.
+        """Return the instant that is this duration after another, both in milliseconds since 1970, in UTC.
 
         Months are added first; the 31st plus a month is the last day of the next month.
         Raises TooLong beyond the year 9999.
@@ -77,7 +77,7 @@ class Duration:
 
 
 def parse_duration(text: str) -> Duration:
-    """Parse ISO 8601 (`PT5M`, `P1Y2M`, `P2W`, fractions) or the short form (`5m`, `1h30m`, `250ms`).
+    """Parse a duration: ISO 8601 (`PT5M`, `P1Y2M`, `P2W`, fractions) or short (`5m`, `1h30m`, `250ms`).
 
     Raises InvalidDuration.
     """
