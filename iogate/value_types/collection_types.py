@@ -86,7 +86,7 @@ def record_schema(keys: Mapping[str, Key]) -> Schema:
 
 
 def with_definitions(schema: Schema, types: Mapping[str, ValueType[Any]]) -> dict[str, Any]:
-    """Return the schema with each of these value types only once, in `$defs`."""
+    """Return the JSON Schema of a collection with each of these value types only once, in `$defs`."""
     bodies = {name: type_.schema() for name, type_ in types.items()}
 
     def refer(value: Any, inside: str = "") -> Any:
@@ -161,5 +161,5 @@ def distinct(item: ValueType[T], expected: str) -> ValueType[tuple[T, ...]]:
 
 
 def deferred(load: Callable[[], ValueType[T]]) -> ValueType[T]:
-    """Return a value type whose module is imported on first use."""
+    """Return a value type, of a mapping or any other, whose module is imported on first use."""
     return ValueType(read=lambda value: load().read(value), schema=lambda: load().schema())

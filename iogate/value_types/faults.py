@@ -49,12 +49,12 @@ class InvalidValue(Exception):
 
 
 def wrong_form(expected: str, got: str | None = None) -> InvalidValue:
-    """Return the error for a value in the wrong format."""
+    """Return the error with one fault for a value in the wrong format."""
     return InvalidValue(Fault(kind="format", expected=expected, got=got))
 
 
 def wrong_type(expected: str, value: object, hint: str = "") -> InvalidValue:
-    """Return the fault of a value type's value that has not the expected YAML type."""
+    """Return the error with one fault for a value that does not have the expected YAML type."""
     if value is None:
         return InvalidValue(Fault(kind="null", expected=expected))
     hint = hint or type_hint(expected, value)
@@ -64,7 +64,7 @@ def wrong_type(expected: str, value: object, hint: str = "") -> InvalidValue:
 def broken_rule(
     message: str, *, code: int, hint: str = "", path: ValuePath = (), on_key: bool = False
 ) -> InvalidValue:
-    """Return the error for a value that breaks a rule, with a message of its own."""
+    """Return the error with one fault for a value that breaks a rule, with a message of its own."""
     fault = Fault(kind="rule", message=message, code=code, hint=hint, path=path, on_key=on_key)
     return InvalidValue(fault)
 
@@ -102,7 +102,7 @@ def type_hint(expected: str, value: object) -> str:
 
 @contextmanager
 def collecting(faults: list[Fault], *path: str | int) -> Iterator[None]:
-    """Add the faults of the block to `faults`, below `path`."""
+    """Add the faults of values that the block reads to `faults`, below `path`."""
     try:
         yield
     except InvalidValue as invalid:

@@ -19,7 +19,7 @@ _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def text() -> ValueType[str]:
-    """Return the value type of any text."""
+    """Return the value type of any text, a scalar."""
 
     def _read(value: Any) -> str:
         if not isinstance(value, str):
@@ -30,7 +30,7 @@ def text() -> ValueType[str]:
 
 
 def matching_text(expected: str, pattern: str) -> ValueType[str]:
-    """Return the value type of text by a regular expression; another type of value is another error."""
+    """Return the value type of text by a regular expression; a scalar of another type is another error."""
     plain = text()
 
     def _read(value: Any) -> str:
@@ -55,7 +55,7 @@ def pattern(expected: str, pattern: str) -> ValueType[str]:
 
 
 def choice(*choices: str) -> ValueType[str]:
-    """Return the value type of one of some words."""
+    """Return the value type of a scalar that is one of some words."""
 
     def _read(value: Any) -> str:
         if value not in choices:
@@ -134,7 +134,7 @@ def size_or_share(low: int) -> ValueType[int | str]:
 
 
 def parse_rate(text: str) -> float | None:
-    """Return how often per second a rate is, such as 50/s or 100/m; None for any other text."""
+    """Parse the scalar of a rate, 50/s or 100/m, into a number per second; None for any other text."""
     found = _RATE.fullmatch(text)
     return float(found[1]) / _RATE_S[found[2]] or None if found else None
 
@@ -156,7 +156,7 @@ def rate() -> ValueType[float]:
 
 
 def interval() -> ValueType[float]:
-    """Return the value type of lengths of time with a unit, longer than nothing; in seconds."""
+    """Return the value type of scalars for lengths of time with a unit, above zero; in seconds."""
 
     def _read(value: Any) -> float:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -178,7 +178,7 @@ def interval() -> ValueType[float]:
 
 
 def duration(low_s: float, high_s: float) -> ValueType[float]:
-    """Return the value type of durations, in seconds: `30s`, `1h30m`, `PT5M` or a plain number."""
+    """Return the value type of scalars for durations, in seconds: `30s`, `1h30m`, `PT5M` or a number."""
 
     def _invalid() -> NoReturn:
         low, high = map(durations.format_seconds, (low_s, high_s))
