@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _become_keeper(control: socket.socket, inherited: tuple[int, ...], take: int) -> None:
-    """Wait for a request, report to the server that this keeper is no longer idle, and serve it."""
+    """Become a keeper, forked by the server: wait for a request, report that to the server, and serve it."""
     try:
         signal.set_wakeup_fd(-1)
         for fd in inherited:

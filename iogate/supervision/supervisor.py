@@ -232,7 +232,7 @@ class Supervisor:
             _kill_group(kept.process)
 
     async def _keep(self, kept: _Supervised) -> None:
-        """Run a child again and again, as its declaration says."""
+        """Run a supervised child, and again after each exit unless it must not be restarted."""
         child = kept.child
         backoff = Backoff(_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S)
         try:
@@ -260,7 +260,7 @@ class Supervisor:
             self._kept.pop(child.name, None)
 
     async def _live(self, kept: _Supervised) -> Exit:
-        """Run a child once, from its start to its exit."""
+        """Run a supervised child once, from its start to its exit."""
         child = kept.child
         started = time.monotonic()
         kept.identity = new_identity(child.name)
