@@ -15,7 +15,7 @@ Version: TypeAlias = tuple[int, int, int] | None
 
 
 def version(path: Path) -> Version:
-    """Return the version of a file, which differs after the file was written or replaced."""
+    """Return the version of a file, which differs after an atomic replacement or a write."""
     try:
         found = path.stat()
     except OSError:

@@ -73,7 +73,10 @@ class _Reader:
         self._depth = 0
 
     def module(self, name: str) -> _Module:
-        """Read the declarations in a module of the settings. Raises InvalidFiles if it does not exist."""
+        """Read the declarations in a Python module that the setting `functions` names.
+
+        Raises InvalidFiles if it does not exist.
+        """
         file = self._file(name)
         if file is None:
             raise InvalidFiles(
@@ -84,7 +87,7 @@ class _Reader:
         return self._read(name, file)
 
     def imported(self, name: str) -> _Module:
-        """Read the declarations of a module that another one imports; one without source has none."""
+        """Read the declarations of a Python module that another one imports; one without source has none."""
         file = self._file(name) if self._depth < _DEEPEST else None
         return _Module() if file is None else self._read(name, file)
 
@@ -109,7 +112,7 @@ class _Reader:
         return module
 
     def _file(self, name: str) -> Path | None:
-        """Return the source file of a module with declarations; `find_spec` would import its packages."""
+        """Return the file of a Python module with declarations; `find_spec` would import its packages."""
         path: Sequence[str] | None = self._path
         spec = None
         for part in range(1, name.count(".") + 2):
@@ -133,7 +136,7 @@ class _Source:
         self._decorators: set[str] = set()
 
     def visit(self, tree: ast.Module) -> None:
-        """Collect the functions that a module declares."""
+        """Collect the functions that the source of a Python module declares."""
         used = 0
         for statement in _statements(tree.body):
             match statement:

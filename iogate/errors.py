@@ -40,7 +40,7 @@ class IogateError(Exception):
     def __init__(
         self, message: str, *, code: str = UNCODED, hint: str = "", where: Sequence[str] = ()
     ) -> None:
-        """`where` are the places that the error is about: `PATH:LINE:COLUMN`."""
+        """Create an error of iogate; `where` are the places that it is about: `PATH:LINE:COLUMN`."""
         super().__init__(message)
         self.where = tuple(where)
         self.message = message

@@ -39,7 +39,7 @@ class FileMetadata:
     sha256: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that stands for the file in the data of a run."""
+        """Return the file reference in the data of a run: an object with the metadata of the file."""
         return {**asdict(self), MEMBER: PREFIX + self.sha256}
 
 
@@ -85,9 +85,10 @@ def references(value: Any, depth: int = 0) -> Iterator[FileReference]:
 
 
 def safe_filename(given: str) -> str:
-    r"""Return a file name without folder, control and bidirectional characters, and leading dots.
+    r"""Return the file name for a file reference, without folder, control characters and leading dots.
 
-    It has at most MAX_NAME_BYTES bytes, with the suffix kept; it is `file` if nothing is left.
+    Bidirectional characters count as control characters. The name has at most MAX_NAME_BYTES bytes, with the
+    suffix kept; it is `file` if nothing is left.
     """
     base = given.replace("\\", "/").rpartition("/")[2]
     plain = "".join(

@@ -271,7 +271,7 @@ def describe(target: Callable[..., Any], name: str, version: str, *, idempotent:
 
 
 def _converted(value: Any, annotation: Any) -> Any:
-    """Convert a JSON value to a function's annotated type; 1.0 counts as an integer, as in JSON Schema."""
+    """Convert a JSON value to a registered function's type; 1.0 counts as an integer, as in JSON Schema."""
     try:
         return _completed(msgspec.convert(value, annotation))
     except msgspec.ValidationError:

@@ -121,7 +121,7 @@ def canonical(value: Any) -> str:
 
 
 def is_equal(first: Any, second: Any) -> bool:
-    """Tell whether two values are equal as in JSON Schema: 1 is 1.0, but true is not 1."""
+    """Tell whether two JSON values are equal as in JSON Schema: 1 is 1.0, but true is not 1."""
     if isinstance(first, bool) or isinstance(second, bool):
         return first is second
     if isinstance(first, Mapping) and isinstance(second, Mapping):
@@ -142,7 +142,7 @@ def to_text(value: Any) -> str:
 
 
 def scalar_to_text(value: Any) -> str | None:
-    """Return a scalar as text, null as the empty text; None for an object or an array."""
+    """Return a JSON scalar as text, null as the empty text; None for an object or an array."""
     match value:
         case None:
             return ""
@@ -153,7 +153,7 @@ def scalar_to_text(value: Any) -> str | None:
 
 
 def differences(expected: Any, actual: Any, at: str = "output") -> tuple[str, ...]:
-    """Return a message for each difference between a value and the expectation of a test."""
+    """Compare JSON values: return a message for each difference from the value that a test expects."""
     match expected, actual:
         case dict(), dict():
             found: list[str] = []
@@ -176,6 +176,6 @@ def differences(expected: Any, actual: Any, at: str = "output") -> tuple[str, ..
 
 
 def short_json(value: Any) -> str:
-    """Return a value as JSON for a message, shortened if it is long."""
+    """Return a JSON value as JSON text for a message, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

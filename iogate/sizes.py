@@ -26,6 +26,6 @@ _SIZE = re.compile(PATTERN)
 
 
 def parse_size(text: str) -> int | None:
-    """Return the size in whole bytes, or None if `text` is not one of FORMS."""
+    """Return the bytes of a size such as `64KiB`, or None if `text` is not one of FORMS."""
     found = _SIZE.fullmatch(text)
     return int(float(found[1]) * _UNITS[found[2]]) if found else None

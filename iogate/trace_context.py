@@ -19,7 +19,7 @@ _STATE: Final = re.compile(rb"[\x20-\x7e]{1,512}")
 
 
 def read(traceparent: bytes, tracestate: bytes = b"") -> str:
-    """Return the trace context of two headers as one text; empty if `traceparent` is not valid.
+    """Return the W3C trace context of two headers as one text; empty if `traceparent` is not valid.
 
     A newer version is read as the first one, whose fields it has (section 3.2.4).
     """
@@ -33,7 +33,7 @@ def read(traceparent: bytes, tracestate: bytes = b"") -> str:
 
 
 def headers(context: str) -> dict[str, str]:
-    """Return the headers that pass a trace context on; none for an empty one."""
+    """Return the headers that pass a W3C trace context on; none for an empty one."""
     parent, _, state = context.partition(" ")
     if not parent:
         return {}
@@ -41,11 +41,11 @@ def headers(context: str) -> dict[str, str]:
 
 
 def is_sampled(context: str) -> bool:
-    """Tell whether the caller records the trace of a context."""
+    """Tell whether the caller records the trace, by the flag in its W3C trace context."""
     return bool(int(context[53:55], 16) & 1)
 
 
 def trace_id(context: str) -> str:
-    """Return the id of the trace of a context; empty for an empty one."""
+    """Return the id of the trace in a W3C trace context; empty for an empty one."""
     found = _PARENT.match(context.encode())
     return "" if found is None else found[1].decode("ascii")
