@@ -71,7 +71,7 @@ class Deletion:
 
 
 def interrupted(message: str, operation: str) -> Unreachable:
-    """Return the error for a lost response to a change of runs; `operation` is the id of the change."""
+    """Return the error after a lost response of the live system to the change `operation` of runs."""
     return Unreachable(
         f"{message}: some runs may have been changed",
         code=INTERRUPTED,
@@ -80,103 +80,103 @@ def interrupted(message: str, operation: str) -> Unreachable:
 
 
 class Runs(Protocol):
-    """Operations on runs."""
+    """Operations on runs, with the results of `run_actions`, `run_files` and `operators.statistics`.
+
+    `statistics` and `errors` raise NotFound for an unknown API.
+    """
 
     async def list(
         self, wanted: RunFilter, *, limit: int, cursor: str | None = None, complete: bool = False
     ) -> Json:
-        """Return the newest runs that match, as `run_actions.listing` does.
+        """Return the newest runs that match in the live system, by its store or over HTTP.
 
         It ends early after many runs that do not match, unless it is to be `complete`.
         """
         ...
 
     async def show(self, uid: str, *, data: bool = False, task: str | None = None) -> Json:
-        """Return a run, as `run_actions.show` does."""
+        """Return a run of the live system, by its store or over HTTP."""
         ...
 
     async def wait(self, uid: str, wait_s: float) -> Json:
-        """Return a run with its tasks when it has ended, or after a time."""
+        """Return a run with its tasks at its end or after a time, by the live system's store or HTTP."""
         ...
 
     async def journal(self, uid: str) -> Json:
-        """Return `uid` and the kept `entries` of the journal of a run."""
+        """Return `uid` and kept journal `entries` of a run of the live system, by its store or over HTTP."""
         ...
 
     def follow(self, uid: str) -> AsyncIterator[Json]:
-        """Yield the journal entries of a run, the kept ones and then new ones, until it has ended."""
+        """Yield a run's journal, kept and new entries, until it ends, by the live system's store or HTTP."""
         ...
 
     async def input(self, uid: str) -> Any:
-        """Return the input of a run; raise Refused if values of it are redacted."""
+        """Return a run's input, by the live system's store or HTTP; raise Refused if values are redacted."""
         ...
 
     async def files(self, uid: str) -> Sequence[Json]:
-        """Return the metadata of the files of a run, as `run_files.list_files` does."""
+        """Return the metadata of a run's files in the live system, by its store or over HTTP."""
         ...
 
     async def read_file(self, uid: str, file: Json) -> bytes:
-        """Return the content of a file, given by its metadata; raise NotFound if it is gone."""
+        """Return the content of a run's file, by the live system's store or HTTP; raise NotFound if gone."""
         ...
 
     async def statistics(
         self, *, api: str | None, workflow: str | None, since_ms: int | None, until_ms: int | None
     ) -> Json:
-        """Return counts and times of runs, as `run_statistics` does; raise NotFound for an unknown API."""
+        """Return counts and times of the live system's runs, by its store or over HTTP."""
         ...
 
     async def errors(self, *, api: str | None, since_ms: int | None) -> Json:
-        """Return the distinct errors, as `error_groups` does; raise NotFound for an unknown API."""
+        """Return the distinct errors of the live system's runs, by its store or over HTTP."""
         ...
 
     async def change(self, change: RunChange, uids: Sequence[str]) -> RunChanges:
-        """Change runs one by one; a run that cannot be changed does not prevent changes of the others."""
+        """Change those runs of the live system that can be changed, one by one, by its store or over HTTP."""
         ...
 
     async def prune(self, wanted: Deletion) -> int:
-        """Delete ended runs after the caller has confirmed their number; return the number of deleted ones.
-
-        Raises as `run_deletion.preview` does.
-        """
+        """Delete ended runs if the caller confirms, by the live system's store or HTTP; return the number."""
         ...
 
 
 class Batches(Protocol):
-    """Bulk actions on runs."""
+    """Bulk actions on runs, with the results of `operators.batches`."""
 
     @property
     def carries_out(self) -> bool:
-        """Whether `step` may carry out a batch in this process, if no worker runs."""
+        """Whether `step` may carry out a batch here without a worker: only by the live system's store."""
         ...
 
     async def preview(self, request: BatchRequest, reason: str) -> Json:
-        """Return the number of runs and a sample, as `batch_selection.preview` does."""
+        """Return the number of runs of a batch and a sample, by the live system's store or over HTTP."""
         ...
 
     async def create(
         self, request: BatchRequest, *, reason: str, operation: str, at_most: int | None
     ) -> Json:
-        """Create a batch, as `batches.create` does; a repetition with the same id returns the same batch."""
+        """Create a batch by the live system's store or HTTP, or return that of the same `operation`."""
         ...
 
     async def list(self, limit: int) -> Json:
-        """Return the newest batches, as `batches.listing` does."""
+        """Return the newest batches of the live system, by its store or over HTTP."""
         ...
 
     async def show(self, id_: str) -> Json:
-        """Return a batch with its progress."""
+        """Return a batch of the live system with its progress, by its store or over HTTP."""
         ...
 
     async def stop(self, id_: str, reason: str) -> Json:
-        """Stop a batch, as `batches.stop` does, and return it."""
+        """Stop a batch of the live system, by its store or over HTTP, and return it."""
         ...
 
     async def proceed(self, id_: str, reason: str) -> Json:
-        """Continue a stopped batch, as `batches.proceed` does, and return it."""
+        """Continue a stopped batch of the live system, by its store or over HTTP, and return it."""
         ...
 
     async def step(self) -> float | None:
-        """Carry out the next step of a batch that is due; return the seconds until the next one, or None."""
+        """Carry out a step of a due batch by the live system's store; return the seconds to the next one."""
         ...
 
 
@@ -196,69 +196,69 @@ class GateSwitch:
 
 
 class Apis(Protocol):
-    """Operations on APIs."""
+    """Operations on APIs, with the results of `apis`, `gates` and `debug_cases`."""
 
     async def list(self) -> Json:
-        """Return the live APIs, as `apis.list_all` does."""
+        """Return the APIs of the live system, by its store or over HTTP."""
         ...
 
     async def show(self, api: str) -> Json:
-        """Return an API, as `apis.show` does."""
+        """Return an API of the live system, by its store or over HTTP."""
         ...
 
     async def contract(self, api: str) -> Api:
-        """Return an API with everything that a call of it needs; raise NotFound for an unknown one."""
+        """Return all that a call of an API needs, by the live system's store or HTTP. Raises NotFound."""
         ...
 
     async def switch(self, wanted: GateSwitch) -> Json:
-        """Switch the selected APIs, as `gates.switch` does; ask again if the selection moved meanwhile."""
+        """Switch selected APIs by the live system's store or HTTP; ask again if the selection has moved."""
         ...
 
     async def debug(self, api: str, case: str, *, reason: str, wait_s: float) -> Json:
-        """Replay a debug case that the live revision keeps, as `case_result` does; only over HTTP.
+        """Replay a debug case that the live system keeps with its revision, over HTTP and not by its store.
 
         On the store, the command calls the gateway itself.
         """
         ...
 
     async def overrides(self) -> Json:
-        """Return the APIs with an override, as `gates.list_overrides` does."""
+        """Return the APIs of the live system with an override, by its store or over HTTP."""
         ...
 
     async def clear_overrides(self, names: Sequence[str] | None, *, reason: str, rate: float | None) -> Json:
-        """End overrides, of all APIs without names, as `gates.clear_overrides` does."""
+        """End overrides of APIs of the live system, all without names, by its store or over HTTP."""
         ...
 
 
 class Workflows(Protocol):
-    """Operations on workflows."""
+    """Operations on workflows, with the results of `operators.workflows`."""
 
     async def list(self) -> Json:
-        """Return the live workflows, as `workflows.list_all` does."""
+        """Return the workflows of the live system, by its store or over HTTP."""
         ...
 
     async def show(self, workflow: str) -> Json:
-        """Return a workflow, as `workflows.show` does."""
+        """Return a workflow of the live system, by its store or over HTTP."""
         ...
 
 
 class Schedules(Protocol):
-    """Operations on schedules."""
+    """Operations on schedules, with the results of `operators.schedules`."""
 
     async def list(self) -> Json:
-        """Return the live schedules, as `schedules.list_all` does."""
+        """Return the schedules of the live system, by its store or over HTTP."""
         ...
 
     async def enable(self, names: Sequence[str], *, reason: str) -> Json:
-        """Enable schedules, as `schedules.enable` does."""
+        """Enable schedules of the live system, by its store or over HTTP."""
         ...
 
     async def disable(self, names: Sequence[str], *, reason: str, ttl_s: float | None) -> Json:
-        """Disable schedules, as `schedules.disable` does."""
+        """Disable schedules of the live system, by its store or over HTTP."""
         ...
 
     async def run(self, names: Sequence[str], *, reason: str) -> Json:
-        """Start a run of each schedule, as `schedules.run` does."""
+        """Start a run of each schedule in the live system, by its store or over HTTP."""
         ...
 
 
@@ -292,42 +292,42 @@ class PublicationRequest:
 
 
 class Revisions(Protocol):
-    """Operations on revisions."""
+    """Operations on revisions, with the results of `revisions`, `drift` and `publications`."""
 
     async def history(self, limit: int) -> Json:
-        """Return the newest kept revisions, as `revisions.page` does."""
+        """Return the newest kept revisions of the live system, by its store or over HTTP."""
         ...
 
     async def show(self, number: int | None) -> Json:
-        """Return a revision, by default the live one, as `revisions.show` does."""
+        """Return a revision of the live system, by its store or over HTTP; None is the live one."""
         ...
 
     async def diff(self, before: int | None, after: int | None) -> Json:
-        """Return the difference between two revisions, as `revisions.diff` does; None is the live one."""
+        """Return the difference between two revisions, by the live system's store or HTTP; None is live."""
         ...
 
     async def version(self, number: int | None) -> Version:
-        """Return a kept revision with its bundle, as `revisions.version` does; None is the live one."""
+        """Return a kept revision with its bundle, by the live system's store or HTTP; None is live."""
         ...
 
     async def drift(self) -> Json:
-        """Return overrides and differences of the store from the live revision, as `drift.show` does."""
+        """Return overrides and drift of the live system from its revision, by its store or over HTTP."""
         ...
 
     async def previous(self) -> int:
-        """Return the number of the revision before the live one; raise NotFound without one."""
+        """Return the number of the live system's previous revision, by store or HTTP. Raises NotFound."""
         ...
 
     async def plan(self, wanted: PlanRequest) -> PublicationPlan:
-        """Return the plan of files against the live revision; raise as `against_live` does."""
+        """Return the plan of files against the live system, by its store or over HTTP."""
         ...
 
     async def replay(self, wanted: PlanRequest, *, count: int, limit_s: float) -> tuple[WorkflowReplay, ...]:
-        """Replay the last runs of the workflows that a plan changes; raise Misused over HTTP."""
+        """Replay the last runs of changed workflows by the live system's store; raise Misused over HTTP."""
         ...
 
     async def publish(self, wanted: PublicationRequest) -> Publication:
-        """Plan, let the caller confirm, and publish exactly that plan, as `publications.publish` does.
+        """Plan, let the caller confirm, and publish that plan in the live system, by store or over HTTP.
 
         Raises Stale if another revision went live in between, and Misused for what the way to the system
         cannot do.
@@ -351,40 +351,40 @@ class System(Protocol):
 
     @property
     def runs(self) -> Runs:
-        """Operations on its runs."""
+        """Operations on the runs of the live system, by its store or over HTTP."""
         ...
 
     @property
     def batches(self) -> Batches:
-        """Bulk actions on its runs."""
+        """Bulk actions on the runs of the live system, by its store or over HTTP."""
         ...
 
     @property
     def apis(self) -> Apis:
-        """Operations on its APIs."""
+        """Operations on the APIs of the live system, by its store or over HTTP."""
         ...
 
     @property
     def workflows(self) -> Workflows:
-        """Operations on its workflows."""
+        """Operations on the workflows of the live system, by its store or over HTTP."""
         ...
 
     @property
     def schedules(self) -> Schedules:
-        """Operations on its schedules."""
+        """Operations on the schedules of the live system, by its store or over HTTP."""
         ...
 
     @property
     def revisions(self) -> Revisions:
-        """Operations on its revisions."""
+        """Operations on the revisions of the live system, by its store or over HTTP."""
         ...
 
     async def gateway(self) -> Gateway:
-        """Return the gateway that takes calls of APIs."""
+        """Return the gateway of the live system that takes calls of APIs, by its store or over HTTP."""
         ...
 
     async def status(self) -> Json:
-        """Return the overview, as `iogate.operators.status.show` does."""
+        """Return the overview of the live system, by its store or over HTTP."""
         ...
 
     async def activity(
@@ -396,5 +396,5 @@ class System(Protocol):
         target: str | None,
         limit: int,
     ) -> Json:
-        """Return recorded changes, newest first, as `iogate.operators.activity.page` does."""
+        """Return recorded changes of the live system, newest first, by its store or over HTTP."""
         ...
