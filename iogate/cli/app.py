@@ -102,7 +102,7 @@ def root(
 
 @cache
 def make_app(only: str | None = None) -> typer.Typer:
-    """Return the application with all commands, or with those of one module."""
+    """Return the application with all commands, or with those of one Python module."""
     made = typer.Typer(
         name="iogate",
         help="Turns YAML in git into durable, asynchronous HTTP APIs.",
@@ -119,7 +119,7 @@ def make_app(only: str | None = None) -> typer.Typer:
 
 
 def _home(arguments: Sequence[str]) -> str | None:
-    """Return the module that registers a command; None if all are needed, as for help."""
+    """Return the Python module that registers a command of the app; None if all are needed, as for help."""
     if "_IOGATE_COMPLETE" in os.environ:
         return None
     rest = iter(arguments)

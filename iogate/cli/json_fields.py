@@ -93,7 +93,7 @@ class Selection:
     program: str
 
     def text(self, schema: str, value: Mapping[str, Any]) -> str:
-        """Return the selected part of a result as text.
+        """Return the part of a result that `--json` and `--jq` select, as text.
 
         Raises Misused if the program fails.
         """
@@ -112,14 +112,14 @@ class Selection:
 
 
 def _project(value: Any, names: tuple[str, ...]) -> Any:
-    """Return the fields of an object, or of each element of a list; an absent one is null."""
+    """Return the fields that `--json` names, of an object or each element of a list; absent ones are null."""
     if isinstance(value, Mapping):
         return {name: value.get(name) for name in names}
     return [_project(each, names) for each in value]
 
 
 def _line(result: Any) -> str:
-    """Return one result of a program: text as it is, other values as JSON on one line."""
+    """Return one result of a `--jq` program: text as it is, other values as JSON on one line."""
     return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
 
 

@@ -27,7 +27,7 @@ KEPT_S: Final = 86_400
 
 
 def remember(uid: str) -> None:
-    """Remember a run that was started in this terminal."""
+    """Remember a run that was started in this terminal as the last one, for `@last`."""
     path, now = _path(), int(time.time())
     known = {name: each for name, each in _read(path).items() if now - each[1] < KEPT_S}
     known.pop(_terminal(), None)

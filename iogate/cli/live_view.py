@@ -35,7 +35,7 @@ def check(screen: Screen) -> None:
 
 
 async def watch(screen: Screen, read: Callable[[], Awaitable[Sequence[Table | str]]]) -> NoReturn:
-    """Print the result of `read` again and again; while the system is out of reach, its error.
+    """Print the result of `read` for `--watch` again and again; if the system is out of reach, its error.
 
     So is the error of a name that became unknown, for example that of a workflow whose last run was deleted.
     Raises NotFound for a name that is unknown from the start.

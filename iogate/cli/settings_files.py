@@ -28,7 +28,7 @@ class SettingsFile:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return the settings in one file."""
+        """Return the settings in one file, such as `iogate.yaml`."""
         found: dict[str, Any] = self.root.value
         return found
 

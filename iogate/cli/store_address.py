@@ -26,7 +26,7 @@ def read_project_settings(
 
 
 def store_url(settings: Settings) -> str:
-    """Return the URL of the store: `redis_url`, else that of a running embedded store.
+    """Return the address of the store: `redis_url`, else the URL of a running embedded store.
 
     Raises NoStore if there is neither, Unreachable if the embedded store does not answer.
     """

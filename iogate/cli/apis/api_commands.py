@@ -144,7 +144,7 @@ async def call(
 
 
 def repeatable(api: Api, value: Any) -> Any:
-    """Return the input of a run as the body of a new call.
+    """Return the input of a run as the body of a new call by `api call --from-run`.
 
     Raises Misused if a call cannot give this input: it has files, or is a whole request.
     """

@@ -30,7 +30,7 @@ FilesOption = Annotated[
 
 
 def encode(value: Any, files: Sequence[str]) -> tuple[bytes, str]:
-    """Return the body of a call with files, and its Content-Type.
+    """Return the body of a form with files, which `api call --file` sends, and its Content-Type.
 
     Raises:
         Misused: the input is not an object or has a member with the name of a file, or an option is invalid.

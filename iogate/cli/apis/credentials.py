@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def headers(auth: Auth[Secret], request: Outgoing, *, api: str, reads_secrets: bool = True) -> dict[str, str]:
-    """Return headers with the credentials of the first caller that has an available secret.
+    """Return headers with credentials of the first caller with a secret that this machine has.
 
     `reads_secrets`: whether `auth` may name variables and files of this machine; false if a server sent it.
     Raises the error of the last caller if no secret is available.
@@ -53,7 +53,7 @@ def headers(auth: Auth[Secret], request: Outgoing, *, api: str, reads_secrets: b
 
 
 def candidates(auth: Auth[Secret]) -> Iterator[Mapping[str, str | Secret]]:
-    """Yield the credentials of each caller as headers, for each of its secrets, as references.
+    """Yield the credentials of each caller that a command may send, as headers with references to secrets.
 
     A signature has none, since its header depends on the request, and a JWT has none, since it is signed.
     """
@@ -105,7 +105,10 @@ def _resolve(value: str | Secret, api: str, *, reads: bool) -> str:
 
 
 def describe_senders(settings: Settings) -> str | None:
-    """Describe the credentials of event senders in the setting `events`; None without `auth`."""
+    """Describe the credentials of event senders, and those of their secrets that this machine lacks.
+
+    None without `auth` in the setting `events`.
+    """
     if not settings.events:
         return None
     from iogate.auth.description import describe
@@ -118,7 +121,7 @@ def describe_senders(settings: Settings) -> str | None:
 
 
 def unset_secrets(auth: Auth[Secret]) -> list[Unset]:
-    """Return one error for each secret of an API's credentials that is not set in this environment."""
+    """Return one error for each secret of an API's credentials that is not set on this machine."""
     from iogate.auth.model import EnvSecret, FileSecret, secrets_of
     from iogate.security.secrets import Unset, resolve
 
@@ -136,7 +139,7 @@ def unset_secrets(auth: Auth[Secret]) -> list[Unset]:
 
 
 def resolve_callback(api: Api) -> None:
-    """Check that this machine has a valid value of the secret of an API's callback, if it has one.
+    """Check for a command that this machine has a valid secret for an API's callback, if it has one.
 
     Raises Unset if it is missing, and ValueError if it cannot sign.
     """

@@ -38,7 +38,10 @@ class Example:
 
 
 def example_for(api: Api, cases: Iterable[DebugCase] = ()) -> Example | None:
-    """Return a call that the API accepts: its first debug case that expects a run, else one by its schema."""
+    """Return an example call that the API accepts: of a debug case that expects a run, else by its schema.
+
+    The debug case is the first such one.
+    """
     made = (_of_case(api, case) for case in cases)
     return next((example for example in made if example is not None), None) or _of_schema(api)
 

@@ -115,7 +115,7 @@ def local_auth(root: Path, api: Api) -> Auth[Secret] | None:
 
 
 async def live_gateway_url(store: Store, settings: Settings) -> str:
-    """Return the URL of the gateway: `public_url`, else that of a live one, else that of the settings."""
+    """Return the gateway's URL for a call: `public_url`, else a live one's, else that of the settings."""
     from iogate.settings.urls import gateway_url
 
     own = gateway_url(settings)

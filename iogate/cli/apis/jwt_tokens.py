@@ -22,7 +22,7 @@ VALID_S = 300
 
 
 def header_of_secret(form: JwtAuth[Any], secret: str, *, api: str) -> dict[str, str]:
-    """Return the header with a token that is signed with a shared secret. Raises Misused."""
+    """Return the header with a JWT that a command signs with a shared secret. Raises Misused."""
     least = 32
     if len(secret.encode("utf-8", "surrogatepass")) < least:
         raise Misused(f"{api}: the secret of jwt is shorter than {least} bytes")
@@ -31,7 +31,7 @@ def header_of_secret(form: JwtAuth[Any], secret: str, *, api: str) -> dict[str, 
 
 
 def header_of_key(auth: Auth[Any], file: Path, *, api: str) -> dict[str, str]:
-    """Return the header with a token that is signed with the private key of a file, PEM or JWK.
+    """Return the header with a JWT that a command signs with the private key of a file, PEM or JWK.
 
     Raises Misused if the API takes no such tokens, or the file has no such key.
     """
@@ -117,7 +117,7 @@ def _header(form: JwtAuth[Any], key: Any, algorithm: str, kid: str | None, *, ap
 
 
 def _claims(form: JwtAuth[Any]) -> dict[str, Any]:
-    """Return the claims of a JWT that the API accepts."""
+    """Return the claims of a JWT that a command sends, so that the API accepts it."""
     now = int(time.time())
     claims: dict[str, Any] = {"iat": now, "exp": now + VALID_S}
     if form.issuer is not None:
@@ -133,7 +133,7 @@ def _claims(form: JwtAuth[Any]) -> dict[str, Any]:
 
 
 def _put(claims: dict[str, Any], name: str, value: Any) -> None:
-    """Set a claim of a JWT, by its name or by a JSON Pointer."""
+    """Set a claim of a JWT to send, by its name or by a JSON Pointer."""
     from iogate.json_pointer import unescape
 
     *above, last = [unescape(each) for each in name[1:].split("/")] if name.startswith("/") else [name]

@@ -32,7 +32,7 @@ class Outgoing:
 
 
 def headers_of(auth: Auth[Any]) -> Iterable[str]:
-    """Return the names of the headers in which a signed request has its signatures, in lower case."""
+    """Return the names of the signature headers of a request that a command signs, in lower case."""
     from iogate.auth.model import SignatureAuth, alternatives
     from iogate.auth.signatures import scheme_of
 
@@ -45,7 +45,7 @@ def headers_of(auth: Auth[Any]) -> Iterable[str]:
 
 
 def sign(form: SignatureAuth[Any], secret: str, request: Outgoing, *, api: str) -> dict[str, str]:
-    """Return the headers of a request that is signed as the sender of the API's signature does it.
+    """Return the headers with which a command signs a request as the sender of the API's signature does.
 
     The id of the delivery is the one in the headers of the user, else a new one, so that each request starts
     a run. Raises Misused for a secret that is not one of the scheme, and for a public key.
@@ -76,7 +76,7 @@ def sign(form: SignatureAuth[Any], secret: str, request: Outgoing, *, api: str) 
 
 
 def identifies_by_body(auth: Auth[Any], headers: Mapping[str, str]) -> bool:
-    """Tell whether signed requests with the same body count as attempts of one delivery."""
+    """Tell whether requests that a command signs are attempts of one delivery if they have the same body."""
     from iogate.auth.model import SignatureAuth, alternatives
     from iogate.auth.signatures import scheme_of
 

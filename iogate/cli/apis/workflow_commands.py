@@ -57,7 +57,7 @@ async def show(
 
 
 def schedule_table(schedules: dict[str, dict[str, Any]]) -> Table:
-    """Return a table of the schedules of live workflows."""
+    """Return a table of the live workflows that start by a schedule."""
     return Table(
         columns=("scheduled", "when", "next"),
         rows=[(workflow, *_cells(schedule)) for workflow, schedule in sorted(schedules.items())],

@@ -101,7 +101,7 @@ def _table(batches: Sequence[Json]) -> Table:
 
 
 def _details(batch: Json) -> list[str]:
-    """Return the lines of a batch: its members that have a value, and its refusals."""
+    """Return the lines of `batches show`: the members of a batch that have a value, and its refusals."""
     names = (
         *("id", "action", "state", "count", "changed", "unchanged", "refused", "left", "waiting", "failure"),
         *("operator", "via", "reason", "from", "on", "createdAt", "endedAt"),

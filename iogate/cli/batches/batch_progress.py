@@ -81,7 +81,7 @@ async def begin(session: Session, batches: Batches, begun: Coroutine[Any, Any, J
 
 
 async def _pause(batches: Batches, batch: Json) -> None:
-    """Wait for progress; without a worker, make some if possible."""
+    """Wait for progress of a batch; without a worker, make some if possible."""
     if batch["workers"] or not batches.carries_out:
         await asyncio.sleep(LOOK_S)
         return
@@ -168,7 +168,7 @@ class _Display:
             self._bar.stop()
 
     def update(self, batch: Json) -> None:
-        """Show the progress, and once why the batch waits."""
+        """Show the progress of a batch, and once the reason why it waits."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=batch["count"] - batch["left"])
         elif time.monotonic() - self._said_s >= LINE_S:

@@ -74,7 +74,7 @@ async def change_matching(
 
 
 def _confirm(change: RunChange, sample: Sequence[Json], count: int) -> None:
-    """Show the first runs and the effect, and ask for confirmation.
+    """Show the first runs that match a filter and the effect on them, and ask for confirmation.
 
     Raises Misused without a terminal, and Refused if the answer is no.
     """

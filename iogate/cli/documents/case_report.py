@@ -125,7 +125,10 @@ def _junit(title: str, results: Sequence[Result]) -> str:
 
 
 def _redacted(failure: str) -> str:
-    """Return a difference without the values of members named like secrets: CI systems keep reports."""
+    """Redact secrets in the failure of a debug case for its JUnit report, which CI systems keep.
+
+    The value of a member that is named like a secret counts as one.
+    """
     place, colon, _ = failure.partition(": ")
     if colon and any(is_secret(part) for part in re.split(r"[.\[\]]", place)):
         return f"{place}: {REDACTED}"

@@ -122,7 +122,7 @@ async def debug(
 
 
 def check_local(url: str, *, all_: bool) -> None:
-    """Check that a gateway is local, or that the cases are chosen. Raises Misused if not."""
+    """Check for `iogate debug` that a gateway is local or cases are chosen. Raises Misused if not."""
     if not all_ and not is_loopback(urlsplit(url).hostname or ""):
         raise Misused(
             f"{url} is not on this machine: its runs may have real effects",
@@ -140,7 +140,10 @@ async def _replay_by_operator(
     *,
     keep: bool,
 ) -> list[Result]:
-    """Replay the stored debug cases of the live revision on a server; raise as `debug` does."""
+    """Replay for `iogate debug`, as an operator, the debug cases that the live revision stores.
+
+    A server replays them. Raises as `debug` does.
+    """
     from iogate.cli.documents.operator_replay import OperatorReplay, kept_cases
 
     async with session.system(settings, changes=True) as system:

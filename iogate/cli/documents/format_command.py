@@ -187,7 +187,7 @@ def _write(path: Path, name: str, before: bytes, text: str) -> None:
 
 
 def _stdin(session: Session, name: str, *, check: bool, diff: bool) -> None:
-    """Format stdin to stdout, for editors; print nothing on stdout after an error."""
+    """Format stdin to stdout for `iogate fmt -` in editors; print nothing on stdout after an error."""
     from iogate.documents.formatter.file_formatter import format_bytes
 
     formatted = format_bytes(sys.stdin.buffer.read(), name)
@@ -205,7 +205,7 @@ def _stdin(session: Session, name: str, *, check: bool, diff: bool) -> None:
 
 
 def _show_difference(formatted: Formatted, name: str) -> None:
-    """Print a unified diff with literal secrets masked."""
+    """Print a unified diff for `iogate fmt --diff`, with literal secrets masked."""
     from iogate.documents.yaml.reader import read_text
 
     assert formatted.text is not None

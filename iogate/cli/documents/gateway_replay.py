@@ -57,16 +57,17 @@ class GatewayReplay:
         keep: bool,
         programs: Mapping[str, bytes],
     ) -> None:
-        """`given`: headers of the user; `timeout`: seconds, and the text that the user wrote.
+        """Create replays by calls of one gateway; `given` are headers of the user.
 
-        `programs`: programs of the local files, by digest.
+        `timeout`: seconds, and the text that the user wrote. `programs`: programs of the local files, by
+        digest.
         """
         self._screen, self._client, self._url = screen, client, url
         self._given, self._keep, self._programs = given, keep, programs
         self._timeout_s, self._timeout = timeout
 
     async def replay(self, case: ApiCase) -> Result:
-        """Send one case, wait for its run, and compare the result.
+        """Send one debug case to the gateway as a caller, wait for its run, and compare the result.
 
         Raises Refused if the API is disabled, and Unreachable if the gateway does not respond.
         """
@@ -150,7 +151,10 @@ class GatewayReplay:
     async def _wait_for_end(
         self, location: str, headers: Mapping[str, str], case: ApiCase
     ) -> Mapping[str, Any]:
-        """Wait until the run ends or the timeout passes; show its tasks live and return its last state."""
+        """Wait at the gateway until a replayed run ends or the timeout passes, and return its last state.
+
+        A live display shows its tasks meanwhile.
+        """
         deadline = time.monotonic() + self._timeout_s
         noted = False
         with LiveDisplay(self._screen) as watching:
@@ -184,7 +188,7 @@ class GatewayReplay:
         return text.replace("an event", f"an event {' or '.join(types)}", 1) if types else text
 
     async def _cancel(self, location: str, headers: Mapping[str, str], uid: str) -> str:
-        """Cancel a run that this replay has started; return the outcome, for the report."""
+        """Cancel a replayed run at the gateway, by its link; return the outcome, for the report."""
         path, question, query = location.partition("?")
         try:
             response = await self._client.request(

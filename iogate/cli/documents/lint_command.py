@@ -167,7 +167,7 @@ class _Linted:
     made: Mapping[str, list[Fix]] = field(default_factory=dict)
 
     def diffs(self) -> dict[str, str]:
-        """Return a unified diff for each file that lint corrects, with secrets masked."""
+        """Return a unified diff for each file that `iogate lint` corrects, with secrets masked."""
         after = self.checked.sources
         return {path: "\n".join(unified_diff(self.before[path], after[path], path)) for path in self.edited}
 
@@ -196,7 +196,7 @@ class _Linted:
 def _lint(
     settings: Settings | None, paths: list[Path] | None, selected: frozenset[str], *, corrects: bool
 ) -> _Linted:
-    """Check the project; `corrects` also applies fixes in memory, until there are no more."""
+    """Check the project for `iogate lint`; `corrects` also applies fixes in memory, until none is left."""
     from iogate.documents.yaml.edits import apply_fixes
 
     linted = _once(settings, paths, selected, {})

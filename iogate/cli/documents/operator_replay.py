@@ -29,9 +29,9 @@ FIRST_S: Final = 1.0
 
 
 async def kept_cases(system: System, api: str, names: Collection[str]) -> list[ApiCase]:
-    """Return the debug cases of a live API that its revision keeps; with names only these.
+    """Return the debug cases that an operator can replay: those that the live revision keeps of an API.
 
-    Raises NotFound for an unknown API or name, and if there is no case.
+    With names, only these. Raises NotFound for an unknown API or name, and if there is no case.
     """
     from iogate.documents.api.debug_cases import DebugCase
 
@@ -64,13 +64,13 @@ class OperatorReplay:
     def __init__(
         self, screen: Screen, system: System, *, reason: str, limit: tuple[float, str], keep: bool
     ) -> None:
-        """`limit`: seconds, and the text that the user wrote."""
+        """Create replays by an operator; `limit`: seconds, and the text that the user wrote."""
         self._screen, self._system = screen, system
         self._reason, self._keep = reason, keep
         self._limit_s, self._limit = limit
 
     async def replay(self, case: ApiCase) -> Result:
-        """Let the server send one case, wait for its run, and return the compared result.
+        """Let the server replay one debug case for the operator, wait for its run, and return the result.
 
         Raises Refused if the API is disabled, or the role of the operator does not suffice.
         """
@@ -100,7 +100,7 @@ class OperatorReplay:
         )
 
     async def _wait_for_end(self, case: ApiCase, uid: str, deadline: float) -> Mapping[str, Any]:
-        """Return a run when it has ended, or at the deadline; show its tasks meanwhile."""
+        """Return the run of an operator's replay at its end, or at the deadline; show its tasks meanwhile."""
         run = await self._system.runs.wait(uid, 0)
         with LiveDisplay(self._screen) as watching:
             while run["status"] not in ENDED and (left_s := deadline - time.monotonic()) > 0:
@@ -110,7 +110,10 @@ class OperatorReplay:
         return run
 
     async def _verdict(self, run: Mapping[str, Any], expect: Mapping[str, Any]) -> list[str]:
-        """Return the differences of a run from the expectation; cancel a run that has not ended."""
+        """Compare the run of an operator's replay with the expectation; cancel it if it has not ended.
+
+        Returns the differences.
+        """
         uid, status = run["uid"], run["status"]
         if status in ENDED:
             return case_failures(status, run.get("output"), run.get("error"), expect)
@@ -121,7 +124,7 @@ class OperatorReplay:
         return [found, await self._cancel(uid)]
 
     async def _cancel(self, uid: str) -> str:
-        """Cancel a run that this replay has started; return the outcome, for the report."""
+        """Cancel the run of an operator's replay as this operator; return the outcome, for the report."""
         change = RunChange(action="cancel", verb="cancelled", reason=self._reason)
         try:
             for error in (await self._system.runs.change(change, [uid])).left:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], stream: Any) -> None:
-    """Print problems in their common format, with colours on a terminal."""
+    """Display problems in their common format, with colours on a terminal."""
     from iogate.documents.problems import in_order, render
 
     for problem in in_order(problems):

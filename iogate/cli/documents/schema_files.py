@@ -22,7 +22,7 @@ FOLDER: Final = Path(".iogate/schemas")
 
 
 def packaged_schema(kind: Kind) -> str:
-    """Return the text of the JSON Schema that is part of the package."""
+    """Return the text of the package's JSON Schema file for a kind of document."""
     file = resources.files("iogate").joinpath("schemas", _name(kind))
     return file.read_text(encoding="utf-8")
 

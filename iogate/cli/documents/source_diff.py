@@ -45,6 +45,6 @@ class _Lines:
 
 
 def _range(start: int, end: int) -> str:
-    """Return a range of lines as in unified diffs."""
+    """Return a range of source lines in the form of unified diffs."""
     length = end - start
     return f"{start + (length > 0)},{length}"

@@ -79,7 +79,7 @@ def activity_table(entries: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _target(about: Mapping[str, Any]) -> str:
-    """Return the objects of a change: their type, the first one, and the number of the others."""
+    """Return the objects of a change in `iogate activity`: type, first one, and number of the others."""
     ids = about["ids"]
     if not ids:
         return str(about["type"])

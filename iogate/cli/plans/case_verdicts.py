@@ -53,7 +53,7 @@ def case_reader(checked: CheckResult, root: Path) -> CaseReader:
 
 
 def _accepts(api: Api, case: DebugCase, root: Path) -> bool:
-    """Tell whether the gateway would accept the request of a case."""
+    """Tell, for a verdict on a debug case, whether the gateway would accept its request."""
     from iogate.gateway.http.responses import HTTPError
     from iogate.testing.case_replay import input_of, request_of
 

@@ -194,7 +194,7 @@ def _settings_there(folder: Path, session: Session, settings: Settings) -> Setti
 
 
 async def _replay(revisions: Revisions, files: PlanRequest, count: int, limit_s: float | None) -> Replays:
-    """Replay the last runs of the workflows that a plan changes. Raises Misused over HTTP."""
+    """Replay for `iogate plan --replay` the last runs of the changed workflows. Raises Misused over HTTP."""
     from iogate.cli.plans.replay_report import Replays
     from iogate.testing.behaviour.replays import LIMIT_S
 

@@ -22,7 +22,7 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 def read(file: Path) -> SavedPlan:
-    """Read a saved plan from its file.
+    """Read the file of a saved plan, for `apply FILE`.
 
     Raises:
         NotFound: the file does not exist.
@@ -66,7 +66,7 @@ def write(file: Path, found: PublicationPlan, scope: Scope) -> None:
 
 
 async def check(saved: SavedPlan, found: PublicationPlan, revisions: Revisions) -> None:
-    """Check that a saved plan is for this store, project and files, and that live has not moved since.
+    """Check before `apply FILE` that a saved plan fits store, project and files, and that live has not moved.
 
     Raises Refused if not.
     """
@@ -87,7 +87,7 @@ async def check(saved: SavedPlan, found: PublicationPlan, revisions: Revisions) 
 
 
 async def _moved(revisions: Revisions, base: int, number: int) -> list[str]:
-    """Return the changes since a saved plan as lines; empty if one of the revisions is not kept."""
+    """Return the changes since the plan in a file as lines; empty if one of the revisions is not kept."""
     from iogate.cli.plans.plan_text import plan_lines
     from iogate.reconcile.plan_reader import read_plan
     from iogate.security.control_characters import escape_line

@@ -82,14 +82,14 @@ def _block(change: ObjectChange) -> Iterator[str]:
 
 
 def escape(text: str) -> str:
-    """Return text as Markdown that shows exactly this text."""
+    """Return a text of a plan as Markdown that shows exactly this text."""
     plain = _SPECIAL.sub(r"\\\1", html.escape(escape_line(text), quote=False))
     # A zero-width space prevents a mention of a person and a link to an issue.
     return plain.replace("@", "@\u200b").replace("#", "#\u200b")
 
 
 def _cell(text: str) -> str:
-    """Return text for a cell of an HTML table, in which no Markdown is interpreted."""
+    """Return a text of a plan for a cell of an HTML table, in which no Markdown is interpreted."""
     encoded = html.escape(escape_line(text)).replace("@", "&#64;")
     # Characters that start Markdown or a link become entities, which no renderer interprets.
     return "<code>" + re.sub(r"[`*_\[\]|~$:]", lambda found: f"&#{ord(found[0])};", encoded) + "</code>"

@@ -57,7 +57,7 @@ def note_faults(screen: Screen, found: PublicationPlan) -> None:
 def confirm_plan(
     session: Session, found: PublicationPlan, verb: str, *, yes: bool, clear_overrides: bool = False
 ) -> None:
-    """Show a plan that changes something, and ask for confirmation; `verb` begins the question.
+    """Confirm the publication of a plan that changes something; `verb` begins the question.
 
     Raises Misused without a terminal and `yes`, Refused if the answer is no.
     """
@@ -68,7 +68,7 @@ def confirm_plan(
 
 
 def report(session: Session, done: Publication, schema: str) -> None:
-    """Print the result of a publication; `schema` is the name of the command in its JSON.
+    """Print the result of `apply` or `rollback`; `schema` is the name of the command in its JSON.
 
     Raises NotTaken if a process has not loaded the revision in time.
     """

@@ -31,7 +31,7 @@ def plan_lines(
     clear_overrides: bool = False,
     summary: str = "",
 ) -> list[str]:
-    """Return the lines of a plan: its objects, the overrides that stay or are cleared, and the summary.
+    """Return the text of a plan as lines: objects, overrides that stay or are cleared, and summary.
 
     `overrides` are those of a `PublicationPlan`.
     """
@@ -60,12 +60,12 @@ def _change_lines(change: ObjectChange) -> Iterator[str]:
 
 
 def _margin(label: str = "") -> str:
-    """Return the margin of a line of a plan about an object."""
+    """Return the margin of a line in the text of a plan about an object."""
     return f"{'':<{_HANGING}}{label:<{_WIDTH}}  "
 
 
 def drift_lines(drift: Sequence[Drift]) -> list[str]:
-    """Return one line of a plan for each gate or schedule that differs from the live revision."""
+    """Return a line of a plan's text for each gate or schedule that differs from the live revision."""
     return [
         Styled(f"! {each.kind} {escape_line(each.id)}: {escape_line(each.text)}", "magenta", _HANGING)
         for each in drift
@@ -73,7 +73,7 @@ def drift_lines(drift: Sequence[Drift]) -> list[str]:
 
 
 def override_line(override: Mapping[str, Any]) -> str:
-    """Return an override as one line of a plan, with its author, reason and end."""
+    """Return an override as one line of a plan's text, with its author, reason and end."""
     from iogate.store.revisions.gate_states import state_of
 
     state = state_of(enabled=override["enabled"], held=override["held"])

@@ -87,7 +87,7 @@ class _StoreStart:
         self.done: asyncio.Future[EmbeddedServer] = asyncio.ensure_future(asyncio.to_thread(start))
 
     async def cancel(self) -> EmbeddedServer | None:
-        """Cancel the start of the embedded store; return it if it is running already."""
+        """Cancel the start of the supervised embedded store; return it if it is running already."""
         self._cancelled.set()
         with contextlib.suppress(IogateError, OSError):
             return await self.done
@@ -102,7 +102,7 @@ class _StoreSupervisor:
         self._embedded = embedded
 
     async def run(self) -> None:
-        """Restart the embedded store whenever it has ended, until cancelled."""
+        """Supervise the embedded store: restart it whenever it has ended, until cancelled."""
         while True:
             await asyncio.sleep(POLL_S)
             if self._embedded.alive:
@@ -159,7 +159,7 @@ async def _in_use(url: str) -> bool:
 
 
 async def _started_s(store: Store) -> int:
-    """Return the second in which the embedded store started, by its own clock."""
+    """Return the second in which the supervised embedded store started, by its own clock."""
     uptime_s = int((await store.server_info())["uptime_in_seconds"])
     return await store.now_ms() // 1000 - uptime_s
 

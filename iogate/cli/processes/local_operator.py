@@ -24,7 +24,7 @@ NAME: Final = "local"
 
 
 def add_operator(settings: Settings) -> Settings:
-    """Return the settings with an operator for this machine; unchanged if operators or others may come."""
+    """Return the settings with a local operator, unless they name operators or others could connect."""
     is_open = settings.public_url is not None or bool(settings.trusted_proxies)
     if settings.operators or is_open or not is_loopback(settings.host):
         return settings

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_operators(settings: Settings) -> Iterator[Finding]:
-    """Report the operators, those without a usable token in this shell, and a gateway without TLS."""
+    """Check the setting `operators`: report each one, missing tokens in this shell, and the lack of TLS."""
     if not settings.operators:
         return
     from iogate.operators.operator_tokens import OperatorTokens
@@ -41,5 +41,8 @@ def check_operators(settings: Settings) -> Iterator[Finding]:
 
 
 def _in_this_shell(reason: str) -> str:
-    """Return the reason; a variable may be set in running processes and not in this shell."""
+    """Return why an operator's token is unusable; say "in this shell" if a variable is unset.
+
+    Running processes may have the variable.
+    """
     return f"{reason} in this shell" if reason.startswith("environment variable") else reason

@@ -128,7 +128,7 @@ async def adopt(
 
 @asynccontextmanager
 async def _store_url(session: Session, settings: Settings) -> AsyncIterator[str]:
-    """Yield the URL of the store; start an embedded store that has data but does not run.
+    """Yield the store's URL for `iogate store adopt`; start an embedded store that has data but does not run.
 
     `up` stops a store that it refuses, so it may not be running. Raises Unreachable without a store.
     """

@@ -191,7 +191,7 @@ def _require_new(namespace: str, name: str) -> None:
 
 
 def parse_api_id(api: str) -> tuple[str, str]:
-    """Split an API id into module and method, which are also parts of a URL path.
+    """Split the id of a new API into module and method, which are also parts of a URL path.
 
     Raises:
         Misused: the id is not MODULE/METHOD with allowed characters.

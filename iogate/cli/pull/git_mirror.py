@@ -40,7 +40,7 @@ class GitMirror:
 
     @property
     def shown(self) -> str:
-        """Source of the git mirror without user and password: a token may stand in place of either."""
+        """Source of the git mirror without user and password, either of which may be a token."""
         return re.sub(r"(https?://)[^/@\s]+@", rf"\1{REDACTED}@", self.source)
 
     def fetch(self) -> str:

@@ -24,13 +24,13 @@ class Source(Protocol):
         """Name of the project's source in messages."""
 
     def newest(self) -> str:
-        """Return the newest version of the project.
+        """Return the newest version of the files of the project's source.
 
         Raises Unreachable if the source cannot be read now.
         """
 
     def files(self, version: str) -> AbstractContextManager[Path]:
-        """Return a folder with the files of a version of the project."""
+        """Return a folder with the files of a version of the project's source."""
 
     def is_older(self, version: str, commit: str) -> bool:
         """Return whether a version of the project's source is an ancestor of a commit that is live."""

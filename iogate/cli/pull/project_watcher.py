@@ -65,7 +65,7 @@ class ProjectWatcher:
     _failed: str | None = field(default=None, init=False)
 
     async def run(self, interval_s: float) -> None:
-        """Watch for a new version every `interval_s` until cancelled."""
+        """Watch the project for a new version every `interval_s` until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(interval_s)

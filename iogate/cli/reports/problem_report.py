@@ -27,7 +27,7 @@ class ProblemReport:
     problems: Sequence[Problem]
 
     def formats(self) -> Mapping[Output, Callable[[], str]]:
-        """Return the makers of the formats of a problem report, for `Screen.data`."""
+        """Return the makers of the CI formats of a problem report, for `Screen.data`."""
         return {Output.GITHUB: self._github, Output.SARIF: self._sarif, Output.JUNIT: self._junit}
 
     def _github(self) -> str:

@@ -30,11 +30,11 @@ Stamp = frozenset[tuple[str, int, int]]
 async def watch(
     screen: Screen, store: Store, read_settings: Callable[[], Settings], *, settings: Settings, seen: Stamp
 ) -> None:
-    """Publish the files again after each change, until cancelled; only warn of invalid files.
+    """Publish the project's files for `up --watch` again after each change, until cancelled.
 
-    `settings` are those of the gateways and workers, except for variables. `seen` is the stamp of the files
-    before they were published, so that no later change is missed. A change that the store does not take now
-    is published when it does.
+    Invalid files cause only a warning. `settings` are those of the gateways and workers, except for
+    variables. `seen` is the stamp of the files before they were published, so that no later change is missed.
+    A change that the store does not take now is published when it does.
     """
     from iogate.reconcile.apply import NotConverged
 

@@ -44,7 +44,7 @@ async def publish_folder(
 
 
 def read_origin(settings: Settings, message: str = "", commit: str = "") -> Origin:
-    """Return the origin of a revision of the current folder: author, commit and release.
+    """Return the origin for a publication of the current folder: author, commit and release.
 
     With `commit`, git is not asked.
 
@@ -74,7 +74,7 @@ def check_message(message: str) -> None:
 
 
 def summarize(applied: Applied) -> str:
-    """Return a one-line summary of an apply of the folder."""
+    """Return a one-line summary of a publication of the folder."""
     if not applied.changed:
         repaired = Counter(each.kind for each in applied.repaired)
         counts = [counted(number, kind) for kind, number in repaired.items()]
@@ -85,7 +85,7 @@ def summarize(applied: Applied) -> str:
 
 
 def describe_convergence(state: Convergence | None) -> str:
-    """Return how many processes have loaded a publication, and how long that took."""
+    """Describe on a line how many processes have loaded a publication, and how long that took."""
     if state is None or not state.total:
         return "no gateways or workers are running"
     return f"{state} in {state.took_s:.1f} s" if not state.late else f"{state} after {state.took_s:.1f} s"

@@ -27,7 +27,7 @@ class GitState:
 
 
 def read(folder: Path, data_dir: Path) -> GitState:
-    """Return the state of the repository that contains `folder`; files in `data_dir` do not count."""
+    """Return the git state of the repository that contains `folder`; files in `data_dir` do not count."""
     try:
         commit = git.run("rev-parse", "--verify", "--quiet", "HEAD", folder=folder, limit_s=LIMIT_S)
     except git.GitFailed:

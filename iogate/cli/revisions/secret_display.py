@@ -34,7 +34,7 @@ def tables(found: Sequence[Mapping[str, Any]], *, every: bool) -> list[Table]:
 
 
 def _describe(found: Mapping[str, Any]) -> str:
-    """Return how many processes have the new value of a secret with different ones."""
+    """Describe for display how many processes have the new one of several values of a secret."""
     holders = [value["processes"] for value in found["values"]]
     text = f"{len(holders[0])} of {sum(map(len, holders))} processes have the new value"
     if others := len(found["otherKey"]):
@@ -43,7 +43,7 @@ def _describe(found: Mapping[str, Any]) -> str:
 
 
 def _behind(found: Mapping[str, Any]) -> list[str]:
-    """Return the processes that have an older value of a secret."""
+    """Return for display the processes that have an older value of a secret."""
     return [name for value in found["values"][1:] for name in value["processes"]]
 
 

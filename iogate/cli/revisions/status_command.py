@@ -161,7 +161,7 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
 
 
 def _recent(counts: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return the cells of the columns RECENT."""
+    """Return the cells of the columns RECENT in `iogate status`."""
     duration = counts["durationS"]
     return counts["completed"], counts["faulted"], format_time(duration and duration["p95"])
 

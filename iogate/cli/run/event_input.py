@@ -27,7 +27,7 @@ EXAMPLE = """--event '{"type": "com.example.paid", "data": {"amount": 7}}'"""
 
 
 def read_events(given: Sequence[str]) -> list[bytes]:
-    """Parse CloudEvents in JSON and add missing attributes.
+    """Parse CloudEvents that the command line gives with `--event`, and add missing attributes.
 
     Raises Misused for other values, and as `read_json` does.
     """
@@ -66,7 +66,7 @@ def _with_defaults(event: Any) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def publish_events(store: Store, events: Sequence[bytes], uid: str) -> AsyncIterator[Sequence[bytes]]:
-    """Publish events in the background, each when a task listens; yield the unpublished ones.
+    """Publish events of the command line in the background, each when a task listens; yield the others.
 
     An event of a link uses that link of the run `uid`.
     """

@@ -19,7 +19,7 @@ VALID_S: Final = 86_400
 
 
 def declared_links(bundle: Bundle) -> list[str]:
-    """Return the names of the links of all workflows of a bundle, in order, each once."""
+    """Return the names of all links of a bundle that `iogate run` executes locally, in order, each once."""
     import msgspec
 
     from iogate.compiler.reader.links import declared
@@ -31,7 +31,7 @@ def declared_links(bundle: Bundle) -> list[str]:
 
 
 def note_on(names: Iterable[str], given: Iterable[str]) -> str | None:
-    """Return how to use the one-time links for which no event is given; None if there are none.
+    """Return how to use the local one-time links for which `iogate run` has no event; None without any.
 
     `given`: types of the events of the command line.
     """
@@ -47,7 +47,10 @@ def note_on(names: Iterable[str], given: Iterable[str]) -> str | None:
 
 
 async def use_link(store: Store, uid: str, name: str, event: bytes) -> str:
-    """Deliver the event of a link to the run; return the outcome of `OneTimeLinks.use`."""
+    """Use a one-time link of a local run with an event of the command line, and return the outcome.
+
+    The outcome is that of `OneTimeLinks.use`.
+    """
     now_ms = await store.now_ms()
     link = OneTimeLink(uid=uid, name=name, expires_s=now_ms // 1000 + VALID_S)
     return await store.links.use(link, event)

@@ -48,7 +48,7 @@ def required_files(file: Path, root: Path) -> list[Path]:
 
 
 def _workflow_names(read: Documents) -> Iterator[str]:
-    """Yield `namespace/name:version` of each workflow that declares it."""
+    """Yield `namespace/name:version` of each workflow that the files which were read declare."""
     from iogate.compiler.workflows import name_of
     from iogate.documents import WorkflowDocument
     from iogate.documents.placeholders import PLACEHOLDER_HEADER

@@ -64,11 +64,11 @@ class Filters:
 
     @property
     def are_given(self) -> bool:
-        """Tell whether there is a filter."""
+        """Tell whether the command line has a filter of runs."""
         return any(getattr(self, field.name) is not None for field in fields(self))
 
     def parse(self) -> RunFilter:
-        """Return the filter for the store.
+        """Return the filters of runs on the command line as the filter for the store.
 
         Raises:
             Misused: a time is none, or a status is unknown.

@@ -23,7 +23,7 @@ from iogate.cli.session import Session, command
 
 
 def register(group: typer.Typer) -> None:
-    """Add the command to `iogate runs`."""
+    """Add the command `list` to `iogate runs`."""
     command(group, "list", over_http=True, fields_of="runs.list")(list_runs)
 
 

@@ -23,7 +23,7 @@ MAX_WAIT_S = 30.0
 
 
 async def wait_for_end(session: Session, runs: Runs, uid: str, timeout_s: float | None) -> dict[str, Any]:
-    """Wait until a run ends or the timeout passes; return it as it is then.
+    """Wait until a run ends or the timeout passes; return the run with its outcome, or as it is then.
 
     A live display shows its tasks meanwhile. Raises NotFound if there is no such run.
     """

@@ -36,7 +36,7 @@ class Rows(StrEnum):
 
 
 def register(group: typer.Typer) -> None:
-    """Add the commands to `iogate runs`."""
+    """Add the commands `stats` and `errors` to `iogate runs`."""
     command(group, "stats", over_http=True, fields_of="runs.stats")(stats)
     command(group, "errors", over_http=True, fields_of="runs.errors")(errors)
 
@@ -67,7 +67,7 @@ async def stats(
 
 
 def statistics_table(found: Mapping[str, Any], by: Rows = Rows.API) -> Table:
-    """Return the table of counts and times; hours without runs are left out."""
+    """Return the table of `runs stats`, with counts and times; hours without runs are left out."""
     rows = [(each[by], each) for each in found[f"{by}s"]]
     if by is Rows.HOUR:
         rows = [(name, each) for name, each in rows if any(map(each.get, COUNTS))]
@@ -79,7 +79,7 @@ def statistics_table(found: Mapping[str, Any], by: Rows = Rows.API) -> Table:
 
 
 def retry_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the lines that say why more attempts ended than runs were accepted."""
+    """Return the lines of `runs stats` that say why more attempts ended than runs were accepted."""
     retried = sum(each["retried"] for each in rows)
     if not retried:
         return []

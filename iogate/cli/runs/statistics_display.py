@@ -12,7 +12,7 @@ MAX_MESSAGE_LENGTH: Final = 60
 
 
 def format_time(seconds: float | None) -> str | None:
-    """Format a time with as many digits as its histogram has."""
+    """Format a time of statistics for display, with as many digits as its histogram has."""
     if seconds is None:
         return None
     if seconds < 1:
@@ -21,7 +21,7 @@ def format_time(seconds: float | None) -> str | None:
 
 
 def recent_text(counts: Mapping[str, Any]) -> str | None:
-    """Summarize recent runs: `12 completed, 1 fault; p50 80ms, p95 1.2s`; None if there are none."""
+    """Display statistics of recent runs: `12 completed, 1 fault; p50 80ms, p95 1.2s`; None without runs."""
     faults = counts["faulted"]
     parts = [f"{counts['completed']} completed"] if counts["completed"] else []
     parts += [messages.counted(faults, "fault")] if faults else []
@@ -34,7 +34,7 @@ def recent_text(counts: Mapping[str, Any]) -> str | None:
 
 
 def error_lines(errors: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Describe each distinct error on a line, with its number and its last run."""
+    """Display each distinct error of statistics on a line, with its number and its last run."""
     return [
         f"{each['count']} x {each['status']} {each['code']}"
         f"{' at ' + each['task'] if each['task'] else ''}: "

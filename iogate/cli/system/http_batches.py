@@ -23,7 +23,7 @@ _ID: Final = re.compile(r"[0-9a-f]{12}", re.ASCII)
 
 
 def _path(id_: str, rest: str = "") -> str:
-    """Return the path of a batch. Raises NotFound for an id that no batch has."""
+    """Return the path of a batch in the HTTP API. Raises NotFound for an id that no batch has."""
     if _ID.fullmatch(id_) is None:
         raise NotFound(f"no batch {id_}", hint='list them with "iogate batches list"')
     return f"/v1/batches/{id_}{rest}"
@@ -79,7 +79,7 @@ class HttpBatches:
 
 
 def _body(request: BatchRequest) -> Json:
-    """Return the members of a request; those that are None are not sent."""
+    """Return the members of an HTTP request for a batch; those that are None are not sent."""
     return {
         "action": request.action,
         "filter": None if request.filter is None else filter_json(request.filter),

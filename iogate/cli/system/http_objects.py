@@ -207,7 +207,7 @@ class HttpSchedules:
     async def _change(
         self, names: Sequence[str], verb: str, reason: str, ttl_s: float | None = None
     ) -> Sequence[Json]:
-        """Change schedules; raise NotFound before any change if one is unknown."""
+        """Change schedules over HTTP; raise NotFound before any change if one is unknown."""
         self._client.check_reason(reason)
         known = [each["schedule"] for each in (await self.list())["schedules"]]
         if missing := [each for each in names if each not in known]:

@@ -161,7 +161,7 @@ class HttpRevisions:
             ) from None
 
     def _check(self, wanted: PublicationRequest) -> None:
-        """Check a publication before it is sent. Raises Misused for an option that needs the store."""
+        """Check a publication over HTTP before it is sent. Raises Misused if an option needs the store."""
         if wanted.repair:
             raise store_only("--repair", self._client.server)
         self._client.check_reason(wanted.origin.message, "--message")
@@ -177,13 +177,13 @@ class HttpRevisions:
             )
 
     async def _ask(self, body: Mapping[str, object]) -> Json:
-        """Return the plan of a request."""
+        """Ask the server over HTTP for the plan of a request."""
         found: Json = await self._client.ask("/v1/plan", body, of_project=True, wait_s=_LONG_S)
         return found
 
 
 def _files(wanted: PlanRequest) -> Json:
-    """Return the members of a request about files: those that are None are not sent."""
+    """Return the members of a plan's HTTP request about files; those that are None are not sent."""
     from iogate.reconcile import bundle_codec
 
     return {
@@ -194,7 +194,7 @@ def _files(wanted: PlanRequest) -> Json:
 
 
 def _sides(after: Revision, schemas: Mapping[str, Any]) -> tuple[Revision, Revision]:
-    """Return the revisions before and after a plan, reduced to APIs with a changed input schema."""
+    """Return the revisions before and after a server's plan, reduced to APIs with a changed input schema."""
     apis = {name: api for name, api in after.apis.items() if name in schemas}
     before = {name: msgspec.structs.replace(api, input_schema=schemas[name]) for name, api in apis.items()}
     replace = msgspec.structs.replace

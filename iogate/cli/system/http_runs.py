@@ -43,7 +43,7 @@ _UID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 def _path(uid: str, rest: str = "") -> str:
-    """Return the path of a run. Raises NotFound for a uid that no run has."""
+    """Return the path of a run in the HTTP API. Raises NotFound for a uid that no run has."""
     if _UID.fullmatch(uid) is None:
         raise run_not_found(uid)
     return f"/v1/runs/{uid}{rest}"
@@ -116,7 +116,7 @@ class HttpRuns:
             await asyncio.sleep(PAUSE_S)
 
     async def _check(self, uid: str, until: float) -> None:
-        """Check after the end of a stream that the run can still be read.
+        """Check after the end of a run's HTTP stream that the run can still be read.
 
         Raises NotFound and Refused if not, and Unreachable if the server does not respond by `until`.
         """

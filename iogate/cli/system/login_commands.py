@@ -61,7 +61,7 @@ async def login(
 
 
 def _read_token(server: str, file: str | None) -> tuple[str, str]:
-    """Return the token for a server, and its place: a file, stdin, or an answer on the terminal.
+    """Return the token for `iogate login`, and its place: a file, stdin, or an answer on the terminal.
 
     Raises Misused if the file cannot be read.
     """

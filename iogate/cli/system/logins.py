@@ -29,7 +29,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,62}", re.ASCII)
 
 
 def check_name(name: str) -> None:
-    """Check the name of a new profile. Raises Misused if it is not a plain word."""
+    """Check the name of a profile for a new login. Raises Misused if it is not a plain word."""
     if _NAME.fullmatch(name) is None:
         raise Misused(f"--profile {quoted(name)}: expected a name of letters, digits, -, _ and .")
 
@@ -105,7 +105,7 @@ class Logins:
         self._write(_Content(current=name, profiles={**found.profiles, name: login}))
 
     def remove(self, name: str | None) -> tuple[str, Login]:
-        """Remove a profile, by default the current one, and return it.
+        """Remove the login of a profile, by default of the current one, and return it.
 
         Raises NotFound if there is none, Misused as `save` does.
         """

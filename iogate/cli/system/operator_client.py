@@ -77,7 +77,7 @@ class OperatorClient:
         wait_s: float = 0.0,
         of_project: bool = False,
     ) -> Any:
-        """Return the result of a GET; `query` without its values that are None.
+        """Return the result of a GET by the client of an operator; `query` without its values that are None.
 
         `of_project` adds the project. Raises NotFound, Refused, Misused or Unreachable, by the response.
         """
@@ -88,7 +88,7 @@ class OperatorClient:
         return await self._result("GET", path, response)
 
     async def download(self, path: str) -> bytes:
-        """Return the file that a GET responds with. Raises as `get` does."""
+        """Return the file that a GET by the client of an operator yields. Raises as `get` does."""
         response = await self._send("GET", path, timeout_s=DOWNLOAD_S)
         if response.status == 200:
             return response.body
@@ -107,11 +107,12 @@ class OperatorClient:
         of_project: bool = False,
         wait_s: float = 0.0,
     ) -> Any:
-        """Make a change, and return its result; `body` without its values that are None.
+        """Make a change by the client of an operator, and return its result.
 
-        `key` is the Idempotency-Key, by default a random one; `version` that of the object to change. Raises
-        as `get` does, and Misused without a reason. After a lost response, the request is repeated with the
-        same key, also while the server responds with a 409 or 503 that has `Retry-After`.
+        `body` is sent without its values that are None. `key` is the Idempotency-Key, by default a random
+        one; `version` that of the object to change. Raises as `get` does, and Misused without a reason. After
+        a lost response, the request is repeated with the same key, also while the server responds with a 409
+        or 503 that has `Retry-After`.
         """
         self.check_reason(reason)
         given = {name: value for name, value in (body or {}).items() if value is not None}
@@ -142,9 +143,9 @@ class OperatorClient:
     async def ask(
         self, path: str, body: Mapping[str, object], *, of_project: bool = False, wait_s: float = 0.0
     ) -> Any:
-        """Return the result of a POST that changes nothing; `body` without its values that are None.
+        """Return the result of a POST by the client of an operator, which changes nothing.
 
-        Raises as `get` does.
+        `body` is sent without its values that are None. Raises as `get` does.
         """
         given = {name: value for name, value in body.items() if value is not None}
         if of_project and self._project is not None:
@@ -177,9 +178,10 @@ class OperatorClient:
             raise unreadable(self.server.url, what) from error
 
     async def events(self, path: str, after: str) -> AsyncIterator[ServerSentEvent]:
-        """Yield the server-sent events of a path after the one with this id; empty: all of them.
+        """Yield the server-sent events that the client of an operator receives from a path.
 
-        Raises Unreachable if the stream breaks off.
+        They are those after the one with the id `after`; empty: all of them. Raises Unreachable if the stream
+        breaks off.
         """
         headers = self._headers() | ({"Last-Event-ID": after} if after else {})
         async for event in self._client.events(path, headers=headers, timeout_s=0):
@@ -232,10 +234,10 @@ class OperatorClient:
         raise self._error(response, error)
 
     async def require_operator(self) -> None:
-        """Check that the server takes the token, before a path that callers have, too.
+        """Check that the server takes the token of the client as that of an operator.
 
-        With a wrong token, such a path would respond as to a caller. Raises Refused or Unreachable if it does
-        not take the token.
+        It comes before a request to a path that callers have, too. With a wrong token, such a path would
+        respond as to a caller. Raises Refused or Unreachable if it does not take the token.
         """
         if not self._is_operator:
             await self.get("/v1/operator")
@@ -267,7 +269,7 @@ class OperatorClient:
             )
 
     def _error(self, response: Response, error: Mapping[str, Any]) -> IogateError:
-        """Return the error that a response in the common form means."""
+        """Return the error that the client of an operator raises for a response in the common form."""
         url, message = self.server.url, str(error.get("message"))
         match response.status:
             case 401:
@@ -317,7 +319,7 @@ class OperatorClient:
 
 
 def unreadable(url: str, what: str = "a result", defect: str = "") -> Unreachable:
-    """Return the error of a result of another form than one of this release.
+    """Return the error of a client for a server's result of another form than one of this release.
 
     `defect` describes the exception that could also be one of this release, for a report.
     """
@@ -330,7 +332,7 @@ def unreadable(url: str, what: str = "a result", defect: str = "") -> Unreachabl
 
 
 def _content(response: Response) -> Any:
-    """Return the member `response` of a response; None if it has another form."""
+    """Return the member `response` of a server's response to the client; None if it has another form."""
     try:
         found = response.json()
     except ValueError:
@@ -355,6 +357,6 @@ def _text(value: object) -> str:
 
 @asynccontextmanager
 async def operator_client(server: Server, project: str | None = None) -> AsyncIterator[OperatorClient]:
-    """Open the client of a server."""
+    """Open the client of an operator for a server."""
     async with GatewayClient(server.url, timeout_s=TIMEOUT_S) as client:
         yield OperatorClient(server, client, project)

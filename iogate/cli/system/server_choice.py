@@ -117,7 +117,7 @@ def _of_variables(url: str, environment: Mapping[str, str], logins: Logins) -> S
 
 
 def check_url(text: str, where: str) -> str:
-    """Return the URL of a server without a slash at its end; `where` is its place.
+    """Return the URL of a chosen server without a slash at its end; `where` is its place.
 
     Raises Misused for another form, for user and password in it, and for plain HTTP to another machine.
     """
@@ -144,7 +144,7 @@ def check_url(text: str, where: str) -> str:
 
 
 def check_token(text: str, where: str) -> str:
-    """Return a token without blanks around it; `where` is its place.
+    """Return the token for a chosen server without blanks around it; `where` is its place.
 
     Raises Misused for one that no header can have.
     """
