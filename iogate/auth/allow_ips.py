@@ -71,7 +71,7 @@ def _read(value: Any) -> AllowedAddresses:
 
 
 def canonical(found: list[networks.Network]) -> tuple[str, ...]:
-    """Return the texts of the networks of `allow_ips` in order, each once."""
+    """Return networks as the model of `allow_ips` has them: as texts, in order, each once."""
     ordered = sorted(set(found), key=lambda each: (each.version, int(each.network_address), each.prefixlen))
     return tuple(map(networks.to_text, ordered))
 

@@ -33,7 +33,7 @@ class PublicKey:
         self._key = _load(data)
 
     def verifies(self, text: bytes, signatures: Sequence[bytes]) -> bool:
-        """Tell whether the private key made one of the signatures, in base64 without padding, of a text."""
+        """Tell whether this Ed25519 key verifies one of the unpadded base64 signatures of a text."""
         return any(self._verifies(text, each) for each in signatures[:MOST])
 
     def _verifies(self, text: bytes, signature: bytes) -> bool:
@@ -52,11 +52,11 @@ class Verifier:
     __slots__ = ("_key", "_parts")
 
     def __init__(self, parts: Sequence[tuple[bytes, str]], key: PublicKey) -> None:
-        """`parts` is the template of the signed text, as `parts_of` splits it."""
+        """Create an Ed25519 verifier; `parts` is the template of the signed text, as `parts_of` splits it."""
         self._parts, self._key = parts, key
 
     def matches(self, values: Mapping[str, bytes], signatures: Sequence[bytes]) -> bool:
-        """Tell whether one of the signatures is valid; `values` has the signed parts."""
+        """Tell whether one of the Ed25519 signatures is valid; `values` has the signed parts."""
         text = b"".join(literal + (values[part] if part else b"") for literal, part in self._parts)
         return self._key.verifies(text, signatures)
 

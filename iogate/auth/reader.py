@@ -125,7 +125,7 @@ SENDER_AUTH: Final = ValueType(read=_read_senders, schema=AUTH.schema)
 
 
 def literals(value: Any) -> Iterator[ValuePath]:
-    """Yield the position of each literal secret in an `auth` before it is read; it may be invalid."""
+    """Yield the position of each literal secret in an `auth` that the reader has not checked yet."""
     if not isinstance(value, Mapping):
         return
     for form in FORMS.values():

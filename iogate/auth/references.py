@@ -13,7 +13,7 @@ from iogate.value_types.scalar_types import matching_text
 
 
 def references(*, env: str, file: str) -> Mapping[str, ValueType[Secret]]:
-    """Return the type of each reference by its key; `env` and `file` describe the keys."""
+    """Return the type of each reference to a secret, by its key; `env` and `file` describe the keys."""
     return {
         "env": record(
             {

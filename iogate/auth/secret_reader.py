@@ -24,7 +24,7 @@ Check: TypeAlias = Callable[[str], object]
 
 
 def no_fingerprint(_source: str, _text: str) -> str | None:
-    """Make no fingerprints of secrets, outside a gateway."""
+    """Return no fingerprint of a secret that is read, outside a gateway."""
     return None
 
 
@@ -60,7 +60,7 @@ class SecretReader:
     def texts(
         self, values: Iterable[StoredSecret], check: Check | None = None
     ) -> tuple[list[str], tuple[str, ...]]:
-        """Return the texts of secrets, and messages about those that are missing."""
+        """Read secrets on this machine: return their texts, and messages about those that are missing."""
         accepted: list[str] = []
         missing: tuple[str, ...] = ()
         for secret in values:
@@ -81,7 +81,7 @@ class SecretReader:
         return accepted, missing
 
     def has_changed(self) -> bool:
-        """Tell whether a file of a secret that was read has changed; calls stat on each file."""
+        """Tell whether a file of a secret has changed since its reader read it; calls stat on each file."""
         return any(atomic_files.version(path) != known for path, known in self._files.items())
 
     def _note_fingerprint(self, secret: StoredSecret, text: str) -> None:

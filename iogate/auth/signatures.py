@@ -124,7 +124,7 @@ def parts_of(template: str) -> tuple[tuple[bytes, str], ...]:
 
 
 def key_of(scheme: SignatureScheme, secret: str) -> Key:
-    """Return the key of a secret. Raises ValueError with the reason if it is no secret of the scheme."""
+    """Return the key in a secret of a signature scheme. Raises ValueError with the reason if it has none."""
     if scheme != "standard-webhooks":
         return secret.encode("utf-8", "surrogatepass")
     if secret.strip().startswith(ed25519_keys.PREFIX):
@@ -159,7 +159,7 @@ class Signer:
         self._encode = _hex if format_.encoding == "hex" else _base64
 
     def signature(self, values: Mapping[str, bytes]) -> bytes:
-        """Return the signature, without its prefix and without padding; `values` has the signed parts."""
+        """Compute the signature by a scheme, without prefix and padding; `values` has the signed parts."""
         inner, outer = self._inner.copy(), self._outer.copy()
         for literal, part in self._parts:
             if literal:
@@ -170,7 +170,7 @@ class Signer:
         return self._encode(outer.digest())
 
     def matches(self, values: Mapping[str, bytes], signatures: Sequence[bytes]) -> bool:
-        """Tell whether one of the signatures is that of these parts, in constant time."""
+        """Tell whether one of the signatures is the HMAC of these signed parts, in constant time."""
         expected = self.signature(values)
         found = False
         for signature in signatures:
@@ -187,7 +187,7 @@ class Signer:
         path: str = "/",
         url: str = "",
     ) -> dict[str, str]:
-        """Return the headers with the signature of a request that is signed now; `delivery` is its id."""
+        """Return the headers of a scheme with the signature of a request signed now; `delivery` is its id."""
         format_ = self._format
         moment = str(int(now_s * 1000 if format_.unit == "ms" else now_s))
         texts = {"timestamp": moment, "id": delivery, "method": method, "path": path, "url": url}
@@ -205,7 +205,7 @@ class Signer:
 
 
 def verifier(format_: SignatureFormat, key: Key) -> Signer | ed25519_keys.Verifier:
-    """Return the verifier of the signatures of a format with a key that fits it."""
+    """Return the verifier of the signatures in a format of a scheme, with a key that fits it."""
     if isinstance(key, bytes):
         return Signer(format_, key)
     return ed25519_keys.Verifier(parts_of(format_.signed), key)
