@@ -58,7 +58,7 @@ class Target:
 
 
 def target(type_: str, ids: Sequence[str] = ()) -> Target:
-    """Return the target of a change of these objects."""
+    """Return the target of a change for the activity: type, first ids and number of these objects."""
     return Target(type=type_, ids=tuple(ids[:NAMED]), count=len(ids))
 
 
@@ -83,7 +83,7 @@ class Record:
 
 
 def clean_reason(text: str) -> str:
-    """Return a reason as it is stored: on one line, without controls, values of secrets redacted."""
+    """Return the reason of a change as the activity has it: on one line, redacted, without controls."""
     spaced = " ".join(text.split())
     shown = "".join(char for char in spaced if unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
     return " ".join(redact_text(part) for part in _BEFORE_PAIR.split(shown))
@@ -100,7 +100,7 @@ async def recorded(
     record: Record | None = None,
     frees_memory: bool = False,
 ) -> AsyncIterator[Record]:
-    """Record the beginning of a change now, and its outcome with the values of `record` after the block.
+    """Record a change in the activity: its beginning now, its outcome, as in `record`, after the block.
 
     `frees_memory`: the change is made, unrecorded, also if the store is full. Raises Unreachable if the
     beginning cannot be recorded.
@@ -138,7 +138,7 @@ async def recorded(
 
 
 async def _end(store: Store, record: Record, outcome: Outcome, message: str) -> None:
-    """Record an outcome; if that fails, the entry stays without one, which is visible."""
+    """Record the outcome of a change in the activity; if that fails, the entry visibly stays without one."""
     if record.number is None:
         return
     end = End(
@@ -162,7 +162,7 @@ async def page(
     limit: int = 50,
     cursor: str | None = None,
 ) -> dict[str, Any]:
-    """Return changes, newest first, and the cursor of the next page; None after the last one.
+    """Return a page of the activity: changes, newest first, and the next cursor, None after the last one.
 
     `action` is one, such as `runs.retry`, or all of a kind, such as `runs`; `about` is the id of an object.
 
@@ -188,7 +188,7 @@ async def page(
 
 
 def _require_known_action(action: str) -> None:
-    """Check the action of a filter that no change matches. Raises Misused for an unknown one."""
+    """Check the action of an activity filter that no change matches. Raises Misused for an unknown one."""
     kinds = dict.fromkeys(each.partition(".")[0] for each in ACTIONS)
     if action in ACTIONS or action in kinds:
         return

@@ -73,7 +73,7 @@ def _summary(api: Api, gate: Gate | None) -> dict[str, Any]:
 
 
 def details(api: Api) -> dict[str, Any]:
-    """Return the details of an API that a list leaves out."""
+    """Return the details of a live API that the list of APIs leaves out."""
     from iogate.reconcile.document_form import addresses_form  # noqa: PLC0415 - not needed for a list
 
     key, coalesce = api.limits.of_key, api.coalesces
@@ -115,7 +115,7 @@ def details(api: Api) -> dict[str, Any]:
 
 
 def document(api: Api) -> dict[str, Any]:
-    """Return the contract of an API in the form of API documents, without debug cases and hashes."""
+    """Return the contract of a live API, in the form of API documents without debug cases and hashes."""
     # These two are not needed for a list.
     from iogate.reconcile.document_form import api_form  # noqa: PLC0415
     from iogate.reconcile.shown_values import shown  # noqa: PLC0415

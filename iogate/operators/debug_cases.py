@@ -29,7 +29,7 @@ def examples(api: Api) -> tuple[Example, ...]:
 
 
 def find_case(api: Api, name: str) -> Example:
-    """Return a debug case of an API by its name.
+    """Return a debug case that the live revision keeps of an API, by its name.
 
     Raises NotFound if the revision keeps no such case.
     """
@@ -49,7 +49,7 @@ def case_not_found(api: str, name: str, known: Collection[str]) -> NotFound:
 
 
 def case_failures(status: str, output: Any, error: Any, expect: Mapping[str, Any]) -> list[str]:
-    """Return how an ended run of a debug case differs from its expectation; empty if it does not.
+    """Return how the run of a live API's debug case differs from its expectation; empty if it does not.
 
     `expect` has the expected `output`, if any is expected.
     """

@@ -15,7 +15,7 @@ from iogate.store.store import Store
 
 
 async def show(store: Store) -> dict[str, Any]:
-    """Return the number of the live revision, `overrides`, and differences of the `store` from it.
+    """Return the drift from the live revision, and its number: `overrides`, and differences of the `store`.
 
     Raises NotFound if nothing was applied yet, NotAuthentic if the live revision is forged.
     """

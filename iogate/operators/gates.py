@@ -86,13 +86,13 @@ def state_json(api: str, gate: Gate | None) -> dict[str, Any]:
 
 
 def version_of(state: Mapping[str, Any]) -> str:
-    """Return the version of the switch in the JSON of an API, which each switch and override changes."""
+    """Return the version of a gate from its state as JSON, which each switch and override changes."""
     parts = [state[name] for name in ("enabled", "held", "override", "enabledInGit", "switched")]
     return hashlib.sha256(canonical(parts)).hexdigest()[:16]
 
 
 async def selected(store: Store, selection: ApiSelection, *, enabled: bool) -> list[str]:
-    """Return the ids of the APIs that `switch` would switch.
+    """Return the ids of the APIs whose gates `switch` would set.
 
     Raises NotFound for a criterion that selects nothing, Foreign for an API of another project.
     """
@@ -117,7 +117,7 @@ async def switch(  # noqa: PLR0913 - the options of one operation
     rate: float | None = None,
     confirmed: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Enable or disable the selected APIs in one step, on all gateways before it returns.
+    """Enable or disable the gates of selected APIs in one step, on all gateways before it returns.
 
     `hold`: start no new run; with `enabled`, accept calls, otherwise accept them as before. `rate`: number of
     runs on hold to release per second; None: all at once. `confirmed`: ids that `selected` has returned.
@@ -181,7 +181,7 @@ async def set_override(  # noqa: PLR0913 - the options of one operation
     rate: float | None = None,
     version: str | None = None,
 ) -> dict[str, Any]:
-    """Enable or disable one API, on all gateways before it returns; return its state and the change.
+    """Enable or disable the gate of one API, on all gateways before it returns; return state and change.
 
     `hold`, `rate`: as in `switch`. `version`: that of the state to replace, as `version_of` returns it; None:
     any. An API whose state git leaves to people has a switch afterwards, and an override only for a hold or
@@ -215,7 +215,7 @@ async def set_override(  # noqa: PLR0913 - the options of one operation
 async def clear_override(
     store: Store, api: str, *, rate: float | None = None, version: str | None = None
 ) -> dict[str, Any]:
-    """End the override of one API, if it has one, and return its state.
+    """End the override of the gate of one API, if it has one, and return its state.
 
     `rate`, `version`: as in `set_override`. Raises NotFound if there is no such API, Foreign if another
     project owns it, Stale if its state has another version.
@@ -232,7 +232,7 @@ async def clear_override(
 
 
 async def _check_version(store: Store, api: str, version: str | None) -> None:
-    """Raise Stale if the state of an API has another version than the expected one."""
+    """Raise Stale if the gate of an API has another version than the expected one."""
     if version is None:
         return
     state = state_json(api, (await store.gates.states()).get(api))
@@ -256,7 +256,7 @@ def _busy() -> Refused:
 
 
 def describe_changes(changes: Sequence[Mapping[str, Any]]) -> str:
-    """Return the changes that `switch` has returned as one line: `2 enabled → disabled`."""
+    """Return the changes of gates by `switch` as one line for the activity: `2 enabled → disabled`."""
     counts = Counter(f"{each['before']} → {each['after']}" for each in changes)
     if len(changes) == 1:
         return next(iter(counts))
@@ -264,7 +264,7 @@ def describe_changes(changes: Sequence[Mapping[str, Any]]) -> str:
 
 
 async def list_overrides(store: Store) -> dict[str, Any]:
-    """Return the APIs with an override."""
+    """Return the current overrides of gates as JSON, with their APIs."""
     found = await store.gates.overrides()
     return {"overrides": [{"api": api, **override_json(each)} for api, each in sorted(found.items())]}
 
@@ -272,7 +272,7 @@ async def list_overrides(store: Store) -> dict[str, Any]:
 async def clear_overrides(
     store: Store, apis: Sequence[str] | None, *, rate: float | None = None
 ) -> dict[str, Any]:
-    """End the overrides of APIs, so that the state in git applies again; None: those of all APIs.
+    """End the overrides of gates, so that the state in git applies again; None: those of all APIs.
 
     `rate`: as in `switch`. Raises NotFound if there is no such API, Foreign if another project owns one.
     """

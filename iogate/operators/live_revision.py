@@ -111,7 +111,7 @@ class ApiSelection:
         return bool(self.all_ or self.modules or self.tags)
 
     def resolve(self, revision: Revision, left: Collection[str] = ()) -> list[str]:
-        """Return the ids of the APIs that are selected in a revision, each once.
+        """Return the ids of the APIs in a live revision that an operation selects, each once.
 
         `left` are ids of deleted APIs that may be named too. Raises NotFound if there is no such API, or none
         in a module or with a tag.

@@ -88,7 +88,7 @@ class OperatorTokens:
         return self._secrets.fingerprints
 
     def refresh(self) -> bool:
-        """Read the tokens again if a file has changed, at most once a second; return whether it did."""
+        """Read operator tokens again if a file has changed, at most once a second; return whether it did."""
         if self._monotonic() - self._looked_s < LOOK_S:
             return False
         self._looked_s = self._monotonic()
@@ -130,7 +130,7 @@ class OperatorTokens:
         return found
 
     def count_failure(self, address: str) -> None:
-        """Count a wrong token of an address. Raises Busy if it has sent too many."""
+        """Count a wrong operator token of an address. Raises Busy if the address has sent too many."""
         self._failures.count_attempt(address)
 
     def operator(self, name: str) -> Operator | None:

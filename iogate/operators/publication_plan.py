@@ -75,7 +75,7 @@ class PublicationPlan:
         deletion_guard.check_unknown(self.unknown, allowed)
 
     def head(self) -> dict[str, Any]:
-        """Return the members of `iogate plan -o json` before the changes."""
+        """Return the head of a publication's plan: members of `iogate plan -o json` before the changes."""
         return {
             "store": self.store,
             "base": {"revision": self.number, "digest": self.digest} if self.number else None,

@@ -65,7 +65,7 @@ async def show(store: Store, number: int | None = None) -> dict[str, Any]:
 
 
 def entry_json(entry: Published, *, live: bool) -> dict[str, Any]:
-    """Return an entry of the history as JSON."""
+    """Return an entry of the history of revisions as JSON, for operators."""
     origin = entry.origin or Origin()
     return {
         "revision": entry.number,
@@ -164,7 +164,7 @@ async def version(store: Store, number: int | None = None) -> Version:
 
 
 def compare(before: Version, after: Version) -> Difference:
-    """Return the difference between two versions, without facts about the live system."""
+    """Return the difference between versions of revisions or files, without facts about the live system."""
     # The meanings of changes are not needed for a history.
     from iogate.reconcile import deletion_guard  # noqa: PLC0415
     from iogate.reconcile.plan import Side, plan  # noqa: PLC0415

@@ -84,7 +84,7 @@ async def _row(store: Store, name: str, each: Upcoming, state: ScheduleState) ->
 
 
 def _next_ticks(each: Upcoming, state: ScheduleState) -> list[int]:
-    """Return the times of the next ticks that start runs; empty if they follow a run or events.
+    """Return the times of a live schedule's next ticks that start runs; empty if it follows runs or events.
 
     A disabled schedule has none, or those after the time at which it is enabled again.
     """

@@ -31,7 +31,7 @@ async def run_statistics(
     since_ms: int | None = None,
     until_ms: int | None = None,
 ) -> dict[str, Any]:
-    """Return counts and times of runs: in total, by API, by workflow, and by hour.
+    """Return the statistics of runs for operators: counts and times by API, workflow and hour, and in total.
 
     The time goes from the hour of `since_ms`, by default a day ago, to that of `until_ms`, by default now.
     `total`, `apis` and `hours` have the runs that calls, events and schedules have started; with `workflow`,
@@ -78,7 +78,7 @@ async def last_day(store: Store, *, api: str | None = None) -> dict[str, dict[st
 
 
 def counts_json(counts: Counts) -> dict[str, Any]:
-    """Return counts as JSON: `accepted` of runs, `completed`, `faulted` and `cancelled` of attempts.
+    """Return run statistics as JSON: `accepted` of runs, `completed`, `faulted`, `cancelled` of attempts.
 
     `faultRate` is the share of the faulted attempts. A time or rate without runs is null.
     """
@@ -111,7 +111,7 @@ NO_RUNS: Final = counts_json(NONE)
 async def error_groups(
     store: Store, *, api: str | None = None, since_ms: int | None = None
 ) -> dict[str, Any]:
-    """Return the distinct errors since `since_ms`, by default seven days ago, the last one first."""
+    """Return the distinct errors as JSON since `since_ms`, by default seven days ago, the last one first."""
     if since_ms is None:
         since_ms = await store.now_ms() - KEPT_MS
     found = await store.statistics.errors(since_ms, api=api)

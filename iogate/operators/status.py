@@ -20,7 +20,7 @@ from iogate.store.store import Store
 
 
 async def show(store: Store, settings: Settings) -> dict[str, Any]:
-    """Return the state of the store, its live revisions, runs, APIs and processes.
+    """Return the status for operators: state of the store, live revisions, runs, APIs and processes.
 
     `settings` name the users of secrets: event senders, sinks, and workflows.
     """

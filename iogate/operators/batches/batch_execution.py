@@ -63,7 +63,7 @@ class _Step:
     waiting: str = ""
 
     def results(self, pause_s: float) -> Results:
-        """Return the results for the store, with the samples of earlier steps."""
+        """Return the results of a step of a batch for the store, with the samples of earlier steps."""
         before = self.taken.messages
         has_progress = bool(self.changed or self.unchanged or self.refused)
         return Results(
@@ -90,7 +90,7 @@ class BatchExecutor:
         self._retriers: dict[str, Retrier] = {}
 
     async def step(self) -> float | None:
-        """Change the next runs of a batch; return the seconds until one may be due, None if there is none.
+        """Execute a step of a batch: change its next runs; return the seconds until one may be due, or None.
 
         Raises Unreachable or CommandFailed if the store cannot be used.
         """
@@ -118,7 +118,7 @@ class BatchExecutor:
         return pause_s if state == "running" else 0.0
 
     async def _change(self, step: _Step) -> None:
-        """Change the runs of a step until it is stopped, or loses its lease."""
+        """Change the runs of a step of a batch until the batch is stopped, or the step loses its lease."""
         taken, batches = step.taken, self._store.batches
         kind = KINDS[taken.request.action]
         room: dict[str, int] = {}
@@ -143,7 +143,10 @@ class BatchExecutor:
                     room[run.api] -= 1
 
     async def _one(self, step: _Step, run: BatchRun) -> bool:
-        """Change one run; return whether it is changed now. Raises Unreachable or CommandFailed."""
+        """Change one run of a batch; return whether it is changed now.
+
+        Raises Unreachable or CommandFailed.
+        """
         try:
             is_changed = await self._act(step, run)
         except Unreachable:
@@ -171,7 +174,10 @@ class BatchExecutor:
         step.refusals.append(Refusal(uid=run.uid, message=redact_text(message)))
 
     async def _act(self, step: _Step, run: BatchRun) -> bool:
-        """Change one run; return False if it is as wanted already. Raises IogateError if it is refused."""
+        """Execute the action of a batch on one run; return False if the run is as wanted already.
+
+        Raises IogateError if the change is refused.
+        """
         taken, store, request = step.taken, self._store, step.taken.request
         found: dict[str, Any]
         match request.action:
@@ -215,7 +221,7 @@ class BatchExecutor:
         return retrier
 
     async def _record_end(self, id_: str) -> None:
-        """Record the results of a batch in the entry of its creation, and in the log."""
+        """Log the results of a batch that is done or stopped, and record them in the activity."""
         self._retriers.pop(id_, None)
         batch = await self._store.batches.show(id_)
         if batch is None:
@@ -231,5 +237,5 @@ def _actor(taken: Taken) -> Actor:
 
 
 def _way(text: str) -> Any:
-    """Return the way of a stored actor, which an earlier or later release may have written."""
+    """Return the way of the author of a batch, which an earlier or later release may have written."""
     return text

@@ -103,7 +103,7 @@ class Selected:
 
 
 async def select(store: Store, request: BatchRequest) -> Selected:
-    """Return the runs that a request selects now, the newest first.
+    """Select the runs of a batch: return those that a request selects now, the newest first.
 
     A retry by a filter leaves out runs that a parent has waited for, unless it names the parent: their result
     would reach nobody, and the retried parent starts them again.
@@ -166,7 +166,7 @@ async def number_of_workers(store: Store) -> int:
 
 
 def filter_json(wanted: RunFilter) -> dict[str, Any]:
-    """Return a filter as JSON, without the members that match all."""
+    """Return the filter that selects the runs of a bulk action as JSON, without members that match all."""
     members = {
         "project": wanted.project,
         "api": wanted.api,

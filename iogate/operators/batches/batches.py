@@ -120,7 +120,10 @@ def _check_role(actor: Actor, count: int) -> None:
 
 
 async def listing(store: Store, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-    """Return batches, newest first, and the cursor of the next page. Raises Misused for an invalid cursor."""
+    """Return a page of batches as JSON, newest first, and the cursor of the next page.
+
+    Raises Misused for an invalid cursor.
+    """
     before: tuple[int, str] | None = None
     if cursor is not None:
         created, _, id_ = cursor.partition("-")
@@ -134,12 +137,12 @@ async def listing(store: Store, *, limit: int = 50, cursor: str | None = None) -
 
 
 async def show(store: Store, id_: str) -> dict[str, Any]:
-    """Return a batch with its progress. Raises NotFound if there is none."""
+    """Return a batch as JSON, with its progress. Raises NotFound if there is none."""
     return await _shown(store, await _find(store, id_))
 
 
 async def stop(store: Store, id_: str, *, wait_s: float = STOP_S) -> dict[str, Any]:
-    """Stop a batch before its next run, and return it; one that has ended stays as it is.
+    """Stop a batch for an operator before its next run, and return it; one that has ended stays as it is.
 
     Its state is `stopping` if its worker has not answered within `wait_s`. Raises NotFound if there is none.
     """
@@ -156,7 +159,7 @@ async def stop(store: Store, id_: str, *, wait_s: float = STOP_S) -> dict[str, A
 
 
 async def proceed(store: Store, actor: Actor, id_: str) -> dict[str, Any]:
-    """Continue a stopped batch with the runs that are left, and return it.
+    """Continue a stopped batch for an operator with the runs that are left, and return it.
 
     Raises NotFound if there is none, Refused if it has ended, and NotAllowed if the role allows fewer runs.
     """
@@ -190,7 +193,7 @@ def _left(batch: Batch) -> int:
 
 
 async def record_end(store: Store, batch: Batch) -> None:
-    """Record the results of a batch that has stopped or ended, in the entry of its creation."""
+    """Record the results of a stopped or ended batch in the activity, in the entry of its creation."""
     if batch.request.activity is None:
         return
     is_refused = batch.refused and not (batch.changed or batch.unchanged)

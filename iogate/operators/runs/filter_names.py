@@ -42,13 +42,13 @@ async def require_known_names(store: Store, wanted: RunFilter) -> None:
 
 
 async def _has_run(store: Store, wanted: RunFilter) -> bool:
-    """Tell whether a run matches; True also if the search ends before the oldest run."""
+    """Tell whether a run matches a filter with a name; True also if the search ends before the oldest run."""
     page = await store.runs.page(wanted, limit=1, most=LOOKED_AT_MOST, most_s=SEARCHED_S)
     return bool(page.runs) or page.next_cursor is not None
 
 
 async def _require_api(store: Store, api: str) -> None:
-    """Raise NotFound if neither an API, live or deleted, nor a schedule has this name."""
+    """Raise NotFound if neither an API, live or deleted, nor a schedule has this name of a filter."""
     apis = await store.gates.states(everywhere=True)
     known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming(everywhere=True))]
     if api not in known:
@@ -56,7 +56,7 @@ async def _require_api(store: Store, api: str) -> None:
 
 
 async def _require_workflow(store: Store, workflow: str) -> None:
-    """Raise NotFound for an unknown workflow; none is refused if a live revision cannot be read."""
+    """Raise NotFound for the name of an unknown workflow in a filter, if all live revisions can be read."""
     revisions = await _live_revisions(store, None)
     if revisions is None:
         return
@@ -72,7 +72,7 @@ async def _require_workflow(store: Store, workflow: str) -> None:
 
 
 async def _require_attribute(store: Store, name: str, wanted: RunFilter) -> None:
-    """Raise Misused for an unknown attribute; none is refused if a live revision cannot be read."""
+    """Raise Misused for an unknown attribute in a filter, if all live revisions can be read."""
     revisions = await _live_revisions(store, wanted.project)
     if revisions is None:
         return

@@ -53,7 +53,7 @@ async def listing(
     most: int | None = LOOKED_AT,
     most_s: float = LOOKED_FOR_S,
 ) -> dict[str, Any]:
-    """Return a page of runs, newest first, with `nextCursor`, and `lookedBackTo` if it ended early.
+    """List runs for operators, newest first, with `nextCursor`, and `lookedBackTo` if the page ended early.
 
     It looks at about `most` runs (None: all), for about `most_s`. Raises Misused for an invalid cursor, and
     as `require_known_names` does if no run matches on the first page.
@@ -79,7 +79,7 @@ async def show(
     find: Find = find_run,
     redact: Redact | None = None,
 ) -> dict[str, Any]:
-    """Return one run with its data, error, tasks, children and callback.
+    """Show a run to operators: return it with its data, error, tasks, children and callback.
 
     `data` adds `recorded`, all recorded input and output of tasks; `task` only that of one task, by reference
     or name. With `redact`, also the output is redacted, and both stay encoded, since they may be large.
@@ -105,7 +105,7 @@ async def show(
 
 
 async def _encoded(view: RunView, redact: Redact, *, limited: bool, held: bool) -> tuple[dict[str, Any], Any]:
-    """Return a run with redacted and encoded input and output, and its input if that is small."""
+    """Return a run that is shown, with redacted encoded input and output, and its input if that is small."""
     shown_input = await redact(view.input) if view.input else b""
     shown_output = await redact(view.output) if view.output else None
     run = presentation.describe(
@@ -122,9 +122,10 @@ async def _encoded(view: RunView, redact: Redact, *, limited: bool, held: bool) 
 async def cancel(
     store: Store, uid: str, *, actor: Actor, reason: str = "", operation: str = ""
 ) -> dict[str, Any]:
-    """Request the end of a run; the outcome is `cancelled`, `requested`, or `unchanged` if it was cancelled.
+    """Request the end of a run for an operator; the outcome is `cancelled`, `requested` or `unchanged`.
 
-    Raises NotFound for an unknown run, and Refused for one that has completed or faulted.
+    It is `unchanged` if the run was cancelled before. Raises NotFound for an unknown run, and Refused for one
+    that has completed or faulted.
     """
     why = f"{actor.name}: {reason}" if reason else f"{actor.name} asked for it"
     outcome = await store.runs.cancel(uid, why, operation=operation)
@@ -139,7 +140,7 @@ async def cancel(
 
 
 async def suspend(store: Store, uid: str, *, operation: str = "") -> dict[str, Any]:
-    """Suspend a run; the outcome is `suspended`, or `requested` if it stops at its next task.
+    """Suspend a run for an operator; the outcome is `suspended`, or `requested`: it stops at its next task.
 
     Raises NotFound for an unknown run, and Refused for one that has ended or is being cancelled.
     """
@@ -151,7 +152,7 @@ async def suspend(store: Store, uid: str, *, operation: str = "") -> dict[str, A
 
 
 async def resume(store: Store, uid: str, *, operation: str = "") -> dict[str, Any]:
-    """Resume a suspended run where it stopped; the outcome is `resumed`, or `unchanged`.
+    """Resume a suspended run for an operator where it stopped; the outcome is `resumed`, or `unchanged`.
 
     Raises NotFound for an unknown run, and Refused for one that has ended.
     """
@@ -161,7 +162,7 @@ async def resume(store: Store, uid: str, *, operation: str = "") -> dict[str, An
 
 
 async def _check(store: Store, uid: str, outcome: str) -> None:
-    """Raise NotFound or Refused for the outcomes `unknown` and `ended`."""
+    """Raise NotFound or Refused for the outcomes `unknown` and `ended` of an action on a run."""
     match outcome:
         case "unknown":
             raise run_not_found(uid)
@@ -179,7 +180,7 @@ async def retry(
     reason: str = "",
     operation: str = "",
 ) -> dict[str, Any]:
-    """Retry a faulted run from the task that faulted, or from an earlier one; the outcome is `retried`.
+    """Retry a faulted run for an operator, from the faulted or an earlier task; the outcome is `retried`.
 
     `pointer` names the earlier task; `current` uses the live definition. `remarks` tell what is unusual. The
     journal has the author and the `reason`.
@@ -202,7 +203,7 @@ async def retry(
 
 
 async def redeliver(store: Store, uid: str) -> dict[str, Any]:
-    """Send the callback of an ended run again; the outcome is `requested`.
+    """Send the callback of an ended run again for an operator; the outcome is `requested`.
 
     `remark` tells when it is sent, and `isSent` whether a worker can do it now.
 

@@ -44,7 +44,7 @@ class Prunable:
     """False if there may be more."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the preview as JSON: the number of runs, whether it is complete, and a sample."""
+        """Return the preview of a deletion as JSON: number of runs, whether it is complete, and a sample."""
         return {
             "count": len(self.uids),
             "complete": self.complete,
@@ -85,7 +85,10 @@ async def preview(store: Store, wanted: RunFilter, before_ms: int, *, most: int 
 
 
 async def delete(store: Store, found: Prunable, wanted: RunFilter, before_ms: int, record: Record) -> int:
-    """Delete selected runs, and return their number; `record` has it after each part. Raises Unreachable."""
+    """Delete the selected ended runs, and return their number; `record` has it after each part.
+
+    Raises Unreachable.
+    """
     members = {"before": rfc3339(before_ms), **filter_json(wanted)}
     filters = " ".join(f"{name}={_shown(value)}" for name, value in members.items())
     pruned = 0

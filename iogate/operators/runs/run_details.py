@@ -43,7 +43,7 @@ def run_not_found(uid: str) -> NotFound:
 
 
 async def find_run(store: Store, uid: str, *, most: int = ALL_BYTES) -> RunView:
-    """Return a run by its uid; its data only if they have at most `most` stored bytes.
+    """Return a run by its uid for operators; its data only if they have at most `most` stored bytes.
 
     Raises NotFound if the run does not exist, or its retention is over.
     """
@@ -76,7 +76,7 @@ async def reasons_to_wait(store: Store, view: RunView) -> Reasons:
 def run_json(
     view: RunView, *, limited: bool = False, held: bool = False, children: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return a run as HTTP shows it, with parent, children, trace and the output of a failed process."""
+    """Return the details of a run as JSON, with parent, children, trace and output of a failed process."""
     decoded: dict[str, Any] = msgspec.json.decode(
         msgspec.json.encode(presentation.describe(view, limited=limited, held=held, operator=True))
     )
@@ -84,13 +84,13 @@ def run_json(
 
 
 def family_json(view: RunView, children: Sequence[str] = ()) -> dict[str, Any]:
-    """Return `parent`, `children` and `traceId` of a run."""
+    """Return the members `parent`, `children` and `traceId` of the details of a run."""
     trace = {"traceId": found} if (found := trace_context.trace_id(view.trace)) else {}
     return {"parent": view.parent, "children": list(children)} | trace
 
 
 async def keys_json(store: Store, view: RunView, shown_input: Any) -> dict[str, Any]:
-    """Return `concurrencyKey`, `coalesceKey` and `mergedCalls` of a run.
+    """Return the members `concurrencyKey`, `coalesceKey` and `mergedCalls` of the details of a run.
 
     The values of the keys are read from the redacted input, with the pointers of the revision of the run.
     """
@@ -118,7 +118,7 @@ def _key(pointer: str, shown_input: Any) -> dict[str, str] | None:
 
 
 def end_json(record: EndRecord | None) -> dict[str, Any]:
-    """Return the members `callback` and `onFault` of a run, without those that are absent."""
+    """Return the members `callback` and `onFault` of the details of a run, without those that are absent."""
     if record is None:
         return {}
     found: dict[str, Any] = {}
@@ -144,7 +144,7 @@ def end_json(record: EndRecord | None) -> dict[str, Any]:
 
 
 async def journal_of(store: Store, uid: str) -> list[dict[str, Any]]:
-    """Return the kept journal entries of a run."""
+    """Return the kept journal entries of a run as JSON, for operators."""
     return [presentation.journal_entry(raw) for raw in await store.runs.journal(uid)]
 
 
@@ -158,7 +158,7 @@ def count_failures(tasks: Sequence[dict[str, Any]], journal: Sequence[Mapping[st
 async def add_calls(
     store: Store, view: RunView, run: dict[str, Any], shown_input: Any
 ) -> list[dict[str, Any]]:
-    """Add keys, merged calls, failed executions and recorded data to a run; return its journal."""
+    """Add keys, merged calls, failed executions and recorded data to a run's details; return its journal."""
     run |= await keys_json(store, view, shown_input)
     journal = await journal_of(store, view.uid)
     count_failures(run["tasks"], journal)

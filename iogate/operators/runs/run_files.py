@@ -39,7 +39,7 @@ async def read_file(store: Store, uid: str, file: Mapping[str, Any]) -> bytes:
 
 
 def _files(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the metadata of each file in an input, as it is shown."""
+    """Yield the metadata of each file in the input of a run, as it is shown."""
     found = file_references.read(value)
     if found is not None:
         yield {

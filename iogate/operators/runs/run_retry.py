@@ -56,7 +56,7 @@ class Retrier:
     _live: dict[int, Revision] = field(default_factory=dict)
 
     async def retry(self, uid: str, attempt: int = 0) -> bool:
-        """Retry a run, and return True; `attempt` is the faulted one that is to be repeated, 0: any.
+        """Retry a run by this retrier's options, and return True; `attempt` is the faulted one, 0: any.
 
         Raises NotFound if there is no such run, and Refused if it cannot be retried.
         """
@@ -134,7 +134,7 @@ class Retrier:
     async def _renew_links(
         self, start: RetryState, old: Program, program: Program, state: State
     ) -> tuple[State, tuple[tuple[str, int, int], ...]]:
-        """Renew the links that tasks send again and that were used or have expired.
+        """Renew, for a retry, the links that tasks send again and that were used or have expired.
 
         Return the state, and the renewed links that were used, as `RetryState` has them. Raises Refused if a
         task would wait for a link that nobody gets.
@@ -167,7 +167,7 @@ class Retrier:
         )
 
     async def _compare_with_live(self, start: RetryState) -> None:
-        """Remark that the run keeps its definition, if the live one of its workflow is another one.
+        """Remark on a retry that the run keeps its definition, if the live one of its workflow differs.
 
         Without a live revision that can be read, there is no remark: the retry does not need it.
         """

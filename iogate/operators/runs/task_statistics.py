@@ -46,7 +46,7 @@ class TaskStatistics:
         return ordered[math.ceil(0.95 * len(ordered)) - 1]
 
     def add(self, task: TaskView) -> None:
-        """Count the task in one more run."""
+        """Count a task of one more run in its statistics."""
         if task.status == "skipped":
             return
         self.runs += 1

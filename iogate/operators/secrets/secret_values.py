@@ -145,7 +145,7 @@ def _written(reference: Mapping[str, str]) -> str:
 
 
 def to_json(found: Iterable[SecretValues]) -> list[dict[str, Any]]:
-    """Return the values of a secret as JSON, the newest value first."""
+    """Return compared values of secrets as JSON, by their fingerprints, the newest value first."""
     return [
         {
             "source": each.source,
