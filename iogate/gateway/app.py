@@ -117,7 +117,7 @@ class Application:
             await self._by_litestar(scope, receive, self._log.logging_send(request, send))
 
     async def _refuse(self, request: Request, response: ErrorResponse, send: Send) -> None:
-        """Send the response to a request that no handler gets, and log it."""
+        """Send the application's response to a request that no handler gets, and log it."""
         request.scope[CODE] = response.code
         await response.send(self._log.logging_send(request, send))
 

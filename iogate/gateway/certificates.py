@@ -51,7 +51,7 @@ class Certificates:
         self._last: _Signature = ()
 
     def load(self) -> Pair:
-        """Return the checked certificate and key. Raises Unusable if they do not exist or fit together."""
+        """Return the gateway's certificate and key after checks. Raises Unusable without a pair that fits."""
         self._used = self._last = self._signature()
         pair = Pair(cert=_read(self.cert, "cert"), key=_read(self.key, "key"))
         with as_files(pair) as (cert, key):
@@ -138,7 +138,7 @@ def as_files(pair: Pair) -> Iterator[tuple[str, str]]:
 
 
 def _try(cert: str, key: str, shown: Path) -> None:
-    """Try the files of a certificate in a server in another process, which an unusable file ends."""
+    """Try the gateway's certificate in a server in a process of its own, which an unusable file ends."""
     numbers = [int(path.rpartition("/")[2]) for path in (cert, key) if path.startswith("/proc/self/fd/")]
     command = [sys.executable, "-m", "iogate.gateway.certificates", cert, key]
     ran = subprocess.run(  # noqa: S603 - our own module
@@ -151,7 +151,7 @@ def _try(cert: str, key: str, shown: Path) -> None:
 
 
 async def _serve_once(cert: str, key: str) -> None:
-    """Start and drop a server with this certificate; an unusable one ends the process."""
+    """Try a certificate: start and drop a server with it; an unusable one ends the process."""
     from iogate.gateway.http_server import trial_server  # noqa: PLC0415 - only in the trial's own process
 
     await trial_server(cert, key)

@@ -34,18 +34,21 @@ class ChildProcess:
     writer: asyncio.StreamWriter
 
     async def send(self, message: bytes) -> None:
-        """Send a message to the process. Raises OSError if it died."""
+        """Send a message to the child process of the gateway. Raises OSError if it died."""
         self.writer.write(len(message).to_bytes(LENGTH, "big"))
         self.writer.write(message)
         await self.writer.drain()
 
     async def receive(self) -> bytes:
-        """Return the next message of the process. Raises OSError or IncompleteReadError if it died."""
+        """Return the next message of the gateway's child process.
+
+        Raises OSError or IncompleteReadError if it died.
+        """
         size = int.from_bytes(await self.reader.readexactly(LENGTH), "big")
         return await self.reader.readexactly(size)
 
     async def end(self) -> int:
-        """Close the connection to the process, which ends it, and return its exit code."""
+        """Close the connection to the child process, which ends it, and return its exit code."""
         self.writer.close()
         try:
             return await asyncio.to_thread(self.child.wait, STOP_S)
@@ -61,7 +64,7 @@ async def start(
     environment: Mapping[str, str] | None = None,
     files: Sequence[int] = (),
 ) -> ChildProcess:
-    """Start a module of this package as a process of the gateway. Raises OSError if the system cannot.
+    """Start a module of this package as a child process. Raises OSError if the system cannot.
 
     `environment` is added to a minimal one; the process inherits `files`. `stderr` is as for Popen; None is
     that of the gateway.
@@ -82,7 +85,7 @@ async def start(
 
 
 async def _abandon(child: subprocess.Popen[bytes], connection: socket.socket) -> None:
-    """End a process after a failed start: close the connection, kill it, and wait for its end."""
+    """End a child process after a failed start: close the connection, kill it, and wait for its end."""
     connection.close()
     child.kill()
     await asyncio.to_thread(child.wait)
@@ -120,7 +123,7 @@ def _spawn(
 
 
 def read_message(file: BinaryIO) -> bytes | None:
-    """Return the next message of the gateway, in its process; None after the connection was closed."""
+    """Return, in a child process, the next message of the gateway; None after the connection was closed."""
     head = file.read(LENGTH)
     if len(head) < LENGTH:
         return None
@@ -130,7 +133,7 @@ def read_message(file: BinaryIO) -> bytes | None:
 
 
 def write_message(file: BinaryIO, message: bytes) -> None:
-    """Send a message to the gateway, in its process. Raises BrokenPipeError if the gateway is gone."""
+    """Send, in a child process, a message to the gateway. Raises BrokenPipeError if the gateway is gone."""
     file.write(len(message).to_bytes(LENGTH, "big"))
     file.write(message)
     file.flush()

@@ -22,7 +22,7 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
 def connections(ports: Collection[int]) -> Iterator[tuple[Peer, socket.socket]]:
-    """Yield the connections that were accepted on these ports, each valid until the next one."""
+    """Yield the connections of clients on these ports of the gateway, each valid until the next one."""
     for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
         with contextlib.suppress(OSError), _duplicate(int(name)) as connection:
             is_tcp = connection.family in (socket.AF_INET, socket.AF_INET6)

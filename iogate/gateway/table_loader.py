@@ -34,7 +34,7 @@ class TableLoader:
         """Live revision of a project that could not be loaded."""
 
     async def load(self, revisions: Revisions, found: LiveRevisions) -> tuple[Table, Exception | None]:
-        """Return a table of the live revisions, and the first error of those that cannot be loaded.
+        """Load the routing table of the live revisions; return it, and the first error of one that fails.
 
         Raises StoreUnavailable, or an error that concerns no revision.
         """
@@ -100,7 +100,7 @@ def _shared(state: GatewayState) -> routing_table.Shared:
 
 
 async def read_bundle(state: GatewayState, value: Any) -> Bundle:
-    """Return the bundle in decoded JSON, after a check that this gateway could serve it.
+    """Return the bundle in decoded JSON, after a check that a routing table can be built of it.
 
     Raises InvalidFiles if it is not complete and consistent, or could not be served: a process that cannot
     load a revision would only say so after it is live.

@@ -116,7 +116,7 @@ class Authenticator:
         )
 
     async def authenticate(self, request: Request) -> str:
-        """Authenticate a request and return the name of its caller.
+        """Authenticate a request by the forms that its API accepts, and return the name of its caller.
 
         Raises MissingCredentials, InvalidCredentials, or HTTPError: the 400 for credentials that contradict
         each other, the 429 for too many wrong ones, the 503 if the secrets are missing on this machine.
@@ -170,12 +170,12 @@ class Authenticator:
         return found
 
     def known_caller(self, credentials: Credentials) -> str | None:
-        """Return the caller that these credentials authenticate without a computation, else None."""
+        """Return the caller that the authenticator finds by credentials without a computation, else None."""
         found = self.select(credentials)
         return found[0].known_caller(found[1]) if found is not None else None
 
     async def verify(self, credentials: Credentials) -> str | None:
-        """Return the caller that these credentials authenticate, None if wrong; do not count a failure.
+        """Return the caller that the authenticator finds by credentials, else None; do not count a failure.
 
         Raises Busy if too many hashes are waiting.
         """
@@ -222,7 +222,7 @@ def _nobody(_request: Request) -> str | None:
 
 
 def _first(forms: tuple[HeaderForm, ...], value: Any) -> HeaderForm:
-    """Return the form that authenticates a credential; the last one takes what the others leave."""
+    """Return the form of an authenticator for a credential; the last one takes what the others leave."""
     for form in forms[:-1]:
         if form.takes(value):
             return form

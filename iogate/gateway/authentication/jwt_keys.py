@@ -62,7 +62,7 @@ def missing_library() -> str:
 
 
 def verified_payload(token: bytes, key: VerificationKey, algorithm: str) -> bytes | None:
-    """Return the payload of a token if this key has signed it by this algorithm, else None."""
+    """Return the payload of a JWT if this key has signed it by this algorithm, else None."""
     if algorithm not in key.algorithms:
         return None
     from jwt import api_jws  # noqa: PLC0415 - an extra
@@ -76,7 +76,7 @@ def verified_payload(token: bytes, key: VerificationKey, algorithm: str) -> byte
 
 
 def read_key_set(data: bytes) -> tuple[VerificationKey, ...]:
-    """Return the keys for signatures of a JWK Set; others, and those of unknown kinds, are ignored.
+    """Return the keys of a JWK Set that verify JWTs; others, and those of unknown kinds, are ignored.
 
     Raises UnusableKeys if there is none.
     """
@@ -94,7 +94,7 @@ def read_key_set(data: bytes) -> tuple[VerificationKey, ...]:
 
 
 def read_public_keys(text: str) -> tuple[VerificationKey, ...]:
-    """Return the keys of a file: PEM, a JWK or a JWK Set. Raises UnusableKeys."""
+    """Return the keys of a file that verify JWTs: PEM, a JWK or a JWK Set. Raises UnusableKeys."""
     if text.lstrip().startswith("{"):
         try:
             document = json_values.parse(text)
@@ -114,7 +114,7 @@ def read_public_keys(text: str) -> tuple[VerificationKey, ...]:
 
 
 def read_secret(text: str) -> VerificationKey:
-    """Return the key of a shared secret. Raises UnusableKeys for one that is too short or a public key."""
+    """Return the JWT key of a shared secret. Raises UnusableKeys if it is too short or a public key."""
     from jwt.algorithms import HMACAlgorithm  # noqa: PLC0415 - an extra
     from jwt.exceptions import InvalidKeyError  # noqa: PLC0415
 
@@ -193,7 +193,7 @@ def _from_pem(text: str) -> VerificationKey:
 
 
 def _algorithms_of(material: Any) -> frozenset[str]:
-    """Return the algorithms of a public key; none for a kind or size that iogate does not accept."""
+    """Return the JWT algorithms of a public key; none for a kind or size that iogate does not accept."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: PLC0415 - an extra
 
     match material:

@@ -79,7 +79,7 @@ class JwtVerifier:
         unset: tuple[str, ...] = (),
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        """`prefix`: text before the names of callers."""
+        """Create the JWT verifier of an API; `prefix` is the text before the names of callers."""
         self._auth, self._keys, self._now_s = auth, keys, now_s
         self._prefix = prefix
         self._unset = unset

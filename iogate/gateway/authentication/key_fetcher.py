@@ -25,7 +25,7 @@ class KeyFetcher:
         self._client: KeySetFetcher | None = None
 
     async def fetch(self, source: KeySource) -> bytes:
-        """Return the JSON of a key set. Raises UnusableKeys."""
+        """Fetch the JSON of the key set at a source. Raises UnusableKeys."""
         # In a thread, since the import takes up to half a second.
         await asyncio.to_thread(importlib.import_module, "iogate.effects.key_sets")
         from iogate.effects.key_sets import KeySetFetcher, KeySetUnavailable  # noqa: PLC0415

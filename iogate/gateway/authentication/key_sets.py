@@ -113,7 +113,7 @@ class KeySet:
 
     @property
     def unset(self) -> tuple[str, ...]:
-        """Message about missing keys, after a fetch has failed."""
+        """Message about the missing keys of the set, after a fetch of it has failed."""
         return (self.problem,) if self.problem and not self.keys else ()
 
     def remembered(self, token: bytes) -> Verified | None:
@@ -187,7 +187,7 @@ class KeySet:
             await asyncio.wait({self._fetching}, timeout=WAIT_S)
 
     def start_fetch(self) -> None:
-        """Fetch the set in a task of its own, unless that is under way."""
+        """Start a fetch of the key set in a task of its own, unless one is under way."""
         if self._fetch is None or self.source is None or self._fetching is not None:
             return
         self._tried_s = self._monotonic()
@@ -258,7 +258,7 @@ class KeySets:
         self._added = asyncio.Event()
 
     def get(self, source: KeySource) -> KeySet:
-        """Return the set of a source, which is fetched as long as somebody holds it."""
+        """Return the key set of a source, which is fetched as long as somebody holds it."""
         found = self._sets.get(source)
         if found is None:
             found = self._sets[source] = KeySet(source, fetch=self._fetch, monotonic=self._monotonic)
@@ -266,7 +266,7 @@ class KeySets:
         return found
 
     async def run(self) -> None:
-        """Fetch each set before it gets old, until cancelled."""
+        """Fetch each key set before it gets old, until cancelled."""
         while True:
             self._added.clear()
             wait_s = self._start_due()
@@ -274,7 +274,7 @@ class KeySets:
                 await asyncio.wait_for(self._added.wait(), wait_s)
 
     def _start_due(self) -> float | None:
-        """Start the fetches that are due; return the seconds until the next ones, None without a set."""
+        """Start the fetches of key sets that are due; return seconds until the next, None without a set."""
         now = self._monotonic()
         waits: list[float] = []
         for each in list(self._sets.values()):

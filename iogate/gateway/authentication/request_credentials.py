@@ -60,7 +60,7 @@ class Carrier:
 
 
 def authorization(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Return scheme, in lower case, and credentials of the header Authorization; both may be empty."""
+    """Return scheme, in lower case, and credentials of a request's Authorization; both may be empty."""
     value = headers.get(b"authorization")
     if value is None:
         return b"", b""

@@ -155,7 +155,7 @@ async def drop_unless_kept(connected: Store | None, files: StoredFiles, verdict:
 
 
 def _has_file(part: multipart_body.Part) -> bool:
-    """Tell whether a part is a file; browsers send an input without a chosen file with an empty name."""
+    """Tell whether a part of a call is a file; browsers send one with an empty name if none was chosen."""
     return bool(part.filename) or (part.filename is not None and part.size > 0)
 
 

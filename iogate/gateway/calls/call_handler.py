@@ -79,7 +79,7 @@ class CallHandler:
         self._uids = uids
 
     def respond(self, request: Request, send: Send) -> Awaitable[None]:
-        """Handle one call of an API."""
+        """Handle one call of an API: find its route, check and store it, and send the response."""
         state = self._state
         table = state.table
         if table is None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def input_pointers(api: Api) -> list[str]:
-    """Return the pointers that `Input.keys` has the texts of, in this order."""
+    """Return the pointers of an API's keys in the input of a call, in the order of `Input.keys`."""
     concurrency, coalesce = api.limits.of_key, api.coalesces
     pointers = [api.idempotency.key_pointer]
     pointers += [None if rules is None else rules.key for rules in (concurrency, coalesce)]

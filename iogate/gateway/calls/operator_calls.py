@@ -36,7 +36,7 @@ class OperatorCalls:
         self._state, self._calls = state, calls
 
     async def send(self, api: Api, example: Example, operator: str, key: str) -> Accepted | ErrorResponse:
-        """Validate and store the call of a debug case; return the response to a call that is refused.
+        """Validate and store an operator's call of a debug case; return the response if it is refused.
 
         `key` is its idempotency key, if the API takes one in a header.
         """
@@ -60,7 +60,7 @@ class _Handler(CallHandler):
         self._caller = caller
 
     async def admit(self, request: Request, table: Table) -> Admitted | Response:
-        """Admit a call without a check of its credentials, address and origin."""
+        """Admit a call of an operator without a check of credentials, address and origin."""
         found = table.paths.get(request.raw_path)
         if found is None:
             return responses.NO_ROUTE
@@ -70,7 +70,10 @@ class _Handler(CallHandler):
         return Admitted(table, route, self._caller, sync=False, release=release)
 
     async def store(self, request: Request, table: Table) -> Accepted | Response:
-        """Validate and store a call; return the response to one that is refused. Raises HTTPError."""
+        """Validate and store a call of an operator; return the response to one that is refused.
+
+        Raises HTTPError.
+        """
         admitted = await self.admit(request, table)
         if isinstance(admitted, Response):
             return admitted
@@ -83,7 +86,7 @@ class _Handler(CallHandler):
 
 
 def _request(api: Api, example: Example, key: str) -> Request:
-    """Return the request that a debug case describes, as `iogate debug` sends it."""
+    """Return the HTTP request of an operator's call: that of a debug case, as `iogate debug` sends it."""
     headers: list[tuple[bytes, bytes]] = []
     body = b""
     if example.body is not msgspec.UNSET:

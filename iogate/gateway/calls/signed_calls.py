@@ -55,5 +55,5 @@ async def authenticate(
 
 
 def delivery_key(found: str | None) -> str | None:
-    """Return the idempotency key of a delivery by its id; no key that a caller sends is equal."""
+    """Return the idempotency key of a signed delivery by its id; no key that a caller sends is equal."""
     return f"delivery\0{found}" if found else None

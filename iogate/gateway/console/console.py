@@ -110,7 +110,7 @@ class Console:
         return handle
 
     async def _respond(self, asked: AnyRequest, handler: Any) -> litestar.Response[Any]:
-        """Respond to a request by a handler; each error becomes a page."""
+        """Respond to a request for the console by a handler; each error becomes a page."""
         request = from_scope(asked.scope, asked.receive)
         try:
             if request.method not in ("GET", "HEAD"):
@@ -162,7 +162,7 @@ class Console:
         return access.operator(found.operator)
 
     async def _visit(self, page: Page, request: Request, asked: AnyRequest) -> Any:
-        """Respond to a request for a page or a form. Raises HTTPError."""
+        """Respond to the request of an operator for a page or form of the console. Raises HTTPError."""
         operator = self.operator(request)
         if operator is None:
             return await self._without_session(request)
@@ -215,7 +215,7 @@ class Console:
     async def show(
         self, visit: Visit, template: str, values: Mapping[str, Any], *, status: int = 200
     ) -> Response:
-        """Return the response with a page for an operator.
+        """Return the console's response to a visit: a page for its operator.
 
         If `loads_again` is true, the page loads itself again, and shows the outcome of a form then, too.
         """
@@ -237,7 +237,7 @@ class Console:
         )
 
     async def error_page(self, request: Request, failed: HTTPError) -> Response:
-        """Return the page for an error; with a session it has the navigation."""
+        """Return the console's page for an error; with a session it has the navigation."""
         if not request.is_read:
             await body.drain_before_error(request, failed.response)
         return self._error_page(request, failed.response)
@@ -256,14 +256,14 @@ class Console:
         return path == HOME or path.startswith(f"{HOME}/")
 
     def fail(self, asked: AnyRequest, response: ErrorResponse) -> litestar.Response[bytes]:
-        """Return the page for a request that no route takes, or that has failed for a defect."""
+        """Return the console's page for a request that no route takes, or that has failed for a defect."""
         if response.status == 500:
             return to_litestar(error_page(response))
         return to_litestar(self._error_page(from_scope(asked.scope, asked.receive), response))
 
 
 def _common(operator: Actor | Operator, now_ms: int) -> dict[str, Any]:
-    """Return the values that each page for an operator has."""
+    """Return the values that each page of the console for an operator has."""
     return {
         "nav": NAVIGATION,
         "visitor": {"name": operator.name, "role": str(operator.role)},
@@ -284,7 +284,7 @@ def _cookies(request: Request) -> dict[str, str]:
 
 
 def error_page(response: ErrorResponse) -> Response:
-    """Return an error response as a page without the navigation, with the same status and message."""
+    """Return an error response as a page of the console without navigation, with its status and message."""
     values = {
         "title": _title(response),
         "text": response.text,

@@ -43,7 +43,7 @@ _decode = msgspec.msgpack.Decoder(FormOutcome).decode
 
 
 def without_reason(form: Mapping[str, str]) -> FormOutcome:
-    """Return the outcome of a form without a reason."""
+    """Return the outcome of a form that was sent without a reason."""
     name = form.get("form", "")
     return FormOutcome(
         form=name if _FORM.fullmatch(name) else "",
@@ -60,7 +60,7 @@ def header(cookie: str, url: str, outcome: FormOutcome, *, secure: bool) -> tupl
 
 
 def read(text: str) -> FormOutcome:
-    """Return the content of a cookie; NONE for a text that is none."""
+    """Return the outcome of a form from its cookie; NONE for a text that is none."""
     try:
         return _decode(base64url.decode(text)) if text else NONE
     except (ValueError, msgspec.MsgspecError):

@@ -22,7 +22,7 @@ _UNITS: Final = ((86_400, "day"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def to_ms(text: str | None) -> int | None:
-    """Return a time in RFC 3339 as milliseconds since 1970; None for another text."""
+    """Parse a time of RFC 3339 for a page: return milliseconds since 1970; None for another text."""
     if not isinstance(text, str):
         return None
     try:
@@ -37,13 +37,13 @@ def _utc(text: str) -> dt.datetime | None:
 
 
 def exact(text: str | None) -> str:
-    """Format a time of RFC 3339 in full, in UTC: `2026-11-28 13:12:03.248 UTC`."""
+    """Format a time of RFC 3339 for a page, in full and in UTC: `2026-11-28 13:12:03.248 UTC`."""
     at = _utc(text) if text else None
     return NOTHING if at is None else f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} UTC"
 
 
 def clock(text: str | None, now_ms: int) -> str:
-    """Format a time in UTC, with its date unless it is today: `13:12:03` or `Nov 27 13:12:03`."""
+    """Format a time for a page, in UTC, with its date unless it is today: `13:12:03`, `Nov 27 13:12:03`."""
     at = _utc(text) if text else None
     if at is None:
         return NOTHING
@@ -54,7 +54,7 @@ def clock(text: str | None, now_ms: int) -> str:
 
 
 def ago(text: str | None, now_ms: int) -> str:
-    """Format a time relative to now: `just now`, `5 min ago`, `in 2 h`."""
+    """Format a time for a page, relative to now: `just now`, `5 min ago`, `in 2 h`."""
     at = to_ms(text)
     if at is None:
         return NOTHING
@@ -69,7 +69,7 @@ def ago(text: str | None, now_ms: int) -> str:
 
 
 def duration(ms: float | None) -> str:
-    """Format a duration with three digits at most: `7 ms`, `3.31 s`, `4 min 12 s`, `2 h 5 min`, `3 d 4 h`."""
+    """Format a duration for a page, with three digits at most: `7 ms`, `3.31 s`, `2 h 5 min`, `3 d 4 h`."""
     if ms is None:
         return NOTHING
     if ms < 1000:
@@ -89,18 +89,18 @@ def _two(count: int, size: int, large: str, small: str) -> str:
 
 
 def between(start: str | None, end: str | None) -> float | None:
-    """Return the milliseconds between two times of RFC 3339; None if one is missing."""
+    """Return the milliseconds between two times of RFC 3339 on a page; None if one is missing."""
     first, last = to_ms(start), to_ms(end)
     return None if first is None or last is None else max(0, last - first)
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """Format a count: `1 run`, `1,204 runs`."""
+    """Format a count for a page: `1 run`, `1,204 runs`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def size(octets: int) -> str:
-    """Format a number of bytes: `512 B`, `1.5 KiB`, `12 MiB`."""
+    """Format a number of bytes for a page: `512 B`, `1.5 KiB`, `12 MiB`."""
     if octets < 1024:
         return f"{octets} B"
     value = float(octets)
@@ -112,10 +112,10 @@ def size(octets: int) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Format a JSON value with line breaks; a text stays as it is."""
+    """Format a JSON value for a page, with line breaks; a text stays as it is."""
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def indent_json(encoded: bytes) -> bytes:
-    """Return encoded JSON with indentation; return a large value unchanged."""
+    """Format encoded JSON for a page, with indentation; a large value stays unchanged."""
     return encoded if len(encoded) > INDENTED_BYTES else msgspec.json.format(encoded, indent=2)

@@ -53,7 +53,7 @@ class Tree:
 
     @property
     def is_cut(self) -> bool:
-        """Tell whether the text is only the beginning of the value."""
+        """Tell whether the text in place of a tree is only the beginning of the value."""
         return self.root is None and len(self.text) < self.size
 
 
@@ -77,7 +77,7 @@ def _text(encoded: bytes) -> Tree:
 
 
 def _count(value: Any, limit: int, depth: int) -> int:
-    """Count the nodes of a value, up to a little more than the limit."""
+    """Count the nodes of the tree of a JSON value, up to a little more than the limit."""
     if depth > DEEPEST:
         return limit + 1
     members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -90,7 +90,7 @@ def _count(value: Any, limit: int, depth: int) -> int:
 
 
 def _node(name: str, value: Any) -> tuple[Node, int]:
-    """Return a node and the number of nodes in it."""
+    """Return a JSON value as a node of a tree, and the number of nodes in it."""
     match value:
         case dict() | list():
             pairs = (

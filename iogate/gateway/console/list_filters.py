@@ -52,7 +52,7 @@ class RunFilters:
 
     @classmethod
     def read(cls, given: Mapping[str, Sequence[str]]) -> RunFilters:
-        """Return the filters of a query."""
+        """Read the filters of a list of runs from the query of a page."""
         texts = {name: _first(given, name) for name in (*TEXTS, "cursor")}
         wanted = {part.strip()[:LONGEST] for text in given.get("status", ()) for part in text.split(",")} - {
             ""
@@ -62,43 +62,43 @@ class RunFilters:
 
     @property
     def is_filtered(self) -> bool:
-        """Tell whether a filter is set, apart from the time and the cursor."""
+        """Tell whether a filter of the list of runs is set, apart from the time and the cursor."""
         return bool(self.statuses) or any(getattr(self, name) for name in TEXTS if name != "since")
 
     @property
     def has_more(self) -> bool:
-        """Tell whether a filter is set that the page shows on demand."""
+        """Tell whether a filter is set that the page with the list of runs shows on demand."""
         return bool(self.workflow or self.caller or self.where or self.until)
 
     def query(self) -> dict[str, str]:
-        """Return the parameters of the query, without empty ones."""
+        """Return the filters of a list of runs as parameters of its URL, without empty ones."""
         found = {"status": ",".join(self.statuses)} | {name: getattr(self, name) for name in TEXTS}
         return {name: text for name, text in (found | {"cursor": self.cursor}).items() if text}
 
     def url(self, **changes: object) -> str:
-        """Return the URL of the list with other filters, from its beginning unless `cursor` is given."""
+        """Return the URL of the list of runs with other filters, from its beginning without a `cursor`."""
         changed: RunFilters = replace(self, **({"cursor": ""} | changes))  # type: ignore[arg-type]
         query = urlencode(changed.query(), safe="/:,")
         return f"/console/runs?{query}" if query else "/console/runs"
 
     @property
     def retry_url(self) -> str:
-        """Return the URL of the form that retries all runs of the list."""
+        """Return the URL of the form that retries all runs of the filtered list."""
         return self.url().replace("/console/runs", "/console/batches/new", 1)
 
     def toggled(self, status: str) -> str:
-        """Return the URL of the list with a status added to the filters or removed; ALL removes all."""
+        """Return the URL of the list of runs with a status added or removed as a filter; ALL removes all."""
         if status == ALL:
             return self.url(statuses=())
         wanted = {*self.statuses} ^ {status}
         return self.url(statuses=tuple(each for each in STATUSES if each in wanted))
 
     def given(self) -> dict[str, str]:
-        """Return the filters as the HTTP API takes them, with an attribute as NAME:VALUE."""
+        """Return the filters of a page as the HTTP API takes them, with an attribute as NAME:VALUE."""
         return self.query() | ({"where": _SEPARATOR.sub(":", self.where, count=1)} if self.where else {})
 
     def options(self) -> dict[str, str]:
-        """Return the same filters as options of `iogate runs list`."""
+        """Return the filters of a page as options of `iogate runs list`."""
         given = self.query() | ({"where": _SEPARATOR.sub("=", self.where, count=1)} if self.where else {})
         return {name: text for name, text in given.items() if name != "cursor"}
 

@@ -49,7 +49,7 @@ class Login:
         self._console = console
 
     async def show(self, request: Request) -> Response:
-        """Show the form; a browser with a session goes to its page."""
+        """Show the login form; a browser with a session goes to its page."""
         query = query_of(request)
         once = next(iter(query.get("once", ())), "")
         target = safe_target(next(iter(query.get("next", ())), HOME))
@@ -62,7 +62,7 @@ class Login:
     async def page(
         self, request: Request, *, status: int = 200, problem: str = "", target: str = HOME, once: str = ""
     ) -> Response:
-        """Return the response with the form."""
+        """Return the response with the login form."""
         values: dict[str, Any] = {
             "title": "Log in",
             "heading": "Log in to the console",
@@ -74,7 +74,7 @@ class Login:
         return await rendering.page("login.html", values, status=status, packed=is_packed(request))
 
     async def log_in(self, request: Request) -> Response:
-        """Begin a session. Raises HTTPError: a 429 after too many wrong tokens, or a 503."""
+        """Log in an operator. Raises HTTPError: a 429 after too many wrong tokens, or a 503."""
         form = await read_form(self._console.state.bodies, request)
         target = safe_target(form.get("next", HOME))
         if once := form.get("once"):
@@ -100,7 +100,7 @@ class Login:
         return redirect(target, [self._cookie(request, value, LONGEST_S)])
 
     async def log_out(self, request: Request) -> Response:
-        """End the session of the browser."""
+        """Log out the operator: end the session of the browser."""
         return redirect("/console/login", [self._cookie(request, "", 0)])
 
     async def _use(self, text: str) -> Operator | None:

@@ -83,21 +83,21 @@ class Visit:
 
     @property
     def now_ms(self) -> int:
-        """Return the time by the clock of the store."""
+        """Return the time of a visit to a page, by the clock of the store."""
         return int(self.console.state.clock.now_ms())
 
     def may(self, role: Role) -> bool:
-        """Tell whether the role of the operator includes another one."""
+        """Tell whether the role of the operator who visits a page includes another one."""
         return self.actor.role >= role
 
     def one(self, name: str) -> str:
-        """Return a parameter of the query; empty if it is missing."""
+        """Return a parameter of the query of a visited page; empty if it is missing."""
         return next(iter(self.query.get(name, ())), "")
 
     def check_query(
         self, known: Sequence[str], *, lists: Sequence[str] = (), buttons: Sequence[str] = ()
     ) -> None:
-        """Check the names in the query, as the HTTP API does; `buttons` are names that no message offers.
+        """Check the query of a visited page as the HTTP API does; no message offers the names in `buttons`.
 
         Raises HTTPError, a 400.
         """
@@ -114,7 +114,7 @@ class Visit:
         version: str | None = None,
         raw: Collection[str] = (),
     ) -> Any:
-        """Execute an operation of the HTTP API as this operator, and return its response from JSON.
+        """Execute an operation of the HTTP API for a visit of an operator; return its response from JSON.
 
         `given` are texts for the query, or members of the body; None and empty texts are left out. `key` is
         the Idempotency-Key, `version` that of the object to change. Members named in `raw` stay encoded.
@@ -132,7 +132,7 @@ class Visit:
         }
 
     async def ask(self, read: Callable[[Store], Awaitable[Result]]) -> Result:
-        """Return the result of a function of `iogate.operators` that only reads.
+        """Return the result of a function of `iogate.operators` that only reads, for a visited page.
 
         Raises HTTPError, the 503, if the store does not answer, TimeoutError if it stops doing so, and as
         `read` does.
@@ -142,7 +142,7 @@ class Visit:
             return await read(store)
 
     async def stream(self, name: str, *, path: Mapping[str, str], request: Request) -> Any:
-        """Return the response of an operation that streams. Raises HTTPError for an error."""
+        """Return the response of an operation that streams, for a page. Raises HTTPError for an error."""
         return await self._perform(BY_NAME[name], path, {}, None, request=request)
 
     async def _perform(
@@ -174,15 +174,15 @@ class Visit:
     async def show(
         self, template: str, values: Mapping[str, Any], *, here: str, line: str, status: int = 200
     ) -> Response:
-        """Return the response with a page. `here` is its navigation entry, `line` its command line."""
+        """Return the response to a visit: a page. `here` is its navigation entry, `line` its command line."""
         return await self.console.show(self, template, {**values, "here": here, "line": line}, status=status)
 
     def done(self, url: str, outcome: str) -> Response:
-        """Return the response to a form: the page at `url`, which shows the outcome once."""
+        """Return the response to a form of a page: the page at `url`, which shows the outcome once."""
         return self._lead_to(url, FormOutcome(done=outcome))
 
     def ask_for_reason(self, url: str) -> Response:
-        """Return the response to a form without a reason: its page at `url`, with the form open."""
+        """Return the response to a form of a page without a reason: the page at `url`, with the form open."""
         return self._lead_to(url, form_outcome.without_reason(self.form))
 
     def _lead_to(self, url: str, outcome: FormOutcome) -> Response:
@@ -191,12 +191,12 @@ class Visit:
         return redirect(url, [form_outcome.header(cookie, url, outcome, secure=secure)])
 
     def url_of(self, path: str) -> str:
-        """Return the URL of a page from its path, with the values of the names in it."""
+        """Return the URL of a declared page from its path, with the values of the names in it."""
         return path.format(**{name: quote(value, safe=":") for name, value in self.path.items()})
 
 
 def _read(operation: Operation, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values as the HTTP API reads them. Raises HTTPError: a 400 for an invalid one."""
+    """Return values of a page as the HTTP API reads them. Raises HTTPError: a 400 for an invalid one."""
     if operation.reads_body:
         headers = {b"content-type": b"application/json"}
         body = msgspec.json.encode(values)
@@ -213,5 +213,5 @@ def redirect(url: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
 
 
 def new_key() -> str:
-    """Return an Idempotency-Key for a form: a repeated submission of it changes nothing twice."""
+    """Return an Idempotency-Key for a form of a page: a repeated submission changes nothing twice."""
     return secrets.token_hex(12)

@@ -49,7 +49,7 @@ _LEAST_PACKED: Final = 1_000
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Return the environment of all templates."""
+    """Return the Jinja environment of all templates of the console."""
     import jinja2  # noqa: PLC0415 - gateways whose console nobody opens start without it
 
     made = jinja2.Environment(
@@ -70,14 +70,14 @@ def environment() -> jinja2.Environment:
 
 
 def _visible(value: Any) -> Any:
-    """Return a value as a template inserts it: nothing for None, and no invisible control characters."""
+    """Return a value as a template of the console inserts it: nothing for None, no invisible characters."""
     if value is None:
         return ""
     return escape(value) if type(value) is str else value
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Render a template. Raises UndefinedError of Jinja for a name that `values` lack."""
+    """Render a template of the console. Raises UndefinedError of Jinja for a name that `values` lack."""
     return environment().get_template(template).render(values)
 
 
@@ -89,7 +89,7 @@ async def page(
     headers: Iterable[tuple[bytes, bytes]] = (),
     packed: bool = False,
 ) -> Response:
-    """Return the response with a page, compressed if `packed`.
+    """Render a template in a thread, and return the response with the page, compressed if `packed`.
 
     A page of a large run takes tens of milliseconds, so a thread renders it, and calls do not wait.
     """
@@ -104,7 +104,7 @@ def respond(
     headers: Iterable[tuple[bytes, bytes]] = (),
     packed: bool = False,
 ) -> Response:
-    """Return the response with a small page, as `page` does."""
+    """Render a template at once, and return the response with the small page, as `page` does."""
     content = render(template, values).encode("utf-8", "replace")
     if packed and len(content) >= _LEAST_PACKED:
         content, headers = gzip.compress(content, 5, mtime=0), (*headers, GZIP)

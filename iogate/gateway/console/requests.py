@@ -23,7 +23,7 @@ FIELDS: Final = 100
 
 
 def query_of(request: Request) -> Mapping[str, Sequence[str]]:
-    """Return the parameters of a query; one with too many counts as empty."""
+    """Return the parameters in the query of a browser's request; one with too many counts as empty."""
     try:
         return parse_qs(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=PARAMETERS)
     except ValueError:
@@ -31,7 +31,7 @@ def query_of(request: Request) -> Mapping[str, Sequence[str]]:
 
 
 async def read_form(bodies: Bodies, request: Request) -> dict[str, str]:
-    """Read the fields of a form. Raises HTTPError: a 400, 413 or 415."""
+    """Read the fields of a form from a browser's request. Raises HTTPError: a 400, 413 or 415."""
     kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind != b"application/x-www-form-urlencoded":
         raise invalid("The body must be a form")
@@ -47,5 +47,5 @@ async def read_form(bodies: Bodies, request: Request) -> dict[str, str]:
 
 
 def is_packed(request: Request) -> bool:
-    """Tell whether the browser takes a compressed response."""
+    """Tell whether the browser of a request takes a compressed response."""
     return takes_gzip(request.headers.get(b"accept-encoding", b"").decode("latin-1"))

@@ -63,12 +63,12 @@ class Sessions:
 
     @property
     def cookie(self) -> str:
-        """Name of the cookie."""
+        """Name of the cookie of a session."""
         return self._names[0]
 
     @property
     def outcome_cookie(self) -> str:
-        """Name of the cookie with the outcome of a form."""
+        """Name of the cookie with the outcome of a form, beside that of the session."""
         return f"{self.cookie}_outcome"
 
     def sign(self, operator: str, generation: str, now_s: float) -> str:
@@ -76,7 +76,7 @@ class Sessions:
         return _signed(self._sessions[0], _encode(Session(operator, generation, int(now_s) + LONGEST_S)))
 
     def find(self, cookies: dict[str, str], now_s: float) -> Session | None:
-        """Return the session of a request; None if it has none, or if it has ended."""
+        """Return the session of a request by its cookies; None if it has none, or if it has ended."""
         for name, mac in zip(self._names, self._sessions, strict=True):
             content = _verified([mac], cookies.get(name, ""))
             if content is not None:
@@ -103,7 +103,7 @@ def _signed(mac: Mac, content: bytes) -> str:
 
 
 def _verified(macs: Sequence[Mac], text: str) -> bytes | None:
-    """Return the content of a signed text; None if no key has signed it."""
+    """Return the content of the signed text of a session or login link; None if no key has signed it."""
     try:
         decoded = base64url.decode(text)
     except ValueError:

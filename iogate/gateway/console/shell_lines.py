@@ -10,6 +10,6 @@ from collections.abc import Mapping
 
 
 def line(*words: str, options: Mapping[str, str | None] | None = None) -> str:
-    """Return a command line of `iogate`; options without a value are left out."""
+    """Return the command line of `iogate` for a page; options without a value are left out."""
     given = [part for name, value in (options or {}).items() if value for part in (f"--{name}", value)]
     return shlex.join(["iogate", *words, *given])

@@ -47,22 +47,22 @@ class StaticFiles:
 
     @property
     def urls(self) -> Mapping[str, str]:
-        """URL of each file, by its name without a digest."""
+        """URL of each static file, by its name without a digest."""
         return self._urls
 
     def find(self, name: str, *, packed: bool) -> Response | None:
-        """Return the response with a file, compressed if `packed`; None if there is no such file."""
+        """Return the response with a static file, compressed if `packed`; None if there is no such file."""
         return self._responses.get((name, packed))
 
 
 @functools.cache
 def static_files() -> StaticFiles:
-    """Return the files of this release."""
+    """Return the static files of the console in this release."""
     return StaticFiles()
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Tell whether a header Accept-Encoding allows gzip."""
+    """Tell whether a header Accept-Encoding allows gzip, for a static file or a page."""
     for each in accepted.split(","):
         name, _, weight = each.partition(";")
         if name.strip().lower() == "gzip":

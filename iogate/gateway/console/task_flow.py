@@ -48,7 +48,7 @@ class Step:
 def build(
     definition: Json, faults: Mapping[str, int], statistics: Mapping[str, TaskStatistics] | None = None
 ) -> tuple[tuple[Step, ...], bool]:
-    """Return the tasks of a definition, and whether some were left out.
+    """Return the tasks of a definition as a tree of steps, and whether some were left out.
 
     `faults` are counts by reference, `statistics` those of the last runs.
     """
@@ -118,7 +118,7 @@ class _Builder:
 
 
 def _text(kind: str, task: Json) -> str:
-    """Return a description of a task on one line."""
+    """Return the description of a task of the flow on one line."""
     value = task.get(kind)
     match kind, value:
         case "call", str():

@@ -39,7 +39,7 @@ Shown: TypeAlias = "Row | Gap"
 
 
 def select(rows: Sequence[Row]) -> list[Shown]:
-    """Return the rows to show first, and the gaps between them.
+    """Select the rows of tasks to show first; return them, and the gaps between them.
 
     Faulted tasks precede running and waiting ones, then tasks with failed executions, then the newest.
     """
@@ -64,7 +64,7 @@ def select(rows: Sequence[Row]) -> list[Shown]:
 
 
 def _rank(row: Row) -> int:
-    """Return how early a row is selected: the lower, the earlier."""
+    """Return the rank of a task's row in the selection: the lower, the earlier."""
     if row.status == "faulted":
         return 0
     if row.status not in _OVER:

@@ -56,7 +56,7 @@ class Bar:
     title: str = ""
 
     def width(self, until: int) -> int:
-        """Return the length of the bar; of one that lasts, up to `until`."""
+        """Return the length of a bar of the timeline; of one that lasts, up to `until`."""
         return max(0, (until if self.end is None else self.end) - self.start)
 
 
@@ -106,16 +106,16 @@ class Timeline:
         return ", ".join(texts) or "no time"
 
     def left(self, bar: Bar) -> str:
-        """Return the left edge of a bar in percent of the axis."""
+        """Return the left edge of a bar in percent of the axis of the timeline."""
         return f"{100 * bar.start / self.axis:.3f}%"
 
     def width(self, bar: Bar) -> str:
-        """Return the width of a bar in percent of the axis; of one that lasts, up to now."""
+        """Return the width of a bar in percent of the timeline's axis; of one that lasts, up to now."""
         return f"{max(VISIBLE, 100 * bar.width(self.now) / self.axis):.3f}%"
 
 
 def anchor(reference: str) -> str:
-    """Return the id of the row of a task, for links to it."""
+    """Return the id of the row of a task in the timeline, for links to it."""
     return "task" + _NOT_IN_ANCHOR.sub("-", reference)
 
 
@@ -191,7 +191,7 @@ def _rows(tasks: Sequence[Json], folded: _Journal, created: int, end: int | None
 
 
 def _ancestors(reference: str, known: set[str]) -> list[str]:
-    """Return the known tasks around a task, by their JSON Pointers."""
+    """Return the known tasks around a task on the timeline, by their JSON Pointers."""
     parts = reference.split("/")
     prefixes = ("/".join(parts[:length]) for length in range(2, len(parts)))
     return [each for each in prefixes if each in known]
@@ -203,7 +203,7 @@ def _took(task: Json) -> str:
 
 
 def _whole_bar(task: Json, created: int, end: int | None) -> Bar:
-    """Return the only bar of a task of which the journal has no entry any more."""
+    """Return the only bar on the timeline of a task of which the journal has no entry any more."""
     start, over = to_ms(task["startedAt"]), to_ms(task["endedAt"])
     first = max(0, (created if start is None else start) - created)
     last = end if over is None else max(first, over - created)
@@ -212,7 +212,7 @@ def _whole_bar(task: Json, created: int, end: int | None) -> Bar:
 
 
 def _as_group(bar: Bar) -> Bar:
-    """Return the bar of a task with tasks below it, which show the work."""
+    """Return the bar on the timeline of a task with tasks below it, which show the work."""
     if bar.kind in {"run", "ok", "live", "bad"}:
         return Bar(kind="group", start=bar.start, end=bar.end, title=bar.title)
     return bar
@@ -294,7 +294,7 @@ class _Journal:
                 last.kind = {"task.completed": "ok", "task.faulted": "bad"}.get(kind, "off")
 
     def _change(self, reference: str, bar: Bar) -> None:
-        """End the bar of a task that lasts, and begin another one."""
+        """End the bar of a task on the timeline that lasts, and begin another one."""
         last = self._last(reference)
         if last is not None and last.end is None:
             last.end = bar.start

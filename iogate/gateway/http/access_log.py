@@ -65,7 +65,7 @@ class AccessLog:
         log.log(level, "%s %s %d", request.method[:20], _path(request.raw_path), status, extra=facts)
 
     def logging_send(self, request: Request, send: Send) -> Send:
-        """Return a `send` that also logs the response."""
+        """Return a `send` that also writes the response to the access log."""
         if self.off:
             return send
 

@@ -172,7 +172,7 @@ def body(content: bytes, content_type: bytes) -> Any:
 
 
 def is_decodable(content_type: bytes, content: bytes) -> bool:
-    """Tell whether `body` knows the type of a content; if not, it raises a 415."""
+    """Tell whether `body` can decode a content of this type; if not, it raises a 415."""
     media = content_type.partition(b";")[0].strip().lower()
     known = media in (b"", b"application/json", b"multipart/form-data", _FORM) or media.endswith(b"+json")
     return known or content.lstrip()[:1] in (b"{", b"[") or not content.strip()
@@ -214,7 +214,7 @@ def pairs(content: bytes, where: str) -> dict[str, Any]:
 
 
 def gather(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return decoded fields as an object, with a list for a repeated name."""
+    """Return decoded fields of a query or form as an object, with a list for a repeated name."""
     gathered: dict[str, Any] = {}
     for name, value in items:
         if name not in gathered:

@@ -29,7 +29,7 @@ def header(version: str) -> tuple[bytes, bytes]:
 
 
 def expected(request: Request) -> str | None:
-    """Return the version that a request may change; None if it may change any.
+    """Return the version in If-Match that a request may change; None if it may change any.
 
     Raises HTTPError: the 428 without If-Match, the 400 for another form.
     """

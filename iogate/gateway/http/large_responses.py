@@ -68,7 +68,7 @@ class Cut(Exception):
 
 
 def is_large(response: Response) -> bool:
-    """Tell whether a response counts towards the budget."""
+    """Tell whether a response is large, and counts towards the memory budget."""
     return len(response.content) > LARGE
 
 
@@ -130,7 +130,7 @@ class LargeResponses:
         return True
 
     def _give_up(self, sending: Sending) -> None:
-        """End the preparation of a response; the task that waits for it gets the 503."""
+        """End the preparation of a large response; the task that waits for it gets the 503."""
         del self._prepared[sending]
         self.count(sending, 0)
         assert sending.limit is not None, "it is prepared"
@@ -149,11 +149,11 @@ class LargeResponses:
             return
 
     def preparation(self, scope: Scope | None) -> Sending:
-        """Return a response to prepare, which `send` then sends as another one."""
+        """Return a large response to prepare, which `send` then sends as another one."""
         return Sending(self, scope, _send_nothing)
 
     def paced(self, scope: Scope, send: Send) -> PacedSend:
-        """Return the `send` of a request that Litestar handles."""
+        """Return the `send` of a request that Litestar handles, for large responses and streams."""
         return PacedSend(self, scope, send)
 
     def count(self, sending: Sending, size: int) -> None:
@@ -242,7 +242,7 @@ class Sending:
 
     @property
     def network(self) -> str:
-        """Network of the client."""
+        """Network of the client of a large response."""
         return network(self._address)
 
     def preparing(self) -> AbstractAsyncContextManager[None]:
@@ -250,7 +250,7 @@ class Sending:
         return self._all.preparing(self)
 
     def release(self) -> None:
-        """Count nothing for the response any more."""
+        """Count no memory for the large response any more."""
         self._all.count(self, 0)
 
     def cut(self) -> None:
@@ -264,7 +264,7 @@ class Sending:
             self.limit.reschedule(0.0)
 
     async def body(self, content: bytes) -> None:
-        """Send a whole body. Raises Cut."""
+        """Send the whole body of a large response. Raises Cut."""
         size, held = len(content), len(content) + SERVER
         try:
             for at in range(0, size, CHUNK):
@@ -278,7 +278,7 @@ class Sending:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def part(self, data: bytes, step: int, held: int, *, empty: int = 0) -> None:
-        """Send a part in chunks of `step` bytes, and `empty` chunks without data.
+        """Send a part of a large response in chunks of `step` bytes, and `empty` chunks without data.
 
         The response counts `held` bytes until its next part. Raises Cut if the caller does not take the part
         in time, or others need the memory.
@@ -303,11 +303,11 @@ class Sending:
 
     @property
     def waits(self) -> bool:
-        """Whether a part waits for the caller."""
+        """Whether a part of the large response waits for the caller to read it."""
         return self.limit is not None
 
     def waits_no_more(self) -> None:
-        """Count nothing for the response until its next part."""
+        """Count no memory for the large response until its next part."""
         self._all.hold(self, 0)
 
 
@@ -329,11 +329,11 @@ class PacedSend:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the response was given up."""
+        """Whether the large response or stream was given up."""
         return self.sending.is_cut
 
     def cut_if_waiting(self) -> None:
-        """Cut the stream if its caller is behind."""
+        """Cut a large response or stream if a part of it waits for its caller."""
         if self.sending.waits:
             self.sending.cut()
 
@@ -356,7 +356,7 @@ class PacedSend:
             await self._send({"type": "http.response.body", "body": TOO_MANY.content, "more_body": False})
 
     def _started(self, message: Any) -> Any:
-        """Return the start of the response to send."""
+        """Return the start of the response to send, large, small or a stream."""
         size = next((int(value) for name, value in message["headers"] if name == b"content-length"), None)
         if self._is_head:
             return message

@@ -46,7 +46,7 @@ class Part:
 
 
 def is_multipart(content_type: bytes) -> bool:
-    """Tell whether a body with this content type is a form with parts."""
+    """Tell whether a content type is that of a multipart form."""
     return content_type[: len(MEDIA_TYPE)].lower() == MEDIA_TYPE
 
 

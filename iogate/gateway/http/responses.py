@@ -62,12 +62,12 @@ class Response:
         }
 
     async def send_last(self, send: Send) -> None:
-        """Send the response and close the connection, since this process is about to end."""
+        """Send the HTTP response and close the connection, since this process is about to end."""
         await send(self.start_last())
         await send(self._body)
 
     def start_last(self) -> HTTPResponseStartEvent:
-        """Return the message that starts the last response of a connection."""
+        """Return the message that starts the last HTTP response of a connection."""
         last = self.headers if CLOSE in self.headers else [*self.headers, CLOSE]
         return {**self.start, "headers": last}
 
@@ -119,22 +119,22 @@ def error_body(code: str, message: str, *, hint: str = "", iog: str = "") -> byt
 
 
 def json_response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
-    """Return a response with the body `{"response": value}`."""
+    """Return an HTTP response with the body `{"response": value}`."""
     return Response(status, _encode({"response": value}), headers)
 
 
 def invalid(message: str) -> HTTPError:
-    """Return the 400 response for invalid content."""
+    """Return the HTTP error with a 400 response in the common form, for invalid content."""
     return HTTPError(ErrorResponse(400, "requestError.invalidParams", message))
 
 
 def too_large(limit: int) -> HTTPError:
-    """Return the 413 response for a body of more than `limit` bytes."""
+    """Return the HTTP error with a 413 response in the common form, for a body of over `limit` bytes."""
     return HTTPError(ErrorResponse(413, "requestError.tooLarge", f"The body is larger than {limit} bytes"))
 
 
 def unsupported(message: str) -> HTTPError:
-    """Return the 415 response for an unsupported content type or encoding."""
+    """Return the HTTP error with a 415 response, for an unsupported content type or encoding."""
     return HTTPError(ErrorResponse(415, "requestError.unsupportedMediaType", message))
 
 
@@ -154,7 +154,7 @@ TWO_HOSTS = ErrorResponse(
 
 
 def misdirected(host: bytes | None) -> ErrorResponse:
-    """Return the 421 response for a request to a host name that is not served."""
+    """Return a 421 response in the common form, for a request to a host name that is not served."""
     name = ascii((host or b"").decode("latin-1")[:80])[1:-1]
     return ErrorResponse(
         421,
@@ -165,7 +165,7 @@ def misdirected(host: bytes | None) -> ErrorResponse:
 
 
 def too_many(message: str, retry_after_s: float) -> ErrorResponse:
-    """Return a 429 response; `retry_after_s` is rounded up."""
+    """Return a 429 response in the common form of errors; `retry_after_s` is rounded up."""
     seconds = max(1, -int(-retry_after_s // 1))
     return ErrorResponse(
         429,
@@ -176,7 +176,7 @@ def too_many(message: str, retry_after_s: float) -> ErrorResponse:
 
 
 def unavailable(message: str, retry_after_s: float = 1.0) -> ErrorResponse:
-    """Return a 503 response; `retry_after_s` is rounded up."""
+    """Return a 503 response in the common form of errors; `retry_after_s` is rounded up."""
     seconds = str(max(1, math.ceil(retry_after_s))).encode()
     return ErrorResponse(503, "serverError.unavailable", message, [(b"retry-after", seconds)])
 

@@ -167,7 +167,7 @@ class LinkHandler:
 
 
 def _shown(request: Request, link: OneTimeLink, view: LinkView, definition: Definition) -> Response:
-    """Return the form of a link, or its description for programs."""
+    """Respond to GET of a link with the page of its form, or with its description for programs."""
     description = view.asks or definition.description
     if _wants_page(request):
         return link_pages.form_page(definition, description, link.expires_s)
@@ -188,7 +188,7 @@ def _wants_page(request: Request) -> bool:
 
 
 def _data(request: Request, definition: Definition) -> Any:
-    """Return the data that is sent to a link. Raises HTTPError: a 400 or 415."""
+    """Return the data in a request for a one-time link. Raises HTTPError: a 400 or 415."""
     content = request.body
     label = request.headers.get(b"content-type", b"")
     found = decoding.body(content, label)

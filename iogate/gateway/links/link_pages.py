@@ -28,7 +28,7 @@ def form_page(
     sent: Mapping[str, Any] | None = None,
     faults: Sequence[Fault] = (),
 ) -> Response:
-    """Return the page with the form; with faults, of data that were sent, it is a 400."""
+    """Return the page of a link with its form; with faults, of data that were sent, it is a 400."""
     until = datetime.fromtimestamp(expires_s, UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
     return page(
         link.title,

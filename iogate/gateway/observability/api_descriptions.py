@@ -42,7 +42,7 @@ class Description:
         self._unchanged = Response(304, b"", shared, content_type=content_type, store=True)
 
     def respond(self, if_none_match: str | None) -> Response:
-        """Return the description, or a 304 if the client has it (RFC 9110, section 13.1.2)."""
+        """Return the description of APIs, or a 304 if the client has it (RFC 9110, section 13.1.2)."""
         if if_none_match is None:
             return self._full
         tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
@@ -60,11 +60,11 @@ class Descriptions:
         """Digests of the definitions of live workflows that declare no one-time links, as far as known."""
 
     async def openapi(self) -> Description:
-        """Return the OpenAPI description. Raises HTTPError: a 503 without a revision."""
+        """Return the current OpenAPI description of the APIs. Raises HTTPError: a 503 without a revision."""
         return (await self._current())[0]
 
     async def page(self) -> Description:
-        """Return the description for readers, `/docs`. Raises HTTPError: a 503 without a revision."""
+        """Return the current description of APIs as `/docs`. Raises HTTPError: a 503 without a revision."""
         return (await self._current())[1]
 
     async def _current(self) -> tuple[Description, Description]:

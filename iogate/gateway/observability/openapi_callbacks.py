@@ -42,7 +42,7 @@ def parameters(api: Api) -> list[Json]:
 
 
 def callbacks(api: Api) -> Json:
-    """Return the member `callbacks` of a call; empty if its caller names no receiver."""
+    """Return the OpenAPI member `callbacks` of a call; empty if its caller names no receiver."""
     callback = _of(api)
     if callback is None or callback.url:
         return {}

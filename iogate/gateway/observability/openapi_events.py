@@ -57,7 +57,7 @@ def path_item(security: list[Json], parameters: list[Json]) -> Json:
 
 
 def _event() -> Json:
-    """Return the schema of an event in the JSON format of CloudEvents; a null attribute is an absent one."""
+    """Return the OpenAPI schema of an event in the JSON format of CloudEvents; a null attribute is absent."""
     optional = {"type": ["string", "null"], **_TEXT}
     return {
         "type": "object",

@@ -25,12 +25,12 @@ _PLACES: Final = "#/components/schemas/"
 
 
 def name_of(api: str) -> str:
-    """Return the name of the schema of an API's input among the shared schemas."""
+    """Return the name of the schema of an API's input among the shared OpenAPI schemas."""
     return f"{api.replace('/', '.')}.input"
 
 
 def embedded(schema: Any, name: str) -> Any:
-    """Return a schema whose references to its own root are references to the shared schema `name`.
+    """Return a schema for OpenAPI whose references to its own root are to the shared schema `name`.
 
     References below an `$id` stay, since that is their root.
     """
@@ -65,7 +65,7 @@ def _rooted(value: Any, root: str) -> Any:
 
 
 def query_parameters(schema: Any, examples: dict[str, Json]) -> list[Json]:
-    """Return the parameters of a query string that has this schema; `examples` are queries by name."""
+    """Return the OpenAPI parameters of a query with this schema; `examples` are queries by name."""
     if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
         return []
     required = schema.get("required")
@@ -89,7 +89,7 @@ def _parameter_examples(name: str, examples: dict[str, Json]) -> Json:
 
 
 def _parameter(schema: Any) -> Json:
-    """Return the form of a parameter: objects are sent as JSON, lists by repetition."""
+    """Return the OpenAPI form of a parameter: objects are sent as JSON, lists by repetition."""
     kinds = schema.get("type") if isinstance(schema, dict) else None
     if kinds == "object":
         return {"content": {"application/json": {"schema": schema}}}
@@ -97,7 +97,7 @@ def _parameter(schema: Any) -> Json:
 
 
 def request_body(schema: Any, named: Any, examples: dict[str, Any]) -> Json:
-    """Return the request body of an API with this schema of its body; `examples` are bodies by name.
+    """Return the OpenAPI request body of an API with this schema; `examples` are bodies by name.
 
     `named` stands for the schema in the document: a reference to it, or the schema itself.
     """
@@ -114,7 +114,7 @@ def request_body(schema: Any, named: Any, examples: dict[str, Any]) -> Json:
 
 
 def needs_file(schema: Any) -> bool:
-    """Tell whether an input is valid only with a file of the call, which JSON cannot have."""
+    """Tell, for OpenAPI, whether an input is valid only with a file, which JSON cannot have."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     if not isinstance(properties, dict):
         return False
@@ -123,7 +123,7 @@ def needs_file(schema: Any) -> bool:
 
 
 def form_with_files(schema: Any) -> Json:
-    """Return the schema of a form whose files the input describes by their metadata: files as binary data."""
+    """Return the OpenAPI schema of a form with files: binary data instead of their metadata."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     if not isinstance(properties, dict):
         return {"type": "object", "additionalProperties": True}
@@ -144,7 +144,7 @@ def _sent_field(schema: Any) -> Any:
 
 
 def _is_object(schema: Any) -> bool:
-    """Tell whether a schema accepts a form, which is an object of texts."""
+    """Tell, for OpenAPI, whether a schema accepts a form, which is an object of texts."""
     if not isinstance(schema, dict):
         return schema is not False
     kinds = schema.get("type", "array" if _COMPOSED & schema.keys() else "object")
@@ -152,7 +152,7 @@ def _is_object(schema: Any) -> bool:
 
 
 def _is_nested(schema: Any) -> bool:
-    """Tell whether a schema has lists of objects or lists, which the fields of a form cannot express."""
+    """Tell, for OpenAPI, whether a schema has lists of objects or lists, which a form cannot express."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     for held in properties.values() if isinstance(properties, dict) else ():
         if isinstance(held, dict) and (held.get("type") == "array" or "items" in held):

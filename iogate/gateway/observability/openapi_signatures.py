@@ -42,19 +42,19 @@ _TESTS: Final[Mapping[str, tuple[str, Json]]] = {
 
 
 def forms_of(auth: Auth[Any]) -> list[SignatureAuth[Any]]:
-    """Return the signatures that an `auth` accepts."""
+    """Return the signatures that an `auth` accepts, to describe them in OpenAPI."""
     return [form for form in alternatives(auth) if isinstance(form, SignatureAuth)]
 
 
 def scheme_name(form: SignatureAuth[Any]) -> str:
-    """Return the name of the security scheme of a signature."""
+    """Return the name of the OpenAPI security scheme of a signature."""
     if form.declared is None:
         return f"signature-{form.scheme}"
     return f"signature-{form.declared.header.lower()}"
 
 
 def security_schemes(accepted: Iterable[Auth[Any]]) -> Json:
-    """Return the security schemes of the signatures that APIs and the intake of events accept."""
+    """Return the OpenAPI security schemes of the signatures that APIs and the intake of events accept."""
     found = {}
     for auth in accepted:
         for form in forms_of(auth):
@@ -76,7 +76,7 @@ def _or_public(scheme: Scheme) -> str:
 
 
 def parameters(auth: Auth[Any]) -> list[Json]:
-    """Return the headers beside the signature: the time and the id that are signed, and the kind of event."""
+    """Return the OpenAPI headers beside a signature: time and id that are signed, and the kind of event."""
     forms = forms_of(auth)
     alone = len(forms) == 1 == len(list(alternatives(auth)))
     found: dict[str, Json] = {}
@@ -104,7 +104,7 @@ def _header(name: str, about: str, *, required: bool) -> Json:
 
 
 def delivers(api: Api) -> bool:
-    """Tell whether a signature brings the id of a delivery, so that a call may be a repetition."""
+    """Tell, for OpenAPI, whether a signature brings the id of a delivery: a call may be a repetition."""
     return any(
         scheme_of(form).delivery or any(each.id for each in scheme_of(form).formats)
         for form in forms_of(api.auth)
@@ -112,7 +112,7 @@ def delivers(api: Api) -> bool:
 
 
 def with_tests(api: Api, verb: Verb, shown: Json) -> Json:
-    """Return the responses to a signed call, with those to the tests of the URL by senders."""
+    """Return the OpenAPI responses to a signed call, with those to the tests of the URL by senders."""
     if verb == "GET":
         return _with_registration(shown) if _is_registered(api) else shown
     for form in forms_of(api.auth):
@@ -138,7 +138,7 @@ def with_tests(api: Api, verb: Verb, shown: Json) -> Json:
 
 
 def registration(api: Api, label: str) -> Json:
-    """Return the operation by which Meta registers the URL of an API with signatures; may be empty."""
+    """Return the OpenAPI operation by which Meta registers the URL of a signed API; may be empty."""
     if "GET" in api.verbs or not _is_registered(api):
         return {}
     module, _, method = api.id.partition("/")

@@ -86,7 +86,7 @@ async def _debug(call: Call) -> Any:
 
 
 async def _replay(call: Call, store: Store, api: Api, case: Example) -> Mapping[str, Any]:
-    """Send a debug case, wait for its run, and return the result.
+    """Replay a debug case for its route: send the call, wait for its run, and return the result.
 
     Raises Refused if the API is disabled, HTTPError if the gateway or the store cannot take the call.
     """

@@ -40,7 +40,7 @@ class Authentication:
         self._log()
 
     def actor(self, request: Request) -> Actor:
-        """Return the actor of a request.
+        """Authenticate an operator: return the actor of a request by its token.
 
         Raises HTTPError: the 401 without a valid token, the 429 after too many wrong ones, the 400 for two.
         """
@@ -56,7 +56,7 @@ class Authentication:
         return _actor(operator, request)
 
     def recognize(self, request: Request) -> Actor | None:
-        """Return the actor of a request; None if its credentials may be those of a caller.
+        """Return the operator of a request as an actor; None if its credentials may be those of a caller.
 
         Raises HTTPError as `actor` does, except for wrong tokens: `count_failure` counts them.
         """
@@ -67,7 +67,7 @@ class Authentication:
         return None if operator is None else _actor(operator, request)
 
     def count_failure(self, request: Request) -> None:
-        """Count the token of a request that is neither of an operator nor of a caller.
+        """Count the token of a request that authenticates neither an operator nor a caller.
 
         Raises HTTPError: the 429 after too many wrong tokens.
         """
@@ -79,7 +79,7 @@ class Authentication:
             raise too_many_attempts(busy) from None
 
     def refresh(self) -> None:
-        """Read changed token files again, at most once a second; log operators that are shut out."""
+        """Read changed token files of operators again, at most once a second; log those that are shut out."""
         if self.access.refresh():
             self._log()
 

@@ -88,7 +88,7 @@ async def _continue(call: Call) -> Any:
 
 
 def _filter(statuses: Sequence[str]) -> Key:
-    """Return the filter of a change of runs, as of a list of runs in these statuses."""
+    """Return the parameter with the filter of a bulk action, as of a list of runs in these statuses."""
     status = Key(
         type=distinct(choice(*statuses), f"a list of one or more of {', '.join(statuses)}"),
         required=False,

@@ -58,7 +58,7 @@ def _response(status: int, code: str, error: IogateError) -> ErrorResponse:
 
 
 def _parameters(options: re.Match[str]) -> str:
-    """Return the parameters that do the same as options of a command: `prune and max_deletes 2`.
+    """Return the HTTP parameters that do the same as options in an error: `prune and max_deletes 2`.
 
     A quoted command stays as it is.
     """

@@ -43,20 +43,20 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def key_of(request: Request) -> str | None:
-    """Return the Idempotency-Key of a request; None without one. Raises HTTPError: a 400."""
+    """Return the Idempotency-Key of an operator's request; None without one. Raises HTTPError: a 400."""
     return header_key(HEADER, request)
 
 
 def fingerprint(
     name: str, path: Mapping[str, str], given: Mapping[str, Any], version: str | None = None
 ) -> str:
-    """Return the digest of a request: its operation, path, parameters, and version in If-Match."""
+    """Return the digest of an operator's request: its operation, path, parameters, and If-Match version."""
     parts = [name, path, {**given}, *([] if version is None else [version])]
     return hashlib.sha256(_encode(parts)).hexdigest()
 
 
 def change_id(operator: str, key: str) -> str:
-    """Return the id by which the store recognises a repeated change."""
+    """Return the id of a change by operator and Idempotency-Key: by it, the store recognises repetitions."""
     return hashlib.sha256(f"{operator}\0{key}".encode()).hexdigest()[:32]
 
 
@@ -69,7 +69,7 @@ async def once(
     *,
     frees_memory: bool,
 ) -> Response:
-    """Return the response to the first request with a key: that of `execute`, or the one that was kept.
+    """Return the response to the first request with a key of an operator: by `execute`, or the kept one.
 
     `frees_memory`: execute the change also if the store is too full to keep the key. Raises StoreFull if the
     store is full and `frees_memory` is false, and HTTPError: the 422 for another request, the 409 while the

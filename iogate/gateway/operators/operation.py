@@ -53,7 +53,7 @@ class Call:
     """Record of the change, to which the handler adds the revision, a note, or a number."""
 
     async def project(self) -> Store:
-        """Return the store for the project that the request names, by default that of the gateway's settings.
+        """Return the store for the project that an operator's request names, by default the gateway's own.
 
         Raises NotFound if no live revision is of the named project.
         """
@@ -120,5 +120,5 @@ class Operation:
 
     @property
     def names(self) -> list[str]:
-        """Names in the path."""
+        """Names in the path of an operation."""
         return re.findall(r"{(\w+)}", self.path)

@@ -66,7 +66,7 @@ class OperatorApi:
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
-        """Fingerprint of each token in a variable or file, by its source."""
+        """Fingerprint of each token of the operator API in a variable or file, by its source."""
         return self.authentication.access.fingerprints
 
     def handlers(self, *, has_callers: bool) -> list[HTTPRouteHandler]:

@@ -72,14 +72,17 @@ PROJECT: Final = Key(
 
 
 def keys_of(operation: Operation) -> dict[str, Key]:
-    """Return the parameters of an operation: those that it declares, and the reason of a change."""
+    """Return the declared parameters of an operation, with the reason if it is a change."""
     declared = operation.body if operation.reads_body else operation.query
     reason = replace(REASON, required=False) if operation.has_dry_run else REASON
     return {**declared, "reason": reason} if operation.changes else dict(declared)
 
 
 def read(operation: Operation, request: Request) -> dict[str, Any]:
-    """Return the parameters of a request after its body was read. Raises HTTPError: a 400 or 415."""
+    """Return the parameters of an operator's request, after its body was read.
+
+    Raises HTTPError: a 400 or 415.
+    """
     keys = keys_of(operation)
     query = decoding.pairs(request.query, "query string")
     if not operation.reads_body:
@@ -97,7 +100,7 @@ def read(operation: Operation, request: Request) -> dict[str, Any]:
 def check_query(
     query: Mapping[str, Sequence[str]], known: Sequence[str], *, lists: Sequence[str] = ()
 ) -> None:
-    """Check that a query has only `known` parameters, each once apart from `lists`, as in the HTTP API.
+    """Check that an operator's query has only `known` parameters, each once apart from `lists`.
 
     Raises HTTPError, a 400, that names the first other one.
     """
@@ -130,7 +133,7 @@ def _body(request: Request) -> Any:
 
 
 def _from_text(keys: Mapping[str, Key], name: str, text: str | list[str]) -> Any:
-    """Convert the text of a query parameter to the type that it has in JSON. Raises HTTPError: a 400."""
+    """Convert the text of an operator's query parameter to its type in JSON. Raises HTTPError: a 400."""
     form = keys[name].type.form if name in keys else "text"
     if form == "list":
         return [each for part in ([text] if isinstance(text, str) else text) for each in part.split(",")]

@@ -51,7 +51,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def read_filter(call: Call, given: Mapping[str, Any]) -> RunFilter:
-    """Return the filter with these values of FILTERS."""
+    """Return the filter of runs with the values of parameters in FILTERS."""
     now_ms = call.state.clock.now_ms()
     return RunFilter(
         api=given.get("api"),
@@ -111,7 +111,7 @@ async def _journal(call: Call) -> Any:
 
 
 async def _input_files(call: Call) -> list[dict[str, Any]]:
-    """Return the metadata of the files of a run. Raises NotFound if there is no such run."""
+    """Return the metadata of a run's files for its routes. Raises NotFound if there is no such run."""
     uid = call.path["uid"]
     view = await find_run(call.store, uid, most=run_reader.SMALL)
     found = await run_reader.read_data(call.store, view, call.scope[PACED].sending)
@@ -125,7 +125,7 @@ async def _files(call: Call) -> Any:
 
 
 async def _file(call: Call) -> responses.Response:
-    """Return a file of a run, never as a page. Raises NotFound if the run has none with this digest."""
+    """Respond to the route of a file of a run, never as a page. Raises NotFound without this digest."""
     uid, sha256 = call.path["uid"], call.path["sha256"]
     file = next((each for each in await _input_files(call) if each["sha256"] == sha256), None)
     if file is None:
@@ -142,7 +142,10 @@ async def _file(call: Call) -> responses.Response:
 
 
 async def _events(call: Call) -> Response[Any]:
-    """Return the stream of the journal of a run. Raises NotFound if there is no such run."""
+    """Respond to the route of a run's events with the stream of its journal.
+
+    Raises NotFound if there is no such run.
+    """
     uid = call.path["uid"]
     await find_run(call.store, uid, most=0)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}

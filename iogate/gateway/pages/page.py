@@ -40,7 +40,7 @@ def page(
     status: int = 200,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> Response:
-    """Return the response with a page; `content` is the content of its `main`.
+    """Return the response with an HTML page in the common frame; `content` is that of its `main`.
 
     `narrow` is for a form or a message. `headers` are sent in addition to `Cache-Control: no-store` and
     `SECURITY`.
@@ -51,7 +51,7 @@ def page(
 
 
 def document(title: str, *content: Content, narrow: bool = False) -> bytes:
-    """Return the encoded HTML document of a page."""
+    """Return the HTML document of a page, encoded: its frame, head, style and `main`."""
     main = element("main", *content, class_="narrow" if narrow else None)
     head = markup(
         [

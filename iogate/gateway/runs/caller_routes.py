@@ -210,7 +210,7 @@ def _check_address(state: GatewayState, request: Request, run: RunView) -> None:
 
 
 async def _with_data(state: GatewayState, run: RunView, sending: Sending) -> RunView:
-    """Return a run with its data. Raises HTTPError: the 503 without room for it, or a 404."""
+    """Return a run with its data for its caller. Raises HTTPError: the 503 without room for it, or a 404."""
     async with state.reach() as store:
         found = await run_reader.read_data(store, run, sending)
     if found is None:

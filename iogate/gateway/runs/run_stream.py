@@ -116,7 +116,7 @@ class Streams:
         return stream
 
     def _make_room(self, owner: str) -> None:
-        """End the newest stream of the address that has the most. Raises HTTPError as `open` does."""
+        """End the newest event stream of the address that has most. Raises HTTPError as `open` does."""
         slots = tuple(self._open)
         counts = Counter([slot.owner for slot in slots])
         if counts[owner] >= self._share:
@@ -214,7 +214,7 @@ async def _stream(
 
 
 def _pieces(first: int, entries: list[bytes], form: Form) -> Iterator[tuple[bytes, int]]:
-    """Yield the events of a page in pieces, each with the bytes of the page that are left.
+    """Yield the events of a page of a stream in pieces, each with the bytes of the page that are left.
 
     A caller that reads slowly costs no work for the events that it has not come to. Empties `entries`.
     """

@@ -50,14 +50,14 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def decoded(self) -> bytes:
-        """The data of an input that decoders read."""
+        """Data of the input of a call that decoders read."""
         if self.fields is None:
             return self.body
         return "".join(found for _, found in self.fields if isinstance(found, str)).encode()
 
     @property
     def size(self) -> int:
-        """Size of the data that the input is built from, in bytes."""
+        """Size of the data that the input of a call is built from, in bytes."""
         if self.fields is None:
             return len(self.body) + len(self.query)
         fields = sum(len(name) + (len(f) if isinstance(f, str) else FILE_SIZE) for name, f in self.fields)
@@ -172,7 +172,7 @@ def read(
 
 
 def _check_references(given: Sent, found: Any) -> None:
-    """Raise HTTPError, a 400, if the caller has made up the object of a file.
+    """Raise HTTPError, a 400, if the input of a call has the object of a file that the caller made up.
 
     Such an object could name a file of the call by another type or size, or thousands of times.
     """

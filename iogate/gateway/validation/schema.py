@@ -171,7 +171,7 @@ class Schema:
         return None
 
     def _parts(self, schema: Any, depth: int = 0) -> list[dict[str, Any]]:
-        """Return a schema and the schemas that it is composed of."""
+        """Return a JSON Schema and those that it is composed of, for the types of strings."""
         schema = self._follow(schema)
         if not isinstance(schema, dict) or depth > 8:
             return []

@@ -89,7 +89,7 @@ class _Walk:
         self.divisions_each = 0
 
     def visit(self, schema: Any, *, each: bool, depth: int, references: tuple[str, ...]) -> None:
-        """Count a schema and its subschemas; `references` are the `$ref` being expanded.
+        """Count the cost of a schema and its subschemas; `references` are the `$ref` being expanded.
 
         Raises _Unbounded.
         """
@@ -125,7 +125,7 @@ class _Walk:
             raise _Unbounded
 
     def _count_values(self, schema: dict[str, Any], *, each: bool) -> None:
-        """Count the comparisons of a schema, without those of its subschemas."""
+        """Count the cost of comparisons of a schema, without those of its subschemas."""
         required = schema.get("required")
         if isinstance(required, list):
             self._count(len(required), each=each)
@@ -213,10 +213,10 @@ def _is_linear(pattern: str) -> bool:
 
 
 def _listed(value: Any) -> list[Any]:
-    """Return a list in a schema that is not validated yet; empty for any other value."""
+    """Return a list in a schema whose cost is counted before it is validated; empty for other values."""
     return value if isinstance(value, list) else []
 
 
 def _mapped(value: Any) -> dict[str, Any]:
-    """Return an object in a schema that is not validated yet; empty for any other value."""
+    """Return an object in a schema whose cost is counted before it is validated; empty for other values."""
     return value if isinstance(value, dict) else {}

@@ -57,7 +57,7 @@ def _shown(value: Any) -> str:
 
 
 def _with_short_value(message: str) -> str:
-    """Return a message with only the beginning of the value that it begins with."""
+    """Return a message about a schema error with only the beginning of the value that it begins with."""
     if not MAX_SHOWN < len(message) <= MAX_READ:
         return message
     try:

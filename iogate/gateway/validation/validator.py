@@ -119,7 +119,7 @@ class Validation:
 
     @property
     def process_id(self) -> int | None:
-        """Process id of the process of the validator, None while there is none."""
+        """Id of the process that the validator has started, None while there is none."""
         return self._process.child.pid if self._process is not None else None
 
     def input_now(self, route: Route, sent: Sent, *, fingerprint: bool) -> Input | None:
@@ -191,7 +191,7 @@ class Validation:
         return outcome.json
 
     async def close(self) -> None:
-        """End the validation process."""
+        """End the validator and its process."""
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.gather(self._serving, return_exceptions=True)
@@ -235,7 +235,7 @@ class Validation:
         return outcome
 
     async def _serve(self) -> None:
-        """Validate the queued requests until the queue is empty."""
+        """Validate the requests that wait in the validator's queue until it is empty."""
         loop = asyncio.get_running_loop()
         while (found := self._queue.pop(started_s := loop.time())) is not None:
             waiting, sharer = found

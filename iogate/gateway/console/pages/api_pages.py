@@ -21,12 +21,12 @@ LAST: Final = 10
 
 
 def state_of(api: Json) -> str:
-    """Return the state of an API in a word."""
+    """Return the state of an API in a word, for the pages of APIs."""
     return "held" if api["held"] else "enabled" if api["enabled"] else "disabled"
 
 
 def why(api: Json) -> str:
-    """Say why an API is in its state."""
+    """Say on the page of an API why it is in its state."""
     override = api["override"]
     reason = f": {override['reason']}" if override and override["reason"] else ""
     words = {
@@ -101,7 +101,7 @@ async def show(visit: Visit) -> Any:
 
 
 def _curl(visit: Visit, name: str, path: str) -> str | None:
-    """Return a command that calls an API, with variables of the shell for credentials."""
+    """Return the command on the page of an API that calls it, with shell variables for credentials."""
     state = visit.console.state
     route = None if state.table is None else state.table.routes.get(name)
     if state.table is None or route is None:

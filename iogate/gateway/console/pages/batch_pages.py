@@ -20,7 +20,7 @@ _HEX: Final = frozenset("0123456789abcdef")
 
 
 def _faulted(given: Mapping[str, Any]) -> RunFilters:
-    """Return filters of runs, by default of faulted ones, with the period of the list."""
+    """Return the filters of the form that retries runs, by default of faulted ones in the list's period."""
     filters = RunFilters.read(
         {name: [text] if isinstance(text, str) else text for name, text in given.items()}
     )
@@ -30,7 +30,7 @@ def _faulted(given: Mapping[str, Any]) -> RunFilters:
 
 
 def _members(filters: RunFilters) -> dict[str, Any]:
-    """Return filters as the filter of a batch."""
+    """Return the filters of a page as the filter of a batch."""
     found: dict[str, Any] = {name: text for name, text in filters.given().items() if name in TEXTS}
     if filters.revision.isascii() and filters.revision.isdigit():
         found["revision"] = int(filters.revision)
@@ -69,7 +69,7 @@ async def show_form(visit: Visit) -> Any:
 
 
 async def create(visit: Visit) -> Any:
-    """Make the batch of the form, and show it."""
+    """Make the batch of the form that retries runs, and show it."""
     form = visit.form
     if not form.get("reason"):
         return visit.ask_for_reason(_faulted(form).retry_url)

@@ -39,7 +39,7 @@ class ListChanges:
         self._looking: asyncio.Task[None] | None = None
 
     def follow(self) -> AsyncGenerator[bytes, None]:
-        """Return a stream of notices. Raises HTTPError, a 503, if too many lists are followed."""
+        """Return a stream of notices for a list of runs. Raises HTTPError, a 503, if too many are open."""
         if self._watchers >= MOST:
             raise HTTPError(_FULL)
         return self._follow()
@@ -61,7 +61,7 @@ class ListChanges:
             self._watchers -= 1
 
     async def _look(self) -> None:
-        """Compare the numbers of runs while a list is open."""
+        """Look for changes of the numbers of runs while a list is open."""
         while self._watchers and not self._state.draining.is_set():
             await asyncio.sleep(INTERVAL_S)
             try:

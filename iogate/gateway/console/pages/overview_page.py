@@ -115,7 +115,7 @@ def _tile(name: str, value: str, note: str, query: str, tone: str = "") -> dict[
 
 
 def _chart(hours: Sequence[Json], now_ms: int) -> dict[str, Any]:
-    """Return the columns of the chart of attempts that ended, by hour."""
+    """Return the columns of the overview's chart of attempts that ended, by hour."""
     kinds = (("completed", "ok"), ("cancelled", "idle"), ("faulted", "bad"))
     most = max([1, *(sum(each[name] for name, _ in kinds) for each in hours)])
     columns = []

@@ -29,7 +29,7 @@ async def show_list(visit: Visit) -> Any:
 
 
 def _changes(changes: Any) -> str:
-    """Return the number of changes of a revision as text."""
+    """Return the number of changes of a revision as text, for the pages of revisions."""
     if isinstance(changes, dict):
         return ", ".join(f"{number} {name}" for name, number in changes.items() if number)
     return str(changes or "")

@@ -62,7 +62,7 @@ _TONES: Final = {
 def values(
     run: Json, journal: Sequence[Json], *, first: int, now_ms: int, whole_journal: bool, all_tasks: bool
 ) -> dict[str, Any]:
-    """Return the values of the template for a run.
+    """Return the values of the template for the page of a run.
 
     `first` is the number of the oldest of the journal entries. `whole_journal` and `all_tasks`: the page has
     all entries and tasks, not only those that it shows at first.
@@ -124,14 +124,14 @@ def values(
 
 
 def _retry_from(run: Json, rows: Sequence[Row]) -> list[Row]:
-    """Return the tasks before the fault from which a retry may continue."""
+    """Return the tasks before the fault from which a retry on the page of a run may continue."""
     if run["status"] != "faulted":
         return []
     return [row for row in rows if row.depth == 0][-RETRY_FROM:]
 
 
 def _took(run: Json, retried_at: str | None) -> list[tuple[str, float]]:
-    """Return names and milliseconds of the times that an ended run took.
+    """Return names and milliseconds of the times that an ended run took, for its page.
 
     `retried_at` is the beginning of its last attempt, if the journal still has it.
     """
@@ -145,7 +145,7 @@ def _took(run: Json, retried_at: str | None) -> list[tuple[str, float]]:
 
 
 def _fault(run: Json, rows: Sequence[Row], retried_at: str | None) -> dict[str, Any]:
-    """Return the error of a run: message, place, kind, and the output or response behind it."""
+    """Return the error of a run for its page: message, place, kind, and output or response behind it."""
     error = run["error"] or {}
     reference = str(error.get("instance") or "")
     row = next((each for each in rows if each.reference == reference), None)
@@ -200,7 +200,7 @@ def _facts(run: Json) -> list[tuple[str, str]]:
 
 
 def _entry(entry: Json, number: int, created: int, *, is_past: bool) -> dict[str, Any]:
-    """Return a journal entry; `is_past`: of an earlier attempt of the run."""
+    """Return a journal entry for the page of a run; `is_past`: of an earlier attempt of the run."""
     kind = str(entry.get("kind"))
     tone = "" if kind == timeline.RETRIED else _TONES.get(kind.rpartition(".")[2], "")
     at = to_ms(entry.get("at"))
@@ -232,7 +232,7 @@ def _detail(kind: str, detail: Any) -> str:
 
 
 def _last_retry(retries: Sequence[tuple[int, Json]]) -> list[tuple[str, str]]:
-    """Return the author and the reason of the last retry in the journal."""
+    """Return the author and the reason of the last retry in the journal, for the page of a run."""
     detail = retries[-1][1].get("detail") if retries else None
     if not isinstance(detail, dict) or not detail.get("by"):
         return []

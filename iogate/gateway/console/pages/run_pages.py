@@ -101,7 +101,7 @@ async def show_list(visit: Visit) -> Any:
 
 
 def _retry_all(filters: RunFilters) -> str | None:
-    """Return the URL of the form that retries all runs of a list; None unless it shows faulted ones only."""
+    """Return the URL that the page of runs offers to retry all; None unless it shows faulted ones only."""
     if filters.statuses != ("faulted",):
         return None
     return filters.retry_url
@@ -154,13 +154,13 @@ async def show_run(visit: Visit) -> Any:
 
 
 async def _journal(visit: Visit, uid: str) -> tuple[int, list[dict[str, Any]]]:
-    """Return the kept journal entries of a run, and the number of the first one."""
+    """Return the kept journal entries of a run for its pages, and the number of the first one."""
     page = await visit.ask(lambda store: store.runs.journal_page(uid, limit=keys.JOURNAL_ENTRIES))
     return page.first, [presentation.journal_entry(each) for each in page.entries]
 
 
 def _actions(run: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the changes that the status of a run allows."""
+    """Return the changes that the page of a run offers for its status and its callback."""
     verbs = {
         "faulted": ["retry"],
         "suspended": ["resume", "cancel"],
@@ -201,7 +201,7 @@ async def follow(visit: Visit) -> Any:
 
 
 async def _while_logged_in(visit: Visit, events: Any) -> AsyncGenerator[bytes, None]:
-    """Yield the events of a stream until the session of the browser ends."""
+    """Yield the events of a page's stream until the session of the browser ends."""
     async with contextlib.aclosing(events):
         async for event in events:
             if visit.console.operator(visit.request) is None:
