@@ -18,7 +18,7 @@ _validators: WeakKeyDictionary[Schema, jsonschema_rs.Validator] = WeakKeyDiction
 
 
 def require(schema: Schema, value: Any, label: str) -> None:
-    """Validate data against the JSON Schema of a task or workflow; messages call it `label`, as in `input`.
+    """Validate data in the data flow of a run by its JSON Schema; messages call it `label`, as in `input`.
 
     Raises WorkflowError: `validation` if the value does not match, `configuration` if the schema is
     invalid or not in the program.

@@ -98,7 +98,7 @@ def to_problem(error: WorkflowError, pointer: str, redact: Callable[[str], str])
 
 
 def to_stored(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
-    """Return the error for the state: `responseExcerpt` replaces the response, which is only for `catch`."""
+    """Return a task's error for the state: `responseExcerpt` replaces the response, which is for `catch`."""
     kept = {name: value for name, value in error.items() if name != "response"}
     if excerpt := _excerpt((error.get("response") or {}).get("body"), redact):
         kept["responseExcerpt"] = excerpt
@@ -106,7 +106,7 @@ def to_stored(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[st
 
 
 def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
-    """Return the beginning of an error's body, redacted before the cut, so that no half secret remains."""
+    """Return the beginning of the body in a task's error, redacted first, so that no half secret remains."""
     if body is None:
         return ""
     if isinstance(body, str):
@@ -117,12 +117,12 @@ def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
 
 
 def strip_extensions(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the error without its extensions, for callers and sinks."""
+    """Return the error of a task or run without its extensions, for callers, sinks and people."""
     return {name: value for name, value in error.items() if name not in _EXTENSIONS}
 
 
 def to_caught(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the error as `catch` passes it to data: without the members for operators."""
+    """Return a task's error as `catch` passes it to data: without the members for operators."""
     return {name: value for name, value in error.items() if name not in ("sentTo", "responseExcerpt")}
 
 

@@ -55,12 +55,12 @@ def initial_terms(body: Listen, arguments: Scope) -> Terms:
 
 
 def is_satisfied_initially(body: Listen, terms: Terms) -> bool:
-    """Tell whether the filters of a task need no event: `all` of no filters."""
+    """Tell whether the event filters of a task need no event: `all` of no filters."""
     return _enough(body, terms, None)
 
 
 def match(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope) -> Match | None:
-    """Match an event with the filters of a task, those of `until` first; return None if none matches.
+    """Match an event with a listening task's filters, those of `until` first; return None if none matches.
 
     Raises WorkflowError if the cause is not the event but the run, such as a missing secret.
     """
@@ -91,7 +91,7 @@ def common_keys(terms: Terms) -> dict[str, Any]:
 
 
 def _asks(body: Listen, arguments: Scope) -> dict[str, str]:
-    """Return the descriptions of the links whose events pass the filters, by the type of the event."""
+    """Return the descriptions of the links that the event filters of a task wait for, by type of event."""
     links = arguments.program.links
     asks: dict[str, str] = {}
     for one in _filters(body) if links else ():
@@ -123,7 +123,7 @@ def _condition(one: Filter, known: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _strategy(strategy: Strategy | None) -> tuple[Filter | None, ...]:
-    """Return the filters of a strategy; None is the filter of `any: []`, which matches every event."""
+    """Return the event filters of a strategy; None is that of `any: []`, which matches every event."""
     if strategy is None:
         return ()
     return strategy.filters or ((None,) if strategy.mode == "any" else ())
@@ -161,7 +161,7 @@ def _agreed(body: Listen, terms: Terms, index: int, found: Mapping[str, Any]) ->
 def _shared(
     body: Listen, keys: list[dict[str, Any]], found: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Merge correlation keys of the filters: keys of one name are shared unless they expect another."""
+    """Merge correlation keys of event filters: keys of one name are shared unless they expect another."""
     common: dict[str, Any] = {}
     for each in found:
         for name, value in each.items():
@@ -197,7 +197,7 @@ def _keys_of(
 
 
 def _matches(name: str, wanted: Template, value: Any, arguments: Scope) -> bool:
-    """Tell whether an attribute passes a filter: text or a pattern, a condition, or equal data."""
+    """Tell whether an event's attribute passes a filter: text or a pattern, a condition, or equal data."""
     constant = isinstance(wanted, Literal)
     result = wanted.value if isinstance(wanted, Literal) else wanted.evaluate(value, arguments)
     if constant and isinstance(result, str):

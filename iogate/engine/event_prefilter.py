@@ -43,7 +43,7 @@ def event_type(wanted: Mapping[str, Any]) -> str:
 
 
 def index_key(wanted: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return a place in events (for `text_at`) and the text that a matching event has there; or None.
+    """Return the key to index a prefilter's entry by: place in events (for `text_at`) and text; or None.
 
     A correlation key is preferred to an attribute, because it is more selective.
     """
@@ -98,7 +98,7 @@ def _as_text(value: Any) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _pattern(text: str) -> jsonschema_rs.Validator | None:
-    """Compile an event filter's pattern in a linear-time dialect; return None for text that is no pattern."""
+    """Compile a pattern of the prefilter in a linear-time dialect; return None for text that is none."""
     try:
         return jsonschema_rs.Draft202012Validator(
             {"pattern": f"^(?:{text})$"}, pattern_options=jsonschema_rs.RegexOptions()
@@ -109,7 +109,7 @@ def _pattern(text: str) -> jsonschema_rs.Validator | None:
 
 @lru_cache(maxsize=4096)
 def _path(text: str) -> paths.Path | None:
-    """Parse an expression as a path into an event; return None if only jq can evaluate it."""
+    """Parse a prefilter's expression as a path into an event; return None if only jq can evaluate it."""
     parsed = paths.parse(text)
     return parsed if isinstance(parsed, paths.Path) and parsed.variable is None else None
 

@@ -112,7 +112,7 @@ class Scope:
                 raise KeyError(name)
 
     def redact(self, text: str) -> str:
-        """Return the text without secrets that the scope knows."""
+        """Return the text without the secrets of the run that the scope of its expressions knows."""
         return self.environment.redact(text)
 
     def _known(self) -> Mapping[str, Any]:
@@ -121,7 +121,7 @@ class Scope:
         return self._variables
 
     def secrets(self) -> Mapping[str, Any]:
-        """Return all declared secrets that expressions of the scope can name.
+        """Return the values of all declared secrets, for `$secrets` in the expressions of a run.
 
         Raises WorkflowError `authorization` if a declared secret is not available, and always in a function
         that was fetched from another host.

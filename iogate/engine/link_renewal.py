@@ -92,12 +92,12 @@ def _below(program: Program, pointer: str) -> list[str]:
 
 
 def is_sent_again(program: Program, begun: Collection[str], name: str) -> bool:
-    """Return whether one of the tasks `begun` sends the link; one of a function may run at any time."""
+    """Tell whether a task in `begun` sends a renewed link; one of a function may run at any time."""
     return any(each in begun or not each.startswith("/do/") for each in _senders(program, name))
 
 
 def check_sent_again(program: Program, begun: Collection[str], spent: Mapping[str, str]) -> None:
-    """Check that each of these links that a task in `begun` waits for is also sent by one of them.
+    """Check that each link to renew that a task in `begun` waits for is also sent by one of them.
 
     `spent` has the reason why the link cannot be used, by name. Raises Refused if only an earlier task sends
     it: nobody would get its new URL.
@@ -139,7 +139,7 @@ def _read(program: Program, task: Task) -> set[str]:
 
 
 def _named(value: Any) -> set[str]:
-    """Return the one-time links that the texts in a definition read."""
+    """Return the names of the links, for their renewal, that the texts in a definition read."""
     match value:
         case str():
             return {read[1] or read[2] for read in READ.finditer(value)}

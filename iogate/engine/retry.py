@@ -123,7 +123,7 @@ def restart_call(program: Program, state: State) -> State:
 
 
 def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> bool:
-    """Tell whether a task has begun, and none of its inner tasks."""
+    """Tell, for a retry, whether a task has begun and none of its inner tasks has."""
     return (
         (scope.position, scope.turn or 0, task.attempt) == (0, 0, 0)
         and not scope.extended
@@ -135,7 +135,7 @@ def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> boo
 
 
 def enclosing_call(program: Program, state: State) -> str | None:
-    """Return the pointer of the outermost task that calls the function with the fault; None without one."""
+    """Return, for a retry, the pointer of the outermost call of the function with the fault; or None."""
     calls = [scope.parent for scope in _path(program, state) if is_function(scope.pointer)]
     return None if not calls or calls[-1] is None else state.frames[calls[-1]].pointer
 

@@ -159,11 +159,11 @@ class ExecutionContext:
         self.savepoint = self.tree.mark()
 
     def fault(self, error: WorkflowError, task: Task, scope: Frame, *, definite: bool = True) -> Fault:
-        """Return the error of the task in a scope of this execution as a Fault, to be raised."""
+        """Return the error of the task in a scope of the execution context as a Fault, to be raised."""
         return Fault(scope.id, task, self.describe_error(error, task, scope), definite=definite)
 
     def describe_error(self, error: WorkflowError, task: Task, scope: Frame) -> dict[str, Any]:
-        """Return the error of the task in a scope of this execution as data, with its location."""
+        """Return the error of the task in a scope of the execution context as data, with its location."""
         calls = self.tree.enclosing_calls(scope)
         around = [(self.program.tasks[call.pointer], self.tree.parent(call)) for call in calls]
         return errors.locate(error, task, scope, around, redact=self.environment.redact)
@@ -198,7 +198,7 @@ class ExecutionContext:
         return self.tree.add(scope).id
 
     def leave_list(self, scope: Frame, then: Target | None = None) -> int | None:
-        """Complete the task in execution around `scope` with the data that flows out of the scope."""
+        """Complete, in the execution context, the task around `scope` with the data that flows out of it."""
         frame = self.tree.take(self.tree.remove(scope))
         return self.complete_frame(frame, self.program.tasks[frame.pointer], scope.value, then)
 
@@ -210,7 +210,7 @@ class ExecutionContext:
         then: Target | None = None,
         authorization: Mapping[str, Any] | None = None,
     ) -> int | None:
-        """Complete the task in execution of a frame that was taken out of the tree.
+        """Complete, in the execution context, the task of a frame that was taken out of the tree.
 
         Raises Fault if that fails.
         """
@@ -231,7 +231,7 @@ class ExecutionContext:
         then: Target | None = None,
         detail: Mapping[str, Any] = NOTHING,
     ) -> int | None:
-        """Complete a task in execution: transform and export its raw output, and go where `then` directs."""
+        """Complete a task of the execution context: transform and export its output, and follow `then`."""
         raw_output = output
         if not task.plain:
             calls.provide_authorization(task.body, arguments)
@@ -249,7 +249,7 @@ class ExecutionContext:
         return self.move(scope.id, output, then)
 
     def _trace(self, scope: Frame, task: Task, data: Any, output: Any) -> None:
-        """Add the data of a completed task of a traced run."""
+        """Add to the execution context the data of a completed task, for the record of a traced run."""
         frames = self.tree.frames
         self.completed.append(
             TaskEnd(
@@ -278,7 +278,7 @@ class ExecutionContext:
         return self.enter(self.tree.add(frame), tasks.pointer, value=value)
 
     def transform_output(self, scope: Frame, flow: Flow, arguments: Scope, output: Any) -> Any:
-        """Transform the raw output of a task in execution in `scope`, and replace `$context`."""
+        """Transform the raw output of a task of the execution context, and replace `$context`."""
         arguments.raw_output, arguments.has_output = output, True
         if flow.output_as is not None:
             output = flow.output_as.evaluate(output, arguments)
@@ -314,7 +314,7 @@ class ExecutionContext:
         return at
 
     def transform_input(self, task: Task, arguments: Scope) -> None:
-        """Validate and transform the raw input of a task in execution, in `arguments`."""
+        """Validate and transform the raw input of a task of the execution context, in `arguments`."""
         data = arguments.raw
         if not task.plain:
             if task.flow.input_schema is not None:
@@ -326,7 +326,7 @@ class ExecutionContext:
     # variables of expressions
 
     def arguments(self, scope: Frame, task: Task, frame: Frame, more: Mapping[str, Any] = NOTHING) -> Scope:
-        """Return the variables of the expressions of a task in execution, once it has a frame."""
+        """Return the variables of a task's expressions in the execution context, once it has a frame."""
         arguments = self.arguments_at_stage(scope, task, INSIDE)
         if more:
             arguments.locals = lambda: {**self.tree.variables(scope, self.program), **more}
@@ -335,7 +335,7 @@ class ExecutionContext:
         return arguments
 
     def arguments_at_stage(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:
-        """Return the variables of expressions at a stage of a task's execution, without its own data."""
+        """Return the variables of expressions in the execution context at a stage, without a task's data."""
         arguments = Scope(
             program=self.program,
             facts=self.facts,
@@ -351,7 +351,7 @@ class ExecutionContext:
         return arguments
 
     def _extended_task(self, scope: Frame, arguments: Scope) -> Mapping[str, Any]:
-        """Return the descriptor of the extended task in execution: `$task` for an extension's tasks."""
+        """Return the extended task's descriptor in the execution context: `$task` in an extension."""
         frame = self.tree.extended_task(scope)
         assert frame is not None
         after = {"output": frame.output} if frame.then is not None else NOTHING
@@ -391,6 +391,6 @@ class ExecutionContext:
 
 
 def _iteration(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> Mapping[str, Any]:
-    """Return the member of a note that tells apart executions of a task in parallel loops."""
+    """Return the member of an execution context's note that tells apart iterations of parallel loops."""
     reference = parallel_reference(frames, scope, pointer)
     return NOTHING if reference is None else {"iteration": reference}

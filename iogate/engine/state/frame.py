@@ -107,7 +107,7 @@ _FIELDS: Final = tuple((each.name, each.default) for each in msgspec.structs.fie
 
 
 def frame_to_json(frame: Frame) -> dict[str, Any]:
-    """Return the attributes that differ from their default; values are shared with the frame, not copied."""
+    """Return the attributes of a frame that differ from their default; values are shared, not copied."""
     data: dict[str, Any] = {}
     for name, default in _FIELDS:
         value = getattr(frame, name)

@@ -95,7 +95,7 @@ class FrameTree:
         return len(self._log)
 
     def frames_at(self, moment: int) -> Mapping[int, Frame]:
-        """Return the frames at a position in the log."""
+        """Return the frames of the tree at a position in the log of its changes."""
         frames = dict(self._frames)
         for key, before in reversed(self._log[moment:]):
             if before is None:
@@ -105,13 +105,13 @@ class FrameTree:
         return frames
 
     def changed_ids(self) -> list[int]:
-        """Return the ids of all changed frames, some of them more than once."""
+        """Return the ids of all changed frames of the tree, some of them more than once."""
         return [key for key, _ in self._log]
 
     # queries
 
     def find_due(self, now_ms: int) -> list[tuple[int, bool, int]]:
-        """Return due times, earliest first: the time, whether it is a deadline, and the frame.
+        """Return due times in the tree, earliest first: the time, whether it is a deadline, and the frame.
 
         If a wait ends at the time of a deadline, the wait is first.
         """
@@ -127,7 +127,7 @@ class FrameTree:
         )
 
     def remove_below(self, frame: Frame) -> tuple[Frame, ...]:
-        """Remove all descendants of a frame; return them, leaves first."""
+        """Remove all descendants of a frame from the tree; return them, leaves first."""
         # ids rise towards the leaves
         inside = sorted(below(self._index, self._frames, frame.id), key=lambda each: -each.id)
         for each in inside:
@@ -135,32 +135,32 @@ class FrameTree:
         return tuple(inside)
 
     def children(self, frame: Frame) -> tuple[Frame, ...]:
-        """Return the children of a frame, in the order of their creation."""
+        """Return the children of a frame in the tree, in the order of their creation."""
         return tuple([self._frames[key] for key in self._index.below.get(frame.id, ())])
 
     def newest_first(self, frame: Frame) -> Iterator[Frame]:
-        """Iterate over the children of a frame, newest first."""
+        """Iterate over the children of a frame in the tree, newest first."""
         return (self._frames[key] for key in reversed(self._index.below.get(frame.id, {})))
 
     def nth_child(self, frame: Frame, number: int) -> Frame:
-        """Return the child of a frame at an index, counted from 0."""
+        """Return the child of a frame in the tree at an index, counted from 0."""
         return self._frames[next(islice(self._index.below[frame.id], number, None))]
 
     def count_children(self, frame: Frame) -> int:
-        """Return the number of children of a frame."""
+        """Return the number of children of a frame in the tree."""
         return len(self._index.below.get(frame.id, ()))
 
     def count_done(self, frame: Frame) -> int:
-        """Return the number of children that are `done`."""
+        """Return the number of children of a frame in the tree that are `done`."""
         return self._index.done.get(frame.id, 0)
 
     def is_only_child(self, frame: Frame) -> bool:
-        """Tell whether a frame is the only child of its parent."""
+        """Tell whether a frame is the only child of its parent in the tree."""
         assert frame.parent is not None
         return len(self._index.below[frame.parent]) == 1
 
     def all_children_done(self, frame: Frame) -> bool:
-        """Tell whether all children of a frame are `done`."""
+        """Tell whether all children of a frame in the tree are `done`."""
         inside = self._index.below.get(frame.id, ())
         return self._index.done.get(frame.id, 0) == len(inside)
 
@@ -185,7 +185,7 @@ class FrameTree:
         return tuple([frame for frame in waiting if frame.phase == "event"])
 
     def context_owner(self, scope: Frame) -> Frame:
-        """Return the enclosing scope that holds `$context`: the branch's, else the workflow's."""
+        """Return the enclosing scope in the tree that holds `$context`: the branch's, else the workflow's."""
         while not scope.owns_context:
             scope = self.parent(self.parent(scope))
         return scope
@@ -265,12 +265,12 @@ def reference_of(frames: Mapping[int, Frame], frame: Frame) -> str:
 
 
 def task_reference(frames: Mapping[int, Frame], scope: Frame, pointer: str) -> str:
-    """Return the pointer of a task in a scope with the index of each iteration around it."""
+    """Return the pointer of a task in a scope of the tree with the index of each iteration around it."""
     return scope_reference(frames, scope) + pointer[len(scope.pointer) :]
 
 
 def attempt_of(frames: Mapping[int, Frame], scope: Frame) -> int:
-    """Return the attempt number of the innermost retried `try` around a scope; 1 if there is none."""
+    """Return the attempt number of the innermost retried `try` around a scope of the tree; 1 without one."""
     at = scope
     while at.parent is not None:
         if at.attempt:

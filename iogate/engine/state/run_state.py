@@ -77,7 +77,7 @@ class State:
 
     @property
     def in_flight(self) -> bool:
-        """Whether an effect is under way: the run belongs to a worker."""
+        """Whether the state has an effect under way: the run belongs to a worker."""
         return bool(self.under_way)
 
     @property
@@ -97,7 +97,7 @@ class State:
 
     @property
     def waiting_for(self) -> WaitingFor | None:
-        """The wait, due first, of a run without effects under way."""
+        """The wait in this state that is due first, of a run without effects under way."""
         first = min(self.indexed().waits.values(), default=None)
         if first is None:
             return None
@@ -105,7 +105,7 @@ class State:
         return WaitingFor(kind=WAITS[frame.phase], task=frame.pointer, until_ms=self._until_ms(frame))
 
     def _until_ms(self, frame: Frame) -> int | None:
-        """Return the latest end of a wait in this state: its due time, or a deadline around the task."""
+        """Return the time at which a wait in this state ends: its due time, or an earlier deadline."""
         moments = [frame.due_ms]
         at: Frame | None = frame
         while at is not None:
@@ -147,7 +147,7 @@ def diff_frames(before: State | None, after: State) -> tuple[dict[int, Frame], t
 
 
 def head_to_json(state: State) -> dict[str, Any]:
-    """Return a state without its frames, as JSON."""
+    """Return the state of a run as JSON, without its frames."""
     head: dict[str, Any] = {"format": FORMAT, "next_id": state.next_id, "status": state.status}
     if state.output is not None:
         head["output"] = state.output
@@ -163,7 +163,7 @@ def head_to_json(state: State) -> dict[str, Any]:
 
 
 def state_from_json(head: Mapping[str, Any], frames: Mapping[int, Mapping[str, Any]]) -> State:
-    """Return the state of a stored head and stored frames.
+    """Return the state of a run from the stored JSON of its head and of its frames.
 
     Raises ValueError for a format of another release.
     """

@@ -55,7 +55,7 @@ def evaluate_policy(policy: Policy, scope: Scope) -> Authentication:
 
 
 def _secret(policy: Policy, scope: Scope) -> Mapping[str, Any]:
-    """Return an authentication policy from one secret: an object, or the token of `bearer`."""
+    """Return the authentication policy of a call from one secret: an object, or the token of `bearer`."""
     secret = scope.secrets().get(policy.secret)
     if secret is None:
         raise WorkflowError(

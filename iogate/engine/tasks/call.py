@@ -49,7 +49,7 @@ def effect(body: Outside, scope: Scope) -> Effect:
 
 
 def provide_authorization(body: object, scope: Scope) -> None:
-    """Let `$authorization` read the policy of a call, evaluated only if an expression names it."""
+    """Let expressions of a call read its policy as `$authorization`; it is evaluated only if one names it."""
     policy = body.endpoint.policy if isinstance(body, Http) else getattr(body, "policy", None)
     if policy is not None:
         scope.authenticate = lambda: evaluate_policy(policy, scope)
@@ -131,7 +131,7 @@ def _process(body: Process, scope: Scope) -> RunProcess:
 
 
 def _text_or_path(value: Any, label: str, files: dict[str, FileReference]) -> str:
-    """Return a scalar argument of a call as text, and a file as the text for its path, in `files`."""
+    """Return an argument of a shell command or script as text; a file as the text for its path in `files`."""
     found = file_references.read(value)
     if found is None:
         return scalar_text(value, label)

@@ -22,7 +22,7 @@ def add_duration(duration: Any, now_ms: int, what: str) -> int:
 
 
 def deadline(timeout: Timeout | None, value: Any, scope: Scope, now_ms: int) -> int | None:
-    """Return the time of the timeout in epoch milliseconds; None without a timeout.
+    """Return the due time of a timeout, in epoch milliseconds; None without a timeout.
 
     Raises WorkflowError for an undefined or invalid timeout.
     """

@@ -33,7 +33,7 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, argument
 
 
 def start(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, given: Any, number: int) -> None:
-    """Add the command to start the workflow; `number` is the id of the waiting frame, or of no frame."""
+    """Add the command to start a child workflow; `number` is the id of the waiting frame, or of no frame."""
     reference, _ = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
     ctx.children.append(
         StartChild(
