@@ -137,7 +137,7 @@ def compile_documents(
     fetch: Fetch | None = None,
     allow_unsupported: bool = False,
 ) -> Compiled:
-    """Check the documents and compile them.
+    """Check the documents of a project and compile them to one revision, or return the problems.
 
     `fetch` gets what they name by URL; without it `validate` says nothing of such documents, and any other
     purpose refuses them. `partial` says that these are only some files of a project, so a workflow that is

@@ -33,6 +33,6 @@ class Definition:
 
 
 def read(document: Document) -> Definition:
-    """Read the definition of a workflow, for checks, in a document that is valid by its models."""
+    """Return the definition of a workflow as checks see it, from a document that is valid by its models."""
     found, index = program.read(document.data)
     return Definition(document, found, index)

@@ -336,7 +336,7 @@ def encode(revision: Revision) -> bytes:
 
 
 def decode(data: bytes) -> Revision:
-    """Decode a published revision.
+    """Decode a compiled revision from its published bytes.
 
     Raises msgspec.ValidationError for one that a newer release wrote.
     """

@@ -58,32 +58,35 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def chained(self) -> bool:
-        """Whether the end of a run, and not the clock, brings the next tick of the schedule."""
+        """Whether the end of a run, and not the clock, brings the next tick of the compiled schedule."""
         return self.kind in ("after", "on")
 
     def again_ms(self, now_ms: int) -> int:
-        """Return how long after the end of its run the next one of the schedule starts."""
+        """Return how long after the end of its run the next one of the compiled schedule starts."""
         return self.duration.after_ms(now_ms) - now_ms if self.kind == "after" else AGAIN_MS
 
     def first_ms(self, applied_ms: int) -> int:
-        """Return the time of the first tick of the schedule, in milliseconds of the store's clock."""
+        """Return the time of the compiled schedule's first tick, in milliseconds of the store's clock."""
         return applied_ms if self.chained else self.next_ms(applied_ms)
 
     def next_ms(self, due_ms: int) -> int:
-        """Return the time of the schedule's tick after that of `due_ms`; of `every` and `cron`."""
+        """Return the time of the compiled schedule's tick after that of `due_ms`; of `every` and `cron`."""
         if self.kind == "cron":
             return crontab.cron(self.cron, self.zone).after_ms(due_ms)
         return self.duration.after_ms(due_ms)
 
     def delay_ms(self, name: str, tick_ms: int) -> int:
-        """Return the delay of the run of a tick: the same in each worker, different for each schedule."""
+        """Return the delay of the run of a tick of the compiled schedule: the same in each worker.
+
+        Schedules of different names have different delays.
+        """
         if not self.jitter_ms:
             return 0
         digest = hashlib.sha256(f"{name}\0{tick_ms}".encode()).digest()
         return int.from_bytes(digest[:6], "big") % (self.jitter_ms + 1)
 
     def due(self, due_ms: int, now_ms: int) -> tuple[list[int], int | None]:
-        """Return the ticks of the schedule that run now, and the next due time; None: a run's end brings it.
+        """Return the compiled schedule's ticks that run now, and the next due time (None: after a run's end).
 
         The ticks are in order, oldest first.
 
@@ -104,13 +107,13 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ticks, following_ms
 
     def count_skipped(self, due_ms: int, now_ms: int) -> int:
-        """Return the number of missed ticks of the schedule that start no run by the policy `skip`."""
+        """Return the number of missed ticks of the compiled schedule that start no run by policy `skip`."""
         if self.chained or self.missed != "skip" or now_ms - due_ms <= LATE_MS:
             return 0
         return sum(now_ms - tick > LATE_MS for tick in self._until(due_ms, now_ms))
 
     def _until(self, due_ms: int, now_ms: int) -> list[int]:
-        """Return the newest ticks of the schedule from `due_ms` to now."""
+        """Return the newest ticks of the compiled schedule from `due_ms` to now."""
         if self.kind == "cron":
             return crontab.cron(self.cron, self.zone).newest_ms(due_ms, now_ms, MOST)
         if not self.months:
@@ -223,7 +226,7 @@ STANDING: Final = "standing"
 
 
 def is_zero(value: Any) -> bool:
-    """Tell whether the interval of a schedule has no length. An unreadable one is another check's."""
+    """Tell whether the interval of a schedule to compile has no length; False for an unreadable one."""
     try:
         length = read_duration(value)
     except InvalidDuration:
@@ -232,7 +235,7 @@ def is_zero(value: Any) -> bool:
 
 
 def is_endless(value: Any) -> bool:
-    """Tell whether the interval of a schedule ends beyond the calendar, wherever it begins."""
+    """Tell whether the interval of a schedule to compile ends beyond the calendar, wherever it begins."""
     try:
         read_duration(value).after_ms(0)
     except TooLong:

@@ -119,7 +119,7 @@ class Function:
 
     @property
     def call(self) -> str:
-        """The value of `call` of a task that calls a registered function."""
+        """The value of `call` of a program's task that calls a registered function."""
         return f"{self.name}:{self.version}@default"
 
 
@@ -196,7 +196,7 @@ class Retry:
 
     @property
     def ends(self) -> bool:
-        """Whether the retry of a task has a limit or a condition, so that it may end."""
+        """Whether the retry of a program's task has a limit or a condition, so that it may end."""
         limits = (self.when, self.except_when, self.count, self.attempt_after, self.overall)
         return any(limit is not None for limit in limits)
 
@@ -242,7 +242,7 @@ class Child:
 
     @property
     def reference(self) -> str:
-        """The workflow that the task starts: `namespace/name[:version]`; the newest version has none."""
+        """The workflow that a program's task starts: `namespace/name[:version]`; the newest has none."""
         name = f"{self.namespace}/{self.name}"
         return name if self.version == "latest" else f"{name}:{self.version}"
 

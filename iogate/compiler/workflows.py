@@ -32,13 +32,13 @@ class Workflows(Generic[_Document]):
                 self.problems.append(_twice(document, first))
 
     def __iter__(self) -> Iterator[tuple[str, _Document]]:
-        """Yield each workflow as `namespace/name:version`, with its document."""
+        """Yield each workflow of the index as `namespace/name:version`, with its document."""
         for name, versions in self._versions.items():
             for version, document in versions.items():
                 yield f"{name}:{version}", document
 
     def resolve(self, reference: str) -> str | None:
-        """Return the workflow that `namespace/name[:version]` means, by default the newest; None: unknown."""
+        """Return the project's workflow for `namespace/name[:version]`, by default the newest, or None."""
         name, _, version = reference.partition(":")
         versions = self._versions.get(name, {})
         if not version:
@@ -52,7 +52,7 @@ class Workflows(Generic[_Document]):
         return self._versions[name][version]
 
     def unknown(self, user: Document, pointer: Pointer, reference: str) -> Problem:
-        """Return the problem of a reference to a workflow that does not resolve."""
+        """Return the problem of a reference to a workflow that the project does not have."""
         name, _, version = reference.partition(":")
         versions = self._versions.get(name)
         if versions:
@@ -73,13 +73,13 @@ class Workflows(Generic[_Document]):
 
 
 def name_of(document: Document) -> tuple[str, str]:
-    """Return `namespace/name` and version of a workflow's document."""
+    """Return `namespace/name` and version of a workflow's document, for the index of the workflows."""
     head = document.data["document"]
     return f"{head['namespace']}/{head['name']}", str(head["version"])
 
 
 def children(definition: Definition) -> Iterator[tuple[Task, Child]]:
-    """Yield every task of a definition that runs a child workflow."""
+    """Yield every task of a definition that runs another workflow, with its reference to that workflow."""
     for task in definition.index.tasks:
         if isinstance(task.body, Child):
             yield task, task.body

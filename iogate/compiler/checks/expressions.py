@@ -63,12 +63,12 @@ def _verdict(text: str, variables: frozenset[str]) -> str | None:
 
 
 def expressions(definition: Definition) -> Sequence[Found]:
-    """Return every expression of the definition, in typed properties also without `${ }`."""
+    """Return every expression to check in the definition, in typed properties also without `${ }`."""
     return _strings(definition).expressions
 
 
 def literals(definition: Definition) -> Sequence[tuple[Pointer, str, frozenset[str]]]:
-    """Return each string without an expression where one may be, and the variables that it may name."""
+    """Return each string that could be an expression and is none, and the variables that one may name."""
     return _strings(definition).literals
 
 
@@ -104,7 +104,7 @@ def _hint(found: Found, why: str) -> str:
 def _read(
     strings: Strings, pointer: Pointer, value: object, variables: frozenset[str], *, typed: bool = False
 ) -> None:
-    """Add the strings of a value, which is an expression as a whole if it is `typed`."""
+    """Add the strings of a value for the checks; the value is an expression as a whole if it is `typed`."""
     if isinstance(value, str):
         inner = whole(value)
         if inner is not None:
@@ -130,7 +130,7 @@ def _read(
 
 
 def holds_expression(value: object) -> bool:
-    """Tell whether a value contains an expression: evaluating it may give something other than itself."""
+    """Tell, for checks, whether a value contains an expression, so that its evaluation may change it."""
     strings = Strings()
     _read(strings, (), value, frozenset())
     return bool(strings.expressions)

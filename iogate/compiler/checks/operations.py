@@ -13,7 +13,7 @@ from iogate.messages import listed, nearest, quoted
 
 
 def check(document: Document, task: Task, body: OpenApi, operation: Operation) -> Iterator[Problem]:
-    """Report unknown and missing parameters of an OpenAPI call."""
+    """Report unknown and missing parameters of an OpenAPI call by the parameters of its operation."""
     given, at = names_of(body.parameters), (*task.location, "with", "parameters")
     if operation.body is None:
         for name in given:

@@ -68,7 +68,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def kind_of(task: Task) -> str:
-    """Return the kind of process of a task for `allow_run`: shell, script, container or workflow; else ""."""
+    """Return the kind of a task's process for the check of `allow_run`, such as shell or workflow, or ""."""
     match task.body:
         case Process(kind=kind):
             return kind
@@ -81,22 +81,22 @@ def kind_of(task: Task) -> str:
 
 
 def message(task: Task, kind: str, digest: str) -> str:
-    """Return the message about a process that `allow_run` does not list."""
+    """Return the compiler's message about a task with a process that `allow_run` does not list."""
     return f'the {kind} of task "{task.name}" is not listed in the setting "allow_run": {digest}'
 
 
 def hint(kind: str) -> str:
-    """Return how to allow a process that `allow_run` does not list."""
+    """Return the compiler's hint for listing a process of this kind in `allow_run`."""
     return f'read what it starts; if it may, add the digest to allow_run.{kind} ("iogate digests" prints all)'
 
 
 def is_loose(task: Task) -> bool:
-    """Tell whether the texts of a process, as `allow_run` compares it, may be expressions."""
+    """Tell whether texts of a task's process, which the check of `allow_run` compares, may be expressions."""
     return isinstance(task.body, Process | Container) and task.body.loose
 
 
 def process_digest(run: JsonObject, *, loose: bool = False) -> str | None:
-    """Return the digest by which `allow_run` lists the process of `run`, as written; None: not known.
+    """Return the digest that the check of `allow_run` compares, of `run` as written; None if it is not known.
 
     It covers every member that has an influence on what is executed, and the content of a script, not its
     place. A script in another document is known once that was read. `loose` texts are expressions if they
@@ -119,7 +119,7 @@ def process_digest(run: JsonObject, *, loose: bool = False) -> str | None:
 
 
 def _content(code: Any, source: Any) -> str | None:
-    """Return the digest of the script of a process; None if it is not known, or not clear which one it is."""
+    """Return the digest of a script for the check of `allow_run`; None if it is not known or not clear."""
     if code is not None and source is not None:
         return None
     if code is not None:

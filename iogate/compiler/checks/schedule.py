@@ -129,7 +129,7 @@ def _input(definition: Definition) -> Iterator[Problem]:
 
 
 def replaced(document: Document, name: str, newest: str) -> Iterator[Problem]:
-    """Return a warning where another version of this workflow is the one that is scheduled."""
+    """Warn that a schedule has no effect: another version of its workflow is the scheduled one."""
     if document.data.get("schedule") and name != newest:
         message = f"this schedule has no effect: {newest} is the version that is scheduled, if it says so"
         yield warning_at(document, ("schedule",), "IOG511", message, key=True)

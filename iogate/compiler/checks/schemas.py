@@ -57,7 +57,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def problems(document: Document, pointer: Pointer, schema: object) -> Iterator[Problem]:
-    """Report the errors of the schema at `pointer`."""
+    """Report the first error of the JSON Schema at `pointer`; without one, warn of misspelt keywords."""
     found = first_error(schema)
     if found is None:
         yield from _strangers(document, pointer, schema)
@@ -71,7 +71,7 @@ def problems(document: Document, pointer: Pointer, schema: object) -> Iterator[P
 
 
 def first_error(schema: Any) -> tuple[Pointer, str] | None:
-    """Check a schema by the standard; return where and why it is invalid, None if it is valid."""
+    """Check a JSON Schema by its standard; return where and why it is invalid, None if it is valid."""
     try:
         # By the dialect that `$schema` names, as the engine does; 2020-12 where it names none.
         jsonschema_rs.validator_for(schema, validate_formats=False, retriever=_nothing)
@@ -87,7 +87,7 @@ def _place(schema: object, message: str) -> Pointer:
 
 
 def _reference(schema: object, message: str) -> Pointer:
-    """Return where the `$ref` stands that could not be resolved; the error itself does not say."""
+    """Return where a JSON Schema has the `$ref` that could not be resolved; the error does not say."""
     match schema:
         case Mapping():
             reference = schema.get("$ref")

@@ -67,7 +67,7 @@ def _example(case: DebugCase, verbs: list[Any], redactor: Redactor) -> Example |
 
 
 def _public(value: Any, redactor: Redactor) -> Any:
-    """Return a value of an example without secrets."""
+    """Return a value of a debug case without secrets, for an example in the documentation."""
     return _without(redact(value), redactor)
 
 

@@ -95,7 +95,7 @@ def _has_one_caller(api: Api) -> bool:
 
 
 def _schema(project: Project, api: Api) -> Schema | None:
-    """Return the JSON Schema of the input that calls of an API have, if it can be read."""
+    """Return the JSON Schema in which keys of call rules are looked up, that of an API's input, or None."""
     if describes_input(api):
         return api_schema(api)
     definition = project.definitions.get(api.workflow or "")

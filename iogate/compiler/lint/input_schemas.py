@@ -36,12 +36,12 @@ def describes_input(api: Api) -> bool:
 
 
 def takes_request(api: Api) -> bool:
-    """Tell whether the input of an API is the whole request."""
+    """Tell whether the input that the schema of an API describes is the whole request."""
     return api.method.input is not None and api.method.input.from_ == "request"
 
 
 def takes_raw(api: Api) -> bool:
-    """Tell whether the input of an API has the whole body as a file."""
+    """Tell whether the input that the schema of an API describes has the whole body as a file."""
     return takes_request(api) and api.method.input is not None and bool(api.method.input.raw)
 
 
@@ -58,7 +58,7 @@ def api_schema(api: Api) -> Schema | None:
 
 
 def of_request(schema: Schema, *, raw: bool) -> Schema:
-    """Return a schema of a whole request with the members that it does not name: each request has them.
+    """Return the input schema of a whole request, with members that it does not name but each request has.
 
     Headers that it does not name are possible, unless it says otherwise. With `raw` it has the whole body.
     """

@@ -50,7 +50,7 @@ class Project:
 
     @property
     def complete(self) -> bool:
-        """False if the project may have further APIs and workflows, in other files or in invalid ones."""
+        """False if the linted project may have further APIs and workflows, in other or invalid files."""
         return not self.partial and not self.documents.errors
 
     @cached_property
@@ -71,11 +71,11 @@ class Project:
         )
 
     def child(self, child: Child) -> str | None:
-        """Return the workflow that a task of the project starts; None if no file defines it."""
+        """Return the workflow of the linted project that a task starts; None if no file defines it."""
         return self.workflows.resolve(child.reference)
 
     def reachable(self, workflow: str) -> Iterator[Definition]:
-        """Yield the definition of a workflow in the project, and of all that its tasks start."""
+        """Yield the definition of a workflow in the linted project, and of all that its tasks start."""
         seen: set[str] = set()
         waiting = [workflow]
         while waiting:

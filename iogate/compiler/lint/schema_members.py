@@ -73,7 +73,7 @@ def _is_open(part: JsonObject) -> bool:
 
 
 def _parts(node: object, root: object, depth: int) -> Iterator[JsonObject | None]:
-    """Yield the schema and all that it combines; None for a part that allows anything or is unknown."""
+    """Yield a schema with members and all that it combines; None for a part that may allow anything."""
     if not isinstance(node, Mapping) or depth == 0:
         yield None
         return

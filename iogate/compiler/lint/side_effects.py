@@ -50,7 +50,7 @@ def _effects(project: Project, workflow: str) -> Iterator[str]:
 
 
 def _effect(task: Task) -> str:
-    """Return the effect of a task as a clause; empty if it probably has none."""
+    """Return the side effect of a task as a clause; empty if it probably has none."""
     match task.body:
         case Http(method=method):
             verb = (plain_text(method) or "").upper()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def preferred(media: Iterable[str]) -> str:
-    """Choose the media type of a request body: the one that carries JSON values best."""
+    """Choose the media type of an OpenAPI request body: the one that carries JSON values best."""
     offered = [str(each) for each in media]
 
     def rank(name: str) -> int:
@@ -30,7 +30,7 @@ def is_form(media: str) -> bool:
 
 
 def accepted(produced: list[str]) -> str:
-    """Return the media types that a call accepts: JSON alone if it is offered."""
+    """Return the media types that an OpenAPI call accepts: JSON alone if it is offered."""
     for media in produced:
         kind = media.partition(";")[0].strip().lower()
         if kind == "application/json" or kind.endswith("+json"):

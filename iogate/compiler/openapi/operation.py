@@ -45,7 +45,7 @@ class Body:
 
     @classmethod
     def load(cls, source: JsonObject) -> Self:
-        """Decode the body of an operation from its JSON."""
+        """Decode the request body of an OpenAPI operation from its JSON in a program."""
         return cls(**{**source, "names": tuple(source["names"]), "needed": tuple(source["needed"])})
 
 
@@ -80,7 +80,7 @@ class Operation:
         return tuple(dict.fromkeys((*(parameter.name for parameter in self.parameters), *fields)))
 
     def is_body(self, name: str) -> bool:
-        """Tell whether an argument of this name is the whole body of the operation."""
+        """Tell whether an argument of this name is the whole body of the OpenAPI operation."""
         if self.body is None or any(parameter.name == name for parameter in self.parameters):
             return False
         return name in {"body", self.body.alias} and name not in self.body.names

@@ -43,7 +43,7 @@ class DefinitionReader(Reader):
     links: Mapping[str, Link] = EMPTY
 
     def read(self) -> None:
-        """Read the definition of a workflow.
+        """Read the whole definition of a workflow: `use`, data flow, timeout, links and tasks.
 
         The strategy of its schedule is read for the index alone: `read_standing` makes a program of it.
         """
@@ -58,7 +58,7 @@ class DefinitionReader(Reader):
             events.strategy(self, Place(("schedule", "on")), schedule["on"])
 
     def read_standing(self) -> None:
-        """Read the standing run behind `schedule.on`.
+        """Read the definition of the standing run behind `schedule.on`.
 
         One task, `/do/0/on`, which never ends: whenever its strategy is met, it starts the workflow
         itself, not awaited, with the array of events as input.

@@ -49,7 +49,7 @@ def listen_of_schedule(reader: Reader, place: Place, schedule: JsonObject) -> Li
 
 
 def strategy(reader: Reader, place: Place, source: JsonObject) -> Strategy:
-    """Read which events a definition waits for."""
+    """Read the strategy of a task or schedule, which selects the events that it waits for."""
     if "one" in source:
         return Strategy("one", (_filter(reader, place.at("one"), source["one"]),))
     mode: Literal["all", "any"] = "all" if "all" in source else "any"
@@ -99,7 +99,7 @@ def iterator(reader: Reader, place: Place, pointer: str, source: JsonObject) -> 
 
 
 def child(reader: Reader, place: Place, run: JsonObject) -> Child:
-    """Read the body of `run: workflow`."""
+    """Read the body of `run: workflow`, which may wait for another run as `listen` waits for events."""
     source = run["workflow"]
     for name, value in source.items():
         reader.note(place.at("workflow", name), value)

@@ -22,13 +22,13 @@ TTL_S: Final = 604_800
 
 
 def declared(definition: JsonObject) -> JsonObject:
-    """Return the links of a definition as its author wrote them, by name."""
+    """Read the links of a definition as its author wrote them, by name."""
     metadata: JsonObject = definition["document"].get("metadata") or EMPTY
     return (metadata.get("iogate") or EMPTY).get("links") or EMPTY
 
 
 def ttl_ms(link: JsonObject) -> int:
-    """Return the lifetime of a link."""
+    """Read the lifetime of a link in a definition, in milliseconds; 7 days by default."""
     return int((parse_duration(link["ttl"]).seconds if "ttl" in link else TTL_S) * 1000)
 
 

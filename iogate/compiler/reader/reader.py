@@ -52,7 +52,7 @@ class Reader(ABC):
     def optional_list(
         self, place: Place, pointer: str, entries: Sequence[JsonObject] | None
     ) -> TaskList | None:
-        """Read a list that may be absent or empty; None for both."""
+        """Read a list of tasks that may be absent or empty; None for both."""
         if entries:
             return self.list(place, pointer, entries)
         if entries is not None:
@@ -131,7 +131,7 @@ class Reader(ABC):
         return None if source is None else self.duration(place, source)
 
     def pattern(self, source: object) -> Template:
-        """Read a value to compare with: an expression, or a literal that the engine matches."""
+        """Read a value to compare an event's with: an expression, or a literal that the engine matches."""
         if self.loose and isinstance(source, str) and "${" not in source and not compiles(source):
             return template(source)
         return self.value(source)

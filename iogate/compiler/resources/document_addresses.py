@@ -38,7 +38,7 @@ def hostname(url: str) -> str | None:
 
 
 def as_template(address: str) -> str:
-    """Rewrite the address `${ "https://host/" + .item }` as an equal URI template; "" if there is none."""
+    """Rewrite a document's address `${ "https://host/" + .item }` as an equal URI template, or return ""."""
     found = _CONCATENATED.fullmatch(address.strip()) or _INTERPOLATED.fullmatch(address.strip())
     return "" if found is None else f"{found['start']}{{{found['name']}}}{found['end'] or ''}"
 

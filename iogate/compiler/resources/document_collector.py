@@ -124,7 +124,7 @@ class _Collector:
         return made
 
     def _process(self, made: dict[str, Any], document: Document, caller: Pointer | None, task: Task) -> None:
-        """Record the process of a task, and report it if its digest is missing in `allow_run`."""
+        """Record the process of a task in a collected document; report it if `allow_run` lacks its digest."""
         digest = processes.process_digest(
             json_pointer.value_at(made, (*task.location, "run")), loose=processes.is_loose(task)
         )
@@ -162,7 +162,7 @@ class _Collector:
 
     @contextmanager
     def _reporting(self, document: Document, caller: Pointer | None, at: Pointer) -> Iterator[None]:
-        """Report a document that cannot be read at the pointer that names it."""
+        """Report a document to collect that cannot be read, at the pointer that names it."""
         try:
             yield
         except Unreadable as unreadable:
@@ -186,7 +186,7 @@ class _Collector:
         resource: Located[Resource],
         origin: Origin,
     ) -> None:
-        """Put a document that a workflow names into its program: a script's URI, or a schema itself."""
+        """Put a collected document into the program that names it: a script's URI, or a schema itself."""
         place, policy = self._locate(resource.element, definition.document, origin, caller)
         if place is None or not self.sources.reaches(place):
             return
@@ -215,7 +215,7 @@ class _Collector:
         resource: Resource,
         origin: Origin,
     ) -> None:
-        """Find the operation that a call names; keep its document if only a run knows the operation."""
+        """Collect the operation of a call; keep the OpenAPI document if only a run knows the operation."""
         document = definition.document
         place, policy = self._locate(resource, document, origin, caller)
         if place is None or not self.sources.reaches(place):
@@ -247,7 +247,7 @@ class _Collector:
         body: Unresolved | Function,
         origin: Origin,
     ) -> None:
-        """Read and check, once, the function of a catalog or URL that a call names."""
+        """Collect and check, once, the function of a catalog or URL that a call names."""
         found = function_of(body.call, document.data.get("use") or {}, origin)
         if found is None or not self.sources.reaches(found[0]):
             return
@@ -273,7 +273,7 @@ class _Collector:
     def _fetch_function(
         self, document: Document, place: Place, authentication: Any, at: Pointer
     ) -> Definition | None:
-        """Fetch and check an external function; return None if it is invalid."""
+        """Fetch and check an external function to collect; return None if it is invalid."""
         text = self.sources.text(place, _policy(authentication, document.data))
         read, problems = read_function(text, place.name, place.name)
         for problem in problems:
@@ -302,7 +302,7 @@ class _Collector:
 
 
 def _may_need_secrets(policy: object) -> bool:
-    """Tell whether an authentication policy contains an expression or `use`, and so may need secrets."""
+    """Tell whether the policy for a document to collect has an expression or `use`, and may need secrets."""
     match policy:
         case str():
             return "${" in policy

@@ -33,7 +33,10 @@ class Fetch(Protocol):
     """
 
     def __call__(self, uri: str, policy: JsonObject | None, *, foreign: bool) -> bytes:
-        """Return the content at a URL. `foreign`: a fetched document, not the project, names this URL."""
+        """Return the content of a document at a URL.
+
+        `foreign`: a fetched document, not the project, names this URL.
+        """
 
 
 class FetchFailed(Exception):
@@ -82,7 +85,7 @@ class Place:
 
 
 def origin_of(path: str) -> Origin:
-    """Return the origin of a document in a file that was given to be compiled."""
+    """Return the origin of a document in a file to compile, to which addresses of sources are relative."""
     folder = posixpath.dirname(path)
     # A file outside the project, named on the command line, is a project of its own.
     return Origin(folder=folder) if posixpath.isabs(path) else Origin(start=folder)
@@ -124,7 +127,7 @@ class Sources:
         self._fetched: dict[tuple[str, str, bool], bytes | Unreadable] = {}
 
     def reaches(self, place: Place) -> bool:
-        """Tell whether to ask for a document: not for a URL if nothing fetches, and nothing need be."""
+        """Tell whether to ask the sources for a document: not for a URL without a fetcher, unless needed."""
         return not place.url or self._fetch is not None or self._needed
 
     def text(self, place: Place, policy: JsonObject | None = None) -> str:
@@ -186,7 +189,7 @@ class Sources:
 
 
 def code_of(place: Place) -> str:
-    """Return the error code of an unusable document."""
+    """Return the error code of an unusable document by its source: a URL or a file."""
     return "IOG307" if place.url else "IOG306"
 
 
