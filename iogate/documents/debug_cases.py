@@ -47,7 +47,7 @@ class RunExpectation(StrictModel):
 
     @property
     def has_output(self) -> bool:
-        """Tell whether a case expects an output: `output: null` expects null, no key any output."""
+        """Tell whether any debug case expects an output: `output: null` expects null, no key any output."""
         return "output" in self.model_fields_set
 
 
@@ -131,7 +131,7 @@ class MockError(StrictModel):
     """Of a command, script or container: its exit code and the end of what it wrote, for `catch`."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the error that a mock of a debug case raises, with the members of a real error."""
+        """Return the error that the model of a mock describes, with the members of a real error."""
         members = self.model_dump(exclude_unset=True)
         if self.response is not None:
             status = self.response.status or self.status or 500

@@ -65,7 +65,7 @@ def check_workflow(data: dict[str, Any], positions: Positions, path: str) -> Ite
 
 
 def _below(value: Any, *keys: str) -> Any:
-    """Return the value below the keys of a document; None if there is none."""
+    """Return the value below these keys of a document to check; None if there is none."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value

@@ -27,7 +27,7 @@ _TITLES: Final = {"api": "iogate API document", "workflow": "Open Workflow DSL d
 
 
 def schema(kind: Kind) -> dict[str, Any]:
-    """Return the JSON Schema 2020-12 of one kind of document."""
+    """Return the JSON Schema 2020-12 of one kind of document, for editors."""
     if kind == "api":
         generated = ApiModule.model_json_schema(by_alias=True, schema_generator=_Described)
         made = with_definitions(_plain(generated), DEFINITIONS)

@@ -78,7 +78,7 @@ def load(
     edited: Mapping[str, str] | None = None,
     reader: ProjectReader | None = None,
 ) -> Documents:
-    """Read a project's two folders, or the files and folders given.
+    """Load the documents of a project's two folders, or of the files and folders given.
 
     `edited` has texts to read instead of files, by the names of these files in problems. `reader` reads these
     files already.
@@ -93,7 +93,7 @@ def load(
 
 
 def load_text(text: str, path: str = "document.yaml") -> Documents:
-    """Read one document from text, as if it were the file `path`."""
+    """Load one document from text, as if it were the file `path`."""
     collected = _Collector(Path())
     collected.add(read_text(text, path))
     return collected.documents()
@@ -153,7 +153,7 @@ class _Collector:
         self._problems += in_order(problems)[:MAX_PROBLEMS]
 
     def add_unreadable_folder(self, error: OSError) -> None:
-        """Add the problem of a folder of documents that cannot be listed."""
+        """Add, to the loaded documents, the problem of a folder that cannot be listed."""
         name = name_in_project(Path(str(error.filename)), self._root)
         message = f"cannot read the folder: {error.strerror or type(error).__name__}"
         self._problems.append(Problem(code="IOG134", message=message, path=name, line=1, column=1))

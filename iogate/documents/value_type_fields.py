@@ -49,7 +49,7 @@ def _errors(faults: Sequence[Fault]) -> Iterator[InitErrorDetails]:
 
 
 def _meant_keys(faults: Sequence[Fault]) -> dict[ValuePath, ValuePath]:
-    """Return the path of each unknown key in a value, and that of the key that it probably means."""
+    """Return the paths of unknown keys in a field of a value type, and those of the keys probably meant."""
     found: dict[ValuePath, ValuePath] = {}
     for fault in faults:
         if fault.kind == "unknown":

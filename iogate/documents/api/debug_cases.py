@@ -86,12 +86,12 @@ class DebugCase(StrictModel):
 
     @property
     def sends_body(self) -> bool:
-        """True if the request of a debug case has a body, however the case describes it."""
+        """True if the request of an API's debug case has a body, however the case describes it."""
         return self.has_body or self.body_file is not None or self.multipart is not None
 
     @property
     def parts(self) -> tuple[tuple[str, PartFile | str], ...]:
-        """Name and value of each part of the multipart body of a debug case."""
+        """Name and value of each part of the multipart body of an API's debug case."""
         return tuple(
             (name, part)
             for name, value in (self.multipart or {}).items()
@@ -100,7 +100,7 @@ class DebugCase(StrictModel):
 
     @property
     def files(self) -> tuple[tuple[Pointer, str], ...]:
-        """Keys and path of each file of the project that a debug case names."""
+        """Keys and path of each file of the project that an API's debug case names."""
         found: list[tuple[Pointer, str]] = []
         if self.body_file is not None:
             found.append((("body_file",), self.body_file))

@@ -321,7 +321,7 @@ class ApiModule(StrictModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        """Hand the module's defaults, and ours, down to each method."""
+        """Hand the defaults of the API module, and ours, down to each of its methods."""
         complete = {name: self._with_defaults(method) for name, method in self.methods.items()}
         self.methods.clear()
         self.methods.update(complete)
@@ -342,6 +342,6 @@ class ApiModule(StrictModel):
 
 
 def _joined(default: Any, *given: Any) -> Any:
-    """Return a value of a method from a default, the module and the method: for each key the last given."""
+    """Return a value of an API method from a default, module and method: for each key the last given."""
     update = {name: getattr(one, name) for one in given if one is not None for name in one.model_fields_set}
     return default.model_copy(update=update)

@@ -80,7 +80,7 @@ def _iso(value: str) -> str:
 
 
 def _iso_hint(value: str) -> str:
-    """Return the ISO form of a duration field that has the short form of API documents; else empty."""
+    """Return a hint with the ISO form for a DSL field that has the short form of a duration; else empty."""
     try:
         return f"write {format_iso(parse_duration(value))}"
     except InvalidDuration:

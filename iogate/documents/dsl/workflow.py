@@ -119,6 +119,6 @@ class Workflow(OpenDslModel):
 
     @property
     def cases(self) -> list[ScheduleCase]:
-        """Debug cases of the schedule of the workflow."""
+        """Debug cases of the schedule in a workflow document."""
         metadata = self.document.metadata
         return [] if metadata is None or metadata.iogate is None else metadata.iogate.debug or []

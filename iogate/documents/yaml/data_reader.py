@@ -28,7 +28,7 @@ class _Unusual(Exception):
 
 
 def read_data(text: str) -> Any:
-    """Return the data of a text without faults; None for any other, and for some without."""
+    """Return the data of a YAML text without faults; None for any other, and for some without."""
     if len(text) > _LONGEST or _Parser is None:
         return None
     try:
@@ -44,7 +44,7 @@ def read_data(text: str) -> Any:
 
 
 def _value(event: Any, next_event: Callable[[], Any], depth: int) -> Any:
-    """Read the value that starts with `event`, without positions."""
+    """Read the data of the YAML value that starts with `event`, without positions."""
     kind = event.__class__
     if event.anchor is not None or event.tag is not None or depth > MAX_DEPTH:
         raise _Unusual

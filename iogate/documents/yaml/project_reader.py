@@ -71,7 +71,7 @@ class ProjectReader:
             self._parts = -1
 
     def start(self) -> Self:
-        """Start other processes that read files too, if there are many files and processors."""
+        """Start other processes that read files of the project, if there are many files and processors."""
         count = min(_spare_processors(), _MOST_PROCESSES, 1 + len(self._files) // _FILES_PER_PROCESS)
         if len(self._files) < FEWEST or count < 1 or not _may_fork():
             return self
@@ -128,7 +128,7 @@ class ProjectReader:
 
 
 def _received(pipe: int) -> list[tuple[int, str, object]]:
-    """Return the readings of another process; nothing if it has died."""
+    """Return the readings of project files from another process; nothing if it has died."""
     with open(pipe, "rb") as stream:
         raw = stream.read()
     try:
@@ -147,5 +147,5 @@ def _spare_processors() -> int:
 
 
 def _may_fork() -> bool:
-    """Tell whether reading in a copy of this process is safe: no other thread may hold a lock."""
+    """Tell whether a fork of this process can read files safely: no other thread may hold a lock."""
     return sys.platform == "linux" and threading.active_count() == 1

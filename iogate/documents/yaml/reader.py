@@ -43,12 +43,12 @@ class Reading:
 
     @property
     def has_no_fault(self) -> bool:
-        """True if only the data was read, since nothing in the text is unusual."""
+        """True if the reading of a file has only its data, since nothing in the text is unusual."""
         return not self._composed
 
     @property
     def root(self) -> Node | None:
-        """Tree with the positions of the data; None if the file could not be read."""
+        """Tree of the reading, with the positions of the data; None if the file could not be read."""
         if not self._composed:
             self._composed = True
             self._root, problems = compose(self.source)
@@ -61,14 +61,14 @@ class Reading:
         return self.tree().place(pointer, key=key)
 
     def tree(self) -> Node:
-        """Return the tree of a file that was read."""
+        """Return the tree of the reading of a file that could be read."""
         root = self.root
         assert root is not None, "callers have checked that the file was read"
         return root
 
 
 def read_file(path: Path, name: str) -> Reading:
-    """Read a file, which problems call `name`. Never raises for the content of the file."""
+    """Read the YAML of a file, which problems call `name`; never raise for the content of the file."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
