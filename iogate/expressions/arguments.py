@@ -35,5 +35,5 @@ class Values:
         return self.values[name]
 
     def redact(self, text: str) -> str:
-        """Return the text; no secret is among the arguments."""
+        """Return the text unchanged: no secret is among these arguments of an expression."""
         return text

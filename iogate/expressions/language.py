@@ -127,7 +127,7 @@ def expression(text: str) -> Expression:
 
 
 def check(text: str, variables: Iterable[str]) -> str | None:
-    """Return the error of compiling an expression with these variables; None if it compiles."""
+    """Return the error of the language jq in an expression with these variables; None if it compiles."""
     known = tuple(sorted(variables))
     text = text.strip()
     plain = paths.parse(text)
@@ -157,7 +157,7 @@ def prove_together(expressions: Iterable[tuple[str, frozenset[str]]]) -> None:
 
 
 def _names(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the variables of `known` that the text of an expression names."""
+    """Return the variables of `known` to compile an expression with: those that its text names."""
     named = set(_NAMED.findall(text))
     return tuple(name for name in known if name in named)
 
