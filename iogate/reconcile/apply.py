@@ -100,7 +100,7 @@ Recording: TypeAlias = Callable[[LivePlan], AbstractAsyncContextManager[Callable
 
 @asynccontextmanager
 async def unrecorded(_: LivePlan) -> AsyncIterator[Callable[[Applied], None]]:
-    """Publish a plan without a record."""
+    """Record nothing about an apply: the default of its `recording`."""
     yield lambda _: None
 
 

@@ -61,7 +61,7 @@ def decode(value: Any) -> Bundle:
 
 
 def _faults(bundle: Bundle) -> Iterator[str]:
-    """Yield each reason why a bundle cannot be published."""
+    """Yield each reason why a bundle from another machine cannot be published."""
     revision = bundle.revision
     for digest, data in bundle.programs.items():
         if not _is_program(digest, data):
@@ -122,7 +122,7 @@ def _is_program(digest: str, data: bytes) -> bool:
 
 
 def invalid(why: str) -> InvalidFiles:
-    """Return the error for a bundle that cannot be published."""
+    """Return the error for a bundle from another machine that cannot be published."""
     return InvalidFiles(
         f"the bundle cannot be published: {why}",
         code=INVALID,

@@ -44,7 +44,7 @@ FOLDER: Final = Allowed(prune=True, max_deletes=2**31)
 
 
 def deletions(before: Revision, after: Revision) -> tuple[list[str], list[str]]:
-    """Return the ids of deleted APIs and workflows, sorted.
+    """Return the ids of the APIs and workflows that a publish deletes, sorted.
 
     Each new version of a workflow replaces one version that is gone, the newest first; that one is not
     deleted.
@@ -111,7 +111,7 @@ class Deletions:
 
     @classmethod
     def read(cls, value: Mapping[str, Any]) -> Deletions:
-        """Return deletions from their JSON."""
+        """Return the deletions of a publish from their JSON."""
         return cls(
             apis=Kind.read(value["apis"]),
             workflows=Kind.read(value["workflows"]),
@@ -148,7 +148,7 @@ class Deletions:
         self._check_number(allowed)
 
     def needed(self, allowed: Allowed = NOTHING_ALLOWED) -> list[str]:
-        """Return the options that permit the deletions and that the caller has not passed."""
+        """Return the options that permit the deletions of a publish and that the caller has not passed."""
         kinds = (self.apis, self.workflows)
         emptied = any(kind.deleted and not kind.left for kind in kinds)
         if allowed.max_deletes is not None:
@@ -208,7 +208,7 @@ def needed(before: Revision, after: Revision) -> list[str]:
 
 
 def check_unknown(apis: Collection[str], allowed: Allowed) -> None:
-    """Check the deletion of APIs that only the store names, because no revision of it is authentic.
+    """Guard a repair: check that it may delete APIs that only the store names, and no authentic revision.
 
     Raises Refused without the permission to delete.
     """

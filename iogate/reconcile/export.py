@@ -84,7 +84,7 @@ def _add_workflow(found: Exported, bundle: Bundle, name: str, source: str) -> No
 
 
 def _restored(found: Exported, bundle: Bundle, value: Any, path: str) -> Any:
-    """Return a part of a document with the addresses that its author wrote; keep the files behind them."""
+    """Return a part of an exported document with its author's addresses; keep the files behind them."""
     match value:
         case dict():
             return {name: _restored(found, bundle, item, path) for name, item in value.items()}

@@ -40,7 +40,7 @@ class JsonChange:
 
     @property
     def pointer(self) -> str:
-        """JSON Pointer of the changed place."""
+        """JSON Pointer of the changed place in a JSON diff."""
         return join(self.path)
 
     @property
@@ -122,7 +122,7 @@ _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 
 def is_same(first: Any, second: Any) -> bool:
-    """Tell whether two JSON values are the same: true is not 1, and 1 is not 1.0."""
+    """Tell whether a JSON diff takes two values for the same: true is not 1, and 1 is not 1.0."""
     if isinstance(first, str) and isinstance(second, str):
         return first == second
     return _encode(first) == _encode(second)
@@ -133,7 +133,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_task_list(value: Sequence[Any]) -> bool:
-    """Tell whether a list holds named tasks: mappings with one member, whose names differ."""
+    """Tell whether a list can be aligned by names of tasks: mappings with one member, all different."""
     if not value or not all(type(each) is dict and len(each) == 1 for each in value):
         return False
     return len({next(iter(each)) for each in value}) == len(value)

@@ -56,7 +56,7 @@ class LivePlan:
     """For a repair: largest number that a running process has loaded."""
 
     def check(self, allowed: Allowed) -> None:
-        """Check that a publish of the plan deletes no more than the options allow.
+        """Check that a publish of the live plan deletes no more than the options allow.
 
         Raises Refused if it does.
         """
@@ -65,12 +65,12 @@ class LivePlan:
 
     @property
     def deletions(self) -> Deletions:
-        """APIs and workflows that a publish of the plan deletes."""
+        """APIs and workflows that a publish of the live plan deletes."""
         return Deletions.between(self.before, self.bundle.revision)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """APIs that a repair deletes and that only the store names, sorted."""
+        """APIs that a repair by the live plan deletes and that only the store names, sorted."""
         if not self.faults or self.number:
             return ()
         known = {name for name, gate in self.facts.gates.items() if gate.digest}
@@ -83,7 +83,7 @@ class LivePlan:
 
     @property
     def settled(self) -> Bundle:
-        """The bundle to publish for the plan: the live revision itself if the plan is empty.
+        """The bundle to publish for the live plan: the live revision itself if the plan is empty.
 
         Two revisions that behave the same may differ in the names of their files; publishing the live one
         again signs it and makes no new revision.
@@ -94,7 +94,7 @@ class LivePlan:
 
 
 async def compare(store: Store, before: Revision, bundle: Bundle, facts: Facts = NO_FACTS) -> Plan:
-    """Return the live plan from a revision of the store to a bundle.
+    """Return the plan from the live revision, or another one of the store, to a bundle.
 
     Raises NotFound for a program that the store has lost, NotAuthentic for a forged one, StoreUnavailable.
     """

@@ -81,7 +81,7 @@ def load(data: bytes, name: str) -> SavedPlan:
 
 
 def check_origin(saved: SavedPlan, *, store: str, project: str, version: str) -> None:
-    """Check that a plan is of this release, store and project.
+    """Check that a saved plan is of this release, store and project.
 
     Raises Refused if it is not.
     """

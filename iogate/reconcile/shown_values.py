@@ -71,7 +71,7 @@ def as_text(value: Any) -> str:
 
 
 def as_texts(before: Any, after: Any) -> tuple[str, str]:
-    """Return two different values as short lines that differ where that is possible without a secret."""
+    """Return two different shown values as short lines, different if that is possible without a secret."""
     texts = as_text(before), as_text(after)
     if texts[0] != texts[1] or before == after:
         return texts
@@ -91,12 +91,12 @@ def _is_literal_secret(name: str, value: Any) -> bool:
 
 
 def _is_literal(value: Any) -> bool:
-    """Tell whether a value is a text without a reference."""
+    """Tell whether a value to show is a text without a reference."""
     return isinstance(value, str) and bool(value) and not value.lstrip().startswith("$")
 
 
 def _is_secret_option(value: Any) -> bool:
-    """Tell whether an argument is an option whose value, the next argument, is a secret."""
+    """Tell whether an argument to show is an option with a secret as its value, the next argument."""
     return isinstance(value, str) and value.startswith("-") and names_secret(value.lstrip("-"))
 
 

@@ -73,7 +73,7 @@ def _check_paths(revision: Revision, new: Revision) -> None:
 
 
 def _joined(live: Revision, new: Revision, apis: Iterable[str], workflows: Iterable[str]) -> Revision:
-    """Return a revision with these APIs and workflows of `live` where `new` has none of the same name."""
+    """Return the wanted revision: `new`, with these APIs and workflows of `live` that it does not have."""
     kept = {name: live.workflows[name] for name in workflows if name not in new.workflows}
     named = {name.partition(":")[0] for name in new.workflows}
     # A name has one schedule: that of its newest version in the files.
@@ -105,7 +105,7 @@ def _with_program(api: Api, workflows: Mapping[str, Workflow]) -> Api:
 
 
 def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
-    """Return the live revision, with the selected APIs and their workflows taken from the files."""
+    """Return the wanted revision: the live one with the selected APIs and workflows of the files."""
     new = bundle.revision
     chosen = {name for name, api in [*live.apis.items(), *new.apis.items()] if is_selected(api, scope.select)}
     if not chosen:

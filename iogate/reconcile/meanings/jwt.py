@@ -108,7 +108,7 @@ def _algorithms(form: Jwt) -> tuple[str, ...]:
 
 
 def _source(form: Jwt) -> str:
-    """Return the source of the keys of JWTs: a URL, `secret env NAME`, `key file PATH`."""
+    """Return the source of a JWT form's keys in a change: a URL, `secret env NAME`, `key file PATH`."""
     if form.jwks:
         return form.jwks
     kind, given = ("secret", form.secret) if form.secret else ("key", form.key)

@@ -31,7 +31,7 @@ def is_in_links(path: tuple[Any, ...]) -> bool:
 
 
 def without_links(definition: JsonObject) -> JsonObject:
-    """Return a definition without its links, and without metadata that holds nothing else."""
+    """Return a definition to compare without its links, and without metadata that holds nothing else."""
     if not declared(definition):
         return definition
     head = definition["document"]

@@ -215,7 +215,7 @@ def _properties(keyword: _Keyword) -> Iterator[SchemaChange]:
 
 
 def _others(schema: Mapping[str, Any]) -> Mapping[str, Any] | Literal[False] | None:
-    """Return the schema of properties that `properties` does not name; None if other keywords decide."""
+    """Return the schema to compare for properties that `properties` lacks; None if other keywords decide."""
     if "patternProperties" in schema:
         return None
     others = schema.get("additionalProperties", schema.get("unevaluatedProperties", True))

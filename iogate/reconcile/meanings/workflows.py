@@ -109,7 +109,7 @@ def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> 
 
 
 def pinned(name: str, facts: Facts) -> Iterator[Meaning]:
-    """Yield how many runs of a workflow or an API continue with the definition that they started with."""
+    """Yield the meaning of a change for runs in flight of a workflow or API: they keep their definition."""
     counts = {number: count for number, count in facts.in_flight.get(name, {}).items() if number > 0}
     if not counts:
         return
