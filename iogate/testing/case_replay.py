@@ -195,7 +195,7 @@ def run_failures(expect: RunExpectation | None, outcome: Outcome) -> list[str]:
 
 
 def _unlike(expected: Mapping[str, Any], error: Mapping[str, Any]) -> tuple[str, ...]:
-    """Compare the error of a replay with the expected one; types are equal if they are for `catch`."""
+    """Compare the error of a replayed case with the expected one; types are equal if they are for `catch`."""
     kind, found = expected.get("type"), error.get("type")
     if isinstance(kind, str) and isinstance(found, str) and same_type(kind, found):
         expected = {**expected, "type": found}

@@ -28,7 +28,7 @@ class FakeClock:
         self.now_ms += round(seconds * 1000)
 
     def move_to(self, now_ms: int) -> None:
-        """Advance the clock to a time; a time in the past has no effect."""
+        """Advance the clock of a test to a time; a time in the past has no effect."""
         self.now_ms = max(self.now_ms, now_ms)
 
 

@@ -32,7 +32,7 @@ class GivenSecrets:
     redaction: Redaction = field(default_factory=Redaction)
 
     def environment(self, names: tuple[str, ...]) -> Environment:
-        """Return the engine environment of a test for workflows that declare these secrets."""
+        """Return the environment of a run in a test; by default, each of these secrets has a placeholder."""
         values = self.values
         if values is None:
             values = {name: f"secret {name}" for name in names}

@@ -89,7 +89,10 @@ class MockedEffects:
     def __init__(
         self, effects: Effects, family: Family, *, offline: bool, pointer: Callable[[str, int], str | None]
     ) -> None:
-        """`pointer` returns the static pointer of a frame; `offline` forbids calls to the network."""
+        """Put the mocks of a test in front of its effects.
+
+        `pointer` returns the static pointer of a frame; `offline` forbids calls to the network.
+        """
         self._effects = effects
         self._family = family
         self._offline = offline

@@ -77,7 +77,7 @@ async def replay_schedule(harness: Harness, workflow: str, case: ScheduleCase) -
 
 
 def _moment_ms(case: ScheduleCase, schedule: Schedule, now_ms: int) -> int:
-    """Return the moment of the tick: that of the case, else for `cron` the first one from now on."""
+    """Return the moment of the tick to replay: that of the case, else for `cron` the first from now on."""
     if case.at is not None:
         return case.at
     return schedule.next_ms(now_ms - 1) if schedule.kind == "cron" else now_ms

@@ -47,7 +47,7 @@ class Simulation:
         loader: Loader,
         real_time: bool = True,
     ) -> None:
-        """Without `real_time`, effects take the time of the clock, and none of them is waited for."""
+        """Create a simulation; without `real_time`, effects take the clock's time, and none is awaited."""
         self._clock = clock
         self._began_ms = clock.now_ms()
         self._real_time = real_time

@@ -22,7 +22,7 @@ class Divergence:
     """Two replays of one run, with the definitions that they played."""
 
     def __init__(self, old: Played, new: Played, before: Places, after: Places, *, alike: bool) -> None:
-        """`alike`: the replays end in the same way, so that neither was cut short."""
+        """Compare two replays for a divergence; `alike`: they end in the same way, neither was cut short."""
         self._old, self._new = old, new
         self.alike = alike
         self._before, self._after = before, after

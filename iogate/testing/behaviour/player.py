@@ -121,7 +121,7 @@ class Player:
         self._programs = programs
 
     async def play(self, digest: str, run: RecordedRun, answers: Answers) -> Played:
-        """Replay a recorded run with the cached program of a digest.
+        """Play a recorded run with the cached program of a digest.
 
         Raises NotReplayable, EndlessReplay, and ExpectationFailed for a recorded event that is none.
         """

@@ -110,7 +110,7 @@ class _Comparison:
             yield self._at(self._divergence.data(), "output")
 
     def _at(self, pointer: str, kind: FindingKind, *, before: str = "", detail: str = "") -> Finding:
-        """Return a finding of the comparison at a task of the new definition, or of the old one.
+        """Return a finding of the comparison of two replays, at a task of the new definition or the old one.
 
         Pointers of the finding resolve in that definition.
         """
@@ -206,7 +206,7 @@ def _list_of(asked: Asked) -> str:
 
 
 def _delays(played: Played) -> dict[str, list[int]]:
-    """Return the delays of waits and retries to compare, by the place of the task."""
+    """Return the delays of waits and retries of a replay, to compare them by the place of the task."""
     delays: dict[str, list[int]] = {}
     for note in played.notes:
         due_ms = note.detail.get("due_ms") if note.detail else None

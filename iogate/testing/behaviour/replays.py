@@ -298,7 +298,7 @@ class _Pair:
         )
 
     async def compare(self, run: RecordedRun) -> tuple[Finding, ...]:
-        """Play a run with both definitions and compare the replays.
+        """Replay a run with both definitions of a change, and return the findings.
 
         Raises NotReplayable, EndlessReplay, ExpectationFailed and TimeoutError.
         """
@@ -310,7 +310,7 @@ class _Pair:
         return compare(old, new, self._before, self._after, answers)
 
     def _require_reproduced(self, run: RecordedRun, old: Played, record: RecordedAnswers) -> None:
-        """Raise NotReplayable if the old definition does not end as the run did."""
+        """Raise NotReplayable if the replay with the old definition does not end as the run did."""
         if old.status == run.status and not record.left:
             return
         if any(task.redacted for task in run.record):
