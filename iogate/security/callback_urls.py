@@ -27,7 +27,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 def fault(url: str) -> str | None:
-    """Return why a URL cannot be the target of a callback; None if it can."""
+    """Return why a text is not valid as the URL of a callback; None if it is."""
     if len(url) > LONGEST:
         return f"it is longer than {LONGEST} characters"
     if not _PRINTABLE.fullmatch(url):
@@ -72,12 +72,14 @@ def entry_fault(entry: str) -> str | None:
 
 
 def is_allowed(url: str, hosts: Sequence[str]) -> bool:
-    """Tell whether the host of a URL without `fault` is one of these hosts."""
+    """Tell whether the host of a callback URL without `fault` is one of these hosts."""
     return allowing_entry(url, hosts) is not None
 
 
 def allowing_entry(url: str, hosts: Sequence[str]) -> str | None:
-    """Return the entry that allows the host of a URL without `fault`, one without `*` if any; None if none.
+    """Return the entry that allows the host of a callback URL; None if none does.
+
+    The URL has no `fault`. If several entries allow it, the result is one without `*`, if any.
 
     `*.example.com` stands for every name below that domain, and `*` for every name; addresses must be written
     out. An entry without a port allows that of the scheme, 443 or 80, and one with `:*` every port.
@@ -97,7 +99,7 @@ def is_pattern(entry: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return the normal form of the host of a URL without `fault`; the same for each spelling of it."""
+    """Return the normal form of the host of a callback URL without `fault`; the same for each spelling."""
     parts = _split(url)
     return normal_host((parts.hostname if parts is not None else None) or "")
 

@@ -19,7 +19,7 @@ _FIRST_CENTURY: Final = 50
 
 
 def earliest_end_s(pem: bytes) -> float:
-    """Return the Unix time at which the first one of the certificates in a file expires.
+    """Return the Unix time of the first expiry among the certificates in a file.
 
     Raises ValueError if there is none, or one that cannot be read.
     """
@@ -46,7 +46,7 @@ def _end_s(der: bytes) -> float:
 
 
 def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield tag and content of each element of a DER sequence in a certificate."""
+    """Yield tag and content of each element of a DER sequence, to find the expiry of a certificate."""
     at = 0
     while at < len(der):
         tag, length = der[at], der[at + 1]

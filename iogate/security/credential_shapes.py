@@ -55,7 +55,7 @@ def names_secret(name: str) -> bool:
 
 
 def redact_credentials(text: str) -> str:
-    """Return a text, such as a command or a script, with `[redacted]` in place of literal credentials."""
+    """Return a text, such as a command, with `[redacted]` in place of each shape of a literal credential."""
     text = _PRIVATE_KEY.sub(lambda found: found[1] + REDACTED, text)
     text = SHAPE.sub(_shape, text)
     text = _OPTION.sub(_named(lambda found: found[0][: found.end("separator") - found.start()]), text)
@@ -74,5 +74,5 @@ def _shape(found: re.Match[str]) -> str:
 
 
 def _named(head: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
-    """Return the replacement of a credential: its head and `[redacted]`, if the name is that of a secret."""
+    """Return the replacement of a credential's shape: head and `[redacted]`, if it is named like a secret."""
     return lambda found: head(found) + REDACTED if names_secret(found["name"]) else found[0]

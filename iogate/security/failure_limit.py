@@ -38,7 +38,7 @@ class FailureLimit:
         return len(self._failures)
 
     def wait_s(self, address: str) -> float:
-        """Return the seconds that an address has to wait before its next attempt; 0 if it may try now."""
+        """Return the seconds that an address has to wait because of its failures; 0 if it may try now."""
         count, _ = self._current(address)
         return (count - FAILURES + 1) * FAILURE_S if count > FAILURES - 1 else 0.0
 

@@ -213,12 +213,12 @@ def missing(why: str) -> Misused:
 
 
 def digest(data: bytes) -> bytes:
-    """Return the SHA-256 of `data`, as signatures name it."""
+    """Return the SHA-256 of data, which stands for it among the parts that a keyring signs."""
     return hashlib.sha256(data).digest()
 
 
 def generate_pair() -> tuple[str, str]:
-    """Generate an Ed25519 pair of keys: private for `publish_key`, public for `publishers`.
+    """Generate an Ed25519 pair of keys for keyrings: private for `publish_key`, public for `publishers`.
 
     Raises Misused if `cryptography` is missing.
     """

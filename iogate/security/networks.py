@@ -28,7 +28,10 @@ LONGEST: Final = 64
 
 
 def parse_address(text: str) -> Address | None:
-    """Parse an IP address to its normal form; None for any other text, also one with a zone."""
+    """Parse an IP address to the normal form in which it is looked up in networks; None for other text.
+
+    A text with a zone is no address.
+    """
     if len(text) > LONGEST or "%" in text:
         return None
     try:
@@ -41,7 +44,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def parse_network(text: str) -> Network:
-    """Parse a network, or an address as the network of its own.
+    """Parse an IP network, or an address as the network of its own.
 
     Raises ValueError with the correct form: a network whose address has bits below the prefix is a mistake.
     """
@@ -64,7 +67,7 @@ def parse_network(text: str) -> Network:
 
 
 def to_text(network: Network) -> str:
-    """Return the shortest text of a network; that of a single address has no prefix."""
+    """Return the shortest text of an IP network; that of a single address has no prefix."""
     alone = network.prefixlen == network.max_prefixlen
     return str(network.network_address if alone else network)
 

@@ -43,7 +43,7 @@ def address(ring: Keyring, public_url: str, uid: str, name: str, expires_s: int)
 
 
 def verified(ring: Keyring, token: str) -> OneTimeLink | None:
-    """Return the link of a token, which may have expired; None if its signature is not valid."""
+    """Return the one-time link of a token, which may have expired; None if its signature is not valid."""
     found = _TOKEN.fullmatch(token)
     if found is None:
         return None

@@ -40,7 +40,7 @@ class Parameters(NamedTuple):
         return self.memory_kib * self.passes
 
     def spend(self, presented: bytes) -> None:
-        """Compute an Argon2 hash with these parameters, to spend its time."""
+        """Compute a password hash with these Argon2 parameters, only to spend its time."""
         hash_secret(
             presented,
             _SALT,
@@ -57,13 +57,13 @@ class Parameters(NamedTuple):
 
 
 def parameters(hashed: bytes) -> Parameters:
-    """Return the parameters of an encoded hash; those of an invalid hash cost nothing."""
+    """Return the parameters of an encoded password hash; those of an invalid hash cost nothing."""
     found = _PARAMETERS.match(hashed)
     return Parameters(int(found[1]), int(found[2]), int(found[3])) if found else Parameters(0, 1, 1)
 
 
 def cost(hashes: Sequence[Parameters]) -> int:
-    """Return the total cost of Argon2 hashes."""
+    """Return the total cost of Argon2 hashes of passwords."""
     return sum(each.cost for each in hashes)
 
 
@@ -84,7 +84,10 @@ class Hashing:
         self.failures = FailureLimit(monotonic=monotonic)
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Run `work`, which hashes, in a thread, at most two at once. Raises Busy if too many are waiting."""
+        """Run `work`, which hashes a password, in a thread, at most two at once.
+
+        Raises Busy if too many computations are waiting.
+        """
         if self._slots is None:
             self._slots = asyncio.Semaphore(AT_ONCE)
         if self._pending >= AT_ONCE + WAITING:
@@ -106,7 +109,7 @@ class Hashing:
         self._pending -= 1
 
     def count_attempt(self, address: str) -> None:
-        """Count a password as a failure until `succeeded`. Raises Busy if the address has to wait."""
+        """Count a password to hash as a failure until `succeeded`. Raises Busy if the address has to wait."""
         self.failures.count_attempt(address)
 
     def succeeded(self, address: str) -> None:

@@ -52,23 +52,23 @@ class Redactor:
         self.add_forms(disguises(secrets))
 
     def add_forms(self, forms: Iterable[str]) -> None:
-        """Add exact texts to redact in any letter case."""
+        """Add exact forms of secrets to redact in any letter case."""
         folded = {form.translate(_LOWER) for form in forms if form}
         self._forms = tuple(sorted({*self._forms, *folded}, key=lambda form: (len(form), form)))
         self._lengths = tuple(map(len, self._forms))
 
     @property
     def idle(self) -> bool:
-        """True if there is nothing to redact."""
+        """True if the redactor knows no secret."""
         return not self._forms
 
     @property
     def longest(self) -> int:
-        """Characters of the longest form to redact."""
+        """Characters of the longest form of a secret that the redactor knows."""
         return self._lengths[-1] if self._lengths else 0
 
     def text(self, text: str) -> str:
-        """Return the text with `[redacted]` in place of each secret."""
+        """Return the text with `[redacted]` in place of each known secret, in all its forms."""
         return self._without(text, self.spans(text))
 
     def tail(self, text: str, keep: int, *, partial: bool = False) -> str:
@@ -93,7 +93,7 @@ class Redactor:
         return self._without(text[:at], [span for span in spans if span[1] <= at]), text[at:]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return start and end of each text to redact, in order; overlapping ones are joined."""
+        """Return start and end of each known secret in a text, in order; overlapping ones are joined."""
         if not self._lengths or len(text) < self._lengths[0]:
             return []
         found = self._occurrences(text.translate(_LOWER), 0)
@@ -202,7 +202,7 @@ def _forms(secret: str) -> Iterable[str]:
 
 
 def _dumps(raw: bytes) -> Iterable[str]:
-    """Yield a secret to redact in byte dumps: `od -tx1`, `xxd`, fingerprints, escapes of each byte."""
+    """Yield a known secret as byte dumps show it: `od -tx1`, `xxd`, fingerprints, escapes of each byte."""
     for separator in (" ", ":"):
         yield raw.hex(separator)
     for escape in ("%", "\\x"):

@@ -52,7 +52,7 @@ def may_be_secret(name: str) -> bool:
 
 
 def redact(value: Any) -> Any:
-    """Return a copy with `[redacted]` as the value of each member that looks like a secret, at any depth.
+    """Return a copy with `[redacted]` as the value of each member that is named like a secret, at any depth.
 
     The signatures of one-time links in all texts are redacted, too.
     """
@@ -71,18 +71,18 @@ def redact(value: Any) -> Any:
 
 
 def redact_text(text: str) -> str:
-    """Return the text with `[redacted]` as the value of each member that looks like a secret."""
+    """Return a text with `[redacted]` as the value of each member that is named like a secret."""
     text = _PAIR.sub(lambda found: found["start"] + REDACTED if is_secret(found["name"]) else found[0], text)
     return redact_links(text)
 
 
 def redact_links(text: str) -> str:
-    """Return the text with `[redacted]` as the signature of each one-time link."""
+    """Redact by a pattern the signature of each one-time link in a text."""
     return _LINK.sub(rf"\1{REDACTED}", text) if "/v1/links/" in text else text
 
 
 def redact_query(query: str) -> str:
-    """Return the encoded query of a URL with `[redacted]` as each value that may be secret."""
+    """Redact in the encoded query of a URL the value of each parameter that is named like a secret."""
     return "&".join(
         f"{name}={REDACTED}" if value and may_be_secret(unquote_plus(name)) else name + equals + value
         for name, equals, value in (pair.partition("=") for pair in query.split("&"))
@@ -90,5 +90,5 @@ def redact_query(query: str) -> str:
 
 
 def redact_url(url: str, placeholder: str = REDACTED) -> str:
-    """Return a URL with the placeholder as its password and as the value of each `password=` in its query."""
+    """Replace by a pattern the password of a URL, and each `password=` in its query, with a placeholder."""
     return _URL_PASSWORD.sub(lambda found: (found[1] or found[2]) + placeholder, url)

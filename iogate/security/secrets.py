@@ -55,7 +55,7 @@ class Unset(IogateError):
 
 
 def resolve(kind: Kind, value: str, *, root: Path | None = None) -> str:
-    """Resolve the secret of `{env: NAME}` or `{file: PATH}`; a hash is returned unchanged.
+    """Resolve a reference to a secret, `{env: NAME}` or `{file: PATH}`; a hash is returned unchanged.
 
     Raises Unset for a variable or file that is missing, unreadable or empty: an empty token would admit
     callers with an empty header. The last line break of a file is not part of the secret.
