@@ -94,7 +94,7 @@ class Effects:
         files: ReadFile = no_files,
         redactor: Callable[[], Redactor] = Redactor,
     ) -> None:
-        """Create the clients; `redactor` returns a redactor with the present secrets."""
+        """Create the clients of the dispatcher; `redactor` returns a redactor with the present secrets."""
         self._files = files
         self._http = HttpCalls(
             allow_hosts=settings.allow_hosts,

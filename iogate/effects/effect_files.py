@@ -32,7 +32,7 @@ ReadFile = Callable[[str, str], Awaitable[bytes]]
 
 
 async def no_files(_: str, sha256: str) -> bytes:
-    """Provide no file, for runs whose calls had none.
+    """Provide no file to an effect, for runs whose calls had none.
 
     Raises KeyError.
     """
@@ -78,7 +78,7 @@ class EffectFiles:
                 await asyncio.sleep(STORE_RETRY_S)
 
     async def write(self, file: FileReference, folder: Path) -> str:
-        """Write a file into a folder of its own below `folder`, which is private, and return its path."""
+        """Write a file of an effect into a private folder of its own below `folder`, and return its path."""
         content = await self.content(file)
         # Two files of one name are in different folders.
         own = folder / f"file-{hashlib.sha256(file.placeholder.encode()).hexdigest()[:16]}"
@@ -98,7 +98,7 @@ def _write(folder: Path, filename: str, content: bytes) -> str:
 
 
 async def with_files(call: CallHttp, files: EffectFiles) -> CallHttp:
-    """Return a call with files in place of references: as its body, or as fields of a multipart body.
+    """Return a call with the files of its effect in place of references: as its body, or as multipart fields.
 
     Raises WorkflowError as `EffectFiles.content` does.
     """
@@ -113,7 +113,7 @@ def _is_form(call: CallHttp) -> bool:
 
 
 def with_empty_files(call: CallHttp) -> CallHttp:
-    """Return a call with empty files in place of references; their names and types are kept."""
+    """Return a call with empty files in place of references to the effect's; names and types are kept."""
     if _is_form(call) and isinstance(call.body, dict):
         return replace(call, body={name: _all_empty(value) for name, value in call.body.items()})
     return replace(call, body=_empty(call.body))
@@ -131,7 +131,7 @@ def _empty(value: Any) -> Any:
 
 
 async def with_operation_files(call: CallOpenApi, operation: Operation, files: EffectFiles) -> CallOpenApi:
-    """Return a call of an operation with files in place of references, if its body is not JSON.
+    """Return a call of an operation with the effect's files in place of references, unless its body is JSON.
 
     Raises WorkflowError as `EffectFiles.content` does.
     """
@@ -152,7 +152,7 @@ async def with_operation_files(call: CallOpenApi, operation: Operation, files: E
 async def with_paths(
     arguments: Mapping[str, Any], files: EffectFiles, folder: Callable[[], Path]
 ) -> dict[str, Any]:
-    """Return the arguments of a function, with the member `path` in each file, at any depth."""
+    """Write the files of an effect that arguments of a function refer to; return them with each `path`."""
     changed: dict[str, Any] = await _with_paths(dict(arguments), files, folder)
     return changed
 

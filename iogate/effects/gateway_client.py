@@ -210,7 +210,7 @@ class GatewayClient:
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[str]:
-    """Yield the lines of a stream of events, of any length."""
+    """Yield the lines of a gateway's stream of events, of any length."""
     parts: list[bytes] = []
     async for chunk in content.iter_any():
         *ended, rest = chunk.split(b"\n")
@@ -221,7 +221,7 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[str]:
 
 
 def _tls_reason(fault: Exception) -> str:
-    """Return why a TLS handshake failed."""
+    """Return why the TLS handshake of the client with the gateway failed."""
     cause = getattr(fault, "certificate_error", None) or getattr(fault, "os_error", None) or fault
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {cause.verify_message}"

@@ -267,7 +267,7 @@ class _Exchange:
 
 
 def _explain_unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
-    """Return advice for a 401, from the schemes that the server asks for."""
+    """Return advice for an HTTP call that got a 401, from the schemes that the server asks for."""
     asked = [
         *dict.fromkeys(
             each.scheme for each in _read_challenges(headers) if len(each.scheme) <= _MAX_SCHEME_LENGTH
@@ -304,6 +304,6 @@ def _resolve_location(url: URL, location: str) -> URL:
 
 
 def _suggest_template(address: str) -> str:
-    """Return the advice to write `${ "https://host/" + .item }` as a template with a literal host."""
+    """Return advice for an HTTP call: write `${ "https://host/" + .item }` with a literal host."""
     template = target_names.redact_address(as_template(address))
     return f"; or write the host outside of the expression: {template}" if template else ""

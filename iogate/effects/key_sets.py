@@ -48,7 +48,7 @@ class KeySetFetcher:
         await self._transport.close()
 
     async def fetch(self, *, issuer: str, jwks: str) -> bytes:
-        """Return the key set at the URL `jwks`, or else the one that the configuration of `issuer` names.
+        """Fetch a key set by an HTTP request, from the URL `jwks` or as the issuer's configuration says.
 
         Raises KeySetUnavailable.
         """

@@ -31,16 +31,16 @@ class Credential(Protocol):
     """Credential of one call."""
 
     async def present(self, method: str, url: URL) -> str | None:
-        """Return the credential as `Authorization`; None if the server has to send a challenge first.
+        """Return the credential of a call as `Authorization`; None if the server must send a challenge first.
 
         Raises CallFailed and WorkflowError.
         """
 
     def handle_unauthorized(self, headers: CIMultiDict[str]) -> bool:
-        """Record a 401 to the credential, and return whether to try the call exactly once more."""
+        """Record that a call with this credential got a 401; return whether to repeat it, exactly once."""
 
     def handle_accepted(self) -> None:
-        """Record any other response to the credential."""
+        """Record that a call with this credential got any other response."""
 
 
 class Authenticator:

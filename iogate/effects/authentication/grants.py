@@ -45,7 +45,7 @@ Fields = list[tuple[str, str]]
 
 
 def build_token_request(url: URL, policy: OAuth, *, refresh: str = "") -> Request:
-    """Build the token request; `refresh` is a refresh token to use instead of the policy's grant."""
+    """Build the token request of a grant; `refresh` is a refresh token to use instead of that grant."""
     return _post(url, policy, _refresh_fields(refresh) if refresh else _grant_fields(policy))
 
 

@@ -111,7 +111,7 @@ class OAuth:
 
     @property
     def discovered(self) -> bool:
-        """Whether the endpoints of the policy are named by a discovery document of its authority.
+        """Whether a discovery document of its authority names the endpoints of this authentication policy.
 
         The standard's examples of `oauth2` give the URL of such a document; a token endpoint that the author
         names has priority.
@@ -238,28 +238,28 @@ class _Members:
         self.source = source
 
     def below(self, key: str) -> _Members:
-        """Return the members of a nested object of a policy. Raises WorkflowError."""
+        """Return the members of a nested object of an authentication policy. Raises WorkflowError."""
         value = self.source.get(key)
         if value is not None and not isinstance(value, Mapping):
             raise configuration_error(f'{self.name} needs "{key}" to be an object')
         return _Members(f"{self._path}.{key}", value or {})
 
     def needed(self, key: str) -> str:
-        """Return a required text of a policy. Raises WorkflowError."""
+        """Return a required text of an authentication policy. Raises WorkflowError."""
         value = self.source.get(key)
         if not isinstance(value, str):
             raise configuration_error(f'{self.name} needs "{key}", as text')
         return value
 
     def text(self, key: str) -> str:
-        """Return an optional text of a policy, by default empty. Raises WorkflowError."""
+        """Return an optional text of an authentication policy, by default empty. Raises WorkflowError."""
         value = self.source.get(key)
         if value is not None and not isinstance(value, str):
             raise configuration_error(f'{self.name} needs "{key}" to be text')
         return value or ""
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return an optional list of texts of a policy. Raises WorkflowError."""
+        """Return an optional list of texts of an authentication policy. Raises WorkflowError."""
         value = self.source.get(key)
         if value is None:
             return ()

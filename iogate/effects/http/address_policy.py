@@ -104,7 +104,10 @@ and site-local addresses as public."""
 
 
 def unwrap_ipv4(address: Address) -> Address:
-    """Return the IPv4 address in an IPv6 address to connect to: mapped, translated, NAT64, 6to4."""
+    """Return the address that the policy checks in place of an IPv6 address that only contains an IPv4 one.
+
+    Such addresses are mapped, translated, NAT64 and 6to4.
+    """
     if isinstance(address, IPv4Address):
         return address
     if address.sixtofour is not None:
@@ -134,7 +137,7 @@ def reachable_addresses(address: Address) -> tuple[Address, ...]:
 
 
 def parse_literal(host: str) -> Address | None:
-    """Return the address that is the host of a URL to check, None for a name.
+    """Return the address that is the host of a URL, for a check by the policy; None for a name.
 
     Raises Forbidden for old notations of addresses (decimal, octal, hexadecimal, shortened), which C
     libraries accept and reviewers overlook.

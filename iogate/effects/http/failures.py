@@ -119,7 +119,7 @@ def call_error(
 
 
 def status_phrase(status: int) -> str:
-    """Return the status of a failure with its reason phrase: `404 Not Found`."""
+    """Return the status of a failed call with its reason phrase: `404 Not Found`."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -127,7 +127,7 @@ def status_phrase(status: int) -> str:
 
 
 def _certificate_reason(fault: Exception, *, brief: bool) -> str:
-    """Return the defect of a certificate that was the failure; `brief`: without the host's name."""
+    """Return the defect of a certificate, for the failure of a call; `brief`: without the host's name."""
     if not isinstance(fault, ssl.SSLCertVerificationError) or not fault.verify_message:
         return "it cannot be verified"
     reason = fault.verify_message.rstrip(".")

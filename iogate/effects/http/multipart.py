@@ -27,7 +27,9 @@ class FileContent:
 
 
 def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -> tuple[bytes, str]:
-    """Return the multipart body and its Content-Type; a list becomes a field for each item, null no field.
+    """Encode fields as a multipart body; return it with its Content-Type.
+
+    A list becomes a field for each item, null no field.
 
     Raises ValueError for a field of bytes that is not in Base64.
     """

@@ -43,7 +43,7 @@ class Request:
     body: bytes | None
 
     def redirected(self, url: URL, *, status: int, same_origin: bool) -> Request:
-        """Return the request after a redirect: 307 and 308 repeat method and body, others become GET."""
+        """Return the HTTP request after a redirect: 307 and 308 repeat method and body, others become GET."""
         method, body, headers = self.method, self.body, self.headers.copy()
         if not same_origin:
             headers = CIMultiDict((n, v) for n, v in headers.items() if n.lower() in KEPT_ACROSS_ORIGINS)
@@ -54,7 +54,7 @@ class Request:
         return replace(self, method=method, url=url, headers=headers, body=body)
 
     def redacted(self) -> dict[str, Any]:
-        """Return the request for a `response` output, without values that may be secrets."""
+        """Return the HTTP request for a `response` output, without values that may be secrets."""
         url = str(self.url.with_user(None).with_query(None).with_fragment(None))
         query = self.url.raw_query_string
         return {
@@ -70,7 +70,7 @@ def configuration_error(detail: str) -> WorkflowError:
 
 
 def build_request(call: CallHttp, *, idempotency_key: str, trace: str = "") -> Request:
-    """Build the first request of a call; a header of the author has priority over those of `trace`.
+    """Build the first request of an HTTP call; a header of the author has priority over those of `trace`.
 
     Raises WorkflowError, of type configuration, for a call that cannot be sent.
     """
@@ -111,7 +111,7 @@ def build_request(call: CallHttp, *, idempotency_key: str, trace: str = "") -> R
 
 
 def parse_url(text: str, *, subject: str = "the endpoint") -> URL:
-    """Parse the absolute http(s) URL of a request, which messages never quote.
+    """Parse the absolute http(s) URL of a request to build, which messages never quote.
 
     Raises WorkflowError.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def describe_request(span: Span, call: CallHttp, request: Request) -> None:
-    """Set the name and the attributes of the span of a call that is about to be made."""
+    """Set the name and the attributes of the span of an HTTP call that is about to be made."""
     method, url = request.method, request.url
     span.set("http.request.method", method)
     span.set("server.address", url.host or "")

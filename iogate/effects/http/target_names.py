@@ -59,7 +59,7 @@ def redacted_path(address: str) -> str:
 
 
 def name_server(role: str, written: URL, sent: URL) -> TargetName:
-    """Name a server by its role and origin."""
+    """Name a server as the target of a request, by its role and its origin."""
     return TargetName(f"{role} {written.origin()}", _rewritten_origin(written, sent))
 
 
@@ -75,7 +75,7 @@ def _path_of(address: str) -> str:
 
 
 def redact_address(text: str) -> str:
-    """Redact a URL in a message: user, password, query, and path segments that look like keys."""
+    """Redact the address of a target in a message: user, password, query, segments that look like keys."""
     text = _QUERY.sub("?…", _USER.sub("://…@", text))
     return _SEGMENT.sub(_redact_key, text)
 

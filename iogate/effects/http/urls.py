@@ -16,7 +16,7 @@ _ENCODED: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2
 
 
 def parse(text: str) -> URL:
-    """Parse the URL of a call or a reference, and encode a query that needs it.
+    """Parse a URL and keep the percent-encoding of its query; encode a query that needs it.
 
     Raises ValueError.
     """

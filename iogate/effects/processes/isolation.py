@@ -30,7 +30,10 @@ class Isolation:
     """Limits, user and sandbox of the processes of one worker."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the settings. Raises Misused for a user that does not exist, or that needs the superuser."""
+        """Read the settings of the isolation.
+
+        Raises Misused for a user that does not exist, or that needs the superuser.
+        """
         self._settings = settings
         self._mode = settings.process_isolation
         limits = settings.process_limits

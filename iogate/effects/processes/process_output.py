@@ -38,7 +38,7 @@ class ProcessOutput:
         self._entries = 0
 
     def wrote(self, stream: Stream, chunk: bytes) -> None:
-        """Add output that the process has written."""
+        """Add output that the running process has written."""
         held = self._streams.get(stream)
         if held is None:
             held = self._streams[stream] = _Held()

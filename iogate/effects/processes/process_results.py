@@ -28,7 +28,7 @@ KEPT_STREAMS: Final[Mapping[str, frozenset[process_run.Stream]]] = {
 
 
 def to_output(kind: str, end: process_run.Exit, returns: ReturnMode, redactor: Redactor) -> Any:
-    """Return the output of an ended process, as `return` asks for it.
+    """Return the result of an ended process as the output of its task, as `return` asks for it.
 
     Raises WorkflowError for a code other than 0, unless `returns` includes the code.
     """

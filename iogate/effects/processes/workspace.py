@@ -30,7 +30,7 @@ class Workspace:
     """Folders and launcher of processes; `working_directory` is that of the worker, the project's."""
 
     def __init__(self, *, user: tuple[int, int] | None = None) -> None:
-        """Use `user` as user and group of the processes, if they are not the worker's."""
+        """Prepare the workspace; `user`: user and group of the processes, if they are not the worker's."""
         self.working_directory = Path.cwd()
         self.launcher = LauncherClient()
         self._user = user
