@@ -20,7 +20,7 @@ from iogate.worker.pool import heartbeat_files
 
 
 def main() -> int:
-    """Run the worker and return its exit code."""
+    """Run the worker process of `python -m iogate.worker`, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m iogate.worker", description=__doc__)
     parser.add_argument(
         "--solitary",

@@ -44,11 +44,14 @@ class Events(Protocol):
     """Event bus, as a matcher reads it."""
 
     async def take(self, owner: str, limit: int = ..., /) -> Batch:
-        """Port: return the next events and candidate subscriptions, if this owner is or gets the matcher."""
+        """Port of the matcher: return next events and candidate subscriptions, if this owner is the matcher.
+
+        An owner becomes the matcher if there is none.
+        """
         ...
 
     async def deliver(self, owner: str, upto: int, deliveries: Sequence[Delivery], /) -> bool:
-        """Port: deliver events, then remove those up to the number `upto`; False for another matcher."""
+        """Port of the matcher: deliver events, then remove those up to `upto`; False for another matcher."""
         ...
 
 
@@ -56,7 +59,7 @@ class Revisions(Protocol):
     """Published revisions, and the programs and files that they name by digest."""
 
     async def live_for(self, api: str) -> tuple[int, str] | None:
-        """Port: return number and digest of the live revision of the project of an API, None without one."""
+        """Port of the executor: return number and digest of the live revision for an API, or None."""
         ...
 
     async def load(self, number: int) -> Revision:
@@ -121,11 +124,11 @@ class Secrets(Protocol):
 
     @property
     def error_types(self) -> str:
-        """Port: the family of URIs that names the standard's errors."""
+        """Port of the executor: the family of URIs that names the standard's errors."""
         ...
 
     def environment(self, names: tuple[str, ...]) -> Environment:
-        """Port: return the engine environment for workflows that declare these secrets."""
+        """Port of the executor: return the engine environment for workflows with these secrets."""
         ...
 
 
@@ -142,5 +145,5 @@ class Children(Protocol):
     """Child workflows of runs."""
 
     async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
-        """Port: return the children to start, and the results of those that are not started."""
+        """Port of the executor: return children to start, and the results of those that are not started."""
         ...

@@ -38,7 +38,7 @@ class RevisionFollower:
         """Live revision of a project that cannot be loaded."""
 
     async def run(self, announce: Callable[[], Awaitable[None]]) -> None:
-        """Load each live revision, and call `announce` after each change, until cancelled."""
+        """Follow the live revisions: load each, and call `announce` after each change, until cancelled."""
         async for _ in self._store.gates.watch():
             while True:
                 try:
@@ -54,7 +54,7 @@ class RevisionFollower:
                 await asyncio.sleep(AGAIN_S)
 
     async def _update(self) -> bool:
-        """Load the live revisions that are new; return whether anything has changed."""
+        """Follow the live revisions once: load the new ones; return whether anything has changed."""
         before = dict(self.loaded), dict(self.failed)
         found = await self._store.revisions.live_of_all()
         for project, invalid in found.invalid.items():
@@ -83,7 +83,7 @@ class RevisionFollower:
         self.failed.pop(project, None)
 
     async def _verified(self, project: str, number: int) -> Revision:
-        """Return a revision that is authentic, and whose programs and contents the store has.
+        """Load a revision to follow, which must be authentic and have all programs and contents in the store.
 
         Raises NotFound, NotAuthentic or WrongStore if not.
         """

@@ -139,7 +139,7 @@ class RunSpans:
         span.end()
 
     def emitting(self, uid: str, emits: Iterable[Emit]) -> None:
-        """Take note of events that the next commit of a run publishes."""
+        """Take note, for their spans, of events that the next commit of a run publishes."""
         self._emits.setdefault(uid, []).extend(emits)
 
     def committed(self, run: Run) -> None:

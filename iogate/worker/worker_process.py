@@ -188,7 +188,7 @@ async def work(
 
 
 def _start_tracing(secrets: SecretStore) -> tuple[Tracing | None, RunSpans | None]:
-    """Create tracer and spans of this process; None unless OpenTelemetry's variables name a collector."""
+    """Create tracer and spans of this worker process, if OpenTelemetry's variables name a collector."""
     tracer = telemetry.start({**os.environ, **handover.variables()})
     if tracer is None:
         return None, None
@@ -200,7 +200,7 @@ def _start_tracing(secrets: SecretStore) -> tuple[Tracing | None, RunSpans | Non
 async def _connect(
     settings: Settings, url: str, name: str, ring: Keyring, stopped: asyncio.Event
 ) -> Store | None:
-    """Open the store, with retries; return None if the process is stopped first."""
+    """Open the store for this worker process, with retries; return None if it is stopped first."""
     _stop_on_signals(stopped.set)
     logged = False
     seals = NewestSeals(settings.data_dir, url)
@@ -223,7 +223,7 @@ async def _connect(
 
 
 async def _register(url: str, name: str, loop: Loop) -> None:
-    """Keep the worker registered in RQ until cancelled."""
+    """Keep this worker process registered in RQ until cancelled."""
     while True:
         try:
             worker = await asyncio.to_thread(WorkflowWorker, name, url)

@@ -31,7 +31,7 @@ class BatchRunner:
         self._executor = BatchExecutor(store, owner)
 
     async def run(self) -> None:
-        """Carry out batches until cancelled."""
+        """Run due batches of operators in this worker until cancelled."""
         bell, wired = self._store.batches.doorbell()
         async with wired:
             while True:

@@ -76,12 +76,18 @@ class Pace:
     """No try begins later than this after the end of the run, unless the receiver has asked for delays."""
 
     def delay_s(self, number: int) -> float:
-        """Return the delay after a try of a callback, with jitter, so that receivers are not flooded."""
+        """Return the delay after a try to deliver a callback, with jitter.
+
+        The jitter keeps receivers from being flooded.
+        """
         delay_s = min(self.longest_s, self.first_s * self.factor ** min(number - 1, 30))
         return delay_s * random.uniform(0.8, 1.2)  # noqa: S311 - no secret is drawn
 
     def tries(self) -> int:
-        """Return the number of tries of a callback until the limit, without jitter and `Retry-After`."""
+        """Return the number of tries to deliver a callback until the limit.
+
+        Jitter and `Retry-After` are left out.
+        """
         number, at_s = 1, self.first_s
         while at_s <= self.limit_s and number < MOST_TRIES:
             number += 1
@@ -140,7 +146,7 @@ class CallbackDelivery:
                 await self._settle()
 
     async def _take(self) -> float:
-        """Record outcomes of callbacks, and begin due tries; return the seconds to wait."""
+        """Record outcomes of deliveries of callbacks, and begin due ones; return the seconds to wait."""
         await self._settle()
         room = AT_ONCE - len(self._tries)
         if room <= 0:
@@ -168,7 +174,10 @@ class CallbackDelivery:
                 raise
 
     async def _try(self, due: Due, now_ms: int) -> None:
-        """Make one try of a callback; if its outcome is not recorded, another follows after the lease."""
+        """Make one try to deliver a callback.
+
+        If its outcome is not recorded, another try follows after the lease.
+        """
         try:
             settled = await self._outcome(due, now_ms)
         except (Unreachable, CommandFailed):
@@ -222,7 +231,7 @@ class CallbackDelivery:
     async def _post(
         self, due: Due, target: str, key: bytes, run: RunView, *, foreign: bool
     ) -> Performed | None:
-        """Send the request of a callback; None if there is no response in time."""
+        """Send the request that delivers a callback; None if there is no response in time."""
         body = body_of(run)
         at_s = (await self._store.now_ms()) // 1000
         call = CallHttp(
@@ -243,7 +252,7 @@ class CallbackDelivery:
         return await self._perform(perform, EffectContext(uid=due.uid))
 
     async def _perform(self, perform: Perform, context: EffectContext) -> Performed | None:
-        """Perform the request of a callback; None if there is no response in time."""
+        """Perform the delivery of a callback; None if there is no response in time."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await self._effects.perform(perform, run=context)
@@ -253,7 +262,7 @@ class CallbackDelivery:
     async def _perform_traced(
         self, spans: RunSpans, perform: Perform, run: RunView, number: int
     ) -> Performed | None:
-        """Perform the request of a callback with a span, whose trace context it passes on."""
+        """Perform the delivery of a callback with a span, whose trace context it passes on."""
         span, performed = spans.callback(run, number), None
         try:
             performed = await self._perform(
@@ -284,7 +293,7 @@ class CallbackDelivery:
         return self._again(due, now_ms, reason, status=status, wait_s=wait_s)
 
     def _again(self, due: Due, now_ms: int, reason: str, *, status: int = 0, wait_s: float = 0.0) -> Settled:
-        """Return the outcome of a failed try of a callback: the next one, or the end of all tries.
+        """Return the outcome of a failed delivery of a callback: the next try, or the end of all tries.
 
         The receiver can delay the tries by `wait_s`, but not reduce their number.
         """
@@ -313,7 +322,10 @@ class CallbackDelivery:
 
 
 def body_of(run: RunView) -> bytes:
-    """Return the body of a callback: type, time and data of the end, as Standard Webhooks recommends."""
+    """Return the body that delivers a callback: type, time and data of the end of the run.
+
+    Standard Webhooks recommends this form.
+    """
     ended = presentation.rfc3339(run.ended_at_ms)
     data = {
         "uid": run.uid,

@@ -50,7 +50,7 @@ def fault_run(
     error: Mapping[str, Any],
     data: bytes,
 ) -> Child:
-    """Return the run that a fault starts; `data` is the input of the faulted run as JSON.
+    """Return the run that a fault starts by `on_fault`; `data` is the input of the faulted run as JSON.
 
     Raises ValueError or TypeError for an error that JSON cannot hold.
     """

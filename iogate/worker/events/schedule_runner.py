@@ -42,7 +42,7 @@ class ScheduleRunner:
         """Entries that differed from their revision when they were read."""
 
     async def run(self) -> None:
-        """Take the ticks of schedules until cancelled."""
+        """Run schedules in this worker: take their ticks until cancelled."""
         loop = asyncio.get_running_loop()
         relink_at = 0.0
         while True:
@@ -78,7 +78,7 @@ class ScheduleRunner:
             return False
 
     async def _take(self, tick: Tick, now_ms: int) -> bool:
-        """Take a tick of a schedule; tell whether this worker took it."""
+        """Take a due tick of a schedule as its runner; tell whether this worker took it."""
         if not await self._is_published(tick):
             return False
         schedule = tick.scheduled.schedule
@@ -121,7 +121,7 @@ class ScheduleRunner:
         return True
 
     async def _is_published(self, tick: Tick) -> bool:
-        """Tell whether the live revision has this schedule; log a difference only if it persists."""
+        """Tell whether the live revision has the schedule to run; log a difference only if it persists."""
         scheduled = self._published.get(tick.revision)
         if scheduled is None:
             revision = await self._store.revisions.load(tick.revision, project=tick.project)

@@ -51,12 +51,12 @@ class TaskRecorder:
         self._record_progress = record_progress
 
     def before(self, state: State, happened: Sequence[EngineEvent], now_ms: int) -> int:
-        """Record the next slice's task for a crash; return a number of steps that reaches no other task."""
+        """Record the next slice's task for a crash report; return a number of steps that reach no other."""
         self._note(lookahead.next_task(self._program, state, happened, now_ms))
         return 0 if lookahead.has_pending_events(state, happened, now_ms) else 1
 
     def resting(self, state: State) -> None:
-        """Record the effect that is under way, for a crash while the run rests."""
+        """Record the effect that is under way for a crash report, while the run rests."""
         self._note(lookahead.task_under_way(self._program, state), calls=True)
 
     def _note(self, found: lookahead.NextTask | None, *, calls: bool = False) -> None:

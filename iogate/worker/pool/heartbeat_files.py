@@ -31,7 +31,7 @@ class HeartbeatFile:
         self._descriptor = descriptor
 
     def record_progress(self, line: bytes) -> None:
-        """Replace the line of the file, for crash recovery."""
+        """Replace the line in the heartbeat file of this worker, for crash recovery."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 # One write, so that a crash leaves no partial line. The rest of an older line is not read.
@@ -61,7 +61,7 @@ def hold(data_dir: Path, worker: str) -> Iterator[HeartbeatFile]:
 
 
 def find_abandoned(data_dir: Path) -> list[str]:
-    """Return the names of workers that died without removing their file."""
+    """Return the names of workers that died without removing their heartbeat file."""
     try:
         paths = sorted((data_dir / FOLDER).iterdir())
     except OSError:

@@ -191,7 +191,7 @@ def _record_child(
 
 
 def _attempt(run: Run, frame: int) -> int:
-    """Return the number of the attempt of the `try` around the task of a frame; 1 if the frame is gone."""
+    """Return the attempt to record with a task, of the `try` around its frame; 1 if the frame is gone."""
     frames = run.state.frames
     return attempt_of(frames, frames[frame]) if frame in frames else 1
 
@@ -275,7 +275,7 @@ def _note(
 
 
 def static_pointer(reference: str) -> str:
-    """Return the pointer of a recorded task in its definition, without iterations and calls."""
+    """Return the pointer of a task to record, in its definition, without iterations and calls."""
     for part in ("/use/functions/", "/use/extensions/"):
         before, found, after = reference.rpartition(part)
         reference = found + after if found else before + after

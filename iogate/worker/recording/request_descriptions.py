@@ -32,7 +32,7 @@ _NAMED_VALUES = frozenset({"headers", "query", "parameters", "environment"})
 
 
 def describe(asked: Effect | StartChild | Emit) -> dict[str, Any]:
-    """Return a request of a task as JSON without empty members; secrets in it are not redacted."""
+    """Describe a request of a task as JSON without empty members; secrets in it are not redacted."""
     described = _describe(asked)
     return {name: value for name, value in described.items() if value not in (None, "", {}, [], ())}
 

@@ -96,7 +96,7 @@ class ChildResolver:
         )
 
     async def _find(self, parent: Claim, start: StartChild) -> tuple[int, str, Workflow]:
-        """Return revision, full name and workflow of a child.
+        """Find the workflow of a child to start; return it behind its revision and its full name.
 
         If the revision of the parent is gone, the live revision of its project is used.
         """

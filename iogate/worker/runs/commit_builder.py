@@ -110,7 +110,7 @@ def build(run: CommittedRun, move: Move, due_ms: int | None, redaction: Redactio
 
 
 def _fault_run(run: CommittedRun, state: State) -> Child:
-    """Return the run that the fault of a run starts."""
+    """Return the run by `on_fault` that is a part of the commit of a fault."""
     claim = run.claim
     assert run.handler is not None
     return fault_run(
@@ -126,7 +126,7 @@ def _fault_run(run: CommittedRun, state: State) -> Child:
 
 
 def _delta(run: CommittedRun, state: State, *, ended: bool) -> Delta:
-    """Return the changes of the state to write; a run that ends keeps its state only for `retry`."""
+    """Return the changes of the state for a commit; a run that ends keeps its state only for `retry`."""
     if not ended:
         return run.codec.delta(state)
     if state.status != "faulted" or run.refused:
@@ -136,7 +136,7 @@ def _delta(run: CommittedRun, state: State, *, ended: bool) -> Delta:
 
 
 def _is_published_once(run: CommittedRun, emit: Emit) -> bool:
-    """Tell whether the store need not deduplicate the event; a sink may publish its events again."""
+    """Tell whether an event of a commit need not be deduplicated; a sink may publish its events again."""
     return emit.generated and not run.sinks.emitted(emit.event["type"])
 
 

@@ -82,7 +82,7 @@ class Executor:
     # Called by the loop.
 
     def begin(self, claim: Claim, held_until: float) -> None:
-        """Execute a run that was just taken."""
+        """Add a run that was just taken to the executor, as soon as it is loaded."""
         known = self._runs.get(claim.uid)
         if known is not None:
             # The store leased the run to this worker again, so the old lease is void.
@@ -111,7 +111,7 @@ class Executor:
             self._inboxes.look(run)
 
     def suspend(self, uid: str) -> None:
-        """Execute a suspended run no further than its effects under way."""
+        """Let the executor go on with a suspended run no further than its effects under way."""
         run = self._runs.get(uid)
         if run is not None and run.suspend():
             self._wake_early(run)
@@ -129,7 +129,7 @@ class Executor:
             self._wake_early(run)
 
     def abandon(self) -> dict[str, Any]:
-        """Stop executing everything; return the fencing tokens of the runs that were held, by uid."""
+        """Stop the executor; return the fencing tokens of the runs that it held, by uid."""
         held = {uid: claim.token for uid, claim in self.loader.waiting.items()}
         held |= {uid: run.claim.token for uid, run in self._runs.items()}
         self.loader.waiting.clear()
@@ -209,7 +209,7 @@ class Executor:
                 assert_never(never)
 
     def _wake_early(self, run: Run) -> None:
-        """Execute a slice of a run that only waits for its timer, so that it leaves."""
+        """Let the executor go on with a run that only waits for its timer, so that the run leaves."""
         if isinstance(run.phase, Resting) and run.phase.timer is not None and not run.effects:
             self._scheduler.add(run)
 

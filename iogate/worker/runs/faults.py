@@ -52,7 +52,7 @@ class RunLog:
         self._faults = logs.Throttle()
 
     def lost(self, run: Run, reason: str) -> None:
-        """Log that a run does not go on, since another worker may have its lease."""
+        """Log that a run stops without a fault here, since another worker may have its lease."""
         log.warning("run %s: lease lost: %s", run.uid, reason, extra={"action": "lease.lost", "uid": run.uid})
 
     def refused(self, run: Run, reason: str) -> None:
@@ -65,7 +65,7 @@ class RunLog:
         )
 
     def left_out(self, run: Run) -> None:
-        """Log that a run does not start, since a schedule could not start it."""
+        """Log that runs of a schedule do not start for events, since too many of them are waiting."""
         log.warning(
             "%s: no runs start for events: too many runs of the schedule are waiting",
             run.api,

@@ -46,7 +46,7 @@ class Programs:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def get(self, digest: str) -> Program | Unloadable | None:
-        """Return a program from the cache, if it has it."""
+        """Return a program from the worker's cache, if it has it."""
         return self._kept.get(digest)
 
     def fetch(self, digest: str, cached: Callable[[], None]) -> None:
@@ -59,7 +59,7 @@ class Programs:
             task.add_done_callback(self._tasks.discard)
 
     async def resource(self, _: EffectContext, uri: str) -> bytes:
-        """Return the content of a file that a program names.
+        """Return a resource of a program: the content of a file that it names.
 
         Raises KeyError if the store does not have it.
         """

@@ -154,12 +154,12 @@ class Run:
 
     @property
     def committing(self) -> Move | None:
-        """The move of the run's commit that is under way."""
+        """The move of this run's commit that is under way."""
         return self._phase.move if isinstance(self._phase, Committing) else None
 
     @property
     def leaving(self) -> bool:
-        """Whether a commit is under way that lets the run go."""
+        """Whether a commit of this run is under way that lets it go."""
         return isinstance(self._phase, Committing) and self._phase.move != "keep"
 
     @property
@@ -199,7 +199,7 @@ class Run:
     # From the store.
 
     def restore(self, value: Any, state: State | None) -> None:
-        """Take over input and state from the claim; `state` is None for a run that has not begun."""
+        """Take input and state of the claim over into this run; `state` is None if it has not begun."""
         self.facts = _facts(self.claim, value)
         if state is not None:
             self.state = state
@@ -211,11 +211,11 @@ class Run:
         self.handler = handler
 
     def is_new(self, number: int) -> bool:
-        """Tell whether the message with this number was not put into this run's inbox yet."""
+        """Tell whether this run has not heard the message with this number yet."""
         return number > self._heard
 
     def hear(self, messages: Iterable[tuple[int, EngineEvent]], *, more: bool) -> bool:
-        """Put new messages into the inbox of the run, by number; return whether there were any.
+        """Take new messages over into this run, by number; return whether there were any.
 
         `more`: the store may hold further messages, which can be read after the next commit.
         """
@@ -228,15 +228,15 @@ class Run:
         return self._heard > before
 
     def renew(self, held_until: float) -> None:
-        """Take note that the store has renewed the lease of the run."""
+        """Take note that the store has renewed the lease of this run."""
         self.held_until = held_until
 
     def is_presumed_lost(self, now: float) -> bool:
-        """Tell whether the lease ended so long ago that another worker must have the run."""
+        """Tell whether the lease of this run ended so long ago that another worker must have it."""
         return now > self.held_until + PRESUMED_LOST_S
 
     def cancel(self, reason: str = "") -> bool:
-        """Put a cancellation into the inbox; return False if there was one, or the run is gone."""
+        """Cancel this run with its next slice; return False if it was cancelled already, or is gone."""
         if self.cancelled or self.gone:
             return False
         self.cancelled = True
@@ -244,7 +244,7 @@ class Run:
         return True
 
     def suspend(self) -> bool:
-        """Stop the run after its effects under way; return False if it was suspended or is gone."""
+        """Stop this run after its effects under way; return False if it was suspended or is gone."""
         if self.suspended or self.gone:
             return False
         self.suspended = True
@@ -275,13 +275,13 @@ class Run:
         return happened
 
     def budget(self, happened: Sequence[EngineEvent], now_ms: int) -> int:
-        """Return the number of steps of the run's next slice."""
+        """Return the number of steps of this run's next slice."""
         return (
             self.pace.steps if self._recorder is None else self._recorder.before(self.state, happened, now_ms)
         )
 
     def apply(self, step: Advance) -> None:
-        """Take over the result of the run's slice; cancel effects of tasks that the engine has left."""
+        """Take over the result of this run's slice; cancel effects of tasks that the engine has left."""
         # A message leaves the inbox of the store with a commit, and its consequences must not be lost.
         self.dirty = self.dirty or step.state.inbox_done != self.state.inbox_done or bool(step.emits)
         self.state = step.state
@@ -311,7 +311,7 @@ class Run:
         self._phase = READY
 
     def fault(self, error: Any, at_ms: int) -> None:
-        """Fault the run for a reason outside the workflow; its frames stay, for `retry`."""
+        """Set this run to faulted for a reason outside its workflow; its frames stay, for `retry`."""
         if self.refused:
             self.outgoing.clear()
         self.state = replace(self.state, status="faulted", error=error)
@@ -319,7 +319,7 @@ class Run:
         self._phase = READY
 
     def rest(self, timer: Timer | None) -> None:
-        """Let the run rest before a result, a message or the timer; a crash report names the effect."""
+        """Let this run rest before a result, a message or the timer; a crash report names the effect."""
         self._phase = Resting(timer)
         if self._recorder is not None:
             self._recorder.resting(self.state)
@@ -330,7 +330,7 @@ class Run:
         self.effects[frame] = task
 
     def effect_ended(self, frame: int, task: asyncio.Task[None] | None, outcome: EngineEvent) -> bool:
-        """Put the outcome of an effect into the run's inbox; return False if it no longer waits for it."""
+        """Take over the outcome of an effect of this run; return False if the run no longer waits for it."""
         if self.gone or self.effects.get(frame) is not task:
             return False
         del self.effects[frame]
@@ -346,7 +346,9 @@ class Run:
     # Commits.
 
     def commit(self, move: Move, due_ms: int | None, redaction: Redaction) -> Commit:
-        """Return the next commit of this run; the state that it writes counts as stored from here on.
+        """Take this run to its next commit, and return that commit.
+
+        The state that it writes counts as stored from here on.
 
         Raises TooDeep for data nested too deeply, ValueError or TypeError for what JSON cannot hold.
         """
@@ -357,7 +359,7 @@ class Run:
         return commit
 
     def committed(self, now: float) -> list[Perform]:
-        """Take note of an applied commit after which the run stays; return the effects to start."""
+        """Take note of an applied commit after which this run stays; return the effects to start."""
         self._phase = READY
         self.dirty = False
         self.committed_at = now
@@ -374,18 +376,18 @@ class Run:
         return self._inbox_has_more
 
     def commit_refused(self) -> None:
-        """Take note that the store refuses the commit of the run and applied nothing."""
+        """Take note that the store refuses the commit of this run and applied nothing."""
         self.refused = True
         self.seq -= 1
         self._performs.clear()
         self._phase = READY
 
     def unencodable(self) -> None:
-        """Take note that the state of the run cannot be encoded."""
+        """Take note that the state of this run cannot be encoded."""
         self.refused = True
 
     def leave(self) -> list[Perform]:
-        """Cancel everything that goes on for the run; return effects to start that nobody waits for."""
+        """Let this run go: cancel all that goes on for it; return effects to start that no task awaits."""
         if isinstance(self._phase, Resting) and self._phase.timer is not None:
             self._phase.timer.cancel()
         self._phase = GONE
@@ -396,5 +398,5 @@ class Run:
 
 
 def _facts(claim: Claim, value: Any) -> RunFacts:
-    """Return the facts of the run of a claim whose decoded input is `value`."""
+    """Return the facts that a run gives the engine, from its claim; `value` is its decoded input."""
     return RunFacts(uid=claim.uid, started_at_ms=claim.started_at_ms, input=value, attempt=claim.attempt)

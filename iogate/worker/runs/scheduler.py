@@ -52,12 +52,12 @@ class Schedulable(Protocol):
 
     @property
     def careful(self) -> bool:
-        """Whether the scheduler gives the run each step as a slice of its own."""
+        """Whether the scheduler gives a run each step as a slice of its own."""
         ...
 
     @property
     def unfinished(self) -> bool:
-        """Whether the last slice that the scheduler gave to the run ended with its budget."""
+        """Whether the scheduler may lengthen a run's slices, since the last one ended with its budget."""
         ...
 
 
@@ -81,7 +81,10 @@ class Lane(Generic[Item]):
             waiting.append(item)
 
     def popleft(self) -> Item:
-        """Return the next item of the lane; raises StopIteration if there is none."""
+        """Return the next item of a lane of the scheduler, in which APIs take turns.
+
+        Raises StopIteration if there is none.
+        """
         api = next(iter(self._waiting))
         waiting = self._waiting.pop(api)
         item = waiting.popleft()
@@ -153,7 +156,7 @@ class Scheduler(Generic[Scheduled]):
 
 
 def _steps(run: Schedulable, took_s: float) -> int:
-    """Return the steps of the next slice, after one that took so long."""
+    """Return the steps that the scheduler gives a run next, after a slice that took so long."""
     steps = run.pace.steps
     if took_s > SLICE_S:
         return max(1, int(steps * SLICE_S / took_s))

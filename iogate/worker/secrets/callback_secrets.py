@@ -65,11 +65,14 @@ class CallbackSecrets:
         self.appeared |= not resolved <= before
 
     def announced(self) -> Mapping[str, str]:
-        """Return for `Process.detail` the reason for each secret that is missing or invalid."""
+        """Return for `Process.detail` the reason for each missing or invalid secret of callbacks."""
         return {CALLBACK + api: reason for api, reason in self._missing.items()}
 
     def _resolved(self, callback: Callback) -> str:
-        """Return the secret. Raises Unset if it is missing, and ValueError if it cannot sign."""
+        """Return the secret of a callback.
+
+        Raises Unset if it is missing, and ValueError if it cannot sign.
+        """
         kind, _, value = source_of(callback.secret).partition(" ")
         text = resolve("env" if kind == "env" else "file", value, root=self._root)
         standard_webhooks.key(text)

@@ -97,7 +97,7 @@ class SecretStore:
         return {SECRETS: "\n".join(sorted(self._resolved or {})), **unset}
 
     def headers(self, sink: str) -> Mapping[str, str] | None:
-        """Return the headers for a sink; None while one of their secrets is missing."""
+        """Return the headers for a sink, with secrets of the secret store; None while one is missing."""
         return self._headers[sink]
 
     def _resolved_headers(
@@ -118,7 +118,7 @@ class SecretStore:
     def _text(
         self, label: str, source: Mapping[str, str], consequence: str, faults: dict[str, str]
     ) -> str | None:
-        """Return the text of a secret; if it is missing, log that once and return None."""
+        """Resolve the text of a secret from its source; if it is missing, log that once and return None."""
         ((kind, value),) = source.items()
         try:
             text = resolve("env" if kind == "env" else "file", value, root=self._root)
@@ -139,7 +139,7 @@ class SecretStore:
         return text
 
     def environment(self, names: tuple[str, ...]) -> Environment:
-        """Return the engine environment for workflows that declare these secrets."""
+        """Return the environment of workflows with those secrets of the secret store that they declare."""
         environment = self._environments.get(names)
         if environment is None:
             resolved = self._resolved or {}
@@ -157,7 +157,7 @@ class SecretStore:
 
 
 def link_maker(public_url: str | None, ring: Keyring) -> Callable[[str, str, int], str] | None:
-    """Return the function that makes the secret URLs of links; None without `public_url` or a key."""
+    """Return the function for the secret store that makes URLs of links; None without `public_url` or key."""
     if public_url is None or not ring.can_sign:
         return None
     return partial(one_time_links.address, ring, public_url)
