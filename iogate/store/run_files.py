@@ -42,7 +42,7 @@ class RunFiles:
         self._memory = memory
 
     async def store(self, contents: Mapping[str, bytes | memoryview]) -> StoredFiles:
-        """Store files by their digests for a call that is about to be accepted.
+        """Store files of a run in chunks, by their digests, before its call is accepted.
 
         Raises StoreFull above the memory watermark, Drained, and StoreUnavailable.
         """
@@ -60,13 +60,13 @@ class RunFiles:
         return StoredFiles(id=id_, chunks=chunks)
 
     async def drop(self, files: StoredFiles) -> None:
-        """Delete files that no run has; if the store does not answer, they expire."""
+        """Delete stored files that no run has; if the store does not answer, they expire."""
         with contextlib.suppress(StoreUnavailable):
             if not await self._connection.call("EXISTS", keys.FILE_RUNS + files.id):
                 await self._connection.call("UNLINK", keys.FILES + files.id)
 
     async def read(self, uid: str, sha256: str) -> bytes:
-        """Return a stored file of a run.
+        """Read a file of a run from its chunks in the store.
 
         Raises KeyError if the run has no such file, and StoreUnavailable.
         """

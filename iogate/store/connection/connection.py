@@ -198,7 +198,7 @@ class Connection:
         self._check_server(self._checked(reply, "HELLO"), self._socket)
 
     async def settle(self, limit_s: float) -> bool:
-        """Connect to the primary that all sentinels name; return False if they do not agree in time.
+        """Settle the connection on the primary that all sentinels name; return False if they do not agree.
 
         During a failover the old primary still reports that it is one.
         """
@@ -213,7 +213,7 @@ class Connection:
         return not self.has_sentinels or socket.url == url
 
     def failure(self, reply: str, command: str) -> Exception:
-        """Return the exception for an error reply; close the connection if the server was demoted."""
+        """Return the exception for an error reply over the connection; close it if the server was demoted."""
         if DEMOTED.search(reply) and self._socket is not None:
             self._socket.close("the server is not the primary any more")
         return failure(reply, address=self.address, user=self._endpoint.user, command=command.upper())
@@ -239,7 +239,7 @@ class Connection:
             return socket
 
     async def _connect(self) -> Socket:
-        """Connect to the first of the candidates that is the primary."""
+        """Open the connection to the first of the candidates that is the primary."""
         refused: StoreUnavailable | None = None
         for url in await self._endpoint.urls():
             try:

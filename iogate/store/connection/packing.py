@@ -38,5 +38,5 @@ def bytes_of(raw: msgspec.Raw) -> bytes:
 
 
 def flat(values: Mapping[str, bytes]) -> list[str | msgspec.Raw]:
-    """Pack values as alternating names and values, the form of the arguments of HSET."""
+    """Pack values for Lua as alternating names and values, the form of the arguments of HSET."""
     return [part for name, data in values.items() for part in (name, text(data))]

@@ -42,7 +42,7 @@ class Endpoint:
     """Resolver of the primary, one per process and store; `current` is the primary of the last connection."""
 
     def __init__(self, url: str) -> None:
-        """Read the URL.
+        """Read the URL of the endpoint: that of a server, or of sentinels that name the primary.
 
         Raises Misused for one that is not an address of Redis.
         """
@@ -70,7 +70,7 @@ class Endpoint:
 
     @property
     def has_sentinels(self) -> bool:
-        """True if sentinels name the primary."""
+        """True if sentinels name the primary of this endpoint."""
         return self._sentinels is not None
 
     @property

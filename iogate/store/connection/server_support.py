@@ -14,7 +14,7 @@ from iogate.store.embedded.binaries import OLDEST
 
 
 def check_server(reply: Sequence[Any], address: str) -> None:
-    """Check the reply of HELLO from the server at `address`.
+    """Check by the reply of HELLO that iogate supports the server at `address`.
 
     Raises WrongStore for a server that iogate cannot use, and NotPrimary for a replica.
     """
@@ -41,12 +41,12 @@ def check_server(reply: Sequence[Any], address: str) -> None:
 
 
 def is_too_old(version: str) -> bool:
-    """Tell whether a server of this version lacks commands that the store uses."""
+    """Tell whether a server of this version is not supported: it lacks commands that the store uses."""
     return tuple(int(part) for part in version.split(".")[:2]) < OLDEST
 
 
 def too_old(address: str, version: str) -> WrongStore:
-    """Return the error of a server that is too old."""
+    """Return the error of a server that is too old to be supported."""
     return WrongStore(
         f"the store at {address} is Redis {version}; iogate needs 6.2 or later",
         code="IOG612",

@@ -141,7 +141,7 @@ def _plain_options(url: str) -> dict[str, Any]:
 
 
 async def open_socket(url: str) -> Socket:
-    """Connect to the server at `url` without a login.
+    """Open a socket to the server at `url`, without a login.
 
     Raises StoreUnavailable if the connection fails.
     """

@@ -195,7 +195,7 @@ def back_up(folder: Path, writer: Server, server: Server) -> Path:
 
 
 def damage(folder: Path, server: Server, begins: int) -> Unreachable | None:
-    """Return the error if `server` reported a damaged append-only file in its log from `begins` on."""
+    """Return the error of a damaged data file, if the log of `server` reports one from `begins` on."""
     try:
         with (folder / "server.log").open("rb") as output:
             output.seek(begins)
@@ -228,7 +228,7 @@ def _zeros_at_end(path: Path) -> int:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the data files and the record of the server."""
+    """Yield the data files of a folder, and the record of its server."""
     for name in (RECORD, OLD_LOG, "dump.rdb"):
         if (folder / name).is_file():
             yield folder / name

@@ -24,7 +24,10 @@ _MOST_BYTES = 256 * 1024
 
 
 def stored_name(url: str, *, embedded: bool) -> str:
-    """Return the name of a store in the file, without passwords; it is the same in all releases."""
+    """Return the name of a store in the file of known stores, without passwords.
+
+    It is the same in all releases.
+    """
     return EMBEDDED if embedded else redact_url(url, "***")
 
 
@@ -35,11 +38,11 @@ class KnownStores:
         self._path = data_dir / FILE
 
     def format_number(self, name: str) -> int:
-        """Return the highest format number with which this machine has used the store; 0 if it never has."""
+        """Return the highest format number with which this machine has used a known store, else 0."""
         return self._read().get(name, 0)
 
     def remember(self, name: str, format_number: int) -> None:
-        """Record that this machine uses the store in this format; a lower number changes nothing.
+        """Record a store as known in this format; a lower number changes nothing.
 
         Raises OSError or Unreachable if the file cannot be written.
         """

@@ -73,7 +73,7 @@ class Callbacks:
         self._pubsub = pubsub
 
     async def take(self, limit: int) -> tuple[list[Due], int, float | None]:
-        """Return due callbacks, the time, and the seconds until the next one; None without one."""
+        """Take callbacks that are due; return them, the time, and the seconds until the next one, if any."""
         now_ms, next_ms, *found = await self._connection.run("callbacks", "take", limit)
         due = [
             Due(uid=uid.decode(), id=id_.decode(), number=number, after=after.decode(), since_ms=since)
@@ -82,7 +82,7 @@ class Callbacks:
         return due, now_ms, None if next_ms < 0 else next_ms / 1000
 
     async def settle(self, settled: Sequence[Settled]) -> int:
-        """Record outcomes of tries of callbacks; return the number of those that still were the last try."""
+        """Record outcomes of tries of due callbacks; return the number of those whose try was the last."""
         packed = [
             (s.due.uid, s.due.id, s.due.number, s.outcome, s.status, s.error, s.next_ms) for s in settled
         ]
@@ -107,7 +107,7 @@ class Callbacks:
             skipped += looked - moved
 
     async def record(self, uid: str) -> EndRecord | None:
-        """Return the record of callback and fault handler of an ended run; None if nothing followed."""
+        """Return the record of the callback, due or done, and fault handler of an ended run, or None."""
         found = pairs(await self._connection.call("HGETALL", keys.AFTER + uid))
         if not found:
             return None
@@ -124,7 +124,7 @@ class Callbacks:
         )
 
     async def counts(self) -> tuple[dict[str, int], int]:
-        """Return the number of tries by outcome, and of callbacks that wait."""
+        """Return the number of tries of callbacks by outcome, and of callbacks that wait."""
         flat, waiting = await self._connection.calls(
             [("HGETALL", keys.CALLBACK_COUNTS), ("ZCARD", keys.CALLBACKS)]
         )
@@ -139,11 +139,14 @@ class Callbacks:
     # Faults whose handler the commit could not start.
 
     async def faults(self, limit: int = 20) -> list[str]:
-        """Return the uids of faulted runs whose handler is due."""
+        """Return the uids of faulted runs with a due handler, which the store keeps beside due callbacks."""
         return [uid.decode() for uid in await self._connection.call("LRANGE", keys.FAULTS, 0, limit - 1)]
 
     async def handle_fault(self, uid: str, child: str, facts: bytes, data: bytes) -> bool:
-        """Start the due handler of a fault, or none for an empty uid; return False if its uid is taken."""
+        """Start the handler of a fault, due like a callback; return False if the uid of its run is taken.
+
+        An empty uid starts none.
+        """
         answer: int = await self._connection.run("handle_fault", uid, child, facts, data)
         return answer >= 0
 

@@ -54,7 +54,7 @@ class NewestSeals:
         self._writes = writes
 
     def counters(self) -> dict[str, int]:
-        """Return the newest counter of each project of the store.
+        """Return for each project of the store the counter of the newest seal that this machine has seen.
 
         Raises Damaged for a damaged file, unless it is only read.
         """
@@ -101,7 +101,7 @@ class NewestSeals:
 
 
 def _read(path: Path) -> dict[tuple[str, str], int]:
-    """Return the counters by project and store; none if there is no file that can be read.
+    """Read the newest seals' counters by project and store; none if there is no file that can be read.
 
     Raises Damaged.
     """
@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[tuple[str, str], int]:
 
 
 def damage(data_dir: Path) -> Damaged | None:
-    """Return the error of a damaged file in a `data_dir`."""
+    """Return the error of a damaged file of newest seals in a `data_dir`."""
     try:
         _read(data_dir / FILE)
     except Damaged as damaged:

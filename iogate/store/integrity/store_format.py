@@ -40,7 +40,7 @@ async def is_older(connection: Connection) -> bool:
 
 
 async def was_signed(connection: Connection) -> bool:
-    """Return whether processes with keys have used the store: it holds names of keys, or signatures."""
+    """Return whether the store was signed, whatever its format says: by names of keys, or by signatures."""
     names, live = await connection.calls([("EXISTS", keys.KEYS), ("HGET", keys.LIVE, "number")])
     numbers = await projects.kept(connection)
     kept = [each.decode("utf-8", "replace") for each in (*numbers, *([live] if live else []))]

@@ -118,7 +118,7 @@ async def _rest(began: float) -> None:
 
 
 async def _forget_gone(connection: Connection) -> None:
-    """Remove runs that do not exist any more from the indexes by API and by attribute."""
+    """Audit the indexes by API and by attribute: remove runs that do not exist any more."""
     for found in await connection.calls([("SMEMBERS", keys.GATES), ("SMEMBERS", keys.DELETED)]):
         for api in sorted(name.decode() for name in found):
             for index in (keys.INDEX, keys.ATTRIBUTES):

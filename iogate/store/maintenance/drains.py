@@ -52,7 +52,7 @@ class Drains:
         return None if left_ms == -2 else left_ms / 1000
 
     async def check(self) -> None:
-        """Raise an error while the store is drained.
+        """Check that the store is not drained.
 
         Raises Drained if it is.
         """

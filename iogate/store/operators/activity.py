@@ -71,7 +71,7 @@ class Activity:
         self._connection = connection
 
     async def begin(self, entry: Beginning) -> int:
-        """Record that a change begins, and return the number of the entry.
+        """Record in the store that an operator's change begins; return the number of the activity's entry.
 
         Raises StoreUnavailable or StoreFull if it cannot be recorded.
         """
@@ -79,11 +79,14 @@ class Activity:
         return number
 
     async def end(self, number: int, outcome: End) -> None:
-        """Record the outcome of a change. Raises StoreUnavailable or StoreFull if it cannot be recorded."""
+        """Record in the store the outcome of an operator's change.
+
+        Raises StoreUnavailable or StoreFull if it cannot be recorded.
+        """
         await self._connection.run("activity", "end", number, msgspec.json.encode(outcome))
 
     async def newest_first(self, before: int | None = None) -> AsyncGenerator[Entry, None]:
-        """Yield the entries from the newest one, or from the one before number `before`."""
+        """Yield the stored entries of the activity from the newest, or from that before number `before`."""
         last, first = await self._connection.call("HMGET", keys.ACTIVITY, "last", "first")
         number = int(last or 0) if before is None else min(before - 1, int(last or 0))
         lowest = int(first or 1)
@@ -98,7 +101,7 @@ class Activity:
 
 
 def _entry(number: int, begun: bytes | None, ended: bytes | None) -> Entry | None:
-    """Decode an entry; None if it is not kept any more, or another program has written it."""
+    """Decode a stored entry of the activity; None if it is gone, or if another program has written it."""
     if begun is None:
         return None
     try:

@@ -133,7 +133,7 @@ class Batches:
         self._refusals = refusals
 
     async def create(self, id_: str, request: Request, runs: Sequence[BatchRun]) -> str:
-        """Create a batch; return `created`, `exists` if there is one with this id, or `many`.
+        """Store a new batch; return `created`, `exists` if there is one with this id, or `many`.
 
         Raises Misused without a key, StoreUnavailable or StoreFull if it cannot be stored.
         """
@@ -144,7 +144,7 @@ class Batches:
         return answer.decode()
 
     async def named(self, uids: Sequence[str]) -> list[tuple[BatchRun, str]]:
-        """Return runs with their status; an unknown one has none, and no API."""
+        """Return the runs that a new batch names, with their status; an unknown one has none, and no API."""
         found: list[tuple[BatchRun, str]] = []
         for first in range(0, len(uids), READ_AT_ONCE):
             part = uids[first : first + READ_AT_ONCE]
@@ -156,7 +156,7 @@ class Batches:
         return found
 
     async def take(self, owner: str) -> tuple[Taken | None, float | None]:
-        """Take the next runs of a batch that is due, as its worker; return the seconds until one is due."""
+        """Lease the next runs of a batch that is due, as its worker; return the seconds until one is due."""
         wait_ms, *found = await self._connection.run("batch", "take", owner)
         if not found:
             return None, None if wait_ms < 0 else wait_ms / 1000
@@ -177,11 +177,14 @@ class Batches:
         return taken, 0.0
 
     async def renew(self, taken: Taken) -> bool:
-        """Tell whether the worker may go on with the next run: its lease lasts, and nobody has stopped it."""
+        """Tell whether a batch may go on with its next run: its lease lasts, and it was not stopped."""
         return bool(await self._connection.run("batch", "renew", taken.id, taken.token))
 
     async def settle(self, taken: Taken, results: Results) -> str:
-        """Record the results of a step, and end the lease; return the state, or `lost` without a lease."""
+        """Store the results of a step of a batch, and end its lease; return the state, or `lost`.
+
+        It is `lost` if the worker does not have the lease any more.
+        """
         left = self._seal(taken.id, taken.sealed, results.left) if results.left else b""
         answer: bytes = await self._connection.run(
             "batch",
@@ -199,22 +202,22 @@ class Batches:
         return answer.decode()
 
     async def stop(self, id_: str) -> str:
-        """Stop a batch before its next run; return its state, or `unknown`."""
+        """Stop a stored batch before its next run; return its state, or `unknown`."""
         answer: bytes = await self._connection.run("batch", "stop", id_)
         return answer.decode()
 
     async def proceed(self, id_: str) -> str:
-        """Continue a stopped batch; return its state, or `unknown`."""
+        """Continue a stored batch that was stopped; return its state, or `unknown`."""
         answer: bytes = await self._connection.run("batch", "continue", id_)
         return answer.decode()
 
     async def show(self, id_: str) -> Batch | None:
-        """Return a batch; None if there is none."""
+        """Read a batch from the store; None if there is none."""
         found: Any = await self._connection.call("HGETALL", keys.BATCH + id_)
         return self._read(id_, found)
 
     async def newest(self, limit: int, before: tuple[int, str] | None = None) -> list[Batch]:
-        """Return the newest batches, or those before one: its creation in ms, and its id."""
+        """Read the newest batches from the store, or those before one: its creation in ms, and its id."""
         bound = "+inf" if before is None else before[0]
         stored = await self._connection.call(
             "ZREVRANGEBYSCORE", keys.BATCHES, bound, "-inf", "WITHSCORES", "LIMIT", 0, keys.BATCHES_KEPT
@@ -235,7 +238,7 @@ class Batches:
         return found[:limit]
 
     async def waiting(self, apis: Sequence[str]) -> dict[str, int]:
-        """Return the number of runs of each API that go ahead of its new runs, and wait for a worker."""
+        """Return, to pace batches, the number of runs of each API that wait ahead of its new runs."""
         lengths = await self._connection.calls([("LLEN", keys.WOKEN + api) for api in apis])
         return dict(zip(apis, lengths, strict=True))
 
@@ -280,7 +283,7 @@ class Batches:
 
 
 def _read_messages(stored: bytes) -> Messages:
-    """Decode messages, which are not sealed; none if another program has overwritten them."""
+    """Decode messages of a batch, which are not sealed; none if another program has overwritten them."""
     try:
         return _messages.decode(stored or b"{}")
     except msgspec.MsgspecError:

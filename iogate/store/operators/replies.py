@@ -36,7 +36,9 @@ class Replies:
         self._connection = connection
 
     async def claim(self, operator: str, key: str, fingerprint: str) -> Reply | None:
-        """Return the earlier response to this key; None if there is none: the caller executes the request.
+        """Claim an operator's key; return the stored reply to it, or None: the caller executes the request.
+
+        The key is an idempotency key.
 
         Raises StoreUnavailable or StoreFull if the key cannot be claimed.
         """
@@ -50,7 +52,7 @@ class Replies:
                 return _decoder.decode(found)
 
     async def plan(self, change: str, name: str, uid: str) -> str:
-        """Return the uid of the run that a change starts for an object: `uid`, or that of an earlier attempt.
+        """Store the uid of the run that a change is to start: return `uid`, or that of an earlier attempt.
 
         A change whose process has died before its response was kept is made again, with the same run.
         """
@@ -61,12 +63,12 @@ class Replies:
         return uid if planned is None else planned.decode()
 
     async def keep(self, operator: str, key: str, reply: Reply) -> None:
-        """Keep the response to a request for later ones with its key."""
+        """Store the reply to an operator's request, for repetitions with the same idempotency key."""
         encoded = msgspec.json.encode(reply)
         await self._connection.call("SET", _key(operator, key), encoded, "EX", keys.REPLY_S)
 
     async def release(self, operator: str, key: str) -> None:
-        """Give up a claimed key, so that the request can be repeated."""
+        """Give up an operator's claimed idempotency key, so that the request can be repeated."""
         await self._connection.call("DEL", _key(operator, key))
 
 

@@ -61,7 +61,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def scheduled(self) -> Scheduled:
-        """The schedule. Raises msgspec.MsgspecError if another release wrote it."""
+        """The schedule of this due tick. Raises msgspec.MsgspecError if another release wrote it."""
         return _read(self.entry)
 
 
@@ -92,7 +92,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def publish_arguments(revision: Revision, now_ms: int) -> list[tuple[Any, ...]]:
-    """Return all schedules of a revision in the form of the publish script."""
+    """Return the schedules of a revision, with their first due times, as arguments of the publish script."""
     return [
         (
             PREFIX + name,
@@ -125,12 +125,12 @@ class Schedules:
         self._record = record
 
     def refuse(self, tick: Tick) -> None:
-        """Report a stored schedule that differs from the live revision."""
+        """Log and count that a due tick is refused: its stored schedule differs from the live revision."""
         why = f"revision {tick.revision} has another schedule, or none"
         self._refusals.note("schedule", f"{tick.id}@{tick.revision}", why)
 
     async def due(self) -> Due:
-        """Return up to BATCH due ticks, and the time of the next one."""
+        """Return up to BATCH due ticks of schedules, and the time of the next one."""
         clock, record, found, behind = await self._connection.calls(
             [
                 ("TIME",),
@@ -238,7 +238,7 @@ class Schedules:
         return int(await self._connection.run("relink"))
 
     async def upcoming(self, *, everywhere: bool = False) -> dict[str, Upcoming]:
-        """Return all readable schedules of the project, by `namespace/name`.
+        """Return all readable schedules of the project with their next ticks, by `namespace/name`.
 
         `everywhere`, or without a project: those of all projects.
         """
@@ -275,7 +275,7 @@ class Schedules:
         return list(await self._connection.call("HMGET", keys.SCHEDULES, *names)) if names else []
 
     async def _disabled(self, names: Sequence[str]) -> set[str]:
-        """Return the schedules that a person has disabled, and whose time is not over."""
+        """Return which of these schedules start no runs when due: a person has disabled them for now."""
         if not names:
             return set()
         clock, *found = await self._connection.calls(
@@ -289,7 +289,7 @@ class Schedules:
         }
 
     async def _owners(self, names: Sequence[str]) -> list[str]:
-        """Return the project that owns each schedule."""
+        """Return for each due or upcoming schedule the project that owns it."""
         if not names:
             return []
         found = await self._connection.calls([("HGET", keys.GATE + name, "project") for name in names])

@@ -88,7 +88,7 @@ async def altered(connection: Connection, revision: Revision, project: str) -> l
 
 
 async def _rows(connection: Connection, reads: Sequence[tuple[str, ...]]) -> list[list[bytes | None]]:
-    """Return the fields of each gate; none for a gate of another type."""
+    """Return the stored fields of each gate to compare; none for a gate of another type."""
     if not reads:
         return []
     with contextlib.suppress(CommandFailed):

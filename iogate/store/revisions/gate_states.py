@@ -32,7 +32,7 @@ class Override(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def state(self) -> str:
-        """State for people: see `state_of`."""
+        """State of a gate under this override, for people: see `state_of`."""
         return state_of(enabled=self.enabled, held=self.held)
 
 
@@ -79,12 +79,15 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def state(self) -> str:
-        """State for people: see `state_of`."""
+        """State of this gate, for people: see `state_of`."""
         return state_of(enabled=self.enabled, held=self.held)
 
 
 def state_of(*, enabled: bool, held: bool) -> str:
-    """Return `enabled`, `held`, `disabled`, or `disabled, held`: refuses calls, and its runs are on hold."""
+    """Return the state of a gate: `enabled`, `held`, `disabled`, or `disabled, held`.
+
+    With `disabled, held`, the API refuses calls, and its runs are on hold.
+    """
     return ("held" if enabled else "disabled, held") if held else "enabled" if enabled else "disabled"
 
 

@@ -64,7 +64,7 @@ class Gates:
         expected: int | None = None,
         by_override: bool = False,
     ) -> list[Switched] | None:
-        """Enable or disable the gates of all these APIs in one step, and return the changes.
+        """Enable or disable the gates of these APIs in the store in one step, and return the changes.
 
         `hold`: start no new run; with `enabled`, accept calls, otherwise accept them as before. `rate`:
         number of runs on hold to release per second; None: all at once. `expected`: value of `changes()`;
@@ -225,7 +225,7 @@ class Gates:
         return rows
 
     async def is_enabled(self, api: str) -> bool:
-        """Return whether one API is enabled; an API without a gate is not."""
+        """Return whether the gate of one API is enabled; an API without a gate is not."""
         row, *clock = await self._connection.calls(
             [("HMGET", keys.GATE + api, "on", "until", "base"), *_CLOCK]
         )

@@ -49,7 +49,7 @@ class LiveRecord:
         self._counters: dict[str, int] = {} if seals is None else seals.counters()
 
     async def read(self) -> LiveRevisions:
-        """Return the live revisions of all projects; those with a forged record are in `invalid`."""
+        """Read the live record: return the live revisions of all projects; forged ones are in `invalid`."""
         return await self.verified(pairs(await self._connection.call("HGETALL", keys.LIVE)))
 
     async def verified(self, record: Mapping[str, bytes]) -> LiveRevisions:

@@ -66,7 +66,7 @@ class Publisher:
         clear_overrides: bool,
         gates: bool,
     ) -> int:
-        """Publish a bundle: see `Revisions.publish`."""
+        """Sign, store and publish a bundle, as the publisher behind `Revisions.publish`."""
         mode: Mode = "gates" if gates else ""
         now_ms = await self._blobs.store(bundle)
         while expected is None:
@@ -77,7 +77,7 @@ class Publisher:
         return await self._publish(bundle, expected, now_ms, origin, mode, clear=clear_overrides)
 
     async def repair(self, bundle: Bundle, origin: Origin, *, above: int) -> int:
-        """Publish a bundle whatever is live: see `Revisions.repair`."""
+        """Sign, store and publish a bundle whatever is live, as the publisher behind `Revisions.repair`."""
         now_ms = await self._blobs.store(bundle)
         return await self._publish(bundle, 0, now_ms, origin, "repair", clear=False, above=above)
 
@@ -145,7 +145,7 @@ class Publisher:
         return number
 
     async def _checked(self) -> tuple[Mapping[str, bytes], LiveRevisions]:
-        """Return the record of the live revisions before a publish, as stored and decoded.
+        """Return the record of the live revisions to publish over, as stored and decoded.
 
         Raises NotAuthentic if that of the project is forged.
         """
@@ -189,7 +189,7 @@ class Publisher:
 def revision_fault(
     ring: Keyring, number: bytes, data: bytes, packed: bytes | None, signature: bytes | None
 ) -> str | None:
-    """Return why a published revision is not accepted; None if it is, or without a key."""
+    """Return why a revision of a publisher is not accepted; None if it is, or without a key."""
     if not ring.verifies_revisions:
         return None
     signed = (signature or b"").decode("utf-8", "replace")

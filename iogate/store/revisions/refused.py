@@ -63,5 +63,5 @@ class NotAuthentic(Refused):
 
 
 def _named(api: str) -> str:
-    """Return the name of an API in a refusal or, for the pseudo API of a schedule, of its workflow."""
+    """Return the name of an API for the error of a refused publish; a schedule is named by its workflow."""
     return f"the schedule of {api.removeprefix(PREFIX)}" if api.startswith(PREFIX) else api

@@ -99,7 +99,7 @@ class Revisions:
         return await own_paths.find_taken(revision, self.project, live, load)
 
     async def live(self) -> Live | None:
-        """Return number and digest of the live revision of the project, None if there is none.
+        """Return number and digest of the published revision of the project that is live, None without one.
 
         Raises NotAuthentic for an invalid record.
         """
@@ -114,7 +114,7 @@ class Revisions:
         return found.live.get(self.project)
 
     async def live_of_all(self) -> LiveRevisions:
-        """Return the live revisions of all projects."""
+        """Return the published revisions that are live, of all projects."""
         return await self._record.read()
 
     async def live_for(self, api: str) -> Live | None:
@@ -243,7 +243,7 @@ class Revisions:
         )
 
     async def _unknown(self, number: int) -> NotFound:
-        """Return the error of a revision that does not exist, or is no longer kept."""
+        """Return the error of a published revision that does not exist, or is no longer kept."""
         numbers = await self._connection.call("LRANGE", keys.revisions(self.project), 0, -1)
         live = (await self.live_of_all()).live.get(self.project)
         if not numbers or live is None:
@@ -266,13 +266,13 @@ class Revisions:
             raise NotAuthentic(f"revision {number}", fault)
 
     def _fault(self, number: bytes, data: bytes, packed: bytes | None, signature: bytes | None) -> str | None:
-        """Return why a stored revision is not accepted; None if it is, or if this process has no key."""
+        """Return why a published revision is not accepted; None if it is, or if this process has no key."""
         return revision_fault(self._ring, number, data, packed, signature)
 
     def _origin_fault(
         self, number: bytes, digest: bytes, packed: bytes, signature: bytes | None
     ) -> str | None:
-        """Return `_fault` of a revision with an origin, of which only the digest was read."""
+        """Return `_fault` of a published revision with an origin, of which only the digest was read."""
         if not self._ring.verifies_revisions:
             return None
         signed = (signature or b"").decode("utf-8", "replace")
@@ -283,7 +283,7 @@ class Revisions:
         return await gate_fields.altered(self._connection, revision, self.project)
 
     async def program(self, digest: str) -> bytes:
-        """Return the JSON of a workflow's definition, as revisions name it by digest.
+        """Return the JSON of a program that published revisions name, by its digest.
 
         Raises NotFound if there is none, NotAuthentic if it has another digest, or if none of the configured
         publishers has signed it.
@@ -291,22 +291,25 @@ class Revisions:
         return await self._blobs.program(digest)
 
     async def programs(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """Return many programs of revisions by digest, in one round trip; raises as `program`."""
+        """Return many programs that published revisions name, by digest; raises as `program`.
+
+        It takes one round trip.
+        """
         return await self._blobs.programs(digests)
 
     async def content(self, digest: str) -> bytes:
-        """Return the content of a resource, as revisions name it by digest.
+        """Return the content of a resource that published revisions name, by its digest.
 
         Raises NotFound if there is none, NotAuthentic if it has another digest.
         """
         return await self._blobs.content(digest)
 
     async def missing(self, revision: Revision) -> list[str]:
-        """Return the digests of the programs and contents of a revision that the store does not have."""
+        """Return the digests that a published revision names, and that the store does not have."""
         return await self._blobs.missing(revision)
 
     async def _is_in_a_signed_revision(self, digest: str) -> bool:
-        """Return whether a kept revision with a valid signature contains the program.
+        """Return whether a published revision with a valid signature contains the program.
 
         Programs that an earlier release stored, or a process without the publish key, carry no signature.
         """

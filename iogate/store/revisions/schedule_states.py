@@ -58,7 +58,7 @@ class ScheduleStates:
         self._project = project
 
     async def read(self, names: Sequence[str], now_ms: int) -> dict[str, ScheduleState]:
-        """Return the states of these schedules, by `namespace/name`."""
+        """Return the stored states of these schedules, by `namespace/name`."""
         rows = [("HGETALL", keys.SCHEDULE + PREFIX + name) for name in names]
         found = await self._connection.calls(rows) if rows else []
         return {name: _state(pairs(row), now_ms) for name, row in zip(names, found, strict=True)}
@@ -72,7 +72,7 @@ class ScheduleStates:
     async def switch(
         self, names: Sequence[str], *, enabled: bool, author: str, reason: str, ttl_s: float | None
     ) -> None:
-        """Switch schedules on or off by `namespace/name`, in one step.
+        """Switch the stored state of schedules on or off by `namespace/name`, in one step.
 
         Raises NotFound for an unknown schedule, Foreign if another project owns one; none is switched then.
         """

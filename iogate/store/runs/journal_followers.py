@@ -41,7 +41,7 @@ class Page(NamedTuple):
 
 
 async def read_page(connection: Connection, uid: str, after: int, most: int = PAGE) -> Page:
-    """Read at most `most` entries of a journal after number `after`; none if there is no run.
+    """Read up to `most` entries of a journal to follow after number `after`; none if there is no run.
 
     Raises StoreUnavailable, and CommandFailed if the key of the journal has another type.
     """

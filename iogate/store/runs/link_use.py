@@ -53,7 +53,7 @@ class OneTimeLinks:
         self._ring = ring
 
     async def look(self, link: OneTimeLink) -> LinkView:
-        """Return the state of a one-time link and of its run; changes nothing."""
+        """Return the use of a one-time link, and the state of its run; changes nothing."""
         used, run, facts, wanted = await self._connection.run(
             "look_at_link", link.uid, link.name, link.expires_s * 1000
         )
@@ -95,7 +95,7 @@ class OneTimeLinks:
 
 
 def _asks(wanted: list[bytes], kind: str) -> str | None:
-    """Return the description of a link in the subscriptions of its run."""
+    """Return the description of a one-time link to use, from the subscriptions of its run."""
     for each in wanted:
         try:
             filters = _filters.decode(each.split(b"\n", 2)[2])

@@ -87,7 +87,7 @@ class RunOperations:
         """By uid, so that a message wakes only the waiters of its own runs."""
 
     async def show(self, uid: str, *, most: int = ALL_BYTES, only_results: bool = False) -> RunView | None:
-        """Return a run; None if it does not exist any more, or its record is unreadable.
+        """Store operation: return a run; None if it does not exist any more, or its record is unreadable.
 
         Data of more than `most` stored bytes are not read: `unread` of the view then has their size. With
         `only_results`, the input is not read either.
@@ -105,7 +105,7 @@ class RunOperations:
             return None
 
     async def api_of(self, uid: str) -> str | None:
-        """Return the API of a run, None if there is no run; the time does not depend on the run."""
+        """Store operation: return the API of a run, or None; the time does not depend on the run."""
         answer: bytes | None = await self._connection.run("api_of", uid)
         return None if answer is None else answer.decode(errors="replace")
 
@@ -118,7 +118,7 @@ class RunOperations:
         most: int | None = LOOKED_AT,
         most_s: float = LOOKED_FOR_S,
     ) -> RunPage:
-        """Return a page of the runs that match, newest first, and the cursor of the next.
+        """Store operation: return a page of the runs that match, newest first, and the cursor of the next.
 
         It looks at about `most` runs (None: all) at most, for about `most_s`, so it may be short, and says
         how far it looked. Raises Misused for an invalid cursor.
@@ -128,15 +128,15 @@ class RunOperations:
         )
 
     def pages(self, wanted: RunFilter) -> AsyncGenerator[Summaries, None]:
-        """Yield all runs that match in pages, newest first; a page may be empty."""
+        """Store operation: yield all runs that match in pages, newest first; a page may be empty."""
         return run_index.read_pages(self._connection, wanted)
 
     async def list(self, **options: Unpack[SearchOptions]) -> Summaries:
-        """Return all runs that match, newest first, however far back they are; see `search`."""
+        """Store operation: return all runs that match, newest first, however far back; see `search`."""
         return (await self.search(most=None, **options)).runs
 
     async def search(self, *, most: int | None = LOOKED_AT_MOST, **options: Unpack[SearchOptions]) -> RunPage:
-        """Return `most` runs that match (None: all), newest first, and how far it looked."""
+        """Store operation: return `most` runs that match (None: all), newest first, and how far it looked."""
         wanted = RunFilter(
             api=options.get("api"),
             statuses=options.get("statuses") or (),
@@ -147,7 +147,7 @@ class RunOperations:
         return await self.page(wanted, limit=options.get("limit", LISTED), most=most, most_s=math.inf)
 
     async def ended_before(self, moment_ms: int, wanted: RunFilter) -> AsyncGenerator[Summaries, None]:
-        """Yield pages, some empty, of the runs that match and ended before `moment_ms`."""
+        """Store operation: yield pages, some empty, of runs that match and ended before `moment_ms`."""
         statuses = [status for status in wanted.statuses or keys.STATUSES if status in keys.ENDED]
         until_ms = moment_ms if wanted.until_ms is None else min(moment_ms, wanted.until_ms)
         if not statuses:
@@ -157,21 +157,21 @@ class RunOperations:
             yield [run for run in page if run.ended_at_ms is not None and run.ended_at_ms < moment_ms]
 
     async def prune(self, uids: Sequence[str], before_ms: int) -> int:
-        """Delete those of the runs that ended before `before_ms`; return their number."""
+        """Store operation: delete those of the runs that ended before `before_ms`; return their number."""
         pruned = 0
         for first in range(0, len(uids), PRUNED_AT_ONCE):
             pruned += await self._connection.run("prune", before_ms, *uids[first : first + PRUNED_AT_ONCE])
         return pruned
 
     async def children(self, uid: str) -> Uids:
-        """Return the uids of the child runs that a run waits for."""
+        """Store operation: return the uids of the child runs that a run waits for."""
         found = await self._connection.calls([("HVALS", keys.CHILDREN + uid)])
         return sorted((child.decode() for child in found[0]), key=int)
 
     async def wait(
         self, uid: str, timeout_s: float, *, most: int = ALL_BYTES, only_results: bool = False
     ) -> RunView | None:
-        """Wait up to `timeout_s` for the end of a run; return its view as `show` does."""
+        """Store operation: wait up to `timeout_s` for the end of a run; return its view as `show` does."""
         until = time.monotonic() + timeout_s
         view = await self.show(uid, most=most, only_results=only_results)
         if view is None or view.ended or timeout_s <= 0:
@@ -200,15 +200,18 @@ class RunOperations:
                 bell.ring()
 
     async def journal(self, uid: str) -> Lines:
-        """Return the kept entries of the journal of a run."""
+        """Store operation: return the kept entries of the journal of a run."""
         return (await read_page(self._connection, uid, 0, keys.JOURNAL_ENTRIES)).entries
 
     async def journal_page(self, uid: str, after: int = 0, *, limit: int = PAGE) -> Page:
-        """Return at most `limit` entries of the journal of a run after number `after`; none without a run."""
+        """Store operation: return at most `limit` journal entries of a run after number `after`.
+
+        Without a run, there are none.
+        """
         return await read_page(self._connection, uid, after, limit)
 
     async def recorded(self, uid: str) -> Lines:
-        """Return the recorded results of the tasks of a run; none without `record: all`.
+        """Store operation: return the recorded results of the tasks of a run; none without `record: all`.
 
         The results are in the order of their recording.
         """
@@ -216,7 +219,7 @@ class RunOperations:
         return found
 
     async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
-        """Yield number and text of each journal entry of a run after `after`, until its end.
+        """Store operation: yield number and text of each journal entry of a run after `after`, until its end.
 
         Raises StoreUnavailable as soon as the store cannot be read.
         """
@@ -228,18 +231,23 @@ class RunOperations:
     # `operation` is an id that makes a repetition after a lost reply idempotent for OPERATION_S.
 
     async def cancel(self, uid: str, reason: str = "", *, operation: str = "") -> str:
-        """Request the end of a run; return `unknown`, `ended`, `asked`, or `cancelled` (at once)."""
+        """Store operation: request the end of a run; return `unknown`, `ended`, `asked`, or `cancelled`.
+
+        It is `cancelled` if the run has ended at once.
+        """
         return await self._change("cancel", uid, reason, operation=operation)
 
     async def suspend(self, uid: str, *, operation: str = "") -> str:
-        """Suspend a run; return `unknown`, `ended`, `cancelled` (about to end), `asked`, or `suspended`.
+        """Store operation: suspend a run; return `unknown`, `ended`, `cancelled`, `asked`, or `suspended`.
+
+        It is `cancelled` if the run is about to end.
 
         A run under lease is suspended when it next waits; its worker is notified within seconds.
         """
         return await self._change("suspend", uid, operation=operation)
 
     async def resume(self, uid: str, *, operation: str = "") -> str:
-        """Resume a suspended run; return `unknown`, `ended`, `not suspended`, or `resumed`."""
+        """Store operation: resume a run; return `unknown`, `ended`, `not suspended`, or `resumed`."""
         return await self._change("resume", uid, operation=operation)
 
     async def _change(self, script: str, uid: str, *arguments: str, operation: str) -> str:
@@ -248,7 +256,7 @@ class RunOperations:
         return answer.decode()
 
     async def load_state(self, uid: str) -> RetryState | None:
-        """Return the state of a faulted run for a retry; None if it has not faulted.
+        """Store operation: return the state of a faulted run for a retry; None if it has not faulted.
 
         Raises Refused if the stored state does not verify.
         """
@@ -293,12 +301,12 @@ class RunOperations:
                 return "running"
 
     async def counts(self) -> dict[str, int]:
-        """Return the number of runs by status."""
+        """Store operation: return the number of runs by status."""
         sizes = await self._connection.calls([("ZCARD", keys.INDEX + status) for status in keys.STATUSES])
         return dict(zip(keys.STATUSES, sizes, strict=True))
 
     async def queue(self) -> QueueDepth:
-        """Return the number of runs in the queue, and the age of the oldest one."""
+        """Store operation: return the number of runs in the queue, and the age of the oldest one."""
         queued, suspects, apis, clock, oldest = await self._connection.calls(
             [
                 ("LLEN", keys.RQ_QUEUE),

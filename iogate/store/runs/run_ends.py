@@ -28,12 +28,12 @@ class RunEnds:
 
 
 def letters(ends: Iterable[End], *, handled: bool) -> str:
-    """Return the letters by which scripts know what follows the end of a run."""
+    """Return the letters by which scripts know the ends of a run with a callback, or with a handler."""
     return "".join(sorted(_LETTERS[end] for end in ends)) + (HANDLED if handled else "")
 
 
 def packed_ends(ring: Keyring, uid: str, after: RunEnds) -> str:
-    """Return the stored form: letters, and seal and URL of a caller's callback.
+    """Return the stored form of the ends of a run: letters, and seal and URL of a caller's callback.
 
     Raises Misused for a keyring without keys.
     """

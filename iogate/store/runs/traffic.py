@@ -64,7 +64,7 @@ def packed(extras: Extras) -> bytes:
 
 
 def packed_attributes(attributes: Mapping[str, str]) -> str:
-    """Return the stored form of the attributes of a run: their hashes, for the index, and their JSON."""
+    """Return the attributes of a call for the accept script: their hashes, for the index, and their JSON."""
     hashes = "".join(attribute_hash(name, value) for name, value in attributes.items())
     return hashes + msgspec.json.encode(attributes).decode()
 

@@ -74,7 +74,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data_bytes(self) -> int:
-        """Memory that its data take: input, output, and tasks."""
+        """Memory that the data in this view of a run take: input, output, and tasks."""
         output = 0 if self.output is None or self.output is self.input else len(self.output)
         return len(self.input) + output + TASK_BYTES * len(self.tasks)
 

@@ -38,17 +38,17 @@ class Counts:
 
     @property
     def accepted(self) -> int:
-        """Number of runs accepted then that a worker has taken, or that ended before."""
+        """Number of runs accepted in these hours that a worker has taken, or that ended before."""
         return self.waits.count + self.numbers.get(b"n", 0)
 
     @property
     def completed(self) -> int:
-        """Number of runs that completed, each with its last attempt."""
+        """Number of runs that completed in these hours, each with its last attempt."""
         return self.durations.count
 
     @property
     def faulted(self) -> int:
-        """Number of attempts that faulted, which is more than that of runs if a run was retried."""
+        """Number of attempts that faulted in these hours, more than that of runs if a run was retried."""
         return self.fault_durations.count
 
     @property
@@ -61,17 +61,20 @@ class Counts:
 
     @property
     def waits(self) -> Histogram:
-        """Times from the acceptance until a worker took the runs."""
+        """Times from the acceptance in these hours until a worker took the runs."""
         return self._histogram(b"w", b"q")
 
     @property
     def durations(self) -> Histogram:
-        """Times from the start to the end of the completed runs; of a retried run, from the retry."""
+        """Times from the start to the end of the runs completed in these hours.
+
+        The time of a retried run begins with the retry.
+        """
         return self._histogram(b"c", b"d")
 
     @property
     def fault_durations(self) -> Histogram:
-        """Times from the start to the end of the faulted runs, likewise."""
+        """Times from the start to the end of the runs faulted in these hours, likewise."""
         return self._histogram(b"f", b"e")
 
     def _histogram(self, letter: bytes, total: bytes) -> Histogram:
@@ -96,7 +99,7 @@ class Sum:
         self._numbers: dict[bytes, int] = {}
 
     def add(self, counts: Counts) -> None:
-        """Add counts to this sum."""
+        """Add the counts of hours to this sum."""
         numbers = self._numbers
         for name, number in counts.numbers.items():
             numbers[name] = numbers.get(name, 0) + number
@@ -107,7 +110,7 @@ class Sum:
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Return the sum of counts."""
+    """Return the sum of hourly counts."""
     whole = Sum()
     for each in counts:
         whole.add(each)
@@ -115,7 +118,7 @@ def total(counts: Iterable[Counts]) -> Counts:
 
 
 def decode_series(member: str) -> Series | None:
-    """Decode a member of the set of series; None for one that another program wrote."""
+    """Decode a member of the set of series of hourly counts; None for one that another program wrote."""
     match member.split(" "):
         case [api, workflow]:
             return Series(api, workflow)
@@ -126,7 +129,7 @@ def decode_series(member: str) -> Series | None:
 
 
 def encode_series(series: Series) -> str:
-    """Return the stored name of a series."""
+    """Return the stored name of a series of hourly counts."""
     return f"{series.api} {series.workflow}{' child' if series.child else ''}"
 
 

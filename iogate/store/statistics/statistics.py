@@ -63,7 +63,10 @@ class Statistics:
         self._connection = connection
 
     async def series(self, *, api: str | None = None, workflow: str | None = None) -> list[Series]:
-        """Return the series with runs in the kept hours; `workflow`: with or without a version."""
+        """Return the series of the statistics with runs in the kept hours.
+
+        `workflow` is with or without a version.
+        """
         try:
             members = await self._connection.call("ZRANGE", keys.SERIES, 0, -1)
         except CommandFailed:
@@ -80,7 +83,7 @@ class Statistics:
     async def hours(
         self, since_ms: int, until_ms: int, *, api: str | None = None, workflow: str | None = None
     ) -> AsyncGenerator[HourOfSeries, None]:
-        """Yield the counts of each series in the hours from that of `since_ms` to that of `until_ms`.
+        """Yield the statistics of each series in the hours from that of `since_ms` to that of `until_ms`.
 
         Hours without runs are left out.
         """
@@ -98,7 +101,7 @@ class Statistics:
                     yield HourOfSeries(each, number * HOUR_MS, decode_counts(reply))
 
     async def errors(self, since_ms: int, *, api: str | None = None) -> list[ErrorGroup]:
-        """Return the groups of errors that have occurred since then, the last one first."""
+        """Read for the statistics the groups of errors that have occurred since then, the last one first."""
         apis = sorted({each.api for each in await self.series(api=api)})
         times = await self._calls(
             [("ZRANGEBYSCORE", keys.ERROR_TIMES + each, since_ms, "+inf", "WITHSCORES") for each in apis]
@@ -123,7 +126,7 @@ class Statistics:
         return sorted(groups, key=lambda group: (-group.last_ms, -group.count, group.api, group.message))
 
     async def _calls(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send commands in several requests; the reply to one that fails alone is None."""
+        """Send commands for statistics in several requests; the reply to one that fails alone is None."""
         replies: list[Any] = []
         for first in range(0, len(commands), AT_ONCE):
             some = commands[first : first + AT_ONCE]
@@ -141,7 +144,7 @@ class Statistics:
 
 
 def _group(api: str, member: str, last_ms: int, detail: Sequence[bytes | None]) -> ErrorGroup | None:
-    """Decode a group; None for one that is incomplete or that another program wrote."""
+    """Decode a group of errors for the statistics; None for an incomplete one, or one of another program."""
     about, count, first, uid = detail
     if about is None or count is None or first is None or uid is None:
         return None
