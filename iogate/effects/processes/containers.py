@@ -92,7 +92,7 @@ class Containers:
         """Commands that end containers."""
 
     def start_cleanup(self) -> None:
-        """Schedule the first removal of expired containers of earlier workers."""
+        """Prepare for `run: container`: schedule the removal of expired containers of earlier workers."""
         if allows_kind(self._allow_run, "container") and find_tool() is not None:
             self._cleanup.schedule()
 
