@@ -346,9 +346,7 @@ class Run:
     # Commits.
 
     def commit(self, move: Move, due_ms: int | None, redaction: Redaction) -> Commit:
-        """Take this run to its next commit, and return that commit.
-
-        The state that it writes counts as stored from here on.
+        """Return the next commit of this run; the state that it writes counts as stored from here on.
 
         Raises TooDeep for data nested too deeply, ValueError or TypeError for what JSON cannot hold.
         """
