@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from iogate.auth.model import TOLERANCE_S, Secret, SignatureAuth, SignatureFormat
-from iogate.auth.signatures import PARTS, SCHEMES, parts_of, scheme_of
+from iogate.auth.signature_schemes import PARTS, SCHEMES, parts_of, scheme_of
 from iogate.http_syntax import TOKEN
 from iogate.messages import nearest, quoted
 from iogate.value_types.collection_types import Key, ValueType, record

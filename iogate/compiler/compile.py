@@ -23,6 +23,8 @@ from iogate.compiler.call_rules import (
     compile_idempotency,
     compile_limits,
 )
+from iogate.compiler.checked_definition import Definition
+from iogate.compiler.checked_definition import read as read_definition
 from iogate.compiler.checks import (
     authentications,
     calls,
@@ -52,8 +54,6 @@ from iogate.compiler.checks import (
     timeouts,
     variable_names,
 )
-from iogate.compiler.definition import Definition
-from iogate.compiler.definition import read as read_definition
 from iogate.compiler.diagnostics import CheckContext, Document, Purpose
 from iogate.compiler.examples.case_examples import examples_of
 from iogate.compiler.resources import document_collector

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, problem_at
 from iogate.compiler.resources.document_addresses import is_computed
 from iogate.compiler.tasks import Process, Unsupported

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
 from iogate.compiler.tasks import Child, Task
 from iogate.documents.problems import Problem

@@ -11,7 +11,7 @@ result.
     processes/                   shell commands, scripts, containers
     document_fetcher             for the compiler, not for workflows
     gateway_client               for commands that call a gateway
-    key_sets                     keys of token issuers, for gateways
+    key_set_fetcher              keys of token issuers, for gateways
     effect_files                 files of a run, for its effects
 
 The dispatcher is imported at its first use: it needs the HTTP client, which a command that only looks for the

@@ -26,7 +26,7 @@ from iogate.reconcile.plan import Plan
 from iogate.reconcile.wanted_revision import EVERYTHING, Scope
 from iogate.store.revisions.convergence import Convergence, read_convergence
 from iogate.store.revisions.origin import Origin
-from iogate.store.revisions.refused import Conflict
+from iogate.store.revisions.revision_errors import Conflict
 from iogate.store.store import Store
 from iogate.version import __version__
 

@@ -16,7 +16,7 @@ from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.process_presence import Process
 from iogate.store.revisions.convergence import loaded_revision
 from iogate.store.revisions.origin import Published
-from iogate.store.revisions.refused import NotAuthentic
+from iogate.store.revisions.revision_errors import NotAuthentic
 from iogate.store.store import Store
 
 _REFUSED: Final = (NotAuthentic, NotFound, CommandFailed, WrongStore)

@@ -17,7 +17,6 @@ from iogate.settings.reader import (
     misspelt,
     read,
     schema,
-    secret_variables,
     to_environment,
     variable,
 )
@@ -35,7 +34,6 @@ __all__ = [
     "misspelt",
     "read",
     "schema",
-    "secret_variables",
     "to_environment",
     "variable",
 ]

@@ -181,18 +181,6 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     return read(environment=source)
 
 
-def secret_variables(settings: Settings) -> tuple[str, ...]:
-    """Return the variables that the settings `secrets` and `events.sinks` name; workers read these."""
-    sinks = (settings.events.get("sinks") or {}).values()
-    references = [*settings.secrets.values(), *(each for sink in sinks for each in _headers(sink))]
-    names = (each.get("env") for each in references if isinstance(each, Mapping))
-    return tuple(name for name in names if name is not None)
-
-
-def _headers(sink: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple((sink.get("headers") or {}).values())
-
-
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the settings that are read from `iogate.yaml`, for editors."""
     from iogate.auth.reader import DEFINITIONS  # noqa: PLC0415 - as the type of `events`

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from iogate.auth.model import SignatureAuth, alternatives
-from iogate.auth.signatures import scheme_of
+from iogate.auth.signature_schemes import scheme_of
 from iogate.errors import NotFound, for_operators, same_type
 from iogate.gateway.calls import call_keys
 from iogate.gateway.calls.routing_table import Route, Shared

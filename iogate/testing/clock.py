@@ -24,7 +24,7 @@ class FakeClock:
         return datetime.fromtimestamp(self.now_ms / 1000, tz=UTC)
 
     def advance(self, seconds: float) -> None:
-        """Advance the clock of a test."""
+        """Advance the virtual clock of a test of a workflow."""
         self.now_ms += round(seconds * 1000)
 
     def move_to(self, now_ms: int) -> None:

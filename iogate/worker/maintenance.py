@@ -134,7 +134,7 @@ class Maintenance:
             )
 
     async def _refresh(self) -> None:
-        """Refresh the secrets as periodic maintenance of the worker, and announce a new value at once."""
+        """Refresh the secrets, one of the chores of maintenance, and announce a new value at once."""
         before = self._secrets.fingerprints, self._callbacks.fingerprints
         self._secrets.refresh()
         self._callbacks.refresh()

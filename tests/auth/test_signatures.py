@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iogate.auth.model import SignatureAuth, SignatureFormat, SignatureScheme, StoredAuth
-from iogate.auth.signatures import SCHEMES, HeaderReader, Signer, key_of, parts_of
+from iogate.auth.signature_schemes import SCHEMES, HeaderReader, Signer, key_of, parts_of
 from tests.examples import examples
 
 algorithms = st.sampled_from(["sha256", "sha1", "sha512"])

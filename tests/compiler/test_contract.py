@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from iogate.compiler import program
+from iogate.compiler.checked_definition import read as definition_of
 from iogate.compiler.compile import WORKFLOW_CHECKS
-from iogate.compiler.definition import read as definition_of
 from iogate.compiler.diagnostics import CheckContext
 from iogate.compiler.resources import document_collector
 from iogate.compiler.resources.document_sources import Sources

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from iogate.auth.forms import FORMS, SIGNATURE, SOURCES
-from iogate.auth.signatures import SCHEMES, HeaderReader, Signer
+from iogate.auth.signature_schemes import SCHEMES, HeaderReader, Signer
 from iogate.compiler.features import FEATURES
 from iogate.documents import api
 from iogate.documents.debug_cases import MockError

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from iogate.settings import Settings, secret_variables
 from iogate.supervision import handover
 from tests.cli import place
 from tests.cli.place import up, write_project
@@ -102,12 +101,6 @@ def test_processes_of_the_same_user_cannot_read_a_concealed_process() -> None:
             hidden.kill()
     assert ran.stdout == ""
     assert ran.stderr.count("Permission denied") == 3
-
-
-def test_the_secrets_of_workers_are_those_that_settings_name() -> None:
-    sink = {"url": "https://e.example", "headers": {"A": {"env": "SINK"}, "B": "plain"}}
-    settings = Settings(secrets={"a": {"env": "A_KEY"}, "b": {"file": "b"}}, events={"sinks": {"one": sink}})
-    assert secret_variables(settings) == ("A_KEY", "SINK")
 
 
 def test_a_child_gets_the_base_variables_and_the_named_ones() -> None:

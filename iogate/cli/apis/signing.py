@@ -34,7 +34,7 @@ class Outgoing:
 def headers_of(auth: Auth[Any]) -> Iterable[str]:
     """Return the names of the signature headers of a request that a command signs, in lower case."""
     from iogate.auth.model import SignatureAuth, alternatives
-    from iogate.auth.signatures import scheme_of
+    from iogate.auth.signature_schemes import scheme_of
 
     return [
         format_.header.lower()
@@ -50,7 +50,7 @@ def sign(form: SignatureAuth[Any], secret: str, request: Outgoing, *, api: str) 
     The id of the delivery is the one in the headers of the user, else a new one, so that each request starts
     a run. Raises Misused for a secret that is not one of the scheme, and for a public key.
     """
-    from iogate.auth.signatures import Signer, key_of, scheme_of
+    from iogate.auth.signature_schemes import Signer, key_of, scheme_of
     from iogate.effects.gateway_client import sent_target
 
     format_ = scheme_of(form).formats[0]
@@ -78,7 +78,7 @@ def sign(form: SignatureAuth[Any], secret: str, request: Outgoing, *, api: str) 
 def identifies_by_body(auth: Auth[Any], headers: Mapping[str, str]) -> bool:
     """Tell whether requests that a command signs are attempts of one delivery if they have the same body."""
     from iogate.auth.model import SignatureAuth, alternatives
-    from iogate.auth.signatures import scheme_of
+    from iogate.auth.signature_schemes import scheme_of
 
     schemes = [scheme_of(form) for form in alternatives(auth) if isinstance(form, SignatureAuth)]
     return any(scheme.delivery and scheme.formats[0].header in headers for scheme in schemes)

@@ -16,8 +16,8 @@ from iogate.messages import counted
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
+    from iogate.compiler.checked_definition import Definition
     from iogate.compiler.checks.processes import ProcessTask
-    from iogate.compiler.definition import Definition
     from iogate.compiler.diagnostics import Purpose
     from iogate.compiler.resources.document_sources import Fetch
     from iogate.compiler.resources.lock_file import Lock, Mode

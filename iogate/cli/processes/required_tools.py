@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from iogate.compiler.definition import Definition
+    from iogate.compiler.checked_definition import Definition
     from iogate.documents import ApiDocument
     from iogate.documents.problems import Problem
 

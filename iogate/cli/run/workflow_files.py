@@ -59,11 +59,11 @@ def _workflow_names(read: Documents) -> Iterator[str]:
 
 
 def _children(read: Documents) -> Iterator[str]:
-    from iogate.compiler import definition
+    from iogate.compiler import checked_definition
     from iogate.compiler.workflows import children
 
     for document in read.workflows:
-        for _, child in children(definition.read(document)):
+        for _, child in children(checked_definition.read(document)):
             yield child.reference
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
 from iogate.compiler.resources.document_addresses import as_template
 from iogate.compiler.tasks import Http

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from iogate.compiler import schedules
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks import mocks
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
 from iogate.documents import WorkflowDocument
 from iogate.documents.api import DebugCase, Method

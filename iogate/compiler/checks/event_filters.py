@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Final
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, warning_at
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer

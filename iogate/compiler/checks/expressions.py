@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from iogate import expressions as language
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at
 from iogate.compiler.reader.index import Found, Strings
 from iogate.documents.problems import Problem

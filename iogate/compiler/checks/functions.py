@@ -7,8 +7,8 @@ from typing import Any, Never
 
 import jsonschema_rs
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.schemas import first_error
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at
 from iogate.compiler.resources.function_addresses import CATALOGED
 from iogate.compiler.tasks import Function as RegisteredCall

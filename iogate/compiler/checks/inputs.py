@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import jsonschema_rs
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.schemas import first_error
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import problem_at
 from iogate.compiler.tasks import Child, Task
 from iogate.documents.problems import Problem

@@ -9,10 +9,10 @@ import re
 from collections.abc import Generator, Iterator
 from typing import Any, Final
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks import schemas
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.checks.variable_names import declared_names
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
 from iogate.compiler.reader.links import POINTER, READ, declared
 from iogate.documents.problems import Problem

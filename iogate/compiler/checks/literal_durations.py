@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, warning_at
 from iogate.compiler.tasks import Retry
 from iogate.documents.problems import Problem

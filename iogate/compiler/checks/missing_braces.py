@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from iogate import expressions as language
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.expressions import literals
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, warning_at
 from iogate.documents.fixes import ReplaceText
 from iogate.documents.problems import Problem

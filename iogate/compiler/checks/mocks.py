@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import Document, did_you_mean, problem_at, warning_at
 from iogate.compiler.tasks import Child, Function, Inline, Task, Unresolved
 from iogate.documents.debug_cases import Mock
@@ -39,7 +39,7 @@ class References:
     """References of tasks that run a workflow whose own tasks are not known."""
 
     def task(self, reference: str) -> Task | None:
-        """Return the task of a mock's reference, which may have the index of an iteration of each loop."""
+        """Return, for the check of mocks, the task of a reference, which may have an index for each loop."""
         return self.tasks.get(reference) or self.tasks.get(_ITERATION.sub(r"/\1/do", reference))
 
     def has(self, reference: str) -> bool:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.processes import kind_of as process_kind
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, problem_at
 from iogate.compiler.resources.document_addresses import below, is_computed, raw
 from iogate.compiler.tasks import Unresolved

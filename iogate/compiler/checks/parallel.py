@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.expressions import expressions
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, problem_at, warning_at
 from iogate.compiler.tasks import For, Task
 from iogate.documents.problems import Problem

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.expressions import expressions, holds_expression
 from iogate.compiler.checks.flow_directives import is_known
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, mask_value, warning_at
 from iogate.compiler.endpoints import Policy
 from iogate.compiler.reader.index import Listing

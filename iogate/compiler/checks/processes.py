@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import CheckContext, problem_at
 from iogate.compiler.revision import digest_of, resource_digest
 from iogate.compiler.tasks import Child, Container, Process, Task

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.expressions import expressions
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at, warning_at
 from iogate.compiler.reader.index import Reference, Section
 from iogate.documents.problems import Problem

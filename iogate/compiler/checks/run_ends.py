@@ -12,8 +12,8 @@ import jsonschema_rs
 import msgspec
 
 from iogate.auth.model import EnvSecret, FileSecret
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.schemas import first_error
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import Document, problem_at
 from iogate.compiler.revision import ENDS, Callback, FaultHandler, Workflow
 from iogate.documents.api import Method

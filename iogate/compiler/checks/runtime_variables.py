@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from iogate.compiler import variables
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.expressions import expressions, literals
 from iogate.compiler.checks.variable_names import declared_names
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at
 from iogate.documents.problems import Problem
 from iogate.expressions import compiles

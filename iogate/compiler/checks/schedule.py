@@ -8,8 +8,8 @@ from typing import get_args
 import jsonschema_rs
 
 from iogate.compiler import schedules
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.schemas import first_error
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
 from iogate.documents.problems import Problem
 from iogate.json_values import JsonObject

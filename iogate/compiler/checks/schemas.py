@@ -8,7 +8,7 @@ from typing import Any, Never
 import jsonschema_rs
 
 from iogate import json_pointer
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
 from iogate.documents.fixes import RenameKey
 from iogate.documents.problems import Problem

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from iogate.auth.model import SignatureAuth, alternatives
-from iogate.auth.signatures import OF_TARGET, parts_of, scheme_of
+from iogate.auth.signature_schemes import OF_TARGET, parts_of, scheme_of
 from iogate.compiler.diagnostics import Document, problem_at
 from iogate.documents.problems import Problem
 

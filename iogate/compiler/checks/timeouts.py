@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import Document, warning_at
 from iogate.compiler.tasks import Container, Http, Listen, OpenApi, Process
 from iogate.documents.problems import Problem

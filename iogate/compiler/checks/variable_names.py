@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import CheckContext, warning_at
 from iogate.compiler.tasks import For, Listen, Task, Try
 from iogate.compiler.tasks import Iterator as EventIterator

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.expressions import expressions
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import did_you_mean, warning_at
 from iogate.compiler.lint.input_schemas import (
     Schema,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.schemas import first_error
-from iogate.compiler.definition import Definition
 from iogate.compiler.lint.project import Api
 from iogate.json_values import JsonObject
 

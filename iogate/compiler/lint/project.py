@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from iogate.compiler.definition import Definition
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.tasks import Child
 from iogate.compiler.workflows import Workflows
 from iogate.documents import ApiDocument, Documents, WorkflowDocument

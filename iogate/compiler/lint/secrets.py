@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.probable_mistakes import literal_secrets
-from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import mask_value, warning_at
 from iogate.compiler.lint.project import Project
 from iogate.documents.problems import Problem

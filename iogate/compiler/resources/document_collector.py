@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from iogate import json_pointer
 from iogate.compiler import variables
-from iogate.compiler.checks import operations, origins, processes, schemas
+from iogate.compiler.checked_definition import Definition
+from iogate.compiler.checked_definition import read as read_definition
+from iogate.compiler.checks import openapi_parameters, origins, processes, schemas
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.checks.functions import literals as check_literals
-from iogate.compiler.definition import Definition
-from iogate.compiler.definition import read as read_definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at
 from iogate.compiler.openapi import Unusable, find
 from iogate.compiler.reader.index import Located, Resource
@@ -235,7 +235,7 @@ class _Collector:
                 problem_at(document, at, "IOG308", message, hint=did_you_mean(why.near or None)), caller
             )
             return
-        for problem in operations.check(document, task, body, operation):
+        for problem in openapi_parameters.check(document, task, body, operation):
             self._report(problem, caller)
         self.references.operations[task.pointer] = operation
 

@@ -17,7 +17,7 @@ from iogate.gateway.authentication.forms.form import HeaderForm, InvalidCredenti
 from iogate.gateway.authentication.forms.open_to_all import OpenToAll
 from iogate.gateway.authentication.forms.table import FORMS, HEADERS
 from iogate.gateway.authentication.request_credentials import Carrier, Credential, authorization
-from iogate.gateway.authentication.signatures import Signatures
+from iogate.gateway.authentication.signature_verification import Signatures
 from iogate.gateway.http.responses import UNCONFIGURED, ErrorResponse, HTTPError, invalid, too_many
 from iogate.security.failure_limit import Busy
 from iogate.security.password_hashing import Hashing

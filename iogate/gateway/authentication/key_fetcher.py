@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from iogate.gateway.authentication.jwt_keys import UnusableKeys
 
 if TYPE_CHECKING:
-    from iogate.effects.key_sets import KeySetFetcher
+    from iogate.effects.key_set_fetcher import KeySetFetcher
     from iogate.gateway.authentication.key_sets import KeySource
     from iogate.settings import Settings
 
@@ -27,8 +27,8 @@ class KeyFetcher:
     async def fetch(self, source: KeySource) -> bytes:
         """Fetch the JSON of the key set at a source. Raises UnusableKeys."""
         # In a thread, since the import takes up to half a second.
-        await asyncio.to_thread(importlib.import_module, "iogate.effects.key_sets")
-        from iogate.effects.key_sets import KeySetFetcher, KeySetUnavailable  # noqa: PLC0415
+        await asyncio.to_thread(importlib.import_module, "iogate.effects.key_set_fetcher")
+        from iogate.effects.key_set_fetcher import KeySetFetcher, KeySetUnavailable  # noqa: PLC0415
 
         if self._client is None:
             self._client = KeySetFetcher(

@@ -20,7 +20,7 @@ import msgspec
 
 from iogate import trace_context
 from iogate.errors import IogateError, Unreachable
-from iogate.gateway.authentication.signatures import Signed
+from iogate.gateway.authentication.signature_verification import Signed
 from iogate.gateway.calls import call_files, call_keys, signed_calls
 from iogate.gateway.calls.callback_url import named_ends
 from iogate.gateway.calls.rate_blocks import TOO_OFTEN

@@ -17,7 +17,7 @@ import msgspec
 from iogate import json_pointer
 from iogate.auth.model import SignatureAuth, alternatives
 from iogate.auth.secret_reader import Fingerprint, no_fingerprint
-from iogate.auth.signatures import SCHEMES
+from iogate.auth.signature_schemes import SCHEMES
 from iogate.compiler.revision import Callback, FaultHandler
 from iogate.gateway.authentication.authenticator import Authenticator
 from iogate.gateway.calls.allowed_addresses import AddressCheck

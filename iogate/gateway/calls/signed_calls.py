@@ -15,7 +15,7 @@ from iogate.security.failure_limit import Busy
 
 if TYPE_CHECKING:
     from iogate.gateway.authentication.authenticator import Authenticator
-    from iogate.gateway.authentication.signatures import Signatures, Signed
+    from iogate.gateway.authentication.signature_verification import Signatures, Signed
     from iogate.gateway.http.request import Request
     from iogate.gateway.state import GatewayState
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.auth.model import SignatureAuth, alternatives
-from iogate.auth.signatures import parts_of, scheme_of
+from iogate.auth.signature_schemes import parts_of, scheme_of
 from iogate.gateway.observability import openapi_responses as responses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from iogate.auth.model import Auth
-    from iogate.auth.signatures import Scheme
+    from iogate.auth.signature_schemes import Scheme
     from iogate.compiler.revision import Api, Verb
 
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ from iogate.messages import did_you_mean, listed, quoted
 from iogate.operators.live_revision import live_revision, require_project
 from iogate.operators.workflows import workflow_not_found
 from iogate.store.connection.failures import CommandFailed
-from iogate.store.revisions.refused import NotAuthentic
+from iogate.store.revisions.revision_errors import NotAuthentic
 from iogate.store.runs.run_index import LOOKED_AT_MOST, RunFilter
 
 if TYPE_CHECKING:

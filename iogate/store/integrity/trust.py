@@ -93,7 +93,7 @@ async def check_key(connection: Connection, ring: Keyring) -> None:
 
 
 def wrong_key(address: str, known: set[str], ring: Keyring) -> WrongStore:
-    """Return the error of a process that trusts another `link_key` than the store's processes."""
+    """Return the error of a process whose `link_key` is not one that the store's processes trust."""
     others = ", ".join(sorted(f"{name:.16}" for name in known)[:4])
     if ring.can_sign:
         difference = f"this process has another link_key (named {ring.ids[0]}) than"

@@ -22,7 +22,7 @@ from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, time_ms
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.revisions.refused import NotAuthentic
+from iogate.store.revisions.revision_errors import NotAuthentic
 
 
 class Blobs:

@@ -21,7 +21,7 @@ from iogate.store.connection.connection import CommandFailed, Connection, StoreU
 from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.revisions.gate_states import ACCEPTING, Gate, Override, Switched, read_gate
 from iogate.store.revisions.origin import DEFAULT_PROJECT
-from iogate.store.revisions.refused import Foreign
+from iogate.store.revisions.revision_errors import Foreign
 
 POLL_S = 1.0
 _STATES = {"0": "disabled", "1": "enabled", "2": "held", "3": "disabled, held"}

@@ -27,7 +27,7 @@ from iogate.store.revisions.live_record import LiveRecord
 from iogate.store.revisions.origin import DEFAULT_PROJECT, Origin, signed_parts
 from iogate.store.revisions.own_paths import PathTaken, Taken
 from iogate.store.revisions.projects import LiveRevisions
-from iogate.store.revisions.refused import Conflict, NotAuthentic, Owned
+from iogate.store.revisions.revision_errors import Conflict, NotAuthentic, Owned
 
 Mode = Literal["", "gates", "repair"]
 

@@ -30,7 +30,7 @@ from iogate.store.revisions.origin import DEFAULT_PROJECT, Origin, Published, pr
 from iogate.store.revisions.own_paths import PathTaken, Taken
 from iogate.store.revisions.projects import Invalid, Live, LiveRevisions
 from iogate.store.revisions.publisher import Publisher, revision_fault
-from iogate.store.revisions.refused import Conflict, NotAuthentic, Owned
+from iogate.store.revisions.revision_errors import Conflict, NotAuthentic, Owned
 
 __all__ = ["Conflict", "NotAuthentic", "Owned", "PathTaken", "Published", "Revisions"]
 

@@ -17,7 +17,7 @@ from iogate.messages import did_you_mean
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, pairs
 from iogate.store.revisions.origin import DEFAULT_PROJECT
-from iogate.store.revisions.refused import Foreign
+from iogate.store.revisions.revision_errors import Foreign
 
 UNKNOWN: Final = "IOG722"
 _SKIPS: Final = "skips:"

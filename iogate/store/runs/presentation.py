@@ -40,7 +40,7 @@ def rfc3339(ms: int | None) -> str | None:
 
 @functools.lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
-    """Format a whole second; a run of many tasks has few of them."""
+    """Format a second for the presentation of runs, cached, since a run of many tasks has few of them."""
     return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).isoformat()[:-6]
 
 

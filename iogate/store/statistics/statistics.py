@@ -144,7 +144,7 @@ class Statistics:
 
 
 def _group(api: str, member: str, last_ms: int, detail: Sequence[bytes | None]) -> ErrorGroup | None:
-    """Decode a group of errors for the statistics; None for an incomplete one, or one of another program."""
+    """Decode a stored group of errors for a reader of statistics; None for an incomplete or foreign one."""
     about, count, first, uid = detail
     if about is None or count is None or first is None or uid is None:
         return None

@@ -141,7 +141,7 @@ def _is_published_once(run: CommittedRun, emit: Emit) -> bool:
 
 
 def _starts(state: State, child: Child, *, ended: bool) -> bool:
-    """Tell whether a commit still starts a child: its branch may have lost since."""
+    """Tell whether the commit to build still starts a child: its branch may have lost since."""
     if not child.awaits:
         return True
     frame = state.frames.get(child.frame)

@@ -31,11 +31,12 @@ from iogate.worker.recording.recorder import record_slice
 from iogate.worker.runs.committer import Committer, Lost, Outcome, Refused
 from iogate.worker.runs.decision import Continue, Decision, Resolve, Rest, Store, decide, rest
 from iogate.worker.runs.effects import EffectRunner
-from iogate.worker.runs.faults import RunFault, RunLog, fault_from
+from iogate.worker.runs.faults import RunFault, fault_from
 from iogate.worker.runs.inbox import InboxReader
 from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.phase import Resting
 from iogate.worker.runs.run import Run
+from iogate.worker.runs.run_log import RunLog
 from iogate.worker.runs.scheduler import Scheduler
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from iogate.auth.model import EnvSecret, SignatureAuth, StoredSecret
-from iogate.auth.signatures import key_of
+from iogate.auth.signature_schemes import key_of
 from tests.gateway.driver import Reply, World, api
 from tests.gateway.webhooks import WHSEC
 

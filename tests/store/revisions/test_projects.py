@@ -20,7 +20,7 @@ from iogate.store import keys
 from iogate.store.maintenance import audit
 from iogate.store.revisions.gate_states import Gate
 from iogate.store.revisions.origin import Origin
-from iogate.store.revisions.refused import Foreign
+from iogate.store.revisions.revision_errors import Foreign
 from iogate.store.revisions.revisions import Conflict, NotAuthentic, Owned, PathTaken
 from iogate.store.runs.intake import Accepted
 from iogate.store.store import Store

@@ -11,7 +11,7 @@ import pytest
 from iogate.compiler.schedules import Overlap, Schedule
 from iogate.errors import NotFound
 from iogate.store import keys
-from iogate.store.revisions.refused import Foreign
+from iogate.store.revisions.revision_errors import Foreign
 from iogate.store.revisions.schedule_states import ScheduleState, ScheduleStates
 from iogate.store.store import Store
 from tests.store.revisions.test_due_schedules import AFTER, EVERY, ID, ON, UIDS, come, end, publish, runs

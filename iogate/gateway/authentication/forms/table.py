@@ -11,7 +11,7 @@ from iogate.gateway.authentication.forms.jwts import Jwts
 from iogate.gateway.authentication.forms.open_to_all import OpenToAll
 from iogate.gateway.authentication.forms.tokens import Tokens
 from iogate.gateway.authentication.forms.users import Users
-from iogate.gateway.authentication.signatures import Signatures
+from iogate.gateway.authentication.signature_verification import Signatures
 
 FORMS: Final[Mapping[type, type[Form]]] = {
     TokenAuth: Tokens,

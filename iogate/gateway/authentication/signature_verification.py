@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from iogate.auth.signatures import OF_TARGET, HeaderReader, key_of, parts_of, scheme_of, verifier
+from iogate.auth.signature_schemes import OF_TARGET, HeaderReader, key_of, parts_of, scheme_of, verifier
 from iogate.gateway.authentication.forms.form import Form, Setup
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response, json_response
 from iogate.security.secrets import Verifier
@@ -22,7 +22,7 @@ from iogate.timing.durations import format_seconds
 
 if TYPE_CHECKING:
     from iogate.auth.model import SignatureAuth, SignatureFormat, StoredSecret
-    from iogate.auth.signatures import Key
+    from iogate.auth.signature_schemes import Key
     from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from iogate.effects import key_sets
-from iogate.effects.key_sets import DISCOVERY, KeySetFetcher, KeySetUnavailable
+from iogate.effects import key_set_fetcher
+from iogate.effects.key_set_fetcher import DISCOVERY, KeySetFetcher, KeySetUnavailable
 from tests.effects.conftest import Site
 
 
@@ -112,8 +112,8 @@ async def test_each_failure_of_a_response_is_named(issuer: Issuer, fetcher: KeyS
     )
     issuer.status, issuer.headers = 302, {"Location": "http://127.0.0.1:1/"}
     assert "answered 302 Found" in await failure(fetcher, jwks=keys), "redirects are not followed"
-    issuer.status, issuer.headers, issuer.keys = 200, {}, "x" * (key_sets.MAX_BYTES + 1)
-    assert f"its body is larger than {key_sets.MAX_BYTES} bytes" in await failure(fetcher, jwks=keys)
+    issuer.status, issuer.headers, issuer.keys = 200, {}, "x" * (key_set_fetcher.MAX_BYTES + 1)
+    assert f"its body is larger than {key_set_fetcher.MAX_BYTES} bytes" in await failure(fetcher, jwks=keys)
     assert "cannot connect" in await failure(fetcher, jwks="http://127.0.0.1:1/keys")
     issuer.site.handlers[DISCOVERY], issuer.keys = issuer.give, "<html>"
     assert "is not valid JSON" in await failure(fetcher, issuer=issuer.site.url)
@@ -122,7 +122,7 @@ async def test_each_failure_of_a_response_is_named(issuer: Issuer, fetcher: KeyS
 async def test_a_silent_issuer_is_given_up(
     issuer: Issuer, fetcher: KeySetFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_sets, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(key_set_fetcher, "TIMEOUT_S", 0.2)
 
     async def silent(_: web.Request) -> web.Response:
         await asyncio.Event().wait()
