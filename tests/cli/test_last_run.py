@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from iogate.cli import live_view
 from iogate.cli.last_run import KEPT_S
+from iogate.cli.render import Output, Screen
+from iogate.errors import NotFound
 from tests import fork_server
 from tests.cli.conftest import Cli
 from tests.cli.place import ENVIRONMENT, Place, until
@@ -64,6 +70,27 @@ def test_a_watched_list_is_printed_again_when_it_has_changed(shop: Place, tmp_pa
     finally:
         process.send_signal(2)
         assert process.wait(20) == 130
+
+
+async def test_a_watched_list_goes_on_when_the_name_that_it_filters_by_is_lost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_view, "INTERVAL_S", 0)
+    unknown = NotFound("no live workflow shop/former")
+    answers: Iterator[Any] = iter([["a run"], unknown, asyncio.CancelledError(), unknown])
+
+    async def read() -> Any:
+        answer = next(answers)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    screen = Screen(output=Output.TEXT)
+    with pytest.raises(asyncio.CancelledError):
+        await live_view.watch(screen, read)
+    assert capsys.readouterr().out == "a run\n\nno live workflow shop/former\n"
+    with pytest.raises(NotFound, match="shop/former"):
+        await live_view.watch(screen, read)
 
 
 def test_a_watched_list_is_text(cli: Cli) -> None:

@@ -296,7 +296,7 @@ def test_a_retry_says_that_the_live_definition_is_another_one(place: Place, live
             newer.unlink()
     finally:
         file.write_text(before)
-        live("apply", "--yes")
+        live("apply", "--yes", "--prune", "--max-deletes", "1")
 
 
 def test_a_function_is_called_with_the_current_arguments_if_it_did_nothing_yet(

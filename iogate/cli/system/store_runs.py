@@ -101,7 +101,7 @@ class StoreRuns:
 
     async def prune(self, wanted: Deletion) -> int:
         store, record = self._store, Record()
-        found = await run_deletion.preview(store, wanted.filter, wanted.before_ms)
+        found = await run_deletion.select(store, wanted.filter, wanted.before_ms)
         wanted.confirm(found.to_json())
         if not found.uids:
             return 0

@@ -59,10 +59,10 @@ async def _prune(call: Call) -> Any:
     wanted, before_ms = read_filter(call, given.get("filter", {})), call.moment_ms("before")
     assert before_ms is not None
     if call.is_dry_run:
-        return (
-            await run_deletion.preview(call.store, wanted, before_ms, most=run_deletion.COUNTED)
-        ).to_json()
-    found = await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.AT_ONCE)
+        return (await run_deletion.select(call.store, wanted, before_ms, most=run_deletion.COUNTED)).to_json()
+    found = await run_deletion.select(
+        call.store, wanted, before_ms, most=run_deletion.AT_ONCE, continues=True
+    )
     call.record.ids = found.uids
     pruned = await run_deletion.delete(call.store, found, wanted, before_ms, call.record)
     # Runs whose keys another program has overwritten are never deleted: a repetition would not end.

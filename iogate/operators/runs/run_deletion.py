@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from iogate.errors import Misused
 from iogate.messages import listed
 from iogate.operators.batches.batch_selection import filter_json
@@ -52,10 +54,15 @@ class Prunable:
         }
 
 
-async def select(store: Store, wanted: RunFilter, before_ms: int, *, most: int | None = None) -> Prunable:
+async def select(
+    store: Store, wanted: RunFilter, before_ms: int, *, most: int | None = None, continues: bool = False
+) -> Prunable:
     """Return the ended runs to delete: those that match a filter, newest first; `most` limits them.
 
-    Raises Misused for a status of runs that have not ended.
+    `continues`: runs may have been deleted before, with the last one by which a workflow was known.
+
+    Raises Misused for a status of runs that have not ended, and as `require_known_names` does if no run
+    matches.
     """
     for status in wanted.statuses:
         if status not in ENDED:
@@ -69,19 +76,10 @@ async def select(store: Store, wanted: RunFilter, before_ms: int, *, most: int |
         uids += [run.uid for run in page]
         if most is not None and len(uids) >= most:
             return Prunable(uids=uids[:most], sample=sample, complete=False)
+    if not uids:
+        lost = {"workflow": None, "project": None} if continues else {}
+        await require_known_names(store, msgspec.structs.replace(wanted, **lost))
     return Prunable(uids=uids, sample=sample, complete=True)
-
-
-async def preview(store: Store, wanted: RunFilter, before_ms: int, *, most: int | None = None) -> Prunable:
-    """Return the ended runs to delete, as `select` does; the names of a filter that selects none are checked.
-
-    A deletion that is repeated checks no names: the runs that it has deleted may have been the last ones of a
-    workflow. Raises as `select` and `require_known_names` do.
-    """
-    found = await select(store, wanted, before_ms, most=most)
-    if not found.uids:
-        await require_known_names(store, wanted)
-    return found
 
 
 async def delete(store: Store, found: Prunable, wanted: RunFilter, before_ms: int, record: Record) -> int:

@@ -82,14 +82,14 @@ class Retrier:
         return True
 
     async def _prepare(self, start: RetryState) -> RetryState:
-        program = old = await self._program(start.facts.program)
         facts = start.facts
+        if self.current and facts.revision == LIVE_REVISION:
+            raise Refused(
+                f"run {start.uid} is the standing run of a schedule: it has no current definition",
+                hint="retry without --on current",
+            )
+        program = old = await self._program(facts.program)
         if self.current:
-            if facts.revision == LIVE_REVISION:
-                raise Refused(
-                    f"run {start.uid} is the standing run of a schedule: it has no current definition",
-                    hint="retry without --on current",
-                )
             number, workflow, digest = await self._current(start.api, facts.workflow)
             facts = msgspec.structs.replace(facts, revision=number, workflow=workflow, program=digest)
             program = await self._program(digest)
