@@ -9,6 +9,7 @@ import pytest
 from iogate.cli.json_fields import FIELDS, with_empty_lists
 from tests.cli.conftest import Cli
 from tests.cli.place import Place
+from tests.docs.pages import DOCS, names, rows, sections
 
 OPTIONAL = {"traceId", "callback", "onFault", "recorded", "waitingFor"}
 """Fields that only some runs have."""
@@ -39,6 +40,15 @@ def test_the_fields_are_those_of_the_results(live: Cli, faulted: str) -> None:
         assert names <= set(fields.names), schema
         assert set(fields.names) - names <= OPTIONAL, schema
     live("override", "clear", "--all")
+
+
+def test_the_members_of_plan_and_status_are_documented(live: Cli) -> None:
+    described = sections(DOCS / "reference" / "commands.md")
+    for command, options in (("plan", {"replay"}), ("status", set())):
+        told = {name for cells in rows(described[f"`iogate {command}`"]) for name in names(cells[0])}
+        told = {name for name in told if not name.startswith("-")}
+        found = live(command, "-o", "json").json
+        assert told - options == found.keys() - {"schema"}
 
 
 def test_the_chosen_fields_are_printed(live: Cli, faulted: str) -> None:
