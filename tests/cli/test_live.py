@@ -140,7 +140,7 @@ def test_enable_and_disable_hold_once_they_return(live: Cli, shop: Place) -> Non
     assert (row["api"], row["enabled"], row["reason"]) == ("shop/buy", False, "stocktaking")
     assert row["expiresAt"] > row["setAt"]
     ran = live("api", "call", "shop/buy", code=4)
-    assert "403 requestError.notEnabled: The interface is not enabled" in ran.err
+    assert "403 requestError.notEnabled: The API is not enabled" in ran.err
     assert ran.err.endswith("  iogate enable shop/buy\n")
     assert live("override", "clear", "shop/buy", "shop/guarded").out == (
         "cleared shop/buy\ncleared shop/guarded\n"

@@ -25,7 +25,7 @@ MAX_FILE: Final = 1024 * 1024
 _REMEMBERED: Final = 1024
 
 NOT_ALLOWED: Final = ErrorResponse(403, "requestError.forbidden", "Address is not allowed")
-CLOSED: Final = unavailable("The addresses that may call this interface cannot be read on this gateway")
+CLOSED: Final = unavailable("The addresses that may call this API cannot be read on this gateway")
 
 
 class AddressCheck:

@@ -321,7 +321,7 @@ def _refused(route: Route, refusal: Refusal) -> Response:
                 route.bucket.block(refusal.retry_after_s)
             return responses.too_many(TOO_OFTEN, refusal.retry_after_s)
         case "queue_full":
-            return responses.too_many("Too many runs of the interface are waiting", refusal.retry_after_s)
+            return responses.too_many("Too many runs of the API are waiting", refusal.retry_after_s)
         case "memory":
             return responses.unavailable(responses.STORE_FULL_MESSAGE, refusal.retry_after_s)
         case "taken":

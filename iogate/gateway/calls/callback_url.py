@@ -38,5 +38,5 @@ def named_ends(
         raise invalid(f"The header Callback-Url cannot be used: {reason}")
     if not callback_urls.is_allowed(url, hosts):
         host = urlsplit(url).netloc[:100]
-        raise invalid(f"The header Callback-Url names the host {host}, which this interface does not allow")
+        raise invalid(f"The header Callback-Url names the host {host}, which this API does not allow")
     return RunEnds(letters=letters, url=url)

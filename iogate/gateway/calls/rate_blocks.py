@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from iogate.gateway.http.request import Request
     from iogate.gateway.http.responses import ErrorResponse
 
-TOO_OFTEN: Final = "The interface is called too often"
+TOO_OFTEN: Final = "The API is called too often"
 OWN_TOO_OFTEN: Final = {
-    "caller": "This caller calls the interface too often",
-    "address": "The interface is called too often from this address",
+    "caller": "This caller calls the API too often",
+    "address": "The API is called too often from this address",
 }
 MOST_BLOCKS: Final = 10_000
 

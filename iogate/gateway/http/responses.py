@@ -197,14 +197,14 @@ def store_error(error: BaseException, unanswered: ErrorResponse) -> ErrorRespons
             return STORE_DOWN
 
 
-NO_ROUTE = ErrorResponse(404, "requestError.notFound", "There is no such interface")
+NO_ROUTE = ErrorResponse(404, "requestError.notFound", "There is no such API")
 NO_RUN = ErrorResponse(
     404,
     "requestError.notFound",
     "There is no such run, or it takes the credentials of its API or its signed link to see it",
 )
 NO_PATH = ErrorResponse(404, "requestError.notFound", "There is nothing at this path")
-NOT_ENABLED = ErrorResponse(403, "requestError.notEnabled", "The interface is not enabled")
+NOT_ENABLED = ErrorResponse(403, "requestError.notEnabled", "The API is not enabled")
 BROKEN_OFF = ErrorResponse(
     400, "requestError.invalidParams", "The body ended before it was complete", [CLOSE]
 )
@@ -238,7 +238,7 @@ UNCONFIRMED = unavailable(
 STORE_FULL_MESSAGE = "The store has no memory left; nothing was accepted"
 STORE_FULL = unavailable(STORE_FULL_MESSAGE, 10.0)
 NO_REVISION = unavailable("No revision is loaded yet")
-STALE = unavailable("The interface changed while this call was validated; call again")
-UNCONFIGURED = unavailable("The credentials of this interface are not configured on this gateway")
+STALE = unavailable("The API changed while this call was validated; call again")
+UNCONFIGURED = unavailable("The credentials of this API are not configured on this gateway")
 KEYS_MISSING = unavailable("The keys that verify tokens are not available on this gateway")
 CRASHED = ErrorResponse(500, "serverError.internal", "The gateway failed on this call; its log says why")

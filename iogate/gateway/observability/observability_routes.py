@@ -79,7 +79,7 @@ def handlers(state: GatewayState, audience: Audience) -> list[HTTPRouteHandler]:
         return Response(text, media_type=metrics.CONTENT_TYPE, headers={"cache-control": "no-store"})
 
     @route("/openapi.json", http_method=_READ)
-    async def interfaces(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
+    async def openapi(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
         """Respond to the route of the OpenAPI document. Raises HTTPError: a 503 without a revision."""
         found = await described.openapi()
         return to_litestar(found.respond(request.headers.get("if-none-match")))
@@ -90,5 +90,5 @@ def handlers(state: GatewayState, audience: Audience) -> list[HTTPRouteHandler]:
         found = await described.page()
         return to_litestar(found.respond(request.headers.get("if-none-match")))
 
-    found: list[Any] = [is_live, is_ready, interfaces]
+    found: list[Any] = [is_live, is_ready, openapi]
     return [*found, measured, documentation] if audience.has_callers else found

@@ -52,7 +52,7 @@ _READ_ONLY = ErrorResponse(
     403,
     "requestError.forbidden",
     "This link only reads the run: a call with the header Prefer: link=cancel gets one that cancels it, and "
-    "the credentials of the interface do, too",
+    "the credentials of the API do, too",
 )
 _BAD_WAIT = f"The query parameter wait must be a whole number of seconds from 0 to {WAIT_MOST_S}"
 

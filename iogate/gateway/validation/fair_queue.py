@@ -1,7 +1,7 @@
 """Fair queue of jobs for one server, shared by the senders of the jobs.
 
 Used by `validator`. Pure: the time is an argument. Sharers form a tree: networks, the addresses in them,
-and the interfaces that an address uses. At each level the branch that has recently used the fewest
+and the APIs that an address uses. At each level the branch that has recently used the fewest
 measured seconds is next. Invariants: while a job waits, a branch beside one of its own uses
 no more than that one and one job more, so that a network without recent use is served after at most one job
 of each other network, however many addresses these have; and the waiting jobs are bounded, for each address
@@ -31,16 +31,16 @@ WIDE: Final = (32, 48, 56)
 """Prefixes of the IPv6 networks of providers, sites and customers: one sender may have many /64 networks."""
 
 Sharer = tuple[str, ...]
-"""Sender of jobs: the networks that its address is in, widest first, the address, and an interface."""
+"""Sender of jobs: the networks that its address is in, widest first, the address, and an API."""
 
 
-def sharer_of(address: str, interface: str) -> Sharer:
+def sharer_of(address: str, api: str) -> Sharer:
     """Return the sender of a job in the queue; an IPv6 address counts as its /64."""
     own = network(address)
     if "/" not in own:
-        return (own, interface)
+        return (own, api)
     found = ipaddress.IPv6Network(own)
-    return (*(str(found.supernet(new_prefix=prefix)) for prefix in WIDE), own, interface)
+    return (*(str(found.supernet(new_prefix=prefix)) for prefix in WIDE), own, api)
 
 
 class Bound(NamedTuple):
@@ -69,7 +69,7 @@ class _Entry(Generic[T]):
 
 
 class FairQueue(Generic[T]):
-    """Bounded queue that is fair to networks, addresses and interfaces; see the module."""
+    """Bounded queue that is fair to networks, addresses and APIs; see the module."""
 
     def __init__(self, *, total: Bound = TOTAL, each: Bound = EACH) -> None:
         self._total, self._each = total, each

@@ -201,10 +201,10 @@ class Validation:
         await self._end()
 
     async def _perform(
-        self, job: Job, route: Route | None, size: int, interface: str, request: Request
+        self, job: Job, route: Route | None, size: int, api: str, request: Request
     ) -> Input | Events | Redacted:
         loop = asyncio.get_running_loop()
-        sharer = sharer_of(request.address, interface)
+        sharer = sharer_of(request.address, api)
         waiting = _Waiting(job=job, route=route, outcome=loop.create_future())
         for displaced, is_own in self._queue.push(waiting, sharer, size, loop.time()):
             refusal = HTTPError(OWN_BUSY if is_own else BUSY)

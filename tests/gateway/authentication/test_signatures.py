@@ -466,7 +466,7 @@ async def test_a_missing_secret_is_a_503_and_another_one_suffices(
         reply = await post(world, BODY, sent)
         assert (reply.status, reply.message) == (
             503,
-            "The credentials of this interface are not configured on this gateway",
+            "The credentials of this API are not configured on this gateway",
         )
     two = "/v1/api/hooks/two/async"
     assert (await post(world, BODY, github(BODY), two)).status == 202

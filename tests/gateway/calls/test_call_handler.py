@@ -60,7 +60,7 @@ async def test_calls_of_the_contract_get_its_exact_responses(world: World) -> No
     for headers in ({}, {"token": "123456"}, {"token": "wrong"}):
         assert (
             await body("off/off", **headers) == '{"response":{"error":{"code":"requestError.notEnabled",'
-            '"message":"The interface is not enabled"}}}'
+            '"message":"The API is not enabled"}}}'
         )
 
 
@@ -392,7 +392,7 @@ async def test_a_rate_per_address_or_caller_is_a_429_for_that_one_only(world: Wo
     for _ in range(2):  # by the store, then by this gateway
         reply = await world.call("by/address")
         assert reply.status == 429
-        assert reply.message.startswith("The interface is called too often from this address; retry in")
+        assert reply.message.startswith("The API is called too often from this address; retry in")
         assert 90 <= int(reply.headers["retry-after"]) <= 101
     world.client = ("127.0.0.9", 50_000)
     assert (await world.call("by/address")).status == 202
@@ -401,7 +401,7 @@ async def test_a_rate_per_address_or_caller_is_a_429_for_that_one_only(world: Wo
     for _ in range(2):
         reply = await world.call("by/caller", token="ada-token")
         assert reply.status == 429
-        assert reply.message.startswith("This caller calls the interface too often; retry in")
+        assert reply.message.startswith("This caller calls the API too often; retry in")
     assert (await world.call("by/caller", token="bob-token")).status == 202
 
 
@@ -438,7 +438,7 @@ async def test_a_full_queue_is_a_429(world: World) -> None:
     await world.publish(api("a/b", limits=Limits(queued=2)))
     replies = [await world.call("a/b") for _ in range(3)]
     assert [reply.status for reply in replies] == [202, 202, 429]
-    assert replies[2].message.startswith("Too many runs of the interface are waiting; retry in")
+    assert replies[2].message.startswith("Too many runs of the API are waiting; retry in")
     assert 1 <= int(replies[2].headers["retry-after"]) <= 3
 
 

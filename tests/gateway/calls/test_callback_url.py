@@ -49,7 +49,7 @@ async def test_what_follows_the_end_is_stored_with_the_call(world: World) -> Non
     [
         (
             "https://evil.example/x",
-            "The header Callback-Url names the host evil.example, which this interface does not allow",
+            "The header Callback-Url names the host evil.example, which this API does not allow",
         ),
         (
             "http://hooks.example.com/",

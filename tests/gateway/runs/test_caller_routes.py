@@ -136,7 +136,7 @@ async def test_a_link_cancels_only_if_its_call_asked_for_that(public_world: Worl
         assert (reply.status, reply.code) == (403, "requestError.forbidden")
         assert reply.message == (
             "This link only reads the run: a call with the header Prefer: link=cancel gets one that cancels "
-            "it, and the credentials of the interface do, too"
+            "it, and the credentials of the API do, too"
         )
         assert (await public_world.ask(started.headers["location"])).json["status"] == "pending"
     for prefer in ("link=cancel", "respond-async, LINK=cancel", 'link="cancel"; x=1'):
