@@ -1,7 +1,7 @@
 """Public keys of webhook senders that sign with Ed25519 (RFC 8032) instead of an HMAC.
 
-Used by `signatures` for Standard Webhooks (`v1a`). Pure. Invariant: the package `cryptography`, an extra, is
-imported only for a secret that is a public key.
+Used by `signature_schemes` for Standard Webhooks (`v1a`). Pure. Invariant: the package `cryptography`, an
+extra, is imported only for a secret that is a public key.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ def check(screen: Screen) -> None:
 
 
 async def watch(screen: Screen, read: Callable[[], Awaitable[Sequence[Table | str]]]) -> NoReturn:
-    """Print the result of `read` for `--watch` again and again; if the system is out of reach, its error.
+    """Print the result of `read` for `--watch` again and again; its error if the system is out of reach.
 
-    So is the error of a name that became unknown, for example that of a workflow whose last run was deleted.
-    Raises NotFound for a name that is unknown from the start.
+    It also prints the error of a name that became unknown, such as that of a workflow whose last run was
+    deleted. Raises NotFound or Misused for a name that is unknown from the start.
     """
     shown: str | None = None
     has_read = False
@@ -48,7 +48,7 @@ async def watch(screen: Screen, read: Callable[[], Awaitable[Sequence[Table | st
             has_read = True
         except Unreachable as error:
             parts = [error.message]
-        except NotFound as error:
+        except (NotFound, Misused) as error:
             if not has_read:
                 raise
             parts = [error.message]

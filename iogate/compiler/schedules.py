@@ -78,7 +78,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def delay_ms(self, name: str, tick_ms: int) -> int:
         """Return the delay of the run of a tick of the compiled schedule: the same in each worker.
 
-        Schedules of different names have different delays.
+        It follows from the name and the tick, so that schedules do not all start at once.
         """
         if not self.jitter_ms:
             return 0

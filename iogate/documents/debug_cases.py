@@ -47,7 +47,7 @@ class RunExpectation(StrictModel):
 
     @property
     def has_output(self) -> bool:
-        """Tell whether any debug case expects an output: `output: null` expects null, no key any output."""
+        """Tell whether a debug case expects an output: `output: null` expects null, no key any output."""
         return "output" in self.model_fields_set
 
 

@@ -113,7 +113,7 @@ def _is_form(call: CallHttp) -> bool:
 
 
 def with_empty_files(call: CallHttp) -> CallHttp:
-    """Return a call with empty files in place of references to the effect's; names and types are kept."""
+    """Return a call with empty files in place of references to files; their names and types are kept."""
     if _is_form(call) and isinstance(call.body, dict):
         return replace(call, body={name: _all_empty(value) for name, value in call.body.items()})
     return replace(call, body=_empty(call.body))
@@ -152,7 +152,7 @@ async def with_operation_files(call: CallOpenApi, operation: Operation, files: E
 async def with_paths(
     arguments: Mapping[str, Any], files: EffectFiles, folder: Callable[[], Path]
 ) -> dict[str, Any]:
-    """Write the files of an effect that arguments of a function refer to; return them with each `path`."""
+    """Write the files in the arguments of a function, and return the arguments with a `path` in each file."""
     changed: dict[str, Any] = await _with_paths(dict(arguments), files, folder)
     return changed
 

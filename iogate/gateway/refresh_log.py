@@ -1,7 +1,7 @@
 """Log records of the refresh of live revisions: outages of the store, refused revisions and defects.
 
-Used by `revision_refresher`, which tries four times a second. Invariant: each reason is logged once, and
-again only after the store was reachable or another revision was loaded.
+Used by `revision_refresher`, which tries four times a second. Invariants: a reason is logged again only after
+the store was reachable or a revision was loaded; however many reasons there are, a few are logged a minute.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import logging
 import time
 
 from iogate.errors import IogateError
+from iogate.logs import Throttle
 from iogate.store.connection.connection import CommandFailed
 
 log = logging.getLogger(__name__)
 
 BROKEN = (IogateError, CommandFailed, TimeoutError)
 """Expected errors: the store is unreachable, full or slow, or the revision is invalid."""
-MAX_REASONS = 10
-"""Maximum number of reasons that are logged before something changes."""
+BURST = 10
+PER_S = 1 / 30
+"""Rate of records after BURST."""
+REMEMBERED = 100
+"""Number of logged reasons that are remembered, to log each once."""
 
 
 class RefreshLog:
@@ -32,6 +36,7 @@ class RefreshLog:
         """Logged reasons of the outage."""
         self._since_loaded: set[str] = set()
         """Logged reasons of refused revisions, and logged defects."""
+        self._throttle = Throttle(burst=BURST, per_s=PER_S)
 
     def revision_loaded(self) -> None:
         """Note that the refresh has loaded a revision: the next refusal is logged again."""
@@ -49,7 +54,7 @@ class RefreshLog:
         """Log the error of a refresh, a defect with its traceback."""
         if not isinstance(error, BROKEN):
             text = repr(error)
-            if _is_new(text, self._since_loaded):
+            if self._is_new(text, self._since_loaded):
                 log.error(
                     "cannot follow the store, trying again: %s",
                     text,
@@ -59,17 +64,18 @@ class RefreshLog:
             return
         text = str(error) or "the store did not respond in time"
         if about_revision:
-            if _is_new(text, self._since_loaded):
+            if self._is_new(text, self._since_loaded):
                 log.warning("%s", text, extra={"action": "revision.refused"})
             return
         self._failed_at = time.monotonic()
-        if _is_new(text, self._in_outage):
+        if self._is_new(text, self._in_outage):
             log.warning("%s", text, extra={"action": "store.unreachable"})
 
-
-def _is_new(reason: str, logged: set[str]) -> bool:
-    """Add a reason to the logged ones, at most MAX_REASONS; return whether it is to be logged."""
-    if reason in logged or len(logged) >= MAX_REASONS:
-        return False
-    logged.add(reason)
-    return True
+    def _is_new(self, reason: str, logged: set[str]) -> bool:
+        """Add a reason to the logged ones; return whether it is to be logged."""
+        if reason in logged:
+            return False
+        if len(logged) >= REMEMBERED:
+            logged.clear()
+        logged.add(reason)
+        return self._throttle.passes()

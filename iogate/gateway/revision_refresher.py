@@ -73,7 +73,7 @@ class Refresher:
         self._log = RefreshLog(quiet_s=ANNOUNCE_S)
         self._loader = TableLoader(state)
         self._refusal: BaseException | None = None
-        """Error of the last revision that could not be loaded."""
+        """Error of a revision that could not be loaded, until it is logged."""
         self.tried = asyncio.Event()
         """Set after the first attempt to load the revision."""
         self._started_at_ms = int(time.time() * 1000)
@@ -315,6 +315,7 @@ class Refresher:
     def _report(self, error: BaseException) -> None:
         self.tried.set()
         self._log.failed(error, about_revision=error is self._refusal)
+        self._refusal = None  # its traceback keeps the routing table before alive
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -37,7 +37,7 @@ async def show(store: Store, settings: Settings) -> dict[str, Any]:
     )
     drained_s = await store.drains.left_s()
     schedules = await store.schedules.upcoming(everywhere=True)
-    refused = await store.refusals.counts() or {}
+    refused = {kind: number for kind, number in (await store.refusals.counts()).items() if number}
     of_workflows, started = await missing_secrets.by_live_workflow(store, workers)
     left = await store.gates.held_of_deleted()
     recent = await last_day(store)

@@ -161,5 +161,5 @@ def distinct(item: ValueType[T], expected: str) -> ValueType[tuple[T, ...]]:
 
 
 def deferred(load: Callable[[], ValueType[T]]) -> ValueType[T]:
-    """Return a value type, of a mapping or any other, whose module is imported on first use."""
+    """Return a value type whose module is imported on first use."""
     return ValueType(read=lambda value: load().read(value), schema=lambda: load().schema())

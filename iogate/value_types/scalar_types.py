@@ -30,7 +30,7 @@ def text() -> ValueType[str]:
 
 
 def matching_text(expected: str, pattern: str) -> ValueType[str]:
-    """Return the value type of text by a regular expression; a scalar of another type is another error."""
+    """Return the value type of a text by a regular expression; a value of another type is another error."""
     plain = text()
 
     def _read(value: Any) -> str:

@@ -26,14 +26,14 @@ class Leases(Protocol):
     """Runs under lease, as the executor changes them."""
 
     async def commit(self, commits: Sequence[Commit]) -> list[CommitResult]:
-        """Port of the executor: apply commits and return their results in order; idempotent.
+        """Apply commits of the executor and return their results in order; idempotent.
 
         Raises Unreachable, or CommandFailed if the store rejects one of them.
         """
         ...
 
     async def inbox(self, uid: str, token: int) -> Sequence[Message]:
-        """Port of the executor: return the first unconsumed messages of a leased run.
+        """Return the first unconsumed messages of a leased run to the executor.
 
         Raises Unreachable or CommandFailed.
         """
@@ -44,14 +44,14 @@ class Events(Protocol):
     """Event bus, as a matcher reads it."""
 
     async def take(self, owner: str, limit: int = ..., /) -> Batch:
-        """Port of the matcher: return next events and candidate subscriptions, if this owner is the matcher.
+        """Return the next events and candidate subscriptions to this owner, if it is the matcher.
 
         An owner becomes the matcher if there is none.
         """
         ...
 
     async def deliver(self, owner: str, upto: int, deliveries: Sequence[Delivery], /) -> bool:
-        """Port of the matcher: deliver events, then remove those up to `upto`; False for another matcher."""
+        """Deliver events for the matcher, then remove those up to `upto`; False for another matcher."""
         ...
 
 
@@ -59,25 +59,25 @@ class Revisions(Protocol):
     """Published revisions, and the programs and files that they name by digest."""
 
     async def live_for(self, api: str) -> tuple[int, str] | None:
-        """Port of the executor: return number and digest of the live revision for an API, or None."""
+        """Return number and digest of the live revision for an API to the executor, or None."""
         ...
 
     async def load(self, number: int) -> Revision:
-        """Port of the executor: return a revision.
+        """Return a revision to the executor.
 
         Raises NotFound or NotAuthentic.
         """
         ...
 
     async def program(self, digest: str) -> bytes:
-        """Port of the executor: return the definition of a program.
+        """Return the definition of a program to the executor.
 
         Raises NotFound or NotAuthentic.
         """
         ...
 
     async def content(self, digest: str) -> bytes:
-        """Port of the executor: return a file that workflows name.
+        """Return a file that workflows name to the executor.
 
         Raises NotFound or NotAuthentic.
         """
@@ -88,7 +88,7 @@ class Effects(Protocol):
     """The outside of a run: calls, processes and functions."""
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
-        """Port of the executor: perform an effect to its end."""
+        """Perform an effect for the executor, to its end."""
         ...
 
 
@@ -96,7 +96,7 @@ class Timer(Protocol):
     """A callback that will be called."""
 
     def cancel(self) -> None:
-        """Port of the executor: drop the callback."""
+        """Drop this callback of the executor."""
         ...
 
 
@@ -104,15 +104,15 @@ class Clock(Protocol):
     """Time of the store, and time that only moves forward."""
 
     def now_ms(self) -> int:
-        """Port of the executor: return the time of the store in milliseconds since 1970."""
+        """Return the time of the store to the executor, in milliseconds since 1970."""
         ...
 
     def monotonic(self) -> float:
-        """Port of the executor: return seconds since an arbitrary moment."""
+        """Return seconds since an arbitrary moment to the executor."""
         ...
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> Timer:
-        """Port of the executor: call back after a delay."""
+        """Call the executor back after a delay."""
         ...
 
 
@@ -124,11 +124,11 @@ class Secrets(Protocol):
 
     @property
     def error_types(self) -> str:
-        """Port of the executor: the family of URIs that names the standard's errors."""
+        """Family of URIs that names the standard's errors for the executor."""
         ...
 
     def environment(self, names: tuple[str, ...]) -> Environment:
-        """Port of the executor: return the engine environment for workflows with these secrets."""
+        """Return the engine environment for workflows with these secrets to the executor."""
         ...
 
 
@@ -145,5 +145,5 @@ class Children(Protocol):
     """Child workflows of runs."""
 
     async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
-        """Port of the executor: return children to start, and the results of those that are not started."""
+        """Return children to start to the executor, and the results of those that are not started."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 
@@ -45,11 +46,17 @@ def test_a_wrong_password_is_an_outage_beside_a_refused_revision(caplog: pytest.
     ]  # fmt: skip
 
 
-def test_changing_reasons_of_an_outage_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+def test_changing_reasons_are_logged_at_a_limited_rate(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = RefreshLog(quiet_s=0.0)
-    for number in range(3 * refresh_log.MAX_REASONS):
+    for number in range(3 * refresh_log.REMEMBERED):
         log.failed(Unreachable(f"reason {number}"), about_revision=False)
-    assert len(logged(caplog)) == refresh_log.MAX_REASONS
+    assert refresh_log.BURST <= len(logged(caplog)) <= refresh_log.BURST + 1
+    later = time.monotonic() + 1 / refresh_log.PER_S
+    monkeypatch.setattr(log._throttle, "_monotonic", lambda: later)
+    log.failed(ValueError("a defect"), about_revision=False)
+    assert logged(caplog)[-1][0] == "refresh.failed"
 
 
 def test_an_outage_goes_on_while_requests_fail(caplog: pytest.LogCaptureFixture) -> None:

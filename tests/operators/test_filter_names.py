@@ -10,7 +10,7 @@ from iogate.operators.runs.filter_names import require_known_names
 from iogate.store import keys
 from iogate.store.runs.run_index import RunFilter, encode_cursor
 from iogate.store.store import Store
-from tests.store.builders import accepted, commit, publish
+from tests.store.builders import accepted, api, commit, publish
 
 
 async def test_a_workflow_that_is_not_live_is_known_by_its_runs(store: Store) -> None:
@@ -47,6 +47,14 @@ async def test_no_name_is_refused_if_a_live_revision_cannot_be_read(
     await store.call(*command)
     await require_known_names(store, RunFilter(workflow="test/none"))
     await require_known_names(store, RunFilter(where=("none", "x")))
+
+
+async def test_a_deleted_api_is_known(store: Store) -> None:
+    await publish(store, api("orders/old"), api("orders/submit"))
+    await publish(store)
+    await require_known_names(store, RunFilter(api="orders/old"))
+    with pytest.raises(NotFound, match="no API orders/none"):
+        await require_known_names(store, RunFilter(api="orders/none"))
 
 
 async def test_a_later_page_checks_no_names(store: Store) -> None:

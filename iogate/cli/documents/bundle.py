@@ -49,7 +49,7 @@ class CheckResult:
 
     @property
     def errors(self) -> int:
-        """Number of errors that reading documents and compiling them to a bundle has found."""
+        """Number of errors among the problems of the documents that the bundle is compiled from."""
         return sum(problem.severity == "error" for problem in self.problems)
 
 

@@ -322,7 +322,8 @@ async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
         await store.check(keyring(settings, Path.cwd()))
     except IogateError as error:
         found.append(Finding(about="link_key", verdict="error", message=error.message, hint=error.hint))
-    if refused := await store.refusals.counts():
+    refused = {kind: number for kind, number in (await store.refusals.counts()).items() if number}
+    if refused:
         found.append(
             Finding(
                 about="store",

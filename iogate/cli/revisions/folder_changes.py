@@ -5,26 +5,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.cli.documents.bundle import compile_or_fail, save_lock
 from iogate.cli.revisions.folder_publication import publish_folder, read_origin, summarize
-from iogate.errors import IogateError, Unreachable
+from iogate.errors import IogateError, Unreachable, WrongStore
 from iogate.store.connection.failures import CommandFailed
 
 if TYPE_CHECKING:
+    from iogate.cli.documents.bundle import CheckResult
     from iogate.cli.render import Screen
     from iogate.settings import Settings
+    from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
 
 POLL_S = 0.5
+AGAIN_S = 0.5
+MAX_AGAIN_S = 15.0
+"""First and longest pause before a publication that failed is tried again; it doubles."""
 IGNORED_FOLDERS = frozenset({"node_modules", "__pycache__", "venv"})
 MAX_FILES = 20_000
 
 Stamp = frozenset[tuple[str, int, int]]
+
+
+@dataclass(kw_only=True)
+class _Change:
+    """Compiled change of the files that is to be published."""
+
+    checked: CheckResult
+    origin: Origin
+    failures: int = 0
+    again_at: float = 0.0
+    """Time on the clock of `time.monotonic` from which it is published."""
+
+    def fail(self) -> None:
+        """Note that the store does not take the change now."""
+        self.again_at = time.monotonic() + min(AGAIN_S * 2**self.failures, MAX_AGAIN_S)
+        self.failures += 1
 
 
 async def watch(
@@ -34,42 +56,58 @@ async def watch(
 
     Invalid files cause only a warning. `settings` are those of the gateways and workers, except for
     variables. `seen` is the stamp of the files before they were published, so that no later change is missed.
-    A change that the store does not take now is published when it does.
+    A change that an unreachable store does not take is published when it does.
     """
-    from iogate.reconcile.apply import NotConverged
-
-    tried = seen
+    change: _Change | None = None
     while True:
         await asyncio.sleep(POLL_S)
         now = await asyncio.to_thread(stamp, Path.cwd())
-        if now == seen:
-            continue
-        is_repeated, tried = now == tried, now
         try:
-            fresh = read_settings()
-            # Variables are part of the revision.
-            settings = replace(settings, vars=fresh.vars)
-            if fresh != settings and not is_repeated:
-                # Gateways and workers keep their settings until a restart: do not apply new ones in part.
-                screen.warn("the settings have changed: restart to apply them")
-            checked = await asyncio.to_thread(compile_or_fail, settings, purpose="apply")
-            save_lock(screen, checked)
-            origin = await asyncio.to_thread(read_origin, settings)
-            applied = await publish_folder(store, checked, origin=origin)
-        except (Unreachable, CommandFailed) as error:
-            if not is_repeated:
-                screen.warn(f"{error}; the change is not live yet, and its publication is tried again")
-            continue
-        except NotConverged as late:
-            applied = late.applied
-            screen.warn(late.message)
-        except IogateError as error:
-            screen.warn(f"{error.message}; the live revision is unchanged")
-            seen = now
-            continue
-        seen = now
-        if applied.changed:
-            screen.note(summarize(applied), style="green")
+            if now != seen:
+                seen, change = now, None
+                fresh = read_settings()
+                # Variables are part of the revision.
+                settings = replace(settings, vars=fresh.vars)
+                if fresh != settings:
+                    # Gateways and workers keep their settings until a restart: do not apply new ones in part.
+                    screen.warn("the settings have changed: restart to apply them")
+                change = await _compile(screen, settings)
+            if change is not None and time.monotonic() >= change.again_at:
+                change = await _publish(screen, store, change)
+        except (IogateError, CommandFailed) as error:
+            screen.warn(f"{error}; the live revision is unchanged")
+            change = None
+
+
+async def _compile(screen: Screen, settings: Settings) -> _Change:
+    checked = await asyncio.to_thread(compile_or_fail, settings, purpose="apply")
+    save_lock(screen, checked)
+    return _Change(checked=checked, origin=await asyncio.to_thread(read_origin, settings))
+
+
+async def _publish(screen: Screen, store: Store, change: _Change) -> _Change | None:
+    """Publish a change of the files for `up --watch`; return it if that is to be tried again.
+
+    Raises as `publish_folder` does, except for an unreachable store.
+    """
+    from iogate.reconcile.apply import NotConverged
+
+    try:
+        applied = await publish_folder(store, change.checked, origin=change.origin)
+    except WrongStore:
+        raise
+    except Unreachable as error:
+        if not change.failures:
+            screen.warn(f"{error.message}; the publication of the change is tried again")
+        change.fail()
+        return change
+    except NotConverged as late:
+        applied = late.applied
+        screen.warn(late.message)
+    # The store may have taken a change although its answer was lost.
+    if applied.changed or change.failures:
+        screen.note(summarize(applied), style="green")
+    return None
 
 
 def stamp(root: Path) -> Stamp:

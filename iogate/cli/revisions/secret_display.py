@@ -34,7 +34,7 @@ def tables(found: Sequence[Mapping[str, Any]], *, every: bool) -> list[Table]:
 
 
 def _describe(found: Mapping[str, Any]) -> str:
-    """Describe for display how many processes have the new one of several values of a secret."""
+    """Describe how many processes have the new value of a secret whose values differ."""
     holders = [value["processes"] for value in found["values"]]
     text = f"{len(holders[0])} of {sum(map(len, holders))} processes have the new value"
     if others := len(found["otherKey"]):

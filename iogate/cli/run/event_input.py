@@ -66,7 +66,7 @@ def _with_defaults(event: Any) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def publish_events(store: Store, events: Sequence[bytes], uid: str) -> AsyncIterator[Sequence[bytes]]:
-    """Publish events of the command line in the background, each when a task listens; yield the others.
+    """Publish the command line's events in the background, each when a task listens; yield those left.
 
     An event of a link uses that link of the run `uid`.
     """

@@ -82,62 +82,62 @@ def interrupted(message: str, operation: str) -> Unreachable:
 class Runs(Protocol):
     """Operations on runs, with the results of `run_actions`, `run_files` and `operators.statistics`.
 
-    `statistics` and `errors` raise NotFound for an unknown API.
+    `statistics` and `errors` raise NotFound for an unknown API or workflow; `prune` as `run_deletion` does.
     """
 
     async def list(
         self, wanted: RunFilter, *, limit: int, cursor: str | None = None, complete: bool = False
     ) -> Json:
-        """Return the newest runs that match in the live system, by its store or over HTTP.
+        """Return the newest runs that match in the live system.
 
         It ends early after many runs that do not match, unless it is to be `complete`.
         """
         ...
 
     async def show(self, uid: str, *, data: bool = False, task: str | None = None) -> Json:
-        """Return a run of the live system, by its store or over HTTP."""
+        """Return a run of the live system."""
         ...
 
     async def wait(self, uid: str, wait_s: float) -> Json:
-        """Return a run with its tasks at its end or after a time, by the live system's store or HTTP."""
+        """Return a run of the live system with its tasks, at its end or after a time."""
         ...
 
     async def journal(self, uid: str) -> Json:
-        """Return `uid` and kept journal `entries` of a run of the live system, by its store or over HTTP."""
+        """Return `uid` and kept journal `entries` of a run of the live system."""
         ...
 
     def follow(self, uid: str) -> AsyncIterator[Json]:
-        """Yield a run's journal, kept and new entries, until it ends, by the live system's store or HTTP."""
+        """Yield the journal of a run of the live system, kept and new entries, until it ends."""
         ...
 
     async def input(self, uid: str) -> Any:
-        """Return a run's input, by the live system's store or HTTP; raise Refused if values are redacted."""
+        """Return the input of a run of the live system; raise Refused if values are redacted."""
         ...
 
     async def files(self, uid: str) -> Sequence[Json]:
-        """Return the metadata of a run's files in the live system, by its store or over HTTP."""
+        """Return the metadata of a run's files in the live system."""
         ...
 
     async def read_file(self, uid: str, file: Json) -> bytes:
-        """Return the content of a run's file, by the live system's store or HTTP; raise NotFound if gone."""
+        """Return the content of a file of a run of the live system; raise NotFound if it is gone."""
         ...
 
     async def statistics(
         self, *, api: str | None, workflow: str | None, since_ms: int | None, until_ms: int | None
     ) -> Json:
-        """Return counts and times of the live system's runs, by its store or over HTTP."""
+        """Return counts and times of the live system's runs."""
         ...
 
     async def errors(self, *, api: str | None, since_ms: int | None) -> Json:
-        """Return the distinct errors of the live system's runs, by its store or over HTTP."""
+        """Return the distinct errors of the live system's runs."""
         ...
 
     async def change(self, change: RunChange, uids: Sequence[str]) -> RunChanges:
-        """Change those runs of the live system that can be changed, one by one, by its store or over HTTP."""
+        """Change those runs of the live system that can be changed, one by one."""
         ...
 
     async def prune(self, wanted: Deletion) -> int:
-        """Delete ended runs if the caller confirms, by the live system's store or HTTP; return the number."""
+        """Delete ended runs of the live system if the caller confirms; return their number."""
         ...
 
 
@@ -150,33 +150,33 @@ class Batches(Protocol):
         ...
 
     async def preview(self, request: BatchRequest, reason: str) -> Json:
-        """Return the number of runs of a batch and a sample, by the live system's store or over HTTP."""
+        """Return the number of runs that a batch would have in the live system, and a sample."""
         ...
 
     async def create(
         self, request: BatchRequest, *, reason: str, operation: str, at_most: int | None
     ) -> Json:
-        """Create a batch by the live system's store or HTTP, or return that of the same `operation`."""
+        """Create a batch in the live system, or return the one of the same `operation`."""
         ...
 
     async def list(self, limit: int) -> Json:
-        """Return the newest batches of the live system, by its store or over HTTP."""
+        """Return the newest batches of the live system."""
         ...
 
     async def show(self, id_: str) -> Json:
-        """Return a batch of the live system with its progress, by its store or over HTTP."""
+        """Return a batch of the live system with its progress."""
         ...
 
     async def stop(self, id_: str, reason: str) -> Json:
-        """Stop a batch of the live system, by its store or over HTTP, and return it."""
+        """Stop a batch of the live system, and return it."""
         ...
 
     async def proceed(self, id_: str, reason: str) -> Json:
-        """Continue a stopped batch of the live system, by its store or over HTTP, and return it."""
+        """Continue a stopped batch of the live system, and return it."""
         ...
 
     async def step(self) -> float | None:
-        """Carry out a step of a due batch by the live system's store; return the seconds to the next one."""
+        """Carry out a step of a due batch in the store; return the seconds to the next one, or None."""
         ...
 
 
@@ -199,34 +199,34 @@ class Apis(Protocol):
     """Operations on APIs, with the results of `apis`, `gates` and `debug_cases`."""
 
     async def list(self) -> Json:
-        """Return the APIs of the live system, by its store or over HTTP."""
+        """Return the APIs of the live system."""
         ...
 
     async def show(self, api: str) -> Json:
-        """Return an API of the live system, by its store or over HTTP."""
+        """Return an API of the live system."""
         ...
 
     async def contract(self, api: str) -> Api:
-        """Return all that a call of an API needs, by the live system's store or HTTP. Raises NotFound."""
+        """Return all that a call of an API of the live system needs. Raises NotFound."""
         ...
 
     async def switch(self, wanted: GateSwitch) -> Json:
-        """Switch selected APIs by the live system's store or HTTP; ask again if the selection has moved."""
+        """Switch selected APIs of the live system; ask again if the selection has moved."""
         ...
 
     async def debug(self, api: str, case: str, *, reason: str, wait_s: float) -> Json:
-        """Replay a debug case that the live system keeps with its revision, over HTTP and not by its store.
+        """Replay a debug case that the live system keeps with its revision; only over HTTP.
 
         On the store, the command calls the gateway itself.
         """
         ...
 
     async def overrides(self) -> Json:
-        """Return the APIs of the live system with an override, by its store or over HTTP."""
+        """Return the APIs of the live system with an override."""
         ...
 
     async def clear_overrides(self, names: Sequence[str] | None, *, reason: str, rate: float | None) -> Json:
-        """End overrides of APIs of the live system, all without names, by its store or over HTTP."""
+        """End overrides of APIs of the live system, all without names."""
         ...
 
 
@@ -234,11 +234,11 @@ class Workflows(Protocol):
     """Operations on workflows, with the results of `operators.workflows`."""
 
     async def list(self) -> Json:
-        """Return the workflows of the live system, by its store or over HTTP."""
+        """Return the workflows of the live system."""
         ...
 
     async def show(self, workflow: str) -> Json:
-        """Return a workflow of the live system, by its store or over HTTP."""
+        """Return a workflow of the live system."""
         ...
 
 
@@ -246,19 +246,19 @@ class Schedules(Protocol):
     """Operations on schedules, with the results of `operators.schedules`."""
 
     async def list(self) -> Json:
-        """Return the schedules of the live system, by its store or over HTTP."""
+        """Return the schedules of the live system."""
         ...
 
     async def enable(self, names: Sequence[str], *, reason: str) -> Json:
-        """Enable schedules of the live system, by its store or over HTTP."""
+        """Enable schedules of the live system."""
         ...
 
     async def disable(self, names: Sequence[str], *, reason: str, ttl_s: float | None) -> Json:
-        """Disable schedules of the live system, by its store or over HTTP."""
+        """Disable schedules of the live system."""
         ...
 
     async def run(self, names: Sequence[str], *, reason: str) -> Json:
-        """Start a run of each schedule in the live system, by its store or over HTTP."""
+        """Start a run of each schedule in the live system."""
         ...
 
 
@@ -295,39 +295,39 @@ class Revisions(Protocol):
     """Operations on revisions, with the results of `revisions`, `drift` and `publications`."""
 
     async def history(self, limit: int) -> Json:
-        """Return the newest kept revisions of the live system, by its store or over HTTP."""
+        """Return the newest kept revisions of the live system."""
         ...
 
     async def show(self, number: int | None) -> Json:
-        """Return a revision of the live system, by its store or over HTTP; None is the live one."""
+        """Return a revision of the live system; None is the live one."""
         ...
 
     async def diff(self, before: int | None, after: int | None) -> Json:
-        """Return the difference between two revisions, by the live system's store or HTTP; None is live."""
+        """Return the difference between two revisions of the live system; None is the live one."""
         ...
 
     async def version(self, number: int | None) -> Version:
-        """Return a kept revision with its bundle, by the live system's store or HTTP; None is live."""
+        """Return a kept revision of the live system with its bundle; None is the live one."""
         ...
 
     async def drift(self) -> Json:
-        """Return overrides and drift of the live system from its revision, by its store or over HTTP."""
+        """Return overrides and drift of the live system from its revision."""
         ...
 
     async def previous(self) -> int:
-        """Return the number of the live system's previous revision, by store or HTTP. Raises NotFound."""
+        """Return the number of the live system's previous revision. Raises NotFound."""
         ...
 
     async def plan(self, wanted: PlanRequest) -> PublicationPlan:
-        """Return the plan of files against the live system, by its store or over HTTP."""
+        """Return the plan of files against the live system."""
         ...
 
     async def replay(self, wanted: PlanRequest, *, count: int, limit_s: float) -> tuple[WorkflowReplay, ...]:
-        """Replay the last runs of changed workflows by the live system's store; raise Misused over HTTP."""
+        """Replay the last runs of changed workflows of the live system; raise Misused over HTTP."""
         ...
 
     async def publish(self, wanted: PublicationRequest) -> Publication:
-        """Plan, let the caller confirm, and publish that plan in the live system, by store or over HTTP.
+        """Plan, let the caller confirm, and publish that plan in the live system.
 
         Raises Stale if another revision went live in between, and Misused for what the way to the system
         cannot do.
@@ -351,40 +351,40 @@ class System(Protocol):
 
     @property
     def runs(self) -> Runs:
-        """Operations on the runs of the live system, by its store or over HTTP."""
+        """Operations on the runs of the live system."""
         ...
 
     @property
     def batches(self) -> Batches:
-        """Bulk actions on the runs of the live system, by its store or over HTTP."""
+        """Bulk actions on the runs of the live system."""
         ...
 
     @property
     def apis(self) -> Apis:
-        """Operations on the APIs of the live system, by its store or over HTTP."""
+        """Operations on the APIs of the live system."""
         ...
 
     @property
     def workflows(self) -> Workflows:
-        """Operations on the workflows of the live system, by its store or over HTTP."""
+        """Operations on the workflows of the live system."""
         ...
 
     @property
     def schedules(self) -> Schedules:
-        """Operations on the schedules of the live system, by its store or over HTTP."""
+        """Operations on the schedules of the live system."""
         ...
 
     @property
     def revisions(self) -> Revisions:
-        """Operations on the revisions of the live system, by its store or over HTTP."""
+        """Operations on the revisions of the live system."""
         ...
 
     async def gateway(self) -> Gateway:
-        """Return the gateway of the live system that takes calls of APIs, by its store or over HTTP."""
+        """Return the gateway of the live system that takes calls of APIs."""
         ...
 
     async def status(self) -> Json:
-        """Return the overview of the live system, by its store or over HTTP."""
+        """Return the overview of the live system."""
         ...
 
     async def activity(
@@ -396,5 +396,5 @@ class System(Protocol):
         target: str | None,
         limit: int,
     ) -> Json:
-        """Return recorded changes of the live system, newest first, by its store or over HTTP."""
+        """Return recorded changes of the live system, newest first."""
         ...

@@ -36,12 +36,12 @@ def describes_input(api: Api) -> bool:
 
 
 def takes_request(api: Api) -> bool:
-    """Tell whether the input that the schema of an API describes is the whole request."""
+    """Tell whether the input of an API, as its schema describes it, is the whole request."""
     return api.method.input is not None and api.method.input.from_ == "request"
 
 
 def takes_raw(api: Api) -> bool:
-    """Tell whether the input that the schema of an API describes has the whole body as a file."""
+    """Tell whether the input of an API, as its schema describes it, has the whole body as a file."""
     return takes_request(api) and api.method.input is not None and bool(api.method.input.raw)
 
 

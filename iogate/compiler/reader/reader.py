@@ -131,7 +131,7 @@ class Reader(ABC):
         return None if source is None else self.duration(place, source)
 
     def pattern(self, source: object) -> Template:
-        """Read a value to compare an event's with: an expression, or a literal that the engine matches."""
+        """Read a value to compare an event's attribute with: an expression, or a literal to match."""
         if self.loose and isinstance(source, str) and "${" not in source and not compiles(source):
             return template(source)
         return self.value(source)

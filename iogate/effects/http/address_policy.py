@@ -104,9 +104,9 @@ and site-local addresses as public."""
 
 
 def unwrap_ipv4(address: Address) -> Address:
-    """Return the address that the policy checks in place of an IPv6 address that only contains an IPv4 one.
+    """Return the IPv4 address in an IPv6 address, which the policy checks in its place; others unchanged.
 
-    Such addresses are mapped, translated, NAT64 and 6to4.
+    The kinds are mapped, translated, NAT64 and 6to4.
     """
     if isinstance(address, IPv4Address):
         return address

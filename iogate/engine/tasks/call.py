@@ -131,7 +131,7 @@ def _process(body: Process, scope: Scope) -> RunProcess:
 
 
 def _text_or_path(value: Any, label: str, files: dict[str, FileReference]) -> str:
-    """Return an argument of a shell command or script as text; a file as the text for its path in `files`."""
+    """Return an argument or a variable of a process as text; a file as the text for its path in `files`."""
     found = file_references.read(value)
     if found is None:
         return scalar_text(value, label)

@@ -97,7 +97,7 @@ class TracedCallHandler(CallHandler):
             span.end()
 
     def trace_of(self, request: Request) -> str:
-        """Return the trace context of the span of a traced call, to keep on its run."""
+        """Return the trace context of the span of a traced call, which is stored with its run."""
         return self._spans[id(request)].context
 
     async def _accepted(self, request: Request, admitted: Admitted, accepted: Accepted) -> Response:

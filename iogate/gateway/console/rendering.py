@@ -70,7 +70,7 @@ def environment() -> jinja2.Environment:
 
 
 def _visible(value: Any) -> Any:
-    """Return a value as a template of the console inserts it: nothing for None, no invisible characters."""
+    """Return a value as a console template inserts it: nothing for None, control characters escaped."""
     if value is None:
         return ""
     return escape(value) if type(value) is str else value

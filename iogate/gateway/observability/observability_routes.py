@@ -14,7 +14,6 @@ from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.responses import NO_REVISION, HTTPError, json_response, unavailable
 from iogate.gateway.observability import metrics
 from iogate.gateway.observability.api_descriptions import Descriptions
-from iogate.store.integrity.refusals import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,9 +59,8 @@ def handlers(state: GatewayState, audience: Audience) -> list[HTTPRouteHandler]:
             async with state.reach() as store:
                 runs = await store.runs.counts()
                 queued = (await store.runs.queue()).depth
-                if (counts := await store.refusals.counts()) is not None:
-                    # With zeros, so that a rate of Prometheus finds the first refusal of a kind.
-                    forged = dict.fromkeys(KINDS, 0) | counts
+                # With zeros, so that a rate of Prometheus finds the first refusal of a kind.
+                forged = await store.refusals.counts()
                 callbacks = await store.callbacks.counts()
                 skips = await store.schedule_states.skips()
         except HTTPError:

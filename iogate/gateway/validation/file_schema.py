@@ -82,7 +82,7 @@ def _is_file(schema: Any) -> bool:
 
 
 def _resolved(whole: Any, schema: Any) -> Any:
-    """Return the schema, which may be that of a file, that a schema refers to within the whole, or itself."""
+    """Return the schema that the schema of a file refers to within the whole; else the given one."""
     named = schema.get("$ref") if isinstance(schema, dict) else None
     if not isinstance(named, str):
         return schema

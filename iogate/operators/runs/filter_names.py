@@ -28,8 +28,9 @@ SEARCHED_S = 0.25
 async def require_known_names(store: Store, wanted: RunFilter) -> None:
     """Check the project, the API, the workflow and the attribute of a filter that no run matches.
 
-    A project and a workflow that are no longer live are known by their runs or statistics. Raises NotFound
-    for an unknown project, API or workflow, Misused for an attribute that no live API of the filter declares.
+    A project that is no longer live is known by its runs, a workflow by its runs or statistics. Raises
+    NotFound for an unknown project, API or workflow, Misused for an attribute that no live API of the filter
+    declares.
     """
     if wanted.project is not None and not await _has_run(store, RunFilter(project=wanted.project)):
         await require_project(store, wanted.project)
@@ -50,7 +51,8 @@ async def _has_run(store: Store, wanted: RunFilter) -> bool:
 async def _require_api(store: Store, api: str) -> None:
     """Raise NotFound if neither an API, live or deleted, nor a schedule has this name of a filter."""
     apis = await store.gates.states(everywhere=True)
-    known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming(everywhere=True))]
+    schedules = await store.schedules.upcoming(everywhere=True)
+    known = [*apis, *await store.gates.deleted(), *(PREFIX + name for name in schedules)]
     if api not in known:
         raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='list them with "iogate api list"')
 

@@ -59,7 +59,7 @@ async def select(
 ) -> Prunable:
     """Return the ended runs to delete: those that match a filter, newest first; `most` limits them.
 
-    `continues`: runs may have been deleted before, with the last one by which a workflow was known.
+    `continues`: runs may have been deleted before, with the last one by which a name was known.
 
     Raises Misused for a status of runs that have not ended, and as `require_known_names` does if no run
     matches.
@@ -77,7 +77,7 @@ async def select(
         if most is not None and len(uids) >= most:
             return Prunable(uids=uids[:most], sample=sample, complete=False)
     if not uids:
-        lost = {"workflow": None, "project": None} if continues else {}
+        lost = {"workflow": None, "project": None, "where": None} if continues else {}
         await require_known_names(store, msgspec.structs.replace(wanted, **lost))
     return Prunable(uids=uids, sample=sample, complete=True)
 

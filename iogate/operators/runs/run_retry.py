@@ -1,7 +1,7 @@
 """Retry of faulted runs, from the task that faulted or from an earlier one.
 
-Used by `runs`, by `runs retry` of the command line, and by batches. The engine computes the new state in this
-process, so that errors are reported at once; the store swaps it in.
+Used by `run_actions`, by `runs retry` of the command line, and by batches. The engine computes the new state
+in this process, so that errors are reported at once; the store swaps it in.
 """
 
 from __future__ import annotations

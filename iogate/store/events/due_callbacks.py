@@ -82,7 +82,7 @@ class Callbacks:
         return due, now_ms, None if next_ms < 0 else next_ms / 1000
 
     async def settle(self, settled: Sequence[Settled]) -> int:
-        """Record outcomes of tries of due callbacks; return the number of those whose try was the last."""
+        """Record outcomes of tries of due callbacks; return how many were of the newest try, and so count."""
         packed = [
             (s.due.uid, s.due.id, s.due.number, s.outcome, s.status, s.error, s.next_ms) for s in settled
         ]
@@ -143,7 +143,7 @@ class Callbacks:
         return [uid.decode() for uid in await self._connection.call("LRANGE", keys.FAULTS, 0, limit - 1)]
 
     async def handle_fault(self, uid: str, child: str, facts: bytes, data: bytes) -> bool:
-        """Start the handler of a fault, due like a callback; return False if the uid of its run is taken.
+        """Start the handler of a due fault as a run; return False if the uid of its run is taken.
 
         An empty uid starts none.
         """

@@ -65,17 +65,18 @@ class Refusals:
                 [("HINCRBY", keys.REFUSED, kind, number) for kind, number in pending.items()]
             )
 
-    async def counts(self) -> dict[str, int] | None:
-        """Return the numbers of refused objects by kind, over the life of the store; None if they are lost.
+    async def counts(self) -> dict[str, int]:
+        """Return the numbers of refused objects by kind, over the life of the store.
 
-        Unknown kinds and invalid counts are left out, because whoever forges objects can change these too.
+        Unknown kinds are left out, and known ones with an invalid count, because whoever forges objects can
+        change these too.
         """
         try:
             numbers = await self._connection.call("HMGET", keys.REFUSED, *KINDS)
         except CommandFailed:
-            return None
+            return {}
         found = zip(KINDS, numbers, strict=True)
-        return {kind: int(number) for kind, number in found if number and _is_count(number)}
+        return {kind: int(number or 0) for kind, number in found if number is None or _is_count(number)}
 
 
 def _is_count(text: bytes) -> bool:

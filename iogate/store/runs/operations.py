@@ -87,7 +87,7 @@ class RunOperations:
         """By uid, so that a message wakes only the waiters of its own runs."""
 
     async def show(self, uid: str, *, most: int = ALL_BYTES, only_results: bool = False) -> RunView | None:
-        """Store operation: return a run; None if it does not exist any more, or its record is unreadable.
+        """Return a run in the store; None if it does not exist any more, or its record is unreadable.
 
         Data of more than `most` stored bytes are not read: `unread` of the view then has their size. With
         `only_results`, the input is not read either.
@@ -105,7 +105,7 @@ class RunOperations:
             return None
 
     async def api_of(self, uid: str) -> str | None:
-        """Store operation: return the API of a run, or None; the time does not depend on the run."""
+        """Return the API of a run in the store, or None; the time does not depend on the run."""
         answer: bytes | None = await self._connection.run("api_of", uid)
         return None if answer is None else answer.decode(errors="replace")
 
@@ -118,7 +118,7 @@ class RunOperations:
         most: int | None = LOOKED_AT,
         most_s: float = LOOKED_FOR_S,
     ) -> RunPage:
-        """Store operation: return a page of the runs that match, newest first, and the cursor of the next.
+        """Return a page of the runs in the store that match, newest first, and the cursor of the next one.
 
         It looks at about `most` runs (None: all) at most, for about `most_s`, so it may be short, and says
         how far it looked. Raises Misused for an invalid cursor.
@@ -128,15 +128,15 @@ class RunOperations:
         )
 
     def pages(self, wanted: RunFilter) -> AsyncGenerator[Summaries, None]:
-        """Store operation: yield all runs that match in pages, newest first; a page may be empty."""
+        """Yield all runs in the store that match, in pages, newest first; a page may be empty."""
         return run_index.read_pages(self._connection, wanted)
 
     async def list(self, **options: Unpack[SearchOptions]) -> Summaries:
-        """Store operation: return all runs that match, newest first, however far back; see `search`."""
+        """Return all runs in the store that match, newest first, however far back; see `search`."""
         return (await self.search(most=None, **options)).runs
 
     async def search(self, *, most: int | None = LOOKED_AT_MOST, **options: Unpack[SearchOptions]) -> RunPage:
-        """Store operation: return `most` runs that match (None: all), newest first, and how far it looked."""
+        """Return up to `limit` matching runs in the store, newest first; look at `most` (None: all)."""
         wanted = RunFilter(
             api=options.get("api"),
             statuses=options.get("statuses") or (),
@@ -147,7 +147,7 @@ class RunOperations:
         return await self.page(wanted, limit=options.get("limit", LISTED), most=most, most_s=math.inf)
 
     async def ended_before(self, moment_ms: int, wanted: RunFilter) -> AsyncGenerator[Summaries, None]:
-        """Store operation: yield pages, some empty, of runs that match and ended before `moment_ms`."""
+        """Yield pages, some empty, of runs in the store that match and ended before `moment_ms`."""
         statuses = [status for status in wanted.statuses or keys.STATUSES if status in keys.ENDED]
         until_ms = moment_ms if wanted.until_ms is None else min(moment_ms, wanted.until_ms)
         if not statuses:
@@ -157,21 +157,21 @@ class RunOperations:
             yield [run for run in page if run.ended_at_ms is not None and run.ended_at_ms < moment_ms]
 
     async def prune(self, uids: Sequence[str], before_ms: int) -> int:
-        """Store operation: delete those of the runs that ended before `before_ms`; return their number."""
+        """Delete in the store those of the runs that ended before `before_ms`; return their number."""
         pruned = 0
         for first in range(0, len(uids), PRUNED_AT_ONCE):
             pruned += await self._connection.run("prune", before_ms, *uids[first : first + PRUNED_AT_ONCE])
         return pruned
 
     async def children(self, uid: str) -> Uids:
-        """Store operation: return the uids of the child runs that a run waits for."""
+        """Return the uids of the child runs in the store that a run waits for."""
         found = await self._connection.calls([("HVALS", keys.CHILDREN + uid)])
         return sorted((child.decode() for child in found[0]), key=int)
 
     async def wait(
         self, uid: str, timeout_s: float, *, most: int = ALL_BYTES, only_results: bool = False
     ) -> RunView | None:
-        """Store operation: wait up to `timeout_s` for the end of a run; return its view as `show` does."""
+        """Wait up to `timeout_s` for the end of a run in the store; return its view as `show` does."""
         until = time.monotonic() + timeout_s
         view = await self.show(uid, most=most, only_results=only_results)
         if view is None or view.ended or timeout_s <= 0:
@@ -200,18 +200,18 @@ class RunOperations:
                 bell.ring()
 
     async def journal(self, uid: str) -> Lines:
-        """Store operation: return the kept entries of the journal of a run."""
+        """Return the kept entries of the journal of a run in the store."""
         return (await read_page(self._connection, uid, 0, keys.JOURNAL_ENTRIES)).entries
 
     async def journal_page(self, uid: str, after: int = 0, *, limit: int = PAGE) -> Page:
-        """Store operation: return at most `limit` journal entries of a run after number `after`.
+        """Return at most `limit` journal entries of a run in the store after number `after`.
 
         Without a run, there are none.
         """
         return await read_page(self._connection, uid, after, limit)
 
     async def recorded(self, uid: str) -> Lines:
-        """Store operation: return the recorded results of the tasks of a run; none without `record: all`.
+        """Return the recorded results of the tasks of a run in the store; none without `record: all`.
 
         The results are in the order of their recording.
         """
@@ -219,7 +219,7 @@ class RunOperations:
         return found
 
     async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
-        """Store operation: yield number and text of each journal entry of a run after `after`, until its end.
+        """Yield number and text of each journal entry of a run in the store after `after`, until its end.
 
         Raises StoreUnavailable as soon as the store cannot be read.
         """
@@ -231,14 +231,14 @@ class RunOperations:
     # `operation` is an id that makes a repetition after a lost reply idempotent for OPERATION_S.
 
     async def cancel(self, uid: str, reason: str = "", *, operation: str = "") -> str:
-        """Store operation: request the end of a run; return `unknown`, `ended`, `asked`, or `cancelled`.
+        """Request the end of a run in the store; return `unknown`, `ended`, `asked`, or `cancelled`.
 
         It is `cancelled` if the run has ended at once.
         """
         return await self._change("cancel", uid, reason, operation=operation)
 
     async def suspend(self, uid: str, *, operation: str = "") -> str:
-        """Store operation: suspend a run; return `unknown`, `ended`, `cancelled`, `asked`, or `suspended`.
+        """Suspend a run in the store; return `unknown`, `ended`, `cancelled`, `asked`, or `suspended`.
 
         It is `cancelled` if the run is about to end.
 
@@ -247,7 +247,7 @@ class RunOperations:
         return await self._change("suspend", uid, operation=operation)
 
     async def resume(self, uid: str, *, operation: str = "") -> str:
-        """Store operation: resume a run; return `unknown`, `ended`, `not suspended`, or `resumed`."""
+        """Resume a run in the store; return `unknown`, `ended`, `not suspended`, or `resumed`."""
         return await self._change("resume", uid, operation=operation)
 
     async def _change(self, script: str, uid: str, *arguments: str, operation: str) -> str:
@@ -256,7 +256,7 @@ class RunOperations:
         return answer.decode()
 
     async def load_state(self, uid: str) -> RetryState | None:
-        """Store operation: return the state of a faulted run for a retry; None if it has not faulted.
+        """Return the stored state of a faulted run for a retry; None if it has not faulted.
 
         Raises Refused if the stored state does not verify.
         """
@@ -301,12 +301,12 @@ class RunOperations:
                 return "running"
 
     async def counts(self) -> dict[str, int]:
-        """Store operation: return the number of runs by status."""
+        """Return the number of runs in the store by status."""
         sizes = await self._connection.calls([("ZCARD", keys.INDEX + status) for status in keys.STATUSES])
         return dict(zip(keys.STATUSES, sizes, strict=True))
 
     async def queue(self) -> QueueDepth:
-        """Store operation: return the number of runs in the queue, and the age of the oldest one."""
+        """Return the number of runs in the queue of the store, and the age of the oldest one."""
         queued, suspects, apis, clock, oldest = await self._connection.calls(
             [
                 ("LLEN", keys.RQ_QUEUE),

@@ -144,7 +144,7 @@ def test_watch_publishes_a_change_that_the_store_did_not_take(tmp_path: Path) ->
         os.kill(server, signal.SIGSTOP)
         try:
             (tmp_path / "apis.d/shop.yaml").write_text(API.replace("  buy:", "  purchase:"))
-            until(lambda: "the change is not live yet, and its publication is tried again" in place.err)
+            until(lambda: "the publication of the change is tried again" in place.err)
         finally:
             os.kill(server, signal.SIGCONT)
         until(lambda: "revision 2: 1 API added, 1 deleted" in place.err)

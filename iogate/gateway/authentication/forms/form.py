@@ -1,6 +1,7 @@
 """Interface of a form of authentication, and the parts of a gateway that a form is built with.
 
-Implemented by the other modules of this folder and by `signatures`, used by `authenticator` and `equal_work`.
+Implemented by the other modules of this folder and by `signature_verification`; used by `authenticator` and
+`equal_work`.
 Invariant: a form is built once, when the routes of a revision are compiled, and keeps no state of a request.
 """
 
