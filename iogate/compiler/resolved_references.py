@@ -23,6 +23,8 @@ class References:
     """The OpenAPI operation that a task calls."""
     documents: dict[str, str] = field(default_factory=dict)
     """URI of the stored document that a task finds its operation in when it runs."""
+    foreign: list[str] = field(default_factory=list)
+    """The tasks with a stored document at a host that only a fetched document names."""
     calls: dict[str, str] = field(default_factory=dict)
     """The function that a task calls: a name in `functions`."""
     functions: dict[str, Any] = field(default_factory=dict)

@@ -18,7 +18,6 @@ from iogate.json_values import JsonObject
 Target = int | Literal["continue", "exit", "end"]
 """Where a flow directive leads: an index in the same list, or a directive."""
 
-
 FUNCTIONS = "/use/functions/"
 """What pointers into functions begin with."""
 
@@ -107,6 +106,7 @@ class OpenApi:
     policy: Policy | None
     output: Literal["raw", "content", "response"]
     redirect: bool
+    foreign: bool = False  # only a fetched document names the host of its document
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ class CallOpenApi:
     """True if an expression gives the address of the document: it is fetched when the call is made."""
     computed: bool = False
     """True if the document's host came from data: `allow_hosts` applies to it and to the call."""
+    foreign: bool = False
+    """True if a document of another host names the document's host: the rules for redirects apply to both."""
     address: str = ""
     """The document's address as the author wrote it, for errors."""
 

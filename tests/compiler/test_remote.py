@@ -202,6 +202,21 @@ def test_documents_beside_a_foreign_document_are_foreign(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_stored_document_beside_a_foreign_document_stays_foreign(tmp_path: Path, *, foreign: bool) -> None:
+    """Only the call knows its operation, and therefore its address."""
+    inner, api = "https://third.example/f.yaml", "https://third.example/api.json"
+    call = {"call": "openapi", "with": {"document": {"endpoint": "api.json"}, "operationId": '${ "x" }'}}
+    web = both(function=f"call: {inner}")
+    web.pages = {**web.pages, inner: json.dumps(call), api: json.dumps(API)}
+    source = program_of(compiled(tmp_path, CALLS if foreign else CALLS.replace(FUNCTION, inner), web))
+    (pointer,) = source[KEY]["documents"]
+    assert source[KEY].get("foreign", []) == ([pointer] if foreign else [])
+    body = load_program(source).tasks[pointer].body
+    assert isinstance(body, OpenApi)
+    assert body.foreign is foreign
+
+
 def test_functions_that_lead_to_ever_more_functions_come_to_an_end(tmp_path: Path) -> None:
     class Endless(Web):
         def __call__(self, uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:

@@ -57,15 +57,17 @@ def _http(reader: Reader, place: Place, given: JsonObject) -> Http:
 
 def _openapi(reader: Reader, place: Place, pointer: str, given: JsonObject) -> OpenApi:
     presented = given.get("authentication")
+    document = resource(reader, "openapi", place.at("document"), given["document"])
     return OpenApi(
         operation=reader.references.operations.get(pointer),
         name=reader.value(given["operationId"]),
-        document=resource(reader, "openapi", place.at("document"), given["document"]),
+        document=document,
         stored=reader.references.documents.get(pointer, ""),
         parameters=reader.value(given.get("parameters") or {}),
         policy=policy(reader, place.at("authentication"), presented) if presented else None,
         output=cast("_Output", given.get("output") or "content"),
         redirect=given.get("redirect") is True,
+        foreign=document.foreign or pointer in reader.references.foreign,
     )
 
 

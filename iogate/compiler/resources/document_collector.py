@@ -224,6 +224,8 @@ class _Collector:
         data = plain_data(text, place.name, code=code_of(place))
         if name is None:
             self.references.documents[task.pointer] = self.taken.keep(place.name, text.encode())
+            if place.foreign:
+                self.references.foreign.append(task.pointer)
             return
         try:
             operation = find(data, name, url=place.url or None)

@@ -29,7 +29,7 @@ class DocumentCache:
 
     def __init__(self, http: HttpCalls) -> None:
         self._http = http
-        self._kept: OrderedDict[tuple[str, bool, str], tuple[float, Any]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool, bool, str], tuple[float, Any]] = OrderedDict()
 
     async def operation(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Operation:
         """Return the operation that a call names, of a cached OpenAPI document.
@@ -46,7 +46,7 @@ class DocumentCache:
             raise _configuration_error(f"the OpenAPI document cannot be used: {why.reason}{hint}") from None
 
     async def _data(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Any:
-        key = (call.document, call.computed, repr(call.presented))
+        key = (call.document, call.computed, call.foreign, repr(call.presented))
         kept = self._kept.get(key)
         if kept is not None and time.monotonic() - kept[0] < MAX_AGE_S:
             self._kept.move_to_end(key)
@@ -71,6 +71,7 @@ class DocumentCache:
             redirect=True,
             authentication=call.presented,
             computed=call.computed,
+            foreign=call.foreign,
             address=call.address,
         )
         try:

@@ -61,7 +61,7 @@ def build_call(operation: Operation, call: CallOpenApi) -> CallHttp:
         redirect=call.redirect,
         authentication=call.authentication,
         computed=call.computed,
-        foreign=operation.foreign,
+        foreign=operation.foreign or call.foreign,
         address=operation.url,
     )
 

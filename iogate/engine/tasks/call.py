@@ -99,6 +99,7 @@ def _openapi(body: OpenApi, scope: Scope) -> CallOpenApi:
         authentication=None if policy is None else evaluate_policy(policy, scope),
         fetched=fetched,
         computed=fetched and body.document.computed,
+        foreign=body.foreign,
         address=body.document.source,
     )
 
