@@ -234,7 +234,8 @@ class Settings:
             URL,
             "a list of URL prefixes, each with http:// or https://",
         ),
-        "URL prefixes of external functions that may run shell commands, scripts, containers and workflows.",
+        "URL prefixes of external functions that may run shell commands, scripts, containers and workflows, "
+        "emit events and listen for them.",
         default=(),
     )
     events: Mapping[str, Any] = _setting(

@@ -431,3 +431,24 @@ do: [{two: {call: 'https://github.com/a/b/blob/v1.2.3/f.yaml'}}]
         settings = Settings(allow_run=("shell",), function_origins=given)
         made = compile_documents(load(tmp_path), settings, root=tmp_path, purpose="apply", fetch=web)
         assert [problem.code for problem in made.errors] == expected
+
+
+@pytest.mark.parametrize(
+    ("page", "action"),
+    [
+        ("listen: {to: {any: []}}", "listens for events"),
+        ("do: [{one: {fork: {branches: [{two: {listen: {to: {any: []}}}}]}}}]", "listens for events"),
+        ("emit: {event: {with: {source: 'https://a.example', type: order.paid}}}", "emits an event"),
+        ("do: [{one: {set: {a: 1}, then: end}}]", None),
+    ],
+)
+def test_an_external_function_has_no_part_in_events_unless_its_origin_is_named(
+    tmp_path: Path, page: str, action: str | None
+) -> None:
+    write(tmp_path, {"workflows.d/order.yaml": CALLS})
+    said = f"an external function {action}, and the setting function_origins does not name {FUNCTION}"
+    for given in ((), ("https://lib.example/f",)):
+        settings = Settings(function_origins=given)
+        made = compile_documents(load(tmp_path), settings, root=tmp_path, fetch=both(function=page))
+        expected = [] if action is None or given else [("IOG324", 4, said)]
+        assert [(each.code, each.line, each.message) for each in made.errors] == expected

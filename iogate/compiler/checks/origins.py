@@ -14,7 +14,7 @@ from iogate.compiler.checked_definition import Definition
 from iogate.compiler.checks.processes import kind_of as process_kind
 from iogate.compiler.diagnostics import CheckContext, problem_at
 from iogate.compiler.resources.document_addresses import below, is_computed, raw
-from iogate.compiler.tasks import Unresolved
+from iogate.compiler.tasks import Emit, Listen, Task, Unresolved
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 from iogate.messages import quoted
@@ -74,20 +74,34 @@ def _addresses(definition: Definition) -> Iterator[tuple[Pointer, str]]:
             yield (*task.location, "call"), task.body.call
 
 
-def running(function: Definition, url: str, origins: Sequence[str]) -> Iterator[Problem]:
-    """Report each process and workflow that a fetched function starts, if no origin names its URL."""
+def unpermitted(function: Definition, url: str, origins: Sequence[str]) -> Iterator[Problem]:
+    """Report each task of a fetched function that needs an origin with its URL, if no origin names it.
+
+    Such a task starts a process or a workflow, or takes part in the events of all workflows of the store.
+    """
     if is_named(url, origins):
         return
     for task in function.index.tasks:
-        if kind := process_kind(task):
+        if action := _action(task):
             yield problem_at(
                 function.document,
-                (*task.location, "run"),
+                (*task.location, task.kind),
                 NOT_NAMED,
-                f"an external function runs a {kind}, and the setting function_origins does not name {url}",
+                f"an external function {action}, and the setting function_origins does not name {url}",
                 hint="read the function; if you trust who keeps it, "
                 "add the start of its URL to function_origins",
             )
+
+
+def _action(task: Task) -> str:
+    """Return what a task of a fetched function does that needs a permission of its origin, or ""."""
+    match task.body:
+        case Emit():
+            return "emits an event"
+        case Listen():
+            return "listens for events"
+        case _:
+            return f"runs a {kind}" if (kind := process_kind(task)) else ""
 
 
 def is_named(url: str, origins: Sequence[str]) -> bool:

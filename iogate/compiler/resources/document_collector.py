@@ -286,7 +286,9 @@ class _Collector:
         for problem in (*self.check(function), *_secrets(function), *_variables(function)):
             self._report(problem, at)
         for problem in (
-            origins.running(function, place.url, self.context.settings.function_origins) if place.url else ()
+            origins.unpermitted(function, place.url, self.context.settings.function_origins)
+            if place.url
+            else ()
         ):
             # Not as one in the function: the setting that permits it is the project's.
             self.problems.append(
