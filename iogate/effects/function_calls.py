@@ -40,8 +40,8 @@ async def call_function(
             detail=f"this worker has no function {call.name}:{call.version}; "
             'list the module that registers it in the setting "functions"',
         )
-    arguments = function.bind(call.arguments, context)
     try:
+        arguments = function.bind(call.arguments, context)
         result = function.result(await _invoke(function, arguments, threads))
     except WorkflowError:
         raise
@@ -50,7 +50,7 @@ async def call_function(
             raise
         # The function raised CancelledError itself: a failure, not a cancellation of the effect.
         raise _log_failure(function, context, fault) from None
-    except (Exception, SystemExit) as fault:  # noqa: BLE001 - the author's code may raise anything
+    except BaseException as fault:  # noqa: BLE001 - the author's code may raise anything
         raise _log_failure(function, context, fault) from None
     try:
         json_values.check(result)
@@ -71,9 +71,31 @@ async def _invoke(function: Function, arguments: Mapping[str, Any], threads: Exe
         value, fault = await loop.run_in_executor(threads, _invoke_in_thread, function, arguments)
         if fault is not None:
             raise fault
-    except WorkflowError as error:  # the author's text is kept
-        raise RaisedError(error.type, status=error.status, title=error.title, detail=error.detail) from None
+    except WorkflowError as error:
+        raise _raised(function, error) from None
     return value
+
+
+def _raised(function: Function, error: WorkflowError) -> WorkflowError:
+    """Return the error of a task for one that its Python function has raised; the author's text is kept.
+
+    The author may give its members values of any type, and the state of a run holds JSON only.
+    """
+    status: Any = error.status
+    if isinstance(status, bool) or not isinstance(status, int):
+        return WorkflowError(
+            "runtime",
+            title="Function failed",
+            detail=f"{function.reference} raised a WorkflowError whose status is a {type(status).__name__}; "
+            "it must be a whole number",
+        )
+    return RaisedError(
+        str(error.type), status=int(status), title=_text(error.title), detail=_text(error.detail)
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _invoke_in_thread(function: Function, arguments: Mapping[str, Any]) -> tuple[Any, BaseException | None]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -81,7 +84,21 @@ async def test_any_other_exception_shows_only_its_type(
     assert caplog.records[0].exc_info is not None
 
 
-@pytest.mark.parametrize("fault", [SystemExit(3), asyncio.CancelledError(), StopIteration()])
+class Unusual(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        Unusual(),
+        asyncio.CancelledError(),
+        StopIteration(),
+    ],
+)
 @pytest.mark.parametrize("threaded", [True, False])
 async def test_no_exception_of_a_function_reaches_the_worker(fault: BaseException, *, threaded: bool) -> None:
     def plain() -> None:
@@ -94,6 +111,66 @@ async def test_no_exception_of_a_function_reaches_the_worker(fault: BaseExceptio
         kind, status, detail = failure(await do(effects, call()))
     assert (kind, status) == ("runtime", 500)
     assert detail.startswith("f:1.0.0@default raised ")
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise LookupError
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"detail": ValueError("not today")}, {"status": 500, "detail": "not today"}),
+        ({"title": 7, "detail": b"raw"}, {"status": 500, "title": "7", "detail": "b'raw'"}),
+        ({"kind": 7, "detail": ""}, {"type": "7", "status": 500, "detail": ""}),
+        ({"status": HTTPStatus.CONFLICT}, {"status": 409}),
+        (
+            {"status": "409"},
+            {
+                "status": 500,
+                "title": "Function failed",
+                "detail": "f:1.0.0@default raised a WorkflowError whose status is a str; "
+                "it must be a whole number",
+            },
+        ),
+        (
+            {"detail": Unprintable()},
+            {
+                "status": 500,
+                "detail": "f:1.0.0@default raised LookupError; the worker's log has the traceback",
+            },
+        ),
+    ],
+)
+async def test_the_members_of_an_error_that_a_function_raises_are_json(
+    members: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    def refuse() -> None:
+        raise WorkflowError(**members)
+
+    async with registered(refuse) as effects:
+        performed = await do(effects, call())
+    assert performed.error is not None
+    error = json.loads(json.dumps(performed.error.to_json()))
+    assert {name: error[name] for name in expected} == expected
+
+
+async def test_an_argument_that_cannot_be_made_is_a_failure_of_the_function() -> None:
+    @dataclass
+    class Order:
+        number: int
+
+        def __post_init__(self) -> None:
+            raise Unusual
+
+    def take(order: Order) -> None:
+        del order
+
+    take.__annotations__["order"] = Order
+    async with registered(take) as effects:
+        detail = failure(await do(effects, call(order={"number": 1})))[2]
+    assert detail == "f:1.0.0@default raised Unusual; the worker's log has the traceback"
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,8 @@ class EffectRunner:
             wrote=None if output is None else output.wrote,
         )
         try:
-            performed = await self._effects.perform(perform, run=context)
+            found = await self._effects.perform(perform, run=context)
+            performed = self._secrets.redaction.outcome(perform, found)
         except Exception as error:
             log.exception(
                 "run %s: performing %s failed",
@@ -114,11 +115,10 @@ class EffectRunner:
             if self._spans is not None and span is not None:
                 self._spans.finish(span, performed)
         redaction = self._secrets.redaction
-        outcome = redaction.outcome(perform, performed)
-        ended = run.effect_ended(perform.frame, asyncio.current_task(), outcome)
-        recorded = run.record == "all" or (outcome.error is not None and run.record != "none")
+        ended = run.effect_ended(perform.frame, asyncio.current_task(), performed)
+        recorded = run.record == "all" or (performed.error is not None and run.record != "none")
         if recorded and (ended or not (perform.await_result or run.gone)):
-            record_effect(run, perform, outcome, redaction, began_ms=began_ms, at_ms=self._clock.now_ms())
+            record_effect(run, perform, performed, redaction, began_ms=began_ms, at_ms=self._clock.now_ms())
         if ended:
             self._performed(run)
 

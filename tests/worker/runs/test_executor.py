@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from iogate.compiler.revision import Bundle, Revision, Workflow, canonical, digest_of
 from iogate.effects import EffectContext
 from iogate.engine.commands import Perform, Performed
+from iogate.errors import WorkflowError
 from iogate.store.connection.failures import CommandFailed, StoreUnavailable
 from iogate.store.runs.commits import Commit
 from iogate.store.runs.intake import AcceptRequest
@@ -30,6 +31,7 @@ from iogate.worker.runs.executor import Executor
 from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs
 from iogate.worker.runs.run import PRESUMED_LOST_S
+from iogate.worker.secrets.redaction import Redaction
 from tests.worker.site import workflow
 
 CALL = {"call": {"call": "http", "with": {"method": "get", "endpoint": "https://api.example.com"}}}
@@ -50,12 +52,14 @@ class World:
     modes: RecordModes | None = None
     performed: list[Perform] = field(default_factory=list)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
+    fault: WorkflowError | None = None
 
     def __post_init__(self) -> None:
         program = digest_of(self.definition)
         revision = Revision(apis={}, workflows={"test/w:1.0.0": Workflow(program=program)})
         revisions = MemoryRevisions(Bundle(revision=revision, programs={program: canonical(self.definition)}))
-        secrets = GivenSecrets(values={}, error_types="open-workflow")
+        redaction = Redaction(["swordfish"])
+        secrets = GivenSecrets(values={}, error_types="open-workflow", redaction=redaction)
         self.store = MemoryStore(self.clock.now_ms)
         self.executor = Executor(
             leases=self,
@@ -92,7 +96,7 @@ class World:
         assert run.uid == self.request.uid
         self.performed.append(perform)
         await self.answered.wait()
-        return Performed(frame=perform.frame, output={"answer": 42})
+        return Performed(frame=perform.frame, output={"answer": 42}, error=self.fault)
 
     # Steps of a test.
 
@@ -238,6 +242,15 @@ async def test_a_definition_that_cannot_be_loaded_faults_its_runs(caplog: pytest
         await world.until(lambda: world.executor.idle)
     assert "cannot load definition" in caplog.text
     assert world.error["detail"].startswith("this release cannot load the definition")
+
+
+async def test_an_outcome_that_cannot_be_redacted_faults_its_run(caplog: pytest.LogCaptureFixture) -> None:
+    fault = WorkflowError("runtime", detail=cast("str", ValueError("not text")))
+    async with begun(CALL, fault=fault) as world:
+        world.answered.set()
+        await world.until(lambda: world.run.status == "faulted")
+        assert "internal error while performing the task: TypeError" in world.error["detail"]
+    assert "effect.broken" in [getattr(record, "action", "") for record in caplog.records]
 
 
 async def test_a_run_that_was_leased_again_starts_again_and_its_old_effect_is_cancelled() -> None:
