@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -11,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iogate.cli.revisions import secret_display
+from iogate.effects import Effects
 from iogate.engine.errors import RaisedError
 from iogate.errors import WorkflowError
 from iogate.operators.secrets import secret_values
 from iogate.settings import Settings
 from iogate.worker.secrets.redaction import Redaction
-from iogate.worker.secrets.secret_store import SecretStore
+from iogate.worker.secrets.secret_store import REDACTED_VALUES, SecretStore
+from tests.effects.conftest import do, shell
 from tests.worker.site import decoded, until, workflow
 
 if TYPE_CHECKING:
@@ -113,6 +117,55 @@ async def test_secret_in_an_error_is_redacted_everywhere(site: Site, monkeypatch
     written = b"\n".join(await site.store.runs.journal(uid)).decode() + worker.log_text()
     assert SECRET not in written
     assert "[redacted]" in written
+
+
+def test_earlier_values_of_a_secret_stay_redacted_up_to_a_limit(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    values = [f"token-{number:03}-of-a-rotation" for number in range(REDACTED_VALUES + 2)]
+    file.write_text(values[0])
+    secrets = SecretStore(Settings(secrets={"token": {"file": "token"}}), tmp_path)
+    held = secrets.environment(("token",))
+    for value in values[1:]:
+        file.write_text(value)
+        secrets.refresh()
+    file.unlink()
+    secrets.refresh()
+    expected = [*values[:2], *["[redacted]"] * REDACTED_VALUES]
+    assert [secrets.redaction.text(value) for value in values] == expected
+    assert [held.redact(value) for value in values] == expected
+
+
+def test_a_value_that_comes_back_is_the_latest(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("the first token")
+    secrets = SecretStore(Settings(secrets={"token": {"file": "token"}}), tmp_path)
+    for number in range(3 * REDACTED_VALUES):
+        file.write_text("the first token" if number % REDACTED_VALUES == 0 else f"token number {number}")
+        secrets.refresh()
+    assert secrets.redaction.text("the first token") == "[redacted]"
+
+
+async def test_a_process_that_outlives_a_rotation_shows_neither_value(tmp_path: Path) -> None:
+    file, gate = tmp_path / "token", tmp_path / "gate"
+    file.write_text("swordfish-before")
+    os.mkfifo(gate)
+    settings = Settings(secrets={"token": {"file": "token"}}, allow_run=("shell",))
+    secrets = SecretStore(settings, tmp_path)
+    process = shell(
+        'read value < "$GATE"; echo "$T $value" >&2; exit 1',
+        environment={"T": secrets.environment(("token",)).secrets["token"], "GATE": str(gate)},
+    )
+    async with Effects(settings=settings, redactor=lambda: secrets.redaction) as effects:
+        running = asyncio.create_task(do(effects, process))
+        # Returns when the process has opened the other end.
+        with await asyncio.to_thread(gate.open, "w") as writer:
+            file.write_text("swordfish-after")
+            secrets.refresh()
+            writer.write("swordfish-after\n")
+        error = (await running).error
+    assert error is not None
+    assert error.process is not None
+    assert error.process["stderr"] == "[redacted] [redacted]"
 
 
 async def test_missing_secret_is_an_authorization_error_of_its_run_only(site: Site) -> None:

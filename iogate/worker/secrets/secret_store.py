@@ -2,7 +2,7 @@
 
 Used by `executor`. Invariant: a resolved secret is passed only to the engine environment of workflows that
 declare it, and is never stored or logged. A missing secret is absent from the environment, so that its use is
-an authorization error of that run.
+an authorization error of that run. Earlier values are redacted, too: runs and processes may still hold them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -28,6 +28,9 @@ from iogate.worker.events.sinks import read_sinks
 from iogate.worker.secrets.redaction import Redaction
 
 log = logging.getLogger(__name__)
+
+REDACTED_VALUES: Final = 20
+"""Latest values of each secret that are redacted."""
 
 
 class SecretStore:
@@ -55,6 +58,8 @@ class SecretStore:
         self._sinks = {sink.name: sink.headers for sink in read_sinks(settings).all}
         self._headers: dict[str, dict[str, str] | None] = {}
         self._environments: dict[tuple[str, ...], Environment] = {}
+        self._values: dict[str, dict[str, None]] = {}
+        """Latest values of each secret, the present one last."""
         self._link = link_maker(settings.public_url, keyring)
         self.redaction = Redaction()
         self.refresh()
@@ -62,7 +67,6 @@ class SecretStore:
     def refresh(self) -> None:
         """Resolve all secrets of workflows again; log each missing secret once."""
         resolved: dict[str, Any] = {}
-        texts: list[Any] = list(self._own)
         faults: dict[str, str] = {}
         unset: dict[str, str] = {}
         self.fingerprints = {}
@@ -73,14 +77,7 @@ class SecretStore:
                 unset[name] = faults[label]
             else:
                 resolved[name] = _parsed(text)
-                texts += (text, resolved[name])
         headers = {sink: self._resolved_headers(sink, given, faults) for sink, given in self._sinks.items()}
-        texts += [
-            text
-            for sink, given in self._sinks.items()
-            for name, text in (headers[sink] or {}).items()
-            if not isinstance(given[name], str)
-        ]
         self._faults = faults
         if unset != self._unset:
             self._unset = unset
@@ -88,6 +85,8 @@ class SecretStore:
         if resolved != self._resolved or headers != self._headers:
             self._resolved, self._headers = resolved, headers
             self._environments.clear()
+            values = [text for known in self._values.values() for text in known]
+            texts = [*self._own, *values, *map(_parsed, values)]
             self.redaction = Redaction(texts)
             logs.hide(disguises(texts))
 
@@ -133,10 +132,23 @@ class SecretStore:
                     extra={"action": "secret.unset", "secret": label},
                 )
             return None
+        self._remember(label, text)
         fingerprint = self._keyring.fingerprint(f"{kind} {value}", text)
         if fingerprint is not None:
             self.fingerprints[f"{kind} {value}"] = fingerprint
         return text
+
+    def _remember(self, label: str, text: str) -> None:
+        """Add the present value of a secret to those that are redacted; forget the oldest one."""
+        known = self._values.setdefault(label, {})
+        known.pop(text, None)
+        known[text] = None
+        if len(known) > REDACTED_VALUES:
+            del known[next(iter(known))]
+
+    def _redact(self, text: str) -> str:
+        """Redact a text with the present redaction: runs keep their environment over a rotation."""
+        return self.redaction.text(text)
 
     def environment(self, names: tuple[str, ...]) -> Environment:
         """Return the environment of workflows with those secrets of the secret store that they declare."""
@@ -149,7 +161,7 @@ class SecretStore:
                 unset={name: self._unset[name] for name in names if name in self._unset},
                 once=self._once,
                 error_types=self.error_types,
-                redact=self.redaction.text,
+                redact=self._redact,
                 link=self._link,
             )
             self._environments[names] = environment
