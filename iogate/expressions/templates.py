@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from iogate.errors import WorkflowError
+from iogate.errors import ERROR_TYPES, WorkflowError
 from iogate.expressions.arguments import Arguments
 from iogate.expressions.language import Expression, compiles, expression
 from iogate.json_values import to_text
 
 _MARKS: Final = re.compile(r"""["\\(){}\[\]#]""")
 """What opens or closes something in jq, or may hide such a character."""
+_FAILED: Final = f"{ERROR_TYPES}expression"
+"""Type of the error of an expression that fails by its data or its text."""
 
 
 class Template(Protocol):
@@ -54,7 +56,7 @@ class Interpolation:
 
 @dataclass(frozen=True, slots=True)
 class Loose:
-    """Text of mode `loose`: its result as an expression, or the text itself if evaluation fails."""
+    """Text of mode `loose`: its result as an expression, or the text itself if the expression fails."""
 
     text: str
     source: Template
@@ -62,7 +64,9 @@ class Loose:
     def evaluate(self, value: Any, arguments: Arguments) -> Any:
         try:
             return self.source.evaluate(value, arguments)
-        except WorkflowError:
+        except WorkflowError as error:
+            if error.type != _FAILED:  # such as a missing secret: the text would be sent in its place
+                raise
             return self.text
 
 

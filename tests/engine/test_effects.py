@@ -211,6 +211,15 @@ def test_an_unavailable_secret_is_an_authorization_error() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["Bearer ${ $secrets.token }", "${ $secrets.token }", "$secrets.token"])
+def test_an_unavailable_secret_is_no_text_in_mode_loose(text: str) -> None:
+    """The name of the secret would be sent in its place."""
+    task = f"call: http, with: {{method: get, endpoint: 'https://a.example/', headers: {{X-Key: '{text}'}}}}"
+    fault = error(f"evaluate: {{mode: loose}}\nuse: {{secrets: [token]}}\ndo: [{{a: {{{task}}}}}]")
+    assert fault["type"] == ERROR_TYPES + "authorization"
+    assert 'secret "token" is not available to workers' in fault["detail"]
+
+
 def test_undeclared_secrets_are_not_visible() -> None:
     run = Run(
         program("use: {secrets: [a]}\ndo: [{x: {set: $secrets}}]"),
