@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +360,29 @@ async def test_a_hundred_processes_at_once_leave_no_descriptor_behind(effects: E
     outputs = await asyncio.gather(*(do(effects, shell("cat", stdin=str(n))) for n in range(100)))
     assert [performed.output for performed in outputs] == [str(n) for n in range(100)]
     assert descriptors() == before
+
+
+async def test_a_process_without_enough_descriptors_leaves_none_behind(effects: Effects) -> None:
+    await do(effects, shell("true"))
+    before = descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for free in range(8):
+        taken: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before + 64, hard))
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.open(os.devnull, os.O_RDONLY))
+            for _ in range(free):
+                os.close(taken.pop())
+            performed = await do(effects, shell("cat", stdin="x"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in taken:
+                os.close(fd)
+        assert "Too many open files" in failure(performed)[2]
+        assert descriptors() == before
+    assert (await do(effects, shell("cat", stdin="x"))).output == "x"
 
 
 async def test_a_worker_that_lists_digests_starts_nothing_else() -> None:

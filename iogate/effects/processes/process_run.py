@@ -172,15 +172,20 @@ class _Pipes:
     """The three standard streams of a process: our ends and, until `close_theirs`, its ends."""
 
     def __init__(self, *, stdin: bool) -> None:
-        self.input: IO[bytes] | None = None
-        if stdin:
-            read, write = os.pipe()
-            self.input = os.fdopen(write, "wb", buffering=0)
-        else:
-            read = os.open(os.devnull, os.O_RDONLY)
-        outputs = [os.pipe() for _ in range(2)]
-        self.outputs: list[IO[bytes]] = [os.fdopen(ours, "rb", buffering=0) for ours, _ in outputs]
-        self.theirs = (read, outputs[0][1], outputs[1][1])
+        """Open the pipes of a process. Raises OSError, with none left open, if there are too many files."""
+        opened: list[int] = []
+        try:
+            opened += os.pipe() if stdin else [os.open(os.devnull, os.O_RDONLY)]
+            for _ in range(2):
+                opened += os.pipe()
+        except OSError:
+            for fd in opened:
+                os.close(fd)
+            raise
+        read, *write, stdout, their_stdout, stderr, their_stderr = opened
+        self.input: IO[bytes] | None = os.fdopen(write[0], "wb", buffering=0) if write else None
+        self.outputs: list[IO[bytes]] = [os.fdopen(ours, "rb", buffering=0) for ours in (stdout, stderr)]
+        self.theirs = (read, their_stdout, their_stderr)
 
     def close_theirs(self) -> None:
         for fd in self.theirs:
