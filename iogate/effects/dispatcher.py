@@ -24,6 +24,7 @@ from iogate.effects.effect_files import (
 )
 from iogate.effects.function_calls import call_function
 from iogate.effects.http.failures import CallFailed
+from iogate.effects.http.transport import Outside
 from iogate.effects.http_calls import HttpCalls
 from iogate.effects.openapi import DocumentCache, build_call
 from iogate.effects.processes.containers import Containers
@@ -93,6 +94,7 @@ class Effects:
         functions: Registry | None = None,
         files: ReadFile = no_files,
         redactor: Callable[[], Redactor] = Redactor,
+        outside: Outside | None = None,
     ) -> None:
         """Create the clients of the dispatcher; `redactor` returns a redactor with the present secrets."""
         self._files = files
@@ -101,6 +103,7 @@ class Effects:
             endpoints=settings.endpoints,
             redis_url=settings.redis_url,
             redactor=redactor,
+            outside=outside,
         )
         self._documents = DocumentCache(self._http)
         self._isolation = Isolation(settings)

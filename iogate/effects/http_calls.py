@@ -23,7 +23,7 @@ from iogate.effects.http.failures import FOLLOWED, CallFailed, UnexpectedStatus
 from iogate.effects.http.request import Request, build_request
 from iogate.effects.http.responses import Response
 from iogate.effects.http.span_facts import describe_request
-from iogate.effects.http.transport import Route, Transport
+from iogate.effects.http.transport import Outside, Route, Transport
 from iogate.engine.commands import CallHttp
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
@@ -62,8 +62,11 @@ class HttpCalls:
         redis_url: str | None = None,
         max_response: int = MAX_RESPONSE,
         redactor: Callable[[], Redactor] = Redactor,
+        outside: Outside | None = None,
     ) -> None:
-        self._transport = Transport(allow_hosts=allow_hosts, endpoints=endpoints, redis_url=redis_url)
+        self._transport = Transport(
+            allow_hosts=allow_hosts, endpoints=endpoints, redis_url=redis_url, outside=outside
+        )
         self._authenticator = Authenticator(self._transport)
         self._max_response = max_response
         self._redactor = redactor

@@ -113,13 +113,14 @@ class Harness:
             input=encode_data(input, "the input"),
         )
 
+        family = Family(mocks=mocks or {}, failure=asyncio.get_running_loop().create_future())
         async with Effects(
             settings=self.settings,
             resources=self._loaded.resource,
             functions=self.functions,
             files=self._read_file,
+            outside=family.refuse if offline else None,
         ) as effects:
-            family = Family(mocks=mocks or {}, failure=asyncio.get_running_loop().create_future())
             virtual, secrets = VirtualClock(clock or FakeClock()), self.given_secrets()
             simulation = Simulation(
                 effects=MockedEffects(

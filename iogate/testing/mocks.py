@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import msgspec
 
 from iogate import json_values
-from iogate.compiler.revision import resource_name
+from iogate.compiler.openapi import Operation
 from iogate.effects import EffectContext, Effects
 from iogate.engine.commands import (
     Authentication,
@@ -35,6 +36,8 @@ from iogate.testing.outcome import Called, Mock, Mocks, Unmocked
 from iogate.worker.ports import Children, ResolvedChildren
 
 _TURN = re.compile(r"/(for|foreach)/\d+/do(?=/)")
+_performing: ContextVar[str] = ContextVar("performing")
+"""Reference of the task whose effect makes a request, as a mock names it."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -82,6 +85,15 @@ class Family:
         while True:
             await asyncio.Event().wait()
 
+    async def refuse(self, origin: str) -> None:
+        """End the test because of a request that only the effect knew of: a redirect, or one of a document.
+
+        Never returns.
+        """
+        reference = _performing.get()
+        said = f"{reference} calls {origin}, and nothing stands in for it"
+        await self.fail(Unmocked(said, hint=_hint(reference)))
+
 
 class MockedEffects:
     """Effects of a test: mocks, and the real effects for tasks without one."""
@@ -100,8 +112,10 @@ class MockedEffects:
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
         """Return the result of the mock of an effect, or perform the effect if it has none."""
+        pointer = self._pointer(run.uid, perform.frame) or perform.reference
+        _performing.set(static(self._family.paths.get(run.uid, "") + pointer))
         try:
-            mock, answer = self._answer(perform, run.uid)
+            mock, answer = self._answer(perform, run.uid, pointer)
         except Exception as error:  # noqa: BLE001 - an error of the test, not of the run
             await self._family.fail(error)
         performed = answer or await self._effects.perform(perform, run=run)
@@ -110,26 +124,24 @@ class MockedEffects:
             self._family.calls.setdefault(run.uid, []).append(called)
         return performed
 
-    def _answer(self, perform: Perform, uid: str) -> tuple[bool, Performed | None]:
-        pointer = self._pointer(uid, perform.frame) or perform.reference
+    def _answer(self, perform: Perform, uid: str, pointer: str) -> tuple[bool, Performed | None]:
         mock = self._family.mock(uid, perform.reference, pointer)
         if mock is not None:
             return True, _performed(perform, self._family.result(mock, perform))
         if self._offline:
-            self._check_covered(perform, self._family.paths.get(uid, "") + pointer)
+            self._check_covered(perform)
         return False, None
 
-    def _check_covered(self, perform: Perform, pointer: str) -> None:
-        """Raise Unmocked for a call that leaves; a mock of `pointer` stands in wherever it is made from."""
-        reference = static(pointer)
-        hint = f"mock it: mocks: {{{reference}: {{output: …}}}}, or name a test host in `endpoints`"
+    def _check_covered(self, perform: Perform) -> None:
+        """Raise Unmocked for a call that leaves by its arguments; `Family.refuse` gets all others."""
+        reference = _performing.get()
         address = _address(perform.effect)
         if address is not None and not self._effects.rewrites(address):
-            raise Unmocked(f"{reference} calls out, and nothing stands in for it", hint=hint)
+            raise Unmocked(f"{reference} calls out, and nothing stands in for it", hint=_hint(reference))
         for authority in _authorities(perform.effect):
             if not self._effects.rewrites(authority):
                 said = f"{reference} asks for a token, and nothing stands in for who gives it"
-                raise Unmocked(said, hint=hint)
+                raise Unmocked(said, hint=_hint(reference))
 
 
 class MockedChildren:
@@ -174,18 +186,22 @@ def static(reference: str) -> str:
     return _TURN.sub(r"/\1/do", reference)
 
 
+def _hint(reference: str) -> str:
+    """Return the advice for a call without a mock; the mock stands in wherever the task is started from."""
+    return f"mock it: mocks: {{{reference}: {{output: …}}}}, or name a test host in `endpoints`"
+
+
 def _ended(start: StartChild, status: Any, answer: Mock) -> ChildEnded:
     return ChildEnded(frame=start.frame, number=0, status=status, output=answer.output, error=answer.error)
 
 
 def _address(effect: Effect) -> str | None:
-    """Return the address that an effect without a mock calls; None if it stays on this machine."""
+    """Return the address that an effect without a mock calls; None if it names none itself."""
     match effect:
         case CallHttp(url=url):
             return url
-        case CallOpenApi(operation=operation, document=document):
-            # The calls of a stored document most often go to where the document came from.
-            return (resource_name(document) or document) if operation is None else operation.url
+        case CallOpenApi(operation=Operation(url=url)):
+            return url
         case _:
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ from iogate.engine.commands import Perform
 from iogate.errors import InvalidFiles, NotFound, StillRunning
 from iogate.settings import Settings
 from iogate.testing import FakeClock, Harness, Mock, Unmocked
+from tests.effects.conftest import Site, site
+
+__all__ = ["site"]
 
 
 def project(root: Path, do: str, *, use: str = "", **settings: Any) -> Harness:
@@ -126,6 +130,63 @@ async def test_a_token_request_without_a_mock_ends_the_test(tmp_path: Path) -> N
         await project(tmp_path, f"[{{call: {call}}}]", endpoints=endpoints).run("t/w")
     said = "/do/0/call asks for a token, and nothing stands in for who gives it"
     assert caught.value.message == said
+
+
+API = {"openapi": "3.0.0", "paths": {"/x": {"get": {"operationId": "x"}}}}
+HTTP = "{call: http, with: {method: get, endpoint: 'https://api.example/', redirect: true}}"
+OPENAPI = (
+    "{call: openapi, with: {document: {endpoint: 'https://api.example/api.json'}, operationId: '${ \"x\" }'}}"
+)
+OIDC = (
+    "{call: http, with: {method: get, endpoint: {uri: 'https://api.example/x', authentication: "
+    "{oidc: {authority: 'https://api.example', grant: client_credentials}}}}}"
+)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(
+    ("call", "before"),
+    [(HTTP, ["/"]), (OPENAPI, []), (OIDC, ["/.well-known/openid-configuration"])],
+    ids=["redirect", "document", "discovery"],
+)
+async def test_a_host_that_a_test_host_names_is_not_called(
+    tmp_path: Path, site: Site, call: str, before: list[str], *, own: bool
+) -> None:
+    named = site.url if own else f"http://localhost:{site.port}"
+    site.redirect("/", f"{named}/x")
+    site.respond("/api.json", text=json.dumps({**API, "servers": [{"url": named}]}))
+    discovered = {"issuer": "https://api.example", "token_endpoint": f"{named}/token"}
+    site.respond("/.well-known/openid-configuration", text=json.dumps(discovered))
+    site.respond("/token", text=json.dumps({"access_token": "a", "token_type": "Bearer"}))
+    tasks = f"- t: {{try: [{{call: {call}}}], catch: {{}}}}\n"
+    harness = await asyncio.to_thread(
+        lambda: project(
+            tmp_path,
+            tasks,
+            endpoints={"https://api.example": site.url},
+            allow_hosts=("127.0.0.1", "localhost"),
+        )
+    )
+    site.seen.clear()
+    if own:
+        assert (await harness.run("t/w")).output == {"path": "/x"}
+        return
+    with pytest.raises(Unmocked) as caught:
+        await harness.run("t/w")
+    assert caught.value.message == f"/do/0/t/try/0/call calls {named}, and nothing stands in for it"
+    assert "mocks: {/do/0/t/try/0/call: {output: …}}" in caught.value.hint
+    assert [seen.path for seen in site.seen] == before
+
+
+async def test_a_document_of_the_project_is_called_at_its_test_host(tmp_path: Path, site: Site) -> None:
+    (tmp_path / "workflows.d").mkdir()
+    api = {**API, "servers": [{"url": "https://api.example"}]}
+    (tmp_path / "workflows.d/api.json").write_text(json.dumps(api))
+    tasks = f"[{{call: {OPENAPI.replace('https://api.example/api.json', 'api.json')}}}]"
+    with pytest.raises(Unmocked, match=r"^/do/0/call calls https://api"):
+        await project(tmp_path, tasks).run("t/w")
+    harness = project(tmp_path, tasks, endpoints={"https://api.example": site.url})
+    assert (await harness.run("t/w")).output == {"path": "/x"}
 
 
 async def test_endpoints_allow_calls_to_a_test_host(tmp_path: Path) -> None:

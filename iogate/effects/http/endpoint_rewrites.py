@@ -1,6 +1,6 @@
 """The setting `endpoints`: rewrites URL prefixes of calls, for example to a staging host.
 
-Called by `transport` for each request, and for offline tests, which allow a call only if a prefix matches.
+Called by `transport` for each request, and for offline tests, which call only the targets.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ class Endpoints:
             if text.startswith(source) and (not rest or rest[0] in "/?#"):
                 return _keep_user(url, urls.parse(target + rest))
         return None
+
+    def is_target(self, url: URL) -> bool:
+        """Tell whether a URL has the origin of one of the targets of the setting `endpoints`."""
+        return any(url.origin() == URL(target).origin() for _, target in self._prefixes)
 
 
 def _keep_user(url: URL, target: URL) -> URL:

@@ -7,7 +7,7 @@ policy admits each request before it is sent, and no more of a response than a c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -32,6 +32,8 @@ _MAX_ERROR_READ: Final = 2 * responses.MAX_ERROR_BODY
 """Bytes read of the body of an error: twice the kept size, to redact secrets at the cut."""
 _ERROR_READ_S: Final = 5.0
 
+Outside = Callable[[str], Awaitable[None]]
+"""Awaited with the origin of a request that goes to no target of the setting `endpoints`; may prevent it."""
 BodyFilter = Callable[[int, Mapping[str, str]], bool]
 """Tells by status and headers whether the body of a response is read."""
 
@@ -57,7 +59,9 @@ class Transport:
         allow_hosts: Sequence[str] = (),
         endpoints: Mapping[str, str] | None = None,
         redis_url: str | None = None,
+        outside: Outside | None = None,
     ) -> None:
+        self._outside = outside
         self._policy = AddressPolicy(allow_hosts=allow_hosts, redis_url=redis_url)
         self._endpoints = Endpoints(endpoints or {})
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
@@ -86,6 +90,8 @@ class Transport:
 
         Raises the exceptions that `convert_failures` converts; a cancelled exchange closes its connection.
         """
+        if self._outside is not None and not self._endpoints.is_target(route.url):
+            await self._outside(str(route.url.origin()))
         await self._policy.admit(route.url, route.trust)
         async with self._session(guarded=route.trust is not Trust.REVIEWED).request(
             request.method,
