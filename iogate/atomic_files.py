@@ -18,7 +18,8 @@ def version(path: Path) -> Version:
     """Return the version of a file, which differs after an atomic replacement or a write."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
+        # ValueError: no file has a name with a null character.
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 

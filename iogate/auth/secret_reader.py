@@ -31,14 +31,21 @@ def no_fingerprint(_source: str, _text: str) -> str | None:
 class SecretReader:
     """Reader of the secrets of one API, or of the operators."""
 
-    def __init__(self, root: Path | None = None, fingerprint: Fingerprint = no_fingerprint) -> None:
+    def __init__(
+        self,
+        root: Path | None = None,
+        fingerprint: Fingerprint = no_fingerprint,
+        *,
+        check_only: bool = False,
+    ) -> None:
+        """Create a reader of secrets; `check_only`: it reads no variable and no file, and misses none."""
         self.lacks: tuple[str, ...] = ()
         """Messages about missing secrets, of callers that have no other secret on this machine."""
         self.spare: tuple[str, ...] = ()
         """Messages about missing secrets, of callers that have another secret on this machine."""
         self.fingerprints: dict[str, str] = {}
         """Fingerprint of each secret in a variable or file, by its source."""
-        self._root, self._fingerprint = root, fingerprint
+        self._root, self._fingerprint, self._check_only = root, fingerprint, check_only
         self._files: dict[Path, atomic_files.Version] = {}
 
     def read(
@@ -64,6 +71,8 @@ class SecretReader:
         accepted: list[str] = []
         missing: tuple[str, ...] = ()
         for secret in values:
+            if self._check_only and not isinstance(secret, HashedSecret):
+                continue
             if isinstance(secret, FileSecret):
                 # Before the file is read, so that a change in between is noticed later.
                 path = Path(secret.path) if self._root is None else self._root / secret.path

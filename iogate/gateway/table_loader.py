@@ -102,8 +102,9 @@ def _shared(state: GatewayState) -> routing_table.Shared:
 async def read_bundle(state: GatewayState, value: Any) -> Bundle:
     """Return the bundle in decoded JSON, after a check that a routing table can be built of it.
 
-    Raises InvalidFiles if it is not complete and consistent, or could not be served: a process that cannot
-    load a revision would only say so after it is live.
+    The check reads no secret and no file that the bundle names, since its sender may only have the right to
+    read the system. Raises InvalidFiles if it is not complete and consistent, or could not be served: a
+    process that cannot load a revision would only say so after it is live.
     """
     from iogate.reconcile import bundle_codec  # noqa: PLC0415 - only for a publication
 
@@ -117,7 +118,7 @@ async def read_bundle(state: GatewayState, value: Any) -> Bundle:
             bundle.revision,
             counts={},
             before=state.table,
-            shared=_shared(state),
+            shared=routing_table.Shared(check_only=True),
         )
     except ValueError as error:
         raise bundle_codec.invalid(str(error).splitlines()[0]) from error

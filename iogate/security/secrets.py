@@ -22,12 +22,15 @@ from typing import Literal, NamedTuple
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type, hash_secret, verify_secret
 
+from iogate import regular_files
 from iogate.errors import IogateError
 from iogate.security.password_hashing import Hashing, Parameters, cost, missing, parameters
 from iogate.supervision import handover
 
 Kind = Literal["env", "file", "hash"]
 
+MAX_FILE = 64 * 1024
+"""Bytes of a file with a secret."""
 MEMORY_KIB = 19 * 1024
 """Argon2id as OWASP recommends it for interactive logins: 19 MiB, two passes, one lane."""
 PASSES = 2
@@ -57,8 +60,9 @@ class Unset(IogateError):
 def resolve(kind: Kind, value: str, *, root: Path | None = None) -> str:
     """Resolve a reference to a secret, `{env: NAME}` or `{file: PATH}`; a hash is returned unchanged.
 
-    Raises Unset for a variable or file that is missing, unreadable or empty: an empty token would admit
-    callers with an empty header. The last line break of a file is not part of the secret.
+    Raises Unset for a variable or file that is missing, unreadable or empty, since an empty token would admit
+    callers with an empty header, and for a file that is not regular or larger than MAX_FILE. The last line
+    break of a file is not part of the secret.
     """
     match kind:
         case "hash":
@@ -78,13 +82,9 @@ def resolve(kind: Kind, value: str, *, root: Path | None = None) -> str:
         case "file":
             path = Path(value) if root is None else root / value
             try:
-                text = path.read_text(encoding="utf-8")
-            except FileNotFoundError:
-                reason = "does not exist"
-            except UnicodeDecodeError:
-                reason = "is not UTF-8 text"
-            except OSError as error:
-                reason = f"cannot be read: {error.strerror}"
+                text = regular_files.read_text(path, most=MAX_FILE)
+            except ValueError as error:
+                reason = str(error)
             else:
                 text = text.removesuffix("\n").removesuffix("\r")
                 if text:

@@ -14,14 +14,14 @@ from iogate.effects import document_fetcher, effect_files, http_calls
 from iogate.effects.http import transport
 from iogate.effects.processes import process_run
 from iogate.gateway import http_server
-from iogate.gateway.calls import call_handler
+from iogate.gateway.calls import allowed_addresses, call_handler
 from iogate.gateway.events import cloudevents, event_intake
 from iogate.gateway.http import body, decoding, request
 from iogate.gateway.operators import revision_routes
 from iogate.gateway.runs import caller_routes
 from iogate.gateway.validation import input_keys
 from iogate.operators.batches import batch_selection, batches
-from iogate.security import failure_limit
+from iogate.security import failure_limit, secrets
 from iogate.settings import Settings
 from iogate.settings.setting_types import PROCESS_LIMITS
 from iogate.store import keys, state_codec
@@ -69,6 +69,8 @@ LIMITS = {
     "one-time links of a workflow": number(links.MOST),
     "lifetime of a one-time link": days(links.LONGEST_S * 1000),
     "parallel iterations of a loop": number(metadata.MOST_PARALLEL),
+    "file with a secret": f"{secrets.MAX_FILE // 1024} KiB",
+    "file of `allow_ips`": mib(allowed_addresses.MAX_FILE),
     "bundle of a publication over HTTP": mib(revision_routes._BUNDLE_BYTES),
     "body of a call": mib(api.Limits().body),
     "bodies that a gateway process holds": mib(Settings().body_budget),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,15 +47,20 @@ def test_an_absent_variable_is_named(
 def test_an_absent_empty_or_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n", encoding="utf-8")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "large").write_bytes(b"x" * (secrets.MAX_FILE + 1))
+    os.mkfifo(tmp_path / "pipe")
     for name, why in (
         ("absent", "does not exist"),
         ("empty", "is empty"),
         ("binary", "is not UTF-8 text"),
         (".", "cannot be read: Is a directory"),
+        ("large", "is larger than 65536 bytes"),
+        ("pipe", "is not a regular file"),
     ):
         with pytest.raises(secrets.Unset) as caught:
             secrets.resolve("file", name, root=tmp_path)
         assert caught.value.message == f"secret file {name} {why}"
+        assert caught.value.hint == f"write the secret to {name}, readable by the process that needs it"
 
 
 def test_equal_passwords_with_one_salt_hash_equally_and_with_none_differently() -> None:

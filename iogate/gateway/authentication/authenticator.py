@@ -49,10 +49,12 @@ class Authenticator:
         hashing: Hashing | None = None,
         fingerprint: Fingerprint = no_fingerprint,
         key_sets: KeySets | None = None,
+        check_only: bool = False,
     ) -> None:
+        """Build the forms of an API; `check_only`: only to check their declaration, so it reads no secret."""
         self._auth, self._root, self._hashing, self._key_sets = auth, root, hashing, key_sets
         self._fingerprint = fingerprint
-        self._secrets = SecretReader(root, fingerprint)
+        self._secrets = SecretReader(root, fingerprint, check_only=check_only)
         built = _build(auth, self._secrets, hashing, key_sets)
         self.forms: tuple[HeaderForm, ...] = tuple(each for each in built if isinstance(each, HeaderForm))
         """Forms with a credential in headers, in the order of the table."""

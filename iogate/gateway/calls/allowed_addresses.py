@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from iogate import atomic_files
+from iogate import atomic_files, regular_files
 from iogate.auth.allow_ips import parse_lines
 from iogate.gateway.http.responses import ErrorResponse, unavailable
 from iogate.security.networks import NetworkSet, parse_address, parse_network
@@ -37,13 +37,15 @@ class AddressCheck:
         *,
         root: Path | None = None,
         proxies: TrustedProxies | None = None,
+        check_only: bool = False,
     ) -> None:
+        """Read the files of an address check, unless it is made to check its declaration only."""
         self._allowed, self._root, self._proxies = allowed, root, proxies
         self.unset: tuple[str, ...] = ()
         """Messages about files that cannot be used; the API is closed while there are any."""
         self._files: dict[Path, atomic_files.Version] = {}
         found = [parse_network(each) for each in allowed.networks]
-        for name in allowed.files:
+        for name in () if check_only else allowed.files:
             path = Path(name) if root is None else root / name
             # Before the file is read, so that a change in between is noticed later.
             self._files[path] = atomic_files.version(path)
@@ -87,19 +89,9 @@ class AddressCheck:
 
 def _read(path: Path) -> tuple[Network, ...]:
     """Read the allowed networks of a file. Raises ValueError with the reason why it cannot be used."""
+    text = regular_files.read_text(path, most=MAX_FILE)
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
-    except FileNotFoundError:
-        raise ValueError("does not exist") from None
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    if len(data) > MAX_FILE:
-        raise ValueError(f"is larger than {MAX_FILE} bytes")
-    try:
-        found = parse_lines(data.decode())
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text") from None
+        found = parse_lines(text)
     except ValueError as error:
         raise ValueError(f"is invalid: {error}") from None
     if not found:

@@ -88,7 +88,9 @@ class Shared:
     fingerprint: Fingerprint = no_fingerprint
     proxies: TrustedProxies | None = None
     key_sets: KeySets | None = None
-    """Keys of the issuers of JWTs."""
+    """Keys of the issuers of JWTs; None: each route has its own, which are never fetched."""
+    check_only: bool = False
+    """Whether the routes serve no call and only check a revision: they read no secret and no file."""
 
 
 class Route:
@@ -141,12 +143,13 @@ class Route:
             hashing=shared.hashing,
             fingerprint=shared.fingerprint,
             key_sets=shared.key_sets,
+            check_only=shared.check_only,
         )
         allowed = api.allow_ips
         self.addresses = (
             None
             if isinstance(allowed, msgspec.UnsetType)
-            else AddressCheck(allowed, root=shared.root, proxies=shared.proxies)
+            else AddressCheck(allowed, root=shared.root, proxies=shared.proxies, check_only=shared.check_only)
         )
         """None if every address may call."""
         schemes = {form.scheme for form in alternatives(api.auth) if isinstance(form, SignatureAuth)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -93,6 +94,13 @@ def test_an_unreadable_file_closes_the_api(tmp_path: Path) -> None:
     (tmp_path / "a.txt").mkdir()
     check = AddressCheck(allowed({"file": "a.txt"}), root=tmp_path)
     assert check.unset == ("file a.txt of allow_ips cannot be read: Is a directory",)
+
+
+def test_a_pipe_closes_the_api_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.txt")
+    check = AddressCheck(allowed({"file": "a.txt"}), root=tmp_path)
+    assert check.unset == ("file a.txt of allow_ips is not a regular file",)
+    assert verdict(check, "192.0.2.1") is CLOSED
 
 
 async def test_the_address_is_checked_after_the_switch_and_before_all_else(world: World) -> None:

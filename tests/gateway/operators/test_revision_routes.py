@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from redis import Redis
 
+from iogate.auth.allow_ips import AllowedAddresses
+from iogate.auth.model import AnyAuth, FileSecret, JwtAuth, SignatureAuth, TokenAuth, UserAuth
 from iogate.compiler.revision import Bundle, Revision, Workflow, digest_of
 from iogate.operators.publication_plan import PublicationPlan
 from iogate.operators.publications import read_publication
@@ -191,6 +196,56 @@ async def test_a_plan_of_nothing_is_refused(operated: World, given: dict[str, An
     reply = await plan(operated, **given)
     assert refusal(reply)[:2] == (400, "requestError.invalidParams")
     assert reply.message.startswith(why)
+
+
+@pytest.fixture
+def opened_files() -> Iterator[list[str]]:
+    """Paths of the files that this process opens."""
+    found: list[str] = []
+    watching = True
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if watching and event == "open":
+            found.append(str(arguments[0]))
+
+    sys.addaudithook(watch)
+    yield found
+    watching = False
+
+
+async def test_a_bundle_is_checked_without_the_secrets_and_files_of_the_machine(
+    operated: World, tmp_path: Path, opened_files: list[str]
+) -> None:
+    secret, networks, pipe = tmp_path / "secret", tmp_path / "networks", tmp_path / "pipe"
+    secret.write_text("0123456789abcdef")
+    networks.write_text("192.0.2.0/24")
+    os.mkfifo(pipe)
+    files = tuple(FileSecret(path=str(each)) for each in (secret, pipe, Path("/dev/zero")))
+    auth = AnyAuth(
+        any=(
+            TokenAuth(tokens={"token": files}),
+            UserAuth(users={"ada": files}),
+            SignatureAuth(scheme="github", secrets=files, caller="github"),
+            JwtAuth(issuer="https://issuer.test", audience=("orders",)),
+            JwtAuth(issuer="https://other.test", audience=("orders",), key=files),
+        )
+    )
+    allowed = AllowedAddresses(networks=("198.51.100.7",), files=(str(networks), str(pipe)))
+    asked = bundle("shop/buy")
+    buy = msgspec.structs.replace(asked.revision.apis["shop/buy"], auth=auth, allow_ips=allowed)
+    revision = msgspec.structs.replace(asked.revision, apis={"shop/buy": buy})
+    asked = Bundle(revision=revision, programs=asked.programs)
+    opened_files.clear()
+    planned = await plan(operated, bundle=sent(asked))
+    assert planned.status == 200, planned.body
+    done = await publish(operated, asked, 0)
+    assert done.status == 200, done.body
+    assert [each for each in opened_files if each.startswith((str(tmp_path), "/dev/zero"))] == []
+    assert not operated.live.key_sets._added.is_set(), "the gateway fetches no keys for it"
+    await operated.refresher.reload()
+    assert set(opened_files) >= {str(secret), str(networks)}, "a revision that is live reads them"
+    reply = await operated.ask("/v1/api/shop/buy/async", "POST")
+    assert reply.status == 503, "files that cannot be used close the API"
 
 
 async def test_debug_cases_under_another_schema_are_part_of_a_plan(operated: World) -> None:
