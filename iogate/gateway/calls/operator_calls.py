@@ -6,8 +6,9 @@ checked as for any other call; the caller of such a run is `operator:NAME`.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -19,8 +20,6 @@ from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
 from iogate.store.runs.intake import Accepted
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from iogate.compiler.revision import Api, Example
     from iogate.gateway.calls.routing_table import Table
     from iogate.gateway.state import GatewayState
@@ -102,10 +101,16 @@ def _request(api: Api, example: Example, key: str) -> Request:
         query=urlencode(fields, doseq=True).encode(),
         raw_headers=headers,
         headers=dict(headers),
+        receive=_never_leaves,
         body=body,
         is_read=True,
         started_s=time.perf_counter(),
     )
+
+
+async def _never_leaves() -> Any:
+    """Wait without end for a message of the client of an operator's call, which is this process."""
+    await asyncio.Event().wait()
 
 
 def _listed(value: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from iogate.compiler.revision import Example, Idempotency
+from iogate.gateway.validation.schema import Schema
 from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Revisions
 from tests.gateway.driver import TOKEN, Reply, World, api, until
@@ -201,6 +202,15 @@ async def test_a_debug_case_fails_with_its_differences(operated: World) -> None:
     await operated.finish(uid, output=b'{"sku":"A-1"}')
     failed = (await running).json
     assert (failed["passed"], failed["failures"]) == (False, ['output.sku: expected 2, got "A-1"'])
+
+
+async def test_a_debug_case_is_validated_in_the_validation_process_too(operated: World) -> None:
+    recursive = {"$ref": "#/$defs/part", "$defs": {"part": {"properties": {"sku": {"$ref": "#/$defs/part"}}}}}
+    assert Schema(recursive).quick_size < 0, "no size of a body is validated on the event loop"
+    await operated.publish(api("shop/buy", input_schema=recursive, examples=(HAPPY,)))
+    found = (await send(operated, "/v1/apis/shop/buy/debug/happy%20path", "POST", wait=0)).json
+    assert (found["http"], found["status"], found["failures"]) == (202, "pending", [])
+    assert operated.live.validation.process_id is not None
 
 
 async def test_a_repeated_debug_request_starts_one_run(operated: World) -> None:
