@@ -25,7 +25,8 @@ from iogate.security import certificate_expiry
 
 TRIAL_S: Final = 30.0
 KINDS: Final = "RSA of 2048 to 4096 bits, ECDSA with P-256 or P-384, or Ed25519"
-_Signature = tuple[tuple[int, int, int], ...]
+Signature = tuple[tuple[int, int, int], ...]
+"""Inode, size and time of change of each file that exists."""
 
 
 class Unusable(Misused):
@@ -47,30 +48,42 @@ class Certificates:
         self.cert, self.key = Path(tls["cert"]), Path(tls["key"])
         self.expires_s: float | None = None
         """Unix time at which the first one of the certificates in use expires."""
-        self._used: _Signature = ()
-        self._last: _Signature = ()
+        self.seen: Signature = ()
+        """Signature of the files at the last look."""
+        self._used: Signature = ()
 
     def load(self) -> Pair:
-        """Return the gateway's certificate and key after checks. Raises Unusable without a pair that fits."""
-        self._used = self._last = self._signature()
+        """Return the gateway's certificate and key after checks.
+
+        Raises Unusable without a pair that fits, and OSError if the system cannot check it now.
+        """
+        found = self.seen = self._signature()
         pair = Pair(cert=_read(self.cert, "cert"), key=_read(self.key, "key"))
+        self._used = found
         with as_files(pair) as (cert, key):
             self._check(cert, key)
             _try(cert, key, self.cert)
-        with contextlib.suppress(ValueError):
-            self.expires_s = certificate_expiry.earliest_end_s(pair.cert)
         return pair
 
+    def note_use(self, pair: Pair) -> None:
+        """Note that the servers use a certificate, for `expires_s`."""
+        with contextlib.suppress(ValueError):
+            self.expires_s = certificate_expiry.earliest_end_s(pair.cert)
+
+    def try_again(self) -> None:
+        """Let `have_changed` report the certificate's files at the next look, although they are as before."""
+        self._used = ()
+
     def have_changed(self) -> bool:
-        """Tell whether the certificate's files were replaced since `load`, and not since the last look.
+        """Tell whether the certificate's files were replaced since `load` read them, not since the last look.
 
         Tools replace one file after the other.
         """
         now = self._signature()
-        settled, self._last = now == self._last, now
+        settled, self.seen = now == self.seen, now
         return settled and now != self._used
 
-    def _signature(self) -> _Signature:
+    def _signature(self) -> Signature:
         found = []
         for path in (self.cert, self.key):
             with contextlib.suppress(OSError):
@@ -120,14 +133,14 @@ def _read(path: Path, name: str) -> bytes:
 def as_files(pair: Pair) -> Iterator[tuple[str, str]]:
     """Yield paths with a certificate and its key, which nobody else can change: in memory where possible."""
     if hasattr(os, "memfd_create"):
-        numbers = [os.memfd_create("tls", 0) for _ in range(2)]
-        try:
-            for number, content in zip(numbers, (pair.cert, pair.key), strict=True):
+        with contextlib.ExitStack() as opened:
+            numbers = []
+            for content in (pair.cert, pair.key):
+                number = os.memfd_create("tls", 0)
+                opened.callback(os.close, number)
                 os.write(number, content)
+                numbers.append(number)
             yield f"/proc/self/fd/{numbers[0]}", f"/proc/self/fd/{numbers[1]}"
-        finally:
-            for number in numbers:
-                os.close(number)
         return
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name for name in ("cert", "key")]
@@ -138,12 +151,18 @@ def as_files(pair: Pair) -> Iterator[tuple[str, str]]:
 
 
 def _try(cert: str, key: str, shown: Path) -> None:
-    """Try the gateway's certificate in a server in a process of its own, which an unusable file ends."""
+    """Try the gateway's certificate in a server in a process of its own, which an unusable file ends.
+
+    Raises Unusable, and OSError if the process cannot start, or not in time.
+    """
     numbers = [int(path.rpartition("/")[2]) for path in (cert, key) if path.startswith("/proc/self/fd/")]
     command = [sys.executable, "-m", "iogate.gateway.certificates", cert, key]
-    ran = subprocess.run(  # noqa: S603 - our own module
-        command, pass_fds=numbers, capture_output=True, timeout=TRIAL_S, check=False
-    )
+    try:
+        ran = subprocess.run(  # noqa: S603 - our own module
+            command, pass_fds=numbers, capture_output=True, timeout=TRIAL_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"a server with it did not start within {TRIAL_S:g} s") from None
     if ran.returncode:
         raise Unusable(
             f"tls: the server cannot use {shown} with its key", hint=f"use a key of a supported kind: {KINDS}"

@@ -27,7 +27,7 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from iogate.gateway.certificates import Certificates, Pair, Unusable, as_files
+from iogate.gateway.certificates import Certificates, Pair, Signature, Unusable, as_files
 from iogate.gateway.sockets import BACKLOG
 from iogate.supervision import heartbeat
 
@@ -86,27 +86,35 @@ class _Server(Server):
         self.wrks.append(self._started())
 
     def _started(self) -> Any:
-        """Start a worker of the HTTP server on a copy of the socket, with the current certificate."""
+        """Start a worker of the HTTP server on a copy of the socket, with the current certificate.
+
+        Raises OSError, without a change, if the system cannot copy the socket or the certificate.
+        """
+        with contextlib.ExitStack() as files:
+            self.ssl_ctx = _tls(files.enter_context(as_files(self._pair)) if self._pair else None)
+            self._accepting = self._listening.dup().detach()
+            self._files = files.pop_all()
         # granian owns the copy and closes it.
         holder: Any = SocketHolder
-        self._accepting = self._listening.dup().detach()
         self._shd = holder(self._accepting, False, BACKLOG)
         spawn_target, target_loader = self._spawning
-        self._files = contextlib.ExitStack()
-        self.ssl_ctx = _tls(self._files.enter_context(as_files(self._pair)) if self._pair else None)
         worker: Any = self._spawn_worker(idx=0, target=spawn_target, callback_loader=target_loader)
         worker.start()
         return worker
 
     async def replace(self, pair: Pair) -> None:
-        """Serve new HTTP connections with another certificate; requests in flight end on the old ones."""
+        """Serve new HTTP connections with another certificate; requests in flight end on the old ones.
+
+        Raises OSError if the system has no descriptors left; the old certificate then stays in use.
+        """
         old: Any = self.wrks[0]
         number, files = self._accepting, self._files
         self._pair = pair
-        self.wrks[0] = self._started()
-        files.close()
-        await asyncio.sleep(SETTLE_S)
+        # Before the new worker starts: no later step may fail, since the old worker would stay beside it.
         with _unused_listener() as unused:
+            self.wrks[0] = self._started()
+            files.close()
+            await asyncio.sleep(SETTLE_S)
             os.dup2(unused.fileno(), number, inheritable=False)
         await asyncio.sleep(SETTLE_S)
         old.terminate()
@@ -204,6 +212,11 @@ async def serve(
     _raise_file_limit()
     pair = None if certificates is None else await asyncio.to_thread(certificates.load)
     servers = [_Server(app, listening, http2=http2, pair=pair) for app, listening in sites]
+    following: list[asyncio.Task[None]] = []
+    if certificates is not None and pair is not None:
+        certificates.note_use(pair)
+        following.append(asyncio.create_task(_follow(servers, certificates), name="certificates"))
+    watched = [*background, *following]
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -211,10 +224,9 @@ async def serve(
     serving = [asyncio.create_task(server.serve()) for server in servers]
     ticking = asyncio.create_task(heartbeat.keep_ticking())
     stopped = asyncio.create_task(stopping.wait())
-    following = asyncio.create_task(_follow(servers, certificates))
     try:
-        await asyncio.wait({*serving, stopped, *background}, return_when=asyncio.FIRST_COMPLETED)
-        dead = next((task for task in background if task.done()), None)
+        await asyncio.wait({*serving, stopped, *watched}, return_when=asyncio.FIRST_COMPLETED)
+        dead = next((task for task in watched if task.done()), None)
         if dead is not None:
             log.error(
                 "background task %s ended unexpectedly; the process stops",
@@ -240,28 +252,42 @@ async def serve(
             dead.result()
             raise RuntimeError(f"background task {dead.get_name()} ended")
     finally:
-        own: list[asyncio.Task[Any]] = [ticking, stopped, following, *serving]
+        own: list[asyncio.Task[Any]] = [ticking, stopped, *following, *serving]
         for task in own:
             task.cancel()
         await asyncio.gather(*own, return_exceptions=True)
 
 
-async def _follow(servers: Sequence[_Server], certificates: Certificates | None) -> None:
-    """Replace the servers' certificate whenever its files are; unusable ones leave the last good pair."""
-    while certificates is not None:
+async def _follow(servers: Sequence[_Server], certificates: Certificates) -> None:
+    """Replace the servers' certificate whenever its files are; after a failure, the last good pair stays.
+
+    A lack of memory, descriptors or time may pass: the next look tries again. The log has each failure of the
+    same files once.
+    """
+    logged: tuple[str, Signature] | None = None
+    while True:
         await asyncio.sleep(LOOK_S)
         if not await asyncio.to_thread(certificates.have_changed):
             continue
         try:
             pair = await asyncio.to_thread(certificates.load)
+            for server in servers:
+                await server.replace(pair)
         except Unusable as error:
-            log.warning(
-                "%s (%s); the previous certificate stays in use",
-                error.message,
-                error.hint,
-                extra={"action": "certificate.refused"},
+            reason = f"{error.message} ({error.hint})"
+        except OSError as error:
+            certificates.try_again()
+            where = f"tls: cannot change to {certificates.cert}"
+            reason = f"{where}: {error} (the gateway tries again each second)"
+        else:
+            certificates.note_use(pair)
+            logged = None
+            log.info(
+                "certificate reloaded from %s", certificates.cert, extra={"action": "certificate.reloaded"}
             )
             continue
-        for server in servers:
-            await server.replace(pair)
-        log.info("certificate reloaded from %s", certificates.cert, extra={"action": "certificate.reloaded"})
+        if logged != (failure := (reason, certificates.seen)):
+            logged = failure
+            log.warning(
+                "%s; the previous certificate stays in use", reason, extra={"action": "certificate.refused"}
+            )

@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 from iogate.compiler.revision import Limits
+from iogate.gateway import certificates as certificates_module
+from iogate.gateway import http_server
 from iogate.gateway.certificates import Certificates, Unusable
 from iogate.security.certificate_expiry import earliest_end_s
 from iogate.store.embedded.server import EmbeddedServer
@@ -218,6 +221,42 @@ async def _call_until_cancelled(gateway: Gateway, statuses: list[int]) -> None:
 
 async def _logged(gateway: Gateway, text: str) -> bool:
     return text in gateway.log.read_text()
+
+
+@pytest.mark.parametrize("lacking", ["processes", "time"])
+async def test_an_error_of_the_system_only_delays_a_replaced_certificate(
+    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", http_server.__name__)
+    monkeypatch.setattr(http_server, "LOOK_S", 0.01)
+    files = made(tmp_path / "first")
+    watched = Certificates(files)
+    watched.note_use(watched.load())
+    before = watched.expires_s
+
+    async def logs(action: str) -> bool:
+        return any(getattr(each, "action", "") == action for each in caplog.records)
+
+    # Before the first look, which must not find one of the two files.
+    certificates.made(tmp_path / "first", days=5)
+    following = asyncio.create_task(http_server._follow([], watched))
+    with monkeypatch.context() as limited:
+        if lacking == "processes":
+            limited.setattr(sys, "executable", str(tmp_path / "none"))
+        else:
+            limited.setattr(certificates_module, "TRIAL_S", 0.0)
+        await until(lambda: logs("certificate.refused"))
+        assert watched.expires_s == before
+    await until(lambda: logs("certificate.reloaded"))
+    assert before is not None
+    assert watched.expires_s is not None
+    assert watched.expires_s > before
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    refused = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len(refused) == len(set(refused)), "each reason is logged once"
+    assert refused[0].startswith(f"tls: cannot change to {files['cert']}: ")
+    assert refused[0].endswith("(the gateway tries again each second); the previous certificate stays in use")
 
 
 def test_wrong_files_have_messages(tmp_path: Path) -> None:
