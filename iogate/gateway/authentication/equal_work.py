@@ -9,7 +9,7 @@ count as a failure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from iogate.auth.model import AnyAuth, HashedSecret, TokenAuth, UserAuth
 from iogate.gateway.authentication import authenticator
@@ -33,14 +33,23 @@ _CLOSED = authenticator.Authenticator(
 """Authenticator of runs that do not exist, and of runs whose API was removed."""
 
 
+class Verdict(NamedTuple):
+    """Result of the authentication of a request for a run."""
+
+    caller: str | None
+    """None: the credentials give no access to the run."""
+    is_failure: bool
+    """Whether the credentials are valid for no API; then `caller` is None, or that of an API open to all."""
+
+
 async def authenticate(
     own: Authenticator | None,
     authenticators: Sequence[Authenticator],
     request: Request,
     *,
     hashing: Hashing,
-) -> str | None:
-    """Authenticate a request for a run by `own`, with equal work if there is no run; return the caller.
+) -> Verdict:
+    """Authenticate a request for a run by `own`, with equal work if there is no run.
 
     `own` is one of `authenticators`, or None if the run does not exist or its API was removed. Raises
     HTTPError: the 429 for too many wrong credentials.
@@ -51,11 +60,12 @@ async def authenticate(
     counted = False
     if credentials:
         if (caller := own.known_caller(credentials)) is not None:
-            return caller
+            return Verdict(caller, is_failure=False)
         chosen = [(each, found) for each in authenticators if (found := each.select(credentials))]
         # No early exit: the time must not reveal which authenticator knows them.
         if [form for _, (form, credential) in chosen if form.known_caller(credential) is not None]:
-            return await _authenticate_known(own, authenticators, credentials)
+            caller = await _authenticate_known(own, authenticators, credentials)
+            return Verdict(caller, is_failure=False)
         accepting = [each for each, (form, credential) in chosen if form.is_self_contained(credential)]
         if accepting:
             # With Argon2 hashes, `own.authenticate` counts the failure.
@@ -67,19 +77,20 @@ async def authenticate(
                 if counted:
                     hashing.succeeded(request.address)
                 caller = next((caller for each, caller in named if each is own), None)
-                return _anonymous(own) if caller is None else caller
+                return Verdict(_anonymous(own) if caller is None else caller, is_failure=False)
     if not (counted and own in accepting):
         try:
-            return await own.authenticate(request)
+            caller = await own.authenticate(request)
+            return Verdict(caller, is_failure=caller == authenticator.ANONYMOUS)
         except HTTPError as failed:
             if failed.response.status == 429:
                 raise
             # The reason is not reported: it would reveal that the run exists.
     elif own.opens_to_all:
-        return _anonymous(own)
+        return Verdict(_anonymous(own), is_failure=True)
     work = costliest_work(authenticators, request)
     await spend(work, own.work(request), hashing=hashing, address=request.address, count=not counted)
-    return None
+    return Verdict(None, is_failure=True)
 
 
 def read_credentials(request: Request) -> Credentials:

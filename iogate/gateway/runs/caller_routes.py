@@ -183,9 +183,9 @@ async def _authorize(
         # Before the run is read, since the time of a read depends on the size of the run.
         async with state.reach() as store:
             api = await store.runs.api_of(uid)
-        caller = await _caller(state, request, api)
+        caller, is_failure = await _authenticate(state, request, api)
         if caller is None:
-            if operators is not None:
+            if is_failure and operators is not None:
                 operators.authentication.count_failure(request)
             raise HTTPError(NO_RUN)
     async with state.reach() as store:
@@ -220,15 +220,18 @@ async def _with_data(state: GatewayState, run: RunView, sending: Sending) -> Run
 
 async def _may_cancel(state: GatewayState, access: Access) -> bool:
     """Tell whether the credentials of a request allow cancelling the run."""
-    caller = await _caller(state, access.request, access.run.api)
+    caller, _ = await _authenticate(state, access.request, access.run.api)
     return caller is not None and (state.loopback or caller != authenticator.ANONYMOUS)
 
 
-async def _caller(state: GatewayState, request: Request, api: str | None) -> str | None:
-    """Return the caller of a request for a run of `api`; None if its credentials are not valid for it."""
+async def _authenticate(state: GatewayState, request: Request, api: str | None) -> equal_work.Verdict:
+    """Authenticate a request for a run of `api`; None: the run does not exist, or its API is unknown.
+
+    Raises HTTPError: the 429 for too many wrong credentials.
+    """
     table = state.table
     if table is None:
-        return None
+        return equal_work.Verdict(None, is_failure=False)
     started_by = table.routes.get(api) if api is not None else None
     return await equal_work.authenticate(
         started_by.authenticator if started_by is not None else None,

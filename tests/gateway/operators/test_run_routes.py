@@ -20,7 +20,7 @@ from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.revisions.revisions import Revisions
 from iogate.store.runs.operations import RunOperations
 from iogate.timing import moments
-from tests.gateway.driver import TOKEN, World, api
+from tests.gateway.driver import OTHER, TOKEN, World, api
 from tests.gateway.operators.conftest import bearer, refusal, token
 
 LINE = b'{"at":1700000000000,"kind":"%s","reference":"/do/0/a"%s}'
@@ -112,6 +112,19 @@ async def test_guesses_on_the_paths_of_callers_count_too(operated: World) -> Non
     assert (await operated.ask(f"/v1/runs/{uid}", headers=bearer("read"))).status == 429
     own = {"authorization": "Bearer 123456"}
     assert (await operated.ask(f"/v1/runs/{uid}", headers=own)).status == 200, "a caller is not affected"
+
+
+async def test_credentials_of_another_api_are_no_guess(operated: World) -> None:
+    await operated.publish(api("shop/order", TOKEN), api("shop/other", OTHER))
+    order = (await operated.call("shop/order", token="123456")).uid
+    operated.client = ("192.0.2.9", 1)
+    for headers, uid in (
+        ({"authorization": "Bearer other"}, order),
+        ({"authorization": "Bearer 123456"}, "1"),
+    ):
+        replies = [await operated.ask(f"/v1/runs/{uid}", headers=headers) for _ in range(FAILURES + 1)]
+        assert {reply.status for reply in replies} == {404}
+    assert (await operated.ask(f"/v1/runs/{order}", headers=bearer("read"))).status == 200
 
 
 async def listed(world: World, query: str = "") -> Any:
