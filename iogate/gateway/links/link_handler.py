@@ -145,7 +145,9 @@ class LinkHandler:
         if faults:
             if _wants_page(request):
                 about = view.asks or definition.description
-                return link_pages.form_page(definition, about, link.expires_s, sent=data, faults=faults)
+                # JSON that is no object has nothing for the fields.
+                sent = data if isinstance(data, dict) else {}
+                return link_pages.form_page(definition, about, link.expires_s, sent=sent, faults=faults)
             listed = "; at ".join(f"{fault.place or 'its root'}: {fault.message}" for fault in faults)
             raise responses.invalid(f"The data is invalid at {listed}")
         try:

@@ -117,6 +117,16 @@ async def test_an_invalid_form_names_every_place_and_keeps_what_was_written(worl
     assert (await world.ask(link, headers=BROWSER)).status == 200
 
 
+@pytest.mark.parametrize("body", [b"5", b"null", b'"comment"', b'["comment"]'])
+async def test_json_that_is_no_object_is_a_400_for_a_browser_too(world: World, uid: str, body: bytes) -> None:
+    link = path(world.store, uid, "approve", SOON)
+    reply = await world.ask(link, "POST", {**BROWSER, "content-type": "application/json"}, body)
+    assert reply.status == 400
+    assert b" is not of type &quot;object&quot;</li>" in reply.body
+    assert b'id="field-comment" name="comment">\n</textarea>' in reply.body
+    assert await events(world.store, uid) == []
+
+
 async def test_a_link_is_used_once(world: World, uid: str) -> None:
     link = path(world.store, uid, "seen", SOON)
     replies = await asyncio.gather(*(world.ask(link, "POST") for _ in range(20)))
