@@ -260,7 +260,7 @@ def _answer_challenge(request: Request) -> Response | None:
         return None
     try:
         found = _challenge(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     if found.type != "url_verification":
         return None

@@ -41,13 +41,13 @@ async def authenticate(
         await state.bodies.read(request, limit=limit)
     try:
         signed = await signatures.verify(request, presented, state.public_url)
+        answer = signed.answer(request) if signed.answer is not None else None
     except BaseException as error:
         state.bodies.release(request)
         if isinstance(error, HTTPError) and authenticator.lacks:
             # The signature may match a secret that this machine lacks.
             raise HTTPError(UNCONFIGURED) from None
         raise
-    answer = signed.answer(request) if signed.answer is not None else None
     if answer is not None:
         state.bodies.release(request)
         return answer

@@ -330,8 +330,13 @@ async def test_slack_gets_its_challenge_only_after_a_valid_signature(world: Worl
         b'{"type": "x", "y": "url_verification"}',
     ):
         assert (await post(world, body, slack(body))).status == 202, body
-    body = b'{"url_verification'
-    assert (await post(world, body, slack(body))).status == 400
+    for body in (
+        b'{"url_verification',
+        b'{"type": "url_verification\xff", "challenge": "x"}',
+        b'{"type": "url_verification", "challenge": "x", "a": %s%s}' % (b"[" * 1900, b"]" * 1900),
+    ):
+        assert (await post(world, body, slack(body))).status == 400, body
+    assert world.live.bodies.held == 0
 
 
 async def test_meta_registers_a_url_with_the_verify_token(world: World) -> None:
