@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from iogate.security.networks import Address
 
 MOST_HOPS: Final = 32
-"""Elements that are read; a longer way through trusted proxies is a loop or a forgery."""
+"""Elements that are read, also empty ones; a longer way through trusted proxies is a loop or a forgery."""
 _REMEMBERED: Final = 256
 _FORWARDED, _X_FORWARDED_FOR = b"forwarded", b"x-forwarded-for"
 
@@ -105,12 +105,21 @@ def _has_any(headers: RawHeaders) -> bool:
 
 
 def _plain_addresses(lines: Sequence[bytes]) -> Iterator[Address | None]:
-    """Yield the addresses of `X-Forwarded-For` from right to left; None for an element without one."""
+    """Yield the addresses of `X-Forwarded-For` from right to left; None for an element without one.
+
+    Empty elements are ignored (RFC 9110, section 5.6.1), but they count: the one after MOST_HOPS is None.
+    """
+    count = 0
     for line in reversed(lines):
-        rest = line
-        while rest:
-            rest, _, element = rest.rpartition(b",")
-            text = element.strip(b" \t").decode("latin-1")
+        end = len(line)
+        while end >= 0:
+            count += 1
+            if count > MOST_HOPS:
+                yield None
+                return
+            comma = line.rfind(b",", 0, end)
+            text = line[comma + 1 : end].strip(b" \t").decode("latin-1")
+            end = comma
             if text:
                 yield _plain_address(text)
 
