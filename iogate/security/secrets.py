@@ -22,8 +22,8 @@ from typing import Literal, NamedTuple
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type, hash_secret, verify_secret
 
-from iogate import regular_files
 from iogate.errors import IogateError
+from iogate.security import regular_files
 from iogate.security.password_hashing import Hashing, Parameters, cost, missing, parameters
 from iogate.supervision import handover
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from iogate import atomic_files, regular_files
+from iogate import atomic_files
 from iogate.auth.allow_ips import parse_lines
 from iogate.gateway.http.responses import ErrorResponse, unavailable
+from iogate.security import regular_files
 from iogate.security.networks import NetworkSet, parse_address, parse_network
 
 if TYPE_CHECKING:

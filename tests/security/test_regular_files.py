@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate import regular_files
+from iogate.security import regular_files
 
 
 def test_a_text_is_read_up_to_the_limit_with_its_line_breaks_as_one_character(tmp_path: Path) -> None:
