@@ -19,7 +19,6 @@ from iogate.store import keys
 from iogate.store.connection.connection import Connection, StoreFull, StoreUnavailable
 from iogate.store.connection.failures import Drained
 from iogate.store.connection.memory_watermark import Memory
-from iogate.store.runs.views import ended_record
 
 CHUNK: Final = 512 * 1024
 """Bytes of a chunk: the server serves other clients between two of them."""
@@ -86,7 +85,5 @@ class RunFiles:
 
     async def _id_of(self, uid: str) -> str:
         """Return the id of the files of a run; an effect that no task awaits may outlive its run."""
-        found, blob = await self._connection.calls([("HGET", keys.RUN + uid, "fl"), ("GET", keys.END + uid)])
-        if found is not None:
-            return str(found, "ascii", "replace")
-        return "" if blob is None else ended_record.decode(blob).files
+        found = await self._connection.run("files_of", uid)
+        return "" if found is None else str(found, "ascii", "replace")

@@ -79,6 +79,17 @@ async def test_files_live_as_long_as_their_run(store: Store) -> None:
     assert await keys_of_files(store) == []
 
 
+async def test_files_of_a_parked_run_are_found(store: Store) -> None:
+    """An effect that no task awaits goes on while its run waits."""
+    await publish(store)
+    files = await upload(store, SMALL)
+    uid = await accepted(store.intake(), traffic=given(files))
+    (claim,) = (await store.leases.take("w", 1)).claims
+    await store.leases.commit([commit(claim, "park")])
+    assert await store.call("EXISTS", keys.PARKED + uid) == 1
+    assert await store.files.read(uid, digest(SMALL)) == SMALL
+
+
 async def test_an_empty_file_is_a_file(store: Store) -> None:
     await publish(store)
     files = await upload(store, b"")

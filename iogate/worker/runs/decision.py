@@ -64,12 +64,13 @@ def decide(run: Run, advanced: Advance, *, leaves: bool, now: float, now_ms: int
         if leaves and not run.effects:
             return Store("queue")
         return Store("keep") if run.wants_commit or _is_overdue(run, now) else CONTINUE
-    if run.has_performs:
-        return Store("queue" if leaves and run.can_move else "keep")
     if not state.in_flight:
+        # Effects to start are of tasks that the run has left, or no task awaits them: those start afterwards.
         due_ms = _earliest(state.due_ms, run.deadline_ms)
         if leaves or due_ms is None or due_ms - now_ms >= INLINE_MS:
             return Store("park", due_ms)
+    if run.has_performs:
+        return Store("queue" if leaves and run.can_move else "keep")
     return rest(run, now=now, now_ms=now_ms)
 
 

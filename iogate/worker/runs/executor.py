@@ -9,8 +9,8 @@ applied under a valid lease, and a result is stored before any consequence of it
                   ├── more to compute: queue, or commit keep after a second ──▶ queue
                   ├── effects to start: commit keep ──▶ start them ──▶ a result ──▶ queue …
                   ├── waits, due within a second: timer ──▶ queue
-                  ├── waits longer: commit park ──▶ let go
-                  └── ended: commit end ──▶ let go
+                  ├── waits longer: commit park ──▶ let go, start effects that no task awaits
+                  └── ended: commit end ──▶ let go, start effects that no task awaits
 """
 
 from __future__ import annotations
@@ -268,18 +268,21 @@ class Executor:
                 if self._spans is not None:
                     self._spans.committed(run)
                 if run.leaving:
-                    self._left(run)
+                    self._left(run, outcome)
                 else:
                     self._kept(run, outcome)
             case never:
                 assert_never(never)
 
-    def _left(self, run: Run) -> None:
+    def _left(self, run: Run, result: CommitResult) -> None:
         """Drop from the executor a run whose last commit here was applied."""
         if run.committing == "end" and run.state.status == "faulted":
             self._log.faulted(run)
+        unawaited = self._let_go(run)
+        if result.cancelled:
+            return
         # No other worker would start the effects that no task awaits.
-        for perform in self._let_go(run):
+        for perform in unawaited:
             self._effects.start(run, perform)
 
     def _kept(self, run: Run, result: CommitResult) -> None:

@@ -37,6 +37,9 @@ from tests.worker.site import workflow
 CALL = {"call": {"call": "http", "with": {"method": "get", "endpoint": "https://api.example.com"}}}
 SAY = {"say": {"set": {"ok": True}}}
 WORKER = "worker-1"
+DETACHED = {"detached": {"run": {"shell": {"command": "true"}, "await": False}}}
+LISTEN = {"ask": {"listen": {"to": {"one": {"with": {"type": "answer"}}}}}}
+DAY = {"day": {"wait": {"days": 1}}}
 LEASE_S = 15.0
 
 BeforeCommit = Callable[[Sequence[Commit]], Awaitable[None]]
@@ -219,6 +222,39 @@ async def test_a_suspended_run_stops_after_its_effect() -> None:
         await world.take()
         await world.until(lambda: world.executor.idle)
     assert (world.run.status, len(world.performed)) == ("completed", 2)
+
+
+@pytest.mark.parametrize("wait", [LISTEN, DAY])
+async def test_a_run_is_parked_behind_an_effect_that_no_task_awaits(wait: dict[str, Any]) -> None:
+    async with begun(DETACHED, wait) as world:
+        await world.until(lambda: world.run.state == "timer")
+        assert (world.run.status, len(world.executor.runs)) == ("waiting", 0)
+        await world.until(lambda: len(world.performed) == 1)
+        assert world.executor.detached_effects == 1
+        assert await world.store.runs.suspend(world.request.uid) == "suspended", "no worker must let it go"
+        world.answered.set()
+        await world.until(lambda: world.executor.idle)
+
+
+async def test_a_run_is_parked_if_the_branch_of_its_only_call_has_lost_before_the_commit() -> None:
+    turns = [{f"turn{n}": {"set": {"n": n}}} for n in range(20)]
+    fork = {"fork": {"compete": True, "branches": [CALL, {"wins": {"do": turns}}]}}
+    async with begun({"race": fork}, LISTEN) as world:
+        await world.until(lambda: world.run.state == "timer")
+        assert (world.run.status, world.run.seq) == ("waiting", 1), "before any other commit"
+    assert world.performed == []
+
+
+async def test_an_effect_that_no_task_awaits_does_not_start_after_a_cancellation() -> None:
+    async def before(_: Sequence[Commit]) -> None:
+        await world.store.runs.cancel(world.request.uid, "enough")
+
+    async with begun(DETACHED, LISTEN, before_commit=before) as world:
+        await world.until(lambda: world.executor.idle)
+        assert world.run.state == "queue"
+        await world.take()
+        await world.until(lambda: world.executor.idle)
+    assert (world.run.status, world.performed) == ("cancelled", [])
 
 
 async def test_a_drain_parks_a_run_that_waits_and_lets_an_effect_end() -> None:

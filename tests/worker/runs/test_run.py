@@ -15,6 +15,7 @@ import iogate.worker
 from iogate.engine.advance import Advance
 from iogate.engine.commands import Arrived, Cancelled, Emit, Expired, Perform, Resumed, RunProcess
 from iogate.engine.expression_scope import Environment
+from iogate.engine.state.frame import Frame
 from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
 from iogate.worker.events.sinks import Sinks
@@ -209,9 +210,18 @@ class TestDecision:
 
     def test_of_a_run_with_effects_to_start(self) -> None:
         run = new()
-        advanced = advance(run, performs=(perform(1),))
+        frame = Frame(id=1, kind="task", phase="effect")
+        advanced = advance(run, state=State(frames={1: frame}), performs=(perform(1),))
         assert self.decided(run, advanced) == Store("keep")
         assert self.decided(run, advanced, leaves=True) == Store("queue")
+
+    def test_of_a_run_that_waits_and_whose_effects_to_start_nobody_awaits(self) -> None:
+        run = new(deadline_ms=3_000)
+        left, detached = perform(1), perform(2, awaited=False)
+        advanced = advance(run, performs=(left, detached))
+        assert self.decided(run, advanced) == Store("park", 3_000)
+        assert self.decided(run, advanced, now_ms=2_001) == Store("keep"), "it goes on here within a second"
+        assert self.decided(run, advanced, now_ms=2_001, leaves=True) == Store("park", 3_000)
 
     @pytest.mark.parametrize(
         ("deadline_ms", "decision"),
