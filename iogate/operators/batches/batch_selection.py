@@ -17,6 +17,7 @@ from iogate.messages import counted
 from iogate.operators.runs.filter_names import require_known_names
 from iogate.store import keys
 from iogate.store.operators.batches import BatchAction, BatchRun
+from iogate.store.revisions.due_schedules import LIVE_REVISION
 from iogate.store.runs.presentation import list_item, rfc3339
 from iogate.store.runs.run_index import RunFilter
 
@@ -105,8 +106,9 @@ class Selected:
 async def select(store: Store, request: BatchRequest) -> Selected:
     """Select the runs of a batch: return those that a request selects now, the newest first.
 
-    A retry by a filter leaves out runs that a parent has waited for, unless it names the parent: their result
-    would reach nobody, and the retried parent starts them again.
+    A retry by a filter leaves out standing runs of schedules, which have new ones, and runs that a parent has
+    waited for, unless it names the parent: their result would reach nobody, and the retried parent starts
+    them again.
 
     Raises NotFound if a filter names an unknown API, Misused if it names an attribute that no API declares,
     and Refused if it matches more than MOST runs.
@@ -119,9 +121,14 @@ async def select(store: Store, request: BatchRequest) -> Selected:
     wanted = msgspec.structs.replace(request.filter, statuses=tuple(statuses))
     runs: list[BatchRun] = []
     sample: list[Summary] = []
-    skips_awaited = request.action == "retry" and wanted.parent is None
+    retries = request.action == "retry"
+    skips_awaited = retries and wanted.parent is None
     async for found in store.runs.pages(wanted):
-        page = [run for run in found if not (skips_awaited and run.is_awaited)]
+        page = [
+            run
+            for run in found
+            if not (skips_awaited and run.is_awaited) and not (retries and run.revision == LIVE_REVISION)
+        ]
         sample += page[: SAMPLE - len(sample)]
         runs += [BatchRun(uid=run.uid, api=run.api, attempt=run.attempt) for run in page]
         if len(runs) > MOST:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from iogate.compiler.program import load, load_standing
-from iogate.compiler.schedules import STANDING
+from iogate.compiler.program import load
 from iogate.engine import link_renewal, retry
 from iogate.errors import IogateError, NotFound, Refused
 from iogate.operators.activity import clean_reason
@@ -83,10 +82,11 @@ class Retrier:
 
     async def _prepare(self, start: RetryState) -> RetryState:
         facts = start.facts
-        if self.current and facts.revision == LIVE_REVISION:
+        if facts.revision == LIVE_REVISION:
+            # Nothing would end it with its schedule, and each event would start a run twice.
             raise Refused(
-                f"run {start.uid} is the standing run of a schedule: it has no current definition",
-                hint="retry without --on current",
+                f"run {start.uid} is the standing run of a schedule, which has a new one",
+                hint="it needs no retry; `iogate schedule list` shows the run that listens now",
             )
         program = old = await self._program(facts.program)
         if self.current:
@@ -172,8 +172,6 @@ class Retrier:
         Without a live revision that can be read, there is no remark: the retry does not need it.
         """
         facts = start.facts
-        if facts.revision == LIVE_REVISION:
-            return
         try:
             number, revision = await self._live_revision(start.api)
             # An unchanged version is no reason for a remark, although `--on current` would use a newer one.
@@ -189,9 +187,7 @@ class Retrier:
 
     async def _program(self, digest: str) -> Program:
         if digest not in self._programs:
-            definition = msgspec.json.decode(await self.store.revisions.program(digest))
-            standing = definition.get(STANDING)
-            self._programs[digest] = load(definition) if standing is None else load_standing(standing)
+            self._programs[digest] = load(msgspec.json.decode(await self.store.revisions.program(digest)))
         return self._programs[digest]
 
     async def _current(self, api: str, workflow: str) -> tuple[int, str, str]:
