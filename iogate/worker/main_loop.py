@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 LEASE_S = 15.0
 RENEW_S = 2.0
 POLL_S = 0.25
+UPKEEP_S = 1.0
+"""Interval of takes without room, which lease nothing: each take wakes due timers and ends the leases of dead
+workers. Without takes, the store takes the silence for an outage of its own, and extends these leases."""
 BATCH = 50
 """Largest number of runs in one take, because a take blocks the store."""
 FIRST_BACKOFF_S = 0.05
@@ -129,14 +132,15 @@ class Loop:
         backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         empty_since: float | None = None
         next_take: asyncio.Task[tuple[TakeResult, float]] | None = None
-        limit = 0
+        limit, upkeep_at = 0, 0.0
         while not self._stopping.is_set():
             if next_take is None:
-                limit = min(self._room(), BATCH)
-                if limit <= 0:
+                limit = max(0, min(self._room(), BATCH))
+                if limit == 0:
                     self._full = True
-                    await self._bell.wait(POLL_S)
-                    continue
+                    if self._clock.monotonic() < upkeep_at:
+                        await self._bell.wait(POLL_S)
+                        continue
                 next_take = asyncio.create_task(self._take(limit))
             try:
                 taken, asked_at = await next_take
@@ -147,6 +151,7 @@ class Loop:
             finally:
                 next_take = None
             backoff.reset()
+            upkeep_at = asked_at + UPKEEP_S
             full = len(taken.claims) >= limit
             limit = min(self._room() - len(taken.claims), BATCH)
             if full and limit >= BATCH // 2 and not self._solitary and not self._stopping.is_set():

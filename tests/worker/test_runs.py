@@ -116,3 +116,23 @@ async def test_many_concurrent_runs_do_not_wait_for_each_other(site: Site) -> No
         ended = max(run.ended_at_ms or 0 for run in runs)
         assert {run.status for run in runs} == {"completed"}
         assert ended - started < 25_000
+
+
+async def test_a_worker_without_room_ends_the_leases_of_a_dead_one(site: Site) -> None:
+    await site.publish(workflow("busy", {"naps": {"run": {"shell": {"command": "exec sleep 300"}}}}))
+    await site.worker(concurrency=1)
+    first = await site.call("busy")
+
+    async def is_full() -> bool:
+        return (await site.view(first)).state == "lease"
+
+    await until(is_full, name="a worker without room")
+    lost = await site.call("busy")
+    (claim,) = (await site.store.leases.take("dead", 1, lease_ms=1)).claims
+    assert claim.uid == lost
+
+    async def is_queued() -> bool:
+        return (await site.view(lost)).state == "queue"
+
+    await until(is_queued, name="the end of the lease")
+    assert await is_full()

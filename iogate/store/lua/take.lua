@@ -25,8 +25,8 @@ local function due(key, count)
   return delete_if_invalid(key, redis.pcall('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, count)) or {}
 end
 
--- Every worker takes several times per second, so a clock behind the last take was set back. The store's time then
--- continues from the last take, 5 % slower until the clock has caught up.
+-- Every worker takes at least once per second, also without room, so a clock behind the last take was set back. The
+-- store's time then continues from the last take, 5 % slower until the clock has caught up.
 local passed_ms = raw_ms - (tonumber(redis.pcall('GET', $upkeep)) or raw_ms)
 if passed_ms < -$set_back_ms and passed_ms > -$set_back_most_ms then
   set_ahead(ahead_ms - passed_ms)
