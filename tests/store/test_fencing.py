@@ -97,3 +97,14 @@ async def test_leases_are_extended_after_an_outage_of_the_store(
     await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
     await each_store.leases.take("worker-2", 0)
     assert await state_of(each_store, uid) == "queue"
+
+
+async def test_a_worker_renews_as_many_leases_as_it_may_hold(each_store: Store) -> None:
+    uids = [str(number) for number in range(1, 4_201)]
+    for uid in uids:
+        await each_store.call("HSET", keys.RUN + uid, "pl", "lease", "tok", 1)
+        await each_store.call("ZADD", keys.LEASES, 1, uid)
+    held = dict.fromkeys(uids, 1) | {uids[0]: 2, uids[-1]: 2}
+    assert (await each_store.leases.renew(WORKER, held)).lost == {uids[0], uids[-1]}
+    ends = await each_store.call("ZRANGEBYSCORE", keys.LEASES, 2, "+inf")
+    assert {uid.decode() for uid in ends} == set(uids[1:-1])

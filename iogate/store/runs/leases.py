@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -43,6 +43,8 @@ __all__ = [
 
 COMMITS = 256
 """Commits in one script; a script blocks the server."""
+RENEWED_AT_ONCE = 500
+"""Leases in one renew script, which passes them to single commands: Lua bounds the arguments of a call."""
 RELEASED_AT_ONCE = 64
 """Leases in one release script."""
 
@@ -199,9 +201,17 @@ class Leases:
         self, worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS
     ) -> RenewResult:
         """Extend leases by `lease_ms`; return which are lost, and the runs that need attention."""
-        found = await self._connection.run("renew", worker, lease_ms, *_flat(held))
-        lost, cancelled, woken, suspended = (frozenset(uid.decode() for uid in uids) for uids in found)
-        return RenewResult(lost=lost, cancelled=cancelled, woken=woken, suspended=suspended)
+        lost, cancelled, woken, suspended = found = (set[str](), set[str](), set[str](), set[str]())
+        for part in _parts(held, RENEWED_AT_ONCE):
+            answer = await self._connection.run("renew", worker, lease_ms, *_flat(part))
+            for uids, more in zip(found, answer, strict=True):
+                uids.update(uid.decode() for uid in more)
+        return RenewResult(
+            lost=frozenset(lost),
+            cancelled=frozenset(cancelled),
+            woken=frozenset(woken),
+            suspended=frozenset(suspended),
+        )
 
     async def inbox(self, uid: str, token: int) -> tuple[Message, ...]:
         """Return the first INBOX_READ unconsumed messages of a leased run.
@@ -215,11 +225,8 @@ class Leases:
 
     async def release(self, worker: str, held: Mapping[str, int]) -> None:
         """Release leases without a commit; the runs are queued again."""
-        leases = list(held.items())
-        for first in range(0, len(leases), RELEASED_AT_ONCE):
-            await self._connection.run(
-                "release", worker, *_flat(dict(leases[first : first + RELEASED_AT_ONCE]))
-            )
+        for part in _parts(held, RELEASED_AT_ONCE):
+            await self._connection.run("release", worker, *_flat(part))
 
     async def recover(self, worker: str, *, uid: str = "", error: bytes = POISONED, seen: bool = True) -> int:
         """End the leases of a dead worker, remove it from RQ, and return the number of its leases.
@@ -262,6 +269,13 @@ class Leases:
     def inbox_changes(self, listener: Any) -> Any:
         """Return a context that calls `listener(uid)` when a leased run gets a message; a hint only."""
         return self._pubsub.listening(keys.NEWS_CHANNEL, listener)
+
+
+def _parts(held: Mapping[str, int], size: int) -> Iterator[Mapping[str, int]]:
+    """Yield the leases in parts of at most `size`, one for each script."""
+    leases = list(held.items())
+    for first in range(0, len(leases), size):
+        yield dict(leases[first : first + size])
 
 
 def _flat(held: Mapping[str, int]) -> list[str | int]:

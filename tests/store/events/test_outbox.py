@@ -56,6 +56,15 @@ async def test_the_outbox_of_an_unreachable_sink_is_bounded_and_losses_are_count
         assert finding.message == "2 events for the sink audit were dropped: its outbox was full"
 
 
+async def test_one_commit_may_have_more_events_than_lua_passes_to_a_command(each_store: Store) -> None:
+    await publish(each_store)
+    events = [b"%d" % number for number in range(8_500)]
+    await filled(each_store, *events)
+    assert await each_store.call("LRANGE", keys.OUTBOX + "audit", 0, -1) == events
+    (sink,) = await each_store.outbox.sinks()
+    assert (sink.waiting, sink.dropped) == (8_500, 0)
+
+
 async def test_the_bell_rings_when_an_empty_outbox_gets_an_entry(each_store: Store) -> None:
     await publish(each_store)
     bell, wired = each_store.outbox.doorbell()

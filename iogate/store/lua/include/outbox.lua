@@ -1,9 +1,11 @@
 -- Outboxes of the sinks: bounded lists. If one is full, its oldest entries are dropped and counted.
+-- needs: index
 local started = {}
 
 local function outbox_push(sink, events)
-  local size = redis.pcall('RPUSH', $outbox .. sink, unpack(events))
-  if type(size) == 'table' then
+  local size
+  each_slice(events, 1000, function(...) size = redis.pcall('RPUSH', $outbox .. sink, ...) end)
+  if type(size) ~= 'number' then
     -- Another program has overwritten the key; delivery repairs it, and the run continues.
     return
   end
