@@ -20,12 +20,17 @@ for i = 6, #ARGV do
   local kind = known and type(s) == 'table' and s[1] or ''
   local state, chain = $schedule .. api, redis.call('HGET', $chains, api)
   local uid = chain and string.match(chain, '^%d+')
+  -- The next tick of a schedule that no run brings: none, or one that was postponed to the end of the switch.
+  local tick = tonumber(redis.call('ZSCORE', $ticks, api) or '')
+  local postponed = tick == $held_ms or tick and tick == tonumber(redis.call('HGET', state, 'until') or '')
+  local waits = (kind == 'after' or kind == 'on') and not uid and (not tick or postponed)
   if enabled then
     redis.call('HDEL', state, 'off', 'author', 'reason', 'since', 'until')
-    if (kind == 'after' or kind == 'on') and not uid then redis.call('ZADD', $ticks, now_ms, api) end
+    if waits then redis.call('ZADD', $ticks, now_ms, api) end
   else
-    redis.call('HSET', state, 'off', 1, 'author', ARGV[2], 'reason', ARGV[3], 'since', now_ms, 'until',
-      ttl and now_ms + ttl or '')
+    local ends = ttl and now_ms + ttl
+    redis.call('HSET', state, 'off', 1, 'author', ARGV[2], 'reason', ARGV[3], 'since', now_ms, 'until', ends or '')
+    if waits and tick then redis.call('ZADD', $ticks, ends or $held_ms, api) end
     if kind == 'on' and uid then cancel(uid, 'its schedule was disabled') end
   end
 end

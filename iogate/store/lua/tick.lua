@@ -7,7 +7,8 @@
 -- returns: {'ok', number of stored runs} | {'gone'|'memory'|'taken'}
 --   | {'skipped', number of skipped ticks, reason}: no run started; of `queue`, one tick may wait
 -- invariant: a tick is taken once; its runs, its skips and the next due time are stored in the same step. The field
---   `resume` is the next regular tick while the end of a run brings the next one, because a tick waits.
+--   `resume` is the next regular tick while the end of a run brings the next one, because a tick waits. `run` is the run
+--   that was started last, `ticked` the last one that a tick has started.
 -- include: drained time index queue states record finish
 local api, due, following, again, retention, input = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local overlap, jitter, first = ARGV[8], tonumber(ARGV[9]), 11
@@ -21,8 +22,8 @@ for i = first, #ARGV, 2 do
 end
 
 local state = $schedule .. api
-local s = redis.call('HMGET', state, 'off', 'until', 'run', 'resume')
-local ends, last, resume = tonumber(s[2] or ''), s[3], tonumber(s[4] or '')
+local s = redis.call('HMGET', state, 'off', 'until', 'run', 'resume', 'ticked')
+local ends, resume = tonumber(s[2] or ''), tonumber(s[4] or '')
 
 -- Labels of the reasons for `/metrics`.
 local LABELS = {missed = 'missed', disabled = 'disabled', ['the run before is not over'] = 'overlap',
@@ -49,15 +50,20 @@ if due and s[1] == '1' and not (ends and now_ms >= ends) then
 end
 
 skip(tonumber(ARGV[10]), 'missed')
-local live = ticks > 0 and last and is_live(last)
-if due and live and overlap == 'skip' then return skipped(ticks, 'the run before is not over') end
-if due and live and overlap == 'queue' then
-  -- The end of that run brings the waiting tick; ticks until then are skipped.
-  redis.call('HSET', state, 'resume', following)
-  redis.call('HSET', $chains, api, last .. ' 0')
-  return skipped(resume and ticks or ticks - 1, 'one tick waits already')
+local live = {}
+for _, uid in ipairs({s[3] or '', s[5] or ''}) do
+  if due and ticks > 0 and uid ~= live[1] and is_live(uid) then live[#live + 1] = uid end
 end
-if due and live and overlap == 'replace' then cancel(last, 'the next tick of its schedule replaces it') end
+if live[1] and overlap == 'skip' then return skipped(ticks, 'the run before is not over') end
+if live[1] and overlap == 'queue' then
+  -- The end of that run brings the waiting tick; ticks until then are skipped. It may have to wait for another run.
+  local brought = resume and redis.call('HEXISTS', $chains, api) == 0
+  if brought then following = resume end
+  redis.call('HSET', state, 'resume', following)
+  redis.call('HSET', $chains, api, live[1] .. ' 0')
+  return skipped(brought and 0 or resume and ticks or ticks - 1, 'one tick waits already')
+end
+for _, uid in ipairs(overlap == 'replace' and live or {}) do cancel(uid, 'the next tick of its schedule replaces it') end
 if due and overlap ~= 'allow' and ticks > 1 then
   skip(ticks - 1, 'several ticks were due')
   first = #ARGV - 1
@@ -86,6 +92,7 @@ for i = first, #ARGV, 2 do
   end
   if due and following == '' then redis.call('HSET', $chains, api, uid .. ' ' .. again) end
   redis.call('HSET', state, 'run', uid, 'at', now_ms)
+  if due then redis.call('HSET', state, 'ticked', uid) end
 end
 if due then
   skip((#ARGV - first + 1) / 2 - stored, 'too many of its runs wait')

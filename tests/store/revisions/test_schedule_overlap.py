@@ -14,6 +14,7 @@ from iogate.store import keys
 from iogate.store.revisions.revision_errors import Foreign
 from iogate.store.revisions.schedule_states import ScheduleState, ScheduleStates
 from iogate.store.store import Store
+from tests.store.builders import commit
 from tests.store.revisions.test_due_schedules import AFTER, EVERY, ID, ON, UIDS, come, end, publish, runs
 
 NAME = "shop/report"
@@ -190,6 +191,34 @@ async def test_a_disabled_schedule_after_its_runs_continues_when_it_is_enabled(s
     assert await store.schedules.take(due, [UIDS.next()], None, again_ms=1) == ("ok", 1, "")
 
 
+async def test_enabling_a_schedule_after_its_runs_keeps_its_next_tick(store: Store) -> None:
+    await publish(store, AFTER)
+    due = await come(store)
+    await store.schedules.take(due, [UIDS.next()], None, again_ms=60_000)
+    (uid,) = await runs(store)
+    await end(store, uid)
+    before = (await store.schedules.upcoming())[NAME].next_ms
+    await enable(store)
+    await disable(store)
+    await enable(store)
+    assert (await store.schedules.upcoming())[NAME].next_ms == before
+
+
+async def test_a_tick_that_a_switch_has_postponed_follows_a_later_switch(store: Store) -> None:
+    await publish(store, AFTER)
+    await disable(store, ttl_s=60.0)
+    (due,) = (await store.schedules.due()).ticks
+    assert (await store.schedules.take(due, [UIDS.next()], None))[0] == "skipped"
+    await disable(store, ttl_s=3_600.0)
+    found = (await state(store)).pause
+    assert found is not None
+    assert (await store.schedules.upcoming())[NAME].next_ms == found.until_ms
+    await disable(store)
+    assert (await store.schedules.upcoming())[NAME].next_ms == keys.HELD_MS
+    await enable(store)
+    assert len((await store.schedules.due()).ticks) == 1
+
+
 async def test_disabling_a_schedule_on_events_cancels_its_standing_run(store: Store) -> None:
     await publish(store, ON)
     due = await come(store)
@@ -234,6 +263,54 @@ async def test_a_person_starts_a_run_now_and_the_ticks_stay(store: Store) -> Non
     await enable(store)
     assert (await tick(store))[0] == "skipped", "the run of a person counts"
     assert await store.schedules.find("shop/other") is None
+
+
+async def manual(store: Store) -> str:
+    """Start a run of a person; return its uid."""
+    found = await store.schedules.find(NAME)
+    assert found is not None
+    uid = UIDS.next()
+    assert await store.schedules.take(found, [uid], None, caller="ada@host") == ("ok", 1, "")
+    return uid
+
+
+@pytest.mark.parametrize(
+    ("overlap", "outcome", "after"),
+    [
+        ("skip", ("skipped", 1, "the run before is not over"), ["running", "completed"]),
+        ("queue", ("skipped", 0, "one tick waits already"), ["running", "completed"]),
+        ("replace", ("ok", 1, ""), ["running", "completed", "pending"]),
+    ],
+)
+async def test_a_run_of_a_person_does_not_hide_that_of_the_last_tick(
+    store: Store, overlap: Overlap, outcome: tuple[str, int, str], after: list[str]
+) -> None:
+    await publish(store, overlapping(overlap))
+    await tick(store)
+    await lease(store)
+    await end(store, await manual(store))
+    assert await tick(store) == outcome
+    assert await statuses(store) == after
+    view = await store.runs.show((await runs(store))[-1])
+    assert view is not None
+    assert (view.cancel_reason is not None) == (overlap == "replace")
+
+
+async def test_a_waiting_tick_waits_for_the_run_of_a_person_and_that_of_the_last_tick(store: Store) -> None:
+    await publish(store, overlapping("queue"))
+    await tick(store)
+    await manual(store)
+    claims = (await store.leases.take("w1", 10)).claims
+    assert await tick(store) == ("skipped", 0, "one tick waits already")
+    regular = (await store.schedules.upcoming())[NAME].next_ms
+    outcomes = []
+    for claim in reversed(claims):
+        await store.leases.commit([commit(claim)])
+        (due,) = (await store.schedules.due()).ticks
+        outcomes.append(await store.schedules.take(due, [UIDS.next()], due.due_ms + 60_000))
+        assert (await store.schedules.upcoming())[NAME].next_ms == regular
+    assert outcomes == [("skipped", 0, "one tick waits already"), ("ok", 1, "")]
+    assert ((await state(store)).waits, (await state(store)).skipped) == (False, 0)
 
 
 async def test_missed_ticks_that_start_no_run_are_recorded(store: Store) -> None:
