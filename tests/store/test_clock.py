@@ -11,6 +11,8 @@ from iogate.store.runs.intake import Accepted, Refusal
 from iogate.store.runs.traffic import Traffic, key_hash
 from iogate.store.store import Store
 from tests.store.builders import accepted, api, commit, publish, request, state_of, until
+from tests.store.revisions.test_due_schedules import EVERY, UIDS, come
+from tests.store.revisions.test_due_schedules import publish as publish_schedule
 
 MINUTES = 600_000
 """How far the clock is set back: as after ten minutes in which it was wrong by ten minutes."""
@@ -62,6 +64,21 @@ async def test_an_override_ends_on_time(each_store: Store) -> None:
     await until(over)
     assert (await each_store.gates.states())["orders/submit"].enabled
     assert isinstance(await intake.accept(request(intake)), Accepted)
+
+
+async def test_ticks_and_the_switch_of_a_schedule_continue(store: Store) -> None:
+    """The worker that reads the ticks and the scripts that take and switch them agree on the time."""
+    await publish_schedule(store, EVERY)
+    then = await set_back(store)
+    await store.leases.take("w", 0)
+    due = await come(store, then)
+    assert await store.schedules.take(due, [UIDS.next()], due.due_ms + 60_000) == ("ok", 1, "")
+    await store.schedule_states.switch(["shop/report"], enabled=False, author="ada", reason="", ttl_s=0.001)
+
+    async def is_enabled() -> bool:
+        return not (await store.schedules.upcoming())["shop/report"].disabled
+
+    await until(is_enabled)
 
 
 async def test_the_rate_limiter_admits_the_next_call(each_store: Store) -> None:

@@ -52,6 +52,8 @@ CONFIRMED: Final = frozenset(
 )
 """Scripts whose result has effects outside the store. `take` is one of them: after a failover that loses a
 lease, the same token would be given to a second worker."""
+CLOCK: Final = (("TIME",), ("MGET", keys.CLOCK_AHEAD))
+"""Commands that read the time of the store; MGET returns nil for a key of another type."""
 _PROBE = pack("HELLO", 2)
 
 
@@ -363,3 +365,9 @@ def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
 def time_ms(clock: Sequence[bytes]) -> int:
     """Convert the reply of the connection to TIME to milliseconds."""
     return int(clock[0]) * 1000 + int(clock[1]) // 1000
+
+
+def store_time_ms(clock: Sequence[bytes], ahead: Sequence[bytes | None]) -> int:
+    """Return the time of the store in ms from the connection's replies to CLOCK, as `time.lua` does."""
+    (text,) = ahead
+    return time_ms(clock) + (int(text) if text and len(text) < 12 and text.isdigit() else 0)

@@ -20,7 +20,7 @@ from iogate.compiler.revision import RETENTION_S, Revision
 from iogate.compiler.schedules import PREFIX, Schedule
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import Connection, pairs, time_ms
+from iogate.store.connection.connection import CLOCK, Connection, pairs, store_time_ms
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.integrity.seals import Facts, seal_facts
 from iogate.store.revisions.live_record import LiveRecord
@@ -131,15 +131,15 @@ class Schedules:
 
     async def due(self) -> Due:
         """Return up to BATCH due ticks of schedules, and the time of the next one."""
-        clock, record, found, behind = await self._connection.calls(
+        clock, ahead, record, found, behind = await self._connection.calls(
             [
-                ("TIME",),
+                *CLOCK,
                 ("HGETALL", keys.LIVE),
                 ("ZRANGE", keys.TICKS, 0, BATCH - 1, "WITHSCORES"),
                 ("ZRANGE", keys.TICKS, BATCH, BATCH, "WITHSCORES"),
             ]
         )
-        now_ms = time_ms(clock)
+        now_ms = store_time_ms(clock, ahead)
         moments = [
             (name.decode(), int(float(score))) for name, score in zip(found[::2], found[1::2], strict=True)
         ]
@@ -147,7 +147,7 @@ class Schedules:
         names = [name for name, _ in ready]
         entries, owners = await self._entries(names), await self._owners(names)
         live = (await self._record.verified(pairs(record))).live if ready else {}
-        ahead = [moment for _, moment in moments if moment > now_ms] + [
+        later = [moment for _, moment in moments if moment > now_ms] + [
             int(float(score)) for score in behind[1:]
         ]
         return Due(
@@ -163,7 +163,7 @@ class Schedules:
                 for (name, moment), entry, owner in zip(ready, entries, owners, strict=True)
                 if entry is not None
             ),
-            next_ms=min(ahead, default=None),
+            next_ms=min(later, default=None),
         )
 
     async def take(
@@ -278,10 +278,10 @@ class Schedules:
         """Return which of these schedules start no runs when due: a person has disabled them for now."""
         if not names:
             return set()
-        clock, *found = await self._connection.calls(
-            [("TIME",), *(("HMGET", keys.SCHEDULE + name, "off", "until") for name in names)]
+        clock, ahead, *found = await self._connection.calls(
+            [*CLOCK, *(("HMGET", keys.SCHEDULE + name, "off", "until") for name in names)]
         )
-        now_ms = time_ms(clock)
+        now_ms = store_time_ms(clock, ahead)
         return {
             name
             for name, (off, until) in zip(names, found, strict=True)

@@ -16,7 +16,7 @@ import msgspec
 
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import Connection, pairs, time_ms
+from iogate.store.connection.connection import CLOCK, Connection, pairs, store_time_ms
 from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.runs import retry as retrying
@@ -307,13 +307,13 @@ class RunOperations:
 
     async def queue(self) -> QueueDepth:
         """Return the number of runs in the queue of the store, and the age of the oldest one."""
-        queued, suspects, apis, clock, oldest = await self._connection.calls(
+        queued, suspects, apis, oldest, *clock = await self._connection.calls(
             [
                 ("LLEN", keys.RQ_QUEUE),
                 ("LLEN", keys.SUSPECTS),
                 ("SMEMBERS", keys.GATES),
-                ("TIME",),
                 ("ZRANGE", f"{keys.INDEX}pending", 0, 0, "WITHSCORES"),
+                *CLOCK,
             ]
         )
         lengths = await self._connection.calls(
@@ -321,7 +321,7 @@ class RunOperations:
         )
         apart = await self._connection.calls([("HGET", keys.GATE + api.decode(), "dl") for api in apis])
         lengths += [int(number) for number in apart if number]
-        now_ms = time_ms(clock)
+        now_ms = store_time_ms(*clock)
         age_s = (now_ms - float(oldest[1])) / 1000 if oldest else 0.0
         return QueueDepth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))
 
