@@ -18,6 +18,7 @@ from iogate.compiler.revision import Callback, FaultHandler, digest_of
 from iogate.operators.runs.run_actions import describe_redelivery
 from iogate.operators.runs.run_details import run_json
 from iogate.security import standard_webhooks
+from iogate.store import keys
 from iogate.store.events.due_callbacks import UNSIGNED, EndRecord, Settled
 from iogate.store.maintenance.process_presence import CALLBACK, Process
 from tests.http_server import HttpServer
@@ -134,7 +135,7 @@ async def test_a_refused_callback_is_sent_again_under_its_id(
 async def test_retry_after_is_honoured_and_410_ends_the_tries(
     site: Site, receiver: Receiver, callback: Callable[..., Callback]
 ) -> None:
-    receiver.answers.extend([(429, "Retry-After: 3600\r\n"), (410, "")])
+    receiver.answers.extend([(429, "Retry-After: 3600\r\n"), (500, ""), (410, "")])
     await site.publish(NOOP, callback=callback())
     await site.worker()
     uid = await site.call()
@@ -142,9 +143,11 @@ async def test_retry_after_is_honoured_and_410_ends_the_tries(
     assert later.status == 429
     assert later.due_ms is not None
     assert 3_500_000 < later.due_ms - await site.store.now_ms() <= 3_600_000
+    # As after nine tries: the next delay would be 6 h, and begins again with 2 s.
+    await site.store.call("HSET", keys.AFTER + uid, "tries", 9)
     assert await site.store.callbacks.redeliver(uid) == "ok"
     gone = await settled(site, uid, lambda each: each.stopped_ms is not None)
-    assert (gone.status, gone.tries, gone.due_ms) == (410, 2, None)
+    assert (gone.status, gone.tries, gone.due_ms) == (410, 11, None)
     assert await site.store.call("ZCARD", "iogate:callbacks") == 0
 
 

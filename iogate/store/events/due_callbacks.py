@@ -35,6 +35,8 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     """What follows the end of the run, in its stored form."""
     since_ms: int
     """Time of the end, or of the request for another delivery."""
+    number_since: int
+    """Number of this try since that time, from 1."""
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +78,15 @@ class Callbacks:
         """Take callbacks that are due; return them, the time, and the seconds until the next one, if any."""
         now_ms, next_ms, *found = await self._connection.run("callbacks", "take", limit)
         due = [
-            Due(uid=uid.decode(), id=id_.decode(), number=number, after=after.decode(), since_ms=since)
-            for uid, id_, number, after, since in found
+            Due(
+                uid=uid.decode(),
+                id=id_.decode(),
+                number=number,
+                after=after.decode(),
+                since_ms=since,
+                number_since=number_since,
+            )
+            for uid, id_, number, after, since, number_since in found
         ]
         return due, now_ms, None if next_ms < 0 else next_ms / 1000
 

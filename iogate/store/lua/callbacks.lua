@@ -2,7 +2,7 @@
 -- keys: callbacks, counts of callbacks; per run: after, end
 -- args: 'take', limit | 'settle', MessagePack of {uid, id, try, outcome, status, error, time of the next try or 0}… |
 --   'redeliver', uid | 'hasten', number of waiting callbacks to skip, begin of the error of those that become due now
--- returns: take: {now ms, ms until the next one is due or -1, {uid, id, try, `aft`, since}…}; settle: number of outcomes
+-- returns: take: {now ms, ms until the next one is due or -1, {uid, id, try, `aft`, since, tries since then}…}; settle: number of outcomes
 --   recorded; redeliver: 'ok' | 'none' | 'live' | 'unknown'; hasten: {number that was read, number that became due}
 -- invariant: a try counts from its take, so that a worker that dies does not repeat it at once; only the outcome of
 --   the last try is recorded. Outcomes: 'delivered', 'failed' (tried again), 'stopped', 'postponed' (was no try).
@@ -17,7 +17,8 @@ if action == 'redeliver' then
   end
   if not id then return 'none' end
   redis.call('HDEL', $after .. uid, 'delivered', 'stopped', 'error', 'status')
-  redis.call('HSET', $after .. uid, 'since', now_ms, 'due', now_ms)
+  redis.call('HSET', $after .. uid, 'since', now_ms, 'due', now_ms,
+    'before', redis.call('HGET', $after .. uid, 'tries') or 0)
   redis.call('ZADD', $callbacks, now_ms, uid)
   redis.call('PUBLISH', $callbacks_channel, '1')
   return 'ok'
@@ -45,12 +46,15 @@ if action == 'take' then
   local answer = {now_ms, -1}
   for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $callbacks, '-inf', now_ms, 'LIMIT', 0, ARGV[2])) do
     local key = $after .. uid
-    local v = redis.pcall('HMGET', key, 'id', 'aft', 'since')
+    local v = redis.pcall('HMGET', key, 'id', 'aft', 'since', 'before')
     if v.err or not v[1] then
       redis.call('ZREM', $callbacks, uid)
     else
       redis.call('ZADD', $callbacks, now_ms + $callback_lease_ms, uid)
-      answer[#answer + 1] = {uid, v[1], redis.call('HINCRBY', key, 'tries', 1), v[2], tonumber(v[3])}
+      local try = redis.call('HINCRBY', key, 'tries', 1)
+      -- A try under way at a request for another delivery may be taken back.
+      local since = math.max(1, try - (tonumber(v[4]) or 0))
+      answer[#answer + 1] = {uid, v[1], try, v[2], tonumber(v[3]), since}
     end
   end
   local first = redis.call('ZRANGE', $callbacks, 0, 0, 'WITHSCORES')

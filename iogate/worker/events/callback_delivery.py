@@ -297,9 +297,9 @@ class CallbackDelivery:
 
         The receiver can delay the tries by `wait_s`, but not reduce their number.
         """
-        delay_s = max(min(wait_s, self._pace.longest_s), self._pace.delay_s(due.number))
+        delay_s = max(min(wait_s, self._pace.longest_s), self._pace.delay_s(due.number_since))
         next_ms = now_ms + int(delay_s * 1000)
-        if due.number >= self._scheduled and next_ms - due.since_ms > self._pace.limit_s * 1000:
+        if due.number_since >= self._scheduled and next_ms - due.since_ms > self._pace.limit_s * 1000:
             log.error(
                 "callback of run %s was given up after %d tries: %s",
                 due.uid,

@@ -45,6 +45,21 @@ async def test_a_worker_that_dies_between_take_and_outcome_costs_one_try(each_st
     assert await each_store.call("ZCARD", keys.CALLBACKS) == 0
 
 
+async def test_tries_begin_again_with_another_delivery(each_store: Store) -> None:
+    uid = await ended(each_store)
+    for number in (1, 2):
+        (due,) = await taken(each_store)
+        assert (due.number, due.number_since) == (number, number)
+        await each_store.callbacks.settle([Settled(due=due, outcome="failed", error="no", next_ms=1)])
+    assert await each_store.callbacks.redeliver(uid) == "ok"
+    (due,) = await taken(each_store)
+    assert (due.number, due.number_since) == (3, 1), "only the outcome of the third try counts"
+    assert await each_store.callbacks.redeliver(uid) == "ok"
+    await each_store.callbacks.settle([Settled(due=due, outcome="postponed", next_ms=1)])
+    (due,) = await taken(each_store)
+    assert (due.number, due.number_since) == (3, 1)
+
+
 async def test_a_callback_continues_after_the_clock_was_set_back(each_store: Store) -> None:
     uid = await ended(each_store)
     (first,) = await taken(each_store)

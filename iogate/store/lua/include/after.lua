@@ -2,7 +2,8 @@
 -- letters of the ends that a callback tells (c completed, f faulted, x cancelled), and h if a fault starts a run;
 -- then, after spaces, seal and URL of a callback that the caller has named.
 -- The hash of a run's end keeps `aft` for another attempt, `run` the uid of the run that the fault has started, and
--- the delivery: `id`, `tries`, `since`, `due`; `status` and `error` of the last try; `delivered` or `stopped`.
+-- the delivery: `id`, `tries`, `since`, `due`; `status` and `error` of the last try; `delivered` or `stopped`; after a
+-- request for another delivery, the number of tries `before`.
 -- needs: clock
 local END_LETTERS = {completed = 'c', faulted = 'f', cancelled = 'x'}
 local called_back = false
