@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from iogate.security.one_time_links import OneTimeLink
 from iogate.store import keys
 from iogate.store.connection import connection
 from iogate.store.connection.failures import Drained, Unconfirmed
@@ -87,6 +88,19 @@ async def test_without_its_replica_nothing_is_acknowledged(
     (verdict,) = await replicated.leases.commit([commit(claim)])
     assert verdict.applied
     assert [each.uid for each in (await replicated.leases.take("w", 10)).claims] == [keyed.uid]
+
+
+async def test_the_use_of_a_link_is_acknowledged_once_a_replica_has_it(
+    replicated: Store, servers: tuple[Server, Server]
+) -> None:
+    await publish(replicated)
+    uid = await accepted(replicated.intake())
+    ends_s = (await replicated.now_ms()) // 1000 + 60
+    first, second = [OneTimeLink(uid=uid, name=name, expires_s=ends_s) for name in ("first", "second")]
+    with stopped(servers[1]), pytest.raises(Unconfirmed, match="0 of 1 replicas confirmed the write"):
+        await replicated.links.use(first, b"{}")
+    assert (await replicated.links.look(first)).used, "the primary has it"
+    assert await replicated.links.use(second, b"{}") == "ok"
 
 
 async def test_a_full_primary_still_has_its_commits_confirmed(replicated: Store) -> None:

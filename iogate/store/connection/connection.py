@@ -48,7 +48,19 @@ AGREE_S = 0.25
 CONFIRM_MS = 1_000
 """Timeout of the replicas for the writes of a script."""
 CONFIRMED: Final = frozenset(
-    {"take", "commit", "emit", "publish", "enable", "restore", "cancel", "retry", "suspend", "resume"}
+    {
+        "take",
+        "commit",
+        "emit",
+        "publish",
+        "enable",
+        "restore",
+        "cancel",
+        "retry",
+        "suspend",
+        "resume",
+        "use_link",
+    }
 )
 """Scripts whose result has effects outside the store. `take` is one of them: after a failover that loses a
 lease, the same token would be given to a second worker."""
