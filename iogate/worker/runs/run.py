@@ -270,7 +270,8 @@ class Run:
         self._phase = ADVANCING
         if self.deadline_ms is not None and now_ms >= self.deadline_ms and not self._expired:
             self._expired = True
-            self._inbox.append(Expired(limit_s=(self.deadline_ms - self.claim.started_at_ms) / 1000))
+            limit_s = self.claim.timeout_s or (self.deadline_ms - self.claim.started_at_ms) / 1000
+            self._inbox.append(Expired(limit_s=limit_s))
         happened, self._inbox = self._inbox, []
         return happened
 
@@ -365,8 +366,7 @@ class Run:
         if self.cancelled:
             return []
         # A later slice may have left the task: a branch that lost, or a timeout.
-        frames = self.state.frames
-        return [each for each in performs if each.frame in frames or not each.await_result]
+        return [each for each in performs if each.frame in self.state.frames or not each.await_result]
 
     @property
     def inbox_has_more(self) -> bool:

@@ -124,6 +124,11 @@ def test_a_deadline_expires_once() -> None:
     assert run.begin_slice(3_001) == []
 
 
+def test_the_timeout_of_another_attempt_is_told_as_that_of_the_api() -> None:
+    run = new(timeout_s=2.0, deadline_ms=600_000, attempt=2)
+    assert run.begin_slice(600_000) == [Expired(limit_s=2.0)]
+
+
 def test_no_slice_begins_while_a_commit_is_under_way() -> None:
     run = new()
     advance(run)
