@@ -8,6 +8,7 @@ May import the store, the engine and effects. Only the engine interprets workflo
     runs              execution of a run, from its claim to its last commit
     recording         input and output of tasks, for journals and replays
     ports             protocols of what the runs need: leases, effects, clock
+    store_reader      reads that a run cannot continue without
     run_spans         spans of runs and effects, for traces
     events            event matching, delivery to sinks, schedules, and batches of operators
     secrets           resolved secrets of workflows, and redaction

@@ -11,15 +11,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from iogate.compiler.revision import FaultHandler, Record
-from iogate.errors import NotFound, Unreachable
-from iogate.store.connection.connection import CommandFailed
+from iogate.errors import NotFound
 from iogate.store.revisions.due_schedules import LIVE_REVISION
 from iogate.store.revisions.revisions import NotAuthentic
 from iogate.worker.ports import Revisions
+from iogate.worker.store_reader import StoreReader
 
 KEPT = 64
 """Number of revisions in memory."""
-RETRY_S = 0.5
 
 
 class RecordModes:
@@ -27,6 +26,7 @@ class RecordModes:
 
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
+        self._reader = StoreReader()
         self._kept: OrderedDict[int, Mapping[str, Record]] = OrderedDict()
         self._handlers: dict[int, Mapping[str, FaultHandler]] = {}
         """Handlers of faults, of the revisions that have any."""
@@ -59,23 +59,15 @@ class RecordModes:
             task.add_done_callback(self._tasks.discard)
 
     async def _fetch(self, revision: int) -> None:
-        while True:
-            try:
-                loaded = await self._revisions.load(revision)
-            except (NotFound, NotAuthentic):
-                modes: dict[str, Record] = {}
-                handlers: dict[str, FaultHandler] = {}
-                break
-            except (Unreachable, CommandFailed):
-                await asyncio.sleep(RETRY_S)
-            else:
-                modes = {name: api.records for name, api in loaded.apis.items() if api.records != "errors"}
-                handlers = {
-                    name: api.on_fault
-                    for name, api in loaded.apis.items()
-                    if isinstance(api.on_fault, FaultHandler)
-                }
-                break
+        try:
+            loaded = await self._reader.read(f"revision {revision}", lambda: self._revisions.load(revision))
+            apis = loaded.apis
+        except (NotFound, NotAuthentic):
+            apis = {}
+        modes = {name: api.records for name, api in apis.items() if api.records != "errors"}
+        handlers = {
+            name: api.on_fault for name, api in apis.items() if isinstance(api.on_fault, FaultHandler)
+        }
         self._kept[revision] = modes
         if handlers:
             self._handlers[revision] = handlers

@@ -6,15 +6,13 @@ stored state waits for a run that never starts.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
 from iogate.compiler.revision import Revision, Workflow
 from iogate.engine.commands import ChildEnded, StartChild
-from iogate.errors import NotFound, Unreachable, WorkflowError
-from iogate.store.connection.connection import CommandFailed
+from iogate.errors import NotFound, WorkflowError
 from iogate.store.integrity.seals import Facts
 from iogate.store.revisions.revisions import NotAuthentic
 from iogate.store.runs.claims import Claim
@@ -23,6 +21,7 @@ from iogate.store.runs.uids import UidSource
 from iogate.store.state_codec import encode_data
 from iogate.value_types.semantic_versions import version_precedence
 from iogate.worker.ports import ResolvedChildren, Revisions
+from iogate.worker.store_reader import StoreReader
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +29,6 @@ DEEPEST = 32
 """Largest number of ancestors of a run, so that a workflow that starts itself ends."""
 KEPT = 8
 """Number of revisions in memory."""
-RETRY_S = 0.5
 NAMED = 8
 """Number of workflows that a message lists."""
 
@@ -40,6 +38,7 @@ class ChildResolver:
 
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
+        self._reader = StoreReader()
         self._uids = UidSource()
         self._kept: OrderedDict[int, Revision] = OrderedDict()
 
@@ -131,15 +130,10 @@ class ChildResolver:
         if known is not None:
             self._kept.move_to_end(number)
             return known
-        while True:
-            try:
-                revision = await self._revisions.load(number)
-            except (NotFound, NotAuthentic):
-                return None
-            except (Unreachable, CommandFailed):
-                await asyncio.sleep(RETRY_S)
-            else:
-                break
+        try:
+            revision = await self._reader.read(f"revision {number}", lambda: self._revisions.load(number))
+        except (NotFound, NotAuthentic):
+            return None
         self._kept[number] = revision
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
@@ -147,13 +141,8 @@ class ChildResolver:
 
     async def _live(self, api: str) -> int:
         """Return the live revision of the project of an API for its children, 0 if there is none."""
-        while True:
-            try:
-                live = await self._revisions.live_for(api)
-            except (Unreachable, CommandFailed):
-                await asyncio.sleep(RETRY_S)
-            else:
-                return 0 if live is None else live[0]
+        live = await self._reader.read("the live revision", lambda: self._revisions.live_for(api))
+        return 0 if live is None else live[0]
 
 
 def _unknown(full: str, version: str, versions: Iterable[str], workflows: Iterable[str]) -> str:

@@ -16,16 +16,15 @@ from iogate.compiler.program import Program, load, load_standing
 from iogate.compiler.revision import resource_digest
 from iogate.compiler.schedules import STANDING
 from iogate.effects.dispatcher import EffectContext
-from iogate.errors import NotFound, Unreachable
-from iogate.store.connection.connection import CommandFailed
+from iogate.errors import NotFound
 from iogate.store.revisions.revisions import NotAuthentic
 from iogate.store.state_codec import decode
 from iogate.worker.ports import Revisions
+from iogate.worker.store_reader import StoreReader
 
 log = logging.getLogger(__name__)
 
 KEPT = 512
-RETRY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,7 @@ class Programs:
 
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
+        self._reader = StoreReader()
         self._kept: OrderedDict[str, Program | Unloadable] = OrderedDict()
         self._waiting: dict[str, list[Callable[[], None]]] = {}
         """Calls to make when a program is cached, by its digest."""
@@ -72,15 +72,11 @@ class Programs:
             raise KeyError(uri) from None
 
     async def _fetch(self, digest: str) -> None:
-        while True:
-            try:
-                loaded = _load(digest, await self._revisions.program(digest))
-                break
-            except (NotFound, NotAuthentic) as error:
-                loaded = Unloadable(reason=error.message)
-                break
-            except (Unreachable, CommandFailed):
-                await asyncio.sleep(RETRY_S)
+        try:
+            name = f"definition {digest[:12]}"
+            loaded = _load(digest, await self._reader.read(name, lambda: self._revisions.program(digest)))
+        except (NotFound, NotAuthentic) as error:
+            loaded = Unloadable(reason=error.message)
         self._kept[digest] = loaded
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
