@@ -6,7 +6,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from tests.worker.site import decoded, until, workflow
+from tests.worker.site import NOOP, decoded, until, workflow
 
 if TYPE_CHECKING:
     from tests.worker.site import Site
@@ -76,3 +76,15 @@ async def test_deadline_of_a_run_expires_while_it_is_parked(site: Site) -> None:
     uid = await site.call("waits")
     run = await site.ended(uid, 20)
     assert (run.status, decoded(run.error)["status"]) == ("faulted", 408)
+
+
+async def test_runs_that_wait_after_a_process_that_no_task_awaits_leave_room(site: Site) -> None:
+    start = {"run": {"shell": {"command": "true"}, "await": False}}
+    await site.publish(workflow("starts", {"start": start}, {"day": {"wait": {"days": 1}}}), NOOP)
+    worker = await site.worker(concurrency=1)
+    uids = [await site.call("starts") for _ in range(3)]
+    assert (await site.ended(await site.call())).status == "completed"
+    assert [(await site.view(uid)).state for uid in uids] == ["timer"] * 3
+    worker.signal(signal.SIGTERM)
+    assert await worker.wait() == 0
+    assert "handing back" not in worker.log_text()
