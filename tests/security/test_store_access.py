@@ -38,17 +38,18 @@ NOT_GRANTED = {"config|get", "client|list", "client|info"}
 
 SCRIPTS = {
     "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "page", "look_at_link",
-        "use_link", "store_file", "activity"},
+        "use_link", "store_file", "files_of", "activity"},
     "worker": {
         "take", "commit", "renew", "inbox", "release", "recover", "audit", "forget", "recount", "relink",
-        "match", "deliver", "send", "sinks", "tick", "cancel", "restore",
+        "match", "deliver", "send", "sinks", "tick", "cancel", "restore", "files_of",
         "show", "callbacks", "handle_fault", "activity", "batch", "reload", "retry", "suspend", "resume",
     },
     "cli": {
         "publish", "enable", "restore", "retry", "cancel", "suspend", "resume", "emit", "recount", "show",
         "follow", "page", "reload", "prune", "schedule", "tick", "callbacks", "activity", "batch", "heads",
+        "files_of",
     },
-    "reader": {"show", "follow", "page", "reload"},
+    "reader": {"show", "follow", "page", "reload", "files_of"},
 }  # fmt: skip
 
 
