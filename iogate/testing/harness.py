@@ -133,7 +133,7 @@ class Harness:
                 family=family,
                 clock=virtual,
                 secrets=secrets,
-                loader=Loader(self._loaded, secrets, Sinks(), virtual, modes=None, record_progress=None),
+                loader=Loader(self._loaded, Sinks(), virtual, modes=None, record_progress=None),
             )
             try:
                 async with asyncio.timeout(limit_s):

@@ -101,7 +101,6 @@ async def work(
     tracing, spans = _start_tracing(secrets)
     loader = Loader(
         programs,
-        secrets,
         sinks,
         clock,
         modes=RecordModes(store.revisions),

@@ -140,7 +140,7 @@ class Player:
             family=family,
             clock=clock,
             secrets=secrets,
-            loader=_TracingLoader(self._programs, secrets, clock, trace, outside),
+            loader=_TracingLoader(self._programs, clock, trace, outside),
             real_time=False,
         )
         outside.end_child = simulation.end_child
@@ -307,12 +307,11 @@ class _TracingLoader(Loader):
     def __init__(
         self,
         programs: Programs,
-        secrets: GivenSecrets,
         clock: VirtualClock,
         trace: Trace,
         outside: _Outside,
     ) -> None:
-        super().__init__(programs, secrets, Sinks(), clock, modes=None, record_progress=None)
+        super().__init__(programs, Sinks(), clock, modes=None, record_progress=None)
         self._trace = trace
         self._outside = outside
 

@@ -178,7 +178,7 @@ class Executor:
                 happened,
                 now_ms,
                 run.facts,
-                run.environment,
+                self._secrets.environment(run.program.secrets),
                 run.budget(happened, now_ms),
                 traced=run.record == "all",
             )

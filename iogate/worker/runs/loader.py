@@ -16,7 +16,7 @@ from iogate.store.state_codec import decode
 from iogate.worker.events.fault_runs import NOT_AUTHENTIC
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import TaskRecorder
-from iogate.worker.ports import Clock, Secrets
+from iogate.worker.ports import Clock
 from iogate.worker.recording.modes import RecordModes
 from iogate.worker.runs.faults import RunFault, fault_from
 from iogate.worker.runs.inbox import deliver
@@ -33,7 +33,6 @@ class Loader:
     def __init__(
         self,
         programs: Programs,
-        secrets: Secrets,
         sinks: Sinks,
         clock: Clock,
         *,
@@ -46,7 +45,6 @@ class Loader:
         A solitary worker passes `record_progress`, which keeps a line for crash recovery.
         """
         self._programs = programs
-        self._secrets = secrets
         self._sinks = sinks
         self._clock = clock
         self._modes = modes
@@ -88,7 +86,6 @@ class Loader:
         run = Run(
             claim=claim,
             program=program,
-            environment=self._secrets.environment(() if program is None else program.secrets),
             held_until=held_until,
             now=self._clock.monotonic(),
             sinks=self._sinks,

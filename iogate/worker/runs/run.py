@@ -16,7 +16,7 @@ from iogate.compiler.program import Program
 from iogate.compiler.revision import FaultHandler, Record
 from iogate.engine.advance import Advance
 from iogate.engine.commands import Cancelled, EngineEvent, Expired, Note, Perform, Resumed
-from iogate.engine.expression_scope import Environment, RunFacts
+from iogate.engine.expression_scope import RunFacts
 from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child, Commit, Move
@@ -65,7 +65,6 @@ class Run:
         "deadline_ms",
         "dirty",
         "effects",
-        "environment",
         "facts",
         "handler",
         "held_until",
@@ -86,7 +85,6 @@ class Run:
         *,
         claim: Claim,
         program: Program | None,
-        environment: Environment,
         held_until: float,
         now: float,
         sinks: Sinks,
@@ -99,7 +97,6 @@ class Run:
         """
         self.claim = claim
         self.program = program
-        self.environment = environment
         self.facts = _facts(claim, None)
         self.state = State()
         self.codec = Codec(input=claim.input)

@@ -95,7 +95,7 @@ async def recorded(
         clock=clock,
         secrets=known,
         loader=Loader(
-            Programs(published), known, Sinks(), clock, modes=RecordModes(published), record_progress=None
+            Programs(published), Sinks(), clock, modes=RecordModes(published), record_progress=None
         ),
         real_time=False,
     )

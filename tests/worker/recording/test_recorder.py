@@ -104,7 +104,6 @@ async def recorded(
         secrets=secrets,
         loader=Loader(
             Programs(revisions),
-            secrets,
             Sinks(),
             clock,
             modes=RecordModes(revisions),

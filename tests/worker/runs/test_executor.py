@@ -69,9 +69,7 @@ class World:
             effects=self,
             clock=self.clock,
             secrets=secrets,
-            loader=Loader(
-                Programs(revisions), secrets, Sinks(), self.clock, modes=self.modes, record_progress=None
-            ),
+            loader=Loader(Programs(revisions), Sinks(), self.clock, modes=self.modes, record_progress=None),
             children=ChildResolver(revisions),
             released=lambda: None,
         )

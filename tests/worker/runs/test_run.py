@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import iogate.worker
 from iogate.engine.advance import Advance
 from iogate.engine.commands import Arrived, Cancelled, Emit, Expired, Perform, Resumed, RunProcess
-from iogate.engine.expression_scope import Environment
 from iogate.engine.state.frame import Frame
 from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
@@ -58,7 +57,6 @@ def new(**more: Any) -> Run:
     run = Run(
         claim=claim(**more),
         program=None,
-        environment=Environment(),
         held_until=10.0,
         now=0.0,
         sinks=Sinks(),
