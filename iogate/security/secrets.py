@@ -7,6 +7,7 @@ secret, and the time of a verification does not depend on how similar a wrong se
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -24,6 +25,7 @@ from argon2.low_level import Type, hash_secret, verify_secret
 
 from iogate.errors import IogateError
 from iogate.security import regular_files
+from iogate.security.failure_limit import Busy
 from iogate.security.password_hashing import Hashing, Parameters, cost, missing, parameters
 from iogate.supervision import handover
 
@@ -36,8 +38,8 @@ MEMORY_KIB = 19 * 1024
 PASSES = 2
 LANES = 1
 REMEMBERED_S = 60.0
-"""Time for which the result of a password check is cached."""
-REMEMBERED_MAX = 4096
+"""Time for which a verifier caches the result of a check: of a correct credential, from its last use."""
+RULED_OUT_MAX = 4096
 
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _ALPHABET = string.digits + string.ascii_letters
@@ -159,9 +161,10 @@ class Verifier:
     """Verifier of credentials against the accepted values of one API.
 
     `credentials` maps the name of each caller (or user) to its plain or hashed values, several during a
-    rotation. Plain values are kept as SHA-256 only. `hashing` is shared by all verifiers of a process.
-    `token` and `password` count wrong credentials by the client's address before they compute an Argon2 hash,
-    and raise `password_hashing.Busy`.
+    rotation. Plain values are kept as SHA-256 only. `hashing` is shared by all verifiers of a process;
+    without it, the verifier counts no failures. `password`, and `token` if it computes Argon2 hashes, count a
+    credential as a failure of the client's address before they check it, and raise `failure_limit.Busy`.
+    A token that is compared by SHA-256 alone is too long to be guessed, so that it is not counted.
     """
 
     def __init__(
@@ -174,6 +177,7 @@ class Verifier:
         self._expected = tuple(
             _expect(caller, value) for caller, values in credentials.items() for value in values
         )
+        self._counts = hashing is not None
         self._hashing = hashing or Hashing()
         self.token_work = [parameters(each.argon2) for each in self._expected if each.argon2]
         """Hashes to compute for a wrong token."""
@@ -181,9 +185,16 @@ class Verifier:
         """Hashes to compute for a wrong password."""
         self._monotonic = monotonic
         self._key = entropy.token_bytes(32)
-        self._remembered: dict[bytes, float] = {}
+        self._right: dict[bytes, float] = {}
+        """Accepted values and texts that match, with the end of the time for which the result is cached.
+
+        At most one for each accepted value. No result outlives its value: when a secret is replaced or
+        revoked, the gateway builds a new verifier.
+        """
         self._ruled_out: dict[bytes, float] = {}
         """Argon2 hashes and texts that do not match, as found by `verify`."""
+        self._running: dict[bytes, asyncio.Task[str | None]] = {}
+        """Checks in progress, which further requests with the same credential join."""
 
     def _costs_most(self, callers: Iterable[str]) -> list[Parameters]:
         """Return the parameters of the most expensive hashes of the secrets of one caller."""
@@ -198,23 +209,43 @@ class Verifier:
         return _match_sha256(self._expected, hashlib.sha256(presented).digest())
 
     def known_caller(self, credential: Presented) -> str | None:
-        """Return the caller with this secret if that is known without an Argon2 hash, else None."""
-        return self._known(self._of(credential.user), credential.digest)
+        """Return the caller with this secret if that is known without a count and an Argon2 hash, else None.
+
+        It is for a plain token or its SHA-256, and for any credential that was correct within REMEMBERED_S.
+        """
+        candidates = self._of(credential.user)
+        if credential.user is None and (found := _match_sha256(candidates, credential.digest)) is not None:
+            return found
+        if self._right:
+            now = self._monotonic()
+            for expected in candidates:
+                if expected.argon2 or credential.user is not None:
+                    key = self._memory(expected.argon2 or expected.sha256, credential.digest)
+                    if self._right.get(key, 0.0) > now:
+                        self._right[key] = now + REMEMBERED_S
+                        return expected.caller
+        return None
+
+    def needs_hash(self, user: str | None) -> bool:
+        """Tell whether the verifier computes Argon2 hashes for a password of `user` or, for None, a token."""
+        return any(each.argon2 for each in self._of(user))
 
     async def verify(self, credential: Presented) -> str | None:
         """Return the caller with this secret, and cache the result for `known_caller`.
 
         Use it for a credential that is valid for another API: no failure is counted. Raises Busy.
         """
-        found = self.known_caller(credential)
+        found = self.known_caller(credential) or self._match_plain(credential)
         if found is not None:
             return found
         for each in self._of(credential.user):
-            if not each.argon2 or self._remembers(self._ruled_out, each.argon2, credential.digest):
+            if not each.argon2 or self._is_ruled_out(each.argon2, credential.digest):
                 continue
-            matches = await self._hashing.run(_matches, each.argon2, credential.value)
-            self._remember(self._remembered if matches else self._ruled_out, each.argon2, credential.digest)
-            found = each.caller if matches else found
+            if await self._hashing.run(_matches, each.argon2, credential.value):
+                self._remember(each.argon2, credential.digest)
+                found = each.caller
+            else:
+                self._rule_out(each.argon2, credential.digest)
         return found
 
     def _of(self, user: str | None) -> tuple[_Expected, ...]:
@@ -222,51 +253,84 @@ class Verifier:
             return self._expected
         return tuple(expected for expected in self._expected if expected.caller == user)
 
-    async def token(self, presented: str, *, address: str = "") -> str | None:
+    async def token(self, text: str, *, address: str = "") -> str | None:
         """Return the caller with this secret as its token, else None. Raises Busy."""
-        return await self._verify(self._expected, _encode(presented), address, pad=False)
+        return await self._verify(presented(text), address)
 
-    async def password(self, user: str, presented: str, *, address: str = "") -> str | None:
+    async def password(self, user: str, text: str, *, address: str = "") -> str | None:
         """Return the user if the secret is its password, else None; the work is the same. Raises Busy."""
-        return await self._verify(self._of(user), _encode(presented), address, pad=True)
+        return await self._verify(presented(text, user), address)
 
-    async def _verify(
-        self, candidates: Sequence[_Expected], presented: bytes, address: str, *, pad: bool
-    ) -> str | None:
-        digest = hashlib.sha256(presented).digest()
-        found = self._known(candidates, digest)
-        if found is not None or not self.password_work:
+    async def _verify(self, credential: Presented, address: str) -> str | None:
+        """Return the caller with this secret; None if it is wrong, which counts as a failure. Raises Busy."""
+        found = self.known_caller(credential)
+        if found is not None or (credential.user is None and not self.token_work):
             return found
-        slow = [expected for expected in candidates if expected.argon2]
-        self._hashing.count_attempt(address)
-        for expected in slow:
-            if await self._hashing.run(_matches, expected.argon2, presented):
-                found = expected.caller
-                self._remember(self._remembered, expected.argon2, digest)
+        counted = address if self._counts else ""
+        of_user = b"" if credential.user is None else b"user " + _encode(credential.user)
+        key = self._memory(of_user, credential.digest)
+        running = self._running.get(key)
+        if running is not None:
+            # Only the first of equal credentials is counted before: a burst of a correct one is not refused.
+            found = await asyncio.shield(running)
+            if found is None:
+                self._hashing.count_attempt(counted)
+            return found
+        self._hashing.count_attempt(counted)
+        running = asyncio.create_task(self._check(credential, counted), name="credential")
+        self._running[key] = running
+        running.add_done_callback(lambda done: self._checked(key, done))
+        # If the caller disconnects, the check continues for those that have joined it.
+        return await asyncio.shield(running)
+
+    def _checked(self, key: bytes, done: asyncio.Task[str | None]) -> None:
+        del self._running[key]
+        if not done.cancelled():
+            done.exception()  # A caller that has disconnected does not retrieve it.
+
+    async def _check(self, credential: Presented, address: str) -> str | None:
+        """Return the caller with this secret; uncount the attempt unless the secret is wrong. Raises Busy."""
+        try:
+            found = self._match_plain(credential) or await self._match_hashes(credential)
+        except Busy:
+            self._hashing.succeeded(address)
+            raise
         if found is not None:
             self._hashing.succeeded(address)
-        elif pad:
+        return found
+
+    def _match_plain(self, credential: Presented) -> str | None:
+        """Return the caller with this secret as plain value or SHA-256, else None."""
+        found = _match_sha256(self._of(credential.user), credential.digest)
+        if found is not None and credential.user is not None:
+            self._remember(credential.digest, credential.digest)
+        return found
+
+    async def _match_hashes(self, credential: Presented) -> str | None:
+        """Return the caller with this secret by Argon2 hashes, of equal work for each user. Raises Busy."""
+        found: str | None = None
+        slow = [expected for expected in self._of(credential.user) if expected.argon2]
+        for expected in slow:
+            if await self._hashing.run(_matches, expected.argon2, credential.value):
+                found = expected.caller
+                self._remember(expected.argon2, credential.digest)
+        if found is None and credential.user is not None:
             for each in missing(self.password_work, [parameters(other.argon2) for other in slow]):
-                await self._hashing.run(each.spend, presented)
+                await self._hashing.run(each.spend, credential.value)
         return found
 
-    def _known(self, candidates: Sequence[_Expected], digest: bytes) -> str | None:
-        found = _match_sha256(candidates, digest)
-        if found is None and self._remembered:
-            for expected in candidates:
-                if expected.argon2 and self._remembers(self._remembered, expected.argon2, digest):
-                    return expected.caller
-        return found
+    def _remember(self, accepted: bytes, digest: bytes) -> None:
+        self._right[self._memory(accepted, digest)] = self._monotonic() + REMEMBERED_S
 
-    def _remembers(self, memory: Mapping[bytes, float], hashed: bytes, digest: bytes) -> bool:
-        return memory.get(self._memory(hashed, digest), 0.0) > self._monotonic()
+    def _is_ruled_out(self, hashed: bytes, digest: bytes) -> bool:
+        return self._ruled_out.get(self._memory(hashed, digest), 0.0) > self._monotonic()
 
-    def _remember(self, memory: dict[bytes, float], hashed: bytes, digest: bytes) -> None:
-        now = self._monotonic()
-        if len(memory) >= REMEMBERED_MAX:
+    def _rule_out(self, hashed: bytes, digest: bytes) -> None:
+        now, memory = self._monotonic(), self._ruled_out
+        if len(memory) >= RULED_OUT_MAX:
             for key in [key for key, until in memory.items() if until <= now]:
                 del memory[key]
-        if len(memory) < REMEMBERED_MAX:
+        if len(memory) < RULED_OUT_MAX:
             memory[self._memory(hashed, digest)] = now + REMEMBERED_S
 
     def _memory(self, hashed: bytes, digest: bytes) -> bytes:

@@ -137,6 +137,31 @@ async def test_wrong_credentials_cost_and_count_the_same_whether_there_is_a_run_
         assert replies[-1].message == "Too many wrong credentials; retry in 1 s"
 
 
+async def test_guesses_of_a_plain_password_count_whether_there_is_a_run_or_not(
+    world: World, spent: list[int]
+) -> None:
+    users = {name: (HashedSecret(value=secrets.hash_token(name)),) for name in ("ann", "bob")}
+    await world.publish(api("a/plain", UserAuth(users=users)), api("a/token", TOKEN), api("a/cheap", CHEAP))
+    ann = {"user": "ann", "password": "ann"}
+    plain = (await world.call("a/plain", **ann)).uid
+    token = (await world.call("a/token", token="123456")).uid
+    cheap = (await world.call("a/cheap", user="ann", password="right")).uid
+    spent.clear()
+    for uid in (plain, token, cheap, "1"):
+        world.client = (f"on {uid}", 1)
+        wrong = {"user": "bob", "password": "wrong"}
+        for _ in range(FAILURES):
+            assert (await world.ask(f"/v1/runs/{uid}", headers=wrong)).status == 404
+        for guess in (wrong, {"user": "bob", "password": "bob"}):
+            assert (await world.ask(f"/v1/runs/{uid}", headers=guess)).status == 429
+        assert (await world.ask(f"/v1/runs/{uid}", headers=ann)).status == (200 if uid == plain else 404)
+    world.client = ("192.0.2.1", 1)
+    for uid in (token, cheap, "1"):
+        for _ in range(2 * FAILURES):
+            right = {"user": "bob", "password": "bob"}
+            assert (await world.ask(f"/v1/runs/{uid}", headers=right)).status == 404
+
+
 async def test_right_credentials_of_another_api_are_neither_counted_nor_hashed(
     world: World, spent: list[int]
 ) -> None:

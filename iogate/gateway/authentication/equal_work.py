@@ -68,16 +68,16 @@ async def authenticate(
             return Verdict(caller, is_failure=False)
         accepting = [each for each, (form, credential) in chosen if form.is_self_contained(credential)]
         if accepting:
-            # With Argon2 hashes, `own.authenticate` counts the failure.
-            counted = not own.work(request)
-            if counted:
-                _count_attempt(hashing, request.address)
+            _count_attempt(hashing, request.address)
             named = [(each, await each.verify(credentials)) for each in accepting]
             if any(caller is not None for _, caller in named):
-                if counted:
-                    hashing.succeeded(request.address)
+                hashing.succeeded(request.address)
                 caller = next((caller for each, caller in named if each is own), None)
                 return Verdict(_anonymous(own) if caller is None else caller, is_failure=False)
+            # With Argon2 hashes, `own.authenticate` counts the failure.
+            counted = not own.work(request)
+            if not counted:
+                hashing.succeeded(request.address)
     if not (counted and own in accepting):
         try:
             caller = await own.authenticate(request)

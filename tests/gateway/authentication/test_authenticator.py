@@ -217,6 +217,24 @@ def test_headers_with_credentials_never_reach_a_run() -> None:
     assert {b"user", b"password"} <= Authenticator(USERS).stripped
 
 
+async def test_a_burst_of_a_right_password_is_accepted(world: World) -> None:
+    await world.publish(api("u/u", USER))
+    burst = (world.call("u/u", user="iolinker", password="123456") for _ in range(3 * FAILURES))
+    assert [reply.status for reply in await asyncio.gather(*burst)] == [202] * 3 * FAILURES
+
+
+async def test_passwords_from_the_environment_cannot_be_guessed_without_limit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANN_PASSWORD", "secret")
+    await world.publish(api("u/u", UserAuth(users={"ann": (EnvSecret(name="ANN_PASSWORD"),)})))
+    replies = [await world.call("u/u", user="ann", password=f"guess {n}") for n in range(FAILURES + 1)]
+    assert [reply.status for reply in replies] == [401] * FAILURES + [429]
+    assert (await world.call("u/u", user="ann", password="secret")).status == 429
+    world.client = ("192.0.2.9", 50_000)
+    assert (await world.call("u/u", user="ann", password="secret")).status == 202
+
+
 async def test_300_wrong_logins_get_429s_and_delay_no_right_one(world: World) -> None:
     await world.publish(api("u/u", USER))
     wrong = {"user": "iolinker", "password": "wrong"}

@@ -102,7 +102,7 @@ class HeaderForm(Form):
 
     @abstractmethod
     def known_caller(self, credential: Credential) -> str | None:
-        """Return the caller by this form if that takes no expensive computation, else None."""
+        """Return the caller by this form if that takes no count and no expensive computation, else None."""
 
     @abstractmethod
     async def verify(self, credential: Credential) -> str | None:

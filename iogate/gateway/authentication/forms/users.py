@@ -44,5 +44,8 @@ class Users(HeaderForm):
     def known_caller(self, credential: Credential) -> str | None:
         return renamed(self._verifier.known_caller(credential.hashed), self._names)
 
+    def is_self_contained(self, credential: Credential) -> bool:
+        return not self._verifier.needs_hash(credential.hashed.user)
+
     async def verify(self, credential: Credential) -> str | None:
         return renamed(await self._verifier.verify(credential.hashed), self._names)
