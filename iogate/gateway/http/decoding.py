@@ -178,6 +178,17 @@ def is_decodable(content_type: bytes, content: bytes) -> bool:
     return known or content.lstrip()[:1] in (b"{", b"[") or not content.strip()
 
 
+def without_escapes(content: bytes) -> bytes:
+    """Decode the percent-encoding of a query or form, but not its fields."""
+    return unquote_to_bytes(content.replace(b"+", b" "))
+
+
+def readable(content: bytes, content_type: bytes) -> bytes:
+    """Return a body without the percent-encoding that `body` and `unwrap` decode before the values in it."""
+    is_form = content_type.partition(b";")[0].strip().lower() == _FORM
+    return without_escapes(content) if is_form and content.lstrip()[:1] not in (b"{", b"[") else content
+
+
 def unwrap(content: bytes, content_type: bytes) -> tuple[bytes, bytes]:
     """Decode a form whose only field is `payload` to the JSON in it; return anything else unchanged."""
     if (
@@ -186,7 +197,7 @@ def unwrap(content: bytes, content_type: bytes) -> tuple[bytes, bytes]:
         or content_type.partition(b";")[0].strip().lower() != _FORM
     ):
         return content, content_type
-    return unquote_to_bytes(content[len(_PAYLOAD) :].replace(b"+", b" ")), b"application/json"
+    return without_escapes(content[len(_PAYLOAD) :]), b"application/json"
 
 
 def check_charset(parameters: bytes) -> None:

@@ -50,10 +50,11 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def decoded(self) -> bytes:
-        """Data of the input of a call that decoders read."""
+        """Data of the input of a call that decoders of JSON read, without the percent-encoding of forms."""
+        query = decoding.without_escapes(self.query)
         if self.fields is None:
-            return self.body
-        return "".join(found for _, found in self.fields if isinstance(found, str)).encode()
+            return query + decoding.readable(self.body, self.content_type)
+        return query + "".join(found for _, found in self.fields if isinstance(found, str)).encode()
 
     @property
     def size(self) -> int:

@@ -7,9 +7,11 @@ import errno
 import json
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from iogate.auth.model import AnyAuth, EnvSecret, NoAuth, SignatureAuth, StoredSecret
 from iogate.gateway.http.request import Receive, Request
 from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.validation import schema_cost
@@ -74,7 +76,6 @@ async def test_a_value_that_takes_too_long_is_a_400_and_the_next_call_is_validat
 
 
 async def test_a_batch_of_events_is_validated_beside_the_loop(world: World) -> None:
-    from iogate.auth.model import NoAuth
     from tests.gateway.sending import BATCH, EVENT, open_to, send
 
     open_to(world, NoAuth())
@@ -135,6 +136,43 @@ async def test_numbers_that_are_slow_to_decode_are_decoded_beside_the_loop(world
         assert world.live.validation.process_id is not None
 
 
+@pytest.mark.parametrize("way", ["query", "form", "payload", "multipart", "query of a request"])
+async def test_json_in_a_query_or_form_is_decoded_beside_the_loop_if_it_is_slow(
+    world: World, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """That is, after its percent-encoding was decoded, by which it is unlike the JSON of a body."""
+    schema: Any = {"type": "object", "properties": {"f": {"type": "object"}}}
+    if way == "query of a request":
+        request = {"type": "object", "properties": {"query": schema}}
+        await world.publish(api("a/b", input_schema=request, input_from="request"))
+    elif way == "payload":
+        monkeypatch.setenv("GITHUB", "x" * 32)
+        github: SignatureAuth[StoredSecret] = SignatureAuth(
+            scheme="github", secrets=(EnvSecret(name="GITHUB"),), caller="github"
+        )
+        await world.publish(api("a/b", AnyAuth(any=(github, NoAuth()))))
+    else:
+        await world.publish(api("a/b", input_schema=schema))
+    for number, is_quick in (("1.25", True), ("9e307", False), ("9e+307 ", False)):
+        text = json.dumps({"a": [0] * 100}).replace("0", number)
+        form = urlencode({"payload" if way == "payload" else "f": text}).encode()
+        match way:
+            case "query":
+                reply = await world.ask(f"/v1/api/a/b/async?{form.decode()}")
+            case "query of a request":
+                reply = await world.ask(f"/v1/api/a/b/async?{form.decode()}", "POST")
+            case "multipart":
+                part = f'--x\r\ncontent-disposition: form-data; name="f"\r\n\r\n{text}\r\n--x--\r\n'
+                label = "multipart/form-data; boundary=x"
+                reply = await world.call("a/b", part.encode(), Content_Type=label)
+            case _:
+                label = "application/x-www-form-urlencoded"
+                reply = await world.call("a/b", form, Content_Type=label)
+        assert reply.status == 202, reply.body
+        assert (world.live.validation.process_id is None) == is_quick, number
+        await world.live.validation.close()
+
+
 async def test_many_lists_and_maps_are_decoded_beside_the_loop(world: World) -> None:
     await world.publish(api("a/b"))
     some = b"[" + b",".join([b"[]", b"{}"] * 999) + b"]"
@@ -154,7 +192,6 @@ async def test_more_slow_numbers_than_a_body_may_have_are_a_400(world: World) ->
 
 
 async def test_events_with_slow_numbers_are_decoded_beside_the_loop(world: World) -> None:
-    from iogate.auth.model import NoAuth
     from tests.gateway.sending import EVENT, open_to, send
 
     open_to(world, NoAuth())
