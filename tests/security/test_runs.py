@@ -140,8 +140,10 @@ async def test_wrong_credentials_cost_and_count_the_same_whether_there_is_a_run_
 async def test_guesses_of_a_plain_password_count_whether_there_is_a_run_or_not(
     world: World, spent: list[int]
 ) -> None:
-    users = {name: (HashedSecret(value=secrets.hash_token(name)),) for name in ("ann", "bob")}
-    await world.publish(api("a/plain", UserAuth(users=users)), api("a/token", TOKEN), api("a/cheap", CHEAP))
+    plain_users = UserAuth(
+        users={name: (HashedSecret(value=secrets.hash_token(name)),) for name in ("ann", "bob")}
+    )
+    await world.publish(api("a/plain", plain_users), api("a/token", TOKEN), api("a/cheap", CHEAP))
     ann = {"user": "ann", "password": "ann"}
     plain = (await world.call("a/plain", **ann)).uid
     token = (await world.call("a/token", token="123456")).uid
