@@ -1,7 +1,7 @@
 """Form of a link: its fields, made from a JSON Schema, and the data in a form that was sent.
 
-Used by `link_handler` and `link_pages`. Pure. Invariant: a form that a browser sends gives the JSON that a
-program would send; what cannot be converted stays text, so that the schema names it.
+Used by `link_pages` and `validation.link_data`. Pure. Invariant: a form that a browser sends gives the JSON
+that a program would send; what cannot be converted stays text, so that the schema names it.
 """
 
 from __future__ import annotations

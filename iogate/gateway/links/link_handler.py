@@ -10,17 +10,16 @@ previews and prefetching change nothing; a link with a wrong signature is as unk
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from iogate.errors import NotFound
-from iogate.gateway.http import body, decoding, responses
+from iogate.gateway.http import body, responses
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response, json_response
-from iogate.gateway.links import link_form, link_pages
+from iogate.gateway.links import link_pages
 from iogate.gateway.links.link_definitions import Definition, Definitions
 from iogate.gateway.pages.page import SECURITY
 from iogate.gateway.validation import call_input
@@ -29,13 +28,10 @@ from iogate.store.connection.failures import StoreFull
 from iogate.store.revisions.revisions import NotAuthentic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from litestar.types import Send
 
     from iogate.gateway.http.request import Request
     from iogate.gateway.state import GatewayState
-    from iogate.gateway.validation.schema import Fault
     from iogate.security.one_time_links import OneTimeLink
     from iogate.store.runs.link_use import LinkView
 
@@ -138,21 +134,18 @@ class LinkHandler:
         call_input.check_encoding(request)
         await state.bodies.read(request, limit=MAX_BODY)
         try:
-            data = _data(request, definition)
-            faults = await _faults(definition, data, len(request.body))
+            data = await state.validation.link_data(definition, request)
         finally:
             state.bodies.release(request)
-        if faults:
+        if faults := data.faults:
             if _wants_page(request):
                 about = view.asks or definition.description
-                # JSON that is no object has nothing for the fields.
-                sent = data if isinstance(data, dict) else {}
-                return link_pages.form_page(definition, about, link.expires_s, sent=sent, faults=faults)
+                return link_pages.form_page(definition, about, link.expires_s, sent=data.shown, faults=faults)
             listed = "; at ".join(f"{fault.place or 'its root'}: {fault.message}" for fault in faults)
             raise responses.invalid(f"The data is invalid at {listed}")
         try:
             async with state.reach() as store:
-                outcome = await store.links.use(link, _event(link, data, state.clock.now_ms()))
+                outcome = await store.links.use(link, _event(link, data.json, state.clock.now_ms()))
         except StoreFull:
             raise HTTPError(responses.STORE_FULL) from None
         if outcome != "ok":
@@ -189,30 +182,7 @@ def _wants_page(request: Request) -> bool:
     return b"text/html" in request.headers.get(b"accept", b"").lower()
 
 
-def _data(request: Request, definition: Definition) -> Any:
-    """Return the data in a request for a one-time link. Raises HTTPError: a 400 or 415."""
-    content = request.body
-    label = request.headers.get(b"content-type", b"")
-    found = decoding.body(content, label)
-    media = label.partition(b";")[0].strip().lower()
-    sent_as_json = content.lstrip()[:1] in (b"{", b"[") or media.endswith((b"/json", b"+json"))
-    if definition.form is None:
-        if sent_as_json and found != {}:
-            raise responses.invalid("This link takes no data: send an empty body, or {}")
-        return {}
-    return found if sent_as_json or not isinstance(found, dict) else link_form.read(definition.form, found)
-
-
-async def _faults(definition: Definition, data: Any, size: int) -> Sequence[Fault]:
-    schema = definition.schema
-    if schema is None:
-        return ()
-    if size <= schema.quick_size:
-        return schema.faults(data)
-    return await asyncio.to_thread(schema.faults, data)
-
-
-def _event(link: OneTimeLink, data: Any, now_ms: int) -> bytes:
+def _event(link: OneTimeLink, data: bytes, now_ms: int) -> bytes:
     return _encode(
         {
             "specversion": "1.0",
@@ -222,7 +192,7 @@ def _event(link: OneTimeLink, data: Any, now_ms: int) -> bytes:
             "subject": link.uid,
             "time": _iso(now_ms),
             "datacontenttype": "application/json",
-            "data": data,
+            "data": msgspec.Raw(data),
         }
     )
 

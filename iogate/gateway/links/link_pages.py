@@ -25,10 +25,13 @@ def form_page(
     description: str,
     expires_s: int,
     *,
-    sent: Mapping[str, Any] | None = None,
+    sent: Mapping[str, str] | None = None,
     faults: Sequence[Fault] = (),
 ) -> Response:
-    """Return the page of a link with its form; with faults, of data that were sent, it is a 400."""
+    """Return the page of a link with its form; with faults, of data that were sent, it is a 400.
+
+    `sent` are the texts of the fields that were sent.
+    """
     until = datetime.fromtimestamp(expires_s, UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
     return page(
         link.title,
@@ -86,9 +89,9 @@ def _summary(faults: Sequence[Fault]) -> Content:
     return [element("p", "The answer is incomplete or invalid:", class_="bad"), element("ul", listed)]
 
 
-def _labelled(field: Field, sent: Mapping[str, Any] | None, faults: Sequence[Fault]) -> list[Content]:
+def _labelled(field: Field, sent: Mapping[str, str] | None, faults: Sequence[Fault]) -> list[Content]:
     invalid = any(fault.field == field.name for fault in faults)
-    value = field.default if sent is None else link_form.shown(field, sent)
+    value = field.default if sent is None else sent.get(field.name, "")
     known: dict[str, Any] = {
         "id": f"field-{field.name}",
         "name": field.name,

@@ -92,13 +92,8 @@ class Schema:
         """
         if self._validator.is_valid(value):
             return
-        cost = self._cost
         errors: list[str] = []
-        if (
-            cost is not None
-            and cost.checks(size) <= describing.checks
-            and cost.copies(size) <= describing.copies
-        ):
+        if self._can_describe_all(size, describing):
             for error in self._validator.iter_errors(value):
                 if len(errors) == MAX_ERRORS:
                     errors.append("…")
@@ -118,10 +113,30 @@ class Schema:
         missing = file_schema.reason(self._schema, error) if self._files else None
         return f"{where}: {missing or schema_messages.reason(error)}"
 
-    def faults(self, value: Any) -> list[Fault]:
-        """Return the errors of a small input by the JSON Schema, at most MAX_FAULTS."""
+    def _can_describe_all(self, size: int, describing: Describing) -> bool:
+        """Tell whether the bounds suffice to describe all errors of any value of `size` bytes."""
+        cost = self._cost
+        return (
+            cost is not None
+            and cost.checks(size) <= describing.checks
+            and cost.copies(size) <= describing.copies
+        )
+
+    def faults(self, value: Any, *, size: int, describing: Describing = IN_PROCESS) -> list[Fault]:
+        """Return the errors of an input of `size` bytes by the JSON Schema, at most MAX_FAULTS.
+
+        It is only the first one if the bounds do not suffice for all; if `describing` is ON_LOOP, it raises
+        Undescribed instead.
+        """
+        if self._validator.is_valid(value):
+            return []
+        most = MAX_FAULTS
+        if not self._can_describe_all(size, describing):
+            if describing is ON_LOOP:
+                raise Undescribed
+            most = 1
         found: list[Fault] = []
-        for error in islice(self._validator.iter_errors(value), MAX_FAULTS):
+        for error in islice(self._validator.iter_errors(value), most):
             path = error.instance_path
             missing = getattr(error.kind, "property", "") if not path else ""
             found.append(

@@ -24,9 +24,10 @@ import msgspec
 from iogate.gateway.child_process import read_message, write_message
 from iogate.gateway.events import cloudevents
 from iogate.gateway.http.responses import HTTPError
-from iogate.gateway.validation import call_input
+from iogate.gateway.validation import call_input, link_data
 from iogate.gateway.validation.call_input import Input, Sent
 from iogate.gateway.validation.input_keys import Tokens
+from iogate.gateway.validation.link_data import LinkData
 from iogate.gateway.validation.schema import Schema
 from iogate.store.runs import presentation
 
@@ -61,6 +62,14 @@ class EventsJob(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
     headers: dict[bytes, bytes]
     repeated: frozenset[bytes]
     body: bytes
+
+
+class LinkJob(msgspec.Struct, frozen=True, kw_only=True, tag="link"):
+    """Job: validate the data of a request for a one-time link; `form` is its JSON Schema, as JSON."""
+
+    body: bytes
+    content_type: bytes
+    form: bytes
 
 
 class RedactJob(msgspec.Struct, frozen=True, kw_only=True, tag="redact"):
@@ -99,7 +108,7 @@ class Defect(msgspec.Struct, frozen=True, kw_only=True, tag="defect"):
     traceback: str
 
 
-Outcome = Input | Events | Redacted | Refusal | Defect
+Outcome = Input | Events | LinkData | Redacted | Refusal | Defect
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +117,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """True if the process ends after this result."""
 
 
-Job = CallJob | EventsJob | RedactJob
+Job = CallJob | EventsJob | LinkJob | RedactJob
 
 _decode_job = msgspec.msgpack.Decoder(Job).decode
 _encode_result = msgspec.msgpack.Encoder().encode
@@ -132,6 +141,10 @@ def perform(job: Job) -> Outcome | UnknownSchema:
                 )
             case EventsJob():
                 return Events(events=cloudevents.read(job.headers, job.repeated, job.body))
+            case LinkJob():
+                form = msgspec.json.decode(job.form)
+                of_form = None if form is None else Schema(form)
+                return link_data.read(job.body, job.content_type, form, of_form)
             case RedactJob():
                 return Redacted(json=presentation.redacted(job.input))
     except HTTPError as failed:

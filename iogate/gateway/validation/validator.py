@@ -1,9 +1,9 @@
 """Validation of requests: small ones on the event loop, large or costly ones in a separate process.
 
-Also redacts inputs for responses. Used by `call_handler`, `event_intake` and `caller_routes`; each gateway
-has one such process, started when it is first needed. Invariants: no request blocks the event loop for
-longer than a few milliseconds; jobs run one at a time in the order of `fair_queue`, and a job whose caller
-has disconnected is not started.
+Also redacts inputs for responses. Used by `call_handler`, `event_intake`, `link_handler` and `caller_routes`;
+each gateway has one such process, started when it is first needed. Invariants: no request blocks the event
+loop for longer than a few milliseconds; jobs run one at a time in the order of `fair_queue`, and a job whose
+caller has disconnected is not started.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from iogate.gateway.events import cloudevents
 from iogate.gateway.http import decoding, responses
 from iogate.gateway.http.body import wait_until_left
 from iogate.gateway.http.responses import CLOSE, ErrorResponse, HTTPError
-from iogate.gateway.validation import call_input
+from iogate.gateway.validation import call_input, link_data
 from iogate.gateway.validation.call_input import Input, Sent
 from iogate.gateway.validation.fair_queue import FairQueue, sharer_of
+from iogate.gateway.validation.link_data import LinkData
 from iogate.gateway.validation.schema import ON_LOOP, Undescribed
 from iogate.gateway.validation.validation_process import (
     SCHEMAS,
@@ -35,6 +36,7 @@ from iogate.gateway.validation.validation_process import (
     Events,
     EventsJob,
     Job,
+    LinkJob,
     Outcome,
     Redacted,
     RedactJob,
@@ -47,6 +49,7 @@ from iogate.store.runs import presentation
 if TYPE_CHECKING:
     from iogate.gateway.calls.routing_table import Route
     from iogate.gateway.http.request import Request
+    from iogate.gateway.links.link_definitions import Definition
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +177,24 @@ class Validation:
         assert isinstance(outcome, Events)
         return outcome.events
 
+    async def link_data(self, definition: Definition, request: Request) -> LinkData:
+        """Validate the data of a request for a one-time link that was read. Raises as `input` does."""
+        body, schema = request.body, definition.schema
+        content_type = request.headers.get(b"content-type", b"")
+        if (
+            len(body) <= ON_LOOP_BYTES
+            and (schema is None or len(body) <= schema.quick_size)
+            and _is_decoded_quickly(decoding.readable(body, content_type))
+        ):
+            try:
+                return link_data.read(body, content_type, definition.form, schema, describing=ON_LOOP)
+            except Undescribed:
+                pass
+        job = LinkJob(body=body, content_type=content_type, form=msgspec.json.encode(definition.form))
+        outcome = await self._perform(job, None, len(body), "links", request)
+        assert isinstance(outcome, LinkData)
+        return outcome
+
     async def redacted(self, stored: bytes, request: Request) -> bytes:
         """Redact a stored input in the validation process; return it as JSON without secrets.
 
@@ -202,7 +223,7 @@ class Validation:
 
     async def _perform(
         self, job: Job, route: Route | None, size: int, api: str, request: Request
-    ) -> Input | Events | Redacted:
+    ) -> Input | Events | LinkData | Redacted:
         loop = asyncio.get_running_loop()
         sharer = sharer_of(request.address, api)
         waiting = _Waiting(job=job, route=route, outcome=loop.create_future())

@@ -127,6 +127,41 @@ async def test_json_that_is_no_object_is_a_400_for_a_browser_too(world: World, u
     assert await events(world.store, uid) == []
 
 
+@pytest.mark.parametrize("label", ["application/json", "application/x-www-form-urlencoded"])
+async def test_data_that_are_slow_to_decode_are_decoded_beside_the_loop(world: World, label: str) -> None:
+    schema = {"properties": {"f": {"type": "object", "maxProperties": 1}}}
+    (uid,) = await start(world.store, await publish_links(world.store, {"slow": {"schema": schema}}))
+    await listen(world.store, {1: wanting("slow")})
+    link = path(world.store, uid, "slow", SOON)
+
+    def body(members: int) -> bytes:
+        data = {f"a{n}": [9e307] * 100 for n in range(members)}
+        if label == "application/json":
+            return json.dumps({"f": data}).encode()
+        return urlencode({"f": json.dumps(data)}).encode()
+
+    refused = await world.ask(link, "POST", {"content-type": label}, body(2))
+    assert refused.status == 400
+    assert refused.message.startswith("The data is invalid at /f: ")
+    page = await world.ask(link, "POST", {**BROWSER, "content-type": label}, body(2))
+    assert (page.status, b"[9e+307,9e+307," in page.body) == (400, True)
+    assert world.live.validation.process_id is not None
+    assert (await world.ask(link, "POST", {"content-type": label}, body(1))).status == 202
+    (event,) = await events(world.store, uid)
+    assert event["data"] == {"f": {"a0": [9e307] * 100}}
+
+
+async def test_data_that_take_too_long_to_validate_are_a_400(world: World) -> None:
+    branches = [{"properties": {"a": {"$ref": "#/$defs/n"}}, "required": ["y"]}] * 2
+    schema = {"$defs": {"n": {"anyOf": branches}}, "$ref": "#/$defs/n"}
+    (uid,) = await start(world.store, await publish_links(world.store, {"slow": {"schema": schema}}))
+    await listen(world.store, {1: wanting("slow")})
+    link = path(world.store, uid, "slow", SOON)
+    reply = await world.ask(link, "POST", body=b'{"a":' * 40 + b"1" + b"}" * 40)
+    assert (reply.status, reply.message) == (400, "The input takes too much time or memory to validate")
+    assert (await world.ask(link, "POST", body=b'{"y":1}')).status == 202
+
+
 async def test_a_link_is_used_once(world: World, uid: str) -> None:
     link = path(world.store, uid, "seen", SOON)
     replies = await asyncio.gather(*(world.ask(link, "POST") for _ in range(20)))

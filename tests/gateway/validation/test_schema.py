@@ -171,5 +171,5 @@ def test_fields_below_a_property_are_read_by_its_schema() -> None:
 def test_a_reason_says_what_is_wrong_and_shows_little_of_the_value(
     schema: Any, value: Any, reason: str
 ) -> None:
-    (fault,) = Schema(schema).faults(value)
+    (fault,) = Schema(schema).faults(value, size=100)
     assert fault.message == reason
