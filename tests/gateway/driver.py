@@ -136,8 +136,10 @@ class World:
         headers: Iterable[tuple[str, str]] | dict[str, str] = (),
         body: bytes | Iterable[bytes] = b"",
         raw: bytes | None = None,
+        *,
+        leaves: bool = False,
     ) -> Reply:
-        """One request through the whole application."""
+        """One request through the whole application; its client may leave before the response."""
         target, _, query = path.partition("?")
         chunks = [body] if isinstance(body, bytes) else list(body)
         pairs = headers.items() if isinstance(headers, dict) else headers
@@ -162,7 +164,8 @@ class World:
         async def receive() -> Any:
             if chunks:
                 return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
-            await answered.wait()
+            if not leaves:
+                await answered.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.gateway.driver import World, api
 
 
@@ -70,6 +72,15 @@ async def test_sync_past_its_deadline_is_the_202_of_async(world: World) -> None:
         assert reply.uid
         assert reply.headers["location"].startswith(f"/v1/runs/{reply.uid}?sig=")
         assert reply.headers["preference-applied"] == "wait=0"
+
+
+async def test_a_wait_ends_when_its_caller_leaves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iogate.gateway.runs.caller_routes.WAIT_MOST_S", 300)
+    await world.publish(api("a/b"))
+    called = await world.ask("/v1/api/a/b/sync", "POST", {"prefer": "wait=300"}, leaves=True)
+    reply = await world.ask(f"/v1/runs/{called.uid}?wait=300", leaves=True)
+    assert (reply.status, reply.json["status"]) == (200, "pending")
+    assert world.store.runs._waiters == {}
 
 
 async def test_a_gateway_that_drains_ends_waits_for_runs(world: World) -> None:

@@ -289,7 +289,7 @@ class CallHandler:
         if applied:
             more.append((b"preference-applied", b", ".join(applied)))
         if sync and (store := self._state.store) is not None:
-            response = await sync_response(self._state, store, uid, limit_s, more, request.scope)
+            response = await sync_response(self._state, store, uid, limit_s, more, request)
             if response is not None:
                 return response
         return Response(202, b'{"response":{"uid":"%s"}}' % uid.encode(), more)

@@ -80,7 +80,7 @@ def handlers(state: GatewayState, operators: OperatorApi | None) -> list[HTTPRou
         access = await _authorize(state, operators, request, uid)
         run = access.run
         if (limit_s := _wait_s(request)) and not run.ended:
-            run = await _wait(state, uid, limit_s) or run
+            run = await _wait(state, access.request, uid, limit_s) or run
         if not access.whole:
             return to_litestar(json_response(presentation.public_status(run)))
         scope: Any = request.scope
@@ -262,11 +262,11 @@ def _held(state: GatewayState, run: RunView) -> bool:
     return started_by is not None and started_by.held
 
 
-async def _wait(state: GatewayState, uid: str, limit_s: float) -> RunView | None:
+async def _wait(state: GatewayState, request: Request, uid: str, limit_s: float) -> RunView | None:
     if state.store is None:
         raise HTTPError(STORE_DOWN)
     try:
-        return await run_completion.until_end(state, state.store, uid, limit_s)
+        return await run_completion.until_end(state, state.store, uid, limit_s, request=request)
     except Unreachable:
         raise HTTPError(STORE_DOWN) from None
 

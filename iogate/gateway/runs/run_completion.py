@@ -1,6 +1,7 @@
 """Waiting for the end of a run, and the response of `/sync`.
 
-Used by `call_handler` and `caller_routes`. Invariant: a wait ends at its limit, or when the process drains.
+Used by `call_handler`, `caller_routes` and routes of operators. Invariant: a wait ends at its limit, when the
+process drains, or when the caller in whose request it waits has disconnected.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from iogate.errors import Unreachable
+from iogate.gateway.http.body import wait_until_left
 from iogate.gateway.http.large_responses import is_large
 from iogate.gateway.http.responses import HTTPError, Response, json_response
 from iogate.gateway.runs.run_reader import SMALL, read_data
@@ -17,31 +19,39 @@ from iogate.store.runs import presentation
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from litestar.types import Scope
-
+    from iogate.gateway.http.request import Request
     from iogate.gateway.state import GatewayState
     from iogate.store.runs.operations import RunView
     from iogate.store.store import Store
 
 
 async def until_end(
-    state: GatewayState, store: Store, uid: str, limit_s: float, *, only_results: bool = False
+    state: GatewayState,
+    store: Store,
+    uid: str,
+    limit_s: float,
+    *,
+    request: Request | None = None,
+    only_results: bool = False,
 ) -> RunView | None:
-    """Wait for the end of a run or the limit, and return the run; None if the process is about to end.
+    """Wait for the end of a run or the limit, and return the run.
 
-    The view has no data of more than SMALL bytes, and with `only_results` no input. Raises Unreachable if the
-    store cannot be reached.
+    Return None if the process is about to end, or if the caller of `request`, whose body was read, has
+    disconnected. The view has no data of more than SMALL bytes, and with `only_results` no input. Raises
+    Unreachable if the store cannot be reached.
     """
-    drained = asyncio.ensure_future(state.draining.wait())
     waiting = store.runs.wait(uid, limit_s, most=SMALL, only_results=only_results)
     waited = asyncio.ensure_future(waiting)
+    tasks: list[asyncio.Future[Any]] = [waited, asyncio.ensure_future(state.draining.wait())]
+    if request is not None:
+        tasks.append(asyncio.ensure_future(wait_until_left(request)))
     try:
-        await asyncio.wait({drained, waited}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return waited.result() if waited.done() else None
     finally:
-        for task in (drained, waited):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(drained, waited, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def sync_response(
@@ -50,15 +60,12 @@ async def sync_response(
     uid: str,
     limit_s: float,
     headers: Iterable[tuple[bytes, bytes]],
-    scope: Scope | None,
+    request: Request,
 ) -> Response | None:
-    """Return the response of `/sync` if the run of the call has ended; None if the call gets a 202.
-
-    `scope` is that of the call.
-    """
-    sending = state.large_responses.preparation(scope)
+    """Return the response of `/sync` to a call if its run has ended; None if the call gets a 202."""
+    sending = state.large_responses.preparation(request.scope)
     try:
-        run = await until_end(state, store, uid, limit_s, only_results=True)
+        run = await until_end(state, store, uid, limit_s, request=request, only_results=True)
         if run is not None:
             run = await read_data(store, run, sending, only_results=True)
         # After a failover that loses this end, the run could end differently.
