@@ -11,6 +11,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from iogate.gateway import revision_refresher, state
+from iogate.gateway.calls import call_files
 from iogate.gateway.events import event_intake
 from iogate.store import store
 from iogate.store.runs import intake
@@ -20,7 +21,7 @@ PATIENT_S = 15.0
 OF_STORE: tuple[tuple[ModuleType, str], ...] = ((intake, "DEADLINE_S"), (store, "INTAKE_TIMEOUT_S"))
 """Deadlines of calls, each as a module and the name of its constant."""
 OF_GATEWAY: tuple[tuple[ModuleType, str], ...] = tuple(
-    (module, "STORE_TIMEOUT_S") for module in (state, event_intake, revision_refresher)
+    (module, "STORE_TIMEOUT_S") for module in (state, call_files, event_intake, revision_refresher)
 )
 """Deadlines of all other requests."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from iogate.compiler.revision import Limits
+from iogate.compiler.revision import Files, Limits
 from iogate.security.secrets import generate_token, hash_token
 from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store
@@ -29,6 +29,7 @@ APIS = (
     api("a/b"),
     api("t/t", TOKEN, input_schema=SCHEMA),
     api("big/x", limits=Limits(body=64 * 1024 * 1024)),
+    api("with/files", files=Files(size=1024, total=1024, count=1)),
 )
 
 
@@ -286,6 +287,12 @@ async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
                         messages.append(reply.json()["response"]["error"]["message"])
                         # A second, and what a busy machine adds; the connection's own deadline is 5 s.
                         assert time.monotonic() - started < 4.5, path
+                    # One limit holds for the whole call, not for each attempt at each chunk.
+                    path, file = "/v1/api/with/files/async", {"f": b"x"}
+                    reply = await client.post(path, files=file, timeout=4.5)
+                    assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+                    error = reply.json()["response"]["error"]
+                    assert error["message"] == "The store is out of reach; nothing was accepted"
                     assert (await client.get("/health/live")).status_code == 200
                 finally:
                     os.kill(own_redis.pid, signal.SIGCONT)

@@ -8,6 +8,7 @@ before the call is accepted, and those of a refused call are deleted or expire.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,9 @@ from iogate.errors import Unreachable
 from iogate.file_references import DEFAULT_TYPE, FileMetadata, safe_filename
 from iogate.gateway.http import multipart_body, responses
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response, invalid, too_large
+from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.messages import quoted
+from iogate.store.connection.connection import SLOWEST
 from iogate.store.runs.intake import Accepted
 from iogate.store.runs.traffic import Traffic
 
@@ -37,6 +40,8 @@ ON_LOOP_BYTES: Final = 32 * 1024
 RAW_NAME: Final = "body"
 """Name of the file that is the whole body of a call."""
 
+FILE_S: Final = 0.004
+"""Time that the store gets for each file of a call, besides STORE_TIMEOUT_S and the time for its bytes."""
 MAX_TYPE: Final = 255
 """Limit of the Content-Type of such a file, in characters."""
 
@@ -129,14 +134,20 @@ class FileRules:
 
 
 async def store(connected: Store | None, upload: Upload) -> StoredFiles | Response | None:
-    """Store the files of a call; return None if it has none, and the 503 if the store does not take them."""
+    """Store the files of a call; return None if it has none, and the 503 if the store does not take them.
+
+    One limit of time holds for all their chunks.
+    """
     if not upload.contents:
         return None
     if connected is None:
         return responses.STORE_DOWN
+    contents = upload.contents
+    limit_s = STORE_TIMEOUT_S + sum(len(each) / SLOWEST + FILE_S for each in contents.values())
     try:
-        return await connected.files.store(upload.contents)
-    except Unreachable as error:
+        async with asyncio.timeout(limit_s):
+            return await connected.files.store(contents)
+    except (TimeoutError, Unreachable) as error:
         return responses.store_error(error, responses.STORE_DOWN)
 
 
@@ -148,10 +159,15 @@ def add_to(traffic: Traffic | None, files: StoredFiles | None) -> Traffic | None
 
 
 async def drop_unless_kept(connected: Store | None, files: StoredFiles, verdict: Accepted | Refusal) -> None:
-    """Delete the files of a call, unless it has become a run or a part of one."""
+    """Delete the files of a call, unless it has become a run or a part of one.
+
+    If the store does not answer in time, they expire.
+    """
     kept = isinstance(verdict, Accepted) and not verdict.replayed
     if connected is not None and not kept:
-        await connected.files.drop(files)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                await connected.files.drop(files)
 
 
 def _has_file(part: multipart_body.Part) -> bool:
