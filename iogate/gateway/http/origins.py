@@ -51,23 +51,24 @@ class Origins:
     def forbids(self, request: Request, *, open_to_all: bool) -> bool:
         """Tell whether a page of an origin that is not allowed sent this request without own credentials.
 
-        `open_to_all`: the route accepts requests without credentials.
+        `open_to_all`: the route accepts requests without credentials. With `*`, a page of any origin may send
+        those, but the credentials that a browser has stored serve only pages of origins that are listed.
         """
         headers = request.headers
         if _MARKS.isdisjoint(headers):
             return False
         return self._is_cross_origin(headers) and _has_only_ambient_credentials(
-            headers, open_to_all=open_to_all
+            headers, open_to_all=open_to_all and not self._all
         )
 
     def _is_cross_origin(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Tell whether a page of an origin that is not allowed made the browser send this request."""
+        """Tell whether a page of an origin that is not listed made the browser send this request."""
         site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
         if site is None and origin is None:
             # Over plain HTTP to other machines, browsers send neither with a request for an image or a link.
             page = headers.get(b"referer")
-            return page is not None and not self._all and not self._is_own(page, headers)
-        if self._all or (origin is not None and self.allows(origin)):
+            return page is not None and not self._is_own(page, headers)
+        if origin is not None and origin.lower() in self._allowed:
             return False
         if site is not None:
             return site not in _OWN_SITES

@@ -161,6 +161,25 @@ async def test_cors_with_a_star_allows_every_page(open_world: World) -> None:
         assert reply.headers.get("access-control-allow-origin") == ("*" if "origin" in headers else None)
 
 
+@pytest.mark.parametrize("kind", CROSS_SITE)
+async def test_cors_with_a_star_gives_no_page_the_login_that_a_browser_has_stored(
+    world: World, kind: str
+) -> None:
+    await world.publish(api("u/u", USER))
+    serving(world, cors=("*",))
+    method, headers = CROSS_SITE[kind]
+    body, page = b"{}" if method == "POST" else b"", {"host": OWN} | headers
+    basic = {"authorization": "Basic aW9saW5rZXI6MTIzNDU2"}
+    named = {"user": "iolinker", "password": "123456"}
+    reply = await world.ask("/v1/api/u/u/async", method, page | basic, body)
+    assert (reply.status, reply.code) == (403, "requestError.forbidden")
+    assert await runs(world) == 0
+    assert (await world.ask("/v1/api/u/u/async", method, page | named, body)).status == 202
+    serving(world, cors=("*", EVIL))
+    listed = {"host": OWN, "origin": EVIL} | site("cross-site", "cors") | basic
+    assert (await world.ask("/v1/api/u/u/async", "POST", listed, b"{}")).status == 202
+
+
 async def test_without_cors_a_preflight_permits_nothing(open_world: World) -> None:
     asked = {"host": OWN, "origin": EVIL, "access-control-request-method": "POST"}
     reply = await open_world.ask(PATH, "OPTIONS", asked)
