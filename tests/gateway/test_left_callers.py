@@ -41,13 +41,14 @@ def text(value: str) -> bytes:
     return bytes([len(value)]) + value.encode()
 
 
-def http_2() -> bytes:
-    """Preface, settings, and the same call as HTTP_1 without a body on stream 1."""
+def call(stream: int) -> bytes:
+    """The same call as HTTP_1 over HTTP/2, without a body."""
     path, host = b"\x04" + text(PATH), b"\x01" + text("localhost")
     headers = b"\x83\x86" + path + host + b"\x00" + text("prefer") + text("wait=300")
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + frame(1, 0x5, 1, headers)
+    return frame(1, 0x5, stream, headers)
 
 
+HTTP_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + call(1)
 RESET = frame(3, 0, 1, struct.pack(">I", 8))
 
 
@@ -58,7 +59,7 @@ async def ended(gateway: Gateway) -> int:
 
 @pytest.mark.parametrize(
     ("request_", "last"),
-    [(HTTP_1, None), (http_2(), None), (http_2(), RESET)],
+    [(HTTP_1, None), (HTTP_2, None), (HTTP_2, RESET)],
     ids=["HTTP/1", "HTTP/2", "reset"],
 )
 async def test_a_wait_ends_when_its_caller_leaves(
@@ -83,13 +84,16 @@ async def later(gateway: Gateway, before: int) -> bool:
     return await ended(gateway) > before
 
 
-@pytest.mark.parametrize("request_", [HTTP_1, http_2()], ids=["HTTP/1", "HTTP/2"])
-async def test_a_caller_that_stays_gets_the_end(gateway: Gateway, store: Store, request_: bytes) -> None:
+@pytest.mark.parametrize("calls", [(HTTP_1, HTTP_1), (HTTP_2, call(3))], ids=["HTTP/1", "HTTP/2"])
+async def test_a_caller_that_stays_gets_the_end_and_may_call_again(
+    gateway: Gateway, store: Store, calls: tuple[bytes, bytes]
+) -> None:
     await publish(store, api("a/b"))
     await until(lambda: announced(store, gateway))
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(request_)
-    (run,) = await until(lambda: store.runs.list(statuses=["pending"]))
-    await store.runs.cancel(run.uid, "a test")
-    await reader.readuntil(b"The run was cancelled: a test")
+    for each in calls:
+        writer.write(each)
+        (run,) = await until(lambda: store.runs.list(statuses=["pending"]))
+        await store.runs.cancel(run.uid, "a test")
+        await reader.readuntil(b"The run was cancelled: a test")
     writer.close()
