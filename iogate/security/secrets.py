@@ -186,9 +186,10 @@ class Verifier:
         self._monotonic = monotonic
         self._key = entropy.token_bytes(32)
         self._right: dict[bytes, float] = {}
-        """Accepted values and texts that match, with the end of the time for which the result is cached.
+        """Accepted values that were given, with the end of the time for which the result is cached.
 
-        At most one for each accepted value. No result outlives its value: when a secret is replaced or
+        The key is the SHA-256, or what `_memory` makes of an Argon2 hash and the text that matches it; there
+        is at most one for each accepted value. No result outlives its value: when a secret is replaced or
         revoked, the gateway builds a new verifier.
         """
         self._ruled_out: dict[bytes, float] = {}
@@ -219,11 +220,15 @@ class Verifier:
         if self._right:
             now = self._monotonic()
             for expected in candidates:
-                if expected.argon2 or credential.user is not None:
-                    key = self._memory(expected.argon2 or expected.sha256, credential.digest)
-                    if self._right.get(key, 0.0) > now:
-                        self._right[key] = now + REMEMBERED_S
-                        return expected.caller
+                if expected.argon2:
+                    key = self._memory(expected.argon2, credential.digest)
+                elif hmac.compare_digest(expected.sha256, credential.digest):
+                    key = expected.sha256
+                else:
+                    continue
+                if self._right.get(key, 0.0) > now:
+                    self._right[key] = now + REMEMBERED_S
+                    return expected.caller
         return None
 
     def needs_hash(self, user: str | None) -> bool:
@@ -242,7 +247,7 @@ class Verifier:
             if not each.argon2 or self._is_ruled_out(each.argon2, credential.digest):
                 continue
             if await self._hashing.run(_matches, each.argon2, credential.value):
-                self._remember(each.argon2, credential.digest)
+                self._remember(self._memory(each.argon2, credential.digest))
                 found = each.caller
             else:
                 self._rule_out(each.argon2, credential.digest)
@@ -303,7 +308,7 @@ class Verifier:
         """Return the caller with this secret as plain value or SHA-256, else None."""
         found = _match_sha256(self._of(credential.user), credential.digest)
         if found is not None and credential.user is not None:
-            self._remember(credential.digest, credential.digest)
+            self._remember(credential.digest)
         return found
 
     async def _match_hashes(self, credential: Presented) -> str | None:
@@ -313,14 +318,14 @@ class Verifier:
         for expected in slow:
             if await self._hashing.run(_matches, expected.argon2, credential.value):
                 found = expected.caller
-                self._remember(expected.argon2, credential.digest)
+                self._remember(self._memory(expected.argon2, credential.digest))
         if found is None and credential.user is not None:
             for each in missing(self.password_work, [parameters(other.argon2) for other in slow]):
                 await self._hashing.run(each.spend, credential.value)
         return found
 
-    def _remember(self, accepted: bytes, digest: bytes) -> None:
-        self._right[self._memory(accepted, digest)] = self._monotonic() + REMEMBERED_S
+    def _remember(self, key: bytes) -> None:
+        self._right[key] = self._monotonic() + REMEMBERED_S
 
     def _is_ruled_out(self, hashed: bytes, digest: bytes) -> bool:
         return self._ruled_out.get(self._memory(hashed, digest), 0.0) > self._monotonic()
