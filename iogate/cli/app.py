@@ -32,7 +32,7 @@ from iogate.cli.session import (
     QuietOption,
     change_directory,
 )
-from iogate.errors import IogateError, Misused
+from iogate.errors import IogateError, Misused, Unreachable
 
 INTERRUPTED = 130
 
@@ -168,7 +168,10 @@ def run(arguments: list[str]) -> int:
         hint = f'try "{error.ctx.command_path} --help"' if error.ctx is not None else ""
         print_error(Misused(message, hint=hint), as_json=wants_json(arguments))
         return Misused.exit_code
-    except Exception:  # noqa: BLE001 — last resort: report and exit
+    except Exception as error:  # noqa: BLE001 — last resort: report and exit
+        if (refusal := _refusal_of_store(error)) is not None:
+            print_error(refusal, as_json=wants_json(arguments))
+            return refusal.exit_code
         write_stderr(traceback.format_exc().rstrip())
         unexpected = "unexpected error: this is a bug in iogate, please report it"
         write_stderr(f"iogate: {unexpected}", style="red")
@@ -176,3 +179,16 @@ def run(arguments: list[str]) -> int:
             write_json(unexpected, 1)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _refusal_of_store(error: Exception) -> Unreachable | None:
+    """Return the error of the `iogate` app for a command that the store refused; None for any other error."""
+    from iogate.store.connection.failures import CommandFailed
+
+    if not isinstance(error, CommandFailed):
+        return None
+    return Unreachable(
+        f"the store refused a command: {error}",
+        code="IOG612",
+        hint="`iogate doctor` checks the store, its settings and the rights of the user in redis_url",
+    )

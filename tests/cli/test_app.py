@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import typer.main
+from redis import Redis
 
 from iogate import __version__
 from iogate.cli import app, render
 from iogate.cli.render import Table
+from iogate.store import keys
 from tests.cli.conftest import Cli
 
 
@@ -111,6 +113,19 @@ def test_a_defect_exits_1_with_a_traceback(cli: Cli, monkeypatch: pytest.MonkeyP
     ran = cli("secret", "new", code=1)
     assert "ZeroDivisionError" in ran.err
     assert ran.err.endswith("iogate: unexpected error: this is a bug in iogate, please report it\n")
+
+
+def test_a_command_that_the_store_refuses_is_no_defect(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    with Redis.from_url(redis_url) as plain:
+        plain.flushall()
+        plain.set(keys.ACTIVITY, "another program")
+        monkeypatch.setenv("IOGATE_REDIS_URL", redis_url)
+        ran = cli("activity", code=6)
+        plain.flushall()
+    assert ran.err.startswith("iogate: the store refused a command: WRONGTYPE")
+    assert ran.err.splitlines()[1].startswith("  `iogate doctor` checks the store")
 
 
 def test_help_is_fast_because_commands_import_late() -> None:

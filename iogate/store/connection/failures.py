@@ -12,9 +12,13 @@ from typing import Final
 from iogate.errors import Unreachable, WrongStore
 
 AWAY: Final = "start one with `iogate up`, or check redis_url"
+UNSAVED: Final = "free space on the disk of the server, or make its folder writable: its log names the error"
 DEMOTED: Final = re.compile(r"(?:^|-)(?:READONLY|UNBLOCKED)\b")
 """Error of a server that is no longer the primary: the connection is closed, and the next one finds it."""
-PASSING: Final = re.compile(r"(?:^|-)(?:LOADING|MASTERDOWN|BUSY|NOREPLICAS)\b")
+PASSING: Final = re.compile(r"(?:^|-)(?:LOADING|MASTERDOWN|BUSY|NOREPLICAS|MISCONF)\b")
+"""Error of a server that accepts the same command later."""
+_MISCONF: Final = re.compile(r"(?:^|-)MISCONF\b")
+"""Error of a write while the server cannot save its data."""
 _OOM: Final = re.compile(r"\bOOM command not allowed\b")
 """Error of a write above maxmemory, by itself or within the error of a script."""
 _FORBIDDEN: Final = re.compile(r"\bNOPERM\b|ACL failure in script|can't run this command or subcommand")
@@ -95,6 +99,8 @@ class NotPermitted(CommandFailed, WrongStore):
 
 def failure(reply: str, *, address: str, user: str, command: str) -> Exception:
     """Return the exception for an error reply of Redis to `command`."""
+    if _MISCONF.search(reply):
+        return StoreUnavailable(reply, hint=UNSAVED)
     if DEMOTED.search(reply) or PASSING.search(reply):
         return StoreUnavailable(reply)
     if _OOM.search(reply):

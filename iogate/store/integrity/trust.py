@@ -17,7 +17,7 @@ from iogate.security.secrets import resolve
 from iogate.settings import LINK_KEY_FILE, Settings
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
-from iogate.store.connection.failures import CommandFailed, NotPermitted, StoreFull
+from iogate.store.connection.failures import CommandFailed, StoreFull, StoreUnavailable
 from iogate.store.embedded import data_folder
 
 WRONG_KEY = "IOG670"
@@ -77,19 +77,21 @@ async def key_names(connection: Connection) -> set[str]:
 async def check_key(connection: Connection, ring: Keyring) -> None:
     """Check that the store's processes trust one of these keys, and register the name of the first one.
 
-    Raises WrongStore if other processes use other keys.
+    Raises WrongStore if other processes use other keys, StoreUnavailable if the store does not answer.
     """
     if not ring.can_sign:
         return
     try:
         known = await key_names(connection)
-        if known and known.isdisjoint(ring.ids):
-            raise wrong_key(connection.address, known, ring)
-        if ring.ids[0] not in known and len(known) < MOST_NAMES:
-            await connection.call("HSET", keys.KEYS, ring.ids[0], 1)
-    except (CommandFailed, NotPermitted, StoreFull):
-        # Invalid value, missing permission, or a full server. The signatures are checked anyway.
+    except CommandFailed:
+        # Invalid value or missing permission. The signatures are checked anyway.
         return
+    if known and known.isdisjoint(ring.ids):
+        raise wrong_key(connection.address, known, ring)
+    if ring.ids[0] not in known and len(known) < MOST_NAMES:
+        # The name is for people. A server that accepts no writes now can still be read.
+        with contextlib.suppress(CommandFailed, StoreFull, StoreUnavailable):
+            await connection.call("HSET", keys.KEYS, ring.ids[0], 1)
 
 
 def wrong_key(address: str, known: set[str], ring: Keyring) -> WrongStore:

@@ -18,6 +18,7 @@ from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from tests import fork_server
 from tests.cli.place import until
 from tests.cli.pull.test_git_mirror import commit, git
+from tests.failed_saves import fail_saves, repair_saves
 from tests.keys import LINK_KEY
 
 API = """\
@@ -208,6 +209,22 @@ def test_a_store_out_of_reach_is_tried_again(world: World) -> None:
             until(lambda: "watch.applied" in world.log)
     finally:
         os.kill(world.server.pid, signal.SIGCONT)
+
+
+def test_a_commit_is_tried_again_while_the_store_cannot_save(world: World) -> None:
+    world.change("one")
+    assert world.once().returncode == 0
+    fail_saves(world.server)
+    second = world.change("two")
+    with world.watching():
+        until(lambda: "watch.unreachable" in world.log)
+        refused = world.run("disable", "shop/buy")
+        repair_saves(world.server)
+        until(lambda: "watch.applied" in world.log)
+    assert world.history()[0]["commit"] == second
+    assert refused.returncode == 6
+    assert "iogate: the store is out of reach: MISCONF" in refused.stderr
+    assert "free space on the disk of the server" in refused.stderr
 
 
 def test_a_deletion_needs_prune(world: World) -> None:
