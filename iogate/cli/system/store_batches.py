@@ -1,6 +1,7 @@
 """Batches of the live system by its store.
 
-Used by `store_system`. Without live workers, the command that has made a batch carries it out itself.
+Used by `store_system`. Without live workers, the command that has made or continued a batch carries it out
+itself, if this machine has the link_key.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from iogate.cli.system.system import interrupted
 from iogate.operators.activity import Record, Target, recorded, target
 from iogate.operators.batches import batch_selection, batches
+from iogate.security.keyring import missing
 from iogate.store.connection.failures import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -25,10 +27,9 @@ if TYPE_CHECKING:
 class StoreBatches:
     """Batches in an open store."""
 
-    carries_out = True
-
     def __init__(self, store: Store, actor: Actor) -> None:
         self._store, self._actor = store, actor
+        self.carries_out = store.keyring.can_sign
         self._executor: BatchExecutor | None = None
 
     async def preview(self, request: BatchRequest, reason: str) -> Json:
@@ -65,6 +66,10 @@ class StoreBatches:
             return await batches.stop(self._store, id_)
 
     async def proceed(self, id_: str, reason: str) -> Json:
+        if not self.carries_out:
+            batch = await self.show(id_)
+            if not batch["workers"] and batch["endedAt"] is None:
+                raise missing("no worker is running: this command would carry out the batch")
         async with recorded(self._store, self._actor, "batches.continue", target("batch", [id_]), reason):
             return await batches.proceed(self._store, self._actor, id_)
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from iogate.security.keyring import SEAL_CHARACTERS, Keyring
+from iogate.security.keyring import SEAL_CHARACTERS, Keyring, missing
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, pairs
 from iogate.store.connection.pubsub import Doorbell, PubSub
@@ -156,7 +156,12 @@ class Batches:
         return found
 
     async def take(self, owner: str) -> tuple[Taken | None, float | None]:
-        """Lease the next runs of a batch that is due, as its worker; return the seconds until one is due."""
+        """Lease the next runs of a batch that is due, as its worker; return the seconds until one is due.
+
+        Raises Misused without a key: no seal would verify, and the batch would count as forged.
+        """
+        if not self._ring.can_sign:
+            raise missing("the key that authenticates the runs of batches is needed")
         wait_ms, *found = await self._connection.run("batch", "take", owner)
         if not found:
             return None, None if wait_ms < 0 else wait_ms / 1000

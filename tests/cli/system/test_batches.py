@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from iogate.errors import Misused
 from iogate.operators.batches import batches
+from iogate.security.keyring import NO_KEYS
 from iogate.store import keys
 from iogate.store.store import Store
 from tests.cli.place import until
 from tests.cli.system.conftest import Machines
 from tests.keys import LINK_KEY
-from tests.operators.test_batches import attempts, fault_all, faulted, made, of
+from tests.operators.test_batches import ADA, attempts, fault_all, faulted, made, of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -84,10 +86,14 @@ def test_a_command_repeated_by_its_id_makes_no_second_batch(machines: Machines) 
 
 
 @contextmanager
-def command(redis_url: str, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def command(
+    redis_url: str, folder: Path, *arguments: str, has_key: bool = True
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command on a store without workers; its stderr is in `err`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
-    given = {"IOGATE_REDIS_URL": redis_url, "IOGATE_LINK_KEY": LINK_KEY, "NO_COLOR": "1"}
+    given = {"IOGATE_REDIS_URL": redis_url, "NO_COLOR": "1"}
+    if has_key:
+        given["IOGATE_LINK_KEY"] = LINK_KEY
     with (folder / "err").open("wb") as err, (folder / "out").open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "iogate", *arguments],
@@ -142,6 +148,26 @@ async def test_a_batch_that_somebody_else_stops_ends_the_command(
     said = (tmp_path / "err").read_text()
     assert f"batch {id_} was stopped, and 86 runs are left [IOG786]" in said
     assert f"continue with: iogate batches continue {id_}" in said
+
+
+async def test_a_command_without_the_link_key_leaves_a_batch_as_it_is(
+    store: Store, redis_url: str, tmp_path: Path
+) -> None:
+    await faulted(store, 2)
+    batch = await made(store, of())
+    stopped = await batches.stop(store, batch["id"])
+    with command(redis_url, tmp_path, "batches", "continue", batch["id"], has_key=False) as process:
+        assert process.wait(60) == 64
+    said = (tmp_path / "err").read_text()
+    assert "this command would carry out the batch, and link_key is not set [IOG670]" in said
+    assert await batches.show(store, batch["id"]) == stopped
+    await batches.proceed(store, ADA, batch["id"])
+    keyless = Store(redis_url, client_name="test", keyring=NO_KEYS)
+    with pytest.raises(Misused, match="link_key is not set"):
+        await keyless.batches.take("command")
+    await keyless.close()
+    with command(redis_url, tmp_path, "batches", "continue", batch["id"]) as process:
+        assert process.wait(60) == 0
 
 
 async def test_refused_runs_are_told(store: Store, redis_url: str, tmp_path: Path) -> None:
