@@ -1,4 +1,4 @@
-"""Atomic replacement of files, and the detection of it.
+"""Atomic replacement of files, the detection of it, and locks between writers.
 
 Used for files that other processes read, and for documents of a project. Invariant: a reader finds either the
 old or the new content, also after a crash in between.
@@ -6,7 +6,10 @@ old or the new content, also after a crash in between.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -46,3 +49,15 @@ def write_atomically(
     except BaseException:
         written.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[int]:
+    """Lock a folder against other writers and yield its descriptor. Raises OSError for a missing folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -95,7 +95,8 @@ def write_record(folder: Path, server: Server, *, opened: bool) -> None:
     after = Record(server=server, opened=opened or (before is not None and before.opened))
     if before == after:
         return
-    write_atomically(folder / RECORD, json.dumps({**asdict(server), "opened": after.opened}) + "\n")
+    text = json.dumps({**asdict(server), "opened": after.opened}) + "\n"
+    write_atomically(folder / RECORD, text, sync=True)
 
 
 def choose_for(folder: Path, named: str | None = None) -> Server:

@@ -9,14 +9,12 @@ no process that acts on the live revision starts with it, and none replaces it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from iogate.atomic_files import write_atomically
+from iogate.atomic_files import locked_folder, write_atomically
 from iogate.errors import Refused
 from iogate.security.redaction_patterns import redact_url
 
@@ -73,7 +71,7 @@ class NewestSeals:
         """
         if not self._writes:
             return
-        with contextlib.suppress(OSError), self._locked():
+        with contextlib.suppress(OSError), locked_folder(self._path.parent):
             try:
                 found = _read(self._path)
             except Damaged as damaged:
@@ -86,18 +84,7 @@ class NewestSeals:
             found.pop(key, None)
             kept = [*found.items(), (key, counter)][-MOST:]
             lines = "".join(f"{number} {name} {store}\n" for (name, store), number in kept)
-            write_atomically(self._path, lines, mode=0o600)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Lock the file of the newest seals against other processes. Raises OSError without a folder."""
-        descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+            write_atomically(self._path, lines, sync=True, mode=0o600)
 
 
 def _read(path: Path) -> dict[tuple[str, str], int]:

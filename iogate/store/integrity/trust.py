@@ -11,6 +11,7 @@ import os
 import secrets
 from pathlib import Path
 
+from iogate.atomic_files import locked_folder
 from iogate.errors import WrongStore
 from iogate.security.keyring import Keyring
 from iogate.security.secrets import resolve
@@ -52,20 +53,32 @@ def link_key(settings: Settings) -> str | None:
 
 
 def generate_link_key(settings: Settings) -> None:
-    """Write a new key to trust to `data_dir/link_key`, for its owner only, unless the file exists.
+    """Write a new key to trust to `data_dir/link_key`, for its owner only, unless the file has a key.
 
-    The file is created atomically. Raises Unreachable if the folder cannot be written.
+    The file is created atomically, and on the disk afterwards: a store whose key is lost cannot be opened.
+    Raises Unreachable if the folder cannot be written.
     """
     data_folder.make(settings.data_dir)
+    path = settings.data_dir / LINK_KEY_FILE
     written = settings.data_dir / f"{LINK_KEY_FILE}.{secrets.token_hex(8)}"
     descriptor = os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
-        with contextlib.suppress(FileExistsError):
-            (settings.data_dir / LINK_KEY_FILE).hardlink_to(written)
+            file.flush()
+            os.fsync(file.fileno())
+        with locked_folder(settings.data_dir) as folder:
+            try:
+                path.hardlink_to(written)
+            except FileExistsError:
+                # Earlier releases did not wait for the disk: a power failure could leave an empty file.
+                with contextlib.suppress(OSError):  # another user's file
+                    if not path.read_bytes().strip():
+                        written.replace(path)
+            with contextlib.suppress(OSError):  # a file system without fsync of folders
+                os.fsync(folder)
     finally:
-        written.unlink()
+        written.unlink(missing_ok=True)
 
 
 async def key_names(connection: Connection) -> set[str]:
