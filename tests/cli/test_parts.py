@@ -238,11 +238,28 @@ def test_a_length_in_months_is_refused() -> None:
 def test_a_change_of_a_file_is_detected_except_hidden_ones(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     (tmp_path / ".iogate").mkdir()
-    before = stamp(tmp_path)
+    data_dir = tmp_path / ".iogate"
+    before = stamp(tmp_path, data_dir)
     (tmp_path / ".iogate/appendonly.aof").write_text("x")
-    assert stamp(tmp_path) == before
+    assert stamp(tmp_path, data_dir) == before
     (tmp_path / "scripts/report.py").write_text("print(1)")
-    assert stamp(tmp_path) != before
+    assert stamp(tmp_path, data_dir) != before
+
+
+@pytest.mark.parametrize("data_dir", ["state", "deploy/state", "link"])
+def test_files_of_the_data_folder_are_no_change_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: str
+) -> None:
+    """Otherwise each publication would be followed by another one."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("state", "deploy/state"):
+        Path(folder).mkdir(parents=True)
+    Path("link").symlink_to("state")
+    before = stamp(tmp_path, Path(data_dir))
+    (Path(data_dir) / "newest_seals").write_text("x")
+    assert stamp(tmp_path, Path(data_dir)) == before
+    Path(data_dir).with_name("state.yaml").write_text("x")
+    assert stamp(tmp_path, Path(data_dir)) != before
 
 
 def narrow_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> io.StringIO:
@@ -307,9 +324,9 @@ def test_output_of_a_process_in_the_folder_is_not_a_change(tmp_path: Path) -> No
     """Otherwise a log in the folder would trigger endless applies."""
     code = (
         "import pathlib, sys; from iogate.cli.revisions.folder_changes import stamp;"
-        "before = stamp(pathlib.Path()); print('said', flush=True);"
+        "before = stamp(pathlib.Path(), pathlib.Path('.iogate')); print('said', flush=True);"
         "print('said', file=sys.stderr, flush=True);"
-        "sys.exit(stamp(pathlib.Path()) != before)"
+        "sys.exit(stamp(pathlib.Path(), pathlib.Path('.iogate')) != before)"
     )
     with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
         root = Path(__file__).parents[2]

@@ -72,7 +72,7 @@ async def run(session: Session, flags: dict[str, Any], parts: Parts) -> None:
         return session.settings(flags)
 
     handover.conceal()
-    before = stamp(Path.cwd()) if parts.watch else frozenset()
+    before = stamp(Path.cwd(), read_settings().data_dir) if parts.watch else frozenset()
     settings = read_settings()
     logs.set_up(settings.log_format)
     if problem := telemetry.find_problem(telemetry.read(os.environ)):

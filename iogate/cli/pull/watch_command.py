@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,7 +86,7 @@ async def watch(
     logs.set_up(settings.log_format)
     source: Source
     if git is None:
-        source = FolderSource(folder=Path.cwd(), stamp=stamp)
+        source = FolderSource(folder=Path.cwd(), stamp=partial(stamp, data_dir=settings.data_dir))
     else:
         source = git_source(git, ref, path, settings.data_dir)
     fixed = {"IOGATE_DATA_DIR": str(settings.data_dir.absolute())}

@@ -61,7 +61,7 @@ async def watch(
     change: _Change | None = None
     while True:
         await asyncio.sleep(POLL_S)
-        now = await asyncio.to_thread(stamp, Path.cwd())
+        now = await asyncio.to_thread(stamp, Path.cwd(), settings.data_dir)
         try:
             if now != seen:
                 seen, change = now, None
@@ -110,12 +110,22 @@ async def _publish(screen: Screen, store: Store, change: _Change) -> _Change | N
     return None
 
 
-def stamp(root: Path) -> Stamp:
-    """Return names, times and sizes of the project's files, so that `up --watch` detects changes."""
+def stamp(root: Path, data_dir: Path) -> Stamp:
+    """Return names, times and sizes of the project's files, so that `up --watch` detects changes.
+
+    Files in `data_dir` are not part of the project: each publication changes them.
+    """
     found: set[tuple[str, int, int]] = set()
     own = _output_files()
+    data = _identity(data_dir)
     for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in IGNORED_FOLDERS]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in IGNORED_FOLDERS
+            and (data is None or _identity(os.path.join(folder, name)) != data)  # noqa: PTH118 — as below
+        ]
         for name in files:
             path = os.path.join(folder, name)  # noqa: PTH118 — twice as fast, twice a second
             try:
@@ -128,6 +138,15 @@ def stamp(root: Path) -> Stamp:
             if len(found) >= MAX_FILES:
                 return frozenset(found)
     return frozenset(found)
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """Return device and inode of a folder that `up --watch` may ignore; None if it is missing."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 — twice as fast, twice a second
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _output_files() -> frozenset[tuple[int, int]]:
