@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +24,6 @@ MOST_BYTES: Final = 256 * 1024**2
 _ENVIRONMENT: Final = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
-    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
     "LC_ALL": "C",
 }
 _OF_A_REPOSITORY: Final = frozenset(
@@ -57,8 +57,8 @@ class GitMissing(GitFailed):
     """Error of a machine without git."""
 
 
-def run(*arguments: str, folder: Path, limit_s: float, stdin: bytes = b"") -> bytes:
-    """Run a command of git in a folder and return its output.
+def run(*arguments: str, folder: Path, limit_s: float, stdin: bytes = b"", ssh: str = "ssh") -> bytes:
+    """Run a command of git in a folder and return its output; `ssh` is the command for remote repositories.
 
     Raises GitFailed if it fails or takes longer than `limit_s`, GitMissing if git is not installed.
     """
@@ -69,7 +69,11 @@ def run(*arguments: str, folder: Path, limit_s: float, stdin: bytes = b"") -> by
         done = subprocess.run(  # noqa: S603 - git with the arguments of this package
             [git, *_SETTINGS, *arguments],
             cwd=folder,
-            env={**_outside_of_hooks(os.environ), **_ENVIRONMENT},
+            env={
+                **_outside_of_hooks(os.environ),
+                **_ENVIRONMENT,
+                "GIT_SSH_COMMAND": f"{ssh} -oBatchMode=yes",
+            },
             input=stdin,
             capture_output=True,
             check=False,
@@ -83,6 +87,22 @@ def run(*arguments: str, folder: Path, limit_s: float, stdin: bytes = b"") -> by
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise GitFailed(lines[0] if lines else f"git exits with {done.returncode}")
     return done.stdout
+
+
+def ssh_command(folder: Path, limit_s: float) -> str:
+    """Return the ssh command of the user for git, as git chooses it.
+
+    `folder` is a repository whose settings are trusted. Raises GitMissing if git is not installed.
+    """
+    if given := os.environ.get("GIT_SSH_COMMAND"):
+        return given
+    try:
+        configured = run("config", "--get", "core.sshCommand", folder=folder, limit_s=limit_s)
+    except GitMissing:
+        raise
+    except GitFailed:
+        configured = b""
+    return os.fsdecode(configured).strip() or shlex.quote(os.environ.get("GIT_SSH") or "ssh")
 
 
 def _outside_of_hooks(environment: Mapping[str, str]) -> dict[str, str]:

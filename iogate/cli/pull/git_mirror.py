@@ -57,10 +57,12 @@ class GitMirror:
         return commit.decode("ascii").strip()
 
     def _fetch(self, refspec: str) -> None:
-        self._git(
-            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force",
-            "--", self.source, refspec, limit_s=FETCH_S,
-        )  # fmt: skip
+        with self._explained():
+            git.run(
+                "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force",
+                "--", self.source, refspec,
+                folder=self.folder, limit_s=FETCH_S, ssh=git.ssh_command(self.folder, LOCAL_S),
+            )  # fmt: skip
 
     def _remove_leftovers(self) -> None:
         """Remove the temporary files that failed fetches left in the mirror, which fill the disk."""

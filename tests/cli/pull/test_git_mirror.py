@@ -140,3 +140,25 @@ def test_failed_fetch_keeps_the_last_commit(repository: Path, tmp_path: Path) ->
         watched.fetch()
     with watched.files(head) as folder:
         assert (folder / "one").read_text() == "1"
+
+
+@pytest.mark.parametrize("named_in", ["GIT_SSH_COMMAND", "core.sshCommand", "GIT_SSH"])
+def test_the_ssh_command_of_the_user_fetches_and_asks_nothing(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named_in: str
+) -> None:
+    ssh = tmp_path / "own" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text('#!/bin/sh\necho "$@" >> "$0.log"\nfor command; do :; done\neval "$command"\n')
+    ssh.chmod(0o755)
+    for name in ("GIT_SSH_COMMAND", "GIT_SSH"):
+        monkeypatch.delenv(name, raising=False)
+    key = "" if named_in == "GIT_SSH" else " -i deploy_key"
+    if named_in == "core.sshCommand":
+        settings = tmp_path / "gitconfig"
+        settings.write_text(f"[core]\n\tsshCommand = {ssh}{key}\n")
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    else:
+        monkeypatch.setenv(named_in, f"{ssh}{key}")
+    head = commit(repository, one="1")
+    assert mirror(tmp_path, f"ssh://git@shop.invalid{repository}").fetch() == head
+    assert f"{key} -oBatchMode=yes".strip() in (tmp_path / "own/ssh.log").read_text()
