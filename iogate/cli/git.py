@@ -52,6 +52,12 @@ _FOLLOWED: Final = 10
 class GitFailed(Exception):
     """Error of a command of git, with the first line of its message."""
 
+    def __init__(self, message: str, *, code: int | None = None, output: str = "") -> None:
+        """`code` is the exit code, None if there is none; `output` is all that git wrote to stderr."""
+        super().__init__(message)
+        self.code = code
+        self.output = output
+
 
 class GitMissing(GitFailed):
     """Error of a machine without git."""
@@ -84,8 +90,9 @@ def run(*arguments: str, folder: Path, limit_s: float, stdin: bytes = b"", ssh: 
     except OSError as error:
         raise GitFailed(str(error)) from None
     if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise GitFailed(lines[0] if lines else f"git exits with {done.returncode}")
+        output = done.stderr.decode("utf-8", "replace").strip()
+        message = output.partition("\n")[0] or f"git exits with {done.returncode}"
+        raise GitFailed(message, code=done.returncode, output=output)
     return done.stdout
 
 
@@ -122,7 +129,11 @@ def files(tree: str, *, folder: Path, limit_s: float) -> Iterator[Path]:
     if len(entries) > MOST_FILES or sum(entry.size for entry in entries) > MOST_BYTES:
         raise GitFailed(f"the tree has more than {MOST_FILES} files or {MOST_BYTES // 1024**2} MiB")
     contents = _contents(entries, folder, limit_s)
-    with tempfile.TemporaryDirectory(prefix="iogate-git-") as name:
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="iogate-git-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise GitFailed(f"there is no folder for the files of the tree: {error}") from None
+    with temporary as name:
         try:
             for path, content in contents.items():
                 file = Path(name, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -140,5 +141,19 @@ def test_unknown_tree_is_an_error_of_git(repository: Path) -> None:  # noqa: F81
     with (
         pytest.raises(module.GitFailed, match=r"exists on disk|does not exist|Not a valid object"),
         module.files(f"{head}:nowhere", folder=repository, limit_s=LIMIT_S),
+    ):
+        pass
+
+
+def test_a_machine_without_room_for_the_files_is_named(
+    repository: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    head = commit(repository, one="1")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with (
+        pytest.raises(module.GitFailed, match="there is no folder for the files of the tree"),
+        module.files(f"{head}:", folder=repository, limit_s=LIMIT_S),
     ):
         pass

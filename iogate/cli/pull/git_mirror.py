@@ -25,6 +25,12 @@ SUBJECT_CHARACTERS = 200
 FETCHED = "refs/iogate/watched"
 COMPARED = "refs/iogate/compared"
 UNREADABLE = "IOG665"
+NOT_ANCESTOR = 1
+"""Exit code of `git merge-base --is-ancestor`; a failure has another one."""
+UNKNOWN = re.compile(
+    r"not our ref|unadvertised object|couldn't find remote ref|want \w+ not valid|Not a valid commit name"
+)
+"""Errors of git for a commit that a repository does not have, or gives to nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,23 +52,31 @@ class GitMirror:
     def fetch(self) -> str:
         """Fetch the ref into the mirror and return its commit.
 
-        Raises Unreachable if the repository cannot be read or has no such ref, Misused without git.
+        Raises Unreachable if the repository cannot be read or has no such ref, or if the folder of the mirror
+        cannot be made, and Misused without git.
         """
         if not (self.folder / "HEAD").exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise Unreachable(
+                    f"cannot make the folder of the mirror of {self.shown}: {error}",
+                    code=UNREADABLE,
+                    hint="make data_dir writable, or set it to another folder",
+                ) from None
             self._git("init", "--quiet", "--bare", ".", limit_s=LOCAL_S)
         self._remove_leftovers()
-        self._fetch(f"{self.ref}:{FETCHED}")
+        with self._explained():
+            self._fetch(f"{self.ref}:{FETCHED}")
         commit = self._git("rev-parse", "--verify", f"{FETCHED}^{{commit}}", limit_s=LOCAL_S)
         return commit.decode("ascii").strip()
 
     def _fetch(self, refspec: str) -> None:
-        with self._explained():
-            git.run(
-                "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force",
-                "--", self.source, refspec,
-                folder=self.folder, limit_s=FETCH_S, ssh=git.ssh_command(self.folder, LOCAL_S),
-            )  # fmt: skip
+        git.run(
+            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force",
+            "--", self.source, refspec,
+            folder=self.folder, limit_s=FETCH_S, ssh=git.ssh_command(self.folder, LOCAL_S),
+        )  # fmt: skip
 
     def _remove_leftovers(self) -> None:
         """Remove the temporary files that failed fetches left in the mirror, which fill the disk."""
@@ -76,13 +90,18 @@ class GitMirror:
         """Return whether `commit` is in the history of `of`; false if the repository does not have `of`.
 
         `of` is fetched if the mirror lacks it: a new mirror of a branch that is behind has no later commit.
+        Raises Unreachable if the repository cannot be read, Misused without git.
         """
-        with contextlib.suppress(Unreachable):
-            if not self._has(of):
-                self._fetch(f"{of}:{COMPARED}")
-            self._git("merge-base", "--is-ancestor", commit, of, limit_s=LOCAL_S)
-            return True
-        return False
+        with self._explained():
+            try:
+                if not self._has(of):
+                    self._fetch(f"{of}:{COMPARED}")
+                git.run("merge-base", "--is-ancestor", commit, of, folder=self.folder, limit_s=LOCAL_S)
+            except git.GitFailed as error:
+                if error.code == NOT_ANCESTOR or UNKNOWN.search(error.output):
+                    return False
+                raise
+        return True
 
     def _has(self, commit: str) -> bool:
         with contextlib.suppress(Unreachable):

@@ -33,7 +33,10 @@ class Source(Protocol):
         """Return a folder with the files of a version of the project's source."""
 
     def is_older(self, version: str, commit: str) -> bool:
-        """Return whether a version of the project's source is an ancestor of a commit that is live."""
+        """Return whether a version of the project's source is an ancestor of a commit that is live.
+
+        Raises Unreachable if the source cannot be read now.
+        """
 
     def describe(self, version: str) -> Sequence[str]:
         """Return the options of `iogate apply` that name a version of the project's source."""

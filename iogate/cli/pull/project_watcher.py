@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 from iogate.cli.error_output import SCHEMA
 from iogate.cli.pull.project_sources import Source
 from iogate.errors import IogateError, Unreachable
+from iogate.store.connection.failures import CommandFailed
 
 if TYPE_CHECKING:
     from iogate.store.revisions.origin import Published
@@ -73,17 +74,16 @@ class ProjectWatcher:
     async def look(self) -> bool:
         """Apply the newest version of the watched project if it is new; return whether it is live.
 
-        Raises nothing for a source or a store that is out of reach: it is logged, once.
+        Raises nothing for a source or a store that is out of reach, nor for an error of this machine, such as
+        a full disk: it is logged, once.
         """
         try:
             version = await asyncio.to_thread(self.source.newest)
             if version != self._handled:
                 self._failed = await self._apply(version)
                 self._handled = version
-        except (Unreachable, TimeoutError) as error:
-            self._report(
-                error.message if isinstance(error, IogateError) else "the store did not respond in time"
-            )
+        except (Unreachable, CommandFailed, OSError) as error:
+            self._report(_text(error))
             return False
         self._reported = ""
         return self._failed is None
@@ -213,6 +213,19 @@ class Done:
         """Warnings and error of the watcher's `iogate apply` as text."""
         text = self.errors.rpartition("\n")[0] if self.fault else self.errors
         return text[-ERROR_CHARACTERS:]
+
+
+def _text(error: Exception) -> str:
+    """Return an error that ended an attempt of the watcher as text for its log."""
+    match error:
+        case IogateError():
+            return error.message
+        case CommandFailed():
+            return f"the store refused a command: {error}"
+        case TimeoutError():
+            return "the store did not respond in time"
+        case _:
+            return f"this machine cannot apply the project: {error}"
 
 
 def _object(text: str | bytes) -> Mapping[str, object]:

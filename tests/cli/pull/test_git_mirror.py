@@ -162,3 +162,20 @@ def test_the_ssh_command_of_the_user_fetches_and_asks_nothing(
     head = commit(repository, one="1")
     assert mirror(tmp_path, f"ssh://git@shop.invalid{repository}").fetch() == head
     assert f"{key} -oBatchMode=yes".strip() in (tmp_path / "own/ssh.log").read_text()
+
+
+def test_a_live_commit_that_cannot_be_fetched_is_not_taken_for_another_history(
+    repository: Path, tmp_path: Path
+) -> None:
+    first = commit(repository, one="1")
+    git(repository, "branch", "behind")
+    second = commit(repository, one="2")
+    watched = mirror(tmp_path, str(repository), ref="behind")
+    watched.fetch()
+    repository.rename(tmp_path / "elsewhere")
+    with pytest.raises(Unreachable, match="cannot read behind of"):
+        watched.is_ancestor(first, second)
+    (tmp_path / "elsewhere").rename(repository)
+    assert watched.is_ancestor(first, second)
+    assert not watched.is_ancestor("f" * 40, second), "no such commit here"
+    assert not watched.is_ancestor(first, "f" * 40), "the repository does not have it"

@@ -6,15 +6,21 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
+from iogate.cli.pull.project_sources import FolderSource
+from iogate.cli.pull.project_watcher import ProjectWatcher
+from iogate.store import keys
 from iogate.store.embedded.server import EmbeddedServer, temporary_server
+from iogate.store.store import Store
 from tests import fork_server
 from tests.cli.place import until
 from tests.cli.pull.test_git_mirror import commit, git
@@ -225,6 +231,45 @@ def test_a_commit_is_tried_again_while_the_store_cannot_save(world: World) -> No
     assert refused.returncode == 6
     assert "iogate: the store is out of reach: MISCONF" in refused.stderr
     assert "free space on the disk of the server" in refused.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_tried_again(world: World) -> None:
+    world.change("one")
+    blocking = world.home / ".iogate" / "git"
+    blocking.parent.mkdir()
+    blocking.write_text("a file, so that the mirror has no folder")
+    with world.watching():
+        until(lambda: "watch.unreachable" in world.log)
+        blocking.unlink()
+        until(lambda: "watch.applied" in world.log)
+    assert f"cannot make the folder of the mirror of {world.repository}" in world.log
+
+
+def test_a_history_that_the_store_refuses_is_reported(world: World) -> None:
+    world.change("one")
+    with Redis.from_url(world.server.url) as plain:
+        plain.set(keys.revisions("default"), "another program")
+    ran = world.once()
+    assert ran.returncode == 5, ran.stderr
+    assert actions(ran.stderr) == ["watch.unreachable"]
+    assert "the store refused a command: WRONGTYPE" in ran.stderr
+
+
+async def test_a_machine_that_starts_no_process_is_tried_again(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = ProjectWatcher(
+        source=FolderSource(folder=tmp_path, stamp=lambda _: "one"),
+        open_store=lambda _: nullcontext(store),
+        project_of=lambda _: "default",
+        options=(),
+        environment=dict,
+    )
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    for _ in range(2):
+        assert await watcher.look() is False
+    (record,) = [each for each in caplog.records if getattr(each, "action", "") == "watch.unreachable"]
+    assert record.getMessage().startswith("this machine cannot apply the project: [Errno 2]")
 
 
 def test_a_deletion_needs_prune(world: World) -> None:
