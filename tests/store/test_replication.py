@@ -9,10 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from iogate.errors import Unreachable
 from iogate.security.one_time_links import OneTimeLink
 from iogate.store import keys
 from iogate.store.connection import connection
-from iogate.store.connection.failures import Drained, Unconfirmed
+from iogate.store.connection.failures import Drained, Unanswered, Unconfirmed
+from iogate.store.maintenance import drains
 from iogate.store.runs import intake as intakes
 from iogate.store.runs.intake import Accepted
 from iogate.store.store import Store, open_store
@@ -174,6 +176,60 @@ async def test_a_drained_store_accepts_and_leases_nothing(each_store: Store) -> 
     await accepted(intake)
     (verdict,) = await each_store.leases.commit([commit(claim)])
     assert verdict.applied
+
+
+async def test_an_interrupted_drain_is_undone(replicated: Store, servers: tuple[Server, Server]) -> None:
+    primary, replica = servers
+
+    async def drained() -> bool:
+        return primary.ask("EXISTS", keys.DRAINED) == 1
+
+    with stopped(replica):
+        draining = asyncio.create_task(replicated.drains.drain("ada", 60))
+        await until(drained)
+        draining.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await draining
+    assert not await drained()
+
+
+async def test_a_failed_drain_leaves_that_of_somebody_else(
+    replicated: Store, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary, replica = servers
+    monkeypatch.setattr(drains, "WAIT_MS", 1_000_000)
+
+    async def waits() -> bool:
+        return primary.ask("EXISTS", keys.DRAINED) == 1
+
+    with stopped(replica):
+        draining = asyncio.create_task(replicated.drains.drain("ada", 60))
+        await until(waits)
+        primary.ask("SET", keys.DRAINED, "another one", "PX", 60_000)
+        # The server ends the connection that waits.
+        (waiting,) = [each for each in primary.client().client_list() if each["cmd"] == "wait"]
+        primary.ask("CLIENT", "KILL", "ID", waiting["id"])
+        with pytest.raises(Unanswered):
+            await draining
+    assert primary.ask("GET", keys.DRAINED) == "another one"
+
+
+async def test_a_drain_that_cannot_be_undone_says_so() -> None:
+    with pair() as (primary, replica):
+        store = await open_store(primary.url, replicas=1, keyring=RING)
+
+        async def drained() -> bool:
+            return primary.ask("EXISTS", keys.DRAINED) == 1
+
+        with stopped(replica):
+            draining = asyncio.create_task(store.drains.drain("ada", 60))
+            await until(drained)
+            primary.kill()
+            with pytest.raises(Unreachable, match="; the store may be drained") as failed:
+                await draining
+        await store.close()
+    assert failed.value.code == "IOG653"
+    assert failed.value.hint == "open it with `iogate store resume`"
 
 
 async def test_a_drain_expires_by_itself(each_store: Store) -> None:

@@ -7,21 +7,23 @@ failover.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 
 import msgspec
 
-from iogate.errors import Refused
+from iogate.errors import IogateError, Refused, Unreachable
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
-from iogate.store.connection.failures import Drained, Unconfirmed
+from iogate.store.connection.failures import CommandFailed, Drained, Unconfirmed
 from iogate.store.maintenance.durability_check import online_replicas
 
 WAIT_MS = 4_000
 """Timeout for the replicas to receive all writes."""
 SETTLE_S = 20.0
 """Timeout for the sentinels to finish a failover."""
+MAY_BE_DRAINED = "IOG653"
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +71,8 @@ class Drains:
     async def drain(self, by: str, for_s: float) -> tuple[Drain, Replication]:
         """Drain the store for at most `for_s`, and wait until every replica has all writes.
 
-        Raises Refused if there is no replica, Unconfirmed if one is too slow; the drain is then undone.
+        Raises Refused if there is no replica, Unconfirmed if one is too slow. After this or any other failure
+        or a cancellation, the drain is undone. Raises Unreachable if that fails too.
         """
         before = await self.replication()
         if not before.replicas:
@@ -79,17 +82,43 @@ class Drains:
             )
         now_ms = int(time.time() * 1000)
         drain = Drain(by=by, at_ms=now_ms, until_ms=now_ms + int(for_s * 1000))
-        wanted = len(before.replicas)
+        stored = msgspec.json.encode(drain)
+        try:
+            await self._set(stored, int(for_s * 1000), wanted=len(before.replicas))
+            return drain, await self.replication()
+        except BaseException as error:
+            await self._undo(stored, error)
+            raise
+
+    async def _set(self, stored: bytes, for_ms: int, *, wanted: int) -> None:
+        """Store a drain, and wait for the replicas. Raises Unconfirmed if one of them is too slow."""
+        # In one request, because WAIT covers the writes of its own connection.
         _, confirmed = await self._connection.calls(
-            [
-                ("SET", keys.DRAINED, msgspec.json.encode(drain), "PX", int(for_s * 1000)),
-                ("WAIT", wanted, WAIT_MS),
-            ]
+            [("SET", keys.DRAINED, stored, "PX", for_ms), ("WAIT", wanted, WAIT_MS)]
         )
         if confirmed < wanted:
-            await self._open()
             raise Unconfirmed(confirmed, wanted)
-        return drain, await self.replication()
+
+    async def _undo(self, stored: bytes, error: BaseException) -> None:
+        """End a drain that failed with `error`, if the store has it and not another one.
+
+        Raises Unreachable if that fails too.
+        """
+        try:
+            # A second cancellation does not end it.
+            await asyncio.shield(self._remove(stored))
+        except (IogateError, CommandFailed, asyncio.CancelledError):
+            why = "interrupted" if isinstance(error, asyncio.CancelledError) else str(error)
+            raise Unreachable(
+                f"{why}; the store may be drained",
+                code=MAY_BE_DRAINED,
+                hint="open it with `iogate store resume`",
+            ) from error
+
+    async def _remove(self, stored: bytes) -> None:
+        """End the drain of the store that was stored as these bytes."""
+        if await self._connection.call("GET", keys.DRAINED) == stored:
+            await self._connection.call("DEL", keys.DRAINED)
 
     async def resume(self) -> Drain | None:
         """End the drain of the store and return it; None if there was none.
