@@ -110,11 +110,18 @@ class _StoreSupervisor:
             log.warning("the store has ended, restarting it", extra={"action": "store.restarted"})
             try:
                 starting = _StoreStart(self._settings)
+                known = self._embedded.url
                 try:
                     self._embedded = await asyncio.shield(starting.done)
                 except asyncio.CancelledError:
                     self._embedded = await starting.cancel() or self._embedded
                     raise
+                if self._embedded.url != known:
+                    log.error(
+                        "the store has another socket, because the folder of its socket was deleted: "
+                        "gateways and workers reach it after a restart of this command",
+                        extra={"action": "store.moved"},
+                    )
             except (IogateError, OSError) as error:
                 # Retry: the cause, such as a full disk, may pass, and no other process restarts the store.
                 log.error("%s", error, extra={"action": "store.unstartable"})  # noqa: TRY400 — expected, so without traceback

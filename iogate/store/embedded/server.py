@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import signal
@@ -31,8 +30,7 @@ from typing import Literal
 
 from redis.exceptions import RedisError
 
-from iogate.atomic_files import write_atomically
-from iogate.errors import NoStore, Unreachable, WrongStore
+from iogate.errors import NoStore, Unreachable
 from iogate.store.embedded import binaries as servers
 from iogate.store.embedded import data_folder as folders
 from iogate.store.embedded.readiness import (
@@ -44,13 +42,10 @@ from iogate.store.embedded.readiness import (
     socket_url,
     state,
 )
+from iogate.store.embedded.server_socket import SocketGone, is_locked, socket_path
 from iogate.supervision import handover
 from iogate.supervision.supervisor import tied
 
-SOCKET_BYTES = 100
-"""Maximum length of a unix socket path; some systems allow only 104 bytes."""
-SOCKET_RECORD = "socket"
-"""File that names the socket and its folder, if the socket is not in the folder."""
 START_S = 30.0
 STOP_S = 30.0
 TERM_S = 5.0
@@ -80,7 +75,7 @@ class EmbeddedServer:
             return False
         # By the lock, because the process id may be that of a zombie, or reused.
         lock = self.folder / "lock"
-        if not lock.exists() or _is_locked(lock):
+        if not lock.exists() or is_locked(lock):
             return True
         if self.process is not None:
             self.process.wait()  # it released the lock by ending: reap it
@@ -124,7 +119,15 @@ def start_embedded(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            found = _living(folder, timeout.ask_s)
+            try:
+                found = _living(folder, timeout.ask_s)
+            except SocketGone:
+                # Another process may be starting the server, and has not recorded its socket yet.
+                timeout.check()
+                if timeout.over:
+                    raise
+                time.sleep(AGAIN_S)
+                continue
             now = None if found is None else state(found.url, timeout.ask_s)
             if found is not None and now is SERVING:
                 _limit(found.url, memory)
@@ -150,7 +153,10 @@ def _limit(url: str, memory: int | None) -> None:
 
 
 def find_embedded(data_dir: Path) -> str | None:
-    """Return the URL of the embedded server of a folder, None if none runs or it does not answer."""
+    """Return the URL of the embedded server of a folder, None if none runs or it does not answer.
+
+    Raises SocketGone if it has lost its socket.
+    """
     folder = data_dir.resolve() / "redis"
     found = _living(folder) if folder.is_dir() else None
     return None if found is None else found.url
@@ -159,14 +165,14 @@ def find_embedded(data_dir: Path) -> str | None:
 def embedded_url(data_dir: Path) -> str:
     """Return the URL of the embedded server of a folder.
 
-    Raises NoStore if none runs, Unreachable if it does not answer.
+    Raises NoStore if none runs, Unreachable if it does not answer or has lost its socket.
     """
     url = find_embedded(data_dir)
     if url is not None:
         return url
     folder = data_dir.resolve() / "redis"
     lock = folder / "lock"
-    if lock.exists() and _is_locked(lock):
+    if lock.exists() and is_locked(lock):
         raise silent(folder)
     raise NoStore('no store: set redis_url, or start one with "iogate up"')
 
@@ -178,8 +184,9 @@ def temporary_server(
     """Start a server without persistence that ends with the context, also if this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="iogate-"))
     chosen = server or servers.choose(named)
+    socket = socket_path(folder, starts=True)
     process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
-        tied(chosen.path, *_options(socket_path(folder), folder), "--save", "", "--appendonly", "no"),
+        tied(chosen.path, *_options(socket, folder), "--save", "", "--appendonly", "no"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         cwd=folder,
@@ -187,7 +194,7 @@ def temporary_server(
         start_new_session=True,
     )
     embedded = EmbeddedServer(
-        url=socket_url(socket_path(folder)), pid=process.pid, folder=folder, server=chosen, process=process
+        url=socket_url(socket), pid=process.pid, folder=folder, server=chosen, process=process
     )
     try:
         _wait_ready(embedded, StartTimeout(folder, START_S, threading.Event()))
@@ -196,68 +203,6 @@ def temporary_server(
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def socket_path(folder: Path) -> Path:
-    """Return the path of the server's socket, in a private runtime directory if the folder's is too long.
-
-    Raises WrongStore if other users may write to the runtime directory.
-    """
-    path = folder / "redis.sock"
-    if len(os.fsencode(path)) <= SOCKET_BYTES:
-        return path
-    socket = _recorded_socket(folder) or _record_socket(folder)
-    socket.parent.mkdir(mode=0o700, exist_ok=True)
-    status = socket.parent.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise WrongStore(
-            f"{socket.parent} is not private: another user could pose as the store",
-            code="IOG622",
-            hint=f"remove it, or set data_dir to a path of at most {SOCKET_BYTES - 17} bytes",
-        )
-    return socket
-
-
-def _recorded_socket(folder: Path) -> Path | None:
-    """Return the embedded server's socket by its file; None without it or for another folder."""
-    try:
-        text = (folder / SOCKET_RECORD).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    path, _, owner = text.strip().partition("\n")
-    # Earlier releases recorded the path only; its directory is named after the path of the folder.
-    is_own = owner == _identity(folder) if owner else Path(path).parent.name == _directory_name(str(folder))
-    return Path(path) if is_own else None
-
-
-def _record_socket(folder: Path) -> Path:
-    """Choose and record a socket of the embedded server: other processes have other environments.
-
-    The record names its folder, so that a copy of the folder does not use the socket of the original.
-    """
-    socket = _runtime_socket(folder)
-    write_atomically(folder / SOCKET_RECORD, f"{socket}\n{_identity(folder)}\n")
-    return socket
-
-
-def _identity(folder: Path) -> str:
-    """Return text for the socket of the embedded server that differs for each folder of this machine.
-
-    It also differs after a rename of the folder.
-    """
-    status = folder.stat()
-    return f"{status.st_dev}:{status.st_ino}"
-
-
-def _directory_name(owner: str) -> str:
-    return f"iogate-{os.getuid()}-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:16]}"
-
-
-def _runtime_socket(folder: Path) -> Path:
-    name = _directory_name(f"{folder}\n{_identity(folder)}")
-    bases = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]  # noqa: S108 -- made private
-    sockets = [Path(base) / name / "redis.sock" for base in bases if base]
-    return next((socket for socket in sockets if len(os.fsencode(socket)) <= SOCKET_BYTES), sockets[-1])
 
 
 def _options(socket: Path, folder: Path) -> list[str]:
@@ -284,7 +229,7 @@ def _start(
     appendfsync: Fsync,
 ) -> EmbeddedServer:
     chosen = folders.choose_for(folder, named)
-    socket = socket_path(folder)
+    socket = socket_path(folder, starts=True)
     socket.unlink(missing_ok=True)
     folders.prepare(folder, chosen)
     with (folder / "server.log").open("ab") as output:
@@ -325,7 +270,10 @@ def _start(
 
 
 def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> EmbeddedServer | None:
-    """Return the embedded server behind the folder's socket, None if it does not answer."""
+    """Return the embedded server behind the folder's socket, None if it does not answer.
+
+    Raises SocketGone if it has lost its socket.
+    """
     socket = socket_path(folder)
     if not socket.exists():
         return None
@@ -375,13 +323,3 @@ def _wait_gone(embedded: EmbeddedServer, timeout_s: float) -> None:
                 f"the store (process {embedded.pid}) did not stop within {timeout_s:g} s", code="IOG624"
             )
         time.sleep(0.01)
-
-
-def _is_locked(path: Path) -> bool:
-    """Tell whether a server holds the lock; probes share it, and so do not see each other as servers."""
-    with path.open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

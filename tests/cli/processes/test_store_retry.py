@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +130,26 @@ async def test_a_store_that_cannot_be_started_at_first_is_tried_again(
                 await asyncio.sleep(0.02)
             await back()
     assert find_embedded(tmp_path) is None
+
+
+async def test_a_store_that_gets_another_socket_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Gateways and workers know the first one only."""
+    deep = tmp_path.joinpath(*["a" * 40] * 3)
+    session = tempfile.mkdtemp(prefix="iogate-")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", session)
+    async with supervised_store(Settings(data_dir=deep)) as url:
+        shutil.rmtree(session)
+        assert kill_store(deep)
+        async with asyncio.timeout(60):
+            while not any(getattr(each, "action", "") == "store.moved" for each in caplog.records):
+                await asyncio.sleep(0.02)
+        found = find_embedded(deep)
+        assert found is not None
+        assert found != url
+    assert find_embedded(deep) is None
+    Path(found.removeprefix("unix://")).parent.rmdir()
 
 
 async def test_announcements_in_a_copied_folder_keep_no_store(tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ from iogate.store.embedded.server import (
     EmbeddedServer,
     embedded_url,
     find_embedded,
-    socket_path,
     start_embedded,
 )
+from iogate.store.embedded.server_socket import SOCKET_RECORD, SocketGone, socket_path
 from iogate.store.store import open_store
 from tests.keys import RING
 
@@ -224,10 +224,42 @@ def test_a_long_path_gets_a_private_runtime_folder_that_every_process_finds(
             start(deep)
 
 
+def test_a_server_gets_another_socket_after_its_runtime_folder_was_deleted(
+    start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the end of a login session, with XDG_RUNTIME_DIR or without."""
+    deep = folder.joinpath(*["a" * 40] * 3)
+    deep.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as short:
+        session = Path(short) / "session"
+        session.mkdir()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(session))
+        first = start(deep)
+        assert first.url.startswith(f"unix://{session}/")
+        shutil.rmtree(session)
+        record = deep / "redis" / SOCKET_RECORD
+        for look in (
+            lambda: find_embedded(deep),
+            lambda: embedded_url(deep),
+            lambda: start_embedded(deep, timeout_s=0.0),
+        ):
+            with pytest.raises(SocketGone, match=f"the store in .* runs without its socket: .*{record}"):
+                look()
+        kill(first)
+        assert find_embedded(deep) is None
+        with pytest.raises(NoStore):
+            embedded_url(deep)
+        second = start(deep)
+        assert not second.url.startswith(f"unix://{session}/")
+        assert find_embedded(deep) == second.url
+        second.stop()
+        socket_path(deep / "redis").parent.rmdir()
+
+
 def test_a_socket_that_an_earlier_release_recorded_is_used_unless_the_folder_is_a_copy(folder: Path) -> None:
     deep = folder.joinpath(*["a" * 40] * 3)
     deep.mkdir(parents=True)
-    record = deep / embedded.SOCKET_RECORD
+    record = deep / SOCKET_RECORD
     for owner in (deep, folder):
         with tempfile.TemporaryDirectory() as short:
             name = hashlib.sha256(os.fsencode(owner)).hexdigest()[:16]
