@@ -157,6 +157,7 @@ async def test_a_drained_store_accepts_and_leases_nothing(each_store: Store) -> 
         lambda: each_store.runs.cancel(claim.uid),
         lambda: each_store.runs.suspend(claim.uid),
         lambda: each_store.gates.set_enabled(["orders/submit"], False, author="ada"),
+        lambda: each_store.gates.clear_overrides(["orders/submit"]),
         lambda: publish(each_store, api(enabled=False)),
         lambda: each_store.events.take("w"),
         lambda: each_store.events.deliver("w", 1, []),

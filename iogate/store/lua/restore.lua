@@ -3,7 +3,7 @@
 -- args: ms between two released runs ('' all at once), project ('' any), expected counter of changes ('' any), api…
 -- returns: {'ok', number of removed overrides} | {'foreign', api, its project, …} | {'moved'}, if nothing was changed
 -- invariant: an API without a value in git keeps its own switch. A hold ends with its override.
--- include: time queue states owner
+-- include: drained time queue states owner
 local others = foreign_from(4, ARGV[2])
 if others then return others end
 if ARGV[3] ~= '' and ARGV[3] ~= (redis.call('HGET', $live, 'changes') or '0') then return {'moved'} end
