@@ -35,6 +35,8 @@ SHORT_PAGES: Final = 25
 WAIT_MOST_S: Final = 60
 RECONNECT_S: Final = 60.0
 """Time for which a broken stream is continued without success."""
+OPEN_S: Final = 5.0
+"""Duration from which a stream without events, of a run that waits, counts as success when it is cut off."""
 PAUSE_S: Final = 0.5
 PRUNE: Final = "/v1/prune"
 PRUNE_S: Final = 50.0
@@ -47,6 +49,11 @@ def _path(uid: str, rest: str = "") -> str:
     if _UID.fullmatch(uid) is None:
         raise run_not_found(uid)
     return f"/v1/runs/{uid}{rest}"
+
+
+def _was_open(error: Unreachable) -> bool:
+    """Return whether a run's HTTP stream was open until its connection broke, neither refused nor silent."""
+    return error.__cause__ is not None and not isinstance(error.__cause__, TimeoutError)
 
 
 class HttpRuns:
@@ -103,6 +110,7 @@ class HttpRuns:
         await self._client.get(_path(uid))
         last, until = "", time.monotonic() + RECONNECT_S
         while True:
+            began, why, was_open = time.monotonic(), "the stream ends before the run", True
             try:
                 async for event in self._client.events(_path(uid, "/events"), last):
                     until = time.monotonic() + RECONNECT_S
@@ -110,9 +118,19 @@ class HttpRuns:
                         return
                     yield json.loads(event.data)
                     last = event.id
-            except Unreachable:
-                await self._check(uid, until)
+            except Unreachable as error:
+                why, was_open = error.message, _was_open(error)
             # A stream that ends without the event `end` was cut off.
+            await self._check(uid, until)
+            if was_open and time.monotonic() - began >= OPEN_S:
+                until = time.monotonic() + RECONNECT_S
+            elif time.monotonic() > until:
+                raise Unreachable(
+                    f"{self._client.server.url} sends no further entry of run {uid}: {why}",
+                    code=UNEXPECTED,
+                    hint="look at the proxy before the gateway; "
+                    f"`iogate runs logs {uid}` shows the journal so far",
+                )
             await asyncio.sleep(PAUSE_S)
 
     async def _check(self, uid: str, until: float) -> None:

@@ -30,6 +30,10 @@ class Gateway:
     """Responses of changes that get lost."""
     pending: int = 0
     """Responses after those that say that the first request is still being executed."""
+    empty: int = 0
+    """Further streams that break off before the first entry."""
+    refused: int = 0
+    """Requests for a stream that get a 502."""
     is_gone: bool = False
     """Whether the run is deleted after the first stream."""
 
@@ -67,9 +71,15 @@ def gateway(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
             if made.is_gone and len(made.asked_after) > 1:
                 self.reply(404, {"error": {"code": "x", "message": "no run 7"}})
                 return
+            if len(made.asked_after) <= made.refused:
+                self.reply(502, "a proxy")
+                return
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
+            if len(made.asked_after) <= made.refused + made.empty:
+                self.close_connection = True
+                return
             first = int(after or 0)
             for number, entry in enumerate(JOURNAL[first : first + CUT], first + 1):
                 text = f"id: {number}\nevent: journal\ndata: {json.dumps(entry)}\n\n: still here\n\n"
@@ -107,6 +117,33 @@ def test_a_stream_that_breaks_off_is_continued(cli: Cli, gateway: Gateway) -> No
     ran = cli("runs", "logs", "7", "--follow", "-o", "json")
     assert [json.loads(line) for line in ran.out.splitlines()] == JOURNAL
     assert gateway.asked_after == ["", "2", "4"]
+
+
+@pytest.mark.parametrize(
+    ("refused", "empty", "why"),
+    [(9, 0, "{url} responded with 502 instead of events"), (0, 9, "the stream ends before the run")],
+)
+def test_a_stream_that_never_has_an_entry_is_given_up(
+    cli: Cli, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, refused: int, empty: int, why: str
+) -> None:
+    """Although the run can be read, as behind a proxy that passes no streams on."""
+    monkeypatch.setattr(http_runs, "RECONNECT_S", 0.0)
+    gateway.refused, gateway.empty = refused, empty
+    ran = cli("runs", "logs", "7", "--follow", code=6)
+    reason = why.format(url=gateway.url)
+    assert f"{gateway.url} sends no further entry of run 7: {reason} [IOG820]" in ran.err
+    assert "`iogate runs logs 7` shows the journal so far" in ran.err
+
+
+def test_a_stream_that_was_open_without_an_entry_is_continued(
+    cli: Cli, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may wait for longer than a proxy leaves a stream open."""
+    monkeypatch.setattr(http_runs, "RECONNECT_S", 0.0)
+    monkeypatch.setattr(http_runs, "OPEN_S", 0.0)
+    gateway.empty = 9
+    ran = cli("runs", "logs", "7", "--follow", "-o", "json")
+    assert [json.loads(line) for line in ran.out.splitlines()] == JOURNAL
 
 
 def test_a_run_that_is_deleted_meanwhile_ends_the_stream(cli: Cli, gateway: Gateway) -> None:
