@@ -303,8 +303,7 @@ class OperatorClient:
 
     def _unexpected(self, response: Response, message: str = "") -> Unreachable:
         if 300 <= response.status < 400:
-            target = urlsplit(response.headers.get("Location", ""))
-            to = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else "another path"
+            to = _redirected_to(response.headers.get("Location", ""))
             return Unreachable(
                 f"{self.server.url} redirects to {to}: the token was not sent there",
                 code=UNEXPECTED,
@@ -338,6 +337,15 @@ def _content(response: Response) -> Any:
     except ValueError:
         return None
     return found.get("response") if isinstance(found, dict) else None
+
+
+def _redirected_to(location: str) -> str:
+    """Return the server of a redirection for a message of the client, without user and password."""
+    try:
+        target = urlsplit(location)
+    except ValueError:
+        return "an invalid address"
+    return f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else "another path"
 
 
 def _retry_hint(response: Response) -> str:

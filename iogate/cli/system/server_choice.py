@@ -121,11 +121,11 @@ def check_url(text: str, where: str) -> str:
 
     Raises Misused for another form, for user and password in it, and for plain HTTP to another machine.
     """
-    parts = urlsplit(text)
     try:
+        parts = urlsplit(text)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        valid = False
+        parts, valid = urlsplit(""), False
     if not valid or parts.query or parts.fragment or "@" in parts.netloc or not text.isprintable():
         shown = "" if "@" in text else f" {quoted(text)}"
         raise Misused(

@@ -151,6 +151,7 @@ def test_a_wrong_token_is_not_saved_and_not_shown(machines: Machines) -> None:
         ("https://ada:pw@shop.example.com", "URL: is not the URL of a gateway"),
         ("https://shop.example.com?x=1", 'URL: "https://shop.example.com?x=1" is not the URL of a gateway'),
         ("https://shop.example.com:x", 'URL: "https://shop.example.com:x" is not the URL of a gateway'),
+        ("https://[shop.example.com", 'URL: "https://[shop.example.com" is not the URL of a gateway'),
     ],
 )
 def test_an_address_that_would_reveal_the_token_is_refused(alone: Cli, url: str, message: str) -> None:
@@ -167,6 +168,11 @@ def test_an_address_that_would_reveal_the_token_is_refused(alone: Cli, url: str,
             6,
             "URL redirects to https://evil.example: the token was not sent there [IOG820]\n"
             "  if that is your gateway, log in there: iogate login URL",
+        ),
+        (
+            (302, {"Location": "https://[x"}, ""),
+            6,
+            "URL redirects to an invalid address: ",
         ),
         (
             error(404, "There is nothing at this path"),
