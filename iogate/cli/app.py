@@ -151,7 +151,7 @@ def run(arguments: list[str]) -> int:
     """Run the `iogate` app for one command line and return its exit code."""
     try:
         parse = _parser(_home(arguments))
-        result = parse(with_empty_lists(arguments), prog_name="iogate", standalone_mode=False)
+        result = parse(with_empty_lists(arguments, parse), prog_name="iogate", standalone_mode=False)
     except KeyboardInterrupt:
         return INTERRUPTED
     except typer.Abort:

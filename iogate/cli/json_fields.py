@@ -151,14 +151,28 @@ def read_selection(schema: str, fields: str | None, program: str | None) -> Sele
     return Selection(names=names, program=program or "")
 
 
-def with_empty_lists(arguments: list[str]) -> list[str]:
-    """Return a command line in which `--json` without a value has an empty one, which lists the fields."""
+def with_empty_lists(arguments: list[str], command: Any) -> list[str]:
+    """Return a command line in which `--json` without a value has an empty one, which lists the fields.
+
+    `command` is typer's root command: its parameters tell which options have a value, as `--message --json`.
+    """
     found: list[str] = []
-    for at, argument in enumerate(arguments):
+    rest = list(reversed(arguments))
+    while rest:
+        argument = rest.pop()
         found.append(argument)
         if argument == "--":
-            return [*found, *arguments[at + 1 :]]
-        following = arguments[at + 1 : at + 2]
-        if argument == "--json" and (not following or following[0].startswith("-")):
-            found.append("")
+            return [*found, *reversed(rest)]
+        if argument == "--json":
+            found.append(rest.pop() if rest and not rest[-1].startswith("-") else "")
+        elif argument.startswith("-"):
+            if rest and _has_value(command, argument):
+                found.append(rest.pop())
+        else:
+            command = getattr(command, "commands", {}).get(argument, command)
     return found
+
+
+def _has_value(command: Any, option: str) -> bool:
+    """Return whether the next argument after an option of a command is its value, as it is for `--json`."""
+    return any(option in each.opts and not each.is_flag and not each.count for each in command.params)

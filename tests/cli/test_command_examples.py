@@ -29,7 +29,8 @@ def test_the_examples_are_command_lines_that_the_page_has(name: str, monkeypatch
         words = shlex.split(line)[1:]
         if ">" in words or "<" in words:
             words = words[: next(at for at, word in enumerate(words) if word in "<>")]
-        parse(typer.main.get_command(make_app()), with_empty_lists(words), name)
+        command = typer.main.get_command(make_app())
+        parse(command, with_empty_lists(words, command), name)
 
 
 def parse(command: Any, words: list[str], name: str) -> None:

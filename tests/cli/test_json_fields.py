@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from iogate.cli import app
 from iogate.cli.json_fields import FIELDS, with_empty_lists
 from tests.cli.conftest import Cli
 from tests.cli.place import Place
@@ -71,7 +72,16 @@ def test_without_a_value_the_fields_are_listed(cli: Cli) -> None:
             "iogate: --json: name the fields [IOG826]\n"
             "  fields: api, enabled, held, author, reason, setAt, expiresAt\n"
         )
-    assert with_empty_lists(["--json", "uid", "--", "--json"]) == ["--json", "uid", "--", "--json"]
+    root = app._parser("runs.run_commands")
+    for arguments, expected in (
+        ("--json uid -- --json", "--json uid -- --json"),
+        ("-C --json runs list --json", "-C --json runs list --json EMPTY"),
+        ("runs list --api --json --json -q", "runs list --api --json --json EMPTY -q"),
+        ("runs list --watch --json", "runs list --watch --json EMPTY"),
+        ("runs list --json runs --api --json", "runs list --json runs --api --json"),
+    ):
+        found = with_empty_lists(arguments.split(), root)
+        assert " ".join(each or "EMPTY" for each in found) == expected
 
 
 def test_wrong_fields_and_programs_are_told_before_anything_is_asked(cli: Cli) -> None:

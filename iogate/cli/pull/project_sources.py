@@ -63,7 +63,7 @@ class GitSource:
 
     def describe(self, version: str) -> Sequence[str]:
         # The lock file of a commit cannot be written.
-        return ("--commit", version, "--message", self.mirror.subject(version), "--locked")
+        return ("--commit", version, f"--message={self.mirror.subject(version)}", "--locked")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,6 +120,14 @@ def test_each_commit_becomes_a_revision_with_its_origin(world: World) -> None:
     assert (newest["dirty"], newest["message"]) == (False, "a change")
 
 
+def test_a_commit_message_is_not_an_option(world: World) -> None:
+    world.change("one")
+    git(world.repository, "commit", "--quiet", "--amend", "--message", "--json")
+    ran = world.once()
+    assert ran.returncode == 0, ran.stderr
+    assert world.history()[0]["message"] == "--json"
+
+
 def test_a_commit_without_a_change_is_told(world: World) -> None:
     world.change("one")
     assert world.once().returncode == 0
