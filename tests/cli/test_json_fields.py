@@ -73,14 +73,14 @@ def test_without_a_value_the_fields_are_listed(cli: Cli) -> None:
             "  fields: api, enabled, held, author, reason, setAt, expiresAt\n"
         )
     root = app._parser("runs.run_commands")
-    for arguments, expected in (
+    for line, expected in (
         ("--json uid -- --json", "--json uid -- --json"),
         ("-C --json runs list --json", "-C --json runs list --json EMPTY"),
         ("runs list --api --json --json -q", "runs list --api --json --json EMPTY -q"),
         ("runs list --watch --json", "runs list --watch --json EMPTY"),
         ("runs list --json runs --api --json", "runs list --json runs --api --json"),
     ):
-        found = with_empty_lists(arguments.split(), root)
+        found = with_empty_lists(line.split(), root)
         assert " ".join(each or "EMPTY" for each in found) == expected
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import indent
 from typing import Annotated, Any
@@ -42,7 +43,7 @@ def init(
 ) -> None:
     """Create a first project, by default in this folder; existing files are kept.
 
-    Raises Misused for a folder that cannot be made or entered.
+    Raises Misused for a folder that cannot be made or entered, Refused for a file that cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,12 +60,12 @@ def init(
     ]
     write_schemas()
     ignore = Path(".gitignore")
-    ignored = ignore.read_text(encoding="utf-8") if ignore.is_file() else ""
-    if ".iogate/" not in ignored.splitlines():
-        if ignored and not ignored.endswith("\n"):
-            ignored += "\n"
-        ignore.write_text(ignored + ".iogate/\n", encoding="utf-8")
-        created.append(ignore)
+    with _accessed(ignore):
+        ignored = ignore.read_bytes() if ignore.is_file() else b""  # of any encoding, as for git
+        if b".iogate/" not in ignored.splitlines():
+            separator = b"\n" if ignored and not ignored.endswith(b"\n") else b""
+            ignore.write_bytes(ignored + separator + b".iogate/\n")
+            created.append(ignore)
     kept = [path for path in files if path not in created]
     session.screen.data(
         "init",
@@ -96,7 +97,8 @@ def new_api(
 
     Raises:
         Misused: the id or an option is wrong.
-        Refused: a file or method exists already.
+        InvalidFiles: the file of the module is invalid.
+        Refused: a file or method exists already, or a file cannot be read or written.
     """
     module, method = parse_api_id(api)
     if sum(each is not None for each in (script, function, http)) > 1:
@@ -124,18 +126,20 @@ def new_api(
     if workflow_path.exists():
         raise Refused(f"{workflow_path} exists already", hint="delete it, or choose another method")
     reference = f"{namespace}/{name}"
-    before = api_path.read_text(encoding="utf-8") if api_path.exists() else None
+    before = _read(api_path)
     if before is None:
         text = schema_comment(api_path, "api") + file_templates.api(module, method, reference, case=case)
     else:
         block = file_templates.method_block(method, reference, case=case)
         text = _with_method(api_path, before, method, block)
+    with _accessed(api_path):
+        api_path.parent.mkdir(parents=True, exist_ok=True)
+    # First, so that an error leaves no workflow without its API, which the next attempt would refuse.
+    scripts = [script] if script is not None and _create(script, file_templates.SCRIPT) else []
     _create_workflow(workflow_path, namespace, name, task)
-    created = [workflow_path]
-    if script is not None and _create(script, file_templates.SCRIPT):
-        created.append(script)
-    api_path.parent.mkdir(parents=True, exist_ok=True)
-    api_path.write_text(text, encoding="utf-8")
+    created = [workflow_path, *scripts]
+    with _accessed(api_path):
+        api_path.write_text(text, encoding="utf-8")
     verb = "created" if before is None else "changed"
     session.screen.data(
         "new.api",
@@ -160,7 +164,7 @@ def new_workflow(
 
     Raises:
         Misused: the name is wrong.
-        Refused: the workflow exists already.
+        Refused: the workflow exists already, or a file cannot be written.
     """
     namespace, slash, name = workflow.partition("/")
     label = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -211,13 +215,45 @@ def _dns_label(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
 
 
-def _create(path: Path, text: str) -> bool:
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _accessed(path: Path) -> Iterator[None]:
+    """Raise Refused for an error of reading or writing a file of the new project in the block."""
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        return False
+        yield
+    except OSError as error:
+        raise Refused(
+            f"{error.filename or path}: cannot be read or written: {error.strerror}",
+            code="IOG721",
+            hint="give yourself the permission to read and write it, or move away what is in its place",
+        ) from None
+
+
+def _read(path: Path) -> str | None:
+    """Return the text of a file that `iogate new` extends; None if there is none.
+
+    Raises InvalidFiles if it is not UTF-8, Refused if it cannot be read.
+    """
+    try:
+        with _accessed(path):
+            return path.read_text(encoding="utf-8") if path.exists() else None
+    except UnicodeDecodeError:
+        raise _invalid(path) from None
+
+
+def _invalid(path: Path) -> InvalidFiles:
+    """Return the error of an invalid file that `iogate new` would extend."""
+    return InvalidFiles(f"{path} is invalid", hint=f"iogate validate {path}")
+
+
+def _create(path: Path, text: str) -> bool:
+    """Create a file of the new project; return False if it exists. Raises Refused if it cannot be written."""
+    with _accessed(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            return False
     return True
 
 
@@ -267,7 +303,7 @@ def _with_method(path: Path, before: str, method: str, block: str) -> str:
 
     reading = read_text(before, str(path))
     if reading.problems or not isinstance(reading.data, dict):
-        raise InvalidFiles(f"{path} is invalid", hint=f"iogate validate {path}")
+        raise _invalid(path)
     old: Mapping[str, Any] = reading.data
     if method in (old.get("methods") or {}):
         raise Refused(f"{path} has a method {method} already", hint="choose another method")

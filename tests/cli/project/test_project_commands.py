@@ -45,6 +45,53 @@ def test_init_adds_the_data_folder_to_an_existing_gitignore(cli: Cli) -> None:
     assert (cli.root / ".gitignore").read_text() == "*.pyc\n.iogate/\n"
 
 
+def test_init_keeps_the_encoding_of_a_gitignore(cli: Cli) -> None:
+    (cli.root / ".gitignore").write_bytes(b"Stra\xdfe/\n")
+    cli("init")
+    assert (cli.root / ".gitignore").read_bytes() == b"Stra\xdfe/\n.iogate/\n"
+
+
+@pytest.mark.parametrize(
+    ("blocked", "command", "said"),
+    [
+        ("apis.d", ("init",), "apis.d: cannot be read or written: File exists"),
+        ("workflows.d", ("init",), "workflows.d: cannot be read or written: File exists"),
+        ("apis.d", ("new", "api", "a/b"), "apis.d: cannot be read or written: File exists"),
+        (
+            "workflows.d",
+            ("new", "workflow", "a/b"),
+            "workflows.d/a: cannot be read or written: Not a directory",
+        ),
+        ("x", ("new", "api", "a/b", "--script", "x/y.py"), "x: cannot be read or written: File exists"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_named(
+    cli: Cli, blocked: str, command: tuple[str, ...], said: str
+) -> None:
+    cli.write(blocked, "x")
+    ran = cli(*command, code=4)
+    assert ran.err.splitlines()[-2:] == [
+        f"iogate: {said} [IOG721]",
+        "  give yourself the permission to read and write it, or move away what is in its place",
+    ]
+    assert not (cli.root / "workflows.d/a/b.yaml").exists(), "the command can be repeated"
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(cli: Cli) -> None:
+    (cli.root / ".gitignore").mkdir()
+    assert ".gitignore: cannot be read or written: Is a directory [IOG721]" in cli("init", code=4).err
+    (cli.root / "apis.d/orders.yaml").mkdir()
+    ran = cli("new", "api", "orders/submit", code=4)
+    assert "apis.d/orders.yaml: cannot be read or written: Is a directory [IOG721]" in ran.err
+
+
+def test_new_api_refuses_a_module_that_is_not_utf_8(cli: Cli) -> None:
+    (cli.root / "apis.d").mkdir()
+    (cli.root / "apis.d/orders.yaml").write_bytes(b"module: orders # Stra\xdfe\n")
+    ran = cli("new", "api", "orders/submit", code=3)
+    assert ran.err == "iogate: apis.d/orders.yaml is invalid\n  iogate validate apis.d/orders.yaml\n"
+
+
 def test_new_api_adds_methods_to_a_module(cli: Cli) -> None:
     cli("new", "api", "orders/submit")
     ran = cli("new", "api", "orders/cancel_all", "--http", "https://shop.example/cancel")
