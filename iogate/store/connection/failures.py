@@ -12,13 +12,11 @@ from typing import Final
 from iogate.errors import Unreachable, WrongStore
 
 AWAY: Final = "start one with `iogate up`, or check redis_url"
-UNSAVED: Final = "free space on the disk of the server, or make its folder writable: its log names the error"
 DEMOTED: Final = re.compile(r"(?:^|-)(?:READONLY|UNBLOCKED)\b")
 """Error of a server that is no longer the primary: the connection is closed, and the next one finds it."""
 PASSING: Final = re.compile(r"(?:^|-)(?:LOADING|MASTERDOWN|BUSY|NOREPLICAS|MISCONF)\b")
 """Error of a server that accepts the same command later."""
 _MISCONF: Final = re.compile(r"(?:^|-)MISCONF\b")
-"""Error of a write while the server cannot save its data."""
 _OOM: Final = re.compile(r"\bOOM command not allowed\b")
 """Error of a write above maxmemory, by itself or within the error of a script."""
 _FORBIDDEN: Final = re.compile(r"\bNOPERM\b|ACL failure in script|can't run this command or subcommand")
@@ -48,6 +46,16 @@ class StoreFull(Unreachable):
             "the store is full: its memory is at or near its limit",
             code="IOG617",
             hint="delete ended runs with `iogate runs prune`, or raise the server's maxmemory",
+        )
+
+
+class Unsaved(StoreUnavailable):
+    """Error of a write while the server cannot save its data; it can still be read."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(
+            reply,
+            hint="free space on the disk of the server, or make its folder writable: its log names the error",
         )
 
 
@@ -100,7 +108,7 @@ class NotPermitted(CommandFailed, WrongStore):
 def failure(reply: str, *, address: str, user: str, command: str) -> Exception:
     """Return the exception for an error reply of Redis to `command`."""
     if _MISCONF.search(reply):
-        return StoreUnavailable(reply, hint=UNSAVED)
+        return Unsaved(reply)
     if DEMOTED.search(reply) or PASSING.search(reply):
         return StoreUnavailable(reply)
     if _OOM.search(reply):

@@ -18,7 +18,7 @@ from iogate.security.secrets import resolve
 from iogate.settings import LINK_KEY_FILE, Settings
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
-from iogate.store.connection.failures import CommandFailed, StoreFull, StoreUnavailable
+from iogate.store.connection.failures import CommandFailed, StoreFull, Unsaved
 from iogate.store.embedded import data_folder
 
 WRONG_KEY = "IOG670"
@@ -102,8 +102,8 @@ async def check_key(connection: Connection, ring: Keyring) -> None:
     if known and known.isdisjoint(ring.ids):
         raise wrong_key(connection.address, known, ring)
     if ring.ids[0] not in known and len(known) < MOST_NAMES:
-        # The name is for people. A server that accepts no writes now can still be read.
-        with contextlib.suppress(CommandFailed, StoreFull, StoreUnavailable):
+        # Missing permission, or a server that accepts no writes now, and can still be read.
+        with contextlib.suppress(CommandFailed, StoreFull, Unsaved):
             await connection.call("HSET", keys.KEYS, ring.ids[0], 1)
 
 

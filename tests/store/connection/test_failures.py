@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iogate.store import keys
-from iogate.store.connection.failures import StoreUnavailable
+from iogate.store.connection.failures import Unsaved
 from iogate.store.embedded.server import temporary_server
 from iogate.store.store import open_store
 from tests.conftest import KINDS
@@ -22,10 +22,10 @@ async def test_a_server_that_cannot_save_is_unavailable_for_writes_until_it_can(
         try:
             assert await store.revisions.live() is None, "reads work"
             assert await store.call("EXISTS", keys.KEYS) == 0, "the first process could not write its name"
-            with pytest.raises(StoreUnavailable, match="MISCONF") as command:
+            with pytest.raises(Unsaved, match="MISCONF") as command:
                 await store.call("SET", "one", "1")
             assert "free space on the disk of the server" in command.value.hint
-            with pytest.raises(StoreUnavailable, match="MISCONF") as script:
+            with pytest.raises(Unsaved, match="MISCONF") as script:
                 await publish(store)
             assert script.value.hint == command.value.hint
             repair_saves(server)
