@@ -289,8 +289,6 @@ class Intake:
             text = str(reply)
             if text.startswith("OOM"):
                 self._set(pending, Refusal(reason="memory", retry_after_s=keys.FULL_S))
-            elif text.startswith("MISCONF"):
-                self._fail([pending], StoreUnavailable(text))
             else:
                 self._fail([pending], self._failure(text))
             return

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from dataclasses import dataclass
 
@@ -29,8 +28,6 @@ BATCH = 64
 BATCH_BYTES = 4 * 1024 * 1024
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0
-FULL = re.compile(r"\b(MISCONF|NOREPLICAS)\b")
-"""Temporary errors of the server that no commit causes: no disk, no replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +76,6 @@ class Committer:
             return await self._postpone(batch, str(error))
         except CommandFailed as error:
             reason = str(error)
-            if FULL.search(reason):
-                log.warning("the store is full: %s", reason, extra={"action": "store.full"})
-                return await self._postpone(batch, reason)
             if len(batch) == 1:
                 self._backoff.reset()
                 return [(batch[0][0], Refused(reason))]
