@@ -5,10 +5,12 @@ binding arguments requires a new compilation, so the text is wrapped once in a p
 arguments as data:
 
     . as [$__i,$__now,$context] | {} as $ENV | def env: {}; … $__i | (TEXT
+
     )
 
-Invariant: before it is wrapped, the text has compiled on its own, so `.a) | (.b` cannot pass, and
-not at the start of a program, so that `import` and `include` are syntax errors there.
+The empty line ends a comment that a backslash at the end of TEXT continues. Invariant: before it is
+wrapped, the text has compiled on its own, so `.a) | (.b` cannot pass, and not at the start of a program, so
+that `import` and `include` are syntax errors there.
 """
 
 from __future__ import annotations
@@ -193,7 +195,7 @@ def functions() -> tuple[tuple[str, int], ...]:
 def _compile(text: str, names: tuple[str, ...]) -> Any:
     _compile_bare(text, names)
     bound = ",".join(["$__i", "$__now", *(f"${name}" for name in names)])
-    return jq.compile(f". as [{bound}]|{_SHUT}$__i|({text}\n)")
+    return jq.compile(f". as [{bound}]|{_SHUT}$__i|({text}\n\n)")
 
 
 def _compile_bare(text: str, names: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """Plain paths and literals, evaluated without jq: exact integers, in a tenth of the time.
 
 Called by `language`. Invariant: for text that `parse` accepts, the result equals jq's, except for
-integers beyond 2^53, which jq rounds.
+integers beyond 2^53, which jq rounds. A literal of more than 640 digits is left to jq.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from iogate.json_values import type_name
 _STEP = r"""\.?\[\s*(?:-?[0-9]{1,9}|"[^"\\]*")\s*\]|\.(?:[A-Za-z_][A-Za-z0-9_]*|"[^"\\]*")"""
 _PATH = re.compile(rf"(?:\$(?P<variable>[A-Za-z][A-Za-z0-9_]*))?(?P<steps>(?:{_STEP})*)")
 _EACH = re.compile(_STEP)
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_DIGITS = 640
+"""Digits of an integer that Python converts with every setting; a longer literal is evaluated by jq."""
+_INTEGER = re.compile(rf"-?(?:0|[1-9][0-9]{{0,{_DIGITS - 1}}})")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][+-]?[0-9]+)?")
 _STRING = re.compile(r'"([^"\\]*)"')
 _WORDS = {"null": None, "true": True, "false": False}

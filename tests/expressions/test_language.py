@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ def failure(text: str, value: Any = None) -> str:
         ("reduce .[] as $x (0; . + $x)", [1, 2], 3),
         ("[limit(2; repeat(1))]", None, [1, 1]),
         (".a # a comment", {"a": 1}, 1),
+        (".a # a note \\", {"a": 1}, 1),
+        (".a # a note \\\\", {"a": 1}, 1),
         ('{"a": 1} | .a', None, 1),
         ("now | localtime == gmtime", None, True),
     ],
@@ -97,7 +100,7 @@ def test_no_file_is_read(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "text", [".a) | (.b", "1) , (2", ")", "(", ".a | (", "$__i", "$__now", "$__loc__", ".a #\\"]
+    "text", [".a) | (.b", "1) , (2", ")", "(", ".a | (", "$__i", "$__now", "$__loc__", ".a) #\\"]
 )
 def test_no_text_reaches_out_of_its_wrapping(text: str) -> None:
     assert failure(text, {"a": 1, "b": 2})
@@ -287,6 +290,15 @@ def test_natively_evaluated_expressions_are_valid_jq(text: str, value: Any) -> N
 def test_integers_stay_exact_on_plain_paths(number: int) -> None:
     assert evaluate(".a[0]", {"a": [number]}) == number
     assert evaluate(str(number)) == number
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("digits", [640, 641, 5_000])
+def test_an_integer_literal_of_any_length_is_checked_and_evaluated(sign: str, digits: int) -> None:
+    text = sign + "1" * digits
+    assert check(text, ()) is None
+    exact = digits <= 640
+    assert evaluate(text) == (int(text) if exact else float(f"{sign}{sys.float_info.max}"))
 
 
 @given(value=JSON)
