@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,15 @@ def read(name: str) -> dict[str, Any]:
             return state
 
 
+def name_of(identity: str) -> str:
+    """Return the present name of a container; exit if it was removed."""
+    for file in (FOLDER / "containers").glob("*.json"):
+        if file.exists() and read(file.stem)["id"] == identity:
+            return file.stem
+    print(f"Error: No such container: {identity}", file=sys.stderr)
+    sys.exit(1)
+
+
 def write(name: str, state: dict[str, Any]) -> None:
     place(name).parent.mkdir(exist_ok=True, parents=True)
     fresh = place(name).with_suffix(f".{os.getpid()}")
@@ -48,6 +58,7 @@ def create(rest: list[str]) -> None:
     end = rest.index("--")
     options, (image, *command) = rest[:end], rest[end + 1 :]
     state: dict[str, Any] = {
+        "id": uuid.uuid4().hex,
         "image": image,
         "command": command,
         "labels": {},
@@ -77,7 +88,7 @@ def create(rest: list[str]) -> None:
         print(f'Conflict. The container name "/{name}" is already in use', file=sys.stderr)
         sys.exit(1)
     write(name, state)
-    print("0" * 64)
+    print(state["id"])
 
 
 def start(rest: list[str]) -> None:
@@ -87,7 +98,7 @@ def start(rest: list[str]) -> None:
         write(name, state | {"code": 127})
         print("Error response from daemon: exec: not found", file=sys.stderr)
         sys.exit(127)
-    out, err = (FOLDER / f"{name}.{stream}" for stream in ("stdout", "stderr"))
+    out, err = (stream_of(state, stream) for stream in ("stdout", "stderr"))
     # The daemon's child, not the command line's: whoever kills this one does not reach it.
     keeper = subprocess.Popen(
         [sys.executable, __file__, "keep", name],
@@ -100,13 +111,13 @@ def start(rest: list[str]) -> None:
     keeper.wait()
     sys.stdout.write(out.read_text())
     sys.stderr.write(err.read_text())
-    sys.exit(read(name)["code"])
+    sys.exit(read(name_of(state["id"]))["code"])
 
 
 def keep(rest: list[str]) -> None:
     (name,) = rest
     state = read(name)
-    with (FOLDER / f"{name}.stdout").open("wb") as out, (FOLDER / f"{name}.stderr").open("wb") as err:
+    with stream_of(state, "stdout").open("wb") as out, stream_of(state, "stderr").open("wb") as err:
         inside = subprocess.Popen(
             state["command"] or IMAGES.get(state["image"], ["true"]),
             stdout=out,
@@ -116,9 +127,13 @@ def keep(rest: list[str]) -> None:
         )
         write(name, state | {"status": "running", "pid": inside.pid})
         code = inside.wait()
-    write(
-        name, read(name) | {"status": "exited", "code": code if code >= 0 else 128 - code, "finished": now()}
-    )
+    end = {"status": "exited", "code": code if code >= 0 else 128 - code, "finished": now()}
+    name = name_of(state["id"])
+    write(name, read(name) | end)
+
+
+def stream_of(state: dict[str, Any], stream: str) -> Path:
+    return FOLDER / f"{state['id']}.{stream}"
 
 
 def now() -> str:
@@ -137,14 +152,16 @@ def inspect(rest: list[str]) -> None:
 
 
 def wait(rest: list[str]) -> None:
-    while read(rest[0])["status"] != "exited":
+    identity = read(rest[0])["id"]
+    while read(name_of(identity))["status"] != "exited":
         time.sleep(0.02)
-    print(read(rest[0])["code"])
+    print(read(name_of(identity))["code"])
 
 
 def logs(rest: list[str]) -> None:
-    sys.stdout.write((FOLDER / f"{rest[0]}.stdout").read_text())
-    sys.stderr.write((FOLDER / f"{rest[0]}.stderr").read_text())
+    state = read(rest[0])
+    sys.stdout.write(stream_of(state, "stdout").read_text())
+    sys.stderr.write(stream_of(state, "stderr").read_text())
 
 
 def kill(rest: list[str]) -> None:
@@ -161,6 +178,11 @@ def rm(rest: list[str]) -> None:
     place(rest[-1]).unlink()
 
 
+def rename(rest: list[str]) -> None:
+    read(rest[0])
+    place(rest[0]).rename(place(rest[1]))
+
+
 def ps(rest: list[str]) -> None:
     for file in (FOLDER / "containers").glob("*.json"):
         state = json.loads(file.read_text())
@@ -168,7 +190,7 @@ def ps(rest: list[str]) -> None:
             print(file.stem)
 
 
-COMMANDS = {each.__name__: each for each in (create, start, keep, inspect, wait, logs, kill, rm, ps)}
+COMMANDS = {each.__name__: each for each in (create, start, keep, inspect, wait, logs, kill, rm, rename, ps)}
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)

@@ -164,11 +164,41 @@ async def test_a_cancelled_run_kills_its_container(
     run = container(f"echo $$ > {pid}; sleep 60", cleanup=cleanup)
     task = asyncio.create_task(do(effects, run))
     await until(lambda: pid.exists() and pid.read_text().strip() != "")
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert [*ended, "n-1.ns-t"] in calls(daemon)
+    await cancelled(task)
+    ((_, name, freed),) = calls(daemon, "rename")
+    assert name == "n-1.ns-t"
+    assert freed.startswith("n-1.ns-t-killed-")
+    assert [*ended, freed] in calls(daemon)
+    assert container_names(daemon) == ([] if cleanup == "always" else [freed])
     await until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+@pytest.mark.parametrize("cleanup", ["always", "never"])
+async def test_a_cancelled_effect_that_is_repeated_has_a_container_of_its_own(
+    effects: Effects, tmp_path: Path, cleanup: str
+) -> None:
+    """Its worker was stopped, or its task had a timeout: the key, and so the name, is the same."""
+    began = tmp_path / "began"
+    run = container(f"[ -e {began} ] || {{ touch {began}; sleep 60; }}; printf done", cleanup=cleanup)
+    task = asyncio.create_task(do(effects, run))
+    await until(began.exists)
+    await cancelled(task)
+    assert (await do(effects, run)).output == "done"
+
+
+@pytest.mark.parametrize("cleanup", ["always", "never"])
+async def test_a_container_that_its_stopping_worker_kills_is_no_result_for_the_next(
+    effects: Effects, daemon: Path, tmp_path: Path, cleanup: str
+) -> None:
+    began = tmp_path / "began"
+    run = container(f"[ -e {began} ] || {{ touch {began}; sleep 60; }}; printf done", cleanup=cleanup)
+    stopping = asyncio.create_task(do(effects, run))
+    await until(began.exists)
+    async with Effects(settings=Settings(allow_run=("container",))) as other:
+        following = asyncio.create_task(do(other, run))
+        await until(lambda: bool(calls(daemon, "wait")))
+        await cancelled(stopping)
+        assert (await following).output == "done"
 
 
 async def test_a_running_container_of_a_dead_worker_is_awaited(
@@ -250,6 +280,12 @@ async def test_a_real_daemon_runs_a_container() -> None:
     async with Effects(settings=Settings(allow_run=("container",))) as effects:
         run = container('cat; echo "$1 $FOO"', stdin="in ", arguments=("a",), environment={"FOO": "b"})
         assert (await do(effects, run)).output == "in a b\n"
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def state(daemon: Path) -> str:

@@ -4,13 +4,16 @@ Called by `dispatcher`. A container's name is derived from the idempotency key, 
 container of the dead worker is found, and awaited instead of started again:
 
     create ── name taken by another ──► error
-      │   └── ours, of an earlier worker: awaited, its logs read; with stdin, or never started: recreated
-      ▼
+      │   └── ours, of an earlier worker: awaited, its logs read; with stdin, never started, or ended by that
+      ▼                                                            worker meanwhile: recreated
     start, attached ──► inspect ──► output, by `return`
       │                               │ always: removed; eventually: by the cleanup; never: kept
-      └─ cancelled, too much output: killed, then the same
+      ├─ too much output: killed, then the same
+      └─ cancelled: renamed, killed, then the same
 
-Invariant: values of the environment are on no command line, where other users could read them.
+Invariants: values of the environment are on no command line, where other users could read them. The container
+of a cancelled effect does not have the effect's name: its exit code is no result, and the effect may be
+repeated, by this worker or, while this one stops, already by another one.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import time
@@ -50,6 +54,11 @@ PULL: Final = {"ifNotPresent": "missing", "always": "always", "never": "never"}
 POLL_S: Final = 0.02
 COMMAND_TIMEOUT_S: Final = 15.0
 """Timeout in seconds of a command that ends a container."""
+
+NAME_TAKEN: Final = b"already in use"
+"""Part of the message of Docker and of Podman about the name of an existing container."""
+ABANDON: Final = '"$0" rename "$1" "$2" && set -- "$2"; exec "$0" {end} "$1"'
+"""Shell commands that rename a container, and then end it; under its own name if it cannot be renamed."""
 
 _OWN: Final = ("PATH", "HOME", "XDG_RUNTIME_DIR")
 _OWN_PREFIXES: Final = ("DOCKER_", "CONTAINER", "PODMAN_")
@@ -116,7 +125,7 @@ class Containers:
             try:
                 end = await self._run_to_end(run, folders, identity, wrote)
             except asyncio.CancelledError:
-                await self._finish(run, kill=True)
+                await self._abandon(run)
                 raise
             except process_run.TooMuchOutput as fault:
                 await self._finish(run, kill=True)
@@ -134,16 +143,19 @@ class Containers:
         created = await self._create(run, folders, identity)
         if created.code != 0:
             existing = await self._find_existing(run)
-            if existing is None:
+            if existing is None and NAME_TAKEN not in created.stderr:
                 raise process_results.process_error(
                     f"the container cannot be created: {_tool_name()} ended with code {created.code}",
                     created,
                     self._redactor(),
                 )
-            if existing not in {"created", "configured", "dead"} and run.stdin is None:
-                return await self._await_existing(run, folders, wrote)
-            # Its input was lost with the worker that wrote it.
-            await self._query("rm", "--force", run.name)
+            if existing not in {None, "created", "configured", "dead"} and run.stdin is None:
+                ended = await self._await_existing(run, folders, wrote)
+                if ended is not None:
+                    return ended
+            elif existing is not None:
+                # Its input was lost with the worker that wrote it.
+                await self._query("rm", "--force", run.name)
             created = await self._create(run, folders, identity)
             if created.code != 0:
                 raise process_results.process_error(
@@ -224,11 +236,14 @@ class Containers:
 
     async def _await_existing(
         self, run: RunContainer, folders: ProcessFolders, wrote: process_run.Wrote | None
-    ) -> process_run.Exit:
+    ) -> process_run.Exit | None:
+        """Return the end of a container of an earlier worker; None if that worker has ended it meanwhile."""
         await self._execute(folders, "wait", run.name)
         logs = await self._execute(
             folders, "logs", run.name, keep=process_results.KEPT_STREAMS[run.returns], wrote=wrote
         )
+        if await self._find_existing(run) is None:
+            return None
         return await self._ended(run, logs)
 
     async def _ended(self, run: RunContainer, written: process_run.Exit) -> process_run.Exit:
@@ -248,30 +263,46 @@ class Containers:
             raise process_results.process_error("the container cannot be started", written, self._redactor())
         return replace(written, code=code)
 
-    async def _finish(self, run: RunContainer, *, kill: bool = False, remove: bool = False) -> None:
-        """Kill the container if it still runs, and remove it as its lifetime says.
+    async def _abandon(self, run: RunContainer) -> None:
+        """Free the name of the container, then kill it, and remove it if its lifetime says so."""
+        end = "rm --force --volumes" if run.cleanup == "always" else "kill"
+        freed = f"{run.name}-killed-{secrets.token_hex(4)}"
+        await self._end(run.name, freed, script=ABANDON.format(end=end))
+        self._start_cleanup(run)
 
-        The command is started at once, outside the event loop, which may be closing: a container must not
-        outlive its run because its worker stops.
-        """
-        found = find_tool()
-        remove = remove or run.cleanup == "always"
-        if found is not None and (kill or remove):
-            arguments = ["rm", "--force", "--volumes", run.name] if remove else ["kill", run.name]
-            command = subprocess.Popen(  # noqa: S603, ASYNC220 - not waited for here
-                [found, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={"LANG": "C.UTF-8", **_own_environment()},
-                start_new_session=True,
-            )
-            self._end_commands.add(command)
-            await _wait_for(command)
-            if command.poll() is not None:
-                self._end_commands.discard(command)
+    async def _finish(self, run: RunContainer, *, kill: bool = False, remove: bool = False) -> None:
+        """Kill the container if it still runs, and remove it as its lifetime says."""
+        if remove or run.cleanup == "always":
+            await self._end("rm", "--force", "--volumes", run.name)
+        elif kill:
+            await self._end("kill", run.name)
+        self._start_cleanup(run)
+
+    def _start_cleanup(self, run: RunContainer) -> None:
         if run.cleanup == "eventually":
             self._cleanup.start()
+
+    async def _end(self, *arguments: str, script: str = 'exec "$0" "$@"') -> None:
+        """Run a command that ends a container; in `script`, `$0` is the tool and `$1` the first argument.
+
+        It is started at once, outside the event loop, which may be closing: a container must not outlive its
+        run because its worker stops.
+        """
+        found = find_tool()
+        if found is None:
+            return
+        command = subprocess.Popen(  # noqa: S603, ASYNC220 - not waited for here
+            ["/bin/sh", "-c", script, found, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"LANG": "C.UTF-8", **_own_environment()},
+            start_new_session=True,
+        )
+        self._end_commands.add(command)
+        await _wait_for(command)
+        if command.poll() is not None:
+            self._end_commands.discard(command)
 
     async def _query(self, *arguments: str) -> str | None:
         """Run a short command of Docker or Podman about a container; return its output, None if it fails."""
