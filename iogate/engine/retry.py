@@ -291,6 +291,9 @@ class _Migration:
                 attributes["extension"] = names.index(name)
             else:
                 self.lost.append(f'extension "{name}" no longer extends "{before.name}" ({frame.pointer})')
+        if isinstance(frame.then, int):
+            at, _ = self._lists[frame.pointer]
+            attributes["then"] = self._index(self.old.lists[at].tasks[frame.then], self.list(at) or at)
         return replace_frame(frame, **attributes)
 
     def _extensions(self, scope: Frame, before: Task, pointer: str) -> list[int]:
@@ -301,15 +304,21 @@ class _Migration:
     def _position(self, scope: Frame, at: str) -> int:
         """Return the index, for a retry, of the task of the same name; at the end, that after the last."""
         before, after = self.old.lists[scope.pointer].tasks, self.new.lists[at].tasks
-        names = [task.name for task in after]
         beyond = max(scope.position - len(before) + 1, 0)
-        task = before[scope.position - beyond]
-        if task.name not in names:
-            self.lost.append(f'it has no task "{task.name}" in {at}')
+        index = self._index(before[scope.position - beyond], at)
+        if index is None:
             return scope.position
         if scope.position > len(before):  # ended by `exit`
             return len(after) + 1
-        return names.index(task.name) + beyond
+        return index + beyond
+
+    def _index(self, task: Task, at: str) -> int | None:
+        """Return the index, for a retry, of the task of the same name in a new list; record its absence."""
+        names = [each.name for each in self.new.lists[at].tasks]
+        if task.name in names:
+            return names.index(task.name)
+        self.lost.append(f'it has no task "{task.name}" in {at}')
+        return None
 
     def list(self, pointer: str) -> str | None:
         """Return the pointer of the list in the program to retry with; record its absence."""

@@ -469,6 +469,29 @@ def test_branches_and_extensions_are_carried_over() -> None:
         migrate(program(text), program(text.replace("{b:", "{c:")), faulted_fork(text))
 
 
+AFTER_A = (
+    "use: {extensions: [{e: {extend: set, when: '$task.name == \"a\"', after: [{x: CALL}]}}]}\n".replace(
+        "CALL", call()
+    )
+)
+JUMP = AFTER_A + "do: [{a: {set: '1', then: c}}, {b: {set: '2'}}, {c: {set: '[., 3]'}}]"
+
+
+def test_an_extension_after_a_task_leads_to_the_same_task_in_another_definition() -> None:
+    run = faulted(JUMP, 0, DOWN)
+    new = program(JUMP.replace("do: [", "do: [{z: {set: '9'}}, "))
+    state = migrate(run.program, new, run.state)
+    run.program = new
+    assert finish(run, revive(run, resume_faulted(state, run.now_ms))) == [1, 3]
+
+
+def test_another_definition_without_the_target_of_an_extended_task_is_refused() -> None:
+    run = faulted(JUMP, 0, DOWN)
+    new = program(AFTER_A + "do: [{a: {set: '1'}}, {b: {set: '2'}}]")
+    with pytest.raises(Refused, match='it has no task "c" in /do'):
+        migrate(run.program, new, run.state)
+
+
 def faulted_fork(text: str) -> State:
     run = Run(program(text), input=1)
     first, _ = run.advance()
