@@ -9,7 +9,7 @@ unless an operator names it; the parts of idempotency keys do not change.
     timer, delay    continues to its due time
     event           is subscribed to again (`Resumed`); events of the meantime are lost
     child           was cancelled with its parent: its task begins again
-    deadline        starts again with its full length
+    deadline        starts again with its full length, as does `limit.duration` of a `try`
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def resume_faulted(state: State, now_ms: int) -> State:
 def _ready(frame: Frame, now_ms: int) -> Frame:
     attributes: dict[str, Any] = {}
     if frame.deadline_ms is not None:
-        attributes["deadline_ms"] = now_ms + frame.deadline_ms - frame.started_ms
-        if frame.phase == "inside":
-            attributes["started_ms"] = now_ms  # an effect keeps its time, and so its arguments
+        attributes["deadline_ms"] = now_ms + frame.deadline_ms - frame.timed_from_ms
+    if frame.deadline_ms is not None or (frame.kind == "task" and frame.phase in ("inside", "retry")):
+        attributes["restarted_ms"] = now_ms  # `started_ms` stays: the arguments of an effect depend on it
     if frame.phase == "event":
         attributes["wants"] = None
     return replace_frame(frame, **attributes) if attributes else frame

@@ -218,6 +218,44 @@ def test_the_deadline_of_an_outer_task_restarts() -> None:
     assert x.deadline_ms == run.now_ms + 5_000
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        "wait: PT10H",
+        call()[1:-1],
+        "listen: {to: {one: {with: {type: a}}}}",
+        "try: [{r: {raise: {error: {type: 'https://x', status: 1}}}}], catch: {retry: {delay: PT10H}}",
+        "do: [{w: {wait: PT10H}}]",
+    ],
+)
+def test_a_timeout_has_the_same_length_after_each_retry(task: str) -> None:
+    branches = f"[{{x: {call()}}}, {{w: {{{task}, timeout: {{after: PT5M}}}}}}]"
+    run = Run(program(f"do: [{{f: {{fork: {{branches: {branches}}}}}}}]"), input=1, stores=True)
+    (x, *_) = run.advance()
+    for _ in range(3):
+        run.advance(Performed(frame=x.frame, error=DOWN))
+        (x,) = [each for each in revive(run) if each.reference.endswith("/x")]
+        assert run.state.due_ms == run.now_ms + 300_000
+    run.now_ms += 300_000
+    run.advance()
+    assert (run.state.error or {})["detail"] == 'task "w": it took longer than its timeout of 5m'
+
+
+@pytest.mark.parametrize("timeout", ["", "timeout: {after: PT9H}, "])
+def test_the_duration_of_the_attempts_of_a_try_starts_again(timeout: str) -> None:
+    catch = "{retry: {delay: PT1S, limit: {duration: PT1M}}}"
+    run = Run(program(f"do: [{{t: {{{timeout}try: [{{x: {call()}}}], catch: {catch}}}}}]"), stores=True)
+    (x,) = run.advance()
+    for _ in range(2):
+        run.now_ms += 120_000
+        run.advance(Performed(frame=x.frame, error=DOWN))
+        assert run.state.status == "faulted"
+        (x,) = revive(run)
+    run.advance(Performed(frame=x.frame, error=DOWN))
+    assert run.state.waiting_for is not None
+    assert run.state.waiting_for.until_ms == run.now_ms + 1_000
+
+
 def test_the_deadline_of_the_run_keeps_all_positions() -> None:
     run = Run(program(f"do: [{{a: {call()}}}, {{b: {call()}}}]"), input=1, stores=True)
     (a,) = run.advance()

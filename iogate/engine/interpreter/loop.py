@@ -216,7 +216,7 @@ def _complete(
 def _time_out(ctx: ExecutionContext, frame: Frame) -> None:
     """Raise the timeout error at a frame of the interpreter, after cancelling its content."""
     assert frame.deadline_ms is not None
-    length = durations.format_seconds((frame.deadline_ms - frame.started_ms) / 1000)
+    length = durations.format_seconds((frame.deadline_ms - frame.timed_from_ms) / 1000)
     if frame.parent is None:
         expire_run(ctx, f"the workflow took longer than its timeout of {length}")
         return

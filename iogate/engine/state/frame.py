@@ -54,6 +54,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     items: Any = None
     """Items of a `for`; evaluated once. Of a page: the indexes of its outputs."""
     started_ms: int = 0
+    restarted_ms: int | None = None
+    """Time of the last retry of the run: the deadline, and the duration of all attempts, count from it."""
     due_ms: int | None = None
     """End of a timer or of the delay before a retry."""
     deadline_ms: int | None = None
@@ -98,6 +100,11 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """Indexes of the extensions that apply to the task at `position`, once they are evaluated."""
     variables: Any = None
     """Additional variables of a handler's expressions: the error, by its name."""
+
+    @property
+    def timed_from_ms(self) -> int:
+        """Time from which the deadline and the duration of all attempts count."""
+        return self.started_ms if self.restarted_ms is None else self.restarted_ms
 
 
 replace_frame: Final = msgspec.structs.replace

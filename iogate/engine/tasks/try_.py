@@ -170,7 +170,7 @@ def _retry_at(
     due_ms = ctx.now_ms + max(delay_ms, 0)
     if retry.overall is not None:
         end_ms = add_duration(
-            retry.overall.evaluate(frame.input, arguments), frame.started_ms, "limit.duration"
+            retry.overall.evaluate(frame.input, arguments), frame.timed_from_ms, "limit.duration"
         )
         if due_ms > end_ms:
             return None
