@@ -27,7 +27,7 @@ class RaisedError(WorkflowError):
 
 
 class UnknownOutcomeError(WorkflowError):
-    """The worker died during an effect that must happen at most once."""
+    """An effect that must happen at most once would be repeated, without a definite answer to it before."""
 
     def __init__(self) -> None:
         super().__init__("runtime", detail="its outcome is unknown, and it must happen at most once")

@@ -20,6 +20,7 @@ from typing import Any
 
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import Do, For, Fork, Task, Try
+from iogate.engine.state import kept_keys
 from iogate.engine.state.frame import Frame, replace_frame
 from iogate.engine.state.frame_tree import FrameTree, is_function
 from iogate.engine.state.run_state import State
@@ -65,7 +66,12 @@ def _ready(frame: Frame, now_ms: int) -> Frame:
         attributes["restarted_ms"] = now_ms  # `started_ms` stays: the arguments of an effect depend on it
     if frame.phase == "event":
         attributes["wants"] = None
-    return replace_frame(frame, **attributes) if attributes else frame
+    return _permit(replace_frame(frame, **attributes) if attributes else frame)
+
+
+def _permit(frame: Frame) -> Frame:
+    """Permit, by the retry of an operator, to repeat effects that must happen at most once."""
+    return replace_frame(frame, kept_keys=kept_keys.permit(frame.kept_keys)) if frame.kept_keys else frame
 
 
 def resume_from(program: Program, state: State, pointer: str, now_ms: int, given: Any) -> ResumedState:
@@ -93,9 +99,11 @@ def resume_from(program: Program, state: State, pointer: str, now_ms: int, given
     value, is_original_input = _input(program, state.frames, scope, index, given)
     tree = FrameTree(resumed)
     tree.remove_below(tree[scope.id])
+    tree.renew_keys(tree[scope.id])
     tree.put(replace_frame(tree[scope.id], position=index, value=value, extended=None, phase="inside"))
+    frames = {key: _permit(frame) for key, frame in tree.frames.items()}
     return ResumedState(
-        state=replace(resumed, frames=tree.frames, index=None), is_original_input=is_original_input
+        state=replace(resumed, frames=frames, index=None), is_original_input=is_original_input
     )
 
 

@@ -32,7 +32,7 @@ _RECORDED_APART = calls.Outside | Child | EmitBody | Listen
 class Fault(Exception):
     """The error of the task in scope `at`, until a task around it catches it.
 
-    `definite` is False if an effect may or may not have happened.
+    `definite` is False if the failed task has an effect that may or may not have happened.
     """
 
     def __init__(self, at: int, task: Task, error: dict[str, Any], *, definite: bool = True) -> None:
@@ -308,6 +308,8 @@ class ExecutionContext:
                 return None
             case _:
                 position = then
+                if position <= scope.position:
+                    scope = replace_frame(scope, laps=scope.laps + 1)
         if scope.extended is not None:
             scope = replace_frame(scope, extended=None)
         self.tree.put(replace_frame(scope, position=position, value=value))

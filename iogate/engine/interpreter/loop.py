@@ -50,9 +50,7 @@ def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
     if frame is None or frame.phase != "effect":
         return
     task = ctx.program.tasks[frame.pointer]
-    scope = ctx.tree.remove(frame)
-    if performed.definite:
-        ctx.tree.count_definite_answer(scope)
+    scope = ctx.tree.end_effect(frame, definite=performed.definite)
     ctx.set_savepoint()
     if performed.error is not None:
         _propagate(ctx, ctx.fault(performed.error, task, scope, definite=performed.definite))
@@ -98,12 +96,11 @@ def resume_effects(ctx: ExecutionContext, worker: str = "") -> None:
         try:
             dispatch.perform(ctx, scope, task, frame, again=True)
         except WorkflowError as error:
-            ctx.tree.remove(frame)
+            ctx.tree.abandon(frame)
             ctx.set_savepoint()
-            definite = not isinstance(error, errors.UnknownOutcomeError)
-            if worker and not definite:
+            if worker and isinstance(error, errors.UnknownOutcomeError):
                 ctx.note("task.interrupted", task, {"worker": worker}, scope)
-            _propagate(ctx, ctx.fault(error, task, scope, definite=definite))
+            _propagate(ctx, ctx.fault(error, task, scope, definite=False))
         else:
             if worker:
                 ctx.note("task.restarted", task, {"worker": worker}, scope)
@@ -225,7 +222,7 @@ def _time_out(ctx: ExecutionContext, frame: Frame) -> None:
         scope, task = frame, ctx.program.tasks[ctx.tree.parent(frame).pointer]
         detail = f"its attempt took longer than the limit of {length}"
     else:
-        scope, task = ctx.tree.remove(frame), ctx.program.tasks[frame.pointer]
+        scope, task = ctx.tree.abandon(frame), ctx.program.tasks[frame.pointer]
         detail = f"it took longer than its timeout of {length}"
     ctx.set_savepoint()
     _propagate(ctx, ctx.fault(WorkflowError("timeout", detail=detail), task, scope, definite=False))

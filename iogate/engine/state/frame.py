@@ -69,6 +69,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     parallel `for`."""
     calls_most: int = 0
     """Highest `calls` of its attempts."""
+    kept_keys: Any = None
+    """Of a `try`: the calls that keep their idempotency key in its next attempts, as of `kept_keys`."""
     extension: int | None = None
     """Index of the task's extension that the frame runs, before or after the task itself."""
     output: Any = None
@@ -86,6 +88,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     # of a scope
     position: int = 0
     """Index of the task that runs now, or next. Of a parallel `for`: where `while` ended it."""
+    laps: int = 0
+    """Number of jumps back by `then` in this list, or in this iteration of it."""
     turn: int | None = None
     """Index of a loop's iteration, of an item, or of the only output of a page."""
     value: Any = None

@@ -12,6 +12,7 @@ from typing import Any
 
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import FUNCTIONS, For, Task
+from iogate.engine.state import kept_keys
 from iogate.engine.state.frame import Frame, replace_frame
 from iogate.engine.state.frame_index import FrameIndex, below
 from iogate.engine.state.run_state import State
@@ -88,6 +89,70 @@ class FrameTree:
         self.remove(frame)
         return frame
 
+    # effects
+
+    def end_effect(self, frame: Frame, *, definite: bool) -> Frame:
+        """Remove from the tree the frame of an effect that has ended; return its scope.
+
+        After a definite answer, the next call of the branch gets a new key.
+        """
+        if not definite:
+            return self.abandon(frame)
+        scope = self.parent(frame)
+        holder, call, numbers = self._key(scope, reference_of(self._frames, frame))
+        if holder is not None and holder.kept_keys:
+            self.put(replace_frame(holder, kept_keys=kept_keys.settle(holder.kept_keys, call)))
+        self.remove(frame)
+        self.count_definite_answer(scope, int(numbers.rpartition("/")[2]))
+        return scope
+
+    def abandon(self, frame: Frame) -> Frame:
+        """Remove a frame without children from the tree before its end; return its parent.
+
+        If it has an effect under way, the outcome is unknown: repetitions by a `try` have the same key.
+        """
+        if frame.phase == "effect":
+            holder, call, numbers = self._key(self.parent(frame), reference_of(self._frames, frame))
+            if holder is not None:
+                kept = kept_keys.keep(holder.kept_keys or {}, call, numbers)
+                self.put(replace_frame(holder, kept_keys=kept))
+        return self.remove(frame)
+
+    def is_unanswered(self, scope: Frame, task: Task) -> bool:
+        """Tell whether the call of a task in the tree is a repetition, and the outcome before is unknown."""
+        holder, call, _ = self._key(scope, task_reference(self._frames, scope, task.pointer))
+        known = {} if holder is None else holder.kept_keys or {}
+        return kept_keys.is_unknown(known, call, in_retry=attempt_of(self._frames, scope) > 1)
+
+    def renew_keys(self, frame: Frame) -> bool:
+        """Give up the keys of the answered calls of a `try`, or of a list, in the tree: the next have others.
+
+        Return False if all are kept: there are too many calls of unknown outcome to remember each.
+        """
+        if frame.kind == "scope":
+            holder, _ = kept_keys.find_holder(self._frames, frame)
+            below = f"{scope_reference(self._frames, frame)}/"
+        else:
+            around, _ = kept_keys.find_holder(self._frames, self.parent(frame))
+            holder, below = around or frame, f"{reference_of(self._frames, frame)}/try/"
+        if holder is None or not holder.kept_keys:
+            return True
+        if kept_keys.is_full(holder.kept_keys):
+            return False
+        renewed = kept_keys.renew(holder.kept_keys, below)
+        self.put(replace_frame(holder, kept_keys=renewed or None))
+        return True
+
+    def _key(self, scope: Frame, reference: str) -> tuple[Frame | None, str, str]:
+        """Return the holder of the kept keys around a call in the tree, its name there, and its numbers."""
+        holder, end = kept_keys.find_holder(self._frames, scope)
+        call = reference + end
+        kept = holder.kept_keys.get(call) if holder is not None and holder.kept_keys else None
+        if kept is not None:
+            return holder, call, kept[0]
+        numbers = (*kept_keys.count_attempts(self._frames, scope), self.context_owner(scope).calls)
+        return holder, call, "".join(f"/{number}" for number in numbers)
+
     # earlier trees
 
     def mark(self) -> int:
@@ -131,7 +196,7 @@ class FrameTree:
         # ids rise towards the leaves
         inside = sorted(below(self._index, self._frames, frame.id), key=lambda each: -each.id)
         for each in inside:
-            self.remove(each)
+            self.abandon(each)
         return tuple(inside)
 
     def children(self, frame: Frame) -> tuple[Frame, ...]:
@@ -234,29 +299,24 @@ class FrameTree:
             at = self._frames[at.parent] if at.parent is not None else None
         return earliest
 
-    def count_definite_answer(self, scope: Frame) -> None:
-        """Count in the tree a definite answer: the next call of this branch gets a new key."""
+    def count_definite_answer(self, scope: Frame, number: int = 0) -> None:
+        """Count in the tree a definite answer: the next call of this branch gets a new key.
+
+        `number` is the last one of the key of the answered call, which may have kept it.
+        """
         owner = self.context_owner(scope)
-        self.put(replace_frame(owner, calls=owner.calls + 1))
+        self.put(replace_frame(owner, calls=max(owner.calls, number) + 1))
 
     def effect_identity(self, scope: Frame, task: Task, uid: str) -> tuple[str, str]:
         """Return a task's reference in the tree, with loop indexes, and the idempotency key of its effect.
 
         The last part of the key counts the branch's definite answers: it stays while an effect is under way,
-        also after a crash, and differs when `then` leads to the same task again.
+        also after a crash, and differs when `then` leads to the same task again. A `try` keeps the key of a
+        call without a definite answer.
         """
         reference = task_reference(self._frames, scope, task.pointer)
-        numbers = [*self._attempts(scope), self.context_owner(scope).calls]
-        return reference, uid + reference + "".join(f"/{number}" for number in numbers)
-
-    def _attempts(self, scope: Frame) -> list[int]:
-        """Return retries after definite answers of each `try` around a scope of the tree, outermost first."""
-        attempts: list[int] = []
-        while (task := self.parent(scope)).parent is not None:
-            if scope.pointer in {f"{task.pointer}/try", f"{task.pointer}/catch/do"}:
-                attempts.append(task.definite)
-            scope = self.parent(task)
-        return attempts[::-1]
+        _, _, numbers = self._key(scope, reference)
+        return reference, uid + reference + numbers
 
 
 def reference_of(frames: Mapping[int, Frame], frame: Frame) -> str:

@@ -162,7 +162,7 @@ def perform(ctx: ExecutionContext, scope: Frame, task: Task, frame: Frame, *, ag
     at_most_once = task.at_most_once or (
         isinstance(body, Function) and f"{body.name}:{body.version}" in ctx.environment.once
     )
-    if again and at_most_once:
+    if at_most_once and (again or ctx.tree.is_unanswered(scope, task)):
         raise errors.UnknownOutcomeError
     reference, key = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
     arguments = ctx.arguments(scope, task, frame)

@@ -38,7 +38,7 @@ def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task, body: F
     """
     if scope.turn is None or scope.turn + 1 >= len(frame.items):
         return ctx.leave_list(scope)
-    ctx.tree.put(replace_frame(scope, position=0, turn=scope.turn + 1))
+    ctx.tree.put(replace_frame(scope, position=0, laps=0, turn=scope.turn + 1))
     return _begin_iteration(ctx, scope.id, task, body)
 
 

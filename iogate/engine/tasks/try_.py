@@ -9,7 +9,8 @@ Used by `dispatch` and `loop`.
                            └─ handled: catch.do, else the input ─► complete, by catch.then if given
 
 Idempotency: after a failure without a definite answer, an attempt sends the same keys as the one before, so
-that receivers can deduplicate; after a definite answer it sends new keys.
+that receivers can deduplicate; after a definite answer it sends new keys, except for the calls that an
+attempt has left without one.
 """
 
 from __future__ import annotations
@@ -101,13 +102,15 @@ def catch(
 
 def _schedule(ctx: ExecutionContext, frame: Frame, task: Task, due_ms: int, *, definite: bool) -> int | None:
     ctx.note_cancelled(ctx.tree.remove_below(frame))
+    renewed = definite and ctx.tree.renew_keys(ctx.tree[frame.id])
+    frame = ctx.tree[frame.id]  # with the keys of the cancelled calls
     owner = ctx.tree.context_owner(ctx.tree.parent(frame))
     waiting = replace_frame(
         frame,
         phase="retry",
         due_ms=due_ms,
         attempt=frame.attempt + 1,
-        definite=frame.definite + definite,
+        definite=frame.definite + renewed,
         calls_most=max(frame.calls_most, owner.calls),
     )
     ctx.tree.put(replace_frame(owner, calls=frame.calls_before))
