@@ -164,6 +164,26 @@ async def test_guesses_of_a_plain_password_count_whether_there_is_a_run_or_not(
             assert (await world.ask(f"/v1/runs/{uid}", headers=right)).status == 404
 
 
+async def test_beside_a_valid_credential_no_other_one_is_guessed(
+    world: World, spent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", SECRET)
+    jwt: JwtAuth[StoredSecret] = JwtAuth(secret=(EnvSecret(name="SECRET"),), issuer=ISSUER)
+    plain_users = UserAuth(
+        users={name: (HashedSecret(value=secrets.hash_token(name)),) for name in ("ann", "bob")}
+    )
+    await world.publish(api("a/plain", plain_users), api("a/token", TOKEN), api("a/jwt", jwt))
+    uid = (await world.call("a/plain", user="ann", password="ann")).uid
+    known = {"token": "123456", "user": "bob", "password": "bob"}
+    assert (await world.ask(f"/v1/runs/{uid}", headers=known)).status == 404
+    statuses = []
+    for number in range(FAILURES + 1):
+        new = {"authorization": f"Bearer {token('HS256', sub=str(number))}", "user": "bob", "password": "no"}
+        statuses.append((await world.ask(f"/v1/runs/{uid}", headers=new)).status)
+    assert statuses == [404] * FAILURES + [429]
+    assert spent == []
+
+
 async def test_right_credentials_of_another_api_are_neither_counted_nor_hashed(
     world: World, spent: list[int]
 ) -> None:

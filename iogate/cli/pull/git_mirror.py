@@ -28,9 +28,11 @@ UNREADABLE = "IOG665"
 NOT_ANCESTOR = 1
 """Exit code of `git merge-base --is-ancestor`; a failure has another one."""
 UNKNOWN = re.compile(
-    r"not our ref|unadvertised object|couldn't find remote ref|want \w+ not valid|Not a valid commit name"
+    r"not our ref|unadvertised object|couldn't find remote ref|want \w+ not valid|"
+    r"Not a valid (commit|object) name"
 )
 """Errors of git for a commit that a repository does not have, or gives to nobody."""
+COMMIT = re.compile(r"[0-9a-f]{7,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +89,13 @@ class GitMirror:
                     file.unlink()
 
     def is_ancestor(self, commit: str, of: str) -> bool:
-        """Return whether `commit` is in the history of `of`; false if the repository does not have `of`.
+        """Return whether `commit` is in the history of `of`; false if `of` is no commit of the repository.
 
         `of` is fetched if the mirror lacks it: a new mirror of a branch that is behind has no later commit.
         Raises Unreachable if the repository cannot be read, Misused without git.
         """
+        if COMMIT.fullmatch(of) is None:
+            return False  # `apply --commit` takes any text
         with self._explained():
             try:
                 if not self._has(of):

@@ -14,6 +14,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import aiohttp
+
 from iogate.cli.system.operator_client import UNEXPECTED, AccessDenied
 from iogate.cli.system.system import Deletion, RunChange, RunChanges, interrupted
 from iogate.errors import IogateError, NotFound, Refused, Unreachable
@@ -53,7 +55,8 @@ def _path(uid: str, rest: str = "") -> str:
 
 def _was_open(error: Unreachable) -> bool:
     """Return whether a run's HTTP stream was open until its connection broke, neither refused nor silent."""
-    return error.__cause__ is not None and not isinstance(error.__cause__, TimeoutError)
+    cause = error.__cause__
+    return cause is not None and not isinstance(cause, TimeoutError | aiohttp.ClientConnectorError)
 
 
 class HttpRuns:
@@ -121,8 +124,9 @@ class HttpRuns:
             except Unreachable as error:
                 why, was_open = error.message, _was_open(error)
             # A stream that ends without the event `end` was cut off.
+            open_s = time.monotonic() - began if was_open else 0.0
             await self._check(uid, until)
-            if was_open and time.monotonic() - began >= OPEN_S:
+            if open_s >= OPEN_S:
                 until = time.monotonic() + RECONNECT_S
             elif time.monotonic() > until:
                 raise Unreachable(

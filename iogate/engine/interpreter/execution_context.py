@@ -309,7 +309,7 @@ class ExecutionContext:
             case _:
                 position = then
                 if position <= scope.position:
-                    scope = replace_frame(scope, laps=scope.laps + 1)
+                    scope = self.tree.count_lap(scope)
         if scope.extended is not None:
             scope = replace_frame(scope, extended=None)
         self.tree.put(replace_frame(scope, position=position, value=value))

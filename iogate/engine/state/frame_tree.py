@@ -100,7 +100,7 @@ class FrameTree:
             return self.abandon(frame)
         scope = self.parent(frame)
         holder, call, numbers = self._key(scope, reference_of(self._frames, frame))
-        if holder is not None and holder.kept_keys:
+        if holder is not None and call in (holder.kept_keys or {}):
             self.put(replace_frame(holder, kept_keys=kept_keys.settle(holder.kept_keys, call)))
         self.remove(frame)
         self.count_definite_answer(scope, int(numbers.rpartition("/")[2]))
@@ -114,9 +114,16 @@ class FrameTree:
         if frame.phase == "effect":
             holder, call, numbers = self._key(self.parent(frame), reference_of(self._frames, frame))
             if holder is not None:
-                kept = kept_keys.keep(holder.kept_keys or {}, call, numbers)
-                self.put(replace_frame(holder, kept_keys=kept))
+                before = holder.kept_keys or {}
+                kept = kept_keys.keep(before, call, numbers)
+                if kept is not before:
+                    self.put(replace_frame(holder, kept_keys=kept))
         return self.remove(frame)
+
+    def count_lap(self, scope: Frame) -> Frame:
+        """Return a scope of the tree after a jump back in its list, counted within a `try` only."""
+        holder, _ = kept_keys.find_holder(self._frames, scope)
+        return scope if holder is None else replace_frame(scope, laps=scope.laps + 1)
 
     def is_unanswered(self, scope: Frame, task: Task) -> bool:
         """Tell whether the call of a task in the tree is a repetition, and the outcome before is unknown."""

@@ -101,4 +101,6 @@ def is_unknown(entries: Entries, call: str, *, in_retry: bool) -> bool:
 
     `in_retry`: it is in a further attempt, so that it may be one of those without an entry.
     """
-    return entries[call][1] == _UNKNOWN if call in entries else in_retry and is_full(entries)
+    if call in entries:
+        return bool(entries[call][1] == _UNKNOWN)
+    return in_retry and is_full(entries) and any(outcome == _UNKNOWN for _, outcome in entries.values())

@@ -63,15 +63,21 @@ async def authenticate(
             return Verdict(caller, is_failure=False)
         chosen = [(each, found) for each in authenticators if (found := each.select(credentials))]
         # No early exit: the time must not reveal which authenticator knows them.
-        if [form for _, (form, credential) in chosen if form.known_caller(credential) is not None]:
-            caller = await _authenticate_known(own, authenticators, credentials)
+        known = [found for _, (form, found) in chosen if form.known_caller(found) is not None]
+        if known:
+            # A credential beside a known one would be guessed without being counted.
+            kept = {carrier: each for carrier, each in credentials.items() if each in known}
+            caller = await _authenticate_known(own, authenticators, kept)
             return Verdict(caller, is_failure=False)
         accepting = [each for each, (form, credential) in chosen if form.is_self_contained(credential)]
         if accepting:
             _count_attempt(hashing, request.address)
             named = [(each, await each.verify(credentials)) for each in accepting]
             if any(caller is not None for _, caller in named):
-                hashing.succeeded(request.address)
+                presented = {each: credential for each, (_, credential) in chosen}
+                right = [presented[each] for each, caller in named if caller is not None]
+                if all(presented[each] in right for each in accepting):
+                    hashing.succeeded(request.address)
                 caller = next((caller for each, caller in named if each is own), None)
                 return Verdict(_anonymous(own) if caller is None else caller, is_failure=False)
             # With Argon2 hashes, `own.authenticate` counts the failure.

@@ -80,7 +80,7 @@ async def _list(call: Call) -> Any:
 async def _show(call: Call) -> Any:
     request = call.request or Request(method="GET")
     if wait_s := call.given.get("wait", 0):
-        await run_completion.until_end(call.state, call.store, call.path["uid"], wait_s)
+        await run_completion.until_end(call.state, call.store, call.path["uid"], wait_s, request=call.request)
 
     sending: Sending = call.scope[PACED].sending
 

@@ -16,7 +16,7 @@ import msgspec
 from iogate.errors import IogateError, Refused, Unreachable
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
-from iogate.store.connection.failures import CommandFailed, Drained, Unconfirmed
+from iogate.store.connection.failures import CommandFailed, Drained, Unanswered, Unconfirmed
 from iogate.store.maintenance.durability_check import online_replicas
 
 WAIT_MS = 4_000
@@ -106,8 +106,12 @@ class Drains:
         """
         try:
             # A second cancellation does not end it.
-            await asyncio.shield(self._remove(stored))
+            was_drained = await asyncio.shield(self._remove(stored))
+            # The server may still execute a command that it has not answered.
+            is_open = was_drained or not isinstance(error, Unanswered)
         except (IogateError, CommandFailed, asyncio.CancelledError):
+            is_open = False
+        if not is_open:
             why = "interrupted" if isinstance(error, asyncio.CancelledError) else str(error)
             raise Unreachable(
                 f"{why}; the store may be drained",
@@ -115,10 +119,12 @@ class Drains:
                 hint="open it with `iogate store resume`",
             ) from error
 
-    async def _remove(self, stored: bytes) -> None:
-        """End the drain of the store that was stored as these bytes."""
-        if await self._connection.call("GET", keys.DRAINED) == stored:
-            await self._connection.call("DEL", keys.DRAINED)
+    async def _remove(self, stored: bytes) -> bool:
+        """End the drain of the store that was stored as these bytes; return False if there is none."""
+        if await self._connection.call("GET", keys.DRAINED) != stored:
+            return False
+        await self._connection.call("DEL", keys.DRAINED)
+        return True
 
     async def resume(self) -> Drain | None:
         """End the drain of the store and return it; None if there was none.
