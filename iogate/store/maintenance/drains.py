@@ -120,11 +120,11 @@ class Drains:
             ) from error
 
     async def _remove(self, stored: bytes) -> bool:
-        """End the drain of the store that was stored as these bytes; return False if there is none."""
-        if await self._connection.call("GET", keys.DRAINED) != stored:
-            return False
-        await self._connection.call("DEL", keys.DRAINED)
-        return True
+        """End the drain of the store if it was stored as these bytes; return False if there is none."""
+        found = await self._connection.call("GET", keys.DRAINED)
+        if found == stored:
+            await self._connection.call("DEL", keys.DRAINED)
+        return found is not None
 
     async def resume(self) -> Drain | None:
         """End the drain of the store and return it; None if there was none.
