@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 SYNC_S = 30.0
 SYNC_MOST_S = 300.0
+RELOADS = 5
+"""Maximum number of reloads for one call, which publications may overtake."""
 
 _PREFER_WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 _PREFER_CANCEL = re.compile(rb"(?:^|[,;\s])link\s*=\s*\"?cancel(?![\w-])", re.IGNORECASE)
@@ -249,22 +251,30 @@ class CallHandler:
     ) -> tuple[Accepted | Response, Admitted]:
         """Reload the live revision, and admit and store by it a call that an older one had admitted.
 
-        Return the result, and the call as last admitted. Raises HTTPError as the checks do.
+        It is done again if that revision is older than the store's, too: the read may have begun before the
+        publication, or another one has followed. Return the result, and the call as last admitted. Raises
+        HTTPError as the checks do.
         """
-        try:
-            await self._refresher.reload()
-        except (IogateError, TimeoutError):
-            return responses.STALE, stale
-        newer = self._state.table
-        if newer is None or newer is stale.table:
-            return responses.STALE, stale
-        admitted = await self.admit(request, newer)
-        if isinstance(admitted, Response):
-            return admitted, stale
-        limit = admitted.route.body_limit(request)
-        if len(request.body) > limit:
-            raise responses.too_large(limit)
-        return await self._store(request, admitted), admitted
+        for _ in range(RELOADS):
+            try:
+                await self._refresher.reload()
+            except (IogateError, TimeoutError):
+                break
+            newer = self._state.table
+            if newer is None:
+                break
+            if newer is stale.table:
+                continue
+            admitted = await self.admit(request, newer)
+            if isinstance(admitted, Response):
+                return admitted, stale
+            limit = admitted.route.body_limit(request)
+            if len(request.body) > limit:
+                raise responses.too_large(limit)
+            verdict, stale = await self._store(request, admitted), admitted
+            if verdict is not responses.STALE:
+                return verdict, stale
+        return responses.STALE, stale
 
     async def _accepted(self, request: Request, admitted: Admitted, accepted: Accepted) -> Response:
         uid, api = accepted.uid, admitted.route.api

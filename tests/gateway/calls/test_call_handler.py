@@ -450,6 +450,24 @@ async def test_a_call_of_a_stale_revision_is_validated_again_by_the_live_one(wor
     assert (await world.call("gone/x")).status == 404
 
 
+async def test_a_call_that_publications_overtake_is_stored_by_the_last_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.publish(api("a/b"))
+    await publish(world.store, api("a/b", timeout_s=61.0))
+    left = [62.0, 63.0]
+    reload = world.refresher.reload
+
+    async def overtaken() -> None:
+        await reload()
+        if left:
+            await publish(world.store, api("a/b", timeout_s=left.pop()))
+
+    monkeypatch.setattr(world.refresher, "reload", overtaken)
+    reply = await world.call("a/b")
+    assert (reply.status, reply.headers["x-iogate-revision"]) == (202, "4")
+
+
 RIGHT = {"token": "123456"}
 CHECKED: list[tuple[dict[str, Any], dict[str, str], bytes, int, str]] = [
     # Changes of the API, headers and body of the call, response: each call breaks all checks from its own on.
