@@ -110,8 +110,7 @@ JOB_FUNCTION: Final = "iogate.worker.job.advance"
 
 LEASE_MS: Final = 15_000
 SILENCE_MS: Final = 5_000
-"""Workers take at least once a second. After a longer silence, the store was away: leases are extended by
-LEASE_MS."""
+"""Workers take each second. After a longer silence, the store was away: leases are extended by LEASE_MS."""
 LOOK_MS: Final = 1_000
 """Maximum interval between writes of the time of the last take."""
 SET_BACK_MS: Final = 1_000
