@@ -235,9 +235,8 @@ def _is_same_api(old: Api, new: Api) -> bool:
     if first != second:
         return False
     # Python takes true for 1.
-    return canonical(first) == canonical(second) or all(
-        json_values.is_equal(getattr(first, name), getattr(second, name))
-        for name in ("input_schema", "metadata")
+    return canonical(first) == canonical(second) or json_values.is_equal(
+        msgspec.to_builtins(first), msgspec.to_builtins(second)
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import msgspec
+
 from iogate import json_values
 from iogate.compiler.revision import Api, Record
 from iogate.reconcile.document_form import size_text
@@ -102,10 +104,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
         if verb not in after.verbs:
             yield Meaning(kind="verb.removed", text=f"{verb} removed", pointer="/verbs")
     yield from _path(before, after, facts)
-    found = list(auth.meanings(before.auth, after.auth))
-    yield from found
-    if before.auth != after.auth and not found:
-        yield Meaning(kind="api.changed", text="order of the forms of auth changed", pointer="/auth")
+    yield from auth.meanings(before.auth, after.auth)
     yield from allow_ips.meanings(before.allow_ips, after.allow_ips)
     if before.workflow != after.workflow:
         text = f"workflow changed ({before.workflow} → {after.workflow})"
@@ -121,7 +120,7 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     if before.protect != after.protect:
         word = "added" if after.protect else "removed"
         yield Meaning(kind=f"protect.{word}", text=f"protection {word}", pointer="/protect")
-    if before.examples != after.examples:
+    if not json_values.is_equal(_examples(before), _examples(after)):
         yield Meaning(kind="api.changed", text="examples in the documentation changed", pointer="/debug")
     for name in _PROSE:
         if not json_values.is_equal(getattr(before, name), getattr(after, name)):
@@ -129,6 +128,11 @@ def changed(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     for name in before.__struct_fields__:
         if name not in _HANDLED and getattr(before, name) != getattr(after, name):
             yield Meaning(kind="api.changed", text=f"{name} changed", pointer=f"/{name}")
+
+
+def _examples(api: Api) -> Any:
+    """Return the examples of an API as JSON values, in which true is not 1."""
+    return msgspec.to_builtins(api.examples or ())
 
 
 def _path_added(path: str, mode: str, api: Api, facts: Facts) -> Meaning:

@@ -5,37 +5,81 @@ Called by `auth`. Pure. Invariant: no text contains a key; a key is named by its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from iogate import json_values
 from iogate.auth.jwt_form import ASYMMETRIC, SYMMETRIC
-from iogate.auth.model import JwtAuth, StoredAuth, StoredSecret, alternatives, source_of
+from iogate.auth.model import Form, JwtAuth, StoredSecret, source_of
 from iogate.messages import quoted
 from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.timing.durations import format_seconds
 
 _POINTER: Final = "/auth"
 
+T = TypeVar("T")
 Jwt = JwtAuth[StoredSecret]
 
 
-def meanings(before: StoredAuth, after: StoredAuth) -> Iterator[Meaning]:
+def meanings(before: Sequence[Form[StoredSecret]], after: Sequence[Form[StoredSecret]]) -> Iterator[Meaning]:
     """Yield the meanings of changes of the forms `jwt`; forms with the same issuer are compared."""
     old, new = _by_issuer(before), _by_issuer(after)
-    if len(old) == len(new) == 1:
-        yield from _changed(*old.values(), *new.values())
+    if _only(old) and _only(new):
+        yield from _group_changed("", *old.values(), *new.values())
         return
     for issuer in sorted(new.keys() - old.keys()):
         yield _meaning("jwt.widened", f"tokens of {issuer} accepted")
     for issuer in sorted(old.keys() - new.keys()):
         yield _meaning("jwt.narrowed", f"tokens of {issuer} not accepted any more")
     for issuer in sorted(old.keys() & new.keys()):
-        yield from _changed(old[issuer], new[issuer])
+        yield from _group_changed(issuer, old[issuer], new[issuer])
 
 
-def _by_issuer(auth: StoredAuth) -> dict[str, Jwt]:
-    return {form.issuer or _source(form): form for form in alternatives(auth) if isinstance(form, JwtAuth)}
+def unmatched(
+    old: Sequence[T], new: Sequence[T], identity: Callable[[T], Hashable]
+) -> tuple[list[T], list[T]]:
+    """Return the forms of authentication that only `old` has, and those that only `new` has."""
+    before, after = ({identity(form): form for form in forms} for forms in (old, new))
+    gone = [form for key, form in before.items() if key not in after]
+    return gone, [form for key, form in after.items() if key not in before]
+
+
+def _by_issuer(forms: Sequence[Form[StoredSecret]]) -> dict[str, list[Jwt]]:
+    found: dict[str, list[Jwt]] = {}
+    for form in forms:
+        if isinstance(form, JwtAuth):
+            found.setdefault(form.issuer or _source(form), []).append(form)
+    return found
+
+
+def _only(forms: dict[str, list[Jwt]]) -> bool:
+    """Tell whether there is exactly one form `jwt`."""
+    return [len(each) for each in forms.values()] == [1]
+
+
+def _group_changed(issuer: str, old: list[Jwt], new: list[Jwt]) -> Iterator[Meaning]:
+    """Compare the forms `jwt` of one issuer: a changed one in detail, several as gone or new."""
+    gone, come = unmatched(old, new, _identity)
+    if len(gone) == len(come) == 1:
+        found = list(_changed(gone[0], come[0]))
+        yield from found or [_meaning("auth.changed", "auth changed (another form of jwt)")]
+        return
+    for _ in come:
+        yield _meaning("jwt.widened", f"tokens of {issuer} accepted by another form of jwt")
+    for _ in gone:
+        yield _meaning("jwt.narrowed", f"tokens of {issuer} not accepted any more by a form of jwt")
+
+
+def _identity(form: Jwt) -> Hashable:
+    """Return a value that is equal for forms `jwt` that accept the same tokens for the same callers."""
+    claims = {
+        name: frozenset(map(json_values.canonical, _values(form, name))) for name in sorted(form.claims)
+    }
+    return (
+        (form.issuer, form.jwks, form.key, form.secret, form.caller, form.leeway_s),
+        (frozenset(form.audience), frozenset(_algorithms(form)), frozenset(form.scopes)),
+        tuple(claims.items()),
+    )
 
 
 def _changed(old: Jwt, new: Jwt) -> Iterator[Meaning]:

@@ -73,6 +73,24 @@ def test_true_is_not_one(tmp_path: Path, old: str, new: str, kind: str) -> None:
     assert not plan(Side.of(before), Side.of(compiled(tmp_path / "c", {**FILES, A: same})), Facts())
 
 
+@pytest.mark.parametrize("kind", ["auth", "debug"])
+def test_true_is_not_one_in_claims_and_examples(tmp_path: Path, kind: str) -> None:
+    old, new = {
+        "auth": ("{token: {env: TOKEN}}", "{jwt: {issuer: 'https://a.test', claims: {admin: 1}}}"),
+        "debug": ("    tags:", "    debug: [{name: a, body: {sku: x, n: 1}}]\n    tags:"),
+    }[kind]
+    other = API.replace(old, new.replace(": 1}", ": true}"))
+    before, after = (
+        compiled(tmp_path / name, {**FILES, A: text})
+        for name, text in (("a", API.replace(old, new)), ("b", other))
+    )
+    (change,) = plan(Side.of(before), Side.of(after), Facts()).changes
+    assert {each.kind for each in change.meanings} == {
+        "auth": {"jwt.widened", "jwt.narrowed"},
+        "debug": {"api.changed"},
+    }[kind]
+
+
 TIMED = """\
 document: {dsl: '1.0.3', namespace: shop, name: order, version: 1.0.0}
 timeout: {after: {minutes: 1}}
