@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from iogate import json_values
-from iogate.compiler.revision import Api, Bundle, Revision, canonical, resource_name
+from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, canonical, resource_name
 from iogate.compiler.schedules import Schedule
 from iogate.reconcile.document_form import api_form
 from iogate.reconcile.json_diff import JsonChange, changes
@@ -231,13 +231,20 @@ def _api_changes(before: Revision, after: Revision, facts: Facts) -> Iterator[Ob
 
 def _is_same_api(old: Api, new: Api) -> bool:
     """Tell whether a plan takes two APIs for the same, without what it compares elsewhere."""
-    first, second = (msgspec.structs.replace(api, source="", program="") for api in (old, new))
+    first, second = map(_without_programs, (old, new))
     if first != second:
         return False
     # Python takes true for 1.
     return canonical(first) == canonical(second) or json_values.is_equal(
         msgspec.to_builtins(first), msgspec.to_builtins(second)
     )
+
+
+def _without_programs(api: Api) -> Api:
+    handler = api.on_fault
+    if isinstance(handler, FaultHandler):
+        handler = msgspec.structs.replace(handler, program="")
+    return msgspec.structs.replace(api, source="", program="", on_fault=handler)
 
 
 def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[ObjectChange]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iogate.auth.model import EnvSecret, TokenAuth
-from iogate.compiler.revision import Revision, Workflow, canonical, digest_of
+from iogate.compiler.revision import FaultHandler, Revision, Workflow, canonical, digest_of
 from iogate.compiler.schedules import Schedule
 from iogate.reconcile.plan import Plan, Side, plan
 from iogate.reconcile.plan_facts import NO_FACTS
@@ -52,6 +52,18 @@ def test_the_path_of_a_file_is_no_difference() -> None:
     found = compared(revision(api(source="a.yaml")), revision(api(source="b.yaml")))
     assert not found
     assert (found.past_counts(), found.past_summary()) == ("no changes", "no changes")
+
+
+def test_a_new_program_of_a_fault_handler_is_a_change_of_its_workflow_only() -> None:
+    before, after = (
+        revision(
+            api(on_fault=FaultHandler(workflow="s/a:1.0.0", program=program)),
+            workflows={"s/a:1.0.0": program},
+        )
+        for program in (ONE, TWO)
+    )
+    found = compared(before, after)
+    assert (found.ids("change"), found.changes[0].used_by) == (["s/a:1.0.0"], ("orders/submit",))
 
 
 def scheduled(program: str, **fields: Any) -> Revision:
