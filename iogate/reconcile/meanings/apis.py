@@ -20,10 +20,10 @@ from iogate.reconcile.meanings import (
     idempotency,
     input_files,
     run_ends,
-    schemas,
     traffic,
 )
 from iogate.reconcile.meanings.change_kinds import Meaning
+from iogate.reconcile.meanings.schemas import comparison
 from iogate.reconcile.plan_facts import CaseVerdicts, Facts
 from iogate.store.revisions.gate_states import Gate
 from iogate.timing.durations import format_seconds
@@ -171,20 +171,25 @@ def _input(before: Api, after: Api, facts: Facts) -> Iterator[Meaning]:
     old, new = before.input_schema, after.input_schema
     if json_values.is_equal(old, new):
         return
-    if old is not None and new is None:
-        text = "input schema removed: the gateway accepts every input"
+    if comparison.accepts_all(new) and not comparison.accepts_all(old):
+        text = (
+            "input schema removed: the gateway accepts every input"
+            if new is None
+            else "input schema has no constraint any more: the gateway accepts every input"
+        )
         yield Meaning(kind="input.unchecked", text=text, pointer="/input/schema")
         return
-    yield input_meaning(schemas.compare(old, new), facts.cases.get(after.id), "/input/schema")
+    yield input_meaning(comparison.compare(old, new), facts.cases.get(after.id), "/input/schema")
 
 
-def input_meaning(found: schemas.Comparison, cases: CaseVerdicts | None, pointer: str) -> Meaning:
+def input_meaning(found: comparison.Comparison, cases: CaseVerdicts | None, pointer: str) -> Meaning:
     """Return the meaning of an API's changed input schema, with the debug cases that are now refused."""
     direction = found.direction
     if cases is not None and cases.failing:
         direction = "narrowed"
     if direction is None:
-        return Meaning(kind="input.widened", text="annotations of the input schema changed", pointer=pointer)
+        text = "input schema accepts the same inputs: only annotations or the order of its parts changed"
+        return Meaning(kind="input.widened", text=text, pointer=pointer)
     text = f"input schema {direction}"
     detail = found.details()
     if cases is not None and cases.failing:

@@ -13,8 +13,8 @@ from iogate.json_pointer import join
 from iogate.json_values import JsonObject
 from iogate.messages import quoted
 from iogate.reconcile.json_diff import JsonChange, changes, is_same
-from iogate.reconcile.meanings import schemas
 from iogate.reconcile.meanings.change_kinds import Meaning
+from iogate.reconcile.meanings.schemas import comparison
 from iogate.timing.durations import format_seconds
 
 _TEXTS: Final = ("title", "description")
@@ -83,7 +83,7 @@ def _schema(name: str, old: Any, new: Any) -> Meaning:
         return _meaning("link.changed", f"{label} takes data: its page has a form", name, "schema")
     if new is None:
         return _meaning("link.changed", f"{label} takes no data: its page has only a button", name, "schema")
-    found = schemas.compare(old, new)
+    found = comparison.compare(old, new)
     if found.direction is None:
         return _meaning("link.changed", f"texts of the form of {label} changed", name, "schema")
     details = found.details()

@@ -21,10 +21,11 @@ from iogate.json_pointer import Pointer, join
 from iogate.json_values import JsonObject
 from iogate.messages import quoted
 from iogate.reconcile.json_diff import ABSENT, JsonChange, changes, is_same
-from iogate.reconcile.meanings import links, literal_durations, schemas
+from iogate.reconcile.meanings import links, literal_durations
 from iogate.reconcile.meanings.apis import input_meaning
 from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.reconcile.meanings.loops import loop_meanings
+from iogate.reconcile.meanings.schemas import comparison
 from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import as_text, as_texts, shown
 from iogate.store.revisions.due_schedules import Upcoming
@@ -92,7 +93,7 @@ def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> 
                 old, new = _schema(before, "input"), _schema(after, "input")
                 if "schema" in change.path or not is_same(old, new):
                     if not schema_done:
-                        yield input_meaning(schemas.compare(old, new), None, "/input/schema")
+                        yield input_meaning(comparison.compare(old, new), None, "/input/schema")
                     schema_done = True
                 else:
                     yield _place_meaning("input.changed", change)

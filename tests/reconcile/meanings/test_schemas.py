@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iogate.reconcile.meanings.schemas import compare
+from iogate.reconcile.meanings.schemas.comparison import compare
 
 scalars = (
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "bb", "ccc"]) | st.just(0.5)
@@ -50,6 +50,8 @@ schemas = st.booleans() | st.recursive(
                 "allOf": st.lists(inner, min_size=1, max_size=2),
                 "oneOf": st.lists(inner, min_size=1, max_size=2),
                 "not": inner,
+                "contains": inner,
+                "minContains": st.integers(0, 2),
                 "propertyNames": inner,
                 "additionalProperties": inner,
                 "unevaluatedProperties": inner | st.booleans(),
@@ -163,3 +165,76 @@ def test_schemas_with_many_members_are_compared_without_comparing_all_pairs() ->
     found = compare(before, after)
     assert (found.direction, len(found.changes)) == ("narrowed", 3 * len(many) + 1)
     assert found.details() == '"p0" required, "p1" required, "p2" required, and 119998 more'
+
+
+A = {"$ref": "#/$defs/A"}
+LONG, SHORT = ({"A": {"maxLength": most}, "B": {"maxLength": most}} for most in (10, 5))
+CLOSED: dict[str, Any] = {"$ref": "#/$defs/b", "unevaluatedProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction"),
+    [
+        *(({**place, "$defs": SHORT}, {**place, "$defs": LONG}, "changed") for place in (
+            {"not": A}, {"oneOf": [A, {}]}, {"if": A, "then": False}, {"contains": A, "maxContains": 1},
+            {"not": {"items": {"$ref": "#"}}}, {"not": {"$dynamicRef": "#a"}},
+        )),
+        ({**A, "$defs": SHORT}, {**A, "$defs": LONG}, "widened"),
+        ({**A, "$defs": LONG}, {**A, "$defs": SHORT}, "narrowed"),
+        ({"not": {"$ref": "#/$defs/C"}, "$defs": {"C": A, "A": {"maxLength": 5}}},
+         {"not": {"$ref": "#/$defs/C"}, "$defs": {"C": A, "A": {"maxLength": 9}}}, "changed"),
+        ({"not": A, "$defs": {"A": {}, "B": {"maxLength": 5}}},
+         {"not": A, "$defs": {"A": {}, "B": {"maxLength": 9}}}, "widened"),
+    ],
+)  # fmt: skip
+def test_a_definition_that_may_be_reversed_has_no_certain_direction(
+    before: Any, after: Any, direction: str
+) -> None:
+    assert compare(before, after).direction == direction
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction"),
+    [
+        ({**CLOSED, "$defs": {"b": {"properties": {"a": {"type": "string"}}}}},
+         {**CLOSED, "$defs": {"b": {}}}, "changed"),
+        ({**CLOSED, "$defs": {"b": {"properties": {"a": True}}}}, {**CLOSED, "$defs": {"b": {}}}, "changed"),
+        ({**CLOSED, "$defs": {"b": {"additionalProperties": True}}}, {**CLOSED, "$defs": {"b": {}}},
+         "changed"),
+        ({"allOf": [{"properties": {"a": {}}}, {}], "unevaluatedProperties": False},
+         {"allOf": [{}], "unevaluatedProperties": False}, "changed"),
+        ({"allOf": [{"items": {"minimum": 1}}], "unevaluatedItems": False},
+         {"allOf": [{}], "unevaluatedItems": False}, "changed"),
+        ({"properties": {"a": {}}, "unevaluatedProperties": False},
+         {"properties": {"a": {}, "b": {}}, "unevaluatedProperties": False}, "widened"),
+    ],
+)  # fmt: skip
+def test_a_part_that_no_schema_evaluates_any_more_may_be_refused(
+    before: Any, after: Any, direction: str
+) -> None:
+    assert compare(before, after).direction == direction
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction"),
+    [
+        ({"contains": {}, "minContains": 0}, {"contains": {}}, "narrowed"),
+        ({"contains": {}}, {"contains": {}, "minContains": 0}, "widened"),
+        ({"contains": {}}, {"contains": {}, "minContains": 1}, None),
+        ({"maximum": 3, "exclusiveMaximum": False}, {"maximum": 3, "exclusiveMaximum": True}, "narrowed"),
+        ({"maximum": 3, "exclusiveMaximum": True}, {"maximum": 3}, "widened"),
+        ({"minimum": 3}, {"minimum": 3, "exclusiveMinimum": False}, None),
+        ({"maximum": 3, "exclusiveMaximum": True}, {"exclusiveMaximum": 3}, "changed"),
+        ({"$schema": "http://json-schema.org/draft-04/schema#"}, {}, "changed"),
+        ({"$id": "https://a.test/a"}, {"$id": "https://a.test/b"}, "changed"),
+        ({"anyOf": [{"minimum": 1}, {"type": "string"}]}, {"anyOf": [{"type": "string"}, {"minimum": 1}]},
+         None),
+        ({"allOf": [{"minimum": 1}, {"maximum": 2}]}, {"allOf": [{"maximum": 2}, {"minimum": 1}]}, None),
+    ],
+)  # fmt: skip
+def test_defaults_dialects_and_orders_have_their_direction(
+    before: Any, after: Any, direction: str | None
+) -> None:
+    assert compare(before, after).direction == direction
+    if direction == "narrowed":
+        assert compare(after, before).direction == "widened"

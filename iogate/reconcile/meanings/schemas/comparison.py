@@ -12,14 +12,13 @@ from typing import Any, Final, Literal
 
 from iogate import json_values
 from iogate.messages import printable, quoted, shorten
+from iogate.reconcile.meanings.schemas.context import SchemaContext, context_of
 
 Direction = Literal["narrowed", "widened", "changed"]
 
 _ANNOTATIONS: Final = frozenset(
     {
         "$comment",
-        "$id",
-        "$schema",
         "default",
         "deprecated",
         "description",
@@ -29,9 +28,10 @@ _ANNOTATIONS: Final = frozenset(
         "writeOnly",
     }
 )
+_VACUOUS: Final = _ANNOTATIONS | {"$id", "$schema", "$defs", "definitions"}
+"""Keywords that refuse no value by themselves."""
 _LOWER_BOUNDS: Final = (
     "minimum",
-    "exclusiveMinimum",
     "minLength",
     "minItems",
     "minProperties",
@@ -39,7 +39,6 @@ _LOWER_BOUNDS: Final = (
 )
 _UPPER_BOUNDS: Final = (
     "maximum",
-    "exclusiveMaximum",
     "maxLength",
     "maxItems",
     "maxProperties",
@@ -53,6 +52,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "minLength": 0,
     "minItems": 0,
     "minProperties": 0,
+    "minContains": 1,
     "required": [],
     "properties": {},
     "items": True,
@@ -61,6 +61,8 @@ _APPLICATORS: Final = frozenset(
     {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"}
 )
 """Keywords whose schemas evaluate properties too."""
+_EVALUATING: Final = frozenset({"additionalProperties", "items"})
+"""Keywords that evaluate members by their presence."""
 _TYPES: Final = frozenset({"null", "boolean", "object", "array", "number", "string"})
 
 
@@ -95,7 +97,13 @@ class Comparison:
 
 def compare(before: Any, after: Any) -> Comparison:
     """Compare two JSON Schemas: narrowed or widened; None accepts every value."""
-    return Comparison(changes=tuple(_compare(_whole(before), _whole(after), "")))
+    context = context_of(before, after)
+    return Comparison(changes=tuple(_compare(_whole(before), _whole(after), "", context)))
+
+
+def accepts_all(schema: Any) -> bool:
+    """Tell whether a JSON Schema has no keyword that refuses a value; None accepts every value."""
+    return _whole(schema).keys() <= _VACUOUS
 
 
 def _whole(schema: Any) -> Mapping[str, Any]:
@@ -106,19 +114,25 @@ def _whole(schema: Any) -> Mapping[str, Any]:
     return schema if isinstance(schema, Mapping) else {}
 
 
-def _compare(old: Mapping[str, Any], new: Mapping[str, Any], at: str) -> Iterator[SchemaChange]:
+def _compare(
+    old: Mapping[str, Any], new: Mapping[str, Any], at: str, context: SchemaContext
+) -> Iterator[SchemaChange]:
     names = [*new, *(name for name in old if name not in new)]
     for name in names:
         if name in _ANNOTATIONS:
             continue
         before, after = old.get(name, _DEFAULTS.get(name)), new.get(name, _DEFAULTS.get(name))
+        if context.unevaluated and name in _EVALUATING and (name in old) != (name in new):
+            yield SchemaChange(direction="changed", text=f"{at}{name} changed")
         if json_values.is_same(before, after) and (name in _DEFAULTS or (name in old) == (name in new)):
             continue
         rule = _RULES.get(name)
         if rule is None:
             yield SchemaChange(direction="changed", text=f"{at}{printable(shorten(name, 40))} changed")
         else:
-            yield from rule(_Keyword(name=name, before=before, after=after, at=at, schemas=(old, new)))
+            yield from rule(
+                _Keyword(name=name, before=before, after=after, at=at, schemas=(old, new), context=context)
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +146,11 @@ class _Keyword:
     """Place of the schema, as the start of a text."""
     schemas: tuple[Mapping[str, Any], Mapping[str, Any]]
     """The old and the new schema."""
+    context: SchemaContext
+
+    def compare(self, before: Any, after: Any, at: str) -> Iterator[SchemaChange]:
+        """Compare two schemas of the values of the keyword."""
+        return _compare(_whole(before), _whole(after), at, self.context)
 
 
 _Rule = Callable[[_Keyword], Iterator[SchemaChange]]
@@ -191,27 +210,34 @@ def _properties(keyword: _Keyword) -> Iterator[SchemaChange]:
     for each, schema in after.items():
         place = f"{at}{_step(each)}"
         if each in before:
-            yield from _compare(_whole(before[each]), _whole(schema), place + ": ")
-        elif others_before is False:
+            yield from keyword.compare(before[each], schema, place + ": ")
+            continue
+        if others_before is False:
             yield SchemaChange(direction="widened", text=f"{place} allowed")
-        elif others_before is None:
+            continue
+        if others_before is None:
             yield SchemaChange(direction="changed", text=f"{place} has a schema of its own")
         elif others_before:
-            yield from _compare(others_before, _whole(schema), place + ": ")
+            yield from keyword.compare(others_before, schema, place + ": ")
         elif _whole(schema).keys() - _ANNOTATIONS:
             yield SchemaChange(direction="narrowed", text=f"{place} has a schema")
+        if keyword.context.unevaluated:
+            yield SchemaChange(direction="changed", text=f"{place} has a schema")
     for each, schema in before.items():
         if each in after:
             continue
         place = f"{at}{_step(each)}"
         if others_after is False:
             yield SchemaChange(direction="narrowed", text=f"{place} not allowed any more")
-        elif others_after is None:
+            continue
+        if others_after is None:
             yield SchemaChange(direction="changed", text=f"{place} has no schema of its own any more")
         elif others_after:
-            yield from _compare(_whole(schema), others_after, place + ": ")
+            yield from keyword.compare(schema, others_after, place + ": ")
         elif _whole(schema).keys() - _ANNOTATIONS:
             yield SchemaChange(direction="widened", text=f"{place} has no schema any more")
+        if keyword.context.unevaluated:
+            yield SchemaChange(direction="changed", text=f"{place} has no schema any more")
 
 
 def _others(schema: Mapping[str, Any]) -> Mapping[str, Any] | Literal[False] | None:
@@ -247,7 +273,7 @@ def _additional(keyword: _Keyword) -> Iterator[SchemaChange]:
     elif before is False:
         yield SchemaChange(direction="widened", text=f"{at}other properties allowed")
     else:
-        yield from _compare(_whole(before), _whole(after), f"{at}other properties: ")
+        yield from keyword.compare(before, after, f"{at}other properties: ")
 
 
 def _items(keyword: _Keyword) -> Iterator[SchemaChange]:
@@ -255,7 +281,19 @@ def _items(keyword: _Keyword) -> Iterator[SchemaChange]:
     if isinstance(before, list) or isinstance(after, list):  # of older drafts
         yield SchemaChange(direction="changed", text=f"{at}items changed")
     else:
-        yield from _compare(_whole(before), _whole(after), f"{at}items: ")
+        yield from keyword.compare(before, after, f"{at}items: ")
+
+
+def _exclusive(keyword: _Keyword) -> Iterator[SchemaChange]:
+    """Compare exclusive bounds; those of draft 4 are flags of `minimum` and `maximum`."""
+    before, after, at = keyword.before, keyword.after, keyword.at
+    if not isinstance(before, bool) and not isinstance(after, bool):
+        yield from (_lower if keyword.name == "exclusiveMinimum" else _upper)(keyword)
+    elif all(each is None or isinstance(each, bool) for each in (before, after)):
+        if bool(before) != bool(after):
+            yield _bound(before, after, f"{at}{keyword.name}", narrower=bool(after))
+    else:
+        yield SchemaChange(direction="changed", text=f"{at}{keyword.name} changed")
 
 
 def _lower(keyword: _Keyword) -> Iterator[SchemaChange]:
@@ -289,7 +327,10 @@ def _unique(keyword: _Keyword) -> Iterator[SchemaChange]:
 
 
 def _branches(keyword: _Keyword) -> Iterator[SchemaChange]:
-    """Compare the schemas of `allOf` and `anyOf`: only an alternative that is added or removed is certain."""
+    """Compare the schemas of `allOf` and `anyOf`: only an alternative that is added or removed is certain.
+
+    Their order has no effect.
+    """
     before, after, at = keyword.before, keyword.after, keyword.at
     old, new = before or [], after or []
     known_old, known_new = ({json_values.canonical(each) for each in branches} for branches in (old, new))
@@ -297,21 +338,29 @@ def _branches(keyword: _Keyword) -> Iterator[SchemaChange]:
     removed = [each for each in old if json_values.canonical(each) not in known_new]
     if added and removed:
         if len(added) == len(removed) == 1 and len(old) == len(new):
-            yield from _compare(_whole(removed[0]), _whole(added[0]), f"{at}{keyword.name}: ")
+            yield from keyword.compare(removed[0], added[0], f"{at}{keyword.name}: ")
         else:
             yield SchemaChange(direction="changed", text=f"{at}{keyword.name} changed")
+        return
+    if not added and not removed:
         return
     wider = bool(removed) if keyword.name == "allOf" else bool(added) and before is not None
     if keyword.name == "anyOf" and after is None:
         wider = True
     direction: Direction = "widened" if wider else "narrowed"
     yield SchemaChange(direction=direction, text=f"{at}{keyword.name} changed")
+    if keyword.context.unevaluated:
+        yield SchemaChange(direction="changed", text=f"{at}{keyword.name} changed")
 
 
 def _definitions(keyword: _Keyword) -> Iterator[SchemaChange]:
-    before, after, at = keyword.before, keyword.after, keyword.at
+    """Compare the definitions of both schemas; below a reversing keyword, their direction is not certain."""
+    before, after, at, names = keyword.before, keyword.after, keyword.at, keyword.context.reversed
     for each in (before or {}).keys() & (after or {}).keys():
-        yield from _compare(_whole(before[each]), _whole(after[each]), f"{at}{printable(each)}: ")
+        for change in keyword.compare(before[each], after[each], f"{at}{printable(each)}: "):
+            yield change
+            if names is None or each in names:
+                yield SchemaChange(direction="changed", text=change.text)
 
 
 def _step(name: str) -> str:
@@ -338,6 +387,8 @@ _RULES: Final[dict[str, _Rule]] = {
     "anyOf": _branches,
     "$defs": _definitions,
     "definitions": _definitions,
+    "exclusiveMinimum": _exclusive,
+    "exclusiveMaximum": _exclusive,
     **dict.fromkeys(_LOWER_BOUNDS, _lower),
     **dict.fromkeys(_UPPER_BOUNDS, _upper),
     **dict.fromkeys(_CONSTRAINTS, _constraint),
