@@ -89,14 +89,15 @@ def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> 
                 yield _task_meaning(change)
             case ("do" | "use", *_) if of_loop := list(loop_meanings(change)):
                 yield from of_loop
+            case ("input",):
+                found_parts = list(_input_meanings(before, after))
+                yield from found_parts or [_place_meaning("input.changed", change)]
+            case ("input", "schema", *_):
+                if not schema_done:
+                    yield _schema_meaning(before, after)
+                schema_done = True
             case ("input", *_):
-                old, new = _schema(before, "input"), _schema(after, "input")
-                if "schema" in change.path or not is_same(old, new):
-                    if not schema_done:
-                        yield input_meaning(comparison.compare(old, new), None, "/input/schema")
-                    schema_done = True
-                else:
-                    yield _place_meaning("input.changed", change)
+                yield _place_meaning("input.changed", change)
             case ("output", *_):
                 yield _place_meaning("output.changed", change)
             case ("use", "secrets", *_):
@@ -107,6 +108,20 @@ def meanings(before: JsonObject, after: JsonObject, found: list[JsonChange]) -> 
                 yield _place_meaning(_kind_of_place(change.path), change)
             case _:
                 yield _place_meaning("workflow.changed", change)
+
+
+def _input_meanings(before: JsonObject, after: JsonObject) -> Iterator[Meaning]:
+    """Yield the meanings of a whole `input` of a workflow that is added or removed."""
+    if not is_same(_schema(before, "input"), _schema(after, "input")):
+        yield _schema_meaning(before, after)
+    old, new = ({**(definition.get("input") or {}), "schema": None} for definition in (before, after))
+    for change in changes(old, new, ("input",)):
+        yield _place_meaning("input.changed", change)
+
+
+def _schema_meaning(before: JsonObject, after: JsonObject) -> Meaning:
+    found = comparison.compare(_schema(before, "input"), _schema(after, "input"))
+    return input_meaning(found, None, "/input/schema")
 
 
 def pinned(name: str, facts: Facts) -> Iterator[Meaning]:

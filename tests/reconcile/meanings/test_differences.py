@@ -91,6 +91,28 @@ def test_true_is_not_one_in_claims_and_examples(tmp_path: Path, kind: str) -> No
     }[kind]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "kinds"),
+    [
+        ("input: {schema: {document: {type: object}}, from: {a: 1}}\n", "",
+         {"input.widened", "input.changed"}),
+        ("input: {schema: {document: {type: object}}, from: {a: 1}}\n",
+         "input: {schema: {document: {type: object, required: [a]}}, from: {a: 2}}\n",
+         {"input.narrowed", "input.changed"}),
+        ("input: {from: {a: 1}}\n", "", {"input.changed"}),
+        ("", "input: {schema: {document: {type: object}}}\n", {"input.narrowed"}),
+    ],
+)  # fmt: skip
+def test_a_changed_schema_does_not_hide_the_data_of_the_input(
+    tmp_path: Path, old: str, new: str, kinds: set[str]
+) -> None:
+    before, after = (
+        compiled(tmp_path / name, {**FILES, W: ORDER + text}) for name, text in (("a", old), ("b", new))
+    )
+    (change,) = plan(Side.of(before), Side.of(after), Facts()).changes
+    assert {each.kind for each in change.meanings} == kinds
+
+
 TIMED = """\
 document: {dsl: '1.0.3', namespace: shop, name: order, version: 1.0.0}
 timeout: {after: {minutes: 1}}
