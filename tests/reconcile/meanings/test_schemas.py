@@ -179,6 +179,9 @@ CLOSED: dict[str, Any] = {"$ref": "#/$defs/b", "unevaluatedProperties": False}
             {"not": A}, {"oneOf": [A, {}]}, {"if": A, "then": False}, {"contains": A, "maxContains": 1},
             {"not": {"items": {"$ref": "#"}}}, {"not": {"$dynamicRef": "#a"}},
         )),
+        *(({"properties": {"a": {"maxLength": old}, "b": {"not": {"$ref": "#/properties/a"}}}},
+           {"properties": {"a": {"maxLength": new}, "b": {"not": {"$ref": "#/properties/a"}}}}, direction)
+          for old, new, direction in ((5, 9, "changed"), (9, 5, "narrowed"))),
         ({**A, "$defs": SHORT}, {**A, "$defs": LONG}, "widened"),
         ({**A, "$defs": LONG}, {**A, "$defs": SHORT}, "narrowed"),
         ({"not": {"$ref": "#/$defs/C"}, "$defs": {"C": A, "A": {"maxLength": 5}}},

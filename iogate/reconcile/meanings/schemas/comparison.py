@@ -98,7 +98,10 @@ class Comparison:
 def compare(before: Any, after: Any) -> Comparison:
     """Compare two JSON Schemas: narrowed or widened; None accepts every value."""
     context = context_of(before, after)
-    return Comparison(changes=tuple(_compare(_whole(before), _whole(after), "", context)))
+    found = list(_compare(_whole(before), _whole(after), "", context))
+    if context.reversed is None:
+        found += [SchemaChange(direction="changed", text=change.text) for change in found]
+    return Comparison(changes=tuple(found))
 
 
 def accepts_all(schema: Any) -> bool:
@@ -359,7 +362,7 @@ def _definitions(keyword: _Keyword) -> Iterator[SchemaChange]:
     for each in (before or {}).keys() & (after or {}).keys():
         for change in keyword.compare(before[each], after[each], f"{at}{printable(each)}: "):
             yield change
-            if names is None or each in names:
+            if names is not None and each in names:
                 yield SchemaChange(direction="changed", text=change.text)
 
 

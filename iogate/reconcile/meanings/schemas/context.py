@@ -21,7 +21,7 @@ class SchemaContext:
     unevaluated: bool
     """One of the schemas has a keyword that refuses members that other keywords do not evaluate."""
     reversed: frozenset[str] | None
-    """Names of the definitions that may be below a reversing keyword; None: all of them."""
+    """Names of the definitions that may be below a reversing keyword; None: any part of the schema may."""
 
 
 def context_of(before: Any, after: Any) -> SchemaContext:
@@ -45,7 +45,7 @@ def _nodes(schema: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _reversed(*schemas: Any) -> frozenset[str] | None:
-    """Return the names of the definitions below a reversing keyword, also through others; None: all."""
+    """Return the names of the definitions below a reversing keyword, also through others; None: any part."""
     definitions: dict[str, list[Any]] = {}
     pending: list[Any] = []
     for node in (node for schema in schemas for node in _nodes(schema)):
