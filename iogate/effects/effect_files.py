@@ -32,7 +32,7 @@ ReadFile = Callable[[str, str], Awaitable[bytes]]
 
 
 async def no_files(_: str, sha256: str) -> bytes:
-    """Provide no file to an effect, for runs whose calls had none.
+    """Refuse each file that an effect asks for: the call of its run had no files.
 
     Raises KeyError.
     """

@@ -131,7 +131,7 @@ def restart_call(program: Program, state: State) -> State:
 
 
 def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> bool:
-    """Tell, for a retry, whether a task has begun and none of its inner tasks has."""
+    """Tell, for a retry, whether a task has begun without any of its inner tasks."""
     return (
         (scope.position, scope.turn or 0, task.attempt) == (0, 0, 0)
         and not scope.extended

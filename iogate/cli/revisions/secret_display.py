@@ -34,7 +34,7 @@ def tables(found: Sequence[Mapping[str, Any]], *, every: bool) -> list[Table]:
 
 
 def _describe(found: Mapping[str, Any]) -> str:
-    """Describe how many processes have the new value of a secret whose values differ."""
+    """Describe for a secret with several values how many processes have the new one."""
     holders = [value["processes"] for value in found["values"]]
     text = f"{len(holders[0])} of {sum(map(len, holders))} processes have the new value"
     if others := len(found["otherKey"]):

@@ -168,7 +168,7 @@ class OperatorClient:
 
     @contextmanager
     def reading(self, what: str) -> Iterator[None]:
-        """Convert errors of reading a result in the block; `what` is its name for the message.
+        """Convert errors in the block that reads a result of the server, which the message calls `what`.
 
         Raises Unreachable if the result has another form than one of this release.
         """

@@ -94,7 +94,7 @@ def unpermitted(function: Definition, url: str, origins: Sequence[str]) -> Itera
 
 
 def _action(task: Task) -> str:
-    """Return what a task of a fetched function does that needs a permission of its origin, or ""."""
+    """Return the action of a fetched function's task that its origin must be permitted, or ""."""
     match task.body:
         case Emit():
             return "emits an event"

@@ -67,7 +67,7 @@ def build_call(operation: Operation, call: CallOpenApi) -> CallHttp:
 
 
 def missing_error(operation: Operation, subject: str, *, null: bool) -> WorkflowError:
-    """Return the error of an OpenAPI request whose required parameter or body is missing or null."""
+    """Return the error of an OpenAPI request that lacks a required parameter or body, or has null for it."""
     if null:
         detail = f'{subject} of operation "{operation.id}" is null, and it is required'
         return WorkflowError("expression", title="OpenAPI call cannot be made", detail=detail)

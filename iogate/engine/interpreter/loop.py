@@ -45,7 +45,7 @@ _SHARE = 20
 
 
 def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
-    """Continue the interpreter at a task whose effect has ended; ignore a result without a frame."""
+    """Continue the interpreter at a task after the end of its effect; ignore a result without a frame."""
     frame = ctx.tree.get(performed.frame)
     if frame is None or frame.phase != "effect":
         return
@@ -59,7 +59,7 @@ def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
 
 
 def handle_message(ctx: ExecutionContext, message: Arrived | ChildEnded) -> None:
-    """Process a message in the interpreter; ignore one whose frame is gone or waits for something else."""
+    """Process a message in the interpreter; ignore it if its frame is gone or does not wait for it."""
     frame = ctx.tree.get(message.frame)
     ctx.set_savepoint()
     match message:

@@ -65,7 +65,7 @@ def _parent(frames: Mapping[int, Frame], frame: Frame) -> Frame:
 
 
 def keep(entries: Entries, call: str, numbers: str) -> Entries:
-    """Keep the key of a call whose effect ends without a definite answer, if there is room."""
+    """Keep the key of a call that ends without a definite answer, if there is room."""
     if is_full(entries) and call not in entries:
         return entries
     return {**entries, call: [numbers, _UNKNOWN]}
@@ -77,7 +77,7 @@ def settle(entries: Entries, call: str) -> Entries:
 
 
 def renew(entries: Entries, below: str) -> Entries:
-    """Remove the keys of the calls with a definite answer whose reference begins with `below`."""
+    """Remove the keys of answered calls in the list with the reference `below`."""
     return {
         call: entry for call, entry in entries.items() if entry[1] != _KNOWN or not call.startswith(below)
     }

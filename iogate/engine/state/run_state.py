@@ -82,7 +82,7 @@ class State:
 
     @property
     def under_way(self) -> AbstractSet[int]:
-        """Ids of the state's frames whose effect is under way."""
+        """Ids of the frames of the state with an effect under way."""
         return self.indexed().effects.keys()
 
     @property
