@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from iogate.operators.runs.run_retry import Retrier
 from iogate.store.integrity.adoption import adopt
 from tests.faults.counting import CountingServer
 from tests.worker.site import NOOP, decoded, until, workflow
@@ -54,6 +55,56 @@ async def test_invalid_state_faults_the_run(site: Site) -> None:
     run = await site.ended(uid)
     assert run.status == "faulted"
     assert "the stored state cannot be loaded" in decoded(run.error)["detail"]
+
+
+async def test_a_state_that_a_worker_cannot_read_is_kept_for_a_retry(site: Site) -> None:
+    """Workers of an earlier release may take a run in between; its position is not lost."""
+    async with CountingServer() as server:
+        calls = two_calls(server)
+        calls["do"].insert(1, {"pause": {"wait": {"seconds": 2}}})
+        await site.publish(calls)
+        await site.worker()
+        uid = await site.call("two-calls")
+
+        async def is_parked() -> bool:
+            return (await site.view(uid)).state == "timer"
+
+        await until(is_parked, name="the run's wait")
+        parked = f"iogate:parked:{uid}"
+        state = await site.store.call("GET", parked)
+        await site.store.call("SET", parked, state.replace(b'"format":1', b'"format":9'))
+        await adopt(site.store)
+        assert "the stored state cannot be loaded" in decoded((await site.ended(uid)).error)["detail"]
+        frames = f"iogate:frames:{uid}"
+        head = await site.store.call("HGET", frames, "head")
+        assert b'"format":9' in head
+        await site.store.call("HSET", frames, "head", head.replace(b'"format":9', b'"format":1'))
+        await adopt(site.store)
+        await retry(site, uid)
+        run = await site.ended(uid)
+        assert (run.status, run.attempt) == ("completed", 2)
+        assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
+
+
+async def test_a_run_whose_state_was_refused_is_retried_from_its_last_commit(site: Site) -> None:
+    async with CountingServer() as server:
+        definition = two_calls(server)
+        definition["do"][1] = {"grow": {"set": {"v": '${ "x" * 68000000 }'}}}
+        await site.publish(definition)
+        await site.worker()
+        uid = await site.call("two-calls")
+        assert decoded((await site.ended(uid, 20)).error)["detail"].startswith("the store refused the state")
+        await retry(site, uid)
+        run = await site.ended(uid, 20)
+        assert (run.status, run.attempt) == ("faulted", 2)
+        assert decoded(run.error)["detail"].startswith("the store refused the state")
+        assert [call.path for call in server.calls[uid]] == ["/first", "/first"]
+        assert server.changed_keys() == []
+
+
+async def retry(site: Site, uid: str) -> None:
+    now_ms = await site.store.now_ms()
+    assert await Retrier(store=site.store, pointer=None, current=False, by="me", now_ms=now_ms).retry(uid)
 
 
 async def test_refused_state_faults_only_its_run(site: Site) -> None:

@@ -6,7 +6,7 @@ in this process, so that errors are reported at once; the store swaps it in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -103,6 +103,9 @@ class Retrier:
             state = Codec(input=start.input).load(start.head, start.frames, start.values)
         except (ValueError, TypeError) as error:
             raise Refused(f"run {start.uid}: this release cannot read its state: {error}") from None
+        if not state.ended:
+            # Its fault could not be stored in its state: the run continues from its last commit.
+            state = replace(state, status="faulted")
         if self.pointer is None:
             if self.current:
                 state = retry.migrate(old, program, retry.restart_call(old, state))

@@ -126,10 +126,14 @@ def _fault_run(run: CommittedRun, state: State) -> Child:
 
 
 def _delta(run: CommittedRun, state: State, *, ended: bool) -> Delta:
-    """Return the changes of the state for a commit; a run that ends keeps its state only for `retry`."""
+    """Return the changes of the state for a commit; a run that ends keeps its state only for `retry`.
+
+    If this worker could not load the stored state, it stays as it is: another release may read it.
+    """
     if not ended:
         return run.codec.delta(state)
-    if state.status != "faulted" or run.refused:
+    not_loaded = run.claim.seq > 0 and run.codec.stored is None
+    if state.status != "faulted" or run.refused or not_loaded:
         return NOTHING
     # The store clears subscriptions and children of a run that has ended.
     return replace(run.codec.delta(state), wants={}, wants_gone=(), children_gone=())
