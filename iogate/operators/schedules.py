@@ -138,7 +138,7 @@ async def run(store: Store, names: Sequence[str], *, author: str, operation: str
     With the same id of an operation, no second run is started.
 
     Raises NotFound for an unknown schedule, Refused for one on events, one that differs from the live
-    revision, or if the store starts no runs.
+    revision, or if the store starts no runs, and Unconfirmed if too few replicas have the runs.
     """
     found = {name: await store.schedules.find(name) for name in names}
     missing = [name for name, tick in found.items() if tick is None]
@@ -161,6 +161,7 @@ async def run(store: Store, names: Sequence[str], *, author: str, operation: str
             done = f"; {counted(len(uids), 'run')} started" if uids else ""
             raise Refused(f"no run of {name}: {why}{done}", code=NOT_STARTED, hint="try again later")
         uids[name] = uid
+    await store.confirm()
     return {"runs": uids}
 
 

@@ -6,10 +6,12 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
 from iogate.errors import Unreachable
+from iogate.operators import schedules
 from iogate.security.one_time_links import OneTimeLink
 from iogate.store import keys
 from iogate.store.connection import connection
@@ -22,6 +24,8 @@ from tests.gateway import driver
 from tests.keys import RING
 from tests.replicas import Server, in_step, pair
 from tests.store.builders import accepted, api, commit, publish, request, until
+from tests.store.revisions.test_due_schedules import EVERY
+from tests.store.revisions.test_due_schedules import publish as publish_schedule
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,26 @@ async def test_the_use_of_a_link_is_acknowledged_once_a_replica_has_it(
         await replicated.links.use(first, b"{}")
     assert (await replicated.links.look(first)).used, "the primary has it"
     assert await replicated.links.use(second, b"{}") == "ok"
+
+
+async def test_a_switch_and_a_run_of_a_schedule_are_acknowledged_once_a_replica_has_them(
+    replicated: Store, servers: tuple[Server, Server]
+) -> None:
+    await publish_schedule(replicated, EVERY)
+    names = ["shop/report"]
+    switch = partial(
+        replicated.schedule_states.switch, names, enabled=False, author="ada", reason="", ttl_s=None
+    )
+    start = partial(schedules.run, replicated, names, author="ada", operation="op-1")
+    with stopped(servers[1]):
+        with pytest.raises(Unconfirmed, match="0 of 1 replicas confirmed the write"):
+            await switch()
+        for _ in range(2):
+            with pytest.raises(Unconfirmed):
+                await start()
+    await switch()
+    (uid,) = (await start())["runs"].values()
+    assert [run.uid for run in await replicated.runs.list()] == [uid], "the repetition started no second run"
 
 
 async def test_a_full_primary_still_has_its_commits_confirmed(replicated: Store) -> None:

@@ -59,6 +59,7 @@ CONFIRMED: Final = frozenset(
         "retry",
         "suspend",
         "resume",
+        "schedule",
         "use_link",
     }
 )
