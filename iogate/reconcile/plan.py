@@ -293,9 +293,13 @@ def _schedule_changes(before: Revision, after: Revision, facts: Facts) -> Iterat
         meaning = workflows.schedule_removed(old[name], facts.upcoming.get(name))
         yield _change("delete", "schedule", name, [meaning])
     for name in old.keys() & new.keys():
-        if old[name] != new[name]:
-            found = workflows.schedule_changed(old[name], new[name], facts.upcoming.get(name), facts)
-            yield _change("change", "schedule", name, found, source=sources[name])
+        started, starts = before.scheduled[name][0], after.scheduled[name][0]
+        if (started, old[name]) == (starts, new[name]):
+            continue
+        found = list(workflows.schedule_changed(old[name], new[name], facts.upcoming.get(name), facts))
+        if started != starts:
+            found.append(workflows.schedule_starts(started, starts))
+        yield _change("change", "schedule", name, found, source=sources[name])
 
 
 def _schedules(revision: Revision) -> dict[str, Schedule]:

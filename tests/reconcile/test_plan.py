@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +71,22 @@ def scheduled(program: str, **fields: Any) -> Revision:
     """Return a revision with a scheduled workflow."""
     schedule = Schedule(**{"kind": "every", "program": program, "milliseconds": 1_000, **fields})
     return Revision(apis={}, workflows={"s/a:1.0.0": Workflow(program=program, schedule=schedule)})
+
+
+def test_a_schedule_that_a_new_version_takes_over_starts_other_runs() -> None:
+    schedule = Schedule(kind="every", program=ONE, milliseconds=1_000)
+    older, newer = Workflow(program=ONE), Workflow(program=TWO)
+    before = Revision(apis={}, workflows={"s/a:1.0.0": msgspec.structs.replace(older, schedule=schedule)})
+    after = Revision(
+        apis={},
+        workflows={"s/a:1.0.0": older, "s/a:1.1.0": msgspec.structs.replace(newer, schedule=schedule)},
+    )
+    found = compared(before, after)
+    assert found.past_counts() == "1 workflow added; 1 schedule changed"
+    (change,) = [each for each in found.changes if each.type == "schedule"]
+    assert [(each.text, each.severity) for each in change.meanings] == [
+        ("starts runs of s/a:1.1.0, was s/a:1.0.0", "caution")
+    ]
 
 
 def test_a_schedule_is_compared_separately_from_its_workflow() -> None:

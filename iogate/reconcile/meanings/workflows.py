@@ -178,6 +178,12 @@ def schedule_changed(
         yield Meaning(kind="schedule.changed", text=text, pointer="/document/metadata/iogate/schedule/jitter")
 
 
+def schedule_starts(before: str, after: str) -> Meaning:
+    """Return the meaning of a schedule that another version of its workflow has; both are full names."""
+    text = f"starts runs of {after}, was {before}"
+    return Meaning(kind="schedule.changed", text=text, pointer="/schedule")
+
+
 def _next_tick(after: Schedule, current: Upcoming | None, now_ms: int) -> str:
     """Return whether the next tick of a workflow's changed schedule moves, and to when."""
     new_ms, old_ms = after.first_ms(now_ms), current.next_ms if current is not None else None
