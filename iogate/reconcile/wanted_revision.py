@@ -6,7 +6,7 @@ per workflow, one schedule per name of a workflow; everything outside of the sel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -49,7 +49,8 @@ def wanted(live: Revision, bundle: Bundle, scope: Scope) -> Bundle:
     if scope.select:
         revision = _selected(live, bundle, scope)
     elif scope.keep_orphans:
-        revision = _joined(live, revision, live.apis.keys(), live.workflows.keys())
+        named = {name.partition(":")[0] for name in revision.workflows}
+        revision = _joined(live, revision, live.apis.keys(), live.workflows.keys(), named)
     else:
         return bundle
     _check_paths(revision, bundle.revision)
@@ -72,14 +73,21 @@ def _check_paths(revision: Revision, new: Revision) -> None:
             )
 
 
-def _joined(live: Revision, new: Revision, apis: Iterable[str], workflows: Iterable[str]) -> Revision:
-    """Return the wanted revision: `new`, with these APIs and workflows of `live` that it does not have."""
+def _joined(
+    live: Revision,
+    new: Revision,
+    apis: Iterable[str],
+    workflows: Iterable[str],
+    scheduled: Collection[str],
+) -> Revision:
+    """Return the wanted revision: `new`, with these APIs and workflows of `live` that it does not have.
+
+    A name has one schedule: for those of `scheduled`, that of its newest version in the files, if any.
+    """
     kept = {name: live.workflows[name] for name in workflows if name not in new.workflows}
-    named = {name.partition(":")[0] for name in new.workflows}
-    # A name has one schedule: that of its newest version in the files.
     kept = {
         name: msgspec.structs.replace(workflow, schedule=None)
-        if name.partition(":")[0] in named
+        if name.partition(":")[0] in scheduled
         else workflow
         for name, workflow in kept.items()
     }
@@ -116,18 +124,21 @@ def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
             code=NOT_SELECTED,
             hint="select a tag, or a module, of APIs in the files or live",
         )
-    taken = _reached([api for name, api in new.apis.items() if name in chosen], bundle)
+    reach = _Reach(new.workflows, bundle)
+    taken = reach.of([api for name, api in new.apis.items() if name in chosen])
     changed = {
         name
         for name in taken
         if name in live.workflows and live.workflows[name].program != new.workflows[name].program
     }
+    live_reach = _Reach(live.workflows, bundle)
     for name, api in sorted(live.apis.items()):
-        shared = [workflow for workflow in api.started if workflow in changed]
-        if name not in chosen and shared:
+        if name in chosen or not changed:
+            continue
+        for shared in sorted(live_reach.of([api]) & changed):
+            how = "starts too" if shared in api.started else "runs as a child"
             raise Refused(
-                f"the selection changes workflow {shared[0]}, which {name} starts too, and {name} is not "
-                "selected",
+                f"the selection changes workflow {shared}, which {name} {how}, and {name} is not selected",
                 code=SHARED,
                 hint="select both, apply everything, or give the changed workflow another version",
             )
@@ -137,7 +148,7 @@ def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
         resources=new.resources,
     )
     gone = set() if scope.keep_orphans else chosen - new.apis.keys()
-    joined = _joined(live, part, live.apis.keys() - gone, live.workflows.keys())
+    joined = _joined(live, part, live.apis.keys() - gone, live.workflows.keys(), part.scheduled.keys())
     used = {
         **live.resources,
         **{uri: digest for uri, digest in new.resources.items() if _names(bundle, taken, uri)},
@@ -155,25 +166,41 @@ def labels(api: Api) -> set[str]:
     return {api.id.partition("/")[0], *api.tags}
 
 
-def _reached(apis: Iterable[Api], bundle: Bundle) -> set[str]:
-    """Return the workflows of the wanted revision that APIs start, and those that these run."""
-    workflows = bundle.revision.workflows
-    found: set[str] = set()
-    open_ = [name for api in apis for name in api.started]
-    while open_:
-        name = open_.pop()
-        if name in found or name not in workflows:
-            continue
-        found.add(name)
-        data = bundle.programs[workflows[name].program]
-        if b'"workflow"' not in data:
-            continue
-        open_ += [
-            _resolved(task.body.reference, workflows)
+class _Reach:
+    """Workflows that APIs of one revision reach: those that they start, and those that these run."""
+
+    def __init__(self, workflows: Mapping[str, Workflow], bundle: Bundle) -> None:
+        """`bundle` is that of the files; a live program that they do not have is taken as they have it."""
+        self._workflows = workflows
+        self._bundle = bundle
+        self._run: dict[str, list[str]] = {}
+
+    def of(self, apis: Iterable[Api]) -> set[str]:
+        """Return the full names of the workflows that these APIs reach."""
+        found: set[str] = set()
+        open_ = [name for api in apis for name in api.started]
+        while open_:
+            name = open_.pop()
+            if name in found or name not in self._workflows:
+                continue
+            found.add(name)
+            if name not in self._run:
+                self._run[name] = self._run_by(name)
+            open_ += self._run[name]
+        return found
+
+    def _run_by(self, name: str) -> list[str]:
+        programs, files = self._bundle.programs, self._bundle.revision.workflows
+        data = programs.get(self._workflows[name].program)
+        if data is None and name in files:
+            data = programs[files[name].program]
+        if data is None or b'"workflow"' not in data:
+            return []
+        return [
+            _resolved(task.body.reference, self._workflows)
             for task in program.load(msgspec.json.decode(data)).tasks.values()
             if isinstance(task.body, Child)
         ]
-    return found
 
 
 def _resolved(reference: str, workflows: Mapping[str, Workflow]) -> str:

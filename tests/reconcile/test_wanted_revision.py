@@ -42,3 +42,41 @@ def test_the_path_of_an_api_that_stays_is_not_taken(tmp_path: Path, scope: Scope
         "path /hooks/a of shop/new in apis.d/a.yaml is that of shop/old, which stays live"
     )
     assert wanted(before.revision, after, Scope()) is after
+
+
+def test_a_selection_does_not_change_a_child_of_what_is_not_selected(tmp_path: Path) -> None:
+    parent = WORKFLOW.replace("name: order", "name: parent").replace(
+        "{set: {a: 1}}", "{run: {workflow: {namespace: shop, name: order, version: 1.0.0}}}"
+    )
+    files = {
+        "apis.d/a.yaml": API
+        + BUY.replace("order}", "order:1.0.0, tags: [buy]}")
+        + "  sell: {workflow: shop/parent}\n",
+        "workflows.d/p.yaml": parent,
+        "workflows.d/w.yaml": WORKFLOW,
+    }
+    live = bundle(tmp_path / "live", files)
+    changed = bundle(tmp_path / "new", files | {"workflows.d/w.yaml": WORKFLOW.replace("a: 1", "a: 2")})
+    with pytest.raises(Refused) as caught:
+        wanted(live.revision, changed, Scope(select="buy"))
+    assert (caught.value.code, caught.value.message) == (
+        "IOG710",
+        "the selection changes workflow shop/order:1.0.0, which shop/sell runs as a child, and shop/sell is "
+        "not selected",
+    )
+    assert wanted(live.revision, live, Scope(select="buy")).revision == live.revision
+
+
+def test_a_selection_keeps_the_schedule_of_a_version_that_it_does_not_have(tmp_path: Path) -> None:
+    newer = WORKFLOW.replace("1.0.0", "1.1.0") + "schedule: {every: {hours: 1}}\n"
+    files = {
+        "apis.d/a.yaml": API + BUY.replace("order}", "order:1.0.0, tags: [buy]}"),
+        "workflows.d/w.yaml": WORKFLOW,
+        "workflows.d/x.yaml": newer,
+    }
+    live = bundle(tmp_path / "live", files)
+    changed = bundle(tmp_path / "new", files | {"workflows.d/w.yaml": WORKFLOW.replace("a: 1", "a: 2")})
+    found = wanted(live.revision, changed, Scope(select="buy")).revision
+    assert found.workflows["shop/order:1.0.0"] == changed.revision.workflows["shop/order:1.0.0"]
+    assert found.scheduled == live.revision.scheduled
+    assert found.scheduled.keys() == {"shop/order"}
