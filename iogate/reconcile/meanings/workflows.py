@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from iogate import json_values
@@ -216,12 +217,27 @@ def _task_meaning(change: JsonChange) -> Meaning:
 
 
 def _is_task(path: Pointer) -> bool:
-    """Tell whether a changed path of a workflow ends with a list position and a name, as a task's does."""
-    return len(path) >= 3 and isinstance(path[-2], int) and isinstance(path[-1], str) and path[-3] in _LISTS
+    """Tell whether a changed path of a workflow ends with a list position and a name, as a task's does.
+
+    Data may look so, too.
+    """
+    if len(path) < 3 or not isinstance(path[-2], int) or not isinstance(path[-1], str):
+        return False
+    is_data = any(key in _DATA and not _is_name(before) for before, key in pairwise(path[:-3]))
+    return path[-3] in _LISTS and not is_data
+
+
+def _is_name(before: str | int) -> bool:
+    """Tell by the key before it in the path whether a key is the name of a task or function."""
+    return isinstance(before, int) or before == "functions"
 
 
 _LISTS: Final = frozenset({"do", "try", "before", "after", "branches", "foreach", "extensions", "functions"})
 """Keys whose value is a list of tasks."""
+_DATA: Final = frozenset(
+    {"with", "set", "emit", "raise", "run", "input", "output", "export", "metadata", "evaluate"}
+)
+"""Keys of a task whose value is data of the author."""
 
 
 def _kind_of_place(path: Pointer) -> str:

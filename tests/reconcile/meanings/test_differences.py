@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from iogate.reconcile.meanings import workflows
 from iogate.reconcile.plan import Side, plan
 from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import as_texts, shown
@@ -140,6 +142,35 @@ def test_equal_durations_are_no_change(tmp_path: Path) -> None:
         Side.of(before), Side.of(compiled(tmp_path / "c", {**FILES, W: renamed})), Facts()
     ).changes
     assert [each.text for each in change.meanings] == ["/do/0/nap/wait changed (PT1S → PT2S)"]
+
+
+@pytest.mark.parametrize(
+    ("task", "meaning"),
+    [
+        (
+            '{"a": {"set": {"do": [{"NAME": 1}]}}}',
+            ("task.changed", "/do/0/a/set/do/0/new moved from /do/0/a/set/do/0/old"),
+        ),
+        (
+            '{"a": {"emit": {"event": {"with": {"type": "t", "data": {"do": [{"NAME": 1}]}}}}}}',
+            (
+                "task.changed",
+                "/do/0/a/emit/event/with/data/do/0/new moved from /do/0/a/emit/event/with/data/do/0/old",
+            ),
+        ),
+        ('{"set": {"do": [{"NAME": {"set": 1}}]}}', ("task.renamed", 'task "new" renamed, was "old"')),
+        (
+            '{"a": {"listen": {"to": {"any": []}}, "foreach": {"do": [{"NAME": {"set": 1}}]}}}',
+            ("task.renamed", 'task "new" renamed, was "old"'),
+        ),
+    ],
+)
+def test_data_that_look_like_tasks_are_no_tasks(task: str, meaning: tuple[str, str]) -> None:
+    before, after = (
+        {"document": {"name": "a"}, "do": [json.loads(task.replace("NAME", name))]} for name in ("old", "new")
+    )
+    found = workflows.meanings(before, after, workflows.differences(before, after))
+    assert [(each.kind, each.text) for each in found] == [meaning]
 
 
 def test_a_duration_in_data_or_read_by_an_expression_counts(tmp_path: Path) -> None:
