@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from iogate.auth.caller_names import CallerNames
 from iogate.auth.model import alternatives
 from iogate.auth.secret_reader import Fingerprint, SecretReader, no_fingerprint
-from iogate.gateway.authentication.caller_names import CallerNames
 from iogate.gateway.authentication.forms.form import HeaderForm, InvalidCredentials, MissingCredentials, Setup
 from iogate.gateway.authentication.forms.open_to_all import OpenToAll
 from iogate.gateway.authentication.forms.table import FORMS, HEADERS

@@ -70,6 +70,7 @@ def _differences(before: StoredAuth, after: StoredAuth) -> Iterator[Meaning]:
     yield from _caller_meanings(_callers(forms_before), _callers(forms_after))
     yield from _signature_meanings(_signatures(forms_before), _signatures(forms_after))
     yield from jwt.meanings(forms_before, forms_after)
+    yield from jwt.renamed(before, after)
 
 
 def _caller_meanings(old: Callers, new: Callers) -> Iterator[Meaning]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from iogate import json_values
+from iogate.auth.caller_names import CallerNames
 from iogate.auth.jwt_form import ASYMMETRIC, SYMMETRIC
-from iogate.auth.model import Form, JwtAuth, StoredSecret, source_of
+from iogate.auth.model import Form, JwtAuth, StoredAuth, StoredSecret, alternatives, source_of
 from iogate.messages import quoted
 from iogate.reconcile.meanings.change_kinds import Meaning
 from iogate.timing.durations import format_seconds
@@ -33,6 +34,22 @@ def meanings(before: Sequence[Form[StoredSecret]], after: Sequence[Form[StoredSe
         yield _meaning("jwt.narrowed", f"tokens of {issuer} not accepted any more")
     for issuer in sorted(old.keys() & new.keys()):
         yield from _group_changed(issuer, old[issuer], new[issuer])
+
+
+def renamed(before: StoredAuth, after: StoredAuth) -> Iterator[Meaning]:
+    """Yield the meanings of other names of callers, if a form beside the form `jwt` is added or removed."""
+    old, new = (
+        {
+            form.issuer or _source(form): CallerNames(auth).jwt_prefix(form)
+            for form in alternatives(auth)
+            if isinstance(form, JwtAuth)
+        }
+        for auth in (before, after)
+    )
+    for issuer in sorted(old.keys() & new.keys()):
+        if bool(old[issuer]) != bool(new[issuer]):
+            change = f"{old[issuer]}NAME → {new[issuer]}NAME"
+            yield _meaning("jwt.caller", f"callers with a JWT get another name ({change})")
 
 
 def unmatched(

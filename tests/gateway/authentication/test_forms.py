@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iogate.auth import model
+from iogate.auth.caller_names import CallerNames
 from iogate.auth.model import (
     AnyAuth,
     EnvSecret,
@@ -24,7 +25,6 @@ from iogate.auth.model import (
     UserAuth,
 )
 from iogate.gateway.authentication.authenticator import Authenticator
-from iogate.gateway.authentication.caller_names import CallerNames
 from iogate.gateway.authentication.forms.table import CARRIERS, FORMS, HEADERS
 from iogate.security import secrets
 from tests.gateway.authentication.tokens import ISSUER, SECRET, token

@@ -79,10 +79,18 @@ def test_another_issuer_is_an_addition() -> None:
     two = {"any": [one, {"jwt": {"issuer": "https://b.test"}}]}
     first, second = (stored(AUTH.read(each), place="a/b") for each in (one, two))
     assert [(each.kind, each.text) for each in auth.meanings(first, second)] == [
-        ("jwt.widened", "tokens of https://b.test accepted")
+        ("jwt.widened", "tokens of https://b.test accepted"),
+        ("jwt.caller", "callers with a JWT get another name (NAME → jwt:https://a.test#NAME)"),
     ]
     assert [(each.kind, each.text) for each in auth.meanings(second, first)] == [
-        ("jwt.narrowed", "tokens of https://b.test not accepted any more")
+        ("jwt.narrowed", "tokens of https://b.test not accepted any more"),
+        ("jwt.caller", "callers with a JWT get another name (jwt:https://a.test#NAME → NAME)"),
     ]
     token = stored(AUTH.read({"token": {"env": "T"}}), place="a/b")
     assert [each.text for each in auth.meanings(token, first)] == ["auth changed (token → jwt)"]
+    both = stored(AUTH.read({"any": [one, {"token": {"env": "T"}}]}), place="a/b")
+    assert [(each.kind, each.text) for each in auth.meanings(first, both)] == [
+        ("auth.weakened", "auth weakened (jwt → jwt or token)"),
+        ("jwt.caller", "callers with a JWT get another name (NAME → jwt:https://a.test#NAME)"),
+    ]
+    assert list(auth.meanings(both, both)) == []

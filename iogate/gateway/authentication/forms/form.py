@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
+from iogate.auth.caller_names import CallerNames
 from iogate.auth.secret_reader import SecretReader
-from iogate.gateway.authentication.caller_names import CallerNames
 from iogate.gateway.http.responses import ErrorResponse, HTTPError
 
 if TYPE_CHECKING:

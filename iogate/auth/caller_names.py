@@ -1,8 +1,9 @@
 """Names of the callers of one API, such that two forms of authentication never share a caller.
 
-Used by `forms` when an API is built. Pure. Rates per caller and idempotency keys go by these names.
-Invariants: the caller of an API with one form has its plain name; a name depends on declarations only, not on
-the secrets of a machine; a name in a document has no colon, so that none equals a name with its form.
+Used by `gateway.authentication` when an API is built, and by plans. Pure. Rates per caller and idempotency
+keys go by these names. Invariants: the caller of an API with one form has its plain name; a name depends on
+declarations only, not on the secrets of a machine; a name in a document has no colon, so that none equals a
+name with its form.
 """
 
 from __future__ import annotations
