@@ -179,7 +179,7 @@ class Authenticator:
     async def verify(self, credentials: Credentials) -> str | None:
         """Return the caller that the authenticator finds by credentials, else None; do not count a failure.
 
-        Raises Busy if too many hashes are waiting.
+        Raises Busy if too many hashes are waiting, and HTTPError: the 503 if keys are missing.
         """
         found = self.select(credentials)
         return await found[0].verify(found[1]) if found is not None else None

@@ -52,7 +52,7 @@ async def authenticate(
     """Authenticate a request for a run by `own`, with equal work if there is no run.
 
     `own` is one of `authenticators`, or None if the run does not exist or its API was removed. Raises
-    HTTPError: the 429 for too many wrong credentials.
+    HTTPError: the 429 for too many wrong credentials, and the 503 if keys are missing that may verify them.
     """
     own = own or _CLOSED
     credentials = read_credentials(request)
@@ -72,7 +72,7 @@ async def authenticate(
         accepting = [each for each, (form, credential) in chosen if form.is_self_contained(credential)]
         if accepting:
             _count_attempt(hashing, request.address)
-            named = [(each, await each.verify(credentials)) for each in accepting]
+            named, unusable = await _verify(accepting, credentials)
             if any(caller is not None for _, caller in named):
                 presented = {each: credential for each, (_, credential) in chosen}
                 right = [presented[each] for each, caller in named if caller is not None]
@@ -80,6 +80,10 @@ async def authenticate(
                     hashing.succeeded(request.address)
                 caller = next((caller for each, caller in named if each is own), None)
                 return Verdict(_anonymous(own) if caller is None else caller, is_failure=False)
+            if unusable is not None:
+                # Nobody can tell now whether the credential is valid, for any run.
+                hashing.succeeded(request.address)
+                raise unusable
             # With Argon2 hashes, `own.authenticate` counts the failure.
             counted = not own.work(request)
             if not counted:
@@ -112,6 +116,23 @@ def read_credentials(request: Request) -> Credentials:
     return {carrier: Credential(value, carrier) for carrier, value in read if value}
 
 
+async def _verify(
+    accepting: Sequence[Authenticator], credentials: Credentials
+) -> tuple[list[tuple[Authenticator, str | None]], HTTPError | None]:
+    """Return each authenticator for a run with the caller that it finds; and the 503 of missing keys, if any.
+
+    All verify the credentials, so that the time does not reveal which of them has the run.
+    """
+    named: list[tuple[Authenticator, str | None]] = []
+    unusable: HTTPError | None = None
+    for each in accepting:
+        try:
+            named.append((each, await each.verify(credentials)))
+        except HTTPError as error:
+            unusable = error
+    return named, unusable
+
+
 def _anonymous(own: Authenticator) -> str | None:
     """Return the caller after equal work without valid credentials: None, unless the run is open to all."""
     return authenticator.ANONYMOUS if own.opens_to_all and not own.unset else None
@@ -129,19 +150,13 @@ async def _authenticate_known(
     own: Authenticator, authenticators: Sequence[Authenticator], credentials: Credentials
 ) -> str | None:
     """Authenticate at a run with equal work by credentials that another authenticator knows."""
-    found: str | None = None
     try:
-        # One secret may be valid for several APIs. All verify it, so that the time does not reveal which
-        # of them has the run.
-        for each in authenticators:
-            named = await each.verify(credentials)
-            if each is own:
-                found = named
+        # One secret may be valid for several APIs.
+        named, _ = await _verify(authenticators, credentials)
     except Busy as busy:
         raise authenticator.too_many_attempts(busy) from None
-    if found is not None:
-        return found
-    return _anonymous(own)
+    found = next((caller for each, caller in named if each is own), None)
+    return _anonymous(own) if found is None else found
 
 
 def costliest_work(authenticators: Iterable[Authenticator], request: Request) -> Sequence[Parameters]:

@@ -85,3 +85,19 @@ async def test_a_token_of_another_api_is_no_failure(public_world: World, key: Fi
         sent = bearer(token(jti=str(number)))
         assert (await world.ask(f"/v1/runs/{accepted.uid}", headers=sent)).status == 404
         assert (await world.ask("/v1/runs/1", headers=sent)).status == 404
+
+
+async def test_a_token_that_no_key_can_verify_now_is_no_failure(public_world: World, key: FileSecret) -> None:
+    world = public_world
+    await world.publish(api("a/a", jwt(key)), api("c/c", TOKEN))
+    accepted = await world.call("a/a", **bearer(token()))
+    await world.publish(api("a/a", jwt(FileSecret(path="/missing"))), api("c/c", TOKEN))
+    for number in range(FAILURES + 5):
+        sent = bearer(token(jti=str(number)))
+        for uid in (accepted.uid, "1"):
+            shown = await world.ask(f"/v1/runs/{uid}", headers=sent)
+            assert (shown.status, shown.headers["retry-after"]) == (503, "1")
+            assert shown.message == "The keys that verify tokens are not available on this gateway"
+    await world.publish(api("a/a", jwt(key)), api("c/c", TOKEN))
+    shown = await world.ask(f"/v1/runs/{accepted.uid}", headers=bearer(token(jti="new")))
+    assert (shown.status, shown.json["caller"]) == (200, "ada")

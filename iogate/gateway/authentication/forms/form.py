@@ -108,7 +108,7 @@ class HeaderForm(Form):
     async def verify(self, credential: Credential) -> str | None:
         """Return the caller by this form, None if the credential is wrong; do not count a failure.
 
-        Raises Busy if too many hashes are waiting.
+        Raises Busy if too many hashes are waiting, and HTTPError: the 503 if keys are missing.
         """
 
     def is_self_contained(self, credential: Credential) -> bool:  # noqa: ARG002 - forms override it

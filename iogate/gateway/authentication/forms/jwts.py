@@ -80,7 +80,7 @@ class Jwts(HeaderForm):
         try:
             found = await self._verify(credential.value)
         except UnusableKeys:
-            return None
+            raise HTTPError(KEYS_MISSING) from None
         return found if isinstance(found, str) else None
 
     async def _authenticate(self, token: bytes, address: str) -> str | Rejection:
