@@ -349,6 +349,8 @@ class Run:
         Raises TooDeep for data nested too deeply, ValueError or TypeError for what JSON cannot hold.
         """
         self.state, commit = build(self, move, due_ms, redaction)
+        # A result that comes while the commit is under way is not in it.
+        self.dirty = False
         self.seq += 1
         self.outgoing.clear()
         self._phase = Committing(move)
@@ -357,7 +359,6 @@ class Run:
     def committed(self, now: float) -> list[Perform]:
         """Take note of an applied commit after which this run stays; return the effects to start."""
         self._phase = READY
-        self.dirty = False
         self.committed_at = now
         performs, self._performs = self._performs, []
         if self.cancelled:

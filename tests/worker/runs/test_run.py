@@ -191,6 +191,21 @@ def test_a_result_counts_only_while_the_run_waits_for_it() -> None:
     assert run.dirty
 
 
+def test_a_result_that_comes_during_a_commit_is_stored_at_once_by_the_next_one() -> None:
+    run = new()
+    task: Any = object()
+    advance(run)
+    run.effect_started(1, task)
+    run.commit("keep", None, NO_SECRETS)
+    assert run.effect_ended(1, task, Cancelled())
+    run.committed(1.0)
+    advance(run)
+    assert rest(run, now=1.1, now_ms=2_000) == Store("keep")
+    run.commit("keep", None, NO_SECRETS)
+    run.committed(1.2)
+    assert rest(run, now=1.3, now_ms=2_000) == Rest(None)
+
+
 class TestDecision:
     """How a run goes on after a slice."""
 
