@@ -14,14 +14,17 @@ from typing import Any, Final, Literal
 import msgspec
 
 from iogate import json_values
+from iogate.compiler.program import load
 from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, canonical, resource_name
 from iogate.compiler.schedules import Schedule
+from iogate.compiler.tasks import Child
 from iogate.reconcile.document_form import api_form
 from iogate.reconcile.json_diff import JsonChange, changes
 from iogate.reconcile.meanings import apis, workflows
 from iogate.reconcile.meanings.change_kinds import Meaning, Severity, rank
 from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import shown
+from iogate.value_types.semantic_versions import newest_version
 
 Type = Literal["api", "workflow", "schedule", "resource"]
 Action = Literal["add", "change", "delete"]
@@ -249,9 +252,14 @@ def _without_programs(api: Api) -> Api:
 
 def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[ObjectChange]:
     old, new = before.revision.workflows, after.revision.workflows
+    latest = _callers_of_latest(after)
     for name in new.keys() - old.keys():
-        meaning = Meaning(kind="workflow.added", text="workflow added")
-        yield _change("add", "workflow", name, [meaning], source=new[name].source)
+        found = [Meaning(kind="workflow.added", text="workflow added")]
+        base = name.partition(":")[0]
+        replaced = newest_version(old, base)
+        if base in latest and replaced is not None and newest_version(new, base) == name:
+            found.append(workflows.latest_replaced(replaced, latest[base]))
+        yield _change("add", "workflow", name, found, source=new[name].source)
     for name in old.keys() - new.keys():
         meanings = [
             Meaning(kind="workflow.removed", text="workflow removed"),
@@ -269,18 +277,33 @@ def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[Objec
             msgspec.json.decode(before.programs[old[name].program]),
             msgspec.json.decode(after.programs[new[name].program]),
         )
-        found = workflows.differences(*definitions)
-        if found:
-            meanings = [*workflows.meanings(*definitions, found), *workflows.pinned(name, facts)]
+        places = workflows.differences(*definitions)
+        if places:
+            meanings = [*workflows.meanings(*definitions, places), *workflows.pinned(name, facts)]
             yield _change(
                 "change",
                 "workflow",
                 name,
                 meanings,
-                fields=tuple(found),
+                fields=tuple(places),
                 source=new[name].source,
                 used_by=tuple(sorted(users.get(name, ()))),
             )
+
+
+def _callers_of_latest(side: Side) -> dict[str, list[str]]:
+    """Return the workflows of a plan's side that run the latest version of another one, by its name."""
+    found: dict[str, list[str]] = {}
+    for name, workflow in sorted(side.revision.workflows.items()):
+        data = side.programs.get(workflow.program, b"")
+        if b'"latest"' not in data:
+            continue
+        tasks = load(msgspec.json.decode(data)).tasks.values()
+        children = {task.body.reference for task in tasks if isinstance(task.body, Child)}
+        for child in children:
+            if ":" not in child:
+                found.setdefault(child, []).append(name)
+    return found
 
 
 def _schedule_changes(before: Revision, after: Revision, facts: Facts) -> Iterator[ObjectChange]:

@@ -17,7 +17,7 @@ from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, Workfl
 from iogate.compiler.tasks import Child
 from iogate.errors import NotFound, Refused
 from iogate.messages import nearest
-from iogate.value_types.semantic_versions import version_precedence
+from iogate.value_types.semantic_versions import newest_version
 
 SHARED = "IOG710"
 NOT_SELECTED = "IOG711"
@@ -196,19 +196,12 @@ class _Reach:
             data = programs[files[name].program]
         if data is None or b'"workflow"' not in data:
             return []
-        return [
-            _resolved(task.body.reference, self._workflows)
+        references = [
+            task.body.reference
             for task in program.load(msgspec.json.decode(data)).tasks.values()
             if isinstance(task.body, Child)
         ]
-
-
-def _resolved(reference: str, workflows: Mapping[str, Workflow]) -> str:
-    name, _, version = reference.partition(":")
-    if version:
-        return reference
-    versions = [each.partition(":")[2] for each in workflows if each.partition(":")[0] == name]
-    return f"{name}:{max(versions, key=version_precedence)}" if versions else reference
+        return [each if ":" in each else newest_version(self._workflows, each) or each for each in references]
 
 
 def _names(bundle: Bundle, workflows: Iterable[str], uri: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([^+]+))?(?:\+.*)?")
 
@@ -19,3 +20,9 @@ def version_precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple
         if part
     )
     return numbers, not before, before, version
+
+
+def newest_version(full_names: Iterable[str], name: str) -> str | None:
+    """Return the full name, `NAME:VERSION`, of the highest version of a workflow; None if it has none."""
+    found = [each for each in full_names if each.partition(":")[0] == name]
+    return max(found, key=lambda each: version_precedence(each.partition(":")[2]), default=None)

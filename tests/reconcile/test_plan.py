@@ -89,6 +89,27 @@ def test_a_schedule_that_a_new_version_takes_over_starts_other_runs() -> None:
     ]
 
 
+def test_a_new_version_is_run_by_the_callers_of_the_latest_one() -> None:
+    def parent(name: str, version: str) -> dict[str, Any]:
+        run = {"run": {"workflow": {"namespace": "s", "name": "a", "version": version}}}
+        return {"document": {"namespace": "s", "name": name}, "do": [{"start": run}]}
+
+    latest, pinned = parent("latest", "latest"), parent("pinned", "1.0.0")
+    names = {"s/a:1.0.0": ONE, "s/latest:1.0.0": digest_of(latest), "s/pinned:1.0.0": digest_of(pinned)}
+    programs = PROGRAMS | {digest_of(each): canonical(each) for each in (latest, pinned)}
+
+    def added(version: str) -> list[tuple[str, str]]:
+        before, after = revision(workflows=names), revision(workflows={**names, f"s/a:{version}": TWO})
+        (change,) = plan(Side(revision=before), Side(revision=after, programs=programs), NO_FACTS).changes
+        return [(each.text, each.severity) for each in change.meanings]
+
+    assert added("1.1.0") == [
+        ("s/latest:1.0.0 runs it in place of s/a:1.0.0 (version: latest)", "caution"),
+        ("workflow added", "neutral"),
+    ]
+    assert added("0.9.0") == [("workflow added", "neutral")]
+
+
 def test_a_schedule_is_compared_separately_from_its_workflow() -> None:
     assert compared(scheduled(ONE), scheduled(TWO)).past_counts() == "1 workflow changed"
     assert compared(scheduled(ONE), scheduled(ONE, missed="all")).past_counts() == "1 schedule changed"

@@ -20,7 +20,7 @@ from iogate.store.connection.failures import CommandFailed
 from iogate.store.revisions.due_schedules import LIVE_REVISION
 from iogate.store.runs.retry import RetryRequest
 from iogate.store.state_codec import Codec
-from iogate.value_types.semantic_versions import version_precedence
+from iogate.value_types.semantic_versions import newest_version
 
 if TYPE_CHECKING:
     from iogate.compiler.program import Program
@@ -179,7 +179,11 @@ class Retrier:
             number, revision = await self._live_revision(start.api)
             # An unchanged version is no reason for a remark, although `--on current` would use a newer one.
             is_live = facts.workflow in revision.workflows
-            name = facts.workflow if is_live else _newest(revision, facts.workflow)
+            name = (
+                facts.workflow
+                if is_live
+                else newest_version(revision.workflows, facts.workflow.partition(":")[0])
+            )
         except (IogateError, CommandFailed):
             return
         if name is not None and revision.workflows[name].program != facts.program:
@@ -196,9 +200,9 @@ class Retrier:
     async def _current(self, api: str, workflow: str) -> tuple[int, str, str]:
         """Return revision, name and program of the live workflow to retry with, in the project of an API."""
         number, revision = await self._live_revision(api)
-        newest = _newest(revision, workflow)
+        name = workflow.partition(":")[0]
+        newest = newest_version(revision.workflows, name)
         if newest is None:
-            name = workflow.partition(":")[0]
             raise Refused(f"revision {number} has no workflow {name}", hint="retry without --on current")
         return number, newest, revision.workflows[newest].program
 
@@ -211,13 +215,6 @@ class Retrier:
         if number not in self._live:
             self._live[number] = await self.store.revisions.load(number)
         return number, self._live[number]
-
-
-def _newest(revision: Revision, workflow: str) -> str | None:
-    """Return the full name of the newest live version of a workflow; None if there is none."""
-    name = workflow.partition(":")[0]
-    versions = [each for each in revision.workflows if each.partition(":")[0] == name]
-    return max(versions, key=lambda each: version_precedence(each.partition(":")[2]), default=None)
 
 
 def _refused(uid: str, outcome: str) -> Refused:

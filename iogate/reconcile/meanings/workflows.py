@@ -7,7 +7,7 @@ document; parts that no run sees, and spellings that compile to the same program
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -20,7 +20,7 @@ from iogate.compiler.variables import MEMBER, embedded
 from iogate.expressions.language import Expression
 from iogate.json_pointer import Pointer, join
 from iogate.json_values import JsonObject
-from iogate.messages import quoted
+from iogate.messages import conjoined, quoted
 from iogate.reconcile.json_diff import ABSENT, JsonChange, changes, is_same
 from iogate.reconcile.meanings import links, literal_durations
 from iogate.reconcile.meanings.apis import input_meaning
@@ -138,6 +138,13 @@ def pinned(name: str, facts: Facts) -> Iterator[Meaning]:
     shown_numbers = " and ".join(numbers) if len(numbers) < 4 else f"{numbers[0]} to {numbers[-1]}"
     text = f"{prefix}{total:,} {runs} pinned to {noun} {shown_numbers}"
     yield Meaning(kind="runs.pinned", text=text)
+
+
+def latest_replaced(before: str, callers: Sequence[str]) -> Meaning:
+    """Return the meaning of a new version of a workflow for those that run `version: latest` of it."""
+    verb = "runs" if len(callers) == 1 else "run"
+    text = f"{conjoined(callers)} {verb} it in place of {before} (version: latest)"
+    return Meaning(kind="task.changed", text=text)
 
 
 def schedule_added(schedule: Schedule, facts: Facts) -> Meaning:
