@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from iogate.errors import Misused
-from iogate.messages import counted
+from iogate.messages import counted, quoted
 from iogate.version import __version__
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from iogate.store.revisions.convergence import Convergence
     from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 
 
 async def publish_folder(
@@ -48,7 +51,7 @@ def read_origin(settings: Settings, message: str = "", commit: str = "") -> Orig
 
     With `commit`, git is not asked.
 
-    Raises Misused for a message that is too long.
+    Raises Misused for a message that is too long, and for a commit that is no id of git.
     """
     from iogate.cli.revisions import git_state
     from iogate.cli.revisions.git_state import GitState
@@ -56,6 +59,11 @@ def read_origin(settings: Settings, message: str = "", commit: str = "") -> Orig
     from iogate.store.revisions.origin import Origin
 
     check_message(message)
+    if commit and not _COMMIT.fullmatch(commit):
+        raise Misused(
+            f"--commit: expected the id of a git commit, 7 to 64 hexadecimal digits, got {quoted(commit)}",
+            hint="`git rev-parse HEAD` prints it",
+        )
     git = GitState(commit=commit) if commit else git_state.read(Path.cwd(), settings.data_dir)
     return Origin(
         author=author(), commit=git.commit, dirty=git.dirty, message=message.strip(), version=__version__
