@@ -7,6 +7,7 @@ acknowledgement, child workflows and schedules. Invariant: no error of the store
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -39,19 +40,25 @@ class RevisionFollower:
 
     async def run(self, announce: Callable[[], Awaitable[None]]) -> None:
         """Follow the live revisions: load each, and call `announce` after each change, until cancelled."""
-        async for _ in self._store.gates.watch():
-            while True:
-                try:
-                    if await self._update():
-                        await announce()
-                except (Unreachable, CommandFailed) as error:
-                    log.debug("revisions: %s", error, extra={"action": "revision.postponed"})
-                except Exception:
-                    log.exception("cannot follow the live revision", extra={"action": "revision.failed"})
-                else:
-                    if not self.failed:
-                        break
-                await asyncio.sleep(AGAIN_S)
+        while True:
+            try:
+                async with contextlib.aclosing(self._store.gates.watch()) as changes:
+                    async for _ in changes:
+                        await self._follow(announce)
+            except (Unreachable, CommandFailed) as error:
+                log.debug("revisions: %s", error, extra={"action": "revision.postponed"})
+            except Exception:
+                log.exception("cannot follow the live revision", extra={"action": "revision.failed"})
+            await asyncio.sleep(AGAIN_S)
+
+    async def _follow(self, announce: Callable[[], Awaitable[None]]) -> None:
+        """Load the live revisions, and try those again that cannot be loaded."""
+        while True:
+            if await self._update():
+                await announce()
+            if not self.failed:
+                return
+            await asyncio.sleep(AGAIN_S)
 
     async def _update(self) -> bool:
         """Follow the live revisions once: load the new ones; return whether anything has changed."""

@@ -12,7 +12,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,15 +168,15 @@ async def work(
                     asyncio.create_task(Matcher(store.events, name).run(), name="matcher"),
                     asyncio.create_task(delivery.run(), name="delivery"),
                 ]
+            for task in beside:
+                task.add_done_callback(log_ended)
             # These objects live as long as the process, so the garbage collector can skip them.
             gc.freeze()
             log.info("worker %s takes runs", name, extra={"action": "worker.started", "worker": name})
             try:
                 await loop.run(settings.drain_timeout if grace_s is None else grace_s)
             finally:
-                for task in beside:
-                    task.cancel()
-                await asyncio.gather(*beside, return_exceptions=True)
+                await _end(beside)
                 await maintenance.leave()
     finally:
         await store.close()
@@ -184,6 +184,24 @@ async def work(
             await tracing.close()
         ticking.cancel()
     log.info("worker %s ended", name, extra={"action": "worker.ended", "worker": name})
+
+
+def log_ended(task: asyncio.Task[None]) -> None:
+    """Log a background task of this worker process that has ended too early, with its exception."""
+    log.error(
+        "background task %s of the worker ended unexpectedly; restart the worker",
+        task.get_name(),
+        exc_info=None if task.cancelled() else task.exception(),
+        extra={"action": "worker.background"},
+    )
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End the background tasks of this worker process, when it stops."""
+    for task in tasks:
+        task.remove_done_callback(log_ended)
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _start_tracing(secrets: SecretStore) -> tuple[Tracing | None, RunSpans | None]:

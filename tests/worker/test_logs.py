@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iogate import logs
+from iogate.worker.worker_process import log_ended
 from tests.worker.site import ROOT
 
 if TYPE_CHECKING:
@@ -47,6 +49,23 @@ def test_json_line_contains_action_and_fields() -> None:
         "action": "run.faulted",
         "uid": "7",
     }
+
+
+async def test_the_end_of_a_background_task_of_a_worker_is_logged() -> None:
+    _, stream = written("json")
+
+    async def fail() -> None:
+        raise RuntimeError("a defect")
+
+    task = asyncio.create_task(fail(), name="maintenance")
+    task.add_done_callback(log_ended)
+    await asyncio.wait({task})
+    line = json.loads(stream.getvalue())
+    assert (line["level"], line["action"]) == ("error", "worker.background")
+    assert line["message"] == (
+        "background task maintenance of the worker ended unexpectedly; restart the worker"
+    )
+    assert line["traceback"].endswith("RuntimeError: a defect")
 
 
 def test_form_is_json_away_from_a_terminal() -> None:

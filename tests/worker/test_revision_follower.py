@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from iogate.compiler.revision import digest_of
@@ -66,3 +67,24 @@ async def test_a_revision_without_its_programs_is_not_acknowledged_until_they_ar
         return not (await site.store.convergence.look(1)).late
 
     await until(loaded, name="the program")
+
+
+async def test_a_worker_follows_revisions_again_after_the_store_has_refused_to_read_them(site: Site) -> None:
+    await site.publish(NOOP)
+    await site.worker()
+    assert str(await state_of(site, 1)) == "1/1 on revision 1"
+
+    async def refused() -> int:
+        found = re.search(rb"errorstat_WRONGTYPE:count=(\d+)", await site.store.call("INFO", "errorstats"))
+        return 0 if found is None else int(found[1])
+
+    before = await refused()
+    await site.store.call("SET", keys.EXPIRIES, "of another type")
+
+    async def repeated() -> bool:
+        return await refused() >= before + 2
+
+    await until(repeated, name="the second refusal")
+    await site.store.call("DEL", keys.EXPIRIES)
+    await site.publish(workflow("other", {"stop": {"set": {"n": 1}}}))
+    assert str(await site.store.convergence.wait(2, 40)) == "1/1 on revision 2"

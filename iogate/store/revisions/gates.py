@@ -235,7 +235,10 @@ class Gates:
         return (base if until and _now_ms(*clock) >= int(until) else on) in ACCEPTING
 
     async def watch(self) -> AsyncGenerator[Change, None]:
-        """Yield the current version of revision and gates, then each change, also across lost connections."""
+        """Yield the current version of revision and gates, then each change, also across lost connections.
+
+        Raises CommandFailed or WrongStore if the store refuses to read them.
+        """
         bell = Doorbell()
         seen: Change | None = None
         async with self._pubsub.listening(keys.CHANGE_CHANNEL, bell.ring):
