@@ -93,7 +93,7 @@ def _schedules(revision: Revision, stored: dict[str, Upcoming]) -> list[Drift]:
             found.append((name, f"the schedule ({schedule}) is not in the store: it starts nothing"))
         elif (there.workflow, there.schedule) != (workflow, schedule):
             found.append((name, f"the store has {_told(there)}, the revision {schedule} of {workflow}"))
-        elif there.next_ms is None and there.run is None:
+        elif there.next_ms is None and there.run is None and not (there.disabled and schedule.chained):
             found.append((name, "the schedule has no next tick"))
     found += [
         (name, f"the store has {_told(stored[name])}, the revision has no schedule")

@@ -120,7 +120,7 @@ SET_BACK_MOST_MS: Final = 30 * 86_400_000
 QUEUED_IN_RQ: Final = 64
 """Maximum number of runs of one API in the RQ queue; the others wait in its backlog."""
 HELD_MS: Final = 9_000_000_000_000_000
-"""Time in the gate of an API that releases held runs by a command only."""
+"""Time in the gate of an API, or of the tick of a schedule, that only a command releases."""
 DRAIN_MS: Final = 60_000
 """Time in which the number of taken runs of a drain rate decays to 37 %."""
 RETRY_LEAST_MS: Final = 1_000

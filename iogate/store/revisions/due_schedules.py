@@ -80,7 +80,7 @@ class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
     workflow: str
     schedule: Schedule
     next_ms: int | None
-    """Time of its next tick; None if it follows from the end of `run`."""
+    """Time of its next tick; None if it follows from the end of `run`, or if it waits to be enabled."""
     run: str | None
     disabled: bool = False
     """Whether a person has disabled it: its ticks start no runs."""
@@ -249,7 +249,11 @@ class Schedules:
                 ("HGETALL", keys.CHAINS),
             ]
         )
-        moments = dict(zip(ticks[::2], ticks[1::2], strict=True))
+        moments = {
+            name: int(float(score))
+            for name, score in zip(ticks[::2], ticks[1::2], strict=True)
+            if float(score) != keys.HELD_MS
+        }
         runs = dict(zip(chains[::2], chains[1::2], strict=True))
         found = {}
         stored = sorted(zip(entries[::2], entries[1::2], strict=True))
@@ -265,7 +269,7 @@ class Schedules:
             found[name.decode().removeprefix(PREFIX)] = Upcoming(
                 workflow=scheduled.workflow,
                 schedule=scheduled.schedule,
-                next_ms=int(float(moments[name])) if name in moments else None,
+                next_ms=moments.get(name),
                 run=runs[name].decode().partition(" ")[0] if name in runs else None,
                 disabled=name.decode() in off,
             )

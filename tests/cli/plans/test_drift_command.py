@@ -95,5 +95,22 @@ def test_a_lost_program_and_a_lost_schedule_are_drift(applied: Cli, redis_url: s
     )
 
 
+def test_a_disabled_schedule_that_follows_its_runs_is_no_drift_and_can_follow_the_clock(
+    applied: Cli, redis_url: str
+) -> None:
+    applied.write("workflows.d/nightly.yaml", NIGHTLY.replace("cron: '0 6 * * *'", "after: PT1H"))
+    applied("apply", "--yes")
+    applied("schedule", "disable", "shop/nightly")
+    # A worker has taken the tick, without a run.
+    raw(redis_url, "ZADD", keys.TICKS, str(keys.HELD_MS), "schedule:shop/nightly")
+    assert applied("drift").out == "revision 2: no drift\n"
+    applied.write("workflows.d/nightly.yaml", NIGHTLY)
+    changes = applied("plan", "-o", "json").json["changes"]
+    said = [meaning["text"] for change in changes for meaning in change["meanings"]]
+    begin = "schedule changed (1h after each run → cron 0 6 * * *): next tick at "
+    assert any(text.startswith(begin) for text in said), said
+    applied("apply", "--yes")
+
+
 def test_without_a_revision_there_is_nothing_to_compare(project: Cli) -> None:
     assert "no revision was applied yet" in project("drift", code=8).err
