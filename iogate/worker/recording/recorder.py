@@ -202,9 +202,11 @@ def _store(run: Run, task: RecordedTask) -> None:
 
 def _request(asked: Effect | StartChild | Emit, redaction: Redaction) -> _Kept:
     described = describe(asked)
-    if _is_large(described):
-        return _keep(described, redaction)
-    return _Kept(shown(redact_request(described, redaction)), redacted=False, omitted=0)
+    if not _is_large(described):
+        return _Kept(shown(redact_request(described, redaction)), redacted=False, omitted=0)
+    few = _few(described)
+    kept = None if few is None else redact_request(few, redaction)
+    return _Kept(kept, redacted=False, omitted=RESULT_BYTES + 1)
 
 
 def _keep(value: Any, redaction: Redaction) -> _Kept:
@@ -212,10 +214,14 @@ def _keep(value: Any, redaction: Redaction) -> _Kept:
     if not _is_large(value):
         kept = redact_data(value, redaction)
         return _Kept(kept, redacted=kept != value, omitted=0)
-    few = {name: value[name] for name in _ALWAYS if name in value} if isinstance(value, Mapping) else None
-    if few is not None and _is_large(few):
-        few = None
+    few = _few(value) if isinstance(value, Mapping) else None
     return _Kept(redact_data(few, redaction), redacted=False, omitted=RESULT_BYTES + 1)
+
+
+def _few(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the members of large data that are recorded nevertheless; None if they are large themselves."""
+    few = {name: value[name] for name in _ALWAYS if name in value}
+    return None if _is_large(few) else few
 
 
 def _is_large(value: Any) -> bool:

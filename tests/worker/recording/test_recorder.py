@@ -248,6 +248,25 @@ async def test_large_data_is_neither_shown_nor_redacted(large: Any, monkeypatch:
     assert max(sizes) < 1_000
 
 
+async def test_a_large_request_shows_no_credentials_of_its_url() -> None:
+    call = {
+        "call": "http",
+        "with": {
+            "method": "post",
+            "endpoint": "https://user:pw@api.example.com/orders?token=abc&page=2",
+            "body": {"text": "x" * RESULT_BYTES},
+        },
+    }
+    run = await recorded("all", {"call": call})
+    (shown,) = run.shown
+    assert shown["detail"]["input"] == {
+        "call": "http",
+        "method": "POST",
+        "url": "https://user:[redacted]@api.example.com/orders?token=[redacted]&page=2",
+    }
+    assert shown["detail"]["truncated"] == {"input": RESULT_BYTES + 1}
+
+
 async def test_data_that_cannot_be_recorded_does_not_fail_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Any:
         raise RecursionError
