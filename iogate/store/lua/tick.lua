@@ -43,22 +43,34 @@ local function skipped(count, reason)
   return {'skipped', count, reason}
 end
 
-if due and s[1] == '1' and not (ends and now_ms >= ends) then
+local live = {}
+for _, uid in ipairs({s[3] or '', s[5] or ''}) do
+  if due and ticks > 0 and uid ~= live[1] and is_live(uid) then live[#live + 1] = uid end
+end
+local is_off = due and s[1] == '1' and not (ends and now_ms >= ends)
+-- The end of a run has brought this tick, which waited: the regular ticks continue.
+local brought = due and resume and redis.call('HEXISTS', $chains, api) == 0
+if brought then
   redis.call('HDEL', state, 'resume')
+  following = resume
+elseif due and resume and overlap == 'queue' and ticks == 0 and not is_off then
+  redis.call('HSET', state, 'resume', following)
+elseif due and resume and (is_off or overlap ~= 'queue' or not live[1]) then
+  -- The schedule was disabled, an apply has set another overlap, or the run was deleted: the tick waits no longer.
+  redis.call('HDEL', state, 'resume')
+  redis.call('HDEL', $chains, api)
+  skip(1, is_off and 'disabled' or live[1] and 'the run before is not over' or 'several ticks were due')
+end
+
+if is_off then
   if following == '' then redis.call('ZADD', $ticks, ends or $held_ms, api) end
   return skipped(following == '' and 0 or ticks, 'disabled')
 end
 
 skip(tonumber(ARGV[10]), 'missed')
-local live = {}
-for _, uid in ipairs({s[3] or '', s[5] or ''}) do
-  if due and ticks > 0 and uid ~= live[1] and is_live(uid) then live[#live + 1] = uid end
-end
 if live[1] and overlap == 'skip' then return skipped(ticks, 'the run before is not over') end
 if live[1] and overlap == 'queue' then
   -- The end of that run brings the waiting tick; ticks until then are skipped. It may have to wait for another run.
-  local brought = resume and redis.call('HEXISTS', $chains, api) == 0
-  if brought then following = resume end
   redis.call('HSET', state, 'resume', following)
   redis.call('HSET', $chains, api, live[1] .. ' 0')
   return skipped(brought and 0 or resume and ticks or ticks - 1, 'one tick waits already')
@@ -67,10 +79,6 @@ for _, uid in ipairs(overlap == 'replace' and live or {}) do cancel(uid, 'the ne
 if due and overlap ~= 'allow' and ticks > 1 then
   skip(ticks - 1, 'several ticks were due')
   first = #ARGV - 1
-end
-if due and ticks > 0 and resume then
-  redis.call('HDEL', state, 'resume')
-  following = resume
 end
 
 local load, limit = load_of(api), tonumber(redis.call('HGET', $gate .. api, 'queued'))

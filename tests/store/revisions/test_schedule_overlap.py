@@ -94,6 +94,56 @@ async def test_queue_lets_one_tick_wait_for_the_end_and_keeps_the_phase(store: S
     assert len(await runs(store)) == 2
 
 
+async def test_a_waiting_tick_that_is_missed_keeps_the_phase_and_starts_no_second_run(store: Store) -> None:
+    await publish(store, msgspec.structs.replace(EVERY, overlap="queue", missed="skip"))
+    await tick(store)
+    (first,) = await runs(store)
+    await tick(store)
+    regular = (await store.schedules.upcoming())[NAME].next_ms
+    await end(store, first)
+    (due,) = (await store.schedules.due()).ticks
+    assert await store.schedules.take(due, [], due.due_ms + 60_000, missed=1) == ("ok", 0, "")
+    found = await state(store)
+    assert (found.waits, found.skipped) == (False, 1)
+    assert (await store.schedules.upcoming())[NAME].next_ms == regular
+    assert await tick(store) == ("ok", 1, "")
+    assert (await store.schedules.due()).ticks == ()
+
+
+async def test_a_tick_goes_on_waiting_if_the_next_one_is_missed(store: Store) -> None:
+    await publish(store, msgspec.structs.replace(EVERY, overlap="queue", missed="skip"))
+    await tick(store)
+    (first,) = await runs(store)
+    await tick(store)
+    due = await come(store)
+    regular_ms = due.due_ms + 60_000
+    assert await store.schedules.take(due, [], regular_ms, missed=1) == ("ok", 0, "")
+    assert (await state(store)).waits
+    await end(store, first)
+    (due,) = (await store.schedules.due()).ticks
+    assert await store.schedules.take(due, [UIDS.next()], due.due_ms + 60_000) == ("ok", 1, "")
+    assert (await store.schedules.upcoming())[NAME].next_ms == regular_ms
+
+
+@pytest.mark.parametrize(("overlap", "skipped"), [("allow", 1), ("replace", 1), ("skip", 2)])
+async def test_a_waiting_tick_starts_no_run_after_an_apply_of_another_overlap(
+    store: Store, overlap: Overlap, skipped: int
+) -> None:
+    await publish(store, overlapping("queue"))
+    await tick(store)
+    await tick(store)
+    assert (await state(store)).waits
+    await publish(store, overlapping(overlap))
+    due = await come(store)
+    outcome, _, _ = await store.schedules.take(due, [UIDS.next()], due.due_ms + 60_000)
+    assert outcome == ("skipped" if overlap == "skip" else "ok")
+    found = await state(store)
+    assert (found.waits, found.skipped) == (False, skipped)
+    assert (await store.schedules.due()).ticks == (), "neither the same tick nor the waiting one"
+    upcoming = (await store.schedules.upcoming())[NAME]
+    assert (upcoming.next_ms, upcoming.run) == (due.due_ms + 60_000, None)
+
+
 async def test_replace_cancels_the_run_before(store: Store) -> None:
     await publish(store, overlapping("replace"))
     await tick(store)
@@ -163,6 +213,33 @@ async def test_a_disabled_schedule_takes_its_ticks_without_runs_also_after_an_ap
     await enable(store)
     assert (await state(store)).pause is None
     assert await tick(store) == ("ok", 1, "")
+
+
+async def test_a_waiting_tick_of_a_disabled_schedule_starts_no_run(store: Store) -> None:
+    await publish(store, overlapping("queue"))
+    await tick(store)
+    (first,) = await runs(store)
+    await tick(store)
+    await disable(store)
+    assert await tick(store) == ("skipped", 1, "disabled")
+    found = await state(store)
+    assert (found.waits, found.skips) == (False, {"disabled": 2})
+    await end(store, first)
+    assert (await store.schedules.due()).ticks == ()
+
+
+async def test_a_waiting_tick_that_comes_while_its_schedule_is_disabled_keeps_the_phase(store: Store) -> None:
+    await publish(store, overlapping("queue"))
+    await tick(store)
+    (first,) = await runs(store)
+    await tick(store)
+    regular = (await store.schedules.upcoming())[NAME].next_ms
+    await disable(store)
+    await end(store, first)
+    (due,) = (await store.schedules.due()).ticks
+    taken = await store.schedules.take(due, [UIDS.next()], due.due_ms + 60_000)
+    assert taken == ("skipped", 1, "disabled")
+    assert (await store.schedules.upcoming())[NAME].next_ms == regular
 
 
 async def test_a_ttl_ends_the_switch(store: Store) -> None:
