@@ -31,6 +31,7 @@ _ISO = re.compile(
 _LONGEST: Final = 100
 # Ten thousand years, more than calendars support.
 _MOST_MS: Final = 10_000 * 366 * _MS["d"]
+_TOO_LONG: Final = "the duration is longer than ten thousand years"
 _MEAN_MONTH_MS: Final = 2_629_746_000
 
 
@@ -113,7 +114,10 @@ def from_object(parts: Mapping[str, object]) -> Duration:
             raise InvalidDuration(f"a duration has no {name!r}; it has {', '.join(_OBJECT)}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidDuration(f"{name} of a duration must be a number")
-        total += value * _MS[_OBJECT[name]]
+        try:
+            total += value * _MS[_OBJECT[name]]
+        except OverflowError:  # an integer that no float can hold
+            raise TooLong(_TOO_LONG) from None
     return _bounded(0, total)
 
 
@@ -178,5 +182,5 @@ def _part(text: str | None, scale: int) -> float:
 
 def _bounded(months: int, milliseconds: float) -> Duration:
     if not abs(milliseconds) + months * _MEAN_MONTH_MS <= _MOST_MS:
-        raise TooLong("the duration is longer than ten thousand years")
+        raise TooLong(_TOO_LONG)
     return Duration(months=months, milliseconds=round(milliseconds))

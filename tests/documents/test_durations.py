@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from iogate.timing.durations import (
     Duration,
     InvalidDuration,
+    TooLong,
     format_duration,
     format_iso,
     format_seconds,
@@ -88,6 +89,13 @@ def test_a_duration_beyond_all_calendars_is_refused() -> None:
     for text in ("9" * 90 + "d", "P99999Y", "P" + "9" * 500 + "D"):
         with pytest.raises(InvalidDuration):
             parse_duration(text)
+
+
+@pytest.mark.parametrize("seconds", [10**400, -(10**400), 1e300])
+def test_an_object_with_a_number_beyond_all_calendars_is_refused(seconds: float) -> None:
+    for parts in ({"seconds": seconds}, {"minutes": 0.5, "seconds": seconds}):
+        with pytest.raises(TooLong, match="the duration is longer than ten thousand years"):
+            from_object(parts)
 
 
 def test_an_object_is_the_sum_of_its_parts() -> None:
