@@ -50,6 +50,10 @@ _FROM_JSON = "; a text that holds JSON, such as the output of a process, is pars
 _VALUE = re.compile(r"\b(null|boolean|number|string|array|object) \((.*)\)", re.DOTALL)
 _GIVEN = re.compile(r"^.* (is not a valid (?:modifier string|format))$", re.DOTALL)
 _QUOTE = re.compile(r'"(.*)"', re.DOTALL)
+_UNREAD = re.compile(r'"(?:[^"\\]|\\.)*"|#[^\n]*', re.DOTALL)
+"""A text without interpolation, or a comment: no part of it is called."""
+_ERROR = re.compile(r"(?<![.$\w])error\b(?!\s*:)")
+"""A call of the function `error`, and no field, variable or key of this name."""
 
 
 class Expression:
@@ -233,10 +237,16 @@ def _without_data(message: str, text: str) -> str:
         hint = _FROM_JSON if {pair[1], pair[2]} == {"string", "object"} and "added" in pair[3] else ""
         return f"{pair[1]} and {pair[2]} {pair[3]}{hint}"
     message = _VALUE.sub(lambda value: value[0] if value[2] in text else value[1], message)
-    if (given := _GIVEN.match(message)) and "error" not in text:
+    by_author = _calls_error(text)
+    if (given := _GIVEN.match(message)) and not by_author:
         return f"the given value {given[1]}"
-    if "error" not in text:
+    if not by_author:
         message = _QUOTE.sub(lambda quote: quote[0] if quote[1] in text else "…", message)
     if message.startswith("Cannot "):
         message = f"c{message[1:]}"
     return shorten(message, 200)
+
+
+def _calls_error(text: str) -> bool:
+    """Tell whether an expression of the language calls `error`: its message may be that of the author."""
+    return _ERROR.search(text if "\\(" in text else _UNREAD.sub('""', text)) is not None

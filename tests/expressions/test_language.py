@@ -153,12 +153,31 @@ def test_check_accepts_expressions_that_run(text: str) -> None:
         '.s as $x | "a" | test("a"; $x)',
         '.s as $x | "a" | splits("b"; $x)',
         ".s as $x | 1 | format($x)",
+        ".s as $error | 1 | format($error)",
+        ".s as $error | $error | fromdate",
+        "{error: .s} | .error | fromdate",
+        '"error" as $x | .s | fromdate',
+        ".s | fromdate # no error",
     ],
 )
 def test_a_failure_shows_the_text_and_not_the_data(text: str) -> None:
     detail = failure(text, {"s": 'hush") (hush "hush', "n": {"hush": 1}})
     assert detail.startswith(f"expression ${{ {text} }} failed: ")
     assert "hush" not in detail.split("failed: ", 1)[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'error("no \\"stock\\"")',
+        '"no \\"stock\\"" | error',
+        'if . then . else error("no \\"stock\\"") end',
+        '"\\(1)" | error("no \\"stock\\"")',
+        '"a # b" as $x | error("no \\"stock\\"")',
+    ],
+)
+def test_a_message_that_the_author_quotes_is_kept(text: str) -> None:
+    assert failure(text).endswith('failed: no "stock"')
 
 
 def test_error_raised_by_the_author_keeps_its_message() -> None:
