@@ -19,7 +19,7 @@ from croniter import CroniterBadDateError, CroniterError, croniter
 
 NAMES: Final = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 _FIELDS: Final = ("minute", "hour", "day of month", "month", "day of week")
-_FIELD: Final = re.compile(r"(?!R$)[0-9A-Za-z*?,/#-]+", re.IGNORECASE)
+_FIELD: Final = re.compile(r"(?!R(?:/|$))[0-9A-Za-z*?,/#-]+", re.IGNORECASE)
 """Without croniter's random fields: a tick must be the same for every worker."""
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - wall-clock time; the zone is applied later
 _STEP: Final = timedelta(hours=6)

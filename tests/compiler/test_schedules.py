@@ -106,6 +106,8 @@ FIELDS = "expected 5 fields (minute, hour, day of month, month, day of week), or
         ("* * * * 8", '"8" is not a valid day of week'),
         ("60 * * * * *", '"60" is not a valid second'),
         ("R * * * *", '"R" is not a valid minute'),
+        ("R/5 * * * *", '"R/5" is not a valid minute'),
+        ("0 r/2 * * *", '"r/2" is not a valid hour'),
         ("H * * * *", '"H" is not a valid minute'),
         ("*/0 * * * *", '"*/0" is not a valid minute'),
         ("0 0 30 2 *", '"0 0 30 2 *" never fires'),
