@@ -4,7 +4,7 @@ Called by `templates`, the compiler's checks and the engine. Compiling in jq tak
 binding arguments requires a new compilation, so the text is wrapped once in a program that takes its
 arguments as data:
 
-    . as [$__i,$__now,$context] | {} as $ENV | def env: {}; … $__i | (TEXT
+    . as [$__given,$__now,$context] | def now: $__now; {} as $ENV | def env: {}; … $__given | (TEXT
 
     )
 
@@ -40,7 +40,6 @@ _SHUT = (
     "def get_jq_origin:null;def get_prog_origin:null;"
     # The machine's time zone is part of its environment.
     "def localtime:gmtime;def strflocaltime(f):strftime(f);"
-    "def now:$__now;"
 ) + "".join(f'def {name}:error("{name} is not available in workflows");' for name in _REFUSED)
 
 _NAMED = re.compile(r"\$\s*([A-Za-z_][A-Za-z0-9_]*)")
@@ -198,8 +197,11 @@ def functions() -> tuple[tuple[str, int], ...]:
 @lru_cache(maxsize=1024)
 def _compile(text: str, names: tuple[str, ...]) -> Any:
     _compile_bare(text, names)
-    bound = ",".join(["$__i", "$__now", *(f"${name}" for name in names)])
-    return jq.compile(f". as [{bound}]|{_SHUT}$__i|({text}\n\n)")
+    # Longer than each name of the author, so that they are none of these.
+    longer = "_" * (1 + max(map(len, names), default=0))
+    given, now = f"${longer}given", f"${longer}now"
+    bound = ",".join([given, now, *(f"${name}" for name in names)])
+    return jq.compile(f". as [{bound}]|def now:{now};{_SHUT}{given}|({text}\n\n)")
 
 
 def _compile_bare(text: str, names: tuple[str, ...]) -> None:

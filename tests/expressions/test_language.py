@@ -60,6 +60,13 @@ def test_expressions_are_jq_with_arguments(text: str, value: Any, expected: Any)
     assert evaluate(text, value) == expected
 
 
+@pytest.mark.parametrize("name", ["__i", "__now", "_given", "__given", "_now", "_", "__"])
+def test_a_variable_of_any_name_replaces_neither_the_input_nor_the_time(name: str) -> None:
+    arguments = Values(now_ms=1_500, values={name: 7, "input": 5})
+    assert expression(f"[., now, ${name}, $input]").evaluate(1, arguments) == [1, 1.5, 7, 5]
+    assert expression(f"[., now, ${name}]").evaluate(1, arguments) == [1, 1.5, 7]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -100,7 +107,20 @@ def test_no_file_is_read(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "text", [".a) | (.b", "1) , (2", ")", "(", ".a | (", "$__i", "$__now", "$__loc__", ".a) #\\"]
+    "text",
+    [
+        ".a) | (.b",
+        "1) , (2",
+        ")",
+        "(",
+        ".a | (",
+        "$__given",
+        "$_given",
+        "$__now",
+        "$_now",
+        "$__loc__",
+        ".a) #\\",
+    ],
 )
 def test_no_text_reaches_out_of_its_wrapping(text: str) -> None:
     assert failure(text, {"a": 1, "b": 2})
