@@ -38,6 +38,7 @@ LONGEST: Final = 2_048
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _MEDIA = re.compile(rf"{TOKEN}/{TOKEN}(\s*;.*)?", re.DOTALL)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+_LEAP = re.compile(r":60(?=[Z+-])")
 _CHARSET = re.compile(rb"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
@@ -222,8 +223,7 @@ def _is_time(text: str) -> bool:
         return False
     try:
         # RFC 3339 has leap seconds, Python does not; fractions are cut.
-        whole = re.sub(r"\.\d+", "", text.upper()).replace(":60Z", ":59Z").replace(":60+", ":59+")
-        datetime.fromisoformat(whole)
+        datetime.fromisoformat(_LEAP.sub(":59", re.sub(r"\.\d+", "", text.upper())))
     except ValueError:
         return False
     return True

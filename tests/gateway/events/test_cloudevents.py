@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,14 @@ def check(event: dict[str, Any]) -> None:
             assert name.isascii()
             assert name.isalnum()
             assert isinstance(value, str | bool | int)
+
+
+@pytest.mark.parametrize("offset", ["Z", "z", "+00:00", "-08:00", "+05:30"])
+@pytest.mark.parametrize("second", ["59", "60", "60.123456789"])
+def test_a_leap_second_is_a_time_with_any_offset(second: str, offset: str) -> None:
+    event = WHOLE | {"time": f"1990-12-31T23:59:{second}{offset}"}
+    body = json.dumps(event).encode()
+    assert read({b"content-type": b"application/cloudevents+json"}, body) == [event]
 
 
 @settings(max_examples=examples(300))
