@@ -36,9 +36,12 @@ def parse_moment(text: str, zone: tzinfo | None = None) -> Moment:
     except ValueError:
         pass
     else:
-        if at.tzinfo is None:
-            at = at.astimezone() if zone is None else at.replace(tzinfo=zone)
-        return Moment(int(at.timestamp() * 1000), is_ago=False)
+        try:
+            if at.tzinfo is None:
+                at = at.astimezone() if zone is None else at.replace(tzinfo=zone)
+            return Moment(int(at.timestamp() * 1000), is_ago=False)
+        except (ValueError, OverflowError):  # at an end of the calendar
+            raise ValueError(FORMS) from None
     if text.isascii() and text.isdigit() and len(text) < 12:
         return Moment(int(text) * 1000, is_ago=True)
     try:

@@ -379,6 +379,20 @@ def test_a_wrong_moment_lists_both_forms(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("zone", "text"), [("EST5", "9999-12-31T23:59:59"), ("JST-9", "0001-01-01T00:00:00")]
+)
+def test_a_moment_at_an_end_of_the_calendar_is_refused(zone: str, text: str) -> None:
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TZ", zone)
+            time.tzset()
+            with pytest.raises(Misused, match="expected how long ago, such as 1h or 7d, or a date and time"):
+                options.parse_moment_ms(text, "--since")
+    finally:
+        time.tzset()
+
+
 @pytest.mark.parametrize("text", ["0", "0s"])
 def test_zero_ago_is_now(text: str) -> None:
     before = time.time() * 1000
