@@ -107,7 +107,10 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return ticks, following_ms
 
     def count_skipped(self, due_ms: int, now_ms: int) -> int:
-        """Return the number of missed ticks of the compiled schedule that start no run by policy `skip`."""
+        """Return the number of missed ticks of the compiled schedule that start no run by policy `skip`.
+
+        At most MOST: to count all of them could take seconds.
+        """
         if self.chained or self.missed != "skip" or now_ms - due_ms <= LATE_MS:
             return 0
         return sum(now_ms - tick > LATE_MS for tick in self._until(due_ms, now_ms))

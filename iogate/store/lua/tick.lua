@@ -11,7 +11,7 @@
 --   that was started last, `ticked` the last one that a tick has started.
 -- include: drained time index queue states record finish
 local api, due, following, again, retention, input = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local overlap, jitter, first = ARGV[8], tonumber(ARGV[9]), 11
+local overlap, jitter, missed, first = ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10]), 11
 local ticks = (#ARGV - first + 1) / 2
 -- An apply came in between: the caller reads the schedule again.
 if redis.call('HGET', $schedules, api) ~= ARGV[3] then return {'gone'} end
@@ -64,10 +64,10 @@ end
 
 if is_off then
   if following == '' then redis.call('ZADD', $ticks, ends or $held_ms, api) end
-  return skipped(following == '' and 0 or ticks, 'disabled')
+  return skipped(following == '' and 0 or ticks + missed, 'disabled')
 end
 
-skip(tonumber(ARGV[10]), 'missed')
+skip(missed, 'missed')
 if live[1] and overlap == 'skip' then return skipped(ticks, 'the run before is not over') end
 if live[1] and overlap == 'queue' then
   -- The end of that run brings the waiting tick; ticks until then are skipped. It may have to wait for another run.

@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from iogate.compiler.schedules import Overlap, Schedule
+from iogate.compiler.schedules import LATE_MS, MOST, Overlap, Schedule
 from iogate.errors import NotFound
 from iogate.store import keys
 from iogate.store.revisions.revision_errors import Foreign
@@ -400,3 +400,14 @@ async def test_missed_ticks_that_start_no_run_are_recorded(store: Store) -> None
     found = await state(store)
     assert (found.skipped, found.skipped_reason, found.waits) == (4, "missed", False)
     assert await store.schedule_states.skips() == {NAME: {"missed": 4}}
+
+
+async def test_missed_ticks_of_a_disabled_schedule_are_recorded(store: Store) -> None:
+    schedule = msgspec.structs.replace(EVERY, missed="skip")
+    assert schedule.count_skipped(0, 1_000 * 60_000 + LATE_MS + 1) == MOST
+    await publish(store, schedule)
+    await disable(store)
+    due = await come(store)
+    taken = await store.schedules.take(due, [UIDS.next()], due.due_ms + 60_000, missed=4)
+    assert taken == ("skipped", 5, "disabled")
+    assert await store.schedule_states.skips() == {NAME: {"disabled": 5}}
