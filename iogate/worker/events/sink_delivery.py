@@ -130,7 +130,7 @@ class Delivery:
     async def _send(self, sink: Sink, events: list[bytes]) -> int:
         """Deliver to a sink in order until one must be retried; return the number of events that are done."""
         for count, event in enumerate(events):
-            outcome = await self._deliver(sink, event)
+            outcome = await self._deliver(sink, event, count)
             if outcome == "retry" or not await self._outbox.done(sink.name, self._owner, count + 1):
                 return count
         return len(events)
@@ -144,8 +144,11 @@ class Delivery:
             with contextlib.suppress(Unreachable, CommandFailed):
                 await self._outbox.take(sink.name, self._owner, 1)
 
-    async def _deliver(self, sink: Sink, entry: bytes) -> _Outcome:
-        """Deliver an entry of a sink's outbox, an event or a journal entry, and return the outcome."""
+    async def _deliver(self, sink: Sink, entry: bytes, before: int) -> _Outcome:
+        """Deliver an entry of a sink's outbox, an event or a journal entry, and return the outcome.
+
+        `before`: number of entries that are done since the outbox was taken.
+        """
         try:
             head, body = _head.decode(entry), entry.decode()
             if head.specversion:
@@ -161,10 +164,12 @@ class Delivery:
                 extra={"action": "event.dropped", "sink": sink.name},
             )
             return "dropped"
-        for event in made:
-            if not sink.wants(event.type, lifecycle=True):
-                continue
-            if await self._post(sink, _head.decode(event.data), event.data.decode()) == "retry":
+        wanted = [event.data for event in made if sink.wants(event.type, lifecycle=True)]
+        for number, data in enumerate(wanted):
+            # The lease covers one request: it is renewed before each further event of the entry.
+            if number and not await self._outbox.done(sink.name, self._owner, before):
+                return "retry"
+            if await self._post(sink, _head.decode(data), data.decode()) == "retry":
                 return "retry"
         return "accepted"
 

@@ -189,6 +189,31 @@ async def test_changes_without_a_worker_are_reported_once_by_the_next_one(site: 
         assert (ids[2], len(set(ids))) == (ids[3], 3)
 
 
+async def test_the_lease_of_an_outbox_is_renewed_before_each_event_of_an_entry(site: Site) -> None:
+    """The requests of all events of an entry may take longer than the lease."""
+    key = keys.SINK + "audit"
+    leases: list[int] = []
+
+    class Expiring(SinkServer):
+        async def respond(self, path: str, headers: dict[str, str], body: bytes) -> bytes | None:
+            leases.append(int(await site.store.call("HGET", key, "until")))
+            await site.store.call("HSET", key, "until", 1)
+            return await super().respond(path, headers, body)
+
+    async with Expiring() as sink:
+        setting = sink.setting(lifecycle=True, types=[r".*\.workflow\..*"])
+        await site.publish(waits())
+        first = await site.worker(**sinks(audit=setting))
+        await until(lambda: named(site), name="a named sink")
+        first.signal(signal.SIGTERM)
+        await first.wait()
+        assert await site.store.runs.cancel(await site.call("waits")) == "cancelled"
+        await site.worker(**sinks(audit=setting))
+        await until(lambda: len(sink.got) == 2, name="two events")
+        assert types(sink) == ["workflow.cancelled", "workflow.status-changed"]
+        assert min(leases) > 1
+
+
 async def parked(site: Site, uid: str) -> bool:
     return (await site.view(uid)).state == "timer"
 
