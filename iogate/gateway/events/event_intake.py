@@ -40,8 +40,8 @@ MAX_BODY = 1024 * 1024
 LOOK_S = 1.0
 """Interval between checks of the secret files, which may have been replaced."""
 EVENT_S = 0.004
-"""Time that each event of a batch adds to the timeout of the store. After a 503, the store recognises the
-events of the batch that it has already stored."""
+"""Time that each event of a batch adds to the timeout of the store. After a 503, the store recognises a
+batch that it has already stored."""
 
 CLOSED = ErrorResponse(
     403,

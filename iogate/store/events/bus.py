@@ -115,22 +115,19 @@ class EventBus:
         self._memory = memory
 
     async def publish(self, events: Sequence[bytes], *, sender: str = "") -> int:
-        """Publish CloudEvents on the bus, each a JSON object, and return how many were new.
+        """Publish CloudEvents on the bus in one step, each a JSON object, and return how many were new.
 
         An event is new unless the same sender published its source and id within 24 h. Idempotent, also after
         an error. Raises StoreFull above the memory watermark, and StoreUnavailable.
         """
         await self._memory.check(size=sum(map(len, events)))
-        accepted = 0
-        for batch in _slices(events):
-            packed = encode(
-                [(*fingerprint(event, sender), text(seal_event(self._ring, event))) for event in batch]
-            )
-            count: int = await self._connection.run("emit", packed)
-            if count < 0:
-                raise StoreFull
-            accepted += count
-        return accepted
+        packed = encode(
+            [(*fingerprint(event, sender), text(seal_event(self._ring, event))) for event in events]
+        )
+        count: int = await self._connection.run("emit", packed)
+        if count < 0:
+            raise StoreFull
+        return count
 
     async def take(self, owner: str, limit: int = BATCH) -> Batch:
         """Return the next events of the bus and their subscriptions, if this owner is or becomes the matcher.
@@ -238,16 +235,3 @@ def _type(event: bytes) -> str:
         return _names.decode(event).type
     except (msgspec.DecodeError, ValueError, RecursionError):
         return ""
-
-
-def _slices(events: Sequence[bytes]) -> list[list[bytes]]:
-    """Split events for the bus into consecutive batches of bounded size."""
-    pieces: list[list[bytes]] = []
-    size = 0
-    for event in events:
-        size += len(event)
-        if not pieces or size > BATCH_BYTES or len(pieces[-1]) == BATCH:
-            pieces.append([])
-            size = len(event)
-        pieces[-1].append(event)
-    return pieces

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -127,6 +128,22 @@ async def test_an_event_is_published_once_by_source_and_id(run_store: RunStore) 
     assert await run_store.events.publish([event(1), event(1), event(2)]) == 2
     assert await run_store.events.publish([event(2), event(2, source="/other")]) == 1
     assert await run_store.events.waiting() == 3
+
+
+async def test_events_of_one_request_are_published_by_one_script(each_store: Store) -> None:
+    """So they are stored together or not at all."""
+
+    async def scripts() -> int:
+        stats: bytes = await each_store.call("INFO", "commandstats")
+        found = re.search(rb"cmdstat_evalsha:calls=(\d+)", stats)
+        return 0 if found is None else int(found[1])
+
+    await publish(each_store)
+    await listening(each_store, {1: wanting()})
+    before = await scripts()
+    assert await each_store.events.publish([event(n, data="x" * 1_000) for n in range(1_000)]) == 1_000
+    assert await scripts() == before + 1
+    assert await each_store.events.waiting() == 1_000
 
 
 async def test_an_event_without_fingerprint_is_published_and_not_remembered(each_store: Store) -> None:
