@@ -42,5 +42,6 @@ def test_a_run_that_is_late_kills_its_container(cli: Cli, daemon: Path) -> None:
     cli.write("box.yaml", WORKFLOW % "sleep 60")
     ran = cli("run", "box.yaml", "-o", "json", code=7).json
     assert ran["error"]["status"] == 408
-    assert said(daemon)[-1][0] == "rm"  # on a slow machine its time is over before it starts
+    # On a slow machine its time is over before it starts, or before it exists.
+    assert said(daemon)[-1][0] in {"rm", "inspect"}
     assert list((daemon / "containers").glob("*")) == []

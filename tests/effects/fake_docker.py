@@ -147,8 +147,10 @@ def inspect(rest: list[str]) -> None:
         print(json.dumps({"Status": state["status"], "ExitCode": state["code"], "Error": ""}))
     elif "FinishedAt" in shape:
         print(json.dumps({"at": state["finished"], "keep": state["labels"]["iogate.keep"]}))
-    else:
+    elif ".State.Status" in shape:
         print(state["status"], state["labels"].get("iogate.effect", ""))
+    else:
+        print(state["labels"].get("iogate.effect", ""))
 
 
 def wait(rest: list[str]) -> None:

@@ -229,6 +229,25 @@ async def test_the_name_of_another_container_is_refused(effects: Effects, daemon
     assert container_names(daemon) == ["n-1.ns-t"]
 
 
+@pytest.mark.parametrize("cleanup", ["always", "never"])
+async def test_a_cancelled_run_leaves_the_container_of_another_owner_alone(
+    effects: Effects, daemon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cleanup: str
+) -> None:
+    """It is cancelled while it creates its container, for example while the image is pulled."""
+    others = begun(daemon, container("sleep 60", key="other"))
+    try:
+        await until(lambda: '"status": "running"' in state(daemon))
+        pulling = block_creation(tmp_path, monkeypatch)
+        task = asyncio.create_task(do(effects, container("true", cleanup=cleanup)))
+        await until(pulling.exists)
+        await cancelled(task)
+        assert calls(daemon, "inspect")
+        assert '"status": "running"' in state(daemon)
+        assert container_names(daemon) == ["n-1.ns-t"]
+    finally:
+        kill(others)
+
+
 async def test_a_missing_image_is_reported_in_the_daemons_words(effects: Effects) -> None:
     performed = await do(effects, container("true", image="no-such-image"))
     commands = "the container cannot be created: docker ended with code 1"
@@ -296,6 +315,24 @@ def state(daemon: Path) -> str:
 def image_absent(tool: str) -> str:
     found = subprocess.run([tool, "image", "inspect", "alpine"], capture_output=True, check=False)
     return found.stderr.decode()[:200] if found.returncode else ""
+
+
+def block_creation(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let `create` of the tool on PATH never end; return the file that exists when it has begun."""
+    began = place / "began-to-create"
+    tool = place / "blocked" / "docker"
+    tool.parent.mkdir()
+    passed_on = f'exec {shutil.which("docker")} "$@"'
+    tool.write_text(f'#!/bin/sh\n[ "$1" = create ] && touch {began} && exec sleep 60\n{passed_on}\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    return began
+
+
+def kill(attached: subprocess.Popen[bytes]) -> None:
+    """Kill the container that a command line is attached to, which then ends."""
+    subprocess.run(["docker", "kill", "n-1.ns-t"], check=False, stdout=subprocess.DEVNULL)
+    attached.wait()
 
 
 async def left(daemon: Path, run: RunContainer) -> None:

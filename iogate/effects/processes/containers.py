@@ -57,8 +57,15 @@ COMMAND_TIMEOUT_S: Final = 15.0
 
 NAME_TAKEN: Final = b"already in use"
 """Part of the message of Docker and of Podman about the name of an existing container."""
-ABANDON: Final = '"$0" rename "$1" "$2" && set -- "$2"; exec "$0" {end} "$1"'
-"""Shell commands that rename a container, and then end it; under its own name if it cannot be renamed."""
+KEY_SHAPE: Final = '{{index .Config.Labels "' + KEY_LABEL + '"}}'
+"""Format of `inspect` that gives the key of the effect that a container belongs to."""
+ABANDON: Final = """
+[ "$("$0" inspect --type container --format "$4" "$1")" = "$3" ] || exit 0
+"$0" rename "$1" "$2" && set -- "$2"
+exec "$0" {end} "$1"
+"""
+"""Shell commands that rename a container with the key `$3`, and then end it; under its own name if it cannot
+be renamed."""
 
 _OWN: Final = ("PATH", "HOME", "XDG_RUNTIME_DIR")
 _OWN_PREFIXES: Final = ("DOCKER_", "CONTAINER", "PODMAN_")
@@ -223,7 +230,7 @@ class Containers:
 
         Raises WorkflowError if another container has the name.
         """
-        shape = '{{.State.Status}} {{index .Config.Labels "' + KEY_LABEL + '"}}'
+        shape = "{{.State.Status}} " + KEY_SHAPE
         found = await self._query("inspect", "--type", "container", "--format", shape, run.name)
         if found is None:
             return None
@@ -264,10 +271,14 @@ class Containers:
         return replace(written, code=code)
 
     async def _abandon(self, run: RunContainer) -> None:
-        """Free the name of the container, then kill it, and remove it if its lifetime says so."""
+        """Free the name of the container, then kill it, and remove it if its lifetime says so.
+
+        A container of another owner that has the name is left alone: it was not yet told apart if the effect
+        is cancelled while it creates its own.
+        """
         end = "rm --force --volumes" if run.cleanup == "always" else "kill"
         freed = f"{run.name}-killed-{secrets.token_hex(4)}"
-        await self._end(run.name, freed, script=ABANDON.format(end=end))
+        await self._end(run.name, freed, run.key, KEY_SHAPE, script=ABANDON.format(end=end))
         self._start_cleanup(run)
 
     async def _finish(self, run: RunContainer, *, kill: bool = False, remove: bool = False) -> None:
