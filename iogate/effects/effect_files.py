@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -158,14 +158,23 @@ async def with_paths(
 
 
 async def _with_paths(value: Any, files: EffectFiles, folder: Callable[[], Path]) -> Any:
+    """Return a value with a `path` in each file in it; the same object if there is none."""
     found = file_references.read(value)
     if found is not None:
         return {**value, "path": await files.write(found, folder())}
-    if next(file_references.references(value), None) is None:
+    members: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+    changed: dict[Any, Any] = {}
+    for key, each in members:
+        # Each object and list is visited once, and a scalar not at all: data may have a million values.
+        if isinstance(each, dict | list):
+            new = await _with_paths(each, files, folder)
+            if new is not each:
+                changed[key] = new
+    if not changed:
         return value
     if isinstance(value, dict):
-        return {name: await _with_paths(each, files, folder) for name, each in value.items()}
-    return [await _with_paths(each, files, folder) for each in value]
+        return {**value, **changed}
+    return [changed.get(index, each) for index, each in enumerate(value)]
 
 
 async def _fields(fields: Mapping[str, Any], files: EffectFiles) -> dict[str, Any]:

@@ -13,8 +13,10 @@ import pytest
 from aiohttp import web
 
 import iogate.functions
+from iogate import file_references
 from iogate.compiler.openapi import Body, Operation
 from iogate.effects import Effects
+from iogate.effects.effect_files import EffectFiles, with_paths
 from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi
 from iogate.file_references import FileMetadata, FileReference
 from iogate.functions import Registry
@@ -95,6 +97,36 @@ async def test_a_function_gets_the_path_of_a_file_while_it_runs(effects: Effects
     path, size, filename, more = performed.output
     assert (size, filename, more[0], more[1]["a"]["path"]) == (7, "my photo.png", 1, path)
     assert not os.path.exists(path)  # noqa: ASYNC240, PTH110 - of an ended call
+
+
+async def test_the_search_for_files_visits_each_value_of_an_argument_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visited: list[Any] = []
+    real = file_references.read
+
+    def counted(value: Any) -> FileReference | None:
+        visited.append(value)
+        return real(value)
+
+    monkeypatch.setattr(file_references, "read", counted)
+    depth, numbers = 60, [0] * 100
+    value: Any = [*numbers, FILE]
+    for _ in range(depth):
+        value = [value]
+    without: Any = [numbers]
+    arguments = {"deep": value, "without": without}
+    changed = await with_paths(arguments, EffectFiles(read, ""), lambda: tmp_path)
+    assert len(visited) <= 2 * depth + 2 * len(numbers)  # there are no more values
+    assert changed["without"] is without
+    found = changed["deep"]
+    for _ in range(depth):
+        (found,) = found
+    assert found[:-1] == numbers
+    assert found[-1] == {**FILE, "path": found[-1]["path"]}
+    assert Path(found[-1]["path"]).read_bytes() == CONTENT  # noqa: ASYNC240 - seven bytes
+    assert arguments["deep"] is value
+    assert "path" not in FILE
 
 
 async def test_an_http_call_sends_a_file_as_its_body(effects: Effects, site: Site) -> None:
