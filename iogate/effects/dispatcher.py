@@ -184,7 +184,11 @@ class Effects:
             case CallHttp() as call:
                 call = await with_files(call, files)
                 called = await self._http.call(
-                    call, idempotency_key=perform.idempotency_key, trace=run.trace, span=run.span
+                    call,
+                    idempotency_key=perform.idempotency_key,
+                    at_most_once=perform.at_most_once,
+                    trace=run.trace,
+                    span=run.span,
                 )
                 return Performed(
                     frame=perform.frame, output=called.output, authorization=called.authorization

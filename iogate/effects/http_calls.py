@@ -79,15 +79,21 @@ class HttpCalls:
         await self._transport.close()
 
     async def call(
-        self, call: CallHttp, *, idempotency_key: str, trace: str = "", span: Span | None = None
+        self,
+        call: CallHttp,
+        *,
+        idempotency_key: str,
+        at_most_once: bool = False,
+        trace: str = "",
+        span: Span | None = None,
     ) -> CallResult:
         """Make an HTTP call and return its output; it passes on the trace context `trace`.
 
-        A `span` gets method, server and status of the call. Raises only CallFailed, or CancelledError after
-        the connection is closed.
+        With `at_most_once`, no request is repeated after a broken connection. A `span` gets method, server
+        and status of the call. Raises only CallFailed, or CancelledError after the connection is closed.
         """
         try:
-            exchange = self._exchange(call, idempotency_key, trace)
+            exchange = self._exchange(call, idempotency_key, trace, at_most_once=at_most_once)
             if span is not None:
                 describe_request(span, call, exchange.request)
                 exchange.span = span
@@ -110,8 +116,10 @@ class HttpCalls:
         except WorkflowError as error:
             raise CallFailed(error, definite=False) from None
 
-    def _exchange(self, call: CallHttp, idempotency_key: str, trace: str = "") -> _Exchange:
-        request = build_request(call, idempotency_key=idempotency_key, trace=trace)
+    def _exchange(
+        self, call: CallHttp, idempotency_key: str, trace: str = "", *, at_most_once: bool = False
+    ) -> _Exchange:
+        request = build_request(call, idempotency_key=idempotency_key, trace=trace, at_most_once=at_most_once)
         credential = None
         if call.authentication is not None:
             credential = self._authenticator.credential(call.authentication)

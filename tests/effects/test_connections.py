@@ -56,6 +56,38 @@ async def test_a_closed_reused_connection_fails_only_unsafe_calls(
         assert fickle.connections == 1
 
 
+class BreakingServer:
+    """A server that closes its first connection after the first request, without a response."""
+
+    def __init__(self) -> None:
+        self.requests: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.requests.append(head.split(b" ", 1)[0])
+        if len(self.requests) > 1:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize("method", ["get", "put", "delete"])
+async def test_a_request_is_sent_at_most_once_if_its_task_says_so(effects: Effects, method: str) -> None:
+    for at_most_once, sent in ((False, 2), (True, 1)):
+        breaking = BreakingServer()
+        server = await asyncio.start_server(breaking.serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with server:
+            call = CallHttp(method=method, url=url)
+            performed = await do(effects, call, at_most_once=at_most_once)
+        assert breaking.requests == [method.upper().encode()] * sent
+        if at_most_once:
+            assert failure(performed)[2].endswith("failed: the server closed the connection")
+            assert not performed.definite
+        else:
+            assert performed.error is None
+
+
 @pytest.mark.parametrize("answer", [b"HELLO\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"])
 async def test_a_non_http_response_is_reported_as_such(effects: Effects, answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -41,6 +41,8 @@ class Request:
     url: URL
     headers: CIMultiDict[str]
     body: bytes | None
+    at_most_once: bool = False
+    """True if it must not be repeated after a broken connection, whatever its method."""
 
     def redirected(self, url: URL, *, status: int, same_origin: bool) -> Request:
         """Return the HTTP request after a redirect: 307 and 308 repeat method and body, others become GET."""
@@ -69,7 +71,9 @@ def configuration_error(detail: str) -> WorkflowError:
     return WorkflowError("configuration", title="HTTP call cannot be made", detail=detail)
 
 
-def build_request(call: CallHttp, *, idempotency_key: str, trace: str = "") -> Request:
+def build_request(
+    call: CallHttp, *, idempotency_key: str, trace: str = "", at_most_once: bool = False
+) -> Request:
     """Build the first request of an HTTP call; a header of the author has priority over those of `trace`.
 
     Raises WorkflowError, of type configuration, for a call that cannot be sent.
@@ -107,7 +111,7 @@ def build_request(call: CallHttp, *, idempotency_key: str, trace: str = "") -> R
         raise configuration_error(
             'the endpoint holds a user, and the call an "Authorization"; keep one of them'
         )
-    return Request(method=method, url=url, headers=headers, body=body)
+    return Request(method=method, url=url, headers=headers, body=body, at_most_once=at_most_once)
 
 
 def parse_url(text: str, *, subject: str = "the endpoint") -> URL:

@@ -88,11 +88,22 @@ class Transport:
     ) -> responses.Response:
         """Send a request over the transport and read the response; of an unwanted error only the beginning.
 
+        A request that is not `at_most_once` may be sent twice: aiohttp repeats GET, HEAD, OPTIONS, TRACE, PUT
+        and DELETE if the connection breaks before the response.
+
         Raises the exceptions that `convert_failures` converts; a cancelled exchange closes its connection.
         """
         if self._outside is not None and not self._endpoints.is_target(route.url):
             await self._outside(str(route.url.origin()))
         await self._policy.admit(route.url, route.trust)
+        try:
+            return await self._exchange(request, route, wanted, cap)
+        except _BrokenConnection as broken:
+            raise broken.fault from None
+
+    async def _exchange(
+        self, request: Request, route: Route, wanted: BodyFilter, cap: int
+    ) -> responses.Response:
         async with self._session(guarded=route.trust is not Trust.REVIEWED).request(
             request.method,
             route.url,
@@ -100,6 +111,7 @@ class Transport:
             data=_as_stream(request.body),
             allow_redirects=False,
             skip_auto_headers=("Content-Type",),
+            middlewares=(_send_once,) if request.at_most_once else None,
         ) as response:
             if wanted(response.status, response.headers):
                 body = await responses.read_body(response, cap=cap)
@@ -132,6 +144,27 @@ class Transport:
                 max_field_size=32 * 1024,
             )
         return self._sessions[guarded]
+
+
+class _BrokenConnection(Exception):
+    """A broken connection in a form that aiohttp does not know, so that it does not repeat the request."""
+
+    def __init__(self, fault: aiohttp.ClientError) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send a request, as middleware of aiohttp, which otherwise repeats it by its method.
+
+    Raises _BrokenConnection if the connection breaks before the response.
+    """
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as fault:
+        raise _BrokenConnection(fault) from None
 
 
 def _as_stream(body: bytes | None) -> bytes | BytesIO | None:
