@@ -58,6 +58,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "iogate.yaml").write_text("link_key: canary-of-the-settings-file-with-32-characters\n")
     (tmp_path / "token").write_text("canary-of-the-secret-file")
     (tmp_path / "publisher").write_text("canary-of-the-key-of-the-publisher")
+    (tmp_path / "key.pem").write_text("canary-of-the-key-of-the-gateway")
     (tmp_path / "ship.sh").write_text("echo shipped")
     with socket.socket(socket.AF_UNIX) as store:
         store.bind(os.path.relpath(data / "redis.sock"))
@@ -167,6 +168,7 @@ ATTACKS = {
     "settings": "grep . iogate.yaml",
     "a secret file": "grep . token",
     "the key of the publisher": "grep . publisher",
+    "the key of the gateway": "grep . key.pem",
     "writing to the project": "echo x > {project}/ship.sh",
     "writing beside it": "echo x > /usr/canary || echo x > /etc/canary || echo x > /tmp/canary",
     "the network": "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 5)'",
@@ -179,6 +181,7 @@ ATTACKS = {
 async def test_a_sandbox_refuses(attack: str, project: Path) -> None:
     settings: dict[str, Any] = {"process_isolation": "sandbox", "secrets": {"a": {"file": "token"}}}
     settings["publish_key"] = {"file": "publisher"}
+    settings["tls"] = {"cert": "cert.pem", "key": "key.pem"}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         code = ATTACKS[attack].format(
             project=project,

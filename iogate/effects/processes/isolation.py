@@ -145,9 +145,9 @@ class Isolation:
         yield str((directory / self._settings.data_dir).resolve())
         yield str(directory / FILE_NAME)
         yield from map(str, sorted(directory.glob("iogate.*.yaml")))
-        for file in _referenced_files(
-            [getattr(self._settings, field.name) for field in dataclasses.fields(self._settings)]
-        ):
+        values = [getattr(self._settings, field.name) for field in dataclasses.fields(self._settings)]
+        keys = [] if self._settings.tls is None else [self._settings.tls["key"]]
+        for file in [*_referenced_files(values), *keys]:
             yield str((directory / file).resolve())
 
 
