@@ -180,9 +180,10 @@ class Effects:
         if isinstance(effect, CallOpenApi):
             operation = await self._documents.operation(effect, self._loader(run))
             effect = build_call(operation, await with_operation_files(effect, operation, files))
+        elif isinstance(effect, CallHttp):
+            effect = await with_files(effect, files)
         match effect:
             case CallHttp() as call:
-                call = await with_files(call, files)
                 called = await self._http.call(
                     call,
                     idempotency_key=perform.idempotency_key,

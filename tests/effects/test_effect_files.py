@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
@@ -188,6 +189,22 @@ async def test_a_form_has_files_as_parts(effects: Effects, site: Site, through: 
         ("more", *file),
         ("more", None, None, "text"),
     ]
+
+
+@pytest.mark.parametrize("media", ["application/json", "application/x-www-form-urlencoded"])
+async def test_an_openapi_call_sends_the_object_of_a_file_in_a_structured_body(
+    effects: Effects, site: Site, media: str
+) -> None:
+    site.respond("/photos")
+    operation = Operation(id="add", method="post", url=f"{site.url}/photos", body=Body(media=media))
+    call = CallOpenApi(operation=operation, name="add", parameters=FILE)
+    assert (await do(effects, call)).error is None
+    sent = site.seen[0].body.decode()
+    if media == "application/json":
+        assert json.loads(sent) == FILE
+    else:
+        assert parse_qsl(sent) == [(name, str(value)) for name, value in FILE.items()]
+    assert site.seen[0].headers["Content-Type"] == media
 
 
 async def test_an_effect_is_handed_a_bounded_number_of_bytes(
