@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import os
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -19,7 +18,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from iogate.launcher import keeper, system_calls, tree
+from iogate.launcher import folder_removal, keeper, system_calls, tree
 
 LAST_S: Final = 10.0
 """Time that keepers have after the end of the worker, before the server kills them."""
@@ -77,7 +76,7 @@ def main() -> None:
         time.sleep(0.02)
         _reap(keepers)
     _kill(keepers)
-    shutil.rmtree(folder, ignore_errors=True)
+    folder_removal.remove(folder)
 
 
 def _become_keeper(control: socket.socket, inherited: tuple[int, ...], take: int) -> None:
