@@ -11,7 +11,7 @@ from iogate.documents.api import input as api_input
 from iogate.documents.dsl import links, metadata
 from iogate.documents.yaml import composer, reader
 from iogate.effects import document_fetcher, effect_files, http_calls
-from iogate.effects.http import transport
+from iogate.effects.http import name_lookup, transport
 from iogate.effects.processes import process_run
 from iogate.gateway import http_server
 from iogate.gateway.calls import allowed_addresses, call_handler
@@ -104,6 +104,7 @@ LIMITS = {
     "files of a task, in all": mib(effect_files.MOST_BYTES),
     "response of an HTTP call": mib(http_calls.MAX_RESPONSE),
     "redirects of an HTTP call": number(http_calls.MAX_REDIRECTS),
+    "time to look up the name of a host": f"{number(name_lookup.TIMEOUT_S)} s",
     "time to connect": f"{number(transport.TIMEOUTS.sock_connect or 0)} s",
     "time without data from a service": f"{number(transport.TIMEOUTS.sock_read or 0)} s",
     "output of a process": mib(process_run.Command.cap),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import threading
+from typing import Any
 
 import pytest
 
 from iogate.effects import Effects
+from iogate.effects.http import name_lookup
 from iogate.engine.commands import CallHttp
-from tests.effects.conftest import do, failure, get
+from tests.effects.conftest import do, failure, get, until
 
 
 class FickleServer:
@@ -104,3 +108,51 @@ async def test_a_non_http_response_is_reported_as_such(effects: Effects, answer:
     assert (kind, status) == ("communication", 500)
     assert detail.endswith("failed: the response is not valid HTTP")
     assert not performed.definite
+
+
+def stall_lookups(monkeypatch: pytest.MonkeyPatch, go: threading.Event) -> list[str]:
+    """Let lookups below `stalled.example` wait for the event; return the names that are looked up."""
+    real = socket.getaddrinfo
+    asked: list[str] = []
+
+    def stalling(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if str(host).endswith(".stalled.example"):
+            asked.append(host)
+            go.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "stalled")
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", stalling)
+    return asked
+
+
+async def test_a_lookup_of_a_name_ends_at_its_limit(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    stall_lookups(monkeypatch, go)
+    monkeypatch.setattr(name_lookup, "TIMEOUT_S", 0.05)
+    try:
+        performed = await do(effects, get("http://a.stalled.example/"))
+    finally:
+        go.set()
+    kind, status, detail = failure(performed)
+    assert (kind, status) == ("communication", 500)
+    assert detail.endswith(" failed: cannot connect: its name was not resolved within 0.05 s")
+    assert not performed.definite
+
+
+async def test_stalled_lookups_take_no_thread_of_other_work(
+    effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    asked = stall_lookups(monkeypatch, go)
+    urls = [f"http://{number}.stalled.example/" for number in range(name_lookup.THREADS)]
+    calls = [asyncio.create_task(do(effects, get(url))) for url in urls]
+    try:
+        await until(lambda: len(asked) == name_lookup.THREADS)
+        async with asyncio.timeout(20):
+            assert await asyncio.to_thread(lambda: "free") == "free"
+    finally:
+        go.set()
+        await asyncio.gather(*calls)

@@ -15,17 +15,17 @@ embeds an IPv4 address for a translator or a tunnel must satisfy the rules for b
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Sequence
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from iogate.effects.http import name_lookup
+from iogate.effects.http.name_lookup import NameLookup
 from iogate.settings.redis_url import PORT, Host, hosts, sentinels
 
 Address = IPv4Address | IPv6Address
@@ -166,6 +166,11 @@ class AddressPolicy:
     def __init__(self, *, allow_hosts: Sequence[str], redis_url: str | None) -> None:
         self._listed = [entry.lower() for entry in allow_hosts]
         self._stores = _store_hosts(redis_url)
+        self.lookup = NameLookup()
+
+    def close(self) -> None:
+        """Start no further lookup of a name."""
+        self.lookup.close()
 
     async def admit(self, url: URL, trust: Trust) -> None:
         """Check the host of a URL by the policy, as written; the resolver checks the addresses of names.
@@ -191,7 +196,7 @@ class AddressPolicy:
     async def check(self, address: Address, *, host: str, port: int, guarded: bool) -> None:
         """Check an IP address by the policy before a connection to it.
 
-        Raises Forbidden.
+        Raises Forbidden, and TimeoutError if the name of the store cannot be looked up in time.
         """
         for each in reachable_addresses(address):
             if each.is_link_local or each in METADATA_SERVICES:
@@ -225,9 +230,18 @@ class AddressPolicy:
 
     async def _is_store(self, address: Address, port: int) -> bool:
         named = [host for host, at in self._stores if at == port]
-        stores = set[Address]().union(*[await _resolve(host) for host in named])
+        stores = set[Address]().union(*[await self._addresses(host) for host in named])
         local = address.is_loopback or address.is_unspecified
         return address in stores or (local and any(s.is_loopback or s.is_unspecified for s in stores))
+
+    async def _addresses(self, host: str) -> set[Address]:
+        try:
+            found = await self.lookup.find(host)
+        except TimeoutError:
+            raise  # the address may be the store's
+        except OSError:
+            return set()
+        return {unwrap_ipv4(ip_address(each["host"].partition("%")[0])) for each in found}
 
 
 def _store_hosts(url: str | None) -> frozenset[Host]:
@@ -244,26 +258,25 @@ def _within(address: Address, network: str) -> bool:
         return False
 
 
-async def _resolve(host: str) -> set[Address]:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return set()
-    return {unwrap_ipv4(ip_address(str(sockaddr[0]).partition("%")[0])) for *_, sockaddr in found}
-
-
 class CheckedResolver(AbstractResolver):
     """Resolver that accepts a name only if the policy admits all its addresses."""
 
     def __init__(self, policy: AddressPolicy, *, guarded: bool) -> None:
         self._policy = policy
         self._guarded = guarded
-        self._resolver = ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
+        """Return the addresses of a name that the policy admits.
+
+        Raises OSError if there are none, also if the lookup takes too long, and Forbidden.
+        """
+        try:
+            found = await self._policy.lookup.find(host, port, family=family, flags=socket.AI_ADDRCONFIG)
+        except TimeoutError:
+            limit_s = name_lookup.TIMEOUT_S
+            raise socket.gaierror(None, f"its name was not resolved within {limit_s:g} s") from None
         # One forbidden address forbids the name: legitimate names have none, and to select the allowed ones
         # would leave the choice to the operator of the name server.
         for result in found:
@@ -272,4 +285,4 @@ class CheckedResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        await self._resolver.close()
+        """Release nothing: the lookup belongs to the policy."""

@@ -70,6 +70,7 @@ class Transport:
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             await session.close()
+        self._policy.close()
 
     def rewrites(self, url: str) -> bool:
         """Tell whether the transport rewrites this URL by the setting `endpoints`."""
