@@ -218,6 +218,16 @@ async def test_a_decompression_bomb_is_refused_before_decompression(site: Site, 
     assert failure(performed)[2] == f"GET {site.url} answered, but its body is larger than 10485760 bytes"
 
 
+async def test_a_compressed_body_over_the_cap_is_refused_whatever_is_in_it(
+    site: Site, effects: Effects
+) -> None:
+    """Data after the end of a deflated body are ignored, and were read without a limit."""
+    body = zlib.compress(b"x") + bytes(10 * 1024 * 1024)
+    url = site.respond("/a", body=body, headers={"Content-Encoding": "deflate"}, content_type="text/plain")
+    performed = await do(effects, get(url))
+    assert failure(performed)[2] == f"GET {site.url} answered, but its body is larger than 10485760 bytes"
+
+
 async def test_a_gzip_body_may_have_several_members(site: Site, effects: Effects) -> None:
     body = gzip.compress(b"one ") + gzip.compress(b"two")
     url = site.respond("/a", body=body, headers={"Content-Encoding": "gzip"}, content_type="text/plain")

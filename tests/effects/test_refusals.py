@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,21 @@ async def test_a_compressed_body_is_read_and_a_bomb_is_cut(site: Site, effects: 
     assert body is None or len(body) <= MAX_ERROR_BODY
     url = site.respond("/c", status=400, body=b"no gzip", headers=packed)
     assert (await refused(effects, url))["body"] is None
+
+
+async def test_a_compressed_body_without_an_end_is_cut(site: Site, effects: Effects) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        headers = {"Content-Encoding": "deflate", "Content-Type": "text/plain"}
+        response = web.StreamResponse(status=400, headers=headers)
+        await response.prepare(request)
+        await response.write(zlib.compress(b"why"))
+        with suppress(ConnectionResetError):
+            while True:
+                await response.write(bytes(2**16))
+        return response
+
+    site.handlers["/a"] = endless
+    assert (await refused(effects, f"{site.url}/a"))["body"] == "why"
 
 
 @pytest.mark.parametrize("before", [0, 100, MAX_ERROR_BODY - 10, MAX_ERROR_BODY - 3])

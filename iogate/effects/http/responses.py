@@ -65,26 +65,34 @@ class BadResponse(Exception):
 async def read_body(response: ClientResponse, *, cap: int) -> bytes:
     """Read the whole body of a response, decompressed.
 
-    Raises BadResponse as soon as it is larger than `cap`.
+    Raises BadResponse as soon as it is larger than `cap`, before or after decompression: compressed data may
+    contain nothing, without an end.
     """
     inflate = _Decompressor(response.headers.get("Content-Encoding", ""), cap)
     body = bytearray()
+    received = 0
     async for chunk in response.content.iter_chunked(CHUNK):
+        received += len(chunk)
         body += inflate.feed(chunk, room=cap - len(body))
-        if len(body) > cap:
+        if max(received, len(body)) > cap:
             raise BadResponse(f"its body is larger than {cap} bytes")
     inflate.finish()
     return bytes(body)
 
 
 async def read_body_start(response: ClientResponse, *, cap: int) -> bytes:
-    """Read the beginning of a response, at most `cap` bytes; empty if it cannot be decompressed."""
+    """Read the beginning of a response, at most `cap` bytes; empty if it cannot be decompressed.
+
+    It ends after `cap` bytes before decompression, too.
+    """
     body = bytearray()
+    received = 0
     try:
         inflate = _Decompressor(response.headers.get("Content-Encoding", ""), cap)
         async for chunk in response.content.iter_chunked(CHUNK):
+            received += len(chunk)
             body += inflate.feed(chunk, room=cap - len(body))
-            if len(body) >= cap:
+            if max(received, len(body)) >= cap:
                 break
     except BadResponse:
         return b""
