@@ -119,6 +119,16 @@ async def test_a_traceback_has_the_name_of_the_script(source: str | None, name: 
     assert (output["stdout"], output["stderr"].strip().rpartition("/")[2]) == ("1\n", name)
 
 
+async def test_the_umask_of_a_worker_does_not_hide_a_script_from_its_user(effects: Effects) -> None:
+    """With `process_isolation: user` the script belongs to the worker, and another user reads it."""
+    before = os.umask(0o077)
+    try:
+        performed = await do(effects, python("import os; print(oct(os.stat(__file__).st_mode & 0o777))"))
+    finally:
+        os.umask(before)
+    assert performed.output == "0o644\n"
+
+
 async def test_a_script_waits_for_an_unreachable_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iogate.effects.dispatcher.STORE_RETRY_S", 0)
     answers: list[bytes | Unreachable] = [Unreachable("away"), Unreachable("away"), b"print('back')"]

@@ -125,6 +125,7 @@ class Processes:
             raise configuration_error(f'scripts in "{run.language}" are not executed by this release')
         file = folder / _file_name(run.source, interpreter.suffix)
         file.write_bytes(code)
+        file.chmod(0o644)  # the process may run as another user
         return [*interpreter.argv, str(file), *run.arguments]
 
     async def _end_of(self, run: RunProcess, command: process_run.Command) -> process_run.Exit:
