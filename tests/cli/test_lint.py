@@ -42,6 +42,31 @@ methods:
     verbs: [post, "Get"]
 """
 
+HOOK = """\
+module: shop
+auth: none
+timeout: 1m
+methods:
+  hook:
+    workflow: shop/notify
+    verbs: [GET, POST] # iogate: ignore IOG527 the effect may repeat
+    limits: {concurrency: {key: /costumer}} # iogate: ignore IOG544 a field to come
+    debug:
+      - name: it
+        body: {}
+        mocks:
+          /do/0/note: {output: 1} # iogate: ignore IOG318 for later
+"""
+"""API with a comment for each rule that needs its workflow."""
+SENDS = "{call: http, with: {method: post, endpoint: https://example.com/}}"
+NOTIFY = f"""\
+document: {{dsl: 1.0.3, namespace: shop, name: notify, version: 1.0.0}}
+input: {{schema: {{document: {{type: object, properties: {{customer: {{type: string}}}}}}}}}}
+do:
+  - note: {{set: {{total: 1}}}}
+  - send: {SENDS}
+"""
+
 
 @pytest.fixture
 def shop(cli: Cli) -> Cli:
@@ -205,6 +230,31 @@ def test_fix_removes_ignore_comments_without_effect(shop: Cli) -> None:
         "  - note: {set: {text: .text}} # iogate: ignore IOG521 the text, IOG507\n"
         "  - more: {set: {text: a}}\n"
     )
+
+
+def test_fix_keeps_the_comments_for_a_workflow_that_is_not_among_the_files(cli: Cli) -> None:
+    file = cli.write("apis.d/shop.yaml", HOOK)
+    cli.write("workflows.d/notify.yaml", NOTIFY)
+    assert codes(cli) == []
+    assert codes(cli, "--fix", "apis.d") == []
+    assert file.read_text() == HOOK
+    file.write_text("".join(f"{line.partition(' # ')[0]}\n" for line in HOOK.splitlines()))
+    assert codes(cli) == ["IOG527", "IOG544", "IOG318"]
+
+
+@pytest.mark.parametrize(
+    "invalid",
+    [
+        NOTIFY + "  - [\n",
+        # Without the child workflow, nothing is known of its effects.
+        NOTIFY.replace(SENDS, "{run: {workflow: {namespace: shop, name: sned, version: 1.0.0}}}"),
+    ],
+)
+def test_fix_keeps_the_comments_for_a_workflow_with_an_error(invalid: str, cli: Cli) -> None:
+    file = cli.write("apis.d/shop.yaml", HOOK)
+    cli.write("workflows.d/notify.yaml", invalid)
+    assert "IOG523" not in codes(cli, "--fix", code=3)
+    assert file.read_text() == HOOK
 
 
 PARTS = st.lists(

@@ -39,8 +39,8 @@ _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
 )
 _OF_THE_MACHINE: Final = frozenset({"IOG512", "IOG539", "IOG560"})
 """Rules whose findings differ between machines, so that an ignore comment may be without effect here."""
-_OF_PROJECTS: Final = frozenset({"IOG510", "IOG511", "IOG530", "IOG531"})
-"""Rules that find less in a part of a project."""
+_OF_PROJECTS: Final = frozenset({"IOG318", "IOG510", "IOG511", "IOG527", "IOG530", "IOG531", "IOG544"})
+"""Rules that find less in a part of a project, and if a document of the project is invalid."""
 _OF_SETTINGS: Final = frozenset({"IOG513", "IOG518", "IOG519", "IOG526"})
 """Rules that find less without settings."""
 
@@ -62,7 +62,7 @@ def assess(
     found = [*problems, *findings(project), *ignores.problems]
     remaining, used = ignores.split(found, lint)
     broken = {each.path for each in remaining if each.severity == "error" and each.code not in LINT_RULES}
-    evaluated = _evaluated(project, lint, selected)
+    evaluated = _evaluated(project, lint, selected, whole=project.complete and not broken)
     unused = [
         _unused(ignore, path, lint)
         for path, each in ignores.valid.items()
@@ -90,10 +90,15 @@ def _level(name: str) -> Level:
     return "error" if name == "error" else "advice" if name == "advice" else "warning"
 
 
-def _evaluated(project: Project, lint: Mapping[str, str], selected: Collection[str]) -> set[str]:
-    """Return the lint rules evaluated completely; only their ignores can be reported as unused."""
+def _evaluated(
+    project: Project, lint: Mapping[str, str], selected: Collection[str], *, whole: bool
+) -> set[str]:
+    """Return the lint rules evaluated completely; only their ignores can be reported as unused.
+
+    `whole`: the project has no other files, and none has an error.
+    """
     skipped = {*_OF_THE_MACHINE, UNUSED_IGNORE, *(code for code, level in lint.items() if level == OFF)}
-    skipped |= set() if project.complete else _OF_PROJECTS
+    skipped |= set() if whole else _OF_PROJECTS
     skipped |= _OF_SETTINGS if project.settings is None else set()
     partly = set() if project.settings is None else PARTLY_WARNINGS
     return {*selected, *partly} - skipped
