@@ -18,7 +18,8 @@ from iogate.documents.yaml.source import Source, Span
 from iogate.messages import nearest, quoted
 from iogate.settings.lint_rules import INVALID_IGNORE, LINT_RULES, OFF, PARTLY_WARNINGS
 
-_WANTED: Final = re.compile(r"#+\s*iogate\s*:", re.IGNORECASE)
+_WANTED: Final = re.compile(r"(?<!#)#+\s*iogate\s*:", re.IGNORECASE)
+"""Begin of an ignore comment; without the lookbehind, a search would try each `#` of a row up to its end."""
 _DIRECTIVE: Final = re.compile(
     r"#+\s*iogate\s*:\s*(?P<word>[A-Za-z-]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL
 )

@@ -165,6 +165,13 @@ def test_many_comments_are_read_in_linear_time() -> None:
     assert len(read_ignores({"it.yaml": source}).valid["it.yaml"]) == 20_001
 
 
+def test_a_long_row_of_hashes_is_searched_in_linear_time() -> None:
+    row = "#" * 400_000  # minutes, if each of them were tried up to the end of the row
+    source = read_text(f"{row}\na: '{row}' # iogate: ignore IOG504\n", "it.yaml").source
+    (found,) = read_ignores({"it.yaml": source}).valid["it.yaml"]
+    assert (found.code, found.comment.line) == ("IOG504", 2)
+
+
 def test_many_comments_without_effect_are_found_in_linear_time() -> None:
     number = 4000
     source = read_text("x: 1\n" + "# iogate: ignore IOG526\n" * number, "a.yaml").source
