@@ -14,6 +14,8 @@ from iogate.json_values import JsonObject
 MAX_DEPTH: Final = 20
 MAX_LENGTH: Final = 1000
 """Most characters of a text."""
+MAX_VALUES: Final = 1000
+"""Most values that an example consists of."""
 FORMATS: Final[Mapping[str, str]] = {
     "date": "2030-01-31",
     "date-time": "2030-01-31T12:00:00Z",
@@ -37,11 +39,12 @@ class NoExample(Exception):
 def example_value(schema: Any) -> Any:
     """Return a small example value that the schema accepts.
 
-    Raises NoExample if the schema has constraints that this module cannot satisfy, such as a pattern.
+    Raises NoExample if the schema has constraints that this module cannot satisfy, such as a pattern, or
+    needs more than MAX_VALUES values.
     """
     import jsonschema_rs  # noqa: PLC0415 - it takes time, and few commands need it
 
-    value = _make(schema, schema, 0)
+    value = _Maker(schema).make(schema)
     try:
         accepted = jsonschema_rs.validator_for(
             schema, validate_formats=True, retriever=_refuse_references
@@ -57,63 +60,77 @@ def _refuse_references(uri: str) -> NoReturn:
     raise ValueError(uri)
 
 
-def _make(schema: Any, root: Any, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        raise NoExample
-    if not isinstance(schema, Mapping):
-        return {}
-    for name in ("const", "default"):
-        if name in schema:
-            return schema[name]
-    for name in ("examples", "enum"):
-        if isinstance(choices := schema.get(name), list) and choices:
-            return choices[0]
-    if isinstance(reference := schema.get("$ref"), str):
-        return _make(_resolved(reference, root), root, depth + 1)
-    for name in ("oneOf", "anyOf"):
-        if isinstance(choices := schema.get(name), list) and choices and isinstance(choices[0], Mapping):
-            rest = {key: value for key, value in schema.items() if key != name}
-            return _make(_merged([rest, choices[0]]), root, depth + 1)
-    if isinstance(parts := schema.get("allOf"), list):
-        rest = {key: value for key, value in schema.items() if key != "allOf"}
-        return _make(_merged([rest, *parts]), root, depth + 1)
-    return _make_typed(schema, root, depth)
+class _Maker:
+    """Makes the parts of one example value, and counts them: repeated items of repeated items multiply."""
 
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._made = 0
 
-def _make_typed(schema: JsonObject, root: Any, depth: int) -> Any:
-    kinds = schema.get("type", "object")
-    kind = next((each for each in kinds if each != "null"), "null") if isinstance(kinds, list) else kinds
-    match kind:
-        case "object":
-            properties = schema.get("properties") or {}
-            return {
-                name: _make(properties.get(name, {"type": "string"}), root, depth + 1)
-                for name in schema.get("required") or ()
-            }
-        case "array":
-            first = [_make(each, root, depth + 1) for each in schema.get("prefixItems") or ()]
-            more = min(int(schema.get("minItems", 0)), 10) - len(first)
-            item = schema.get("items", {"type": "string"})
-            return first + [_make(item, root, depth + 1) for _ in range(more)]
-        case "string":
-            text = FORMATS.get(schema.get("format", ""), "example")
-            text = text.ljust(min(int(schema.get("minLength", 0)), MAX_LENGTH), "x")
-            return text[: int(schema.get("maxLength", len(text)))]
-        case "integer" | "number":
-            return _make_number(schema)
-        case "boolean":
-            return True
-        case _:
-            return None
+    def make(self, schema: Any, depth: int = 0) -> Any:
+        """Return an example value of a part of the schema, `depth` steps below its root.
+
+        Raises NoExample if the part is too deep, or the value has too many parts.
+        """
+        self._made += 1
+        if depth > MAX_DEPTH or self._made > MAX_VALUES:
+            raise NoExample
+        if not isinstance(schema, Mapping):
+            return {}
+        for name in ("const", "default"):
+            if name in schema:
+                return schema[name]
+        for name in ("examples", "enum"):
+            if isinstance(choices := schema.get(name), list) and choices:
+                return choices[0]
+        if isinstance(reference := schema.get("$ref"), str):
+            return self.make(_resolved(reference, self._root), depth + 1)
+        for name in ("oneOf", "anyOf"):
+            if isinstance(choices := schema.get(name), list) and choices and isinstance(choices[0], Mapping):
+                rest = {key: value for key, value in schema.items() if key != name}
+                return self.make(_merged([rest, choices[0]]), depth + 1)
+        if isinstance(parts := schema.get("allOf"), list):
+            rest = {key: value for key, value in schema.items() if key != "allOf"}
+            return self.make(_merged([rest, *parts]), depth + 1)
+        return self._make_typed(schema, depth)
+
+    def _make_typed(self, schema: JsonObject, depth: int) -> Any:
+        kinds = schema.get("type", "object")
+        kind = next((each for each in kinds if each != "null"), "null") if isinstance(kinds, list) else kinds
+        match kind:
+            case "object":
+                properties = schema.get("properties") or {}
+                return {
+                    name: self.make(properties.get(name, {"type": "string"}), depth + 1)
+                    for name in schema.get("required") or ()
+                }
+            case "array":
+                first = [self.make(each, depth + 1) for each in schema.get("prefixItems") or ()]
+                more = min(int(schema.get("minItems", 0)), 10) - len(first)
+                item = schema.get("items", {"type": "string"})
+                return first + [self.make(item, depth + 1) for _ in range(more)]
+            case "string":
+                text = FORMATS.get(schema.get("format", ""), "example")
+                text = text.ljust(min(int(schema.get("minLength", 0)), MAX_LENGTH), "x")
+                return text[: int(schema.get("maxLength", len(text)))]
+            case "integer" | "number":
+                return _make_number(schema)
+            case "boolean":
+                return True
+            case _:
+                return None
 
 
 def _make_number(schema: JsonObject) -> float:
     step = schema.get("multipleOf", 1)
     low = max(schema.get("minimum", 1), schema.get("exclusiveMinimum", 0) + 1)
-    value = -(-low // step) * step
-    if "maximum" in schema and value > schema["maximum"]:
-        value = schema["maximum"] // step * step
-    whole: float = int(value) if value == int(value) else value
+    try:
+        value = -(-low // step) * step
+        if "maximum" in schema and value > schema["maximum"]:
+            value = schema["maximum"] // step * step
+        whole: float = int(value) if value == int(value) else value
+    except (OverflowError, ValueError):  # beyond the range of floats, or their infinity
+        raise NoExample from None
     return whole
 
 

@@ -20,6 +20,13 @@ from iogate.compiler.revision import Api, Verb
 from iogate.documents.api import DebugCase
 from tests.cli.place import WORKFLOW, up
 
+
+def nested_arrays(depth: int) -> dict[str, Any]:
+    """The schema of an example with 10 to the power of `depth` texts."""
+    items = nested_arrays(depth - 1) if depth > 1 else {"type": "string"}
+    return {"type": "array", "minItems": 10, "items": items}
+
+
 SCHEMAS: list[Any] = [
     True,
     {},
@@ -43,6 +50,7 @@ SCHEMAS: list[Any] = [
     {"type": "string", "maxLength": 3},
     {"type": "integer", "maximum": -4},
     *({"type": "string", "format": name} for name in schema_examples.FORMATS),
+    nested_arrays(2),
 ]
 
 
@@ -61,6 +69,8 @@ def test_a_made_value_is_accepted_by_its_schema(schema: Any) -> None:
         {"$ref": "https://example.com/schema.json"},
         {"not": {}},
         {"type": "integer", "minimum": 5, "maximum": 4},
+        {"type": "number", "minimum": 1e300, "multipleOf": 1e-20},
+        nested_arrays(4),
     ],
     ids=json.dumps,
 )
