@@ -109,6 +109,13 @@ class Ignores:
         return shown, frozenset(used)
 
 
+def directive(comment: str) -> str:
+    """Return `ignore` or `ignore-file` for an ignore comment, from its `#` on; an empty text for another."""
+    found = _DIRECTIVE.match(comment)
+    word = found["word"].lower() if found is not None else ""
+    return word if word in _WORDS else ""
+
+
 def without_ignored(
     problems: Iterable[Problem], sources: Mapping[str, Source], lint: Mapping[str, str]
 ) -> tuple[Problem, ...]:

@@ -14,6 +14,7 @@ import yaml
 
 from iogate.documents.formatter.lexer import BLOCK_HEADER, LOADER, Lexer
 from iogate.documents.formatter.syntax import Alias, Collection, Document, Entry, Scalar, Style, Value
+from iogate.documents.ignores import directive
 from iogate.documents.yaml.source import LINE_BREAK
 
 _CORE = "tag:yaml.org,2002:"
@@ -44,7 +45,8 @@ class _Parser:
         head += [text.strip() for text in opening]
         if root.entries:
             first = root.entries[0]
-            head, first.before = head + first.before, []
+            of_file, first.before = _split(first.before)
+            head += of_file
         root.end += self._own_lines(len(self._text) + 1)
         return Document(head=head, root=root)
 
@@ -112,7 +114,10 @@ class _Parser:
         return scalar
 
     def _node(self, event: Any, parent: int) -> tuple[Value, list[str]]:
-        """Parse the value that starts with `event`; return it with the comments behind its properties."""
+        """Parse the value that starts with `event`; return it with the comments behind its properties.
+
+        The comment behind an opening bracket is one of them.
+        """
         if isinstance(event, yaml.AliasEvent):
             assert event.end_mark is not None
             assert event.anchor is not None
@@ -129,8 +134,7 @@ class _Parser:
             properties=_properties(event),
         )
         if made.flow:
-            self._flow(made)
-            return made, []
+            return made, self._flow(made)
         return made, self._block(made, parent)
 
     def _block(self, made: Collection, parent: int) -> list[str]:
@@ -172,11 +176,7 @@ class _Parser:
         entry = Entry(key=key, value=value, before=before, behind=behind)
         if isinstance(value, Scalar) and value.style in {"|", ">"}:
             opening = [text] if (text := self._trailing(self._at)) else []
-        for text in opening:
-            if entry.behind:
-                entry.before.append(text.strip())
-            else:
-                entry.behind = text
+        _attach(entry, opening)
         if isinstance(value, Collection) and not value.flow:
             value.entries[0].before = within + value.entries[0].before
             return entry
@@ -187,24 +187,60 @@ class _Parser:
             entry.within += [text for text in own if text]
         return entry
 
-    def _flow(self, made: Collection) -> None:
+    def _flow(self, made: Collection) -> list[str]:
+        """Parse the entries in brackets; return the comment behind the opening one if there are entries."""
+        opening: list[str] = []
         for event in self._events:
-            if made.entries and (text := self._trailing(event.start_mark.index)):
-                last = made.entries[-1]
-                last.before += [last.after] if last.after else []
-                last.after = text.strip()
+            if text := self._trailing(event.start_mark.index).strip():
+                if made.entries:
+                    last = made.entries[-1]
+                    last.before += [last.after] if last.after else []
+                    last.after = text
+                else:
+                    opening = [text]
             comments = [text for text in self._own_lines(event.start_mark.index) if text]
             if isinstance(event, yaml.CollectionEndEvent):
-                made.end = comments
+                made.end = comments if made.entries else opening + comments
                 assert event.end_mark is not None
                 self._at = max(self._at, event.end_mark.index)
-                return
+                break
             key: Scalar | Alias | None = None
             if made.mapping:
                 key = cast("Scalar | Alias", self._node(event, -1)[0])
                 event = next(self._events)  # noqa: PLW2901 — the value of the key
                 comments += [text for text in self._own_lines(event.start_mark.index) if text]
-            made.entries.append(Entry(key=key, value=self._node(event, -1)[0], before=comments))
+            value, inner = self._node(event, -1)
+            entry = Entry(key=key, value=value, before=comments)
+            _attach(entry, inner)
+            made.entries.append(entry)
+        return opening if made.entries else []
+
+
+def _split(before: list[str]) -> tuple[list[str], list[str]]:
+    """Split the comments above the first key of a document into those of the file and those of the key.
+
+    An ignore comment applies to the key, which another key may precede in the canonical order.
+    """
+    at = next((number for number, text in enumerate(before) if directive(text) == "ignore"), len(before))
+    of_file = [text for text in before[at:] if directive(text) == "ignore-file"]
+    return before[:at] + of_file, [text for text in before[at:] if directive(text) != "ignore-file"]
+
+
+def _attach(entry: Entry, opening: list[str]) -> None:
+    """Place the comments behind the anchor, tag or opening bracket of a parsed value.
+
+    They stay on the line of the key, where problems of a block are. An item has no key: problems of a block
+    that loses its brackets there are at its first entry.
+    """
+    value = entry.value
+    if opening and entry.key is None and isinstance(value, Collection) and value.flow:
+        value.entries[0].before[:0] = opening
+        return
+    for text in opening:
+        if entry.behind:
+            entry.before.append(text.strip())
+        else:
+            entry.behind = text
 
 
 def _properties(event: Any) -> str:

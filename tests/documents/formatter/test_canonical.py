@@ -166,6 +166,31 @@ def test_a_comment_moves_with_its_key_and_the_head_of_the_file_stays() -> None:
     """)
 
 
+def test_an_ignore_comment_above_the_first_key_moves_with_it() -> None:
+    text = """\
+    # the orders
+
+    # iogate: ignore IOG529 the auditor wants
+    # a year
+    # iogate: ignore-file IOG528
+    retention: 1y
+    # about the module
+    module: m
+    """
+    assert formatted(text) == dedent("""\
+    # the orders
+
+    # iogate: ignore-file IOG528
+    # about the module
+    module: m
+    # iogate: ignore IOG529 the auditor wants
+    # a year
+    retention: 1y
+    """)
+    first = "# the file\n\n# iogate: ignore IOG529 the auditor\na: 1\nb: 2\n"
+    assert settings(first) == first
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -209,6 +234,24 @@ def test_comments_inside_brackets_stay_when_the_brackets_go() -> None:
     # empty
     c: []
     """)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("a: { # of a\n  b: 1}\n", "a: {b: 1} # of a\n"),
+        ("a: { # of a\n  b: 1, # of b\n  }\n", "a: # of a\n  b: 1 # of b\n"),
+        ("a: { # of a\n  b: 1} # end\n", "# of a\na: {b: 1} # end\n"),
+        ("a: {b: [ # of b\n  1, 2], c: 3}\n", "a:\n  b: [1, 2] # of b\n  c: 3\n"),
+        # Problems of an item that becomes a block are at its first entry.
+        ("a: [{ # of the item\n  b: 1}]\n", "a:\n  # of the item\n  - b: 1\n"),
+    ],
+)
+def test_a_comment_behind_an_opening_bracket_stays_at_the_line_of_the_key(
+    written: str, expected: str
+) -> None:
+    assert settings(written) == expected
+    assert settings(expected) == expected
 
 
 @pytest.mark.parametrize(
