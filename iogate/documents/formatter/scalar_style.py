@@ -29,22 +29,22 @@ _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\
 
 def one_line(scalar: Scalar, *, flow: bool) -> str:
     """Return a scalar in its style on one line, without properties; `flow`: inside brackets, or as a key."""
-    raw, value = scalar.raw, scalar.value
-    several = LINE_BREAK.search(raw) is not None or scalar.style in {"|", ">"}
-    if several and (scalar.style in {"|", ">"} or _UNPRINTABLE.search(value)):
-        return _escaped(value)
-    if scalar.style == "":
-        return value if several else raw
+    raw, style, value = scalar.raw, scalar.style, scalar.value
+    if style in {"|", ">"} or LINE_BREAK.search(raw):
+        if not style and not _UNPRINTABLE.search(value):
+            return value
+        # The rules of a text on one line apply to it, so that formatting it again changes nothing.
+        raw, style = _escaped(value), '"'
+    if style == "":
+        return raw
     if "!" in scalar.properties.split("&")[0] or "!" in scalar.properties.partition(" ")[2]:
-        return _escaped(value) if several else raw
+        return raw
     if is_plain(value, flow=flow):
         return value
-    if several:
-        return _escaped(value)
-    if scalar.style == '"' and _has_escapes(raw):
+    if style == '"' and _has_escapes(raw):
         return raw
     if _UNPRINTABLE.search(value):
-        return raw if scalar.style == "'" else _escaped(value)
+        return raw if style == "'" else _escaped(value)
     if '"' in value:
         return raw if "'" in value else f"'{value}'"
     return raw if "\\" in value else f'"{value}"'

@@ -150,8 +150,8 @@ class Writer:
         if kind <= 1:
             return self.draw(SAFE)
         if kind == 2:
-            word = self.draw(WORDS)
-            return quoted(self.draw, word)
+            text = quoted(self.draw, self.draw(WORDS))
+            return text.replace(" ", "\n" + " " * 12, 1) if several and self.chance(2) else text
         gap = "\n" + " " * 12 if several and self.chance(2) else " " if self.chance(2) else ""
         if several and self.chance(4):
             gap = " " + self.draw(COMMENTS) + "\n" + " " * 12

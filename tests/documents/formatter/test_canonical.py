@@ -342,6 +342,24 @@ def test_texts_over_several_lines_keep_their_lines(written: str, expected: str) 
     assert settings(written) == expected
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("a: {b: 'say \"x\"\n   y'}\n", "a: {b: 'say \"x\" y'}\n"),
+        ('a: ["say \\"x\\"\n   it\'s"]\n', 'a: ["say \\"x\\" it\'s"]\n'),
+        ("a: ['\\d\n   \\w']\n", 'a: ["\\\\d \\\\w"]\n'),
+        ('a: ["b\n\n   c"]\n', 'a: ["b\\nc"]\n'),
+        ("? |-\n  a text\n: 1\n", "a text: 1\n"),
+        ('? >-\n  say\n  "x"\n: 1\n', "'say \"x\"': 1\n"),
+    ],
+)
+def test_a_text_over_several_lines_that_gets_on_one_has_the_quotes_of_such_a_text(
+    written: str, expected: str
+) -> None:
+    assert settings(written) == expected
+    assert settings(expected) == expected
+
+
 def test_a_line_of_spaces_in_a_text_is_content_and_no_empty_line() -> None:
     made = format_bytes(b"a: >\n x\n  \nb: |\n x\n\n\tc\nd: 1\n".replace(b"\t", b" \t"), "iogate.yaml")
     assert made.text == "a: >\n  x\n   \nb: |\n  x\n\n  \tc\nd: 1\n"
