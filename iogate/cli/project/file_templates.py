@@ -6,7 +6,6 @@ Templates are plain text with inserted values; the results are validated like an
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from textwrap import indent
 from typing import Any
@@ -58,7 +57,7 @@ do:
 def api(module: str, method: str, workflow: str, *, case: str) -> str:
     """Return the template of an API document: a module with one method."""
     return f"""\
-module: {module}
+module: {_text(module)}
 auth: {{token: {{env: {_variable(module)}_TOKEN}}}}
 methods:
 {indent(method_block(method, workflow, case=case), "  ")}"""
@@ -67,7 +66,7 @@ methods:
 def method_block(method: str, workflow: str, *, case: str) -> str:
     """Return the template of one new method, for the key `methods`."""
     return f"""\
-{method}:
+{_text(method)}:
   verbs: [POST]
   workflow: {workflow}
   timeout: 5m
@@ -80,8 +79,8 @@ def workflow(namespace: str, name: str, task: str) -> str:
     return f"""\
 document:
   dsl: {DSL}
-  namespace: {namespace}
-  name: {name}
+  namespace: {_text(namespace)}
+  name: {_text(name)}
   version: 1.0.0
 do:
 {indent(task, "  ")}"""
@@ -196,9 +195,12 @@ def _plain_case(body: Mapping[str, Any] | None = None) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text for a YAML flow mapping of a file template, quoted if necessary."""
-    return text if re.fullmatch(r"[A-Za-z./][\w./-]*", text, re.ASCII) else json.dumps(text)
+    """Return a key or value for the YAML of a file template, in quotes if they are needed."""
+    from iogate.documents.formatter.scalar_style import is_plain
+
+    return text if is_plain(text, flow=True) else json.dumps(text)
 
 
 def _variable(module: str) -> str:
-    return "".join(char if char.isalnum() else "_" for char in module).upper()
+    name = "".join(char if char.isalnum() else "_" for char in module).upper()
+    return f"_{name}" if name[0].isdigit() else name

@@ -22,6 +22,7 @@ from iogate.cli.project import file_templates
 from iogate.cli.render import prints_to_stderr
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound, Refused
+from iogate.messages import quoted
 from iogate.settings import FILE_NAME, Settings, permissions
 
 APIS = Path("apis.d")
@@ -131,7 +132,7 @@ def new_api(
         text = schema_comment(api_path, "api") + file_templates.api(module, method, reference, case=case)
     else:
         block = file_templates.method_block(method, reference, case=case)
-        text = _with_method(api_path, before, method, block)
+        text = _with_method(api_path, before, module, method, block)
     with _accessed(api_path):
         api_path.parent.mkdir(parents=True, exist_ok=True)
     # First, so that an error leaves no workflow without its API, which the next attempt would refuse.
@@ -297,15 +298,29 @@ def _function(settings: Settings, reference: str) -> tuple[str, str]:
     return file_templates.function_task(reference, function.input_schema)
 
 
-def _with_method(path: Path, before: str, method: str, block: str) -> str:
-    """Return the text of a module with a method that `iogate new api` adds at its end."""
+def _with_method(path: Path, before: str, module: str, method: str, block: str) -> str:
+    """Return the text of a module with a method that `iogate new api` adds at its end.
+
+    Raises InvalidFiles for an invalid file, Refused for one of another module, one that has the method, or
+    one that only a person can extend.
+    """
     from iogate.documents.yaml.reader import read_text
 
     reading = read_text(before, str(path))
-    if reading.problems or not isinstance(reading.data, dict):
+    if (
+        reading.problems
+        or not isinstance(reading.data, dict)
+        or not isinstance(reading.data.get("module"), str)
+    ):
         raise _invalid(path)
     old: Mapping[str, Any] = reading.data
-    if method in (old.get("methods") or {}):
+    if old["module"] != module:
+        raise Refused(
+            f"{path} is the file of module {quoted(old['module'])}, not of {quoted(module)}",
+            hint="give that file another name, and run the command again",
+        )
+    methods = old.get("methods")
+    if isinstance(methods, dict) and method in methods:
         raise Refused(f"{path} has a method {method} already", hint="choose another method")
     by_hand = Refused(
         f'{path}: the method cannot be added automatically: "methods" is not the last key in block style',
@@ -313,10 +328,15 @@ def _with_method(path: Path, before: str, method: str, block: str) -> str:
     )
     heads = re.findall(r"(?m)^[^\s#-][^:]*", before)
     first = re.search(r"(?m)^methods:[ \t]*(?:#.*)?\n(?:[ \t]*(?:#.*)?\n)*( +)\S", before)
-    if first is None or heads[-1] != "methods":
+    if first is None or heads[-1] != "methods" or not isinstance(methods, dict):
         raise by_hand
     text = before.rstrip("\n") + "\n\n" + indent(block, first.group(1))
-    new = read_text(text, str(path)).data
-    if {**new, "methods": {k: v for k, v in new["methods"].items() if k != method}} != dict(old):
+    again = read_text(text, str(path))
+    if again.problems or {**again.data, "methods": _without(again.data["methods"], method)} != dict(old):
         raise by_hand
     return text
+
+
+def _without(methods: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """Return the methods of a module without the one that `iogate new api` adds."""
+    return {name: value for name, value in methods.items() if name != method}

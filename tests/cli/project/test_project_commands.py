@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from iogate.documents import load
 from iogate.security.secrets import hash_token, is_token
 from tests.cli.conftest import Cli
 
@@ -112,6 +113,46 @@ def test_new_api_leaves_a_module_alone_that_it_cannot_extend(cli: Cli) -> None:
     )
     assert (cli.root / "apis.d/orders.yaml").read_text() == text
     assert not (cli.root / "workflows.d").exists()
+
+
+@pytest.mark.parametrize("methods", ["{a: {workflow: x/y, auth: none}}", "- a", "text"])
+def test_new_api_leaves_methods_alone_that_are_no_block_of_keys(cli: Cli, methods: str) -> None:
+    text = f"module: orders\nmethods:\n  {methods}\n"
+    cli.write("apis.d/orders.yaml", text)
+    ran = cli("new", "api", "orders/submit", code=4)
+    assert "the method cannot be added automatically" in ran.err
+    assert (cli.root / "apis.d/orders.yaml").read_text() == text
+    assert not (cli.root / "workflows.d").exists()
+
+
+def test_new_api_refuses_the_file_of_another_module(cli: Cli) -> None:
+    text = "module: shop\nauth: none\nmethods:\n  a: {workflow: x/y}\n"
+    cli.write("apis.d/orders.yaml", text)
+    assert cli("new", "api", "orders/submit", code=4).err == (
+        'iogate: apis.d/orders.yaml is the file of module "shop", not of "orders"\n'
+        "  give that file another name, and run the command again\n"
+    )
+    assert (cli.root / "apis.d/orders.yaml").read_text() == text
+    assert not (cli.root / "workflows.d").exists()
+
+
+@pytest.mark.parametrize("api", ["2024/report", "2fa/verify", "2030-01-31/x", "a/null", "a/true", "a/1e5"])
+def test_new_writes_names_that_yaml_takes_for_other_types_as_texts(cli: Cli, api: str) -> None:
+    module, method = api.split("/")
+    cli("new", "api", api)
+    cli("new", "api", f"{module}/007")
+    cli("new", "workflow", f"1/{method}")
+    documents = load(cli.root)
+    (document,) = documents.apis
+    assert (document.model.module, list(document.model.methods)) == (module, [method, "007"])
+    names = sorted(each.data["document"]["name"] for each in documents.workflows)
+    assert names == ["007", method, method]
+    assert cli("validate", "-o", "json").json["problems"] == []
+
+
+def test_the_variable_of_a_new_token_does_not_start_with_a_digit(cli: Cli) -> None:
+    cli("new", "api", "2fa/verify")
+    assert "\nauth: {token: {env: _2FA_TOKEN}}\n" in (cli.root / "apis.d/2fa.yaml").read_text()
 
 
 def test_new_api_refuses_a_method_that_exists(cli: Cli) -> None:
