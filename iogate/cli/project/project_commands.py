@@ -99,7 +99,7 @@ def new_api(
     Raises:
         Misused: the id or an option is wrong.
         InvalidFiles: the file of the module is invalid.
-        Refused: a file or method exists already, or a file cannot be read or written.
+        Refused: a file, the method or the workflow exists already, or a file cannot be read or written.
     """
     module, method = parse_api_id(api)
     if sum(each is not None for each in (script, function, http)) > 1:
@@ -127,6 +127,7 @@ def new_api(
     if workflow_path.exists():
         raise Refused(f"{workflow_path} exists already", hint="delete it, or choose another method")
     reference = f"{namespace}/{name}"
+    _require_new(reference, api)
     before = _read(api_path)
     if before is None:
         text = schema_comment(api_path, "api") + file_templates.api(module, method, reference, case=case)
@@ -174,23 +175,28 @@ def new_workflow(
             f"{workflow}: expected NAMESPACE/NAME, each of a-z, 0-9 and -, of at most 63 characters"
         )
     path = WORKFLOWS / namespace / f"{name}.yaml"
-    _require_new(namespace, name)
+    _require_new(workflow)
     task, _ = file_templates.set_task()
     if not _create_workflow(path, namespace, name, task):
         raise Refused(f"{path} exists already", hint="delete it, or choose another name")
     session.screen.data("new.workflow", {"workflow": workflow, "files": [str(path)]}, [f"created {path}"])
 
 
-def _require_new(namespace: str, name: str) -> None:
-    """Raise Refused if a file of the project defines the workflow that `iogate new` would create."""
-    from iogate.documents import load
+def _require_new(workflow: str, api: str | None = None) -> None:
+    """Raise Refused if a file of the project defines the workflow or API that `iogate new` would create."""
+    from iogate.documents import ApiDocument, load
 
     documents = load(Path.cwd())
-    for document in (*documents.workflows, *documents.placeholders):
-        head = document.data.get("document")
-        if isinstance(head, dict) and (head.get("namespace"), head.get("name")) == (namespace, name):
+    for document in (*documents.apis, *documents.workflows, *documents.placeholders):
+        if isinstance(document, ApiDocument):
+            exists = api in {f"{document.model.module}/{name}" for name in document.model.methods}
+        else:
+            head = document.data.get("document")
+            exists = isinstance(head, dict) and f"{head.get('namespace')}/{head.get('name')}" == workflow
+        if exists:
+            what = f"API {api}" if isinstance(document, ApiDocument) else f"workflow {workflow}"
             raise Refused(
-                f"workflow {namespace}/{name} exists already, in {document.path}",
+                f"{what} exists already, in {document.path}",
                 hint="change that file, or choose another name",
             )
 

@@ -162,6 +162,27 @@ def test_new_api_refuses_a_method_that_exists(cli: Cli) -> None:
     )
 
 
+def test_new_api_refuses_a_method_that_another_file_defines(cli: Cli) -> None:
+    cli.write("apis.d/all.yaml", "module: orders\nauth: none\nmethods:\n  submit: {workflow: x/y}\n")
+    assert cli("new", "api", "orders/submit", code=4).err == (
+        "iogate: API orders/submit exists already, in apis.d/all.yaml\n"
+        "  change that file, or choose another name\n"
+    )
+    assert not (cli.root / "apis.d/orders.yaml").exists()
+    assert not (cli.root / "workflows.d").exists()
+
+
+def test_new_api_refuses_a_workflow_that_another_file_defines(cli: Cli) -> None:
+    cli("new", "api", "orders/cancel_all")
+    text = (cli.root / "apis.d/orders.yaml").read_text()
+    assert cli("new", "api", "orders/cancel-all", code=4).err == (
+        "iogate: workflow orders/cancel-all exists already, in workflows.d/orders/cancel_all.yaml\n"
+        "  change that file, or choose another name\n"
+    )
+    assert (cli.root / "apis.d/orders.yaml").read_text() == text
+    assert not (cli.root / "workflows.d/orders/cancel-all.yaml").exists()
+
+
 def test_new_api_from_a_script_names_the_setting_that_it_needs(cli: Cli) -> None:
     cli.write("scripts/report.py", "print(1)\n")
     ran = cli("new", "api", "reports/daily", "--script", "scripts/report.py")
