@@ -1,7 +1,7 @@
 """`iogate init` and `iogate new`: create the files of a project.
 
 Invariant: existing files are not overwritten; a method is added to the file of a module only if the result
-reads back as the same document with that method.
+reads back as the same document with that method, and the file is still the one that was read.
 """
 
 from __future__ import annotations
@@ -124,8 +124,9 @@ def new_api(
         task, case = file_templates.http_task(http)
     else:
         task, case = file_templates.set_task()
+    exists = Refused(f"{workflow_path} exists already", hint="delete it, or choose another method")
     if workflow_path.exists():
-        raise Refused(f"{workflow_path} exists already", hint="delete it, or choose another method")
+        raise exists
     reference = f"{namespace}/{name}"
     _require_new(reference, api)
     before = _read(api_path)
@@ -138,10 +139,14 @@ def new_api(
         api_path.parent.mkdir(parents=True, exist_ok=True)
     # First, so that an error leaves no workflow without its API, which the next attempt would refuse.
     scripts = [script] if script is not None and _create(script, file_templates.SCRIPT) else []
-    _create_workflow(workflow_path, namespace, name, task)
+    if not _create_workflow(workflow_path, namespace, name, task):
+        raise exists
     created = [workflow_path, *scripts]
-    with _accessed(api_path):
-        api_path.write_text(text, encoding="utf-8")
+    try:
+        _save(api_path, before, text)
+    except Refused:
+        workflow_path.unlink(missing_ok=True)  # the next attempt would refuse it
+        raise
     verb = "created" if before is None else "changed"
     session.screen.data(
         "new.api",
@@ -236,15 +241,35 @@ def _accessed(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> str | None:
-    """Return the text of a file that `iogate new` extends; None if there is none.
+    """Return the text of a file that `iogate new` extends, with its line ends; None if there is none.
 
     Raises InvalidFiles if it is not UTF-8, Refused if it cannot be read.
     """
     try:
         with _accessed(path):
-            return path.read_text(encoding="utf-8") if path.exists() else None
+            return path.read_bytes().decode() if path.exists() else None
     except UnicodeDecodeError:
         raise _invalid(path) from None
+
+
+def _save(path: Path, before: str | None, text: str) -> None:
+    """Write the file of a module that `iogate new api` creates, or extends as it was read.
+
+    Raises Refused if it has changed since then, or cannot be written.
+    """
+    from iogate.atomic_files import write_atomically
+
+    if before is None:
+        changed = not _create(path, text)
+    else:
+        with _accessed(path):
+            file = path.resolve() if path.is_symlink() else path
+            with file.open("r+b") as stream:  # as an editor would: a file without permission to write stays
+                changed = stream.read() != before.encode()
+            if not changed:
+                write_atomically(file, text, mode=file.stat().st_mode & 0o7777)
+    if changed:
+        raise Refused(f"{path} has changed meanwhile", hint="run the command again")
 
 
 def _invalid(path: Path) -> InvalidFiles:
@@ -333,10 +358,11 @@ def _with_method(path: Path, before: str, module: str, method: str, block: str) 
         hint="add this under methods:\n" + indent(block, "    "),
     )
     heads = re.findall(r"(?m)^[^\s#-][^:]*", before)
-    first = re.search(r"(?m)^methods:[ \t]*(?:#.*)?\n(?:[ \t]*(?:#.*)?\n)*( +)\S", before)
+    first = re.search(r"(?m)^methods:[ \t]*(?:#.*)?\r?\n(?:[ \t]*(?:#.*)?\r?\n)*( +)\S", before)
     if first is None or heads[-1] != "methods" or not isinstance(methods, dict):
         raise by_hand
-    text = before.rstrip("\n") + "\n\n" + indent(block, first.group(1))
+    added = "\n\n" + indent(block, first.group(1))
+    text = before.rstrip("\r\n") + added.replace("\n", "\r\n" if "\r\n" in before else "\n")
     again = read_text(text, str(path))
     if again.problems or {**again.data, "methods": _without(again.data["methods"], method)} != dict(old):
         raise by_hand

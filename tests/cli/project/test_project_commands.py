@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
+from iogate.cli.project import project_commands
 from iogate.documents import load
 from iogate.security.secrets import hash_token, is_token
 from tests.cli.conftest import Cli
@@ -101,6 +103,43 @@ def test_new_api_adds_methods_to_a_module(cli: Cli) -> None:
     assert "workflow: orders/submit\n" in text
     assert "workflow: orders/cancel-all\n" in text
     assert "mocks: {/do/0/call: {output: {ok: true}}}" in text
+
+
+def test_new_api_keeps_the_line_ends_the_mode_and_the_link_of_a_module(cli: Cli) -> None:
+    cli("new", "api", "orders/submit")
+    file, target = cli.root / "apis.d/orders.yaml", cli.root / "linked.yaml"
+    before = file.read_bytes().replace(b"\n", b"\r\n")
+    target.write_bytes(before)
+    target.chmod(0o640)
+    file.unlink()
+    file.symlink_to(target)
+    cli("new", "api", "orders/cancel")
+    raw = target.read_bytes()
+    assert raw.startswith(before)
+    assert b"\r\n  cancel:\r\n    verbs: [POST]\r\n" in raw
+    assert raw.count(b"\n") == raw.count(b"\r\n")
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert file.is_symlink()
+    assert cli("validate", "-o", "json").json["problems"] == []
+
+
+def test_new_api_does_not_overwrite_a_change_that_came_meanwhile(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("new", "api", "orders/submit")
+    file = cli.root / "apis.d/orders.yaml"
+    create = project_commands._create_workflow
+
+    def create_after_a_change(path: Path, *names: str) -> bool:
+        file.write_text("module: orders\n")
+        return create(path, *names)
+
+    monkeypatch.setattr(project_commands, "_create_workflow", create_after_a_change)
+    assert cli("new", "api", "orders/cancel", code=4).err == (
+        "iogate: apis.d/orders.yaml has changed meanwhile\n  run the command again\n"
+    )
+    assert file.read_text() == "module: orders\n"
+    assert not (cli.root / "workflows.d/orders/cancel.yaml").exists(), "the command can be repeated"
 
 
 def test_new_api_leaves_a_module_alone_that_it_cannot_extend(cli: Cli) -> None:
