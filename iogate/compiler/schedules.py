@@ -22,6 +22,8 @@ Kind = Literal["every", "cron", "after", "on"]
 Missed = Literal["once", "skip", "all"]
 Overlap = Literal["allow", "skip", "queue", "replace"]
 
+ON_EVENTS: Final = "on events"
+"""Text of a schedule that no tick starts."""
 MOST = 100
 """Runs of one schedule that start at once, at most: of more missed ticks the newest count."""
 LATE_MS = 2_000
@@ -137,7 +139,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             case "after":
                 return f"{format_duration(self.duration)} after each run"
             case "on":
-                return "on events"
+                return ON_EVENTS
 
 
 def settings_of(definition: JsonObject) -> JsonObject:

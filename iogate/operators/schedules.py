@@ -177,8 +177,13 @@ async def _check(store: Store, ticks: dict[str, Tick]) -> None:
                 hint="`iogate drift` shows what differs; `iogate apply` restores it",
             )
         if tick.scheduled.schedule.kind == "on":
-            raise Refused(
-                f"{name} starts on events, and not by a tick",
-                code=NOT_STARTED,
-                hint="send an event: POST /v1/events",
-            )
+            raise started_by_events(name)
+
+
+def started_by_events(name: str) -> Refused:
+    """Return the error for a schedule on events, of which nobody can start a run by hand."""
+    return Refused(
+        f"{name} starts on events, and not by a tick",
+        code=NOT_STARTED,
+        hint="send an event: POST /v1/events",
+    )

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from iogate.cli.system.operator_client import UNEXPECTED
-from iogate.errors import Refused, Unreachable
-from iogate.messages import quoted
+from iogate.compiler.schedules import ON_EVENTS
+from iogate.errors import IogateError, Refused, Unreachable
+from iogate.messages import conjoined, quoted
 from iogate.operators.gates import MOVED
 from iogate.operators.live_revision import api_not_found
+from iogate.operators.schedules import started_by_events
 from iogate.operators.workflows import workflow_not_found
 from iogate.store.revisions.schedule_states import unknown_schedule
 from iogate.timing.durations import format_seconds
@@ -207,14 +209,41 @@ class HttpSchedules:
     async def _change(
         self, names: Sequence[str], verb: str, reason: str, ttl_s: float | None = None
     ) -> Sequence[Json]:
-        """Change schedules over HTTP; raise NotFound before any change if one is unknown."""
+        """Change schedules over HTTP, one by one.
+
+        Raises NotFound before any change if one is unknown, and Refused if one to run is on events. A later
+        error names the schedules that were changed before.
+        """
         self._client.check_reason(reason)
-        known = [each["schedule"] for each in (await self.list())["schedules"]]
-        if missing := [each for each in names if each not in known]:
+        known = {each["schedule"]: each["when"] for each in (await self.list())["schedules"]}
+        wanted = list(dict.fromkeys(names))
+        if missing := [each for each in wanted if each not in known]:
             raise unknown_schedule(missing, known)
-        return [
-            await self._client.change(
-                f"/v1/schedules/{quote(name)}/{verb}", reason, {"ttl": _ttl(ttl_s)}, of_project=True
-            )
-            for name in names
-        ]
+        if verb == "run":
+            for name in wanted:
+                if known[name] == ON_EVENTS:
+                    raise started_by_events(name)
+        done: list[Json] = []
+        for name in wanted:
+            path = f"/v1/schedules/{quote(name)}/{verb}"
+            try:
+                done.append(await self._client.change(path, reason, {"ttl": _ttl(ttl_s)}, of_project=True))
+            except IogateError as error:
+                if not done:
+                    raise
+                with self._client.reading("changes of schedules"):
+                    before = _changes(verb, done)
+                rest = " ".join(wanted[len(done) :])
+                raise type(error)(
+                    f"{error.message}; before: {before}",
+                    code=error.code,
+                    hint="; ".join(filter(None, (error.hint, f"then repeat the command for {rest}"))),
+                ) from None
+        return done
+
+
+def _changes(verb: str, done: Sequence[Json]) -> str:
+    """Return what a command over HTTP has done to schedules, for the message of an error after it."""
+    if verb == "run":
+        return conjoined(f"{name} → run {uid}" for each in done for name, uid in each["runs"].items())
+    return f"{verb}d {conjoined(name for each in done for name in each['schedules'])}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 import typer.main
@@ -12,7 +13,8 @@ import typer.main
 from iogate.cli import completion
 from iogate.cli.app import make_app
 from tests.cli.place import until
-from tests.cli.system.conftest import Machines
+from tests.cli.system.conftest import Machines, refused
+from tests.cli.system.proxy import Exchange, forwarding
 
 FORMATS = (("-o", "text"), ("-o", "json"), ("-o", "yaml"))
 
@@ -240,6 +242,39 @@ def test_schedules_are_switched_and_started_alike(machines: Machines) -> None:
     uid, started = machines.there("schedule", "run", name, *reason).out.split()
     assert started == name
     assert machines.there("runs", "wait", uid, "-o", "json").json["caller"] == "adminer"
+
+
+def test_a_change_of_schedules_that_fails_says_what_it_has_done(machines: Machines) -> None:
+    """As if a publication removed the second schedule after the list."""
+    names, reason = ("shop/yearly", "shop/gone"), ("--reason", "stocktaking")
+    when: dict[str, str] = {}
+
+    def with_another(found: Exchange) -> Exchange:
+        if found.path != "/v1/schedules":
+            return found
+        listed = json.loads(found.content)
+        rows = listed["response"]["schedules"]
+        rows.append({**rows[0], "schedule": names[1], **when})
+        return replace(found, content=json.dumps(listed).encode())
+
+    def runs() -> list[str]:
+        found = machines.here("runs", "list", "--workflow", names[0], "-o", "json").json["runs"]
+        return [each["uid"] for each in found]
+
+    with forwarding(machines.shop, with_another) as url:
+        before = runs()
+        ran = machines.there("schedule", "run", *names, names[0], *reason, IOGATE_SERVER=url, code=8)
+        (uid,) = set(runs()) - set(before)
+        assert f"no live schedule of shop/gone; before: shop/yearly → run {uid} [" in refused(ran)
+        assert refused(ran).endswith("; then repeat the command for shop/gone")
+        for verb in ("disable", "enable"):
+            ran = machines.there("schedule", verb, *names, *reason, IOGATE_SERVER=url, code=8)
+            assert f"no live schedule of shop/gone; before: {verb}d shop/yearly [" in refused(ran)
+        when["when"] = "on events"
+        before = runs()
+        ran = machines.there("schedule", "run", *names, *reason, IOGATE_SERVER=url, code=4)
+        assert "iogate: shop/gone starts on events, and not by a tick [IOG723]" in refused(ran)
+        assert runs() == before
 
 
 def test_names_and_ids_of_a_server_are_completed(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
