@@ -369,6 +369,24 @@ def test_fix_keeps_line_ends_the_byte_order_mark_and_the_mode(shop: Cli) -> None
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_fix_gives_a_private_file_its_mode_before_its_name(
+    shop: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = shop.root / "workflows.d/fulfil.yaml"
+    file.chmod(0o600)
+    replace = Path.replace
+    modes: list[int] = []
+
+    def noting(self: Path, target: Path) -> Path:
+        if target.name == file.name:
+            modes.append(self.stat().st_mode & 0o777)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noting)
+    shop("lint", "--fix")
+    assert modes == [0o600]
+
+
 def test_fix_of_a_linked_file_writes_its_target(shop: Cli, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere.yaml"
     target.write_text(WORKFLOW)

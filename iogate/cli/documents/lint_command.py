@@ -186,9 +186,7 @@ class _Linted:
                 mark = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
                 if raw[len(mark) :] != self.before[path].text.encode():
                     raise Refused(f"{path} has changed while it was checked", hint="run the command again")
-                mode = file.stat().st_mode
-                write_atomically(file, mark + text.encode())
-                file.chmod(mode)
+                write_atomically(file, mark + text.encode(), mode=file.stat().st_mode & 0o7777)
             except OSError as error:
                 raise Refused(f"{path} cannot be corrected: {error.strerror}") from None
 
