@@ -29,6 +29,8 @@ KEPT_S: Final = 86_400
 def remember(uid: str) -> None:
     """Remember a run that was started in this terminal as the last one, for `@last`."""
     path, now = _path(), int(time.time())
+    if path is None:
+        return
     known = {name: each for name, each in _read(path).items() if now - each[1] < KEPT_S}
     known.pop(_terminal(), None)
     newest = dict([*known.items(), (_terminal(), [uid, now])][-KEPT:])
@@ -64,14 +66,20 @@ def _terminal() -> str:
     return str(os.getsid(0))
 
 
-def _path() -> Path:
+def _path() -> Path | None:
+    """Return the file of the last runs; None for a user without HOME and without an account."""
     base = os.environ.get("XDG_STATE_HOME", "")
-    home = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
+    try:
+        home = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
+    except RuntimeError:
+        return None
     return home / "iogate" / "last_runs.json"
 
 
-def _read(path: Path) -> dict[str, list[Any]]:
+def _read(path: Path | None) -> dict[str, list[Any]]:
     """Return uid and time of the last run by terminal; entries of another form are left out."""
+    if path is None:
+        return {}
     try:
         found = json.loads(path.read_bytes())
         return {name: [str(uid), int(at)] for name, (uid, at) in found.items()}

@@ -6,6 +6,7 @@ on; a file that others can read is refused; no message or representation contain
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -54,12 +55,25 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Logins:
-    """The logins of the user, read when they are asked for."""
+    """The logins of the user, read when they are asked for; a user without a home folder has none."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         base = environment.get("XDG_CONFIG_HOME", "")
-        home = Path(base) if base.startswith("/") else Path.home() / ".config"
-        self.path = home / "iogate" / "logins.json"
+        self._path: Path | None = None
+        with contextlib.suppress(RuntimeError):  # without HOME and without an account, as in some containers
+            home = Path(base) if base.startswith("/") else Path.home() / ".config"
+            self._path = home / "iogate" / "logins.json"
+
+    @property
+    def path(self) -> Path:
+        """File of the logins. Raises Misused for a user without a home folder."""
+        if self._path is None:
+            raise Misused(
+                "there is no place for logins: this user has no home folder",
+                code=INVALID,
+                hint="set HOME or XDG_CONFIG_HOME, or give the server in IOGATE_SERVER and IOGATE_TOKEN",
+            )
+        return self._path
 
     def current(self) -> tuple[str, Login] | None:
         """Return name and content of the profile of the last login; None without one.
@@ -73,7 +87,7 @@ class Logins:
     def profile(self, name: str) -> Login:
         """Return the login of a profile.
 
-        Raises NotFound if there is none, Misused if the file is invalid or not private.
+        Raises NotFound if there is none, Misused if the file is invalid or not private, or has no place.
         """
         profiles = self._read().profiles
         if name not in profiles:
@@ -99,7 +113,7 @@ class Logins:
     def save(self, name: str, login: Login) -> None:
         """Save a login, and make its profile the current one.
 
-        Raises Misused if the file is invalid, not private, or cannot be written.
+        Raises Misused if the file is invalid, not private, cannot be written, or has no place.
         """
         found = self._read()
         self._write(_Content(current=name, profiles={**found.profiles, name: login}))
@@ -120,6 +134,8 @@ class Logins:
         return name, login
 
     def _read(self) -> _Content:
+        if self._path is None:
+            return _Content()
         try:
             with self.path.open("rb") as file:
                 mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

@@ -17,6 +17,9 @@ from typing import Any
 
 import pytest
 
+from iogate.cli import last_run
+from iogate.cli.system.logins import Login, Logins
+from iogate.errors import Misused
 from tests import certificates
 from tests.cli.conftest import Cli, token
 from tests.cli.place import Place, free_port
@@ -266,6 +269,28 @@ def test_a_server_of_an_older_release_is_told(alone: Cli, monkeypatch: pytest.Mo
         monkeypatch.setenv("IOGATE_TOKEN", SECRET)
         ran = alone("runs", "errors", code=6)
     assert f"{url} has no GET /v1/errors: iogate 0.0.9 runs there [IOG819]\n  update the gateway" in ran.err
+
+
+def test_a_user_without_a_home_folder_has_no_logins_and_no_last_run(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose user has neither HOME nor an account."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    assert "iogate: no store: " in cli("runs", "list", code=6).err
+    assert "no run was started in this terminal" in cli("runs", "show", "@last", code=8).err
+    last_run.remember("7")
+    logins = Logins({})
+    assert (logins.current(), dict(logins.all())) == (None, {})
+    with pytest.raises(Misused) as refused:
+        logins.save("default", Login(server="https://x.example", token=SECRET, operator="ada", role="read"))
+    assert refused.value.message == "there is no place for logins: this user has no home folder"
+    assert refused.value.hint.startswith("set HOME or XDG_CONFIG_HOME, or give the server in IOGATE_SERVER")
 
 
 def test_a_login_asks_for_the_token_without_showing_it(shop: Place, tmp_path: Path) -> None:
