@@ -169,12 +169,14 @@ def _sample(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
 
 def http_task(url: str) -> tuple[str, str]:
     """Return the template of a task that posts the input to a URL, and a debug case that mocks it."""
+    from iogate.documents.formatter.scalar_style import double_quoted
+
     task = f"""\
 - call:
     call: http
     with:
       method: post
-      endpoint: {json.dumps(url)}
+      endpoint: {double_quoted(url)}
       body: ${{ . }}
 """
     case = """\
@@ -189,16 +191,16 @@ def http_task(url: str) -> tuple[str, str]:
 def _plain_case(body: Mapping[str, Any] | None = None) -> str:
     return f"""\
 - name: happy path
-  body: {json.dumps(body or {})}
+  body: {json.dumps(body or {}, ensure_ascii=False)}
   expect: {{http: 202, status: completed}}
 """
 
 
 def _text(text: str) -> str:
     """Return a key or value for the YAML of a file template, in quotes if they are needed."""
-    from iogate.documents.formatter.scalar_style import is_plain
+    from iogate.documents.formatter.scalar_style import double_quoted, is_plain
 
-    return text if is_plain(text, flow=True) else json.dumps(text)
+    return text if is_plain(text, flow=True) else double_quoted(text)
 
 
 def _variable(module: str) -> str:

@@ -34,7 +34,7 @@ def one_line(scalar: Scalar, *, flow: bool) -> str:
         if not style and not _UNPRINTABLE.search(value):
             return value
         # The rules of a text on one line apply to it, so that formatting it again changes nothing.
-        raw, style = _escaped(value), '"'
+        raw, style = double_quoted(value), '"'
     if style == "":
         return raw
     if "!" in scalar.properties.split("&")[0] or "!" in scalar.properties.partition(" ")[2]:
@@ -44,7 +44,7 @@ def one_line(scalar: Scalar, *, flow: bool) -> str:
     if style == '"' and _has_escapes(raw):
         return raw
     if _UNPRINTABLE.search(value):
-        return raw if style == "'" else _escaped(value)
+        return raw if style == "'" else double_quoted(value)
     if '"' in value:
         return raw if "'" in value else f"'{value}'"
     return raw if "\\" in value else f'"{value}"'
@@ -74,7 +74,8 @@ def _has_escapes(raw: str) -> bool:
     return any(found[0][1] not in '"\\' for found in _ESCAPE.finditer(raw))
 
 
-def _escaped(text: str) -> str:
+def double_quoted(text: str) -> str:
+    """Return a text as a scalar in double quotes on one line, with the escapes that YAML requires."""
     return '"' + "".join(_ESCAPES.get(char) or _printable(char) for char in text) + '"'
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from iogate.cli.project import project_commands
-from iogate.documents import load
+from iogate.cli.project import file_templates, project_commands
+from iogate.documents import load, read_text
 from iogate.security.secrets import hash_token, is_token
 from tests.cli.conftest import Cli
 
@@ -245,6 +245,21 @@ def test_new_api_from_a_function_passes_its_parameters(cli: Cli, monkeypatch: py
     assert "call: greet:1.0.0@default\n      with:\n        name: ${ .name }\n" in text
     ran = cli("new", "api", "people/shout", "--function", "shout:1.0.0", code=8)
     assert ran.err == "iogate: --function shout:1.0.0: no such function; there are greet:1.0.0\n"
+
+
+def test_new_api_writes_any_character_of_an_argument(cli: Cli) -> None:
+    url, script = "https://shop.example/\U0001f600/\x7f", "scripts/\U0001f600,é.py"
+    cli("new", "api", "a/http", "--http", url)
+    cli("new", "api", "a/script", "--script", script)
+    documents = load(cli.root)
+    assert documents.problems == ()
+    tasks = {each.data["document"]["name"]: each.data["do"][0] for each in documents.workflows}
+    assert tasks["http"]["call"]["with"]["endpoint"] == url
+    assert tasks["script"]["run"]["run"]["script"]["source"]["endpoint"] == f"../../{script}"
+    _, case = file_templates.function_task(
+        "f:1.0.0", {"required": ["a"], "properties": {"a": {"const": "\U0001f600"}}}
+    )
+    assert read_text(case, "case.yaml").data[0]["body"] == {"a": "\U0001f600"}
 
 
 @pytest.mark.parametrize(
