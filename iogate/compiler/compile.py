@@ -309,15 +309,9 @@ class _Compiler:
         self.problems += debug_cases.check(document, at, method, definition, self._exists, self._definition)
         self.problems.extend(retention.check(document, at, method))
         self.problems.extend(signatures.check(document, at, method))
-        if not timeouts.is_limited(method, definition):
+        if definition is not None and not timeouts.is_limited(method, definition):
             self.unlimited.append(
-                timeouts.Unlimited(
-                    document=document,
-                    pointer=at,
-                    identity=identity,
-                    workflow=resolved or method.workflow,
-                    definition=definition,
-                )
+                timeouts.Unlimited(document=document, pointer=at, identity=identity, definition=definition)
             )
         input_ = method.input
         given = input_.schema_ if input_ is not None else None

@@ -242,6 +242,20 @@ def test_fix_keeps_the_comments_for_a_workflow_that_is_not_among_the_files(cli: 
     assert codes(cli) == ["IOG527", "IOG544", "IOG318"]
 
 
+def test_a_missing_timeout_is_reported_only_for_a_workflow_that_was_read(shop: Cli) -> None:
+    text = API.replace("timeout: 1m\n", "")
+    file = shop.write("apis.d/shop.yaml", text)
+    assert codes(shop, "--select", "IOG502") == ["IOG502"]
+    assert codes(shop, "--select", "IOG502", "apis.d") == []
+    file.write_text(text := text.replace("  order:", "  order: # iogate: ignore IOG502 it is short"))
+    assert codes(shop, "--select", "IOG502,IOG523") == []
+    assert codes(shop, "--select", "IOG502,IOG523", "--fix", "apis.d") == []
+    assert file.read_text() == text
+    shop.write("workflows.d/fulfil.yaml", WORKFLOW.replace("do:", "timeout: {after: PT1M}\ndo:") + "  - [\n")
+    assert not {"IOG502", "IOG523"} & {*codes(shop, "--fix", code=3)}
+    assert file.read_text() == text
+
+
 @pytest.mark.parametrize(
     "invalid",
     [

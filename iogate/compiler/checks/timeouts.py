@@ -27,36 +27,37 @@ class Unlimited:
     document: Document
     pointer: Pointer
     identity: str
-    workflow: str
-    """Full name; the reference of the method if no file has the workflow."""
-    definition: Definition | None
+    definition: Definition
+    """The workflow of the API; of one that was not read, nothing is known."""
 
 
-def is_limited(method: Method, definition: Definition | None) -> bool:
-    """Tell whether a timeout of the method, or of its workflow if it is known, limits a run."""
-    return method.timeout is not None or (definition is not None and definition.program.timeout is not None)
+def is_limited(method: Method, definition: Definition) -> bool:
+    """Tell whether a timeout of the method, or of its workflow, limits a run."""
+    return method.timeout is not None or definition.program.timeout is not None
 
 
 def problems(found: Iterable[Unlimited]) -> Iterator[Problem]:
     """Warn about APIs without a timeout, once for each workflow, at the first of its APIs."""
     groups: dict[str, list[Unlimited]] = {}
     for api in found:
-        groups.setdefault(api.workflow, []).append(api)
+        groups.setdefault(api.definition.program.name, []).append(api)
     for apis in groups.values():
         yield _problem(apis)
 
 
 def _problem(apis: list[Unlimited]) -> Problem:
     first = apis[0]
-    tasks = first.definition.index.tasks if first.definition is not None else ()
-    waiting = next((task.name for task in tasks if isinstance(task.body, _EXTERNAL)), None)
+    waiting = next(
+        (task.name for task in first.definition.index.tasks if isinstance(task.body, _EXTERNAL)), None
+    )
     because = "" if waiting is None else f", and task {quoted(waiting)} waits for another system"
     names = [api.identity for api in apis[:_MOST_LISTED]]
     if len(apis) > _MOST_LISTED:
         names.append(f"{len(apis) - _MOST_LISTED} more")
     hint = "add one, such as timeout: 5m"
     if len(apis) > 1:
-        hint += f", to each, to the module, or timeout: {{after: PT5M}} to workflow {first.workflow}"
+        workflow = first.definition.program.name
+        hint += f", to each, to the module, or timeout: {{after: PT5M}} to workflow {workflow}"
     return warning_at(
         first.document,
         first.pointer,

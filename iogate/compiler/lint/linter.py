@@ -39,7 +39,9 @@ _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
 )
 _OF_THE_MACHINE: Final = frozenset({"IOG512", "IOG539", "IOG560"})
 """Rules whose findings differ between machines, so that an ignore comment may be without effect here."""
-_OF_PROJECTS: Final = frozenset({"IOG318", "IOG510", "IOG511", "IOG527", "IOG530", "IOG531", "IOG544"})
+_OF_PROJECTS: Final = frozenset(
+    {"IOG318", "IOG502", "IOG510", "IOG511", "IOG527", "IOG530", "IOG531", "IOG544"}
+)
 """Rules that find less in a part of a project, and if a document of the project is invalid."""
 _OF_SETTINGS: Final = frozenset({"IOG513", "IOG518", "IOG519", "IOG526"})
 """Rules that find less without settings."""
