@@ -61,7 +61,7 @@ def _refuse_references(uri: str) -> NoReturn:
 
 
 class _Maker:
-    """Makes the parts of one example value, and counts them: repeated items of repeated items multiply."""
+    """Maker of one example value, with a count of its parts: repeated items of repeated items multiply."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
