@@ -167,13 +167,23 @@ class Endpoint:
     @staticmethod
     async def _open(sentinels: Sentinels, host: Host) -> Socket:
         socket = await open_socket(sentinels.sentinel_url(*host))
-        if sentinels.password:
-            user = (sentinels.username,) if sentinels.username else ()
-            (reply,) = await socket.ask(pack("AUTH", *user, sentinels.password), 1)
-            if isinstance(reply, hiredis.ReplyError):
-                socket.close("refused")
-                raise StoreUnavailable(f"the sentinel {host[0]}:{host[1]} refused AUTH: {reply}")
+        try:
+            await _authenticate(socket, sentinels, host)
+        except BaseException:
+            # Also after a timeout or a cancellation: nothing else refers to this socket.
+            socket.close("not authenticated")
+            raise
         return socket
+
+
+async def _authenticate(socket: Socket, sentinels: Sentinels, host: Host) -> None:
+    """Send the password of the sentinels, if any, over a new socket. Raises StoreUnavailable if refused."""
+    if not sentinels.password:
+        return
+    user = (sentinels.username,) if sentinels.username else ()
+    (reply,) = await socket.ask(pack("AUTH", *user, sentinels.password), 1)
+    if isinstance(reply, hiredis.ReplyError):
+        raise StoreUnavailable(f"the sentinel {host[0]}:{host[1]} refused AUTH: {reply}")
 
 
 def blocking_client(url: str, **options: Any) -> Redis:
