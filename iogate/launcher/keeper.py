@@ -19,6 +19,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -211,20 +212,24 @@ class _Monitor:
     def run(self) -> None:
         """Monitor the process tree of this keeper; after its leader exits, kill the rest and report it."""
         interval_s = SHORTEST_INTERVAL_S
+        check_at = time.monotonic() + interval_s
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         poll.register(self._wakes, select.POLLIN)
         try:
             while True:
                 self._reap()
-                ready = dict(poll.poll(None if self._tool else interval_s * 1000))
+                # By the clock: a script can wake the keeper all the time, by orphans that end.
+                if not self._tool and time.monotonic() >= check_at:
+                    interval_s = self._check_limits(interval_s)
+                    check_at = time.monotonic() + interval_s
+                left_s = max(0.0, check_at - time.monotonic())
+                ready = dict(poll.poll(None if self._tool else left_s * 1000))
                 if self._channel.fileno() in ready:
                     self._handle_command()
                 elif self._wakes in ready:
                     with suppress(BlockingIOError):
                         os.read(self._wakes, 4096)
-                elif not ready:
-                    interval_s = self._check_limits(interval_s)
         except _Exited as ended:
             code = ended.code
         with suppress(ProcessLookupError, PermissionError):

@@ -80,6 +80,22 @@ async def test_ten_thousand_processes_are_ended_at_the_limit(tmp_path: Path) -> 
     assert not any(map(alive, started))
 
 
+async def test_orphans_that_end_do_not_delay_the_check_of_the_limits() -> None:
+    """Each of them wakes the keeper, which checked the limits only after a time without a wakeup."""
+    code = """
+        i=0
+        while [ $i -lt 3000 ]; do
+            if [ $i -lt 60 ]; then sleep 300 & fi
+            (: &)
+            i=$((i + 1))
+        done
+    """
+    async with confined() as effects:
+        performed = await do(effects, shell(code))
+    said = "the shell had more than 40 processes (process_limits.processes) and was killed"
+    assert failure(performed)[2].startswith(said)
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
