@@ -104,9 +104,10 @@ def local_auth(root: Path, api: Api) -> Auth[Secret] | None:
         return None
     data = read_file(path, api.source).data
     module, _, method = api.id.partition("/")
-    if not isinstance(data, dict) or data.get("module") != module:
+    methods = data.get("methods") if isinstance(data, dict) else None
+    if not isinstance(methods, dict) or data.get("module") != module:
         return None
-    own = (data.get("methods") or {}).get(method)
+    own = methods.get(method)
     given = (own.get("auth") if isinstance(own, dict) else None) or data.get("auth")
     try:
         return AUTH.read(given)

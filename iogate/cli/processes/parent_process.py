@@ -27,7 +27,7 @@ from iogate.cli.processes.local_operator import add_operator, login_note
 from iogate.cli.processes.store_retry import LIMIT_S, retry_until_available
 from iogate.cli.render import write_stderr
 from iogate.cli.session import Session
-from iogate.errors import Unreachable
+from iogate.errors import IogateError, Unreachable
 
 if TYPE_CHECKING:
     import socket
@@ -231,11 +231,16 @@ class _Parent:
                     await asyncio.gather(watching, return_exceptions=True)
 
     async def _announce_or_warn(self, store: Store, settings: Settings, number: int | None) -> None:
-        """Print the banner of the parent process, or warn if the store stays unreachable."""
+        """Print the banner of the parent process, or warn: a banner that fails ends no gateway."""
+        from iogate.store.connection.failures import CommandFailed
+
         try:
             await self._announce(store, settings, number)
         except Unreachable as error:
             self.session.screen.warn(f"{error.message}; the processes wait for it")
+        except (IogateError, CommandFailed) as error:
+            hint = f"; {error.hint}" if isinstance(error, IogateError) and error.hint else ""
+            self.session.screen.warn(f"the processes run, but their APIs cannot be listed: {error}{hint}")
 
     async def _announce(self, store: Store, settings: Settings, number: int | None) -> None:
         """Wait until the parent's children are ready and serve the revision, then print the banner."""
