@@ -1,4 +1,4 @@
-"""Bounded reading of regular files whose paths documents and settings name.
+"""Bounded reading of regular files whose paths documents and settings name, and a check of their rights.
 
 Used for secrets and for lists of addresses. Invariants: reading never waits, as it would for the writer of a
 FIFO; it takes a bounded amount of memory, also of a device without an end.
@@ -32,6 +32,14 @@ def read_text(path: Path, *, most: int) -> str:
         return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read()
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8 text") from None
+
+
+def is_exposed(path: Path) -> bool:
+    """Tell whether other users may read a regular file; False if this user sees no such file."""
+    try:
+        return path.stat().st_mode & 0o077 != 0
+    except OSError:
+        return False
 
 
 def _open(path: str, flags: int) -> int:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from iogate.store import keys
+from iogate.store.embedded.data_folder import has_store
 from tests.cli.conftest import Cli
 from tests.replicas import in_step, pair, server
 
@@ -17,6 +23,34 @@ def test_commands_refuse_a_cluster(cli: Cli, command: str) -> None:
         cli.write("iogate.yaml", f"redis_url: {own.url}\n")
         ran = cli(command, code=6)
     assert "is a cluster: scripts of iogate use keys of several slots [IOG651]" in ran.err
+
+
+@pytest.mark.parametrize("private", [".iogate", ".iogate/redis"])
+def test_the_store_of_another_user_is_reported(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, private: str
+) -> None:
+    """Root may read everywhere, so that the system calls are patched to their results for another user."""
+    store = cli.root.resolve() / ".iogate/redis"
+    store.mkdir(parents=True)
+    folder = cli.root.resolve() / private
+    stat, access = Path.stat, os.access
+
+    def stat_as_other(path: Path, **options: Any) -> os.stat_result:
+        if folder in path.absolute().parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **options)
+
+    def access_as_other(path: Any, mode: int, **options: Any) -> bool:
+        return not Path(path).absolute().is_relative_to(folder) and access(path, mode, **options)
+
+    monkeypatch.setattr(Path, "stat", stat_as_other)
+    monkeypatch.setattr(os, "access", access_as_other)
+    said = f"{store} is not readable: Permission denied"
+    hint = "run as the owner of this path, or use another store or a server: redis_url, --profile"
+    assert f"iogate: {said} [IOG628]\n  {hint}\n" in cli("runs", "list", code=6).err
+    assert said in cli("doctor", code=6).out
+    # So that the server of the last login is not chosen in its place.
+    assert has_store(Path(".iogate"))
 
 
 def test_a_drain_closes_the_store_and_resume_opens_it(cli: Cli) -> None:

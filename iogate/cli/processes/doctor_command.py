@@ -30,6 +30,7 @@ from iogate.cli.revisions.status_command import describe_refusals
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, IogateError, NoStore, Unreachable
 from iogate.messages import conjoined, counted
+from iogate.security.regular_files import is_exposed
 from iogate.settings import LINK_KEY_FILE, permissions
 from iogate.settings.urls import gateway_url, is_loopback
 from iogate.store.integrity import newest_seals
@@ -158,8 +159,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
         )
     if (damaged := newest_seals.damage(settings.data_dir)) is not None:
         yield Finding(about="data_dir", verdict="error", message=damaged.message, hint=damaged.hint)
-    key = settings.data_dir / LINK_KEY_FILE
-    if key.exists() and key.stat().st_mode & 0o077:
+    if is_exposed(key := settings.data_dir / LINK_KEY_FILE):
         yield Finding(
             about="link_key",
             verdict="error",

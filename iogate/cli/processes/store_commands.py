@@ -133,8 +133,9 @@ async def _store_url(session: Session, settings: Settings) -> AsyncIterator[str]
     `up` stops a store that it refuses, so it may not be running. Raises Unreachable without a store.
     """
     from iogate.cli.processes.embedded_store import supervised_store
+    from iogate.store.embedded.data_folder import has_store
 
-    if settings.redis_url is None and (settings.data_dir / "redis").is_dir():
+    if settings.redis_url is None and has_store(settings.data_dir):
         async with supervised_store(settings) as url:
             yield url
     else:

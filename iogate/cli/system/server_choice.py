@@ -72,7 +72,9 @@ def of_last_login(settings: Settings, environment: Mapping[str, str]) -> Server 
     An embedded store counts also if it does not run: nobody who forgot to start it should change another
     system. Raises Misused for an invalid file of logins.
     """
-    if settings.redis_url is not None or (settings.data_dir / "redis").is_dir():
+    from iogate.store.embedded.data_folder import has_store
+
+    if settings.redis_url is not None or has_store(settings.data_dir):
         return None
     found = Logins(environment).current()
     return None if found is None else _of_login(*found, "the last login")

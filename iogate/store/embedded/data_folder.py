@@ -7,11 +7,13 @@ Valkey was forked. Any other server would start empty. The files are copied befo
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,6 +61,29 @@ def make(folder: Path) -> None:
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
             read_only = os.statvfs(path).f_flag & os.ST_RDONLY
             raise _unwritable(path, errno.EROFS if read_only else errno.EACCES)
+
+
+def has_store(data_dir: Path) -> bool:
+    """Tell whether a data folder has an embedded store, running or not; True if this user may not look."""
+    try:
+        return stat.S_ISDIR((data_dir / "redis").stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Report a data folder that this user may not read. Raises Unreachable in place of PermissionError."""
+    try:
+        yield
+    except PermissionError as error:
+        raise Unreachable(
+            f"{folder} is not readable: {os.strerror(error.errno or errno.EACCES)}",
+            code="IOG628",
+            hint="run as the owner of this path, or use another store or a server: redis_url, --profile",
+        ) from None
 
 
 def _unwritable(path: object, reason: int) -> Unreachable:

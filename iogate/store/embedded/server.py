@@ -155,24 +155,29 @@ def _limit(url: str, memory: int | None) -> None:
 def find_embedded(data_dir: Path) -> str | None:
     """Return the URL of the embedded server of a folder, None if none runs or it does not answer.
 
-    Raises SocketGone if it has lost its socket.
+    Raises SocketGone if it has lost its socket, Unreachable if this user may not read the folder.
     """
+    if not folders.has_store(data_dir):
+        return None
     folder = data_dir.resolve() / "redis"
-    found = _living(folder) if folder.is_dir() else None
+    with folders.readable(folder):
+        found = _living(folder)
     return None if found is None else found.url
 
 
 def embedded_url(data_dir: Path) -> str:
     """Return the URL of the embedded server of a folder.
 
-    Raises NoStore if none runs, Unreachable if it does not answer or has lost its socket.
+    Raises NoStore if none runs, Unreachable if it does not answer, has lost its socket, or is that of another
+    user.
     """
     url = find_embedded(data_dir)
     if url is not None:
         return url
     folder = data_dir.resolve() / "redis"
-    lock = folder / "lock"
-    if lock.exists() and is_locked(lock):
+    with folders.readable(folder):
+        runs = is_locked(folder / "lock")
+    if runs:
         raise silent(folder)
     raise NoStore('no store: set redis_url, or start one with "iogate up"')
 
@@ -272,10 +277,12 @@ def _start(
 def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> EmbeddedServer | None:
     """Return the embedded server behind the folder's socket, None if it does not answer.
 
-    Raises SocketGone if it has lost its socket.
+    Raises SocketGone if it has lost its socket, PermissionError if this user may not read the folder.
     """
     socket = socket_path(folder)
-    if not socket.exists():
+    try:
+        socket.stat()  # `exists` hides a denied access since Python 3.14
+    except FileNotFoundError:
         return None
     url = socket_url(socket)
     try:
