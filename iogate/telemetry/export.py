@@ -22,6 +22,13 @@ log = logging.getLogger(__name__)
 INTERVAL_S: Final = 300.0
 """Shortest time between two records about failed exports of one process."""
 LONGEST_REASON: Final = 400
+_LOGGERS: Final = (
+    "opentelemetry.exporter",
+    "opentelemetry.sdk._shared_internal",
+    "opentelemetry.sdk.trace.export",
+    "urllib3",
+)
+"""Loggers of exporters, of the batch processor in old and new releases, and of the HTTP client."""
 
 
 class ReportingExporter(SpanExporter):
@@ -97,15 +104,19 @@ class ReportingExporter(SpanExporter):
 
 
 class SdkLog(logging.Handler):
-    """Handler of everything that OpenTelemetry logs: reasons of failed exports, in place of many records."""
+    """Handler of everything that OpenTelemetry logs: reasons of failed exports, in place of many records.
+
+    It drops all other records: callers can cause some, for example with an invalid `tracestate`.
+    """
 
     def __init__(self, exporter: ReportingExporter) -> None:
         super().__init__(logging.WARNING)
         self._exporter = exporter
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a message of OpenTelemetry on as the reason why an export of spans failed."""
-        self._exporter.note(record.getMessage())
+        """Pass a message of OpenTelemetry about an export of spans on as the reason why it failed."""
+        if record.name.startswith(_LOGGERS):
+            self._exporter.note(record.getMessage())
 
     def attach(self) -> None:
         """Become the only log handler of OpenTelemetry, for failed exports, and of its HTTP client."""

@@ -13,9 +13,10 @@ pytest.importorskip("opentelemetry.sdk.trace", reason="the extra otel is not ins
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import TraceState
 
 from iogate.telemetry import tracing
-from iogate.telemetry.export import INTERVAL_S, ReportingExporter
+from iogate.telemetry.export import INTERVAL_S, ReportingExporter, SdkLog
 
 
 class Inner(SpanExporter):
@@ -51,6 +52,19 @@ def test_a_failure_is_logged_once_per_interval(caplog: pytest.LogCaptureFixture)
         f"{failed}: the collector refused them; 18 spans are lost; runs and calls go on without",
         "traces are exported to http://collector:4318 again; 18 spans were lost",
     ]
+
+
+def test_only_records_about_exports_are_reasons_of_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """Any caller causes another one with an invalid `tracestate`."""
+    exporter = ReportingExporter(Inner(), "http://collector:4318")
+    SdkLog(exporter).attach()
+    assert len(TraceState.from_header(["no member of a list"])) == 0
+    logging.getLogger("opentelemetry.sdk.trace").warning("Setting attribute on ended span.")
+    assert (exporter.failing, caplog.messages) == (False, [])
+    logging.getLogger("opentelemetry.sdk._shared_internal").warning("Queue full, dropping %s.", "Span")
+    assert exporter.failing
+    failed = "traces cannot be exported to http://collector:4318"
+    assert caplog.messages == [f"{failed}: Queue full, dropping Span.; runs and calls go on without"]
 
 
 def test_wrong_variables_stop_no_process(caplog: pytest.LogCaptureFixture) -> None:
