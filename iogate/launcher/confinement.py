@@ -14,8 +14,8 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from iogate.launcher import system_calls
@@ -32,14 +32,16 @@ _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 
 
 def set_limits(limits: dict[str, int], *, alone: bool) -> None:
-    """Confine this process by resource limits; `alone`: its user namespace has no other processes."""
+    """Confine this process by resource limits, except that of processor time.
+
+    `alone`: its user namespace has no other processes.
+    """
     processes = limits.get("processes")
     wanted = {
         "RLIMIT_CORE": 0,  # a core file would hold secrets
         "RLIMIT_NOFILE": FILES,
         "RLIMIT_NPROC": processes + SLACK if alone and processes else max(USER_PROCESSES, processes or 0),
         "RLIMIT_DATA": limits.get("memory"),
-        "RLIMIT_CPU": limits.get("cpu"),
         "RLIMIT_FSIZE": limits.get("file"),
     }
     for name, value in wanted.items():
@@ -48,10 +50,51 @@ def set_limits(limits: dict[str, int], *, alone: bool) -> None:
             continue
         hard = resource.getrlimit(kind)[1]
         soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        top = soft + CPU_GRACE_S if name == "RLIMIT_CPU" else soft
-        top = top if hard == resource.RLIM_INFINITY else min(top, hard)
         with suppress(OSError, ValueError):  # macOS lacks some of these limits
-            resource.setrlimit(kind, (soft, top))
+            resource.setrlimit(kind, (soft, soft))
+
+
+def limit_processor_time(limits: dict[str, int], pid: int = 0) -> None:
+    """Confine a process, by default this one, by a limit of processor time; its later children inherit it."""
+    wanted = _processor_time(limits)
+    if wanted is None:
+        return
+    if sys.platform == "linux":
+        with suppress(OSError):  # it has ended
+            resource.prlimit(pid, resource.RLIMIT_CPU, wanted)
+    elif pid == 0:
+        resource.setrlimit(resource.RLIMIT_CPU, wanted)
+
+
+@contextmanager
+def lent_processor_time(limits: dict[str, int]) -> Iterator[None]:
+    """Confine a child that is started meanwhile, and not this process, by a soft limit of processor time.
+
+    This process could not raise its hard limit again; `limit_processor_time` sets that of the child. Systems
+    other than Linux set no limits of another process: there this process keeps those of its child.
+    """
+    wanted, own = _processor_time(limits), resource.getrlimit(resource.RLIMIT_CPU)
+    if wanted is None:
+        yield
+    elif sys.platform != "linux":
+        resource.setrlimit(resource.RLIMIT_CPU, wanted)
+        yield
+    else:
+        resource.setrlimit(resource.RLIMIT_CPU, (wanted[0], own[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_CPU, own)
+
+
+def _processor_time(limits: dict[str, int]) -> tuple[int, int] | None:
+    """Return the soft and the hard limit of processor time in seconds; None without a limit."""
+    value, hard = limits.get("cpu"), resource.getrlimit(resource.RLIMIT_CPU)[1]
+    if value is None:
+        return None
+    if hard == resource.RLIM_INFINITY:
+        return value, value + CPU_GRACE_S
+    return min(value, hard), min(value + CPU_GRACE_S, hard)
 
 
 def forbid_new_privileges() -> None:

@@ -90,14 +90,18 @@ def _start(request: dict[str, Any], stdio: Sequence[int]) -> int:
     _confine(request, alone=False)
     environment = request["environment"]
     actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(_above_stdio(stdio))]
-    return os.posix_spawn(
-        _find(request["argv"][0], environment),
-        request["argv"],
-        environment,
-        file_actions=actions,
-        setsid=True,
-        setsigdef=_SIGNALS,
-    )
+    # Not of processor time: the keeper checks the tree for as long as the process runs.
+    with confinement.lent_processor_time(request["limits"]):
+        leader = os.posix_spawn(
+            _find(request["argv"][0], environment),
+            request["argv"],
+            environment,
+            file_actions=actions,
+            setsid=True,
+            setsigdef=_SIGNALS,
+        )
+    confinement.limit_processor_time(request["limits"], leader)
+    return leader
 
 
 def _start_forked(request: dict[str, Any], stdio: Sequence[int]) -> int:
@@ -143,6 +147,7 @@ def _run(request: dict[str, Any], stdio: Sequence[int], report: int) -> None:
                 _run_init(program)
             os.setsid()
         os.chdir(request["folder"])
+        confinement.limit_processor_time(request["limits"])
         _confine(request, alone=request["user"] is None)
         environment = request["environment"]
         os.execve(_find(request["argv"][0], environment), request["argv"], environment)

@@ -128,6 +128,18 @@ async def test_processor_time_ends() -> None:
     assert failure(performed)[2].startswith(said)
 
 
+async def test_a_keeper_has_not_the_processor_time_of_its_process() -> None:
+    """It checks the tree as long as the process runs, and was killed after some hours."""
+    code = """
+        until grep -q 'Max cpu time  *60  *65 ' /proc/$$/limits; do :; done
+        grep 'Max cpu time' /proc/$PPID/limits
+    """
+    async with confined() as effects:
+        of_keeper = (await do(effects, shell(code))).output
+        of_worker = (await do(effects, shell(f"grep 'Max cpu time' /proc/{os.getpid()}/limits"))).output
+    assert of_keeper == of_worker
+
+
 async def test_no_process_gains_privileges() -> None:
     async with confined() as effects:
         assert (await do(effects, shell("grep NoNewPrivs /proc/self/status"))).output == "NoNewPrivs:\t1\n"
