@@ -20,7 +20,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,8 +27,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
-from iogate.supervision import handover
-from iogate.supervision.heartbeat import IDENTITY, TICK_FD, new_identity
+from iogate.supervision import child_start, handover
+from iogate.supervision.heartbeat import IDENTITY, new_identity
 from iogate.supervision.termination import Termination
 from iogate.timing.backoff import Backoff
 
@@ -262,23 +261,16 @@ class Supervisor:
     async def _live(self, kept: _Supervised) -> Exit:
         """Run a supervised child once, from its start to its exit."""
         child = kept.child
-        started = time.monotonic()
+        began_s = time.monotonic()
         kept.identity = new_identity(child.name)
         kept.hung_s, kept.ticked_at = 0.0, None
-        environment = {**handover.minimal(os.environ), **child.environment, IDENTITY: kept.identity}
-        read_fd, write_fd = os.pipe() if child.ticks else (-1, -1)
-        if child.ticks:
-            environment[TICK_FD] = str(write_fd)
-        ours, theirs = socket.socketpair()
-        environment[handover.SOCKET_FD] = str(theirs.fileno())
         try:
-            kept.process = process = await asyncio.create_subprocess_exec(
-                *tied(*child.command),
-                env=environment,
-                cwd=child.directory,
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(*child.files, theirs.fileno(), *((write_fd,) if child.ticks else ())),
-                process_group=0,
+            started = await child_start.start(
+                tied(*child.command),
+                environment={**handover.minimal(os.environ), **child.environment, IDENTITY: kept.identity},
+                directory=child.directory,
+                files=child.files,
+                ticks=child.ticks,
             )
         except OSError as error:
             log.error(  # noqa: TRY400 - the message suffices
@@ -287,20 +279,14 @@ class Supervisor:
                 error,
                 extra={"action": "child.unstartable", "child": child.name},
             )
-            ours.close()
-            if child.ticks:
-                os.close(read_fd)
             return Exit(
                 name=child.name, identity=kept.identity, pid=0, code=127, reason="exited", lived_s=0.0
             )
-        finally:
-            theirs.close()
-            if child.ticks:
-                os.close(write_fd)
-        sending = asyncio.create_task(handover.send(ours, child.handover))
+        kept.process = process = started.process
+        sending = asyncio.create_task(handover.send(started.handover, child.handover))
         if kept.stopping.is_set():
             _send(process, signal.SIGTERM)
-        watch = asyncio.create_task(self._watch(kept, read_fd)) if child.ticks else None
+        watch = asyncio.create_task(self._watch(kept, started.ticks)) if child.ticks else None
         try:
             code = await process.wait()
         finally:
@@ -320,7 +306,7 @@ class Supervisor:
             pid=process.pid,
             code=code,
             reason=reason,
-            lived_s=time.monotonic() - started,
+            lived_s=time.monotonic() - began_s,
             silent_s=kept.hung_s,
         )
 

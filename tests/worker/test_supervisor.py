@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import resource
 import signal
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +20,6 @@ from tests.processes import alive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 SLEEP = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
 STUBBORN = (
@@ -160,6 +163,41 @@ async def test_supervisor_reports_a_command_that_does_not_exist(
     supervisor.add(Child(name="absent", command=("/does/not/exist",)))
     await until(lambda: len(exits) > 1)
     assert exits[0].code != 0
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def has_exited(exits: list[Exit], name: str) -> bool:
+    return any(left.name == name for left in exits)
+
+
+async def test_supervisor_starts_a_child_once_descriptors_are_free(
+    supervisor: Supervisor, exits: list[Exit]
+) -> None:
+    """Without them it gave the child up for good; a failed start leaves none of them open."""
+    before = descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    names = [f"child-{free}" for free in range(5)]
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before + 64, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        for name in names:
+            supervisor.add(Child(name=name, command=SLEEP, ticks=True))
+            await until(functools.partial(has_exited, exits, name))
+            os.close(taken.pop())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken:
+            os.close(fd)
+    assert {(left.pid, left.code) for left in exits} == {(0, 127)}
+    await until(lambda: set(supervisor.pids()) == set(names))
+    await supervisor.stop()
+    await until(lambda: descriptors() == before)
 
 
 PARENT = """
