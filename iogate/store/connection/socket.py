@@ -156,6 +156,9 @@ async def open_socket(url: str) -> Socket:
             _keep_alive(opened)
     except OSError as error:
         raise StoreUnavailable(f"{address_of(url)}: {error.strerror or error}") from None
+    except UnicodeError:
+        # A label of the name is empty or too long.
+        raise StoreUnavailable(f"{address_of(url)}: not a valid host name") from None
     opened.url = url
     return opened
 

@@ -1,10 +1,11 @@
-"""Connection: the timeout grows with the bytes in flight."""
+"""Connection: the timeout grows with the bytes in flight; addresses that lead nowhere are reported."""
 
 from __future__ import annotations
 
 import pytest
 
 from iogate.store.connection.connection import SLOWEST, Connection, StoreUnavailable
+from iogate.store.connection.socket import open_socket
 
 
 async def test_bytes_in_flight_extend_the_deadline_of_waiting_commands(redis_url: str) -> None:
@@ -16,3 +17,10 @@ async def test_bytes_in_flight_extend_the_deadline_of_waiting_commands(redis_url
         assert await line.calls([("ECHO", b"x" * SLOWEST), pause]) == [b"x" * SLOWEST, None]
     finally:
         await line.close()
+
+
+@pytest.mark.parametrize("host", ["foo..bar", f"{'a' * 64}.example"])
+async def test_a_name_that_no_host_can_have_is_reported(host: str) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        await open_socket(f"redis://{host}:6379")
+    assert caught.value.message == f"the store is out of reach: {host}:6379: not a valid host name"
