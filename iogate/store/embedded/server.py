@@ -113,6 +113,21 @@ def start_embedded(
     folder = data_dir.resolve() / "redis"
     folders.make(folder)
     timeout = StartTimeout(folder, timeout_s, aborted or threading.Event())
+    try:
+        return _adopt_or_start(folder, timeout, named=named, memory=memory, appendfsync=appendfsync)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Unreachable(
+            f"the store in {folder} cannot be started: {where}{error.strerror or error}",
+            code="IOG629",
+            hint="make room there, run as the owner of this path, or set data_dir",
+        ) from None
+
+
+def _adopt_or_start(
+    folder: Path, timeout: StartTimeout, *, named: str | None, memory: int | None, appendfsync: Fsync
+) -> EmbeddedServer:
+    """Adopt or start the server of `folder`. Raises as `start_embedded` does, and OSError."""
     while True:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -262,6 +277,7 @@ def _start(
     )
     try:
         _wait_ready(embedded, timeout, begins)
+        folders.write_record(folder, chosen, opened=True)
     except BaseException:
         # SIGTERM first: a loading server ends at once, a writing one ends cleanly.
         process.terminate()
@@ -270,7 +286,6 @@ def _start(
         process.kill()
         process.wait()
         raise
-    folders.write_record(folder, chosen, opened=True)
     return embedded
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -16,8 +17,11 @@ import pytest
 from iogate.errors import Unreachable, WrongStore
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed
+from iogate.store.embedded import data_folder
+from iogate.store.embedded.binaries import Server
 from iogate.store.embedded.readiness import client
 from iogate.store.embedded.server import EmbeddedServer, start_embedded
+from iogate.store.embedded.server_socket import is_locked
 from iogate.store.store import open_store
 from tests.keys import RING
 from tests.store.builders import accepted, publish
@@ -83,6 +87,33 @@ def test_a_folder_that_is_not_writable_is_reported(
     assert caught.value.message == f"{tmp_path / place} is not writable: Permission denied"
     assert caught.value.hint == ("run as the owner of this path, or set data_dir")
     assert (caught.value.code, caught.value.exit_code) == ("IOG628", 6)
+
+
+def test_a_first_start_that_cannot_write_is_reported(tmp_path: Path) -> None:
+    in_the_way = tmp_path / f"redis/.server.json.{os.getpid()}"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(Unreachable) as caught:
+        start_embedded(tmp_path)
+    said = f"the store in {tmp_path / 'redis'} cannot be started: {in_the_way}: Is a directory"
+    assert caught.value.message == said
+    assert caught.value.hint == "make room there, run as the owner of this path, or set data_dir"
+    assert (caught.value.code, caught.value.exit_code) == ("IOG629", 6)
+
+
+def test_a_server_whose_start_cannot_be_recorded_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = data_folder.write_record
+
+    def write_until_full(folder: Path, server: Server, *, opened: bool) -> None:
+        if opened:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(folder, server, opened=opened)
+
+    monkeypatch.setattr(data_folder, "write_record", write_until_full)
+    with pytest.raises(Unreachable, match="cannot be started: No space left on device"):
+        start_embedded(tmp_path)
+    assert not is_locked(tmp_path / "redis/lock"), "the server holds it until it ends"
 
 
 def test_a_data_dir_that_is_a_file_is_reported(tmp_path: Path) -> None:
