@@ -311,7 +311,10 @@ class Supervisor:
         )
 
     async def _watch(self, kept: _Supervised, read_fd: int) -> None:
-        """Read the ticks of a supervised child, and kill it when they stop."""
+        """Read the ticks of a supervised child, and kill it when they stop.
+
+        Time in which this process did not run either, as in a frozen container, does not count.
+        """
         loop = asyncio.get_running_loop()
         os.set_blocking(read_fd, False)
 
@@ -329,10 +332,14 @@ class Supervisor:
         try:
             while True:
                 limit = started + child.start_s if kept.ticked_at is None else kept.ticked_at + child.tick_s
-                left = limit - loop.time()
-                if left <= 0:
+                asleep_at = loop.time()
+                if limit <= asleep_at:
                     break
-                await asyncio.sleep(min(left, child.tick_s / 4))
+                pause_s = min(limit - asleep_at, child.tick_s / 4)
+                await asyncio.sleep(pause_s)
+                if (now := loop.time()) - asleep_at > pause_s + child.tick_s / 2:
+                    started = now
+                    kept.ticked_at = None if kept.ticked_at is None else now
             kept.hung_s = child.tick_s if kept.ticked_at is not None else child.start_s
             log.error(
                 "%s sent no heartbeat for %g s and was killed",

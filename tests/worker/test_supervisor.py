@@ -89,6 +89,35 @@ async def test_supervisor_kills_a_child_that_stops_ticking(
     assert (exits[0].reason, exits[0].code, exits[0].silent_s) == ("hung", -9, 0.5)
 
 
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+async def test_supervisor_kills_no_child_that_was_frozen_together_with_it(
+    supervisor: Supervisor, exits: list[Exit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that was paused: the clock has gone on, and no tick has come yet."""
+    command = (*TICKER, str(tmp_path / "hang"))
+    supervisor.add(Child(name="ticker", command=command, ticks=True, tick_s=60, once=True))
+    assert await supervisor.ready(30)
+    pid = supervisor.pids()["ticker"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await until(lambda: is_stopped(pid))
+        for _ in range(3):
+            await asyncio.sleep(0)  # reads the ticks before the stop
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        monkeypatch.setattr(loop, "time", lambda: clock() + 100)
+        await until(lambda: bool(exits) or (supervisor.silences()["ticker"] or 0) < 50)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    assert exits == []
+    await supervisor.remove("ticker")
+    assert [left.reason for left in exits] == ["stopped"]
+
+
 async def test_supervisor_reports_silent_and_starting_children_but_no_stopping_ones(
     supervisor: Supervisor, exits: list[Exit], tmp_path: Path
 ) -> None:
