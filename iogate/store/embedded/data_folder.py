@@ -269,8 +269,10 @@ def _named(manifest: Path) -> Iterator[str]:
         return
     for line in text.splitlines():
         words = line.split()
-        if words[:1] == ["file"] and words[-1] in {"b", "i"}:
-            yield words[1]
+        # Pairs of a name and a value: newer servers write further ones, such as `startoffset`.
+        entry = dict(zip(words[::2], words[1::2], strict=False))
+        if "file" in entry and entry.get("type") in {"b", "i"}:
+            yield entry["file"]
 
 
 def _incomplete(fault: str) -> WrongStore:

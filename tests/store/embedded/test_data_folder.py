@@ -74,6 +74,24 @@ def test_a_folder_without_its_append_only_files_is_refused_not_opened_empty(
     assert (caught.value.code, caught.value.exit_code) == ("IOG626", 6)
 
 
+def test_a_manifest_of_a_newer_server_may_say_more_of_each_file(tmp_path: Path) -> None:
+    logs = tmp_path / "appendonlydir"
+    logs.mkdir()
+    (logs / "appendonly.aof.1.base.rdb").touch()
+    increment = logs / "appendonly.aof.1.incr.aof"
+    increment.touch()
+    (logs / "appendonly.aof.manifest").write_text(
+        "file appendonly.aof.1.base.rdb seq 1 type b\n"
+        "file appendonly.aof.1.incr.aof seq 1 type i startoffset 85\n"
+        "file appendonly.aof.0.incr.aof seq 0 type h startoffset 0 endoffset 85\n"
+    )
+    record = data_folder.Record(server=Server(kind="redis", version="99.0.0", path="x"), opened=True)
+    data_folder.check_files(tmp_path, record)
+    increment.unlink()
+    with pytest.raises(WrongStore, match=f"{logs} lacks appendonly.aof.1.incr.aof, which"):
+        data_folder.check_files(tmp_path, record)
+
+
 @pytest.mark.parametrize("place", ["a/redis", "a/redis/lock"])
 def test_a_folder_that_is_not_writable_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
