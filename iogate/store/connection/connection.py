@@ -33,12 +33,18 @@ from iogate.store.connection.failures import (
 )
 from iogate.store.connection.primary_endpoint import Endpoint
 from iogate.store.connection.server_support import check_server, too_old
-from iogate.store.connection.socket import Argument, Socket, address_of, open_socket, options_of, pack
+from iogate.store.connection.socket import (
+    SLOWEST,
+    Argument,
+    Socket,
+    address_of,
+    open_socket,
+    options_of,
+    pack,
+)
 
-__all__ = ["Argument", "CommandFailed", "Connection", "StoreFull", "StoreUnavailable", "pack"]
+__all__ = ["SLOWEST", "Argument", "CommandFailed", "Connection", "StoreFull", "StoreUnavailable", "pack"]
 
-SLOWEST = 4 * 1024**2
-"""Assumed slowest transfer rate in bytes per second; large requests get more time accordingly."""
 PROBE_S = 5.0
 """Idle time before a probe, and timeout of that probe."""
 SENTINEL_S = 1.0
@@ -71,7 +77,7 @@ _PROBE = pack("HELLO", 2)
 
 
 class Connection:
-    """Connection to the primary; `timeout_s` bounds each call, plus time for the bytes that are in flight."""
+    """Connection to the primary; `timeout_s` bounds each call, plus time for the bytes of both directions."""
 
     def __init__(
         self, endpoint: Endpoint | str, *, name: str, timeout_s: float = 5.0, replicas: int = 0
@@ -189,7 +195,7 @@ class Connection:
         try:
             async with asyncio.timeout(limit) as bound:
                 socket = await self._connected()
-                replies = socket.ask(packed, count)
+                replies = socket.ask(packed, count, bound if timeout_s is None else None)
                 if timeout_s is None and (at := bound.when()) is not None:
                     bound.reschedule(at + socket.owed / SLOWEST)
                 return await replies

@@ -30,7 +30,13 @@ KEEPALIVE = {
 }
 
 
+SLOWEST = 4 * 1024**2
+"""Assumed slowest transfer rate in bytes per second; large requests and replies get more time accordingly."""
+_STEP = 1024**2
+"""Bytes of replies after which the deadlines of waiting commands are extended."""
 _INCOMPLETE = object()
+_Asked = tuple[asyncio.Future[list[Any]], int, list[Any], int, asyncio.Timeout | None]
+"""Future of a command, number of its replies, those that have arrived, its bytes, and its deadline."""
 
 
 class Socket(asyncio.Protocol):
@@ -38,7 +44,9 @@ class Socket(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
-        self._asked: deque[tuple[asyncio.Future[list[Any]], int, list[Any], int]] = deque()
+        self._asked: deque[_Asked] = deque()
+        self._arrived = 0
+        """Bytes of replies since the last extension of deadlines."""
         self.owed = 0
         """Bytes of commands without a reply; the next command waits for these as well."""
         self.url = ""
@@ -55,7 +63,7 @@ class Socket(asyncio.Protocol):
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _INCOMPLETE:
-                answer, count, replies, size = self._asked[0]
+                answer, count, replies, size, _ = self._asked[0]
                 replies.append(reply)
                 if len(replies) == count:
                     self._asked.popleft()
@@ -64,16 +72,33 @@ class Socket(asyncio.Protocol):
                         answer.set_result(replies)
         except (hiredis.ProtocolError, IndexError) as error:
             self.close(f"invalid reply: {error}")
+        self._arrived += len(data)
+        if self._arrived >= _STEP:
+            self._extend_deadlines()
+
+    def _extend_deadlines(self) -> None:
+        """Give each waiting command the time that the bytes of replies have taken at most."""
+        more_s, self._arrived = self._arrived / SLOWEST, 0
+        for answer, *_, deadline in self._asked:
+            if deadline is not None and not answer.done() and (at := deadline.when()) is not None:
+                deadline.reschedule(at + more_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close(f"connection lost{f': {exc}' if exc else ''}")
 
-    def ask(self, packed: bytes, count: int) -> asyncio.Future[list[Any]]:
+    def ask(
+        self, packed: bytes, count: int, deadline: asyncio.Timeout | None = None
+    ) -> asyncio.Future[list[Any]]:
+        """Send packed commands with `count` replies; `deadline` is extended while bytes of replies arrive.
+
+        It has to be entered until the future is done. The future raises StoreUnavailable if nothing was
+        sent, Unanswered if the socket is closed before the replies.
+        """
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         if self.transport is None or self.transport.is_closing():
             answer.set_exception(StoreUnavailable("connection lost"))
             return answer
-        self._asked.append((answer, count, [], len(packed)))
+        self._asked.append((answer, count, [], len(packed), deadline))
         self.owed += len(packed)
         self.transport.write(packed)
         return answer

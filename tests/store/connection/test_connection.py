@@ -1,4 +1,4 @@
-"""Connection: the timeout grows with the bytes in flight; addresses that lead nowhere are reported."""
+"""Connection: the timeout grows with the bytes of both directions; wrong host names are reported."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ async def test_bytes_in_flight_extend_the_deadline_of_waiting_commands(redis_url
             await line.calls([pause])
         assert await line.calls([("ECHO", b"x" * SLOWEST), pause]) == [b"x" * SLOWEST, None]
     finally:
+        await line.close()
+
+
+async def test_bytes_that_arrive_extend_the_deadline_of_waiting_commands(redis_url: str) -> None:
+    line = Connection(redis_url, name="test", timeout_s=2.0)
+    large, pause = b"x" * (4 * SLOWEST), ("BLPOP", "iogate:none", "3")
+    try:
+        await line.call("SET", "large", large)
+        assert await line.calls([("GET", "large"), pause]) == [large, None]
+    finally:
+        await line.call("DEL", "large")
         await line.close()
 
 
