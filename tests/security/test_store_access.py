@@ -41,7 +41,7 @@ SCRIPTS = {
         "use_link", "store_file", "files_of", "activity"},
     "worker": {
         "take", "commit", "renew", "inbox", "release", "recover", "audit", "forget", "recount", "relink",
-        "match", "deliver", "send", "sinks", "tick", "cancel", "restore", "files_of",
+        "drop", "match", "deliver", "send", "sinks", "tick", "cancel", "restore", "files_of",
         "show", "callbacks", "handle_fault", "activity", "batch", "reload", "retry", "suspend", "resume",
     },
     "cli": {

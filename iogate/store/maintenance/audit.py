@@ -147,9 +147,10 @@ async def _drop_blobs(connection: Connection, pinned: set[str], waiting: Mapping
             pinned |= (await _audit_status(connection, status, waiting))[2]
     needed = await _needed(connection, pinned)
     unneeded = [name for name in old if name not in needed]
-    if unneeded:
-        await connection.calls([("DEL", *unneeded), ("ZREM", keys.BLOBS, *unneeded)])
-    return len(unneeded)
+    dropped = 0
+    for start in range(0, len(unneeded), PAGE):
+        dropped += await connection.run("drop", before, *unneeded[start : start + PAGE])
+    return dropped
 
 
 async def _needed(connection: Connection, pinned: set[str]) -> set[str]:

@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from iogate.compiler.revision import Bundle, Limits, Revision, canonical, resource_uri
 from iogate.errors import NotFound
 from iogate.store import keys
+from iogate.store.connection.connection import Connection
 from iogate.store.maintenance import audit
 from iogate.store.store import Store
 from tests.store.builders import (
@@ -195,6 +196,31 @@ async def test_only_unreferenced_programs_are_dropped(
     assert (await audit.audit(each_store._connection)).dropped == 1
     assert (await each_store.gates.states()) == {}
     assert await each_store.call("EXISTS", keys.GATE + ORDERS.id) == 0
+
+
+async def test_a_program_that_is_published_again_during_an_audit_is_kept(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last look at the kept revisions, which did not name it yet."""
+    monkeypatch.setattr(keys, "REVISIONS_KEPT", 1)
+    await publish(each_store)
+    await each_store.revisions.publish(bundle())
+    await each_store.call("ZADD", keys.BLOBS, 1, keys.PROGRAM + ORDERS.program)
+    needed = audit._needed
+    looks = 0
+
+    async def needed_then_publish(connection: Connection, pinned: set[str]) -> set[str]:
+        nonlocal looks
+        found = await needed(connection, pinned)
+        looks += 1
+        if looks == 2:
+            await publish(each_store)
+        return found
+
+    monkeypatch.setattr(audit, "_needed", needed_then_publish)
+    assert (await audit.audit(each_store._connection)).dropped == 0
+    assert looks == 2
+    assert await each_store.revisions.program(ORDERS.program) == b"{}"
 
 
 async def test_contents_live_as_long_as_a_run_whose_program_names_them(
