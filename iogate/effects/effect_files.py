@@ -1,7 +1,7 @@
 """Files of a run in its effects: as bodies of HTTP calls, and in folders of processes and functions.
 
 Used by `dispatcher`, `scripts` and the encoders of HTTP bodies. Invariants: an effect gets the files that its
-own arguments name, and no others; a file is in no folder after the effect has ended.
+own arguments name, and no others; after the effect has ended, a file is at no path that it knew.
 """
 
 from __future__ import annotations

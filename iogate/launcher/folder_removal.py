@@ -17,13 +17,16 @@ def remove(folder: str) -> bool:
     deeply.
     """
     _remove(folder)
-    if os.path.lexists(folder):
+    # Root needs no permission, and a process that changes the folder meanwhile could lead it away by a link.
+    if os.path.lexists(folder) and os.geteuid() != 0:
         _permit_writing(folder)
         _remove(folder)
     return not os.path.lexists(folder)
 
 
 def _remove(folder: str) -> None:
+    with suppress(OSError):
+        os.unlink(folder)  # a file or link that a process has put in its place
     with suppress(RecursionError):  # before Python 3.13, which removes a tree of any depth
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -14,9 +14,9 @@ from typing import Final
 
 from aiohttp.abc import ResolveResult
 
-TIMEOUT_S: Final = 10.0
-"""Timeout of a lookup in seconds, the same as of a connection."""
-THREADS: Final = 32
+TIMEOUT_S: Final = 15.0
+"""Timeout of a lookup in seconds: the system asks a third name server after 10 s."""
+THREADS: Final = 16
 """Lookups at the same time; the system gives up a name only after up to 30 s, and no thread can be ended."""
 
 
@@ -31,11 +31,15 @@ class NameLookup:
     ) -> list[ResolveResult]:
         """Return the addresses of a host by a name lookup; `family` and `flags` are those of `getaddrinfo`.
 
-        Raises OSError if the lookup fails, and TimeoutError if it takes longer than TIMEOUT_S.
+        Raises OSError if the lookup fails, TimeoutError if it takes longer than TIMEOUT_S or cannot begin.
         """
         look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, flags)
+        try:
+            pending = asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        except RuntimeError as fault:  # no thread can be started
+            raise TimeoutError(str(fault)) from None
         async with asyncio.timeout(TIMEOUT_S):
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+            found = await pending
         return [
             ResolveResult(
                 hostname=host,

@@ -60,12 +60,12 @@ NAME_TAKEN: Final = b"already in use"
 KEY_SHAPE: Final = '{{index .Config.Labels "' + KEY_LABEL + '"}}'
 """Format of `inspect` that gives the key of the effect that a container belongs to."""
 ABANDON: Final = """
-[ "$("$0" inspect --type container --format "$4" "$1")" = "$3" ] || exit 0
+key=$("$0" inspect --type container --format "$4" "$1") && [ "$key" != "$3" ] && exit 0
 "$0" rename "$1" "$2" && set -- "$2"
 exec "$0" {end} "$1"
 """
-"""Shell commands that rename a container with the key `$3`, and then end it; under its own name if it cannot
-be renamed."""
+"""Shell commands that rename a container, unless it has another key than `$3`, and then end it; under its own
+name if it cannot be renamed."""
 
 _OWN: Final = ("PATH", "HOME", "XDG_RUNTIME_DIR")
 _OWN_PREFIXES: Final = ("DOCKER_", "CONTAINER", "PODMAN_")

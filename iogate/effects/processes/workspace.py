@@ -1,7 +1,8 @@
 """Workspace of the processes of one worker: a folder for each, and the launcher that starts them.
 
 Used by `scripts` and `containers`. The launcher outlives the worker and ends the processes of a killed one.
-Invariant: the removal of a folder does not block the event loop, however much a process has left in it.
+Invariant: while the worker runs, the removal of a folder does not block the event loop, however much a
+process has left in it.
 """
 
 from __future__ import annotations
@@ -94,7 +95,10 @@ class Workspace:
             return
         with suppress(OSError):
             folder = folder.rename(folder.with_name(f"ended-{folder.name}"))
-        self._removals.submit(self._remove, folder)
+        try:
+            self._removals.submit(self._remove, folder)
+        except RuntimeError:  # closed, or no thread can be started
+            self._remove(folder)
 
     def _remove(self, folder: Path) -> None:
         """Remove a folder of the workspace; log once if something remains."""
