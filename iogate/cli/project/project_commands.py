@@ -247,7 +247,7 @@ def _read(path: Path) -> str | None:
     """
     try:
         with _accessed(path):
-            return path.read_bytes().decode() if path.exists() else None
+            return path.read_bytes().decode() if path.exists() or path.is_symlink() else None
     except UnicodeDecodeError:
         raise _invalid(path) from None
 

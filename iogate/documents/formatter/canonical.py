@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.documents.formatter.key_order import sort_keys
 from iogate.documents.formatter.lexer import Lexer
-from iogate.documents.formatter.parser import parse
+from iogate.documents.formatter.parser import keep_head, parse
 from iogate.documents.formatter.printer import print_document
 from iogate.documents.yaml.composer import join_surrogates
 from iogate.documents.yaml.reader import read_text
@@ -37,6 +37,7 @@ def canonical_text(reading: Reading, family: Family | None) -> str:
     document = parse(text)
     if family is not None:
         sort_keys(document.root, reading.root, family)
+        keep_head(document)
     made = print_document(document)
     if made != reading.source.text and (lost := _difference(reading, text, made)):
         raise Refused(

@@ -25,6 +25,14 @@ def parse(text: str) -> Document:
     return _Parser(text).document()
 
 
+def keep_head(document: Document) -> None:
+    """Move the comments of the file from the first key of a parsed document to its head."""
+    if document.root.entries:
+        first = document.root.entries[0]
+        of_file, first.before = _split(first.before)
+        document.head += of_file
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
@@ -43,12 +51,10 @@ class _Parser:
             head = self._above_marker(start.end_mark.index)
         root, opening = self._collection(next(self._events), parent=-1)
         head += [text.strip() for text in opening]
-        if root.entries:
-            first = root.entries[0]
-            of_file, first.before = _split(first.before)
-            head += of_file
+        made = Document(head=head, root=root)
+        keep_head(made)
         root.end += self._own_lines(len(self._text) + 1)
-        return Document(head=head, root=root)
+        return made
 
     def _above_marker(self, stop: int) -> list[str]:
         """Parse the directives and comments above `---`, and the marker."""
@@ -222,8 +228,13 @@ def _split(before: list[str]) -> tuple[list[str], list[str]]:
     An ignore comment applies to the key, which another key may precede in the canonical order.
     """
     at = next((number for number, text in enumerate(before) if directive(text) == "ignore"), len(before))
-    of_file = [text for text in before[at:] if directive(text) == "ignore-file"]
-    return before[:at] + of_file, [text for text in before[at:] if directive(text) != "ignore-file"]
+    of_file = [text for text in before[at:] if _is_of_file(text)]
+    return before[:at] + of_file, [text for text in before[at:] if not _is_of_file(text)]
+
+
+def _is_of_file(comment: str) -> bool:
+    """Tell whether a comment that was parsed below an ignore comment applies to the whole file."""
+    return directive(comment) == "ignore-file" or comment.startswith("# yaml-language-server:")
 
 
 def _attach(entry: Entry, opening: list[str]) -> None:

@@ -189,6 +189,8 @@ def test_an_ignore_comment_above_the_first_key_moves_with_it() -> None:
     """)
     first = "# the file\n\n# iogate: ignore IOG529 the auditor\na: 1\nb: 2\n"
     assert settings(first) == first
+    both = "retention: 1y\n# iogate: ignore IOG529 x\n# iogate: ignore-file IOG528\nmodule: m\n"
+    assert formatted(formatted(both)) == formatted(both)
 
 
 @pytest.mark.parametrize(
