@@ -47,7 +47,7 @@ async def test_an_effect_that_is_not_awaited_happens_once_despite_a_drain(site: 
     assert (await site.view(uid)).state == "queue"
     await site.worker()
     assert (await site.ended(uid, 40)).status == "completed"
-    await until(file.exists, name="the line")
+    await until(lambda: file.exists() and file.read_text().endswith("\n"), name="the line")
     assert file.read_text() == "line\n"
 
 
@@ -64,7 +64,7 @@ async def test_a_function_that_is_not_idempotent_is_not_repeated(site: Site) -> 
     await site.publish(workflow("charge", {"charge": {"call": "charge:1.0.0@default"}}))
     worker = await site.worker(functions=("acme_once",))
     uid = await site.call("charge")
-    await until(mark.exists, name="the call")
+    await until(lambda: mark.exists() and mark.read_text() == "x", name="the call")
     worker.signal(signal.SIGKILL)
     await worker.wait()
     assert await site.store.leases.recover(worker.name) == 1
