@@ -51,7 +51,7 @@ _GIVEN = re.compile(r"^.* (is not a valid (?:modifier string|format))$", re.DOTA
 _QUOTE = re.compile(r'"(.*)"', re.DOTALL)
 _UNREAD = re.compile(r'"(?:[^"\\]|\\.)*"|#[^\n]*', re.DOTALL)
 """A text without interpolation, or a comment: no part of it is called."""
-_ERROR = re.compile(r"(?<![.$\w])error\b(?!\s*:)")
+_ERROR = re.compile(r"(?<![.$\w{])error\b(?!\s*:)")
 """A call of the function `error`, and no field, variable or key of this name."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from iogate.errors import NotFound, Refused
 from iogate.messages import counted
 from iogate.operators.live_revision import live_revision
+from iogate.store.connection.failures import Unconfirmed
 from iogate.store.revisions.due_schedules import Tick, Upcoming
 from iogate.store.revisions.schedule_states import ScheduleState, unknown_schedule
 from iogate.store.runs.presentation import rfc3339
@@ -138,7 +139,7 @@ async def run(store: Store, names: Sequence[str], *, author: str, operation: str
     With the same id of an operation, no second run is started.
 
     Raises NotFound for an unknown schedule, Refused for one on events, one that differs from the live
-    revision, or if the store starts no runs, and Unconfirmed if too few replicas have the runs.
+    revision, or if the store starts no runs, and Unconfirmed, with the uids, if too few replicas confirm.
     """
     found = {name: await store.schedules.find(name) for name in names}
     missing = [name for name, tick in found.items() if tick is None]
@@ -161,7 +162,11 @@ async def run(store: Store, names: Sequence[str], *, author: str, operation: str
             done = f"; {counted(len(uids), 'run')} started" if uids else ""
             raise Refused(f"no run of {name}: {why}{done}", code=NOT_STARTED, hint="try again later")
         uids[name] = uid
-    await store.confirm()
+    try:
+        await store.confirm()
+    except Unconfirmed as error:
+        started = ", ".join(f"run {uid} of {name}" for name, uid in uids.items())
+        raise Unconfirmed(error.confirmed, error.wanted, done=f"started: {started}") from None
     return {"runs": uids}
 
 

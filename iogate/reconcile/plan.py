@@ -257,8 +257,9 @@ def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[Objec
         found = [Meaning(kind="workflow.added", text="workflow added")]
         base = name.partition(":")[0]
         replaced = newest_version(old, base)
-        if base in latest and replaced is not None and newest_version(new, base) == name:
-            found.append(workflows.latest_replaced(replaced, latest[base]))
+        callers = [each for each in latest.get(base, ()) if each in old]
+        if callers and replaced is not None and newest_version(new, base) == name:
+            found.append(workflows.latest_replaced(replaced, callers))
         yield _change("add", "workflow", name, found, source=new[name].source)
     for name in old.keys() - new.keys():
         meanings = [

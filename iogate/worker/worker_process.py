@@ -136,7 +136,7 @@ async def work(
             _stop_on_signals(loop.stop)
             if stopped.is_set():  # stopped during startup
                 loop.stop()
-            registration = asyncio.create_task(_register(settings.redis_url, name, loop))
+            registration = asyncio.create_task(_register(settings.redis_url, name, loop), name="registration")
             maintenance = Maintenance(
                 store=store,
                 name=name,

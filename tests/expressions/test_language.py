@@ -176,6 +176,7 @@ def test_check_accepts_expressions_that_run(text: str) -> None:
         ".s as $error | 1 | format($error)",
         ".s as $error | $error | fromdate",
         "{error: .s} | .error | fromdate",
+        "{error: .s} | {error} | .error | fromdate",
         '"error" as $x | .s | fromdate',
         ".s | fromdate # no error",
     ],

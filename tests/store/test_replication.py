@@ -122,7 +122,7 @@ async def test_a_switch_and_a_run_of_a_schedule_are_acknowledged_once_a_replica_
         with pytest.raises(Unconfirmed, match="0 of 1 replicas confirmed the write"):
             await switch()
         for _ in range(2):
-            with pytest.raises(Unconfirmed):
+            with pytest.raises(Unconfirmed, match=r"; started: run \d+ of shop/report$"):
                 await start()
     await switch()
     (uid,) = (await start())["runs"].values()

@@ -61,7 +61,7 @@ def read_origin(settings: Settings, message: str = "", commit: str = "") -> Orig
     check_message(message)
     if commit and not _COMMIT.fullmatch(commit):
         raise Misused(
-            f"--commit: expected the id of a git commit, 7 to 64 hexadecimal digits, got {quoted(commit)}",
+            f"--commit: expected the id of a git commit, 7 to 64 digits 0-9 and a-f, got {quoted(commit)}",
             hint="`git rev-parse HEAD` prints it",
         )
     git = GitState(commit=commit) if commit else git_state.read(Path.cwd(), settings.data_dir)

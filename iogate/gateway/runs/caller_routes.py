@@ -227,7 +227,8 @@ async def _may_cancel(state: GatewayState, access: Access) -> bool:
 async def _authenticate(state: GatewayState, request: Request, api: str | None) -> equal_work.Verdict:
     """Authenticate a request for a run of `api`; None: the run does not exist, or its API is unknown.
 
-    Raises HTTPError: the 429 for too many wrong credentials.
+    Raises HTTPError: the 429 for too many wrong credentials, and the 503 if keys are missing that may verify
+    them.
     """
     table = state.table
     if table is None:

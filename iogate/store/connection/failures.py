@@ -73,12 +73,16 @@ class NotPrimary(StoreUnavailable):
 class Unconfirmed(StoreUnavailable):
     """Error of a write on the primary that too few replicas confirmed in time."""
 
-    def __init__(self, confirmed: int, wanted: int) -> None:
+    def __init__(self, confirmed: int, wanted: int, *, done: str = "") -> None:
+        """`done`: what the primary has done, for a person who would repeat it."""
+        lost = f"; {done}" if done else ""
         super().__init__(
-            f"{confirmed} of {wanted} replicas confirmed the write, which a failover now could lose",
+            f"{confirmed} of {wanted} replicas confirmed the write, which a failover now could lose{lost}",
             code="IOG652",
             hint="check that the replicas run and are connected: `iogate doctor`",
         )
+        self.confirmed = confirmed
+        self.wanted = wanted
 
 
 class Drained(StoreUnavailable):

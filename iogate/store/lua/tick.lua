@@ -53,6 +53,9 @@ local brought = due and resume and redis.call('HEXISTS', $chains, api) == 0
 if brought then
   redis.call('HDEL', state, 'resume')
   following = resume
+  -- Only one tick has waited: those after it are counted from `resume`.
+  if ticks > 1 then first, ticks = #ARGV - 1, 1 end
+  missed = ticks == 0 and math.min(missed, 1) or 0
 elseif due and resume and overlap == 'queue' and ticks == 0 and not is_off then
   redis.call('HSET', state, 'resume', following)
 elseif due and resume and (is_off or overlap ~= 'queue' or not live[1]) then

@@ -74,8 +74,8 @@ def test_nothing_is_deleted_without_its_flag(project: Cli) -> None:
     assert revision(project) == 3
     assert "cannot be combined" in project("apply", "--prune", "--keep-orphans", code=64).err
     assert (
-        'iogate: --commit: expected the id of a git commit, 7 to 64 hexadecimal digits, got "main"; '
-        "`git rev-parse HEAD` prints it\n"
+        'iogate: --commit: expected the id of a git commit, 7 to 64 digits 0-9 and a-f, got "main"\n'
+        "  `git rev-parse HEAD` prints it\n"
     ) in project("apply", "--commit", "main", code=64).err
 
 
