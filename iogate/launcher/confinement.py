@@ -63,7 +63,8 @@ def limit_processor_time(limits: dict[str, int], pid: int = 0) -> None:
         with suppress(OSError):  # it has ended
             resource.prlimit(pid, resource.RLIMIT_CPU, wanted)
     elif pid == 0:
-        resource.setrlimit(resource.RLIMIT_CPU, wanted)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CPU, wanted)
 
 
 @contextmanager
@@ -77,7 +78,8 @@ def lent_processor_time(limits: dict[str, int]) -> Iterator[None]:
     if wanted is None:
         yield
     elif sys.platform != "linux":
-        resource.setrlimit(resource.RLIMIT_CPU, wanted)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CPU, wanted)
         yield
     else:
         resource.setrlimit(resource.RLIMIT_CPU, (wanted[0], own[1]))

@@ -100,7 +100,9 @@ def _start(request: dict[str, Any], stdio: Sequence[int]) -> int:
             setsid=True,
             setsigdef=_SIGNALS,
         )
-    confinement.limit_processor_time(request["limits"], leader)
+    # It may have raised its soft limit, and started others, before this.
+    for each in (leader, *tree.descendants(leader)):
+        confinement.limit_processor_time(request["limits"], each)
     return leader
 
 

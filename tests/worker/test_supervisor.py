@@ -226,7 +226,7 @@ async def test_supervisor_starts_a_child_once_descriptors_are_free(
     assert {(left.pid, left.code) for left in exits} == {(0, 127)}
     await until(lambda: set(supervisor.pids()) == set(names))
     await supervisor.stop()
-    await until(lambda: descriptors() == before)
+    await until(lambda: descriptors() <= before)
 
 
 PARENT = """
