@@ -116,6 +116,9 @@ async def campaign(redis_url: str, store: Store, folder: Path, *, runs: int, kil
         await site.worker()
         await killing(site, id_, seen, kills=kills // 2, upto=runs // 3)
         await stopped(redis_url, site, id_, seen)
+        if kills:
+            # Workers take no runs before the first kill, so that a small batch is not done before it.
+            await store.call("SET", keys.RQ_SUSPENDED, 1)
         with following(redis_url, folder, "batches", "continue", id_):
             await until(lambda: is_in(store, id_, "running"), ENDS_S, "the continued batch")
             await killing(site, id_, seen, kills=kills, upto=2 * runs // 3)
@@ -181,9 +184,12 @@ async def _make(gateway: Gateway, expected: int) -> str:
 
 
 async def killing(site: Site, id_: str, seen: Seen, *, kills: int, upto: int) -> None:
-    """Kill the worker that has the batch, and start another one, until so many runs are retried."""
+    """Kill the worker that has the batch, and start another one, until so many runs are retried.
+
+    With `kills`, at least one worker is killed.
+    """
     store, before, done = site.store, seen.killed_workers, 0
-    while done < upto:
+    while done < upto or (kills and seen.killed_workers == before):
         owner = await store.call("HGET", keys.BATCH + id_, "owner")
         name = b"" if owner is None else owner
         victims = [each for each in site.workers if each.name.encode() == name]
@@ -195,6 +201,7 @@ async def killing(site: Site, id_: str, seen: Seen, *, kills: int, upto: int) ->
             victims[0].signal(signal.SIGKILL)
             await victims[0].wait()
             seen.killed_workers += 1
+            await store.call("DEL", keys.RQ_SUSPENDED)
             await site.worker()
         assert shown["state"] in ("running", "done"), shown
         await asyncio.sleep(0.001)

@@ -41,9 +41,11 @@ def found(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> set[tupl
     [
         ([X, Y], [jwt(audience="x"), Y], {("jwt.widened", "scope admin of jwt not required any more")}),
         ([Y], [jwt(), Y],
-         {("jwt.widened", "tokens of https://a.test accepted by another form of jwt")}),
+         {("jwt.widened", "tokens of https://a.test accepted by another form of jwt"),
+          ("jwt.caller", "callers with a JWT get another name (NAME → jwt:https://a.test#NAME)")}),
         ([jwt(), Y], [Y],
-         {("jwt.narrowed", "tokens of https://a.test not accepted any more by a form of jwt")}),
+         {("jwt.narrowed", "tokens of https://a.test not accepted any more by a form of jwt"),
+          ("jwt.caller", "callers with a JWT get another name (jwt:https://a.test#NAME → NAME)")}),
         ([X, Y], [jwt(audience="x"), jwt(audience="y")],
          {("jwt.widened", "tokens of https://a.test accepted by another form of jwt"),
           ("jwt.narrowed", "tokens of https://a.test not accepted any more by a form of jwt")}),
