@@ -18,7 +18,6 @@ from tests.docs.log_records import LEVELS
 from tests.docs.pages import DOCS, ROOT, names, rows, sections
 
 PAGE = DOCS / "reference" / "observability.md"
-RECORDS = log_records.log_records()
 UNWRITTEN = "Records of the level debug"
 """Section of the records that no process writes."""
 HEAD = "| action | level | members |"
@@ -72,24 +71,18 @@ def rules() -> list[dict[str, Any]]:
     return list(group["rules"])
 
 
-def test_exactly_the_actions_of_the_code_are_documented() -> None:
-    told = told_records()
-    written = {action for action, record in RECORDS.items() if record.levels != {"debug"}}
+def test_exactly_the_actions_of_the_code_are_documented_with_their_levels_and_members() -> None:
+    told, records = told_records(), log_records.log_records()
+    written = {action for action, record in records.items() if record.levels != {"debug"}}
     assert told.keys() == written
-    assert set(names(sections(PAGE)[UNWRITTEN])) == RECORDS.keys() - written
-
-
-@pytest.mark.parametrize("action", sorted(told_records()))
-def test_an_action_has_the_levels_and_members_of_the_code(action: str) -> None:
-    _, level, members, meaning, remedy = told_records()[action]
-    record = RECORDS[action]
-    levels = level.split(", ")
-    assert record.levels <= set(levels) <= record.levels | record.possible_levels
-    assert levels == sorted(set(levels), key=LEVELS.index)
-    told = set(names(members))
-    assert record.members <= told <= record.members | record.possible_members
-    assert meaning.endswith(".")
-    assert remedy
+    assert set(names(sections(PAGE)[UNWRITTEN])) == records.keys() - written
+    for action, (_, level, members, meaning, remedy) in told.items():
+        record, levels, named = records[action], level.split(", "), set(names(members))
+        assert record.levels <= set(levels) <= record.levels | record.possible_levels, action
+        assert levels == sorted(set(levels), key=LEVELS.index), action
+        assert record.members <= named <= record.members | record.possible_members, action
+        assert meaning.endswith("."), action
+        assert remedy, action
 
 
 def test_exactly_the_metrics_of_the_code_are_documented() -> None:
