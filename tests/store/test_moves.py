@@ -93,24 +93,26 @@ async def test_progress_survives_between_leases(run_store: RunStore) -> None:
 async def test_a_due_parked_run_is_queued_behind_other_runs(run_store: RunStore) -> None:
     await publish(run_store)
     intake = run_store.intake()
-    uid = await accepted(intake)
-    (claim,) = (await run_store.leases.take(WORKER, 1)).claims
+    uid, later = [await accepted(intake) for _ in range(2)]
+    claims = {claim.uid: claim for claim in (await run_store.leases.take(WORKER, 2)).claims}
+    fresh = await accepted(intake)
     waiting = b'{"kind":"timer","task":"/do/0/nap","until":1}'
-    due = await now_ms(run_store) + 60
-    await run_store.leases.commit([commit(claim, "park", due_ms=due, waiting_for=waiting)])
-    view = await run_store.runs.show(uid)
+    now = await now_ms(run_store)
+    due, much_later = now + 60, now + 600_000
+    await run_store.leases.commit([commit(claims[uid], "park", due_ms=due, waiting_for=waiting)])
+    await run_store.leases.commit([commit(claims[later], "park", due_ms=much_later, waiting_for=waiting)])
+    view = await run_store.runs.show(later)
     assert view is not None
     assert (view.status, view.state, view.waiting_for) == ("waiting", "timer", waiting)
-    fresh = await accepted(intake)
-    assert [c.uid for c in (await run_store.leases.take(WORKER, 0)).claims] == []
 
     async def woken() -> bool:
-        await run_store.leases.take(WORKER, 0)
+        assert (await run_store.leases.take(WORKER, 0)).claims == ()
         return await state_of(run_store, uid) == "queue"
 
     await until(woken)
     assert await now_ms(run_store) >= due
     assert [c.uid for c in (await run_store.leases.take(WORKER, 9)).claims] == [fresh, uid]
+    assert await state_of(run_store, later) == "timer"
 
 
 async def test_woken_runs_continue_in_the_order_of_their_wake_up(run_store: RunStore) -> None:

@@ -9,6 +9,7 @@ reads as empty, and a canceled job expires.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -98,7 +99,7 @@ def content_of(plain: Any, key: str, kind: str, uid: str) -> Any:
         case "zset":
             now = time.time()
             members = plain.zrange(key, 0, -1, withscores=True)
-            return [(normal(member.decode(), uid), round((score - now) / 10)) for member, score in members]
+            return [(normal(member.decode(), uid), coarse(score - now)) for member, score in members]
         case "set":
             return sorted(normal(member.decode(), uid) for member in plain.smembers(key))
         case "list":
@@ -110,13 +111,21 @@ def content_of(plain: Any, key: str, kind: str, uid: str) -> Any:
             return plain.get(key)
 
 
+def coarse(left_s: float) -> int:
+    """Return a remaining time in half minutes, rounded up.
+
+    Each lifetime of RQ keeps this number for at least 19 s.
+    """
+    return math.ceil((left_s - 0.5) / 30)
+
+
 def snapshot(plain: Any, uid: str) -> dict[str, Any]:
     """Return all keys of RQ, with ids, timestamps and instants made equal."""
     found: dict[str, Any] = {}
     for name in plain.keys("rq:*"):
         key = name.decode()
         kind = plain.type(key).decode()
-        found[normal(key, uid)] = (kind, round(plain.ttl(key) / 10), content_of(plain, key, kind, uid))
+        found[normal(key, uid)] = (kind, coarse(plain.ttl(key)), content_of(plain, key, kind, uid))
     return found
 
 
@@ -256,10 +265,11 @@ async def test_parking_removes_the_job_and_waking_writes_it_again(
     uid = await accepted(each_store.intake())
     claim = await claimed(each_store)
     taken = await each_store.leases.take(WORKER, 0)
-    await each_store.leases.commit([commit(claim, "park", due_ms=taken.now_ms + 50)])
+    await each_store.leases.commit([commit(claim, "park", due_ms=taken.now_ms + 600_000)])
     assert [key for key in plain.keys("rq:*") if uid in str(key)] == []
     assert worker.queues[0].started_job_registry.get_job_ids() == []
 
+    plain.zadd(keys.TIMERS, {uid: 1})
     deadline = time.monotonic() + 20
     while plain.llen(keys.RQ_QUEUE) == 0:
         assert time.monotonic() < deadline
