@@ -145,7 +145,7 @@ def run(
     given: str = "",
     timeout_s: float = 50.0,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m …` to its end, in the environment of this process if none is given."""
+    """Run `python -m …` to its end, patient, in the environment of this process if none is given."""
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         stdin.write(given.encode())
         stdin.seek(0)
@@ -156,6 +156,7 @@ def run(
             stdin=stdin,
             stdout=out,
             stderr=err,
+            patient=True,
         )
         try:
             code = process.wait(timeout_s)

@@ -76,7 +76,7 @@ TIMEOUT = "https://open-workflow-specification.org/spec/1.0.0/errors/timeout"
 async def test_a_call_that_takes_too_long_is_interrupted_and_can_be_caught(tmp_path: Path) -> None:
     async with serving({"/slow": {"json": 1, "after_s": 30}}) as remote:
         shown = await run(slow("PT0.3S"), {}, tmp_path, remote)
-        await until(lambda: remote.left == 1)
+        await until(lambda: remote.left == len(remote.seen))
     assert shown["output"] == {"late": TIMEOUT, "at": "/do/0/t/try/0/call"}
 
 
@@ -100,7 +100,7 @@ async def test_a_race_is_over_when_the_first_has_its_answer(tmp_path: Path) -> N
     }
     async with serving({"/slow": {"json": "called", "after_s": 30}}) as remote:
         shown = await run(workflow, {"n": 0}, tmp_path, remote)
-        await until(lambda: remote.left == 1)
+        await until(lambda: remote.left == len(remote.seen))
     assert shown["output"] == {"n": 0}
 
 
@@ -116,7 +116,11 @@ async def test_a_shell_command_that_takes_too_long_is_ended(tmp_path: Path) -> N
 async def test_a_run_that_outlives_its_patience_is_shown_as_it_is(tmp_path: Path) -> None:
     workflow = {"document": DOCUMENT, "do": [{"nap": {"wait": "PT1M"}}]}
     async with serving() as remote:
-        shown = await run(workflow, {}, tmp_path, remote, "--timeout", "4s", code=124)
+        # On a busy machine, the worker may not be at the wait within the first limit.
+        for limit in ("3s", "30s"):
+            shown = await run(workflow, {}, tmp_path, remote, "--timeout", limit, code=124)
+            if shown["status"] == "waiting":
+                break
     assert list(shown) == ["schema", "uid", "status", "output", "error"]
     assert (shown["schema"], shown["status"], shown["error"]) == ("iogate.run/v1", "waiting", None)
 
