@@ -13,6 +13,8 @@ from contextlib import ExitStack, asynccontextmanager
 import pytest
 from hypothesis import HealthCheck, settings
 
+from iogate.store.connection import pubsub
+from iogate.store.connection.connection import Connection
 from iogate.store.embedded import binaries as servers
 from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store
@@ -43,11 +45,16 @@ def _own_folders_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(autouse=True)
-def _patient_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let calls of a test wait for a store that a busy machine keeps waiting, but in a test of that limit."""
-    if request.node.get_closest_marker("intake_limits") is None:
-        for module, name in patience.OF_STORE:
-            monkeypatch.setattr(module, name, patience.PATIENT_S)
+def _patient_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls of a test wait for a store that a busy machine keeps waiting.
+
+    A test of these limits sets them itself.
+    """
+    for module, name in (*patience.OF_STORE, (pubsub, "CONNECT_S")):
+        monkeypatch.setattr(module, name, patience.PATIENT_S)
+    keywords = Connection.__init__.__kwdefaults__
+    assert keywords is not None
+    monkeypatch.setitem(keywords, "timeout_s", patience.PATIENT_S)
 
 
 LONG = ("tests/faults/", "tests/worker/test_parent.py", "tests/store/test_model.py", "tests/deploy/")

@@ -21,7 +21,7 @@ KEYS = 20_000
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a data folder that loads for over two seconds: the server sleeps after each key."""
     filled = start_embedded(tmp_path)
-    with client(filled.url, 5) as plain, plain.pipeline(transaction=False) as pipe:
+    with client(filled.url, 60) as plain, plain.pipeline(transaction=False) as pipe:
         for number in range(KEYS):
             pipe.lpush("list", number)
         pipe.execute()
@@ -42,7 +42,7 @@ def test_a_store_that_loads_longer_than_the_timeout_starts(
     started = start_embedded(slow, timeout_s=2.0)
     took_s = time.monotonic() - began
     try:
-        with client(started.url, 5) as plain:
+        with client(started.url, 60) as plain:
             assert plain.llen("list") == KEYS
     finally:
         started.stop()
@@ -73,6 +73,6 @@ async def test_an_aborted_start_ends_the_loading_server_without_damage(
     monkeypatch.undo()
     again = await asyncio.to_thread(start_embedded, slow)
     assert not again.adopted
-    with client(again.url, 5) as plain:
+    with client(again.url, 60) as plain:
         assert plain.llen("list") == KEYS
     await asyncio.to_thread(again.stop)

@@ -38,7 +38,7 @@ def opened(folder: Path) -> Iterator[EmbeddedServer]:
 
 def fill(folder: Path) -> Path:
     """Write a key into the store of `folder`, and return the folder of its append-only files."""
-    with opened(folder) as started, client(started.url, 5) as plain:
+    with opened(folder) as started, client(started.url, 60) as plain:
         plain.set("kept", "1")
     return folder / "redis/appendonlydir"
 
@@ -150,7 +150,7 @@ def test_a_folder_after_a_killed_first_start_counts_as_new(tmp_path: Path, made:
         (logs / "appendonly.aof.manifest").unlink()
     record = logs.parent / "server.json"
     record.write_text(record.read_text().replace('"opened": true', '"opened": false'))
-    with opened(tmp_path) as started, client(started.url, 5) as plain:
+    with opened(tmp_path) as started, client(started.url, 60) as plain:
         assert plain.dbsize() == 0
 
 
@@ -170,7 +170,7 @@ def test_the_hint_for_zeros_at_the_end_of_the_log_repairs_it(tmp_path: Path) -> 
     first, repair = caught.value.hint.split(", then truncate the damaged end: ")
     assert first == f"copy {root / 'redis'} first"
     subprocess.run(["bash", "-c", repair], input="y\n", text=True, check=True, capture_output=True)
-    with opened(root) as started, client(started.url, 5) as plain:
+    with opened(root) as started, client(started.url, 60) as plain:
         assert plain.get("kept") == "1"
 
 
@@ -220,7 +220,7 @@ async def test_a_copy_under_load_contains_all_calls_acknowledged_before(tmp_path
                 restored = await asyncio.to_thread(start_embedded, target)
             except WrongStore:
                 continue  # the same: it is never opened with less in it
-            with client(restored.url, 5) as plain:
+            with client(restored.url, 60) as plain:
                 assert all(plain.exists(keys.RUN + uid) for uid in before)
             await asyncio.to_thread(restored.stop)
             copies += 1
