@@ -71,7 +71,7 @@ class Server:
         return f"redis://127.0.0.1:{self.port}"
 
     def client(self) -> Redis:
-        return Redis(port=self.port, password=self.password, socket_timeout=5, decode_responses=True)
+        return Redis(port=self.port, password=self.password, socket_timeout=15, decode_responses=True)
 
     def ask(self, *command: str | int) -> Any:
         with self.client() as client:
