@@ -54,9 +54,10 @@ async def test_an_override_ends_on_time(each_store: Store) -> None:
     await publish(each_store)
     await set_back(each_store)
     await each_store.leases.take("w", 0)
-    await each_store.gates.set_enabled(["orders/submit"], False, author="ada", ttl_s=1.0)
+    await each_store.gates.set_enabled(["orders/submit"], False, author="ada", ttl_s=60.0)
     intake = each_store.intake()
     assert not await each_store.gates.is_enabled("orders/submit")
+    await each_store.gates.set_enabled(["orders/submit"], False, author="ada", ttl_s=0.001)
 
     async def over() -> bool:
         return await each_store.gates.is_enabled("orders/submit")

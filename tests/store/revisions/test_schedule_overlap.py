@@ -14,7 +14,7 @@ from iogate.store import keys
 from iogate.store.revisions.revision_errors import Foreign
 from iogate.store.revisions.schedule_states import ScheduleState, ScheduleStates
 from iogate.store.store import Store
-from tests.store.builders import commit
+from tests.store.builders import commit, until
 from tests.store.revisions.test_due_schedules import AFTER, EVERY, ID, ON, UIDS, come, end, publish, runs
 
 NAME = "shop/report"
@@ -247,11 +247,15 @@ async def test_a_waiting_tick_that_comes_while_its_schedule_is_disabled_keeps_th
 
 async def test_a_ttl_ends_the_switch(store: Store) -> None:
     await publish(store, EVERY)
-    await disable(store, ttl_s=1.0)
+    await disable(store, ttl_s=600.0)
     assert await tick(store) == ("skipped", 1, "disabled")
     assert (await state(store)).pause is not None
-    await asyncio.sleep(1.05)
-    assert (await state(store)).pause is None
+    await disable(store, ttl_s=0.001)
+
+    async def over() -> bool:
+        return (await state(store)).pause is None
+
+    await until(over)
     assert await tick(store) == ("ok", 1, "")
 
 
