@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -42,20 +43,27 @@ async def test_a_refused_call_is_told_when_its_turn_is_and_accepted_then(each_st
     intake = each_store.intake()
     for _ in range(10):
         await accepted(intake, SMALL)
-    await measured(each_store, SMALL, 2.0)
+    await measured(each_store, SMALL, 100.0)
+    assert (await refused(intake, SMALL, input=b'"soon"')).retry_after_s == 1, "not earlier"
+    promised = keys.PROMISED + SMALL.id
+    await each_store.call("DEL", promised)
+    # At this rate, no turn comes before the end of the test, also on a busy machine.
+    began = time.monotonic()
+    await measured(each_store, SMALL, 0.05)
     waits = [
         (await refused(intake, SMALL, idempotency_key=f"k{n}", fingerprint="f")).retry_after_s
         for n in range(6)
     ]
     assert waits == sorted(waits)
+    # The measured rate decays in the meantime.
+    slower = math.exp((time.monotonic() - began) / (keys.DRAIN_MS / 1000))
     for n, wait_s in enumerate(waits):
-        assert max(1.0, (n + 1) / 2) <= wait_s <= max(1.0, (n + 1) / 2) * 1.2
+        assert 20 * (n + 1) <= wait_s <= 20 * (n + 1) * 1.2 * slower
     # A call that returns too early keeps its turn.
     early = await refused(intake, SMALL, idempotency_key="k5", fingerprint="f")
-    assert waits[5] - 1 < early.retry_after_s <= waits[5]
+    assert waits[5] - (time.monotonic() - began) - 0.1 < early.retry_after_s <= waits[5]
 
     await drained(each_store, 6)
-    promised = keys.PROMISED + SMALL.id
     entries = await each_store.call("ZRANGE", promised, 0, -1)
     assert len(entries) == 6
     for entry in entries[:5]:
@@ -76,16 +84,16 @@ async def test_the_rate_is_that_of_the_runs_taken_while_others_wait(each_store: 
     await publish(each_store, of)
     intake = each_store.intake()
     await asyncio.gather(*(accepted(intake, of) for _ in range(300)))
+    before = time.monotonic()
+    await drained(each_store, 4)  # begins the measurement
     began = time.monotonic()
-    taken = 0
-    while time.monotonic() - began < 0.5:
+    for _ in range(20):
         await drained(each_store, 4)
-        taken += 4
         await asyncio.sleep(0.02)
-    rate = taken / (time.monotonic() - began)
-    await asyncio.gather(*(accepted(intake, of) for _ in range(taken)))
+    lasted_s = time.monotonic() - began
+    await asyncio.gather(*(accepted(intake, of) for _ in range(84)))
     told = [(await refused(intake, of, input=b'"%d"' % n)).retry_after_s for n in range(80)]
-    assert 80 / rate / 2 < told[-1] < 80 / rate * 2 + 1
+    assert lasted_s / 2 < told[-1] < (time.monotonic() - before) * 2 + 1, "80 were taken in that time"
     while (await each_store.gates.states())[of.id].queued:
         await drained(each_store, 64)
     await each_store.call("DEL", keys.PROMISED + of.id)
@@ -109,7 +117,7 @@ async def test_the_time_is_bounded_without_workers_and_on_hold(each_store: Store
 
 
 async def test_a_rate_per_caller_is_shared_by_gateways_and_not_by_callers(each_store: Store) -> None:
-    of = api("rated/one", limits=Limits(rate=1.0, burst=2, per="caller"))
+    of = api("rated/one", limits=Limits(rate=0.01, burst=2, per="caller"))
     await publish(each_store, of)
     first, second = each_store.intake(), each_store.intake()
 
@@ -120,10 +128,10 @@ async def test_a_rate_per_caller_is_shared_by_gateways_and_not_by_callers(each_s
     assert isinstance(await second.accept(call(second, "ada")), Accepted)
     blocked = await first.accept(call(first, "ada"))
     assert isinstance(blocked, Refusal)
-    assert (blocked.reason, 0 < blocked.retry_after_s <= 1) == ("rate", True)
+    assert (blocked.reason, 0 < blocked.retry_after_s <= 100) == ("rate", True)
     assert isinstance(await first.accept(call(first, "bob")), Accepted)
     rates = keys.RATES + of.id
-    assert 0 < await each_store.call("PTTL", rates) <= 10_000
+    assert 0 < await each_store.call("PTTL", rates) <= 400_000
     await each_store.call("ZADD", rates, *(part for n in range(40) for part in (5, f"old{n}")))
     await first.accept(call(first, "eve"))
     assert await each_store.call("ZCARD", rates) == 3
