@@ -34,6 +34,7 @@ from iogate.store.embedded.server import (
 )
 from iogate.store.embedded.server_socket import SOCKET_RECORD, SocketGone, socket_path
 from iogate.store.store import open_store
+from tests import patience
 from tests.keys import RING
 
 
@@ -58,6 +59,12 @@ class Starter:
         if url is not None:
             with redis.Redis.from_url(url) as plain:
                 plain.shutdown(nosave=True)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a server of a busy machine answer late when it is looked for."""
+    monkeypatch.setattr(embedded._living, "__defaults__", (patience.PATIENT_S,))
 
 
 @pytest.fixture
@@ -119,11 +126,14 @@ def test_a_live_server_is_adopted_and_found(start: Starter, folder: Path) -> Non
     assert not first.alive
 
 
-def test_a_server_that_does_not_answer_is_not_reported_as_missing(start: Starter, folder: Path) -> None:
+def test_a_server_that_does_not_answer_is_not_reported_as_missing(
+    start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(NoStore, match='no store: set redis_url, or start one with "iogate up"'):
         embedded_url(folder)
     first = start()
     assert embedded_url(folder) == first.url
+    monkeypatch.setattr(embedded._living, "__defaults__", (0.1,))
     os.kill(first.pid, signal.SIGSTOP)
     try:
         assert find_embedded(folder) is None
@@ -445,7 +455,7 @@ def test_a_loading_server_is_not_ready_and_a_full_one_is(tmp_path: Path, reply: 
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
-        assert (state(f"unix://{path}") is SERVING) is serves
+        assert (state(f"unix://{path}", patience.PATIENT_S) is SERVING) is serves
         listening.shutdown(socket.SHUT_RDWR)
     thread.join(5)
 

@@ -39,7 +39,7 @@ async def test_lists_are_newest_first_and_filter_by_api_status_and_time(each_sto
 async def test_a_wait_ends_with_the_run_and_at_its_deadline(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
-    waits = [asyncio.create_task(each_store.runs.wait(uid, 10)) for _ in range(20)]
+    waits = [asyncio.create_task(each_store.runs.wait(uid, 60)) for _ in range(20)]
     view = await each_store.runs.wait(uid, 0.02)
     assert view is not None
     assert view.status == "pending"
@@ -49,7 +49,7 @@ async def test_a_wait_ends_with_the_run_and_at_its_deadline(each_store: Store) -
     views = await asyncio.gather(*waits)
     assert {v.status for v in views if v} == {"completed"}
     assert len(views) == 20
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 50
     assert await each_store.runs.wait("1", 10) is None
 
 
@@ -57,7 +57,8 @@ async def test_a_message_wakes_only_the_waiters_of_its_runs(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the message alone: without it they would look again long after the test's deadline."""
-    monkeypatch.setattr(operations, "LOOK_AGAIN_S", 60.0)
+    for name in ("LOOK_AGAIN_S", "LOOK_AGAIN_AT_LATEST_S"):
+        monkeypatch.setattr(operations, name, 60.0)
     looks: Counter[str] = Counter()
 
     async def show(uid: str, **options: Any) -> RunView | None:
