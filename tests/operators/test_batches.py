@@ -159,11 +159,12 @@ async def test_a_run_that_faults_again_is_not_retried_twice(store: Store) -> Non
 async def test_a_killed_worker_loses_no_run_and_counts_none_twice(store: Store) -> None:
     uids = await faulted(store, 60)
     await made(store, of())
-    taken, _ = await store.batches.take("dead")
-    assert taken is not None
-    dead = batch_execution._Step(taken=taken, left=taken.runs[:20])
-    await BatchExecutor(store, "dead")._change(dead)
-    assert (await store.batches.take("w2"))[0] is None, "the lease lasts"
+    with scripted(batch_lease_ms=60_000):
+        taken, _ = await store.batches.take("dead")
+        assert taken is not None
+        dead = batch_execution._Step(taken=taken, left=taken.runs[:20])
+        await BatchExecutor(store, "dead")._change(dead)
+        assert (await store.batches.take("w2"))[0] is None, "the lease lasts"
     await carried_out(store)
     batch = await batches.show(store, batches.batch_id("op"))
     assert (batch["state"], batch["changed"]) == ("done", 60)
@@ -221,7 +222,7 @@ async def test_a_stop_waits_for_the_run_that_a_worker_is_at(
         assert (await batches.stop(store, batch["id"], wait_s=0.0))["state"] == "stopping"
         assert (await batches.stop(store, batch["id"], wait_s=0.0))["state"] == "stopping"
         go_on.set()
-        stopped = await batches.stop(store, batch["id"])
+        stopped = await batches.stop(store, batch["id"], wait_s=30)
     assert (stopped["state"], stopped["changed"], stopped["left"]) == ("stopped", 3, 7)
 
 

@@ -43,7 +43,7 @@ async def test_timers_and_leases_continue(each_store: Store) -> None:
         assert (await each_store.leases.take("other", 0)).now_ms >= then
         return {await state_of(each_store, uid) for uid in (parked, held)} == {"queue"}
 
-    await until(went_on)
+    await until(went_on, 60.0)  # a lease is longer after a silence of five seconds
     claims = (await each_store.leases.take("other", 2)).claims
     verdicts = await each_store.leases.commit([commit(each) for each in claims])
     assert [verdict.applied for verdict in verdicts] == [True, True]

@@ -6,7 +6,7 @@ import pytest
 
 from iogate.store import keys
 from iogate.store.store import Store
-from tests.store.builders import RunStore, accepted, commit, publish, state_of, until
+from tests.store.builders import RunStore, accepted, commit, publish, scripted, state_of, until
 
 WORKER = "worker-1"
 
@@ -44,7 +44,7 @@ async def test_a_lost_lease_is_not_committed(run_store: RunStore) -> None:
         await run_store.leases.take("worker-2", 0)
         return await state_of(run_store, uid) == "queue"
 
-    await until(queued)
+    await until(queued, 60.0)  # the lease is longer after a silence of five seconds
     (new,) = (await run_store.leases.take("worker-2", 1)).claims
     assert (new.uid, new.token) == (uid, old.token + 1)
     (stale,) = await run_store.leases.commit([commit(old, output=b'"old"')])
@@ -91,11 +91,12 @@ async def test_leases_are_extended_after_an_outage_of_the_store(
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims
     await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
     await each_store.call("SET", keys.UPKEEP, claim.created_at_ms - 35_000)
-    await each_store.leases.take("worker-2", 1)
-    assert await state_of(each_store, uid) == "lease"
-    assert (await each_store.leases.renew(WORKER, {uid: claim.token})).lost == frozenset()
-    await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
-    await each_store.leases.take("worker-2", 0)
+    with scripted(silence_ms=30_000):
+        await each_store.leases.take("worker-2", 1)
+        assert await state_of(each_store, uid) == "lease"
+        assert (await each_store.leases.renew(WORKER, {uid: claim.token})).lost == frozenset()
+        await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
+        await each_store.leases.take("worker-2", 0)
     assert await state_of(each_store, uid) == "queue"
 
 

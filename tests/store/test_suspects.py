@@ -106,7 +106,7 @@ async def test_unobserved_losses_poison_no_run(each_store: Store, how: str) -> N
             await each_store.leases.take("other", 0)
             return await state_of(each_store, uid) != "lease"
 
-        await until(ended)
+        await until(ended, 60.0)  # a lease is longer after a silence of five seconds
         return await state_of(each_store, uid)
 
     assert [await lost(solitary=False) for _ in range(4)] == ["queue"] * 4
@@ -196,7 +196,8 @@ async def test_recovery_releases_the_roles_of_the_worker(each_store: Store) -> N
         owner: bytes = await each_store.call("HGET", keys.MATCHER, "owner")
         return owner
 
-    assert (await matcher("w"), await each_store.outbox.take("audit", "w")) == (b"w", [b"1"])
+    with scripted(matcher_ms=60_000):
+        assert (await matcher("w"), await each_store.outbox.take("audit", "w")) == (b"w", [b"1"])
     await each_store.leases.recover("x")
     assert (await matcher("y"), await each_store.outbox.take("audit", "y")) == (b"w", [])
     await each_store.leases.recover("w")

@@ -13,7 +13,7 @@ from iogate.store.connection.connection import StoreFull
 from iogate.store.events.bus import Batch, Delivery
 from iogate.store.runs.leases import Claim
 from iogate.store.store import Store
-from tests.store.builders import RunStore, accepted, commit, keys_like, publish, state_of, until
+from tests.store.builders import RunStore, accepted, commit, keys_like, publish, scripted, state_of, until
 
 MATCHER = "matcher-1"
 
@@ -215,7 +215,8 @@ async def test_there_is_one_matcher_and_a_lost_lease_delivers_nothing(each_store
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()})
     await each_store.events.publish([event(1)])
-    batch = await each_store.events.take(MATCHER)
+    with scripted(matcher_ms=60_000):
+        batch = await each_store.events.take(MATCHER)
     assert len(batch.events) == 1
     assert (await each_store.events.take("matcher-2")).events == ()
     await each_store.call("HSET", keys.MATCHER, "until", 1)
