@@ -61,6 +61,6 @@ def test_true_is_not_one() -> None:
 def test_many_replaced_tasks_are_compared_in_linear_time() -> None:
     before = [{f"a{number}": {"set": {"v": number}}} for number in range(1500)]
     after = [{f"b{number}": {"set": {"v": -number - 1}}} for number in range(1500)]
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     assert len(list(changes(before, after))) == 3000
-    assert time.perf_counter() - started_s < 5, "0.1 s; minutes if each task were compared with each other"
+    assert time.process_time() - started_s < 5, "0.1 s; minutes if each task were compared with each other"

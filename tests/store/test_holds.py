@@ -262,7 +262,7 @@ async def test_runs_are_released_by_a_rate_that_nothing_but_the_store_keeps(each
         taken += [claim.uid for claim in await take(each_store)]
         most = 20 * (time.monotonic() - started) + 1.5  # half a run for the milliseconds of the store's clock
         assert len(taken) <= most, "faster than the rate"
-        assert time.monotonic() < started + 10
+        assert time.monotonic() < started + 60
         await asyncio.sleep(0.01)
     assert taken == [*uids, late], "calls that came meanwhile wait behind"
     assert (await gate(each_store)).release_per_s is None
