@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests import fork_server
+from tests import fork_server, patience
 from tests.cli.place import Place, environment, free_port, until
 from tests.console import hostile
 from tests.keys import LINK_KEY
@@ -133,7 +133,7 @@ class Site(Place):
     def journal(self, uid: str) -> list[dict[str, Any]]:
         """Return the journal of a run that has ended."""
         headers = {"Authorization": f"Bearer {TOKENS['ada']}"}
-        with httpx.stream("GET", f"{self.url}/v1/runs/{uid}/events", headers=headers, timeout=20) as stream:
+        with httpx.stream("GET", f"{self.url}/v1/runs/{uid}/events", headers=headers, timeout=60) as stream:
             lines = [line for line in stream.iter_lines() if line.startswith("data: {")]
         return [entry for line in lines if "kind" in (entry := json.loads(line[6:]))]
 
@@ -162,15 +162,17 @@ def serving(root: Path, *arguments: str) -> Iterator[Site]:
     """Serve the project in `root` until the end of the block."""
     port = free_port()
     secrets = {f"{name.upper()}_TOKEN": token for name, token in TOKENS.items()} | {"CALLER_TOKEN": CALLER}
+    # A browser repeats no request that a stalled gateway answers with 503.
+    given = patience.of_children(environment() | secrets)
     with (root / "up.out").open("wb") as out, (root / "up.err").open("wb") as err:
         process = fork_server.start(
             *("iogate", "up", "--port", str(port), *arguments),
-            environment=environment() | secrets,
+            environment=given,
             folder=root,
             stdout=out,
             stderr=err,
         )
-    site = Site(root=root, port=port, process=process, environment=environment() | secrets)
+    site = Site(root=root, port=port, process=process, environment=given)
     try:
         until(lambda: "curl" in site.out or process.poll() is not None)
         assert process.poll() is None, site.err
