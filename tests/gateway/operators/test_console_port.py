@@ -51,6 +51,12 @@ def serving(root: Path, text: str, scheme: str = "http") -> Iterator[tuple[httpx
             process.wait(30)
 
 
+def console_line(root: Path) -> str:
+    """Return the URL that `up` prints for operators; it follows the line with `curl`, on another stream."""
+    found: re.Match[str] = until(lambda: re.search(r"console   (\S+)\n", (root / "up.err").read_text()))
+    return found[1]
+
+
 def test_each_port_serves_its_own_routes_only(tmp_path: Path) -> None:
     with serving(tmp_path, OPERATORS) as (callers, operators):
         uid = callers.post("/v1/api/shop/buy/sync", json={"sku": "A-1"}).json()["response"]["uid"]
@@ -108,10 +114,8 @@ def test_each_port_describes_its_own_routes_only(tmp_path: Path) -> None:
         assert login.status_code == 303
         assert "Secure" not in login.headers["set-cookie"]
         assert "ada" in operators.get("/console").text
-        assert (
-            f"console   {operators.base_url}".rstrip("/").replace("localhost", "127.0.0.1")
-            in (tmp_path / "up.err").read_text()
-        )
+        url = str(operators.base_url).rstrip("/").replace("localhost", "127.0.0.1")
+        assert console_line(tmp_path) == f"{url}/console"
 
 
 def test_the_port_of_operators_has_the_certificate_and_a_secure_cookie(tmp_path: Path) -> None:
@@ -125,9 +129,9 @@ def test_the_port_of_operators_has_the_certificate_and_a_secure_cookie(tmp_path:
 
 def test_the_printed_login_link_leads_to_the_port_of_operators(tmp_path: Path) -> None:
     with serving(tmp_path, "") as (callers, operators):
-        printed = re.search(r"console   (\S+)", (tmp_path / "up.err").read_text())
-        assert printed is not None
-        path = printed[1].removeprefix(str(operators.base_url).replace("localhost", "127.0.0.1").rstrip("/"))
+        path = console_line(tmp_path).removeprefix(
+            str(operators.base_url).replace("localhost", "127.0.0.1").rstrip("/")
+        )
         assert path.startswith("/console/login?once=")
         assert operators.get(path).status_code == 200
         assert callers.get(path).status_code == 404
