@@ -285,6 +285,13 @@ async def announced(store: Store, *gateways: Gateway) -> bool:
     return {gateway.process.pid for gateway in gateways} <= taken
 
 
+async def settle(folder: Path, number: int, served: Callable[[], Awaitable[object]]) -> None:
+    """Wait for a pause of the gateway `settling` in a folder; let it end when `served` has returned."""
+    await until(lambda: asyncio.to_thread((folder / f"settling-{number}").exists))
+    await served()
+    (folder / f"settled-{number}").touch()
+
+
 async def accepts(client: httpx.AsyncClient) -> bool:
     """Whether the gateway accepts a call of `a/b`."""
     try:
@@ -308,7 +315,7 @@ class Gateway:
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def listening() -> socket.socket:

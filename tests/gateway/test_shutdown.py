@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 
 from iogate.store.store import Store
-from tests.gateway.driver import announced, api, listening, publish, spawn, until
+from tests.gateway.driver import Gateway, announced, api, listening, publish, settle, spawn, until
+from tests.gateway.settling import RUN
 
 APIS = (api("a/b"),)
 
@@ -18,12 +19,15 @@ async def test_sigterm_drops_no_request_in_flight(redis_url: str, store: Store, 
     """Two processes on one socket; one is told to end under load and then replaced."""
     await publish(store, *APIS)
     with listening() as on:
-        first, second = (spawn(redis_url, on, tmp_path) for _ in range(2))
-        statuses: list[int] = []
+        folders = [tmp_path / name for name in ("first", "second")]
+        for folder in folders:
+            folder.mkdir()
+        first, second = (spawn(redis_url, on, folder, run=RUN) for folder in folders)
+        loads: list[list[int]] = [[] for _ in range(8)]
         stop = asyncio.Event()
 
-        async def load(headers: dict[str, str]) -> None:
-            async with httpx.AsyncClient(base_url=first.url, timeout=20) as client:
+        async def load(statuses: list[int], headers: dict[str, str]) -> None:
+            async with httpx.AsyncClient(base_url=first.url, timeout=60) as client:
                 while not stop.is_set():
                     reply = await client.post("/v1/api/a/b/async", headers=headers)
                     statuses.append(reply.status_code)
@@ -32,27 +36,31 @@ async def test_sigterm_drops_no_request_in_flight(redis_url: str, store: Store, 
             await until(lambda: announced(store, first, second))
             # Kept connections, and a new one each time: the hardest case for a listener that goes away.
             ways: list[dict[str, str]] = [{}, {"connection": "close"}]
-            loading = [asyncio.create_task(load(ways[n % 2])) for n in range(8)]
+            loading = [asyncio.create_task(load(each, ways[n % 2])) for n, each in enumerate(loads)]
 
             async def more() -> None:
-                least = len(statuses) + 50
+                least = [len(each) + 6 for each in loads]
 
                 async def served() -> bool:
-                    return len(statuses) > least
+                    return all(len(each) >= count for each, count in zip(loads, least, strict=True))
 
                 await until(served)
 
+            async def end(gateway: Gateway, folder: Path) -> None:
+                gateway.process.terminate()
+                await settle(folder, 1, more)
+                assert await asyncio.to_thread(gateway.process.wait, 60) == 0
+
             await more()
-            first.process.terminate()
-            assert await asyncio.to_thread(first.process.wait, 30) == 0
+            await end(first, folders[0])
             await more()
             first = spawn(redis_url, on, tmp_path)
             await until(lambda: announced(store, first))
-            second.process.terminate()
-            assert await asyncio.to_thread(second.process.wait, 30) == 0
+            await end(second, folders[1])
             await more()
             stop.set()
             await asyncio.gather(*loading)
+            statuses = [status for each in loads for status in each]
             assert set(statuses) == {202}
             assert sum((await store.runs.counts()).values()) == len(statuses)
         finally:
@@ -68,7 +76,7 @@ async def test_sigterm_ends_waits_for_runs_and_the_process_soon(
     with listening() as on:
         gateway = spawn(redis_url, on, tmp_path)
         try:
-            async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=120) as client:
 
                 async def ready() -> bool:
                     try:
@@ -77,7 +85,7 @@ async def test_sigterm_ends_waits_for_runs_and_the_process_soon(
                         return False
 
                 await until(ready)
-                waiting = asyncio.create_task(client.post("/v1/api/a/b/sync"))
+                waiting = asyncio.create_task(client.post("/v1/api/a/b/sync", headers={"prefer": "wait=300"}))
 
                 async def begun() -> bool:
                     return bool(await store.runs.list())
@@ -87,8 +95,8 @@ async def test_sigterm_ends_waits_for_runs_and_the_process_soon(
                 gateway.process.terminate()
                 reply = await waiting
                 assert (reply.status_code, len(reply.json()["response"]["uid"])) == (202, 18)
-                assert await asyncio.to_thread(gateway.process.wait, 15) == 0
-                assert time.monotonic() - started < 15
+                assert await asyncio.to_thread(gateway.process.wait, 60) == 0
+                assert time.monotonic() - started < 60
                 assert gateway.process.pid not in [p.pid for p in await store.presence.list("gateway")]
         finally:
             gateway.stop()
@@ -103,8 +111,8 @@ async def test_one_killed_process_leaves_the_others_serving(
         try:
             await until(lambda: announced(store, *gateways))
             gateways[0].process.kill()
-            gateways[0].process.wait(10)
-            async with httpx.AsyncClient(base_url=gateways[1].url, timeout=20) as client:
+            gateways[0].process.wait(60)
+            async with httpx.AsyncClient(base_url=gateways[1].url, timeout=60) as client:
                 for _ in range(20):
                     reply = await client.post("/v1/api/a/b/async", headers={"connection": "close"})
                     assert reply.status_code == 202

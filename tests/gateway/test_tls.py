@@ -24,7 +24,8 @@ from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.store import Store
 from tests import certificates
 from tests.conftest import KINDS
-from tests.gateway.driver import Gateway, announced, api, listening, publish, spawn, until
+from tests.gateway.driver import Gateway, announced, api, listening, publish, settle, spawn, until
+from tests.gateway.settling import RUN
 
 CURL = shutil.which("curl")
 HAS_HTTP2 = (
@@ -102,7 +103,7 @@ async def curl(gateway: Gateway, path: str, *options: str) -> tuple[dict[str, An
         "-w",
         "\\n%{json}",
         "-m",
-        "20",
+        "60",
         *options,
         f"https://127.0.0.1:{gateway.port}{path}",
     ]
@@ -173,13 +174,13 @@ async def test_a_replaced_certificate_is_used_and_no_request_is_lost(
     await publish(store, api("a/b"))
     files = made(tmp_path / "first")
     with listening() as on:
-        gateway = spawn(redis_url, on, tmp_path, tls=json.dumps(files), log_format="json")
+        gateway = spawn(redis_url, on, tmp_path, run=RUN, tls=json.dumps(files), log_format="json")
         try:
             await until(lambda: announced(store, gateway))
             before = await asyncio.to_thread(peer_certificate, gateway.port)
             _, body = await curl(gateway, "/v1/api/a/b/async", "-d", "{}")
             uid = json.loads(body)["response"]["uid"]
-            waiting = asyncio.create_task(curl(gateway, f"/v1/runs/{uid}?wait=20"))
+            waiting = asyncio.create_task(curl(gateway, f"/v1/runs/{uid}?wait=60", "-m", "90"))
             statuses: list[int] = []
             calls = asyncio.create_task(_call_until_cancelled(gateway, statuses))
             # A key that is not that of the certificate is refused, and the old pair stays.
@@ -188,6 +189,13 @@ async def test_a_replaced_certificate_is_used_and_no_request_is_lost(
             await until(lambda: _logged(gateway, "is not the key of the first certificate"))
             assert await asyncio.to_thread(peer_certificate, gateway.port) == before
             shutil.copy(other["cert"], files["cert"])
+
+            async def more() -> None:
+                count = len(statuses) + 2
+                await until(lambda: _has(statuses, count))
+
+            for number in (1, 2):
+                await settle(tmp_path, number, more)
             await until(lambda: _logged(gateway, "certificate reloaded"))
             expected = der(other)
             assert await asyncio.to_thread(peer_certificate, gateway.port) == expected
@@ -199,7 +207,8 @@ async def test_a_replaced_certificate_is_used_and_no_request_is_lost(
             await calls
             assert set(statuses) == {202}
             gateway.process.terminate()
-            assert await asyncio.to_thread(gateway.process.wait, 20) == 0
+            (tmp_path / "settled-3").touch()
+            assert await asyncio.to_thread(gateway.process.wait, 60) == 0
         finally:
             gateway.stop()
 
