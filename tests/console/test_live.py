@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import httpx
 from playwright.async_api import Page, expect
@@ -13,6 +15,15 @@ from iogate.gateway.console.pages.run_page_values import ENTRIES
 from tests.cli.place import until
 from tests.console.site import TOKENS, Site
 from tests.console.visitor import Visitors
+from tests.gateway.driver import until as come_true
+
+NOTE_STATES: Final = """
+const live = document.getElementById('live');
+window.states = [];
+new MutationObserver(() => window.states.push(live.textContent.trim()))
+    .observe(live, {childList: true, characterData: true, subtree: true});
+"""
+"""Script that collects the states of the connection of a page: one may last for less than a stall."""
 
 
 async def numbers(page: Page) -> list[int]:
@@ -26,8 +37,12 @@ async def numbers(page: Page) -> list[int]:
 def gateways(site: Site) -> list[int]:
     """Return the processes of the gateways of a site."""
     children = Path(f"/proc/{site.process.pid}/task/{site.process.pid}/children").read_text().split()
-    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
-    return [pid for pid, command in commands.items() if b"iogate.gateway" in command]
+    found = []
+    for pid in children:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it may have ended since
+            if b"iogate.gateway" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(int(pid))
+    return found
 
 
 async def test_a_run_is_watched_to_its_end_while_its_gateway_is_killed(
@@ -40,9 +55,10 @@ async def test_a_run_is_watched_to_its_end_while_its_gateway_is_killed(
     await page.evaluate("window.untouched = true")
     await expect(page.locator("#live")).to_have_text("live")
     await expect(page.locator("#entries tr").nth(8)).to_be_visible()
+    await page.evaluate(NOTE_STATES)
     (gateway,) = gateways(site)
     os.kill(gateway, signal.SIGKILL)
-    await expect(page.locator("#live")).to_have_text("reconnecting")
+    await page.wait_for_function("window.states.includes('reconnecting')")
     until(lambda: gateways(site) not in ([], [gateway]))
     await expect(page.locator("#live")).to_have_text("live")
     seen = await page.locator("#entries tr").count()
@@ -52,6 +68,7 @@ async def test_a_run_is_watched_to_its_end_while_its_gateway_is_killed(
     assert await page.evaluate("window.untouched")
     site.operate(f"/v1/runs/{uid}/cancel", {"reason": "seen enough"})
     await expect(page.locator("#status")).to_have_text("cancelled")
+    await page.wait_for_load_state("load")
     entries = site.journal(uid)
     shown = [number for number, entry in enumerate(entries, 1) if entry["kind"] != "task.created"]
     assert before == shown[: len(before)]
@@ -114,9 +131,14 @@ async def test_an_older_page_of_a_list_stays_as_it_is(visitors: Visitors, site: 
     await expect(page.locator("#live-list")).to_have_count(0)
 
 
-async def test_a_followed_list_ends_with_its_session(site: Site) -> None:
-    async with httpx.AsyncClient(base_url=site.url, headers={"Origin": site.url}, timeout=30) as client:
-        await client.post("/console/login", data={"token": TOKENS["fay"]})
+async def test_a_followed_list_ends_with_its_session(visitors: Visitors, site: Site) -> None:
+    async with httpx.AsyncClient(base_url=site.url, headers={"Origin": site.url}, timeout=60) as client:
+
+        async def logged_in() -> bool:
+            # The test of a replaced token may have restored the file a moment ago.
+            return (await client.post("/console/login", data={"token": TOKENS["fay"]})).status_code == 303
+
+        await come_true(logged_in)
         async with client.stream("GET", "/console/runs/changes") as stream:
             parts = stream.aiter_raw()
             assert (await anext(parts)).startswith(b": ")

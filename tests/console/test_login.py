@@ -84,11 +84,14 @@ async def test_a_replaced_token_ends_the_sessions_of_its_operator(visitors: Visi
     page = await visitors.page("fay")
     await page.goto(HOME)
     await expect(page.get_by_text("fay · read")).to_be_visible()
-    (site.root / "fay").write_text("another-token-0123456789")
-    deadline = time.monotonic() + 60
-    while "/console/login" not in page.url:
-        assert time.monotonic() < deadline
-        await page.goto(HOME)
+    try:
+        (site.root / "fay").write_text("another-token-0123456789")
+        deadline = time.monotonic() + 60
+        while "/console/login" not in page.url:
+            assert time.monotonic() < deadline
+            await page.goto(HOME)
+    finally:
+        (site.root / "fay").write_text(TOKENS["fay"])
 
 
 async def test_a_form_of_an_ended_session_changes_nothing(visitors: Visitors, site: Site) -> None:
