@@ -72,8 +72,9 @@ def signed(number: int = 0, kid: str | None = None, **changed: Any) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick_and_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_sets, "_TICK_S", 0.02)
+    monkeypatch.setattr(key_sets, "WAIT_S", 30.0)
 
 
 async def test_a_set_is_fetched_in_the_background_and_refreshed_before_it_gets_old() -> None:
@@ -191,9 +192,8 @@ async def test_the_last_keys_stay_while_the_issuer_is_down_for_a_day(
 
 
 async def test_without_keys_a_call_waits_for_the_first_fetch_and_then_gets_503(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(key_sets, "WAIT_S", 0.2)
     issuer = Issuer(jwk("p256"))
     issuer.open.clear()
     authenticator = Authenticator(JwtAuth(issuer=ISSUER, jwks=SOURCE.jwks), key_sets=issuer.sets)

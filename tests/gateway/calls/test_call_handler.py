@@ -109,14 +109,14 @@ async def test_refusals_carry_the_headers_that_their_status_asks_for(world: Worl
         api("t/t", TOKEN),
         api("u/u", USER),
         api("p/p", verbs=("POST",)),
-        api("r/r", limits=Limits(rate=0.5, burst=1)),
+        api("r/r", limits=Limits(rate=0.001, burst=1)),
     )
     assert (await world.ask("/v1/api/p/p/async", "GET")).headers["allow"] == "POST"
     assert (await world.ask("/v1/api/t/t/async", "DELETE")).headers["allow"] == "GET, POST"
     assert (await world.ask("/v1/api/t/t/async")).headers["www-authenticate"] == 'Bearer realm="iogate"'
     assert (await world.ask("/v1/api/u/u/async")).headers["www-authenticate"].startswith("Basic realm")
     assert (await world.call("r/r")).uid
-    assert (await world.call("r/r")).headers["retry-after"] == "2"
+    assert 900 <= int((await world.call("r/r")).headers["retry-after"]) <= 1000
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD", "TRACE", "PROPFIND", "get", "Post"])
@@ -393,7 +393,7 @@ async def test_a_rate_per_address_or_caller_is_a_429_for_that_one_only(world: Wo
         reply = await world.call("by/address")
         assert reply.status == 429
         assert reply.message.startswith("The API is called too often from this address; retry in")
-        assert 90 <= int(reply.headers["retry-after"]) <= 101
+        assert 60 <= int(reply.headers["retry-after"]) <= 101
     world.client = ("127.0.0.9", 50_000)
     assert (await world.call("by/address")).status == 202
 
