@@ -39,7 +39,7 @@ async def test_a_connection_without_a_request_is_closed_though_it_sends_bytes() 
     async with served() as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         closed = asyncio.create_task(reader.read())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             with contextlib.suppress(ConnectionError):
                 while not closed.done():
                     writer.write(b"P")
@@ -69,6 +69,6 @@ async def test_a_request_in_progress_keeps_its_connection() -> None:
         assert not closed.done()
         ended.set()
         await request
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await closed == b""
         writer.close()

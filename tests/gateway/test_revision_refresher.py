@@ -124,7 +124,7 @@ async def test_the_last_good_revision_stays_live_if_a_new_one_is_invalid(
         assert vars(record)["action"] == "revision.refused"
         assert world.live.table is not None
         assert world.live.table.number == 1
-        state = await world.store.convergence.wait(2, 10)
+        state = await world.store.convergence.wait(2, 60)
         assert state.describe_late() == (
             f"gateway {world.refresher.id} keeps revision 1: revision 2 cannot be used, 1 stays live: "
             "\"no such type\" is not valid under any of the schemas listed in the 'anyOf' keyword"

@@ -86,7 +86,7 @@ def peer_certificate(port: int, version: ssl.TLSVersion | None = None) -> bytes:
     if version is not None:
         context.maximum_version = version
     with (
-        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        socket.create_connection(("127.0.0.1", port), 60) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as secured,
     ):
         found = secured.getpeercert(binary_form=True)

@@ -101,7 +101,9 @@ async def test_orphans_that_end_do_not_delay_the_check_of_the_limits() -> None:
     [
         ("bytearray(8 << 30)", "MemoryError"),
         (
-            "import mmap; m = mmap.mmap(-1, 8 << 30)\nwhile True: m.write(bytes(1 << 24))",
+            # The pauses leave time to a keeper that is stalled, before the memory of the machine is full.
+            "import mmap, time; m = mmap.mmap(-1, 8 << 30)\n"
+            "while True: m.write(bytes(1 << 24)); time.sleep(0.05)",
             "held over 268435456 bytes of memory (process_limits.memory) and was killed",
         ),
     ],

@@ -26,7 +26,7 @@ from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import NotAuthentic
 from tests.gateway.driver import TOKEN, Gateway, listening, spawn
 from tests.keys import RING
-from tests.security.test_forgeries import THIEF
+from tests.security.test_forgeries import THIEF, whole_lines
 from tests.store.live_records import SEAL, make_live, put_back, record
 from tests.worker.site import NOOP, until
 
@@ -86,7 +86,7 @@ class Forger:
         await self.make_live(number, EVIL.digest)
 
     def log_entries(self) -> list[dict[str, Any]]:
-        lines = self.gateway.log.read_text().splitlines()
+        lines = whole_lines(self.gateway.log.read_text())
         return [found for found in map(json.loads, lines) if found.get("action") == "store.refused"]
 
     def times(self, kind: str, name: str) -> int:
@@ -190,7 +190,7 @@ async def test_no_forged_revision_is_served_the_last_good_one_stays(forger: Forg
     worker = await site.worker()
     data, signature = await forger.genuine()
     runs: list[str] = []
-    async with httpx.AsyncClient(base_url=forger.gateway.url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=forger.gateway.url, timeout=60) as client:
         for number, (name, forge) in enumerate(REVISIONS.items(), start=2):
             await forger.revision(number, *forge(Genuine(number, data, signature)))
             await until(lambda each=number: forger.times("revision", str(each)) == 1, name=name)  # type: ignore[misc]
@@ -256,7 +256,7 @@ def _digest(api: str) -> str:
 
 async def test_forged_gates_open_no_api_and_stop_no_gateway(forger: Forger, site: Site) -> None:
     await site.worker()
-    async with httpx.AsyncClient(base_url=forger.gateway.url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=forger.gateway.url, timeout=60) as client:
         before = await honest(client)
         for name, (api, forge) in GATES.items():
             await forge(forger, api)
@@ -286,7 +286,7 @@ async def test_forged_gates_open_no_api_and_stop_no_gateway(forger: Forger, site
 async def test_an_invalid_live_record_stops_no_gateway(
     forger: Forger, site: Site, field: str, value: str | bytes
 ) -> None:
-    async with httpx.AsyncClient(base_url=forger.gateway.url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=forger.gateway.url, timeout=60) as client:
         await forger.store.call("HSET", keys.LIVE, field, value)
         await forger.change()
         await until(lambda: forger.times("revision", "live") == 1, name="a line about it")
@@ -315,9 +315,9 @@ async def test_a_gateway_that_starts_later_refuses_a_record_that_was_put_back(
     await put_back(store, taken)
     with served(site, tmp_path, data_dir=data_dir) as gateway:
         await until(
-            lambda: "older than one that this machine has seen" in gateway.log.read_text(), 20, "refusal"
+            lambda: "older than one that this machine has seen" in gateway.log.read_text(), name="refusal"
         )
-        async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
             assert (await client.post(path, content=b"{}")).status_code == 503
             await store.revisions.repair(strict, Origin(author="ann"))
             await until(lambda: "revision.taken" in gateway.log.read_text(), name="the repaired revision")

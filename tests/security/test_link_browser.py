@@ -16,7 +16,7 @@ import pytest
 
 from iogate.store import keys
 from iogate.store.store import Store
-from tests.gateway.driver import listening, spawn, until
+from tests.gateway.driver import announced, listening, spawn, until
 from tests.gateway.links.pressing import events, listen, path, publish_links, start, wanting
 from tests.security.test_browser import CHROMIUM, NAMES, visit
 
@@ -87,6 +87,7 @@ async def test_the_button_of_the_page_uses_the_link(redis_url: str, store: Store
     with listening() as on:
         gateway = spawn(redis_url, on, tmp_path)
         try:
+            await until(lambda: announced(store, gateway))
             async with opened(f"{gateway.url}{link}", tmp_path) as page:
                 await until(lambda: page.shows("Refund <A-1>?"))
                 assert await page.evaluate("document.scripts.length") == 0

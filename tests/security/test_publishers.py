@@ -52,8 +52,8 @@ async def test_gateways_and_workers_accept_only_revisions_of_their_publishers(
     worker = await site.worker(publishers=publishers)
     with served(site, tmp_path, publishers=json.dumps(publishers)) as gateway:
         assert await publish(site, Keyring(publish_key=private)) == 1
-        await until(lambda: "revision.taken" in gateway.log.read_text(), 20, "the publisher's revision")
-        async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
+        await until(lambda: "revision.taken" in gateway.log.read_text(), name="the publisher's revision")
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
             runs = [await honest(client)]
             for number, ring in ((2, site.store.keyring), (3, Keyring(publish_key=stranger))):
                 await due_now(site, number, ring, Keyring(publish_key=private))

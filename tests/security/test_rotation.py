@@ -151,7 +151,7 @@ async def test_links_and_revisions_outlive_the_rotation_of_the_key(site: Site, t
     """The steps of docs/operations/security.md: both keys, the new one first, then the new one alone."""
 
     async def started(url: str) -> str:
-        async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             reply = await client.post(
                 "/v1/api/test/guarded/async", content=b"{}", headers={"token": "123456"}
             )
@@ -161,7 +161,7 @@ async def test_links_and_revisions_outlive_the_rotation_of_the_key(site: Site, t
             return link
 
     async def opens(url: str, link: str) -> int:
-        async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             return (await client.get(link)).status_code
 
     await publish(site)
@@ -172,7 +172,7 @@ async def test_links_and_revisions_outlive_the_rotation_of_the_key(site: Site, t
     ):
         for gateway in (before, both):
             log = gateway.log
-            await until(lambda log=log: "revision.taken" in log.read_text(), 20, "the revision")  # type: ignore[misc]
+            await until(lambda log=log: "revision.taken" in log.read_text(), name="the revision")  # type: ignore[misc]
         old = await started(before.url)
         assert await opens(both.url, old) == 200
         new = await started(both.url)
@@ -182,6 +182,6 @@ async def test_links_and_revisions_outlive_the_rotation_of_the_key(site: Site, t
         assert "store.refused" not in both.log.read_text()
     assert await publish(site, Keyring((NEW, LINK_KEY))) == 1
     with served(site, tmp_path, link_key=NEW) as alone:
-        await until(lambda: "revision.taken" in alone.log.read_text(), 20, "the revision")
+        await until(lambda: "revision.taken" in alone.log.read_text(), name="the revision")
         assert await opens(alone.url, new) == 200
         assert await opens(alone.url, old) == 401

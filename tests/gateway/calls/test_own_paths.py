@@ -52,8 +52,8 @@ async def test_a_path_is_exact(world: World, path: str) -> None:
 
 async def test_sync_waits_for_the_result(world: World) -> None:
     await world.publish(OLD)
-    waiting = asyncio.create_task(world.ask("/v1/api/shop/orders/submit?a=1", headers={"prefer": "wait=20"}))
-    async with asyncio.timeout(10):
+    waiting = asyncio.create_task(world.ask("/v1/api/shop/orders/submit?a=1", headers={"prefer": "wait=120"}))
+    async with asyncio.timeout(60):
         while not (taken := (await world.store.leases.take("w1", 100)).claims):
             await asyncio.sleep(0.01)
     (claim,) = taken

@@ -24,7 +24,7 @@ from iogate.settings.events import senders
 from iogate.store import keys
 from iogate.store.store import Store
 from tests.gateway.authentication.tokens import ISSUER, jwk, key_set, private_key, token
-from tests.gateway.driver import TOKEN, USER, World, api, listening, spawn
+from tests.gateway.driver import TOKEN, USER, World, api, listening, spawn, until
 from tests.gateway.sending import EVENT, STRUCTURED, open_to, send, stored
 from tests.gateway.webhooks import WHSEC, standard
 from tests.http_server import HttpServer
@@ -191,6 +191,17 @@ async def test_the_document_and_the_metrics_know_events(world: World) -> None:
     assert 'iogate_events_refused_total{code="requestError.invalidParams"} 1.0' in text
 
 
+async def posted(client: httpx.AsyncClient, credentials: dict[str, str]) -> httpx.Response:
+    """Send the event until the gateway has its store; return the response."""
+
+    async def decided() -> httpx.Response | None:
+        reply = await client.post("/v1/events", json=EVENT, headers=STRUCTURED | credentials)
+        return reply if reply.status_code != 503 else None
+
+    found: httpx.Response = await until(decided)
+    return found
+
+
 async def test_a_real_gateway_takes_events_by_its_settings(
     store: Store, redis_url: str, tmp_path: Path
 ) -> None:
@@ -200,9 +211,9 @@ async def test_a_real_gateway_takes_events_by_its_settings(
     with listening() as on:
         gateway = spawn(redis_url, on, tmp_path, events=json.dumps(setting))
         try:
-            async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
                 answers = [
-                    await client.post("/v1/events", json=EVENT, headers=STRUCTURED | credentials)
+                    await posted(client, credentials)
                     for credentials in (
                         {},
                         {"token": "s3cret"},
@@ -241,11 +252,8 @@ async def test_a_real_gateway_fetches_the_keys_of_the_issuer_of_jwts(
         with listening() as on:
             gateway = spawn(redis_url, on, tmp_path, events=json.dumps(setting))
             try:
-                async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
-                    answers = [
-                        await client.post("/v1/events", json=EVENT, headers=STRUCTURED | bearer(each))
-                        for each in (good, forged, good)
-                    ]
+                async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
+                    answers = [await posted(client, bearer(each)) for each in (good, forged, good)]
             finally:
                 gateway.stop()
     assert [each.status_code for each in answers] == [202, 401, 202]

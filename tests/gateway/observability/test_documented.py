@@ -79,7 +79,7 @@ async def test_results_are_documented(world: World, end: str, status: int) -> No
     document = await described(world)
     path = "/v1/api/a/open/sync"
     waiting = asyncio.create_task(world.ask(path))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (runs := (await world.store.runs.search(limit=5)).runs):
             await asyncio.sleep(0.01)
     uid = runs[0].uid

@@ -33,7 +33,7 @@ async def test_a_gateway_reads_a_replaced_token_and_streams_a_run_to_its_end(
     with listening() as on:
         gateway = spawn(redis_url, on, tmp_path, operators=operators, access_log="all")
         try:
-            async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
                 await until(lambda: announced(store, gateway))
                 await until(lambda: accepts(client))
 
