@@ -39,7 +39,16 @@ def _write(folder: Path, *, server: str, port: int, calls: int) -> None:
         file.write("  one-call: {workflow: faults/one-call, enabled: true}\n")
     (folder / "workflows.d" / "one-call.yaml").write_text(WORKFLOW.format(server=server))
     with (folder / "iogate.yaml").open("a") as file:
-        file.write(f"concurrency: {calls + 10}\n")
+        file.write(f"concurrency: {2 * calls + 10}\n")
+
+
+async def _accepted(caller: load.Load, calls: int) -> list[str]:
+    """Call until that many calls are accepted; return their uids."""
+    until = time.monotonic() + SERVING_S
+    while missing := calls - len(caller.accepted):
+        assert time.monotonic() < until, caller.refused
+        await asyncio.gather(*(caller.call() for _ in range(missing)))
+    return caller.accepted
 
 
 async def _in_flight(counting: CountingServer, uids: list[str], times: int) -> None:
@@ -53,17 +62,19 @@ async def crash(folder: Path, *, calls: int, delay_s: float, crashes: int) -> di
     """Crash that often in the middle of the same calls; return how long recovery took and how runs ended."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
-    async with CountingServer(delay_s=delay_s) as counting, load.session() as http:
+    # No call ends before the last crash, however long the crashes take.
+    async with CountingServer(delay_s=600.0) as counting, load.session(SERVING_S) as http:
         _write(folder, server=counting.url, port=port, calls=calls)
         site = Site(folder, port)
         try:
             site.ensure_parent()
             await load.until_serving(http, base, SERVING_S)
             caller = load.Load(http, f"{base}/v1/api/faults/one-call/async", 0)
-            await asyncio.gather(*(caller.call() for _ in range(calls)))
-            uids = caller.accepted
+            uids = await _accepted(caller, calls)
             await _in_flight(counting, uids, 1)
             for number in range(1, crashes + 1):
+                if number == crashes:
+                    counting.delay_s = delay_s
                 crashed_at = time.monotonic()
                 site.kill("parent", 0)
                 site.sweep()
