@@ -9,6 +9,7 @@ from iogate.operators.runs.run_retry import Retrier
 from iogate.store.integrity.adoption import adopt
 from tests.faults.counting import CountingServer
 from tests.worker.site import NOOP, decoded, until, workflow
+from tests.worker.test_events import cloud_event, listen, listening
 from tests.worker.test_faults import begin_first_call, two_calls
 
 if TYPE_CHECKING:
@@ -40,18 +41,16 @@ async def test_missing_program_faults_its_runs(site: Site) -> None:
 
 
 async def test_invalid_state_faults_the_run(site: Site) -> None:
-    await site.publish(workflow("waits", {"pause": {"wait": {"seconds": 2}}}))
+    await site.publish(workflow("hears", {"paid": listen()}))
     await site.worker()
-    uid = await site.call("waits")
-
-    view = await site.view(uid)
-    while view.state != "timer":
-        view = await site.view(uid)
+    uid = await site.call("hears")
+    await listening(site, uid)
     key = f"iogate:parked:{uid}"
     packed = await site.store.call("GET", key)
     assert b'"format":1' in packed
     await site.store.call("SET", key, packed.replace(b'"format":1', b'"format":9'))
     await adopt(site.store)
+    await site.store.events.publish([cloud_event(1)])
     run = await site.ended(uid)
     assert run.status == "faulted"
     assert "the stored state cannot be loaded" in decoded(run.error)["detail"]
@@ -61,19 +60,16 @@ async def test_a_state_that_a_worker_cannot_read_is_kept_for_a_retry(site: Site)
     """Workers of an earlier release may take a run in between; its position is not lost."""
     async with CountingServer() as server:
         calls = two_calls(server)
-        calls["do"].insert(1, {"pause": {"wait": {"seconds": 2}}})
+        calls["do"].insert(1, {"paid": listen()})
         await site.publish(calls)
         await site.worker()
         uid = await site.call("two-calls")
-
-        async def is_parked() -> bool:
-            return (await site.view(uid)).state == "timer"
-
-        await until(is_parked, name="the run's wait")
+        await listening(site, uid)
         parked = f"iogate:parked:{uid}"
         state = await site.store.call("GET", parked)
         await site.store.call("SET", parked, state.replace(b'"format":1', b'"format":9'))
         await adopt(site.store)
+        await site.store.events.publish([cloud_event(1)])
         assert "the stored state cannot be loaded" in decoded((await site.ended(uid)).error)["detail"]
         frames = f"iogate:frames:{uid}"
         head = await site.store.call("HGET", frames, "head")
@@ -81,6 +77,8 @@ async def test_a_state_that_a_worker_cannot_read_is_kept_for_a_retry(site: Site)
         await site.store.call("HSET", frames, "head", head.replace(b'"format":9', b'"format":1'))
         await adopt(site.store)
         await retry(site, uid)
+        await listening(site, uid)
+        await site.store.events.publish([cloud_event(2)])
         run = await site.ended(uid)
         assert (run.status, run.attempt) == ("completed", 2)
         assert [call.path for call in server.calls[uid]] == ["/first", "/second"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults.counting import CountingServer
 from tests.worker.site import NOOP, decoded, until, workflow
+from tests.worker.test_events import cloud_event, listen, listening
 
 if TYPE_CHECKING:
     from tests.worker.site import Site
@@ -86,20 +87,17 @@ async def test_run_with_big_data_continues_in_another_worker(site: Site) -> None
     big = workflow(
         "big",
         {"make": {"set": {"words": "${ [range(30000) | tostring] }"}}},
-        {"pause": {"wait": {"milliseconds": 1500}}},
+        {"pause": {**listen(), "output": {"as": "${ $input }"}}},
         {"count": {"set": {"count": "${ .words | length }"}}},
     )
     await site.publish(big)
     first = await site.worker()
     uid = await site.call("big")
-
-    async def parked() -> bool:
-        return (await site.view(uid)).state == "timer"
-
-    await until(parked, name="a parked run")
+    await listening(site, uid)
     assert await site.store.call("HLEN", f"iogate:values:{uid}") == 1
     first.signal(signal.SIGKILL)
     await first.wait()
+    await site.store.events.publish([cloud_event(1)])
     await site.worker()
     assert decoded((await site.ended(uid)).output) == {"count": 30000}
 
