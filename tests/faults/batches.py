@@ -112,9 +112,12 @@ async def campaign(redis_url: str, store: Store, folder: Path, *, runs: int, kil
         uids = await faulted(site, runs)
         began_s = time.monotonic()
         id_ = await made_by_killed_gateway(redis_url, folder, seen)
+        # Workers take no runs before the first kill. Without one in this part, the batch holds once the queue
+        # of the API is full, so that a small batch is not done before it is stopped.
+        await store.call("SET", keys.RQ_SUSPENDED, 1)
         await site.worker()
         await site.worker()
-        await killing(site, id_, seen, kills=kills // 2, upto=runs // 3)
+        await killing(site, id_, seen, kills=kills // 2, upto=runs // 3 if kills // 2 else min(runs // 3, 40))
         await stopped(redis_url, site, id_, seen)
         if kills:
             # Workers take no runs before the first kill, so that a small batch is not done before it.
