@@ -231,8 +231,11 @@ async def test_supervisor_starts_a_child_once_descriptors_are_free(
 
 PARENT = """
 import asyncio, sys
+from iogate.supervision import termination
 from iogate.supervision.supervisor import Child, Supervisor
 from tests.processes import alive
+
+termination.ECHO_S = 60.0
 
 async def main():
     async with Supervisor() as supervisor:
