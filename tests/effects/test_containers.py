@@ -163,7 +163,7 @@ async def test_a_cancelled_run_kills_its_container(
     pid = tmp_path / "pid"
     run = container(f"echo $$ > {pid}; sleep 60", cleanup=cleanup)
     task = asyncio.create_task(do(effects, run))
-    await until(lambda: pid.exists() and pid.read_text().strip() != "")
+    await until(lambda: pid.exists() and pid.read_text().strip() != "" and is_running(daemon))
     await cancelled(task)
     ((_, name, freed),) = calls(daemon, "rename")
     assert name == "n-1.ns-t"
@@ -175,13 +175,13 @@ async def test_a_cancelled_run_kills_its_container(
 
 @pytest.mark.parametrize("cleanup", ["always", "never"])
 async def test_a_cancelled_effect_that_is_repeated_has_a_container_of_its_own(
-    effects: Effects, tmp_path: Path, cleanup: str
+    effects: Effects, daemon: Path, tmp_path: Path, cleanup: str
 ) -> None:
     """Its worker was stopped, or its task had a timeout: the key, and so the name, is the same."""
     began = tmp_path / "began"
     run = container(f"[ -e {began} ] || {{ touch {began}; sleep 60; }}; printf done", cleanup=cleanup)
     task = asyncio.create_task(do(effects, run))
-    await until(began.exists)
+    await until(lambda: began.exists() and is_running(daemon))
     await cancelled(task)
     assert (await do(effects, run)).output == "done"
 
@@ -193,7 +193,7 @@ async def test_a_container_that_its_stopping_worker_kills_is_no_result_for_the_n
     began = tmp_path / "began"
     run = container(f"[ -e {began} ] || {{ touch {began}; sleep 60; }}; printf done", cleanup=cleanup)
     stopping = asyncio.create_task(do(effects, run))
-    await until(began.exists)
+    await until(lambda: began.exists() and is_running(daemon))
     async with Effects(settings=Settings(allow_run=("container",))) as other:
         following = asyncio.create_task(do(other, run))
         await until(lambda: bool(calls(daemon, "wait")))
@@ -236,13 +236,13 @@ async def test_a_cancelled_run_leaves_the_container_of_another_owner_alone(
     """It is cancelled while it creates its container, for example while the image is pulled."""
     others = begun(daemon, container("sleep 60", key="other"))
     try:
-        await until(lambda: '"status": "running"' in state(daemon))
+        await until(lambda: is_running(daemon))
         pulling = block_creation(tmp_path, monkeypatch)
         task = asyncio.create_task(do(effects, container("true", cleanup=cleanup)))
         await until(pulling.exists)
         await cancelled(task)
         assert calls(daemon, "inspect")
-        assert '"status": "running"' in state(daemon)
+        assert is_running(daemon)
         assert container_names(daemon) == ["n-1.ns-t"]
     finally:
         kill(others)
@@ -307,9 +307,10 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
         await task
 
 
-def state(daemon: Path) -> str:
+def is_running(daemon: Path) -> bool:
+    """Return whether the daemon has noted that the container runs: it kills no other one."""
     file = daemon / "containers" / "n-1.ns-t.json"
-    return file.read_text() if file.exists() else ""
+    return file.exists() and '"status": "running"' in file.read_text()
 
 
 def image_absent(tool: str) -> str:
@@ -338,7 +339,7 @@ def kill(attached: subprocess.Popen[bytes]) -> None:
 async def left(daemon: Path, run: RunContainer) -> None:
     """Start a container whose command line was killed with its worker."""
     attached = begun(daemon, run)
-    await until(lambda: '"status": "running"' in state(daemon))
+    await until(lambda: is_running(daemon))
     attached.kill()
     attached.wait()
 

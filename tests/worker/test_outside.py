@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 
 from tests.faults.counting import CountingServer
@@ -15,11 +16,14 @@ def appending(file: Path) -> dict[str, object]:
 
 
 async def test_a_call_of_a_branch_that_was_cancelled_in_time_is_not_made(site: Site) -> None:
-    """The other branch fails slices later, and before the first commit."""
+    """The other branch fails slices later, and before the first commit.
+
+    A stall between the slices commits the first one and makes the call, so that a few runs are allowed.
+    """
     async with CountingServer() as server:
         call = {
             "call": "http",
-            "with": {"method": "post", "endpoint": f"{server.url}/x", "body": {"uid": "u"}},
+            "with": {"method": "post", "endpoint": f"{server.url}/x", "body": {"uid": "${ $workflow.id }"}},
         }
         error = {"type": "https://e.example/t", "status": 418}
         loop = {"for": {"in": "${ [range(300)] }"}, "do": [{"turn": {"set": {"n": "${ .n + 1 }"}}}]}
@@ -28,25 +32,35 @@ async def test_a_call_of_a_branch_that_was_cancelled_in_time_is_not_made(site: S
         after = {"do": [{"nap": {"wait": {"milliseconds": 1500}}}]}
         await site.publish(workflow("given-up", {"t": {"try": [{"fork": fork}], "catch": after}}))
         await site.worker()
-        run = await site.ended(await site.call("given-up"))
-        assert run.status == "completed", run.error
-        assert not server.calls
+        made = []
+        while not made or (made[-1] and len(made) < 5):
+            uid = await site.call("given-up")
+            run = await site.ended(uid)
+            assert run.status == "completed", run.error
+            made.append(uid in server.calls)
+        assert not made[-1]
+
+
+async def has_begun(site: Site, uid: str) -> bool:
+    view = await site.view(uid)
+    return view.state == "lease" or view.ended
 
 
 async def test_an_effect_that_is_not_awaited_happens_once_despite_a_drain(site: Site) -> None:
-    file = site.folder / "lines"
     loop = {"for": {"in": "${ [range(60000)] }"}, "do": [{"turn": {"set": {"n": "${ .n + 1 }"}}}]}
-    await site.publish(workflow("detached", {"start": appending(file)}, {"loop": loop}))
-    first = await site.worker()
-    uid = await site.call("detached")
-    view = await site.view(uid)
-    while view.state != "lease":
-        view = await site.view(uid)
-    first.signal(signal.SIGTERM)
-    assert await first.wait() == 0
+    for number in range(5):  # until one run has not ended at the signal
+        file = site.folder / f"lines-{number}"
+        await site.publish(workflow("detached", {"start": appending(file)}, {"loop": loop}))
+        first = await site.worker()
+        uid = await site.call("detached")
+        await until(partial(has_begun, site, uid), name="the run")
+        first.signal(signal.SIGTERM)
+        assert await first.wait() == 0
+        if not (await site.view(uid)).ended:
+            break
     assert (await site.view(uid)).state == "queue"
     await site.worker()
-    assert (await site.ended(uid, 40)).status == "completed"
+    assert (await site.ended(uid)).status == "completed"
     await until(lambda: file.exists() and file.read_text().endswith("\n"), name="the line")
     assert file.read_text() == "line\n"
 
