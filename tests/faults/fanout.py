@@ -42,6 +42,10 @@ class Items(HttpServer):
     """Answers each call with its item, after `delay_s`, and counts calls by Idempotency-Key."""
 
     delay_s: float = 0.0
+    gate: int = 0
+    """Calls wait until so many of a loop have been under way at once."""
+    held_from: int | None = None
+    """Number of the first call that waits until there is no such number any more."""
     calls: Counter[str] = field(default_factory=Counter)
     under_way: int = 0
     most_at_once: int = 0
@@ -51,7 +55,10 @@ class Items(HttpServer):
         self.calls[headers["idempotency-key"]] += 1
         self.under_way += 1
         self.most_at_once = max(self.most_at_once, self.under_way)
+        number = len(self.calls)
         try:
+            while self.most_at_once < self.gate or (self.held_from is not None and number >= self.held_from):
+                await asyncio.sleep(0.005)
             await asyncio.sleep(self.delay_s)
         finally:
             self.under_way -= 1
@@ -106,6 +113,7 @@ async def loop(
     """Run one loop; kill the worker that has it after so many calls."""
     server.calls.clear()
     server.most_at_once = 0
+    server.held_from = kill_after
     began = time.monotonic()
     uid = await site.call("fan-out", {"items": items})
     most = [0, 0]
@@ -116,6 +124,7 @@ async def loop(
         worker = next(worker for worker in site.workers if worker.name == name)
         worker.signal(signal.SIGKILL)
         await worker.wait()
+        server.held_from = None
         await site.store.leases.recover(name)  # as the supervisor of the worker does
     view = await site.ended(uid, SERVING_S)
     seconds = time.monotonic() - began

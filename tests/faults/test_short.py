@@ -177,7 +177,7 @@ async def test_killed_apply_or_rollback_leaves_the_old_or_the_new_revision(tmp_p
 @pytest.mark.timeout(240)
 async def test_parallel_loop_is_fast_keeps_its_order_and_repeats_only_calls_in_flight(tmp_path: Path) -> None:
     """40 items of 100 ms, one worker killed; `python -m tests.faults.fanout` does up to 10,000."""
-    async with fanout.Items(delay_s=0.1) as server:
+    async with fanout.Items(delay_s=0.1, gate=10) as server:
         with temporary_server() as redis:
             site = await fanout.site_at(redis.url, tmp_path, server, parallel=10, workers=2)
             try:
