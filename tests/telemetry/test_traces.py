@@ -79,7 +79,7 @@ async def gateway(site: Site, redis_url: str, collector: Collector) -> AsyncIter
 
 async def called(gateway: Gateway, path: str, **headers: str) -> str:
     """Call an API as soon as the gateway serves it; return the uid."""
-    async with httpx.AsyncClient(base_url=gateway.url) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
         until_s = time.monotonic() + 60
         while True:
             try:
