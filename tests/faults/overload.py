@@ -56,7 +56,7 @@ class Found:
     beside_s: list[float] = field(default_factory=list)
     """Time from a call of the idle API to the end of its run, without and with the load."""
     longest_pause_s: float = 0.0
-    """Longest pause of the workers."""
+    """Longest pause of the workers, or of a response of the gateway."""
 
     @property
     def accepted_share(self) -> float:
@@ -136,6 +136,8 @@ class Callers:
         self._workers, self._found = workers, found
         self.uids: set[str] = set()
         self.overload = True
+        self.longest_pause_s = 0.0
+        """Longest time between a call and its response; calls are not made in time if it is long."""
 
     async def close(self) -> None:
         await self._client.close()
@@ -156,7 +158,9 @@ class Callers:
 
     async def _post(self, number: int) -> raw_http.Response:
         key = [("idempotency-key", f"key-{number}")] if number % 2 else []
+        began = time.monotonic()
         reply = await self._client.ask(_call(BUSY, {"number": number}, key))
+        self.longest_pause_s = max(self.longest_pause_s, time.monotonic() - began)
         self._found.statuses[str(reply.status)] += 1
         if reply.status == 202:
             self._found.accepted += 1
@@ -220,7 +224,7 @@ async def campaign(
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-            found.longest_pause_s = workers.longest_pause_s
+            found.longest_pause_s = max(workers.longest_pause_s, callers.longest_pause_s)
             await callers.close()
             gateway.stop()
             await store.close()

@@ -10,7 +10,7 @@ from iogate.store.embedded.server import temporary_server
 from tests.faults import duplicates, keyed_calls, overload
 
 STALL_S = 0.5
-"""Pause of workers that a busy machine has stalled."""
+"""Pause of workers, or of a gateway, that a busy machine has stalled."""
 
 
 @pytest.mark.timeout(240)
@@ -35,7 +35,8 @@ async def test_a_busy_key_does_not_delay_another_and_coalesced_calls_become_one_
 async def test_an_overload_is_refused_with_a_time_at_which_the_call_is_accepted(tmp_path: Path) -> None:
     """For 2.5 s; `python -m tests.faults.overload` does it for a minute.
 
-    The times are right for workers that keep their rate, so that it is done again if the machine stalls them.
+    The times are right for workers that keep their rate and for calls that arrive in time, so that it is done
+    again if the machine stalls either.
     """
     for _ in range(3):
         with temporary_server() as server:
