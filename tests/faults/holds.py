@@ -35,6 +35,8 @@ from tests.worker.site import ROOT, Site, workflow
 
 NAME: Final = "test/count"
 PIECES: Final = 8
+LONGEST: Final = 2
+"""Number of calls that end only after the first release, however fast the others are."""
 ENDS_S: Final = 60.0
 
 Switch = Callable[[str], Awaitable[None]]
@@ -117,6 +119,8 @@ class Callers:
 
     def __init__(self, port: int, count: int, slowest_s: float) -> None:
         self.calls: list[Call] = []
+        self.released = asyncio.Event()
+        """Set after the first release."""
         self._port, self._slowest_s = port, slowest_s
         self._number = 0
         self._stopping = False
@@ -147,6 +151,8 @@ class Callers:
         try:
             for at in range(head, len(sent), size):
                 await asyncio.wait({response}, timeout=pause_s)
+                if number <= LONGEST and at + size >= len(sent):
+                    await self._response_or_release(response)
                 if response.done():  # refused before its body
                     break
                 writer.write(sent[at : at + size])
@@ -162,6 +168,11 @@ class Callers:
             began_s=began_s,
             answered_s=time.monotonic(),
         )
+
+    async def _response_or_release(self, response: asyncio.Task[raw_http.Response]) -> None:
+        release = asyncio.create_task(self.released.wait())
+        await asyncio.wait({response, release}, return_when=asyncio.FIRST_COMPLETED)
+        release.cancel()
 
 
 async def _round(store: Store, callers: Callers, switch: Switch, found: Found, phase_s: float) -> None:
@@ -187,8 +198,13 @@ async def _round(store: Store, callers: Callers, switch: Switch, found: Found, p
         await asyncio.sleep(phase_s)
         if shown is not None:
             await until(shown, ENDS_S)
+    callers.released.set()
     deadline = time.monotonic() + ENDS_S
-    while len(callers.calls) < first + 1 or callers.calls[-1].began_s < times_s["enable"]:
+    while (
+        len(callers.calls) < first + 1
+        or callers.calls[-1].began_s < times_s["enable"]
+        or sum(call.number <= LONGEST for call in callers.calls) < LONGEST
+    ):
         assert time.monotonic() < deadline, "no call after the release"
         await asyncio.sleep(0.05)
     found.rounds += 1
