@@ -322,7 +322,7 @@ def serving(root: Path, secrets: Mapping[str, str]) -> Iterator[str]:
         yield f"https://localhost:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _compiled(root: Path) -> bytes:

@@ -109,7 +109,7 @@ async def applies_under_load(url: str, folder: Path, *, applies: int, gateways: 
         ended = asyncio.Event()
 
         async def call(gateway: Gateway) -> None:
-            async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
                 while not ended.is_set():
                     oldest = loaded
                     reply = await client.post("/v1/api/a/b/async", content=b"{}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.worker.site import Site
 
 NAP = {"wait": {"hours": 1}}
-SOON_S = 15.0
+SOON_S = 25.0
 
 
 async def children(site: Site, uid: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
 import resource
 import signal
@@ -206,6 +207,7 @@ async def test_supervisor_starts_a_child_once_descriptors_are_free(
     supervisor: Supervisor, exits: list[Exit]
 ) -> None:
     """Without them it gave the child up for good; a failed start leaves none of them open."""
+    gc.collect()  # it may close descriptors of earlier tests
     before = descriptors()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     names = [f"child-{free}" for free in range(5)]

@@ -127,7 +127,7 @@ async def recorded(
     )
     settling = asyncio.create_task(executor.settle_commits())
     try:
-        async with store.leases.inbox_changes(executor.read_inbox), asyncio.timeout(10):
+        async with store.leases.inbox_changes(executor.read_inbox), asyncio.timeout(60):
             while store.records[uid].ended_ms is None:
                 for claim in (await store.leases.take("worker", 10)).claims:
                     executor.begin(claim, clock.monotonic() + 15)

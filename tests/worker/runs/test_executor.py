@@ -116,7 +116,7 @@ class World:
             self.executor.begin(claim, self.clock.monotonic() + LEASE_S)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0)
 
