@@ -291,6 +291,10 @@ async def test_a_collector_out_of_reach_costs_one_record_and_no_time(
         assert "Traceback" not in text
 
 
+def is_exported(collector: Collector, uid: str, name: str) -> bool:
+    return bool(collector.named(uid, name))
+
+
 async def test_the_last_spans_are_exported_at_the_end(
     site: Site, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +309,6 @@ async def test_the_last_spans_are_exported_at_the_end(
         worker.process.terminate()
         assert await worker.wait() == 0
         with contextlib.suppress(AssertionError):
-            await until(lambda uid=uid: bool(collector.named(uid, name)), 15, "the span")
+            await until(functools.partial(is_exported, collector, uid, name), 15, "the span")
             break
     await one(collector, uid, name)

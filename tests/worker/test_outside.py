@@ -32,7 +32,7 @@ async def test_a_call_of_a_branch_that_was_cancelled_in_time_is_not_made(site: S
         after = {"do": [{"nap": {"wait": {"milliseconds": 1500}}}]}
         await site.publish(workflow("given-up", {"t": {"try": [{"fork": fork}], "catch": after}}))
         await site.worker()
-        made = []
+        made: list[bool] = []
         while not made or (made[-1] and len(made) < 5):
             uid = await site.call("given-up")
             run = await site.ended(uid)
