@@ -1,7 +1,8 @@
 """Requests to gateways that keep the deadlines of production, such as those of `iogate up`.
 
 A busy machine may stall such a gateway or its store for 0.9 s: it then answers with 503, and says that the
-request may be repeated.
+store did not answer in time, or that it is out of reach, as when the stall is met before anything was sent to
+the store. Both may be repeated.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ import time
 
 import httpx
 
-STALLED = "The store did not answer in time"
-"""Beginning of the message of such a response."""
+STALLED = ("The store did not answer in time", "The store is out of reach; nothing was accepted")
+"""Beginnings of the messages of such responses."""
 LIMIT_S = 20.0
 """Longest time in which requests are repeated."""
+
+
+def is_stalled(text: str) -> bool:
+    """Return whether a response with this text is that of a gateway whose store was stalled."""
+    return any(message in text for message in STALLED)
 
 
 class PatientTransport(httpx.HTTPTransport):
@@ -27,5 +33,5 @@ class PatientTransport(httpx.HTTPTransport):
                 return response
             content = response.read()
             response.close()
-            if STALLED.encode() not in content or time.monotonic() > until_s:
+            if not is_stalled(content.decode(errors="replace")) or time.monotonic() > until_s:
                 return httpx.Response(503, headers=response.headers, content=content)

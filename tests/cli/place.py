@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import fork_server
-from tests.patient_http import LIMIT_S, STALLED
+from tests.patient_http import LIMIT_S, is_stalled
 
 API = """\
 module: shop
@@ -125,8 +125,8 @@ class Place:
         until_s = time.monotonic() + LIMIT_S
         while True:
             status, response = self._send(path, body, given)
-            is_stalled = status == 503 and STALLED in json.dumps(response)
-            if not is_stalled or not (is_call or body is None) or time.monotonic() > until_s:
+            stalled = status == 503 and is_stalled(json.dumps(response))
+            if not stalled or not (is_call or body is None) or time.monotonic() > until_s:
                 return status, response
 
     def _send(self, path: str, body: Any, headers: dict[str, str] | None) -> tuple[int, Any]:
