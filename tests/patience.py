@@ -18,6 +18,7 @@ from iogate.gateway.calls import call_files
 from iogate.gateway.events import event_intake
 from iogate.store import store
 from iogate.store.connection.connection import Connection
+from iogate.store.embedded import server
 from iogate.store.runs import intake
 
 PATIENT_S = 15.0
@@ -37,6 +38,7 @@ def be_patient() -> None:
     limits = Connection.__init__.__kwdefaults__
     assert limits is not None
     limits["timeout_s"] = PATIENT_S
+    server._living.__defaults__ = (PATIENT_S,)
 
 
 def of_children(environment: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import secrets
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,12 @@ import pytest
 
 from iogate.cli import app
 from iogate.cli.revisions import git_state
+from iogate.effects.gateway_client import GatewayClient, Response
 from iogate.security.secrets import hash_token
+from iogate.store.embedded import server
+from tests import patience
 from tests.cli.place import ENVIRONMENT, Place, up, write_project
+from tests.patient_http import LIMIT_S, is_stalled
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,29 @@ class Cli:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         return file
+
+
+@pytest.fixture(autouse=True)
+def _patient_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands in this process wait for a store or a gateway that a busy machine keeps waiting."""
+    monkeypatch.setattr(server._living, "__defaults__", (patience.PATIENT_S,))
+    send = GatewayClient.request
+
+    async def request(
+        self: GatewayClient, method: str, path: str, *, headers: Mapping[str, str] | None = None, **given: Any
+    ) -> Response:
+        """Send a request, again while the store of the gateway is stalled; a call has a key for that."""
+        own = {} if method == "GET" else {"Idempotency-Key": secrets.token_hex(8)}
+        if path.startswith("/v1/api/"):
+            headers = {**own, **(headers or {})}
+        until_s = time.monotonic() + LIMIT_S
+        while True:
+            response = await send(self, method, path, headers=headers, **given)
+            stalled = response.status == 503 and is_stalled(response.text)
+            if not stalled or time.monotonic() > until_s:
+                return response
+
+    monkeypatch.setattr(GatewayClient, "request", request)
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_watched_list_is_printed_again_when_it_has_changed(shop: Place, tmp_pa
     with written.open("wb") as out:
         process = fork_server.start(
             *("iogate", "runs", "list", "--api", "shop/buy", "--limit", "1", "--watch"),
-            environment=environment, folder=shop.root, stdout=out, stderr=out,
+            environment=environment, folder=shop.root, stdout=out, stderr=out, patient=True,
         )  # fmt: skip
     try:
         until(lambda: uid in written.read_text())
@@ -69,7 +69,7 @@ def test_a_watched_list_is_printed_again_when_it_has_changed(shop: Place, tmp_pa
         assert "\n\nUID" in written.read_text()
     finally:
         process.send_signal(2)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
 
 
 async def test_a_watched_list_goes_on_when_the_name_that_it_filters_by_is_lost(

@@ -92,12 +92,13 @@ def _check_interrupt(refunds: Cli, shop: Place) -> None:
             folder=refunds.root,
             stdout=err,
             stderr=err,
+            patient=True,
         )
     try:
         until(lambda: bool(status("waiting")))
         (uid,) = status("waiting")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
     finally:
         process.kill()
         process.wait()

@@ -245,8 +245,9 @@ def test_an_interrupt_ends_a_waiting_command_with_130(
     arguments = [*command, *(() if command[0] == "run" else (shop.buy("sleep"),))]
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         process = fork_server.start(
-            "iogate", *arguments, environment=environment(), folder=shop.root, stdout=out, stderr=err
-        )
+            *("iogate", *arguments),
+            environment=environment(), folder=shop.root, stdout=out, stderr=err, patient=True,
+        )  # fmt: skip
     try:
         # It waits once it has a connection to a store: a socket beside the two of its event loop.
         until(lambda: sum("socket" in link for link in links(process.pid)) > 2)
