@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,19 +18,10 @@ from redis import Redis, RedisError
 
 from iogate.store.embedded import binaries as servers
 from iogate.supervision.supervisor import tied
+from tests.ports import free_port
 
 START_S = 30.0
 NAME = "orders"
-
-
-def free_port() -> int:
-    """A port of its own, low enough for the bus port of a cluster, 10,000 above."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55_000:
-            return port
 
 
 def poll(condition: Callable[[], Any], limit_s: float = START_S) -> Any:

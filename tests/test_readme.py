@@ -28,7 +28,7 @@ from iogate.compiler.compile import compile_documents
 from iogate.documents import load
 from iogate.settings import Settings
 from tests import fork_client, fork_server
-from tests.faults.site import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = re.compile(r"^```yaml\n# (\S+\.yaml): [^\n]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from typing import Any
 
 from tests import fork_server
 from tests.patient_http import LIMIT_S, is_stalled
+from tests.ports import free_port
 
 API = """\
 module: shop
@@ -154,13 +154,6 @@ def write_project(root: Path) -> None:
     (root / "apis.d/shop.yaml").write_text(API)
     for name, task in TASKS.items():
         (root / f"workflows.d/{name}.yaml").write_text(WORKFLOW.format(name=name, task=task))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(look: Callable[[], Any], timeout_s: float = 60.0) -> Any:

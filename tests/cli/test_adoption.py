@@ -23,8 +23,9 @@ from iogate.store.integrity import seals
 from iogate.store.integrity.seals import Facts
 from iogate.store.store import Store, open_store
 from tests.cli.conftest import Cli
-from tests.cli.place import free_port, started, until, write_project
+from tests.cli.place import started, until, write_project
 from tests.keys import LINK_KEY, RING
+from tests.ports import free_port
 from tests.store.builders import publish
 from tests.worker.test_adoption import load
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.place import Place, free_port, started, until
+from tests.cli.place import Place, started, until
+from tests.ports import free_port
 
 API = """\
 module: shop

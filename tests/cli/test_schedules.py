@@ -10,7 +10,8 @@ import pytest
 from iogate.store import keys
 from iogate.store.store import open_store
 from tests.cli.conftest import Cli
-from tests.cli.place import free_port, started, until
+from tests.cli.place import started, until
+from tests.ports import free_port
 
 REPORT = """\
 document: {dsl: '1.0.3', namespace: shop, name: report, version: 1.0.0}

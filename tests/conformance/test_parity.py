@@ -22,11 +22,11 @@ import pytest
 
 from iogate.testing import Outcome
 from tests import fork_server
-from tests.cli.place import free_port
 from tests.conformance import registered
 from tests.conformance.remote import Remote, serving
 from tests.conformance.running import CASES, DOCUMENT, Case, judge, read_cases
 from tests.patient_http import is_stalled
+from tests.ports import free_port
 
 ALL = os.environ.get("PARITY") == "all"
 JUDGED = ("gives", "has", "fails", "sent", "requests")

@@ -13,9 +13,10 @@ from typing import Any, Final
 import httpx
 
 from tests import fork_server, patience
-from tests.cli.place import Place, environment, free_port, until
+from tests.cli.place import Place, environment, until
 from tests.console import hostile
 from tests.keys import LINK_KEY
+from tests.ports import free_port
 
 TOKENS: Final = {
     "ada": "ada-token-0123456789abcdef",

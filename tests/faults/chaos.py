@@ -27,7 +27,8 @@ from iogate.store.embedded.data_folder import read_record
 from tests.faults import load, project
 from tests.faults.counting import CountingServer
 from tests.faults.recovery import Recovery, leftovers
-from tests.faults.site import TAIL, Ended, Kind, Site, free_port, identity_of
+from tests.faults.site import TAIL, Ended, Kind, Site, identity_of
+from tests.ports import free_port
 
 KINDS: tuple[Kind, ...] = ("worker", "parent", "gateway", "store")
 PROMISE_S = 60.0

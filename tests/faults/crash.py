@@ -19,7 +19,8 @@ from typing import Any
 
 from tests.faults import load, project
 from tests.faults.counting import CountingServer
-from tests.faults.site import Site, free_port
+from tests.faults.site import Site
+from tests.ports import free_port
 
 SERVING_S = 60.0
 RECOVERY_S = 30.0

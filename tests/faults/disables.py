@@ -26,7 +26,8 @@ from iogate.store.embedded.server import find_embedded
 from iogate.store.store import Store, open_store
 from tests import fork_server
 from tests.faults import load
-from tests.faults.site import Site, free_port
+from tests.faults.site import Site
+from tests.ports import free_port
 
 API = """\
 module: shop

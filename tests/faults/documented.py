@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from iogate.security.secrets import hash_token
-from tests.cli.place import free_port, started, until
+from tests.cli.place import started, until
+from tests.ports import free_port
 
 SAMPLES = Path(__file__).resolve().parents[2]
 TOKEN = "123456"

@@ -32,8 +32,8 @@ from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.store import Store, open_store
 from tests.faults import load
 from tests.faults.site import TAIL, Site
-from tests.faults.site import free_port as site_port
 from tests.keys import LINK_KEY, RING
+from tests.ports import free_port
 from tests.replicas import NAME, Proxy, Sentinels, Server, in_step, poll
 
 Mode = Literal["local", "replicated"]
@@ -139,7 +139,7 @@ class Scene:
             ("workflows.d/call.yaml", WORKFLOW),
             (
                 "iogate.yaml",
-                f"redis_url: {self.url}\nport: {(port := site_port())}\ndurability: {self._mode}\n"
+                f"redis_url: {self.url}\nport: {(port := free_port())}\ndurability: {self._mode}\n"
                 f"replicas: {self._confirming}\nlink_key: {LINK_KEY}\n",
             ),
         ):

@@ -33,10 +33,11 @@ from iogate.gateway.operators.operation import Operation
 from iogate.gateway.operators.operations import OPERATIONS
 from tests import certificates, fork_server
 from tests.cli import place
-from tests.cli.place import free_port, until
+from tests.cli.place import until
 from tests.faults import canaries
 from tests.faults.canaries import KINDS, Search
 from tests.patient_http import PatientTransport
+from tests.ports import free_port
 
 SECRETS: Final = (
     *("ADA", "OLGA", "CALLER", "LINK", "UNRELATED", "SENDER", "SIGNER", "BASIC", "CALLBACK"),

@@ -27,7 +27,8 @@ import aiohttp
 from tests.faults import load, project
 from tests.faults.counting import CountingServer
 from tests.faults.recovery import LOOK_S, Recovery, announced, leftovers
-from tests.faults.site import TAIL, Kind, Site, free_port, identity_of
+from tests.faults.site import TAIL, Kind, Site, identity_of
+from tests.ports import free_port
 
 SERVING_S = 60.0
 RECOVERY_S = 30.0

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,12 +19,6 @@ Kind = Literal["worker", "parent", "gateway", "store"]
 
 MARKS = {"worker": "iogate.worker", "gateway": "iogate.gateway", "store": "-server"}
 TAIL = 4_000
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _processes() -> Iterator[tuple[int, int, str]]:

@@ -22,9 +22,10 @@ from iogate.store.connection import scripts
 from iogate.store.connection.failures import NotPermitted
 from iogate.store.store import open_store
 from tests import fork_server
-from tests.cli.place import Place, free_port, until, write_project
+from tests.cli.place import Place, until, write_project
 from tests.docs.pages import DOCS
 from tests.keys import LINK_KEY, RING
+from tests.ports import free_port
 from tests.replicas import Server, server
 from tests.store import builders
 

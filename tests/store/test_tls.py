@@ -14,14 +14,8 @@ from iogate.store.store import StoreUnavailable, open_store
 from tests import certificates
 from tests.conftest import KINDS
 from tests.keys import RING
+from tests.ports import free_port
 from tests.store.builders import accepted, publish, until
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from iogate.cli.processes import parent_process
 from iogate.store.embedded.server import find_embedded, start_embedded
 from tests import fork_server
 from tests.cli.conftest import Cli
-from tests.cli.place import API, Place, environment, free_port, started, until, up, write_project
+from tests.cli.place import API, Place, environment, started, until, up, write_project
+from tests.ports import free_port
 
 
 def pids_under(parent: int) -> list[int]:

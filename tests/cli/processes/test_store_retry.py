@@ -29,8 +29,9 @@ from iogate.store.embedded.server import find_embedded, start_embedded
 from iogate.store.keys import PROCESSES
 from iogate.store.maintenance.process_presence import Process
 from iogate.store.store import open_store
-from tests.cli.place import free_port, started, until, write_project
+from tests.cli.place import started, until, write_project
 from tests.keys import RING
+from tests.ports import free_port
 
 
 def kill_store(data_dir: Path) -> bool:

@@ -11,8 +11,9 @@ import urllib.request
 import pytest
 
 from tests.cli.conftest import OPERATORS, Ran, token
-from tests.cli.place import ENVIRONMENT, free_port, until, up, write_project
+from tests.cli.place import ENVIRONMENT, until, up, write_project
 from tests.cli.system.conftest import FORMATS, Machines, edit, refused
+from tests.ports import free_port
 
 RECEIPTS = """\
 module: receipts

@@ -22,8 +22,9 @@ from iogate.cli.system.logins import Login, Logins
 from iogate.errors import Misused
 from tests import certificates
 from tests.cli.conftest import Cli, token
-from tests.cli.place import Place, free_port
+from tests.cli.place import Place
 from tests.cli.system.conftest import Machines
+from tests.ports import free_port
 
 SECRET = "token-that-nobody-may-see"
 Reply = tuple[int, dict[str, str], str]

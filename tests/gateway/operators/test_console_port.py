@@ -19,8 +19,9 @@ from iogate.gateway.operators.operations import OPERATIONS
 from iogate.settings import Settings
 from iogate.settings.urls import console_url
 from tests import certificates
-from tests.cli.place import free_port, started, until, write_project
+from tests.cli.place import started, until, write_project
 from tests.patient_http import PatientTransport
+from tests.ports import free_port
 
 TOKEN = "ada-token-0123456789abcdef"
 OPERATORS = "operators: {ada: {token: {file: ada}, role: admin}}\n"
