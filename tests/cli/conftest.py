@@ -7,11 +7,12 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from iogate.cli import app
 from iogate.cli.revisions import git_state
@@ -63,6 +64,11 @@ class Cli:
         return file
 
 
+KEY = "Idempotency-Key"
+REPLAYED = "idempotent-replayed"
+"""Header of the response to a repeated call, in lower case."""
+
+
 @pytest.fixture(autouse=True)
 def _patient_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let commands in this process wait for a store or a gateway that a busy machine keeps waiting."""
@@ -72,16 +78,19 @@ def _patient_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     async def request(
         self: GatewayClient, method: str, path: str, *, headers: Mapping[str, str] | None = None, **given: Any
     ) -> Response:
-        """Send a request, again while the store of the gateway is stalled; a call has a key for that."""
-        own = {} if method == "GET" else {"Idempotency-Key": secrets.token_hex(8)}
-        if path.startswith("/v1/api/"):
-            headers = {**own, **(headers or {})}
+        """Send a request, again while the store of the gateway is stalled; a call gets a key for that."""
+        headers = CIMultiDict(headers or {})
+        own = path.startswith("/v1/api/") and KEY not in headers
+        if own:
+            headers[KEY] = secrets.token_hex(8)
         until_s = time.monotonic() + LIMIT_S
         while True:
             response = await send(self, method, path, headers=headers, **given)
             stalled = response.status == 503 and is_stalled(response.text)
             if not stalled or time.monotonic() > until_s:
-                return response
+                break
+        known = [each for each in response.headers.items() if not own or each[0].lower() != REPLAYED]
+        return replace(response, headers=CIMultiDict(known))
 
     monkeypatch.setattr(GatewayClient, "request", request)
 
