@@ -51,6 +51,10 @@ class Cli:
 
     def __call__(self, *arguments: str, code: int | None = 0) -> Ran:
         self.capsys.readouterr()
+        publishes = {"apply", "rollback"}.intersection(arguments[:1]) and "--yes" in arguments
+        if publishes and "--wait" not in arguments:
+            # Processes of a busy machine may need more than the default of 5 s.
+            arguments = (*arguments, "--wait", "30s")
         got = app.run(list(arguments))
         out, err = self.capsys.readouterr()
         if code is not None:
