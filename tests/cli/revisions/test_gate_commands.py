@@ -30,6 +30,12 @@ def rows(live: Cli, *command: str) -> dict[str, dict[str, object]]:
     return {row["api"]: row for row in found["apis"]}
 
 
+def hold(live: Cli, *selection: str) -> str:
+    """Hold APIs by `disable` once the runs of earlier tests are taken, and return its output."""
+    until(lambda: rows(live, "status")["shop/buy"]["queued"] == 0)
+    return live("disable", *selection, "--hold", "--reason", "stock").out
+
+
 def test_all_apis_are_disabled_in_one_step_with_a_confirmation(live: Cli, shop: Place) -> None:
     ran = live("disable", "--all", code=64)
     assert re.search(
@@ -80,7 +86,7 @@ def test_a_disable_without_a_reason_suggests_one(live: Cli) -> None:
 
 
 def test_calls_on_hold_are_stored_and_shown_and_start_after_enable(live: Cli, shop: Place) -> None:
-    assert live("disable", "--hold", "shop/buy", "--reason", "stock").out == "held shop/buy: 0 runs on hold\n"
+    assert hold(live, "shop/buy") == "held shop/buy: 0 runs on hold\n"
     status, answer = shop.call("/v1/api/shop/buy/sync", {"sku": "A-1"})
     assert status == 202, "a run on hold would not end in time"
     uid = answer["uid"]
@@ -103,7 +109,7 @@ def test_calls_on_hold_are_stored_and_shown_and_start_after_enable(live: Cli, sh
 
 
 def test_a_release_with_a_rate_is_shown_and_needs_no_command(live: Cli, shop: Place) -> None:
-    live("disable", "--hold", "shop/buy", "--reason", "x")
+    hold(live, "shop/buy")
     uids = [shop.buy() for _ in range(4)]
     assert live("enable", "shop/buy", "--rate", "6/m").out == "enabled shop/buy: releases 4 runs, 6/m\n"
     assert re.search(r"shop/buy .*enabled, releasing 0\.1/s", live("api", "list").out)
@@ -115,7 +121,7 @@ def test_a_release_with_a_rate_is_shown_and_needs_no_command(live: Cli, shop: Pl
 
 
 def test_clearing_overrides_releases_by_a_rate(live: Cli, shop: Place) -> None:
-    live("disable", "--module", "shop", "--hold", "--reason", "x")
+    hold(live, "--module", "shop")
     assert rows(live, "api", "list")["shop/hashed"]["enabled"] is False, "a hold opens nothing"
     uids = [shop.buy() for _ in range(3)]
     live("override", "clear", "--all", "--rate", "6/m")
@@ -130,6 +136,7 @@ def test_clearing_overrides_releases_by_a_rate(live: Cli, shop: Place) -> None:
 
 
 def test_an_api_is_opened_on_hold(live: Cli, shop: Place) -> None:
+    until(lambda: rows(live, "status")["shop/buy"]["queued"] == 0)
     live("disable", "shop/buy", "--reason", "x")
     assert live("enable", "--hold", "shop/buy").out == "held shop/buy: 0 runs on hold\n"
     uid = shop.buy()
@@ -142,17 +149,18 @@ def test_an_api_is_opened_on_hold(live: Cli, shop: Place) -> None:
 
 
 def test_queued_runs_of_a_disabled_api_are_mentioned(live: Cli, shop: Place) -> None:
-    live("disable", "--hold", "shop/buy", "--reason", "x")
+    hold(live, "shop/buy")
     for _ in range(2):
         shop.buy()
     live("enable", "shop/buy", "--rate", "0.001/s")
+    until(lambda: rows(live, "status")["shop/buy"]["queued"] == 1)  # a worker has taken the first run
     ran = live("disable", "shop/buy", "--reason", "x")
     assert "1 queued run will still start: iogate disable --hold keeps new runs from starting" in ran.err
     live("enable", "shop/buy")
 
 
 def test_a_disabled_api_with_runs_on_hold_says_so(live: Cli, shop: Place) -> None:
-    live("disable", "--hold", "shop/buy", "--reason", "x")
+    hold(live, "shop/buy")
     shop.buy()
     assert live("disable", "shop/buy", "--reason", "x").out == "disabled shop/buy: 1 run on hold\n"
     assert re.search(r"shop/buy .*disabled, held", live("api", "list").out)
