@@ -33,7 +33,7 @@ def said(daemon: Path) -> list[list[str]]:
 
 
 def test_a_container_gives_the_output_of_the_run(cli: Cli, daemon: Path) -> None:
-    cli.write("box.yaml", WORKFLOW % "printf hello")
+    cli.write("box.yaml", (WORKFLOW % "printf hello").replace("PT3S", "PT60S"))
     assert cli("run", "box.yaml", "-o", "json").json["output"] == "hello"
     assert [call[0] for call in said(daemon)] == ["create", "start", "inspect", "rm"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -317,9 +318,9 @@ def test_run_allows_processes_that_the_settings_forbid(cli: Cli) -> None:
 
 def test_run_stops_at_its_timeout(cli: Cli) -> None:
     write_project(cli.root)
-    assert (
-        "is still waiting after 1s" in cli("run", "workflows.d/sleep.yaml", "--timeout", "1s", code=124).err
-    )
+    err = cli("run", "workflows.d/sleep.yaml", "--timeout", "1s", code=124).err
+    # On a slow machine its time is over before it waits.
+    assert re.search("is still (pending|running|waiting) after 1s", err)
 
 
 @pytest.mark.parametrize(

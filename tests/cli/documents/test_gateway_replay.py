@@ -53,16 +53,19 @@ def refunds(live: Cli) -> Iterator[Cli]:
 def test_a_case_with_events_is_skipped_and_a_run_that_waits_is_cancelled_or_kept(
     refunds: Cli, shop: Place
 ) -> None:
-    ran = refunds("debug", "refunds/request", "--timeout", "4s", "-o", "json", code=9)
+    # On a slow machine its time may be over before it waits.
+    told = "at /do/0/decided; debug waits 3s at most"
+    debug = ("debug", "refunds/request", "--timeout", "3s", "-o", "json")
+    ran = until(lambda: told in (found := refunds(*debug, code=9)).err and found)
     assert (ran.json["passed"], ran.json["failed"], ran.json["skipped"]) == (0, 1, 1)
     skipped, failed = ran.json["cases"]
     assert (skipped["passed"], skipped["skipped"], skipped["uid"]) == (None, NOT_SENT, None)
     uid = failed["uid"]
     assert failed["failures"][:2] == [
-        f"run {uid} is still waiting after 4s: it waits for an event iogate.link.approve at /do/0/decided",
+        f"run {uid} is still waiting after 3s: it waits for an event iogate.link.approve at /do/0/decided",
         "debug has cancelled it; --keep leaves it",
     ]
-    waits = f"run {uid} waits for an event iogate.link.approve at /do/0/decided; debug waits 4s at most"
+    waits = f"run {uid} waits for an event iogate.link.approve at /do/0/decided; debug waits 3s at most"
     assert f"refunds/request: undecided: {waits}\n" in ran.err
     until(lambda: refunds("runs", "show", uid, "-o", "json").json["status"] == "cancelled")
     text = refunds("debug", "refunds/request", "--timeout", "2s", "--name", "approved", code=9).out

@@ -182,9 +182,10 @@ def test_a_case_that_fails_is_shown_beside_its_expectation(two: Machines) -> Non
 def test_a_run_that_does_not_end_is_cancelled_unless_it_is_kept(two: Machines) -> None:
     edit(two, "  sleep:\n", "  sleep:\n    debug: [{name: a nap, body: {sku: A-1}}]\n")
     two.here("apply", "--yes")
-    case = ("debug", "shop/sleep", "--timeout", "4s", *DEBUG, "-o", "json")
+    case = ("debug", "shop/sleep", "--timeout", "2s", *DEBUG, "-o", "json")
     (found,) = two.there(*case, code=9).json["cases"]
-    assert found["failures"][0].startswith(f"run {found['uid']} is still waiting after 4s")
+    # On a slow machine its time is over before it waits.
+    assert re.match(rf"run {found['uid']} is still (pending|running|waiting) after 2s", found["failures"][0])
     assert found["failures"][1] == "debug has cancelled it; --keep leaves it"
     until(lambda: two.there("runs", "show", found["uid"], "-o", "json").json["status"] == "cancelled")
     (kept,) = two.there(*case, "--keep", code=9).json["cases"]
