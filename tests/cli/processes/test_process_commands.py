@@ -50,7 +50,7 @@ def test_a_signal_ends_parent_children_and_store(cli: Cli, monkeypatch: pytest.M
             assert "completed" in cli("runs", "show", uid).out
             uid = place.buy()
             place.process.send_signal(number)
-            assert place.process.wait(20) == code, place.err
+            assert place.process.wait(60) == code, place.err
             assert not any(runs(child) for child in children)
             assert find_embedded(root / ".iogate") is None
         assert "Traceback" not in place.err
@@ -188,10 +188,10 @@ def test_serve_and_worker_share_the_store_of_the_folder(cli: Cli, monkeypatch: p
             called = cli("api", "call", "shop/buy", "--input", '{"sku": "S"}', "--wait", "-o", "json").json
             assert called["output"] == {"bought": "S"}
             serving.send_signal(signal.SIGTERM)
-            assert serving.wait(20) == 0
+            assert serving.wait(60) == 0
             assert cli("runs", "show", called["uid"], "-o", "json").json["status"] == "completed"
             working.send_signal(signal.SIGTERM)
-            assert working.wait(20) == 0
+            assert working.wait(60) == 0
             assert find_embedded(data_dir) is None
 
 
@@ -253,7 +253,7 @@ def test_an_interrupt_ends_a_waiting_command_with_130(
         # It waits once it has a connection to a store: a socket beside the two of its event loop.
         until(lambda: sum("socket" in link for link in links(process.pid)) > 2)
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 130
+        assert process.wait(60) == 130
         assert (tmp_path / "err").read_text() == ""
     finally:
         process.kill()

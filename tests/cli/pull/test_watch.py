@@ -87,7 +87,7 @@ class World:
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0, self.log
+            assert process.wait(60) == 0, self.log
 
     @property
     def log(self) -> str:
@@ -329,7 +329,7 @@ def test_a_folder_is_followed_without_git(world: World, tmp_path: Path) -> None:
         until(lambda: world.log.count("watch.applied") == 2)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, world.log
+        assert process.wait(60) == 0, world.log
 
 
 def test_an_environment_is_that_of_the_followed_project(world: World) -> None:

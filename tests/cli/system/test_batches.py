@@ -118,7 +118,7 @@ async def test_ctrl_c_stops_a_batch_which_can_be_continued(
     with command(redis_url, tmp_path, "runs", "retry", "--api", "shop/order", "--yes") as process:
         until(lambda: "the batch waits: API shop/order has no room" in (tmp_path / "err").read_text())
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
     said = (tmp_path / "err").read_text()
     assert "warning: no worker is running: this command carries out the batch" in said
     stopped = re.search(
@@ -129,7 +129,7 @@ async def test_ctrl_c_stops_a_batch_which_can_be_continued(
     assert (await batches.show(store, stopped[2]))["state"] == "stopped"
     await fault_all(store)
     with command(redis_url, tmp_path, "batches", "continue", stopped[2], "-o", "json") as process:
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     batch = json.loads((tmp_path / "out").read_text())["batch"]
     assert (batch["state"], batch["changed"], batch["refused"]) == ("done", 200, 0)
     await fault_all(store)
@@ -144,7 +144,7 @@ async def test_a_batch_that_somebody_else_stops_ends_the_command(
         until(lambda: "the batch waits" in (tmp_path / "err").read_text())
         (id_,) = [key.decode() for key in await store.call("ZRANGE", keys.BATCHES, 0, -1)]
         await batches.stop(store, id_)
-        assert process.wait(20) == 4
+        assert process.wait(60) == 4
     said = (tmp_path / "err").read_text()
     assert f"batch {id_} was stopped, and 86 runs are left [IOG786]" in said
     assert f"continue with: iogate batches continue {id_}" in said
@@ -175,6 +175,6 @@ async def test_refused_runs_are_told(store: Store, redis_url: str, tmp_path: Pat
     batch = await made(store, of(filter=None, uids=(uid, "5", "6")))
     await batches.stop(store, batch["id"])
     with command(redis_url, tmp_path, "batches", "continue", batch["id"]) as process:
-        assert process.wait(20) == 4
+        assert process.wait(60) == 4
     assert (tmp_path / "out").read_text() == "retried 1 of 3 runs, refused 2\n"
     assert "no run 5 (and 1 more)" in (tmp_path / "err").read_text()
