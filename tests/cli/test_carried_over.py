@@ -55,7 +55,8 @@ def unpack(writer: str, root: Path) -> dict[str, bytes]:
 
 
 def finished(place: Place, uid: str) -> dict[str, object]:
-    _, run = place.call(f"/v1/runs/{uid}?wait=10")
+    ended = ("completed", "faulted", "cancelled")
+    run = until(lambda: (found := place.call(f"/v1/runs/{uid}?wait=10")[1])["status"] in ended and found)
     assert run["status"] == "completed", (run, place.err)
     return dict(run)
 

@@ -35,6 +35,10 @@ def runs(pid: int) -> bool:
     return True
 
 
+def until_completed(place: Place, uid: str) -> None:
+    until(lambda: place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed")
+
+
 def test_a_signal_ends_parent_children_and_store(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM exits 0, SIGINT 130; the store goes too, and its data stays. A path may hold any character."""
     root = cli.root / "my jobs 100% #1?"
@@ -46,7 +50,7 @@ def test_a_signal_ends_parent_children_and_store(cli: Cli, monkeypatch: pytest.M
             children = pids_under(place.process.pid)
             assert len(children) >= 3
             uid = place.buy()
-            assert place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed"
+            until_completed(place, uid)
             assert "completed" in cli("runs", "show", uid).out
             uid = place.buy()
             place.process.send_signal(number)
@@ -105,7 +109,7 @@ def test_a_store_left_behind_by_a_killed_parent_is_adopted_and_started_again_whe
         place.process.wait()
         assert find_embedded(tmp_path / ".iogate") is not None
     with up(tmp_path) as place:
-        assert place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed"
+        until_completed(place, uid)
         until(lambda: sum(map(runs, children)) <= 1)  # all but the store
         os.kill(start_embedded(tmp_path / ".iogate").pid, signal.SIGKILL)
         until(lambda: place.call(f"/v1/runs/{uid}")[0] == 200)
