@@ -192,6 +192,10 @@ def test_a_token_is_rotated_with_two_references_and_no_refused_call(cli: Cli) ->
     def shared_by(source: str) -> list[int]:
         return [len(each["processes"]) for each in values(cli, source)]
 
+    def while_the_worker_has_the_old_value() -> list[dict[str, Any]] | None:
+        found = values(cli, "file current")
+        return found if [len(each["processes"]) for each in found] == [2, 1] else None
+
     with up(cli.root) as place, Caller(place, OLD) as caller:
         until(lambda: shared_by("file current") == [3])  # two gateways and one worker
         (before,) = values(cli, "file current")
@@ -201,13 +205,12 @@ def test_a_token_is_rotated_with_two_references_and_no_refused_call(cli: Cli) ->
         caller.token = NEW
         cli.write("current", NEW + "\n")
         # The worker reads its secrets again every 30 s; until then, `status` names it.
-        until(lambda: shared_by("file current") == [2, 1])
-        newest, oldest = values(cli, "file current")
+        newest, oldest = until(while_the_worker_has_the_old_value)
+        shown = cli("status", "--secrets").out + cli("status", "-o", "json").out
         assert oldest["fingerprint"] == before["fingerprint"] != newest["fingerprint"]
         (cli.root / "next").unlink()
         until(lambda: shared_by("file next") == [])
         assert (caller.call(OLD), caller.call(NEW)) == (401, 202)
-        shown = cli("status", "--secrets").out + cli("status", "-o", "json").out
         stored = dump(cli.root)
     assert caller.refused == []
     assert "orders/submit token, workflows key (file current)  2 of 3 processes have the new value" in shown
