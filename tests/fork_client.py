@@ -37,7 +37,7 @@ def main() -> int:
         "folder": os.getcwd(),  # noqa: PTH109 - as above
         "files": [0, 1, 2],
         "data": resource.getrlimit(resource.RLIMIT_DATA),
-        "patient": False,
+        "patient": True,
     }
     socket.send_fds(control, [json.dumps(request).encode()], [theirs.fileno(), 0, 1, 2])
     theirs.close()

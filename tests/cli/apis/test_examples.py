@@ -18,7 +18,8 @@ from iogate.cli.processes.banner import Row
 from iogate.compiler.examples import schema_examples
 from iogate.compiler.revision import Api, Verb
 from iogate.documents.api import DebugCase
-from tests.cli.place import WORKFLOW, up
+from tests.cli.place import WORKFLOW, until, up
+from tests.patient_http import is_stalled
 
 
 def nested_arrays(depth: int) -> dict[str, Any]:
@@ -139,7 +140,12 @@ def test_the_curl_line_of_up_works_for_an_api_with_a_schema_and_no_debug_case(tm
     with up(tmp_path) as place:
         (call,) = [each for each in place.out.splitlines() if each.startswith("curl ")]
         assert "sku" in call
-        ran = subprocess.run(
-            [*shlex.split(call), "-s"], capture_output=True, text=True, check=True, timeout=20
-        )
+
+        def called() -> subprocess.CompletedProcess[str] | None:
+            ran = subprocess.run(
+                [*shlex.split(call), "-s"], capture_output=True, text=True, check=True, timeout=60
+            )
+            return None if is_stalled(ran.stdout) else ran
+
+        ran = until(called)
         assert json.loads(ran.stdout)["response"]["uid"].isdigit(), ran.stdout
