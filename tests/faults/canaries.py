@@ -103,14 +103,22 @@ class Search:
         self._texts.setdefault(where, []).append(raw.lower())
 
     def finish(self) -> None:
-        """Search all texts for every form of every secret, and for parts of their lines."""
+        """Search all texts for every form of every secret, and for parts of their lines.
+
+        Pages share most of their lines: each line is searched once, in the first place that has it.
+        """
+        searched: set[bytes] = set()
         for where, texts in self._texts.items():
-            raw = b"\0\0".join(texts)
+            lines = {line for text in texts for line in text.split(b"\n")} - searched
+            searched |= lines
+            once, whole = b"\n".join(lines), b"\0\0".join(texts)
             for number, forms in self._forms.items():
-                at = next((at for form in forms if (at := raw.find(form)) >= 0), -1)
-                if at >= 0:
-                    near = raw[max(0, at - 60) : at + 80].decode(errors="replace")
-                    self.found.append(f"{where}: secret {number}: …{near}…")
+                for form in forms:
+                    text = whole if b"\n" in form else once
+                    if (at := text.find(form)) >= 0:
+                        near = text[max(0, at - 60) : at + 80].decode(errors="replace")
+                        self.found.append(f"{where}: secret {number}: …{near}…")
+                        break
 
     def table(self) -> str:
         lines = [f"{where:<32} {count:>12,} characters" for where, count in sorted(self.characters.items())]
