@@ -100,7 +100,9 @@ class Search:
         """Remember the text of one place."""
         raw = data.encode() if isinstance(data, str) else data
         self.characters[where] += len(raw)
-        self._texts.setdefault(where, []).append(raw.lower())
+        # `bytes.lower` changes no letter outside ASCII.
+        lower = raw.decode(errors="surrogateescape").lower().encode(errors="surrogateescape")
+        self._texts.setdefault(where, []).append(lower)
 
     def finish(self) -> None:
         """Search all texts for every form of every secret, and for parts of their lines.
