@@ -311,16 +311,16 @@ def _schedule_changes(before: Revision, after: Revision, facts: Facts) -> Iterat
     old, new = _schedules(before), _schedules(after)
     sources = {name: after.workflows[full].source for name, (full, _) in after.scheduled.items()}
     for name in new.keys() - old.keys():
-        meaning = workflows.schedule_added(new[name], facts)
+        meaning = workflows.schedule_added(name, new[name], facts)
         yield _change("add", "schedule", name, [meaning], source=sources[name])
     for name in old.keys() - new.keys():
-        meaning = workflows.schedule_removed(old[name], facts.upcoming.get(name))
+        meaning = workflows.schedule_removed(name, old[name], facts)
         yield _change("delete", "schedule", name, [meaning])
     for name in old.keys() & new.keys():
         started, starts = before.scheduled[name][0], after.scheduled[name][0]
         if (started, old[name]) == (starts, new[name]):
             continue
-        found = list(workflows.schedule_changed(old[name], new[name], facts.upcoming.get(name), facts))
+        found = list(workflows.schedule_changed(name, old[name], new[name], facts))
         if started != starts:
             found.append(workflows.schedule_starts(started, starts))
         yield _change("change", "schedule", name, found, source=sources[name])

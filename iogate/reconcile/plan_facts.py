@@ -16,6 +16,7 @@ from iogate.store import keys
 from iogate.store.revisions.due_schedules import Upcoming
 from iogate.store.revisions.gate_states import Gate
 from iogate.store.revisions.own_paths import Taken
+from iogate.store.revisions.schedule_states import Pause
 from iogate.store.store import Store
 
 MOST_RUNS: Final = 20_000
@@ -56,6 +57,8 @@ class Facts:
     """Finished runs that are older than the new retention, by API with a shorter retention."""
     upcoming: Mapping[str, Upcoming] = field(default_factory=dict)
     """Schedules with their next ticks, by workflow without version."""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """Switches of added and changed schedules that are disabled, by workflow without version."""
     cases: Mapping[str, CaseVerdicts] = field(default_factory=dict)
     """By API with another input schema."""
     foreign: Mapping[str, str] = field(default_factory=dict)
@@ -88,6 +91,7 @@ async def read(store: Store, before: Revision, after: Revision) -> Facts:
         in_flight=await _in_flight(store, touched) if touched else {},
         aged=await _aged(store, now_ms, shortened) if shortened else {},
         upcoming=await store.schedules.upcoming() if before.scheduled else {},
+        pauses=await _pauses(store, now_ms, before, after),
         foreign=await _foreign(store, added) if added else {},
         taken_paths={each.api: each for each in await store.revisions.taken_paths(after)},
         deleted=await store.gates.deleted() if added else frozenset(),
@@ -101,6 +105,13 @@ async def _foreign(store: Store, apis: Collection[str]) -> dict[str, str]:
         for name in apis
         if name in gates and gates[name].project != store.revisions.project
     }
+
+
+async def _pauses(store: Store, now_ms: int, before: Revision, after: Revision) -> dict[str, Pause]:
+    """Return the switches of disabled schedules that a plan adds or changes: they outlive revisions."""
+    names = [name for name, each in after.scheduled.items() if before.scheduled.get(name) != each]
+    states = await store.schedule_states.read(names, now_ms)
+    return {name: state.pause for name, state in states.items() if state.pause is not None}
 
 
 def _touched(before: Revision, after: Revision) -> set[str]:

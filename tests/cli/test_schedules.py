@@ -170,6 +170,43 @@ def test_a_schedule_is_listed_disabled_enabled_and_run(project: Cli) -> None:
     assert texts == ["overlapping runs: skip → queue", "runs start up to 0s after their tick, was 30s"]
 
 
+def test_a_plan_says_that_a_disabled_schedule_stays_disabled(project: Cli) -> None:
+    def planned() -> list[str]:
+        changes = project("plan", "-o", "json").json["changes"]
+        found = [meaning["text"] for change in changes for meaning in change["meanings"]]
+        return [text for text in found if text.startswith("schedule ")]
+
+    project("apply", "--yes")
+    project("schedule", "disable", "shop/report")
+    project.write("workflows.d/report.yaml", REPORT % "schedule: {every: PT5M}")
+    assert planned() == ["schedule changed (cron 0 6 * * * → every 5m): it stays disabled"]
+    project("schedule", "disable", "shop/report", "--ttl", "2h")
+    (text,) = planned()
+    assert re.search(r"every 5m\): it stays disabled until \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", text)
+
+    project.write("workflows.d/report.yaml", REPORT % "")
+    project("apply", "--yes")
+    project.write("workflows.d/report.yaml", REPORT % CRON)
+    (text,) = planned()
+    assert text.startswith("schedule added (cron 0 6 * * *): it stays disabled until ")
+    project("schedule", "enable", "shop/report", code=8)
+    project("apply", "--yes")
+    project("schedule", "enable", "shop/report")
+    project.write("workflows.d/report.yaml", REPORT % "schedule: {every: PT5M}")
+    (text,) = planned()
+    assert "): next tick moves to " in text
+
+
+def test_a_plan_names_a_standing_run_only_if_there_is_one(project: Cli) -> None:
+    on = "schedule: {on: {one: {with: {type: %s}}}}"
+    project.write("workflows.d/report.yaml", REPORT % (on % "shop.paid"))
+    project("apply", "--yes")
+    project.write("workflows.d/report.yaml", REPORT % (on % "shop.sold"))
+    changes = project("plan", "-o", "json").json["changes"]
+    found = [meaning["text"] for change in changes for meaning in change["meanings"]]
+    assert [text for text in found if text.startswith("schedule ")] == ["schedule changed (other events)"]
+
+
 def test_a_schedule_that_cannot_be_switched_or_run_says_why(project: Cli) -> None:
     project.write("workflows.d/report.yaml", REPORT % "schedule: {on: {one: {with: {type: shop.paid}}}}")
     project("apply", "--yes")

@@ -30,6 +30,7 @@ from iogate.reconcile.meanings.schemas import comparison
 from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import as_text, as_texts, shown
 from iogate.store.revisions.due_schedules import Upcoming
+from iogate.store.revisions.schedule_states import Pause
 from iogate.timing.durations import format_seconds
 
 _EXECUTED: Final = frozenset({"do", "timeout", "input", "output", "evaluate", "use"})
@@ -147,30 +148,33 @@ def latest_replaced(before: str, callers: Sequence[str]) -> Meaning:
     return Meaning(kind="task.changed", text=text)
 
 
-def schedule_added(schedule: Schedule, facts: Facts) -> Meaning:
-    """Return the meaning of a new schedule of a workflow."""
+def schedule_added(name: str, schedule: Schedule, facts: Facts) -> Meaning:
+    """Return the meaning of a new schedule of a workflow, which is named without version."""
     text = f"schedule added ({schedule})"
-    if facts.now_ms is not None and not schedule.chained:
+    if name in facts.pauses:
+        text += f": {_stays_disabled(facts.pauses[name], schedule)}"
+    elif facts.now_ms is not None and not schedule.chained:
         text += f": first tick at {moment_text(schedule.first_ms(facts.now_ms), schedule.zone)}"
     return Meaning(kind="schedule.added", text=text, pointer="/schedule")
 
 
-def schedule_removed(before: Schedule, current: Upcoming | None) -> Meaning:
-    """Return the meaning of a workflow's schedule that ends."""
-    text = f"schedule removed ({before})"
-    return Meaning(kind="schedule.removed", text=text + _cancelled(before, current), pointer="/schedule")
+def schedule_removed(name: str, before: Schedule, facts: Facts) -> Meaning:
+    """Return the meaning of a schedule that ends, of a workflow which is named without version."""
+    text = f"schedule removed ({before})" + _cancelled(name, before, facts)
+    return Meaning(kind="schedule.removed", text=text, pointer="/schedule")
 
 
-def schedule_changed(
-    before: Schedule, after: Schedule, current: Upcoming | None, facts: Facts
-) -> Iterator[Meaning]:
-    """Yield the meanings of another schedule of the same workflow."""
+def schedule_changed(name: str, before: Schedule, after: Schedule, facts: Facts) -> Iterator[Meaning]:
+    """Yield the meanings of another schedule of the same workflow, which is named without version."""
     if before.phase != after.phase:
         shown_change = f"({before} → {after})" if str(before) != str(after) else "(other events)"
         text = f"schedule changed {shown_change}"
-        if facts.now_ms is not None and not after.chained:
-            text += f": {_next_tick(after, current, facts.now_ms)}"
-        yield Meaning(kind="schedule.changed", text=text + _cancelled(before, current), pointer="/schedule")
+        if name in facts.pauses:
+            text += f": {_stays_disabled(facts.pauses[name], after)}"
+        elif facts.now_ms is not None and not after.chained:
+            text += f": {_next_tick(after, facts.upcoming.get(name), facts.now_ms)}"
+        text += _cancelled(name, before, facts)
+        yield Meaning(kind="schedule.changed", text=text, pointer="/schedule")
     if before.missed != after.missed:
         text = f"missed ticks: {before.missed} → {after.missed}"
         yield Meaning(kind="schedule.changed", text=text, pointer="/document/metadata/iogate/missed")
@@ -202,11 +206,20 @@ def _next_tick(after: Schedule, current: Upcoming | None, now_ms: int) -> str:
     return f"next tick stays at {moment}" if old == moment else f"next tick moves to {moment} from {old}"
 
 
-def _cancelled(before: Schedule, current: Upcoming | None) -> str:
+def _stays_disabled(pause: Pause, schedule: Schedule) -> str:
+    """Return that a workflow's schedule starts no runs after the change, and until when."""
+    until = "" if pause.until_ms is None else f" until {moment_text(pause.until_ms, schedule.zone)}"
+    return f"it stays disabled{until}"
+
+
+def _cancelled(name: str, before: Schedule, facts: Facts) -> str:
+    """Return that the standing run of a schedule on events is cancelled; empty if it has none."""
     if before.kind != "on":
         return ""
-    run = f" {current.run}" if current is not None and current.run else ""
-    return f"; its standing run{run} is cancelled"
+    if facts.now_ms is None:
+        return "; its standing run is cancelled"
+    current = facts.upcoming.get(name)
+    return f"; its standing run {current.run} is cancelled" if current is not None and current.run else ""
 
 
 def _task_meaning(change: JsonChange) -> Meaning:

@@ -18,6 +18,7 @@ from iogate.reconcile.plan_facts import CaseVerdicts, Count, Facts
 from iogate.settings import Settings
 from iogate.store.revisions.due_schedules import Upcoming
 from iogate.store.revisions.gate_states import Gate, Override, Switch
+from iogate.store.revisions.schedule_states import Pause
 from tests.compiler.projects import write
 
 API = """\
@@ -411,6 +412,29 @@ def test_a_changed_schedule_says_whether_its_next_tick_moves(tmp_path: Path) -> 
         facts = Facts(now_ms=now_ms, upcoming={"shop/nightly": current})
         found = texts(changed(tmp_path / str(at_ms), edit, facts))
         assert f"schedule changed (every 1h → every 2h): {said}" in found
+
+
+def test_a_disabled_schedule_has_no_ticks_and_no_standing_run(tmp_path: Path) -> None:
+    listener = compiled(tmp_path / "x", FILES).revision.scheduled["shop/listener"][1]
+    waiting = Upcoming(
+        workflow="shop/listener:1.0.0", schedule=listener, next_ms=None, run=None, disabled=True
+    )
+    edits = {N: ("{hours: 1}", "{hours: 2}"), L: ("shop.paid", "shop.sold")}
+    for until_ms, said in ((None, ""), (7_200_000, " until 1970-01-01T02:00:00Z")):
+        pause = Pause(author="ada", reason="", since_ms=0, until_ms=until_ms)
+        facts = Facts(
+            now_ms=1_000_000,
+            upcoming={"shop/listener": waiting},
+            pauses={"shop/nightly": pause, "shop/listener": pause},
+        )
+        found = texts(changed(tmp_path / str(until_ms), edits, facts))
+        assert sorted(text for text in found if text.startswith("schedule")) == [
+            f"schedule changed (every 1h → every 2h): it stays disabled{said}",
+            f"schedule changed (other events): it stays disabled{said}",
+        ]
+    removed = {L: ("schedule: {on: {one: {with: {type: shop.paid}}}}\n", "")}
+    facts = Facts(now_ms=1_000_000, upcoming={"shop/listener": waiting})
+    assert "schedule removed (on events)" in texts(changed(tmp_path / "removed", removed, facts))
 
 
 def test_runs_of_several_revisions_are_counted_together(tmp_path: Path) -> None:
