@@ -242,6 +242,38 @@ def test_fix_keeps_the_comments_for_a_workflow_that_is_not_among_the_files(cli: 
     assert codes(cli) == ["IOG527", "IOG544", "IOG318"]
 
 
+@pytest.mark.parametrize(
+    ("environment", "found"), [((), ["IOG321", "IOG513"]), (("--env", "prod"), ["IOG526"])]
+)
+def test_fix_keeps_the_comments_for_rules_that_depend_on_the_environment(
+    environment: tuple[str, ...], found: list[str], cli: Cli
+) -> None:
+    api = API.replace("auth: none", "auth: none # iogate: ignore IOG526 a public form")
+    workflow = """\
+document: {dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}
+use:
+  secrets: [pay] # iogate: ignore IOG321 production has it
+do:
+  - send:
+      call: http
+      with:
+        method: get
+        endpoint: '${ "https://api.example.com/items/" + .item }' # iogate: ignore IOG513 production allows it
+"""
+    cli.write("iogate.yaml", "port: 8080\n")
+    cli.write(
+        "iogate.prod.yaml", "host: 0.0.0.0\nallow_hosts: [api.example.com]\nsecrets: {pay: {env: PAY}}\n"
+    )
+    selected = ("--select", "IOG513,IOG523,IOG526")
+    cli.write("apis.d/shop.yaml", api.replace(" # iogate", " #"))
+    cli.write("workflows.d/fulfil.yaml", workflow.replace(" # iogate", " #"))
+    assert codes(cli, *selected, *environment) == found
+    api_file = cli.write("apis.d/shop.yaml", api)
+    workflow_file = cli.write("workflows.d/fulfil.yaml", workflow)
+    assert codes(cli, *selected, "--fix", *environment) == []
+    assert (api_file.read_text(), workflow_file.read_text()) == (api, workflow)
+
+
 def test_a_missing_timeout_is_reported_only_for_a_workflow_that_was_read(shop: Cli) -> None:
     text = API.replace("timeout: 1m\n", "")
     file = shop.write("apis.d/shop.yaml", text)

@@ -37,13 +37,14 @@ _RULES: Final[tuple[Callable[[Project], Iterator[Problem]], ...]] = (
     input_files.check,
     unused_workflows.check,
 )
-_OF_THE_MACHINE: Final = frozenset({"IOG512", "IOG539", "IOG560"})
-"""Rules whose findings differ between machines, so that an ignore comment may be without effect here."""
+_VARYING: Final = frozenset({"IOG315", "IOG321", "IOG512", "IOG513", "IOG526", "IOG539", "IOG560"})
+"""Rules whose findings depend on the machine, or on settings that differ between environments: an ignore
+comment without effect here may be needed there."""
 _OF_PROJECTS: Final = frozenset(
     {"IOG318", "IOG502", "IOG510", "IOG511", "IOG527", "IOG530", "IOG531", "IOG544"}
 )
 """Rules that find less in a part of a project, and if a document of the project is invalid."""
-_OF_SETTINGS: Final = frozenset({"IOG513", "IOG518", "IOG519", "IOG526"})
+_OF_SETTINGS: Final = frozenset({"IOG518", "IOG519"})
 """Rules that find less without settings."""
 
 
@@ -99,7 +100,7 @@ def _evaluated(
 
     `whole`: the project has no other files, and none has an error.
     """
-    skipped = {*_OF_THE_MACHINE, UNUSED_IGNORE, *(code for code, level in lint.items() if level == OFF)}
+    skipped = {*_VARYING, UNUSED_IGNORE, *(code for code, level in lint.items() if level == OFF)}
     skipped |= set() if whole else _OF_PROJECTS
     skipped |= _OF_SETTINGS if project.settings is None else set()
     partly = set() if project.settings is None else PARTLY_WARNINGS
