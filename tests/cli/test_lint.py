@@ -288,6 +288,33 @@ def test_a_missing_timeout_is_reported_only_for_a_workflow_that_was_read(shop: C
     assert file.read_text() == text
 
 
+def test_a_comment_for_a_missing_timeout_applies_only_to_its_api(shop: Cli) -> None:
+    comment, other = " # iogate: ignore IOG502 it is short", "  other:\n    workflow: shop/fulfil\n"
+    text = API.replace("timeout: 1m\n", "") + other
+    zoo = "module: zoo\nauth: none\nmethods:\n  feed: {workflow: shop/fulfil}"
+    file = shop.write("apis.d/shop.yaml", text)
+    zoo_file = shop.write("apis.d/zoo.yaml", f"{zoo}\n")
+
+    def found(*arguments: str) -> list[tuple[str, int, str]]:
+        problems = shop("lint", "--select", "IOG502,IOG523", *arguments, "-o", "json").json["problems"]
+        return [(each["path"], each["line"], each["message"]) for each in problems]
+
+    assert found() == [
+        ("apis.d/shop.yaml", 5, "runs of shop/order, shop/other and zoo/feed have no timeout"),
+    ]
+    file.write_text(text.replace("  order:", f"  order:{comment}"))
+    assert found("--fix") == [("apis.d/shop.yaml", 7, "runs of shop/other and zoo/feed have no timeout")]
+    file.write_text(text := text.replace("  other:", f"  other:{comment}"))
+    assert found("--fix") == [("apis.d/shop.yaml", 5, "runs of shop/order and zoo/feed have no timeout")]
+    assert file.read_text() == text
+    zoo_file.write_text(f"{zoo}{comment}\n")
+    assert found("--fix") == [("apis.d/shop.yaml", 5, "runs of shop/order have no timeout")]
+    file.write_text(text := text.replace("  order:", f"  order:{comment}"))
+    assert found("--fix") == []
+    assert file.read_text() == text
+    assert zoo_file.read_text() == f"{zoo}{comment}\n"
+
+
 @pytest.mark.parametrize(
     "invalid",
     [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from iogate.compiler.checked_definition import Definition
 from iogate.compiler.diagnostics import Document, warning_at
 from iogate.compiler.tasks import Container, Http, Listen, OpenApi, Process
+from iogate.documents.ignores import read_ignores
 from iogate.documents.problems import Problem
 from iogate.messages import conjoined, quoted
 
@@ -37,10 +38,20 @@ def is_limited(method: Method, definition: Definition) -> bool:
 
 
 def problems(found: Iterable[Unlimited]) -> Iterator[Problem]:
-    """Warn about APIs without a timeout, once for each workflow, at the first of its APIs."""
+    """Warn about APIs without a timeout, once for each workflow, at the first of its APIs.
+
+    An API with an ignore comment has a warning of its own, so that the comment hides no other API.
+    """
+    unlimited = list(found)
+    own = [_problem([api]) for api in unlimited]
+    ignores = read_ignores({api.document.path: api.document.source for api in unlimited})
+    reported = set(ignores.split(own, {})[0])
     groups: dict[str, list[Unlimited]] = {}
-    for api in found:
-        groups.setdefault(api.definition.program.name, []).append(api)
+    for api, problem in zip(unlimited, own, strict=True):
+        if problem in reported:
+            groups.setdefault(api.definition.program.name, []).append(api)
+        else:
+            yield problem
     for apis in groups.values():
         yield _problem(apis)
 
