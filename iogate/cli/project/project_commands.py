@@ -1,29 +1,30 @@
 """`iogate init` and `iogate new`: create the files of a project.
 
-Invariant: existing files are not overwritten; a method is added to the file of a module only if the result
-reads back as the same document with that method, and the file is still the one that was read.
+Invariant: existing files are not overwritten; a method is added to the file of a module only if that is
+still the one that was read.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import indent
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iogate.cli import panels
 from iogate.cli.documents.schema_files import Kind, schema_comment, write_schemas
-from iogate.cli.project import file_templates
+from iogate.cli.project import file_templates, module_file
 from iogate.cli.render import prints_to_stderr
 from iogate.cli.session import Session, command
-from iogate.errors import InvalidFiles, Misused, NotFound, Refused
-from iogate.messages import quoted
+from iogate.errors import Misused, NotFound, Refused
 from iogate.settings import FILE_NAME, Settings, permissions
+
+if TYPE_CHECKING:
+    from iogate.documents import Documents
 
 APIS = Path("apis.d")
 WORKFLOWS = Path("workflows.d")
@@ -96,45 +97,35 @@ def new_api(
 ) -> None:
     """Create an API, its workflow and a debug case.
 
+    A file that has the module already is extended.
+
     Raises:
         Misused: the id or an option is wrong.
         InvalidFiles: the file of the module is invalid.
         Refused: a file, the method or the workflow exists already, or a file cannot be read or written.
     """
+    from iogate.documents import load
+
     module, method = parse_api_id(api)
     if sum(each is not None for each in (script, function, http)) > 1:
         raise Misused("--script, --function and --http cannot be combined")
     settings = session.settings()
     namespace, name = _dns_label(module), _dns_label(method)
     workflow_path = WORKFLOWS / module / f"{method}.yaml"
-    api_path = APIS / f"{module}.yaml"
-    if script is not None:
-        task, case = _script(script, workflow_path)
-        if permissions.lists_digests(settings.allow_run, "script"):
-            session.screen.warn(
-                f'allow_run in {FILE_NAME} lists scripts by digest: "iogate digests" prints that of {script}'
-            )
-        elif not permissions.allows_kind(settings.allow_run, "script"):
-            session.screen.warn(f'allow_run has no "script": add it in {FILE_NAME} before "iogate apply"')
-    elif function is not None:
-        task, case = _function(settings, function)
-    elif http is not None:
-        if not re.fullmatch(r"https?://[^\s/?#]+\S*", http):
-            raise Misused(f"--http {http}: expected a URL with http:// or https://")
-        task, case = file_templates.http_task(http)
-    else:
-        task, case = file_templates.set_task()
-    exists = Refused(f"{workflow_path} exists already", hint="delete it, or choose another method")
-    if workflow_path.exists():
-        raise exists
+    task, case = _task(session, settings, workflow_path, script, function, http)
     reference = f"{namespace}/{name}"
-    _require_new(reference, api)
+    documents = load(Path.cwd())
+    _require_new(documents, reference, api)
+    api_path = module_file.find(documents, module, default=APIS / f"{module}.yaml")
     before = _read(api_path)
     if before is None:
         text = schema_comment(api_path, "api") + file_templates.api(module, method, reference, case=case)
     else:
         block = file_templates.method_block(method, reference, case=case)
-        text = _with_method(api_path, before, module, method, block)
+        text = module_file.extend(api_path, before, module, method, block, workflow=reference)
+    exists = Refused(f"{workflow_path} exists already", hint="move it away, or choose another method")
+    if workflow_path.exists():
+        raise exists
     with _accessed(api_path):
         api_path.parent.mkdir(parents=True, exist_ok=True)
     # First, so that an error leaves no workflow without its API, which the next attempt would refuse.
@@ -173,6 +164,8 @@ def new_workflow(
         Misused: the name is wrong.
         Refused: the workflow exists already, or a file cannot be written.
     """
+    from iogate.documents import load
+
     namespace, slash, name = workflow.partition("/")
     label = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
     if not slash or not label.fullmatch(namespace) or not label.fullmatch(name):
@@ -180,18 +173,17 @@ def new_workflow(
             f"{workflow}: expected NAMESPACE/NAME, each of a-z, 0-9 and -, of at most 63 characters"
         )
     path = WORKFLOWS / namespace / f"{name}.yaml"
-    _require_new(workflow)
+    _require_new(load(Path.cwd()), workflow)
     task, _ = file_templates.set_task()
     if not _create_workflow(path, namespace, name, task):
-        raise Refused(f"{path} exists already", hint="delete it, or choose another name")
+        raise Refused(f"{path} exists already", hint="move it away, or choose another name")
     session.screen.data("new.workflow", {"workflow": workflow, "files": [str(path)]}, [f"created {path}"])
 
 
-def _require_new(workflow: str, api: str | None = None) -> None:
+def _require_new(documents: Documents, workflow: str, api: str | None = None) -> None:
     """Raise Refused if a file of the project defines the workflow or API that `iogate new` would create."""
-    from iogate.documents import ApiDocument, load
+    from iogate.documents import ApiDocument
 
-    documents = load(Path.cwd())
     for document in (*documents.apis, *documents.workflows, *documents.placeholders):
         if isinstance(document, ApiDocument):
             exists = api in {f"{document.model.module}/{name}" for name in document.model.methods}
@@ -249,7 +241,7 @@ def _read(path: Path) -> str | None:
         with _accessed(path):
             return path.read_bytes().decode() if path.exists() or path.is_symlink() else None
     except UnicodeDecodeError:
-        raise _invalid(path) from None
+        raise module_file.invalid(path) from None
 
 
 def _save(path: Path, before: str | None, text: str) -> None:
@@ -272,11 +264,6 @@ def _save(path: Path, before: str | None, text: str) -> None:
         raise Refused(f"{path} has changed meanwhile", hint="run the command again")
 
 
-def _invalid(path: Path) -> InvalidFiles:
-    """Return the error of an invalid file that `iogate new` would extend."""
-    return InvalidFiles(f"{path} is invalid", hint=f"iogate validate {path}")
-
-
 def _create(path: Path, text: str) -> bool:
     """Create a file of the new project; return False if it exists. Raises Refused if it cannot be written."""
     with _accessed(path):
@@ -293,6 +280,36 @@ def _create_workflow(path: Path, namespace: str, name: str, task: str) -> bool:
     """Create the file of a new workflow, and the schema that it names for editors."""
     write_schemas()
     return _create(path, schema_comment(path, "workflow") + file_templates.workflow(namespace, name, task))
+
+
+def _task(
+    session: Session,
+    settings: Settings,
+    workflow_path: Path,
+    script: Path | None,
+    function: str | None,
+    http: str | None,
+) -> tuple[str, str]:
+    """Return task and case of a new API, as at most one of its options says.
+
+    Raises Misused for a wrong script or URL, NotFound for an unknown function.
+    """
+    if script is not None:
+        found = _script(script, workflow_path)
+        if permissions.lists_digests(settings.allow_run, "script"):
+            session.screen.warn(
+                f'allow_run in {FILE_NAME} lists scripts by digest: "iogate digests" prints that of {script}'
+            )
+        elif not permissions.allows_kind(settings.allow_run, "script"):
+            session.screen.warn(f'allow_run has no "script": add it in {FILE_NAME} before "iogate apply"')
+        return found
+    if function is not None:
+        return _function(settings, function)
+    if http is not None:
+        if not re.fullmatch(r"https?://[^\s/?#]+\S*", http):
+            raise Misused(f"--http {http}: expected a URL with http:// or https://")
+        return file_templates.http_task(http)
+    return file_templates.set_task()
 
 
 def _script(script: Path, workflow_path: Path) -> tuple[str, str]:
@@ -327,48 +344,3 @@ def _function(settings: Settings, reference: str) -> tuple[str, str]:
             + (f"there are {known}" if known else 'the setting "functions" names no module with functions'),
         )
     return file_templates.function_task(reference, function.input_schema)
-
-
-def _with_method(path: Path, before: str, module: str, method: str, block: str) -> str:
-    """Return the text of a module with a method that `iogate new api` adds at its end.
-
-    Raises InvalidFiles for an invalid file, Refused for one of another module, one that has the method, or
-    one that only a person can extend.
-    """
-    from iogate.documents.yaml.reader import read_text
-
-    reading = read_text(before, str(path))
-    if (
-        reading.problems
-        or not isinstance(reading.data, dict)
-        or not isinstance(reading.data.get("module"), str)
-    ):
-        raise _invalid(path)
-    old: Mapping[str, Any] = reading.data
-    if old["module"] != module:
-        raise Refused(
-            f"{path} is the file of module {quoted(old['module'])}, not of {quoted(module)}",
-            hint="give that file another name, and run the command again",
-        )
-    methods = old.get("methods")
-    if isinstance(methods, dict) and method in methods:
-        raise Refused(f"{path} has a method {method} already", hint="choose another method")
-    by_hand = Refused(
-        f'{path}: the method cannot be added automatically: "methods" is not the last key in block style',
-        hint="add this under methods:\n" + indent(block, "    "),
-    )
-    heads = re.findall(r"(?m)^[^\s#-][^:]*", before)
-    first = re.search(r"(?m)^methods:[ \t]*(?:#.*)?\r?\n(?:[ \t]*(?:#.*)?\r?\n)*( +)\S", before)
-    if first is None or heads[-1] != "methods" or not isinstance(methods, dict):
-        raise by_hand
-    added = "\n\n" + indent(block, first.group(1))
-    text = before.rstrip("\r\n") + added.replace("\n", "\r\n" if "\r\n" in before else "\n")
-    again = read_text(text, str(path))
-    if again.problems or {**again.data, "methods": _without(again.data["methods"], method)} != dict(old):
-        raise by_hand
-    return text
-
-
-def _without(methods: Mapping[str, Any], method: str) -> dict[str, Any]:
-    """Return the methods of a module without the one that `iogate new api` adds."""
-    return {name: value for name, value in methods.items() if name != method}

@@ -147,19 +147,31 @@ def test_new_api_leaves_a_module_alone_that_it_cannot_extend(cli: Cli) -> None:
     cli.write("apis.d/orders.yaml", text)
     ran = cli("new", "api", "orders/submit", code=4)
     assert ran.err.startswith(
-        'iogate: apis.d/orders.yaml: the method cannot be added automatically: "methods" is not the last'
-        " key in block style\n  add this under methods:\n    submit:\n"
+        "iogate: apis.d/orders.yaml: the method cannot be added automatically\n"
+        "  add this under methods:\n    submit:\n"
     )
+    assert ran.err.endswith('\n  and create its workflow with "iogate new workflow orders/submit"\n')
     assert (cli.root / "apis.d/orders.yaml").read_text() == text
     assert not (cli.root / "workflows.d").exists()
 
 
-@pytest.mark.parametrize("methods", ["{a: {workflow: x/y, auth: none}}", "- a", "text"])
-def test_new_api_leaves_methods_alone_that_are_no_block_of_keys(cli: Cli, methods: str) -> None:
-    text = f"module: orders\nmethods:\n  {methods}\n"
+@pytest.mark.parametrize(
+    "methods",
+    [
+        "\n  {a: {workflow: x/y, auth: none}}",
+        "\n  - a",
+        "\n  text",
+        "",
+        " &all\n  a: {workflow: x/y, auth: none}",
+        "\n  a: {workflow: x/y, auth: none}\n...",
+        "\n  a:\n    workflow: x/y\n    auth: none\n    description: |+\n      It.\n\n",
+    ],
+)
+def test_new_api_leaves_methods_alone_that_it_cannot_extend(cli: Cli, methods: str) -> None:
+    text = f"module: orders\nmethods:{methods}\n"
     cli.write("apis.d/orders.yaml", text)
     ran = cli("new", "api", "orders/submit", code=4)
-    assert "the method cannot be added automatically" in ran.err
+    assert ran.err.startswith("iogate: apis.d/orders.yaml: the method cannot be added automatically\n")
     assert (cli.root / "apis.d/orders.yaml").read_text() == text
     assert not (cli.root / "workflows.d").exists()
 
@@ -197,8 +209,35 @@ def test_the_variable_of_a_new_token_does_not_start_with_a_digit(cli: Cli) -> No
 def test_new_api_refuses_a_method_that_exists(cli: Cli) -> None:
     cli("new", "api", "orders/submit")
     assert cli("new", "api", "orders/submit", code=4).err == (
-        "iogate: workflows.d/orders/submit.yaml exists already\n  delete it, or choose another method\n"
+        "iogate: API orders/submit exists already, in apis.d/orders.yaml\n"
+        "  change that file, or choose another name\n"
     )
+
+
+def test_new_api_does_not_advise_to_delete_a_workflow(cli: Cli) -> None:
+    cli.write("workflows.d/orders/submit.yaml", "do: [\n")
+    assert cli("new", "api", "orders/submit", code=4).err == (
+        "iogate: workflows.d/orders/submit.yaml exists already\n  move it away, or choose another method\n"
+    )
+    assert not (cli.root / "apis.d").exists()
+
+
+@pytest.mark.parametrize("path", ["apis.d/crm-file.yaml", "apis.d/2025.yml", "apis.d/all/a.yaml"])
+def test_new_api_extends_the_file_that_has_the_module(cli: Cli, path: str) -> None:
+    cli.write("apis.d/another.yaml", "module: another\nauth: none\nmethods:\n  a: {workflow: x/y}\n")
+    head = "module: '2025'\nauth: {token: {env: T}}\nmethods:\n  a: {workflow: x/y}\n"
+    file = cli.write(path, head)
+    assert cli("new", "api", "2025/report").out == (f"changed {path}\ncreated workflows.d/2025/report.yaml\n")
+    assert file.read_text().startswith(f"{head}\n  report:\n")
+    assert not (cli.root / "apis.d/2025.yaml").exists()
+
+
+def test_new_api_prefers_the_file_with_the_name_of_the_module(cli: Cli) -> None:
+    for name in ("all", "orders"):
+        cli.write(
+            f"apis.d/{name}.yaml", f"module: orders\nauth: none\nmethods:\n  {name}: {{workflow: x/y}}\n"
+        )
+    assert cli("new", "api", "orders/submit").out.startswith("changed apis.d/orders.yaml\n")
 
 
 def test_new_api_refuses_a_method_that_another_file_defines(cli: Cli) -> None:
