@@ -76,6 +76,17 @@ def extend(path: Path, before: str, module: str, method: str, block: str, *, wor
     return text
 
 
+def is_open(path: Path, text: str, method: str) -> bool:
+    """Tell whether a method of a valid module can be called without credentials."""
+    from iogate.auth.model import NoAuth, alternatives
+    from iogate.documents import load_text
+
+    accepted = [document.model.methods[method].auth for document in load_text(text, str(path)).apis]
+    return any(
+        isinstance(form, NoAuth) for auth in accepted if auth is not None for form in alternatives(auth)
+    )
+
+
 def _without(methods: Mapping[str, Any], method: str) -> dict[str, Any]:
     """Return the methods of a module without the one that `iogate new api` adds."""
     return {name: value for name, value in methods.items() if name != method}

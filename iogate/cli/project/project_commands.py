@@ -144,6 +144,11 @@ def new_api(
         {"api": api, "workflow": reference, "files": [str(each) for each in (api_path, *created)]},
         [f"{verb} {api_path}", *(f"created {each}" for each in created)],
     )
+    if before is not None and module_file.is_open(api_path, text, method):
+        session.screen.warn(
+            f"everyone can call {api}: the auth of module {module} in {api_path} asks for no credentials;"
+            " give the method an auth of its own, such as auth: {token: {env: NAME}}"
+        )
     if script is not None and script not in created:
         session.screen.note(
             f"the debug case in {api_path} has an empty body: replace it by an input of {script}"

@@ -105,6 +105,17 @@ def test_new_api_adds_methods_to_a_module(cli: Cli) -> None:
     assert "mocks: {/do/0/call: {output: {ok: true}}}" in text
 
 
+@pytest.mark.parametrize("auth", ["none", "{any: [none, {token: {env: T}}]}", "{token: {env: T}}"])
+def test_new_api_warns_of_an_api_without_credentials(cli: Cli, auth: str) -> None:
+    cli.write("apis.d/orders.yaml", f"module: orders\nauth: {auth}\nmethods:\n  a: {{workflow: x/y}}\n")
+    ran = cli("new", "api", "orders/submit", "-q")
+    warning = (
+        "warning: everyone can call orders/submit: the auth of module orders in apis.d/orders.yaml asks for"
+        " no credentials; give the method an auth of its own, such as auth: {token: {env: NAME}}\n"
+    )
+    assert ran.err == (warning if "none" in auth else "")
+
+
 def test_new_api_keeps_the_line_ends_the_mode_and_the_link_of_a_module(cli: Cli) -> None:
     cli("new", "api", "orders/submit")
     file, target = cli.root / "apis.d/orders.yaml", cli.root / "linked.yaml"
