@@ -242,6 +242,36 @@ def test_fix_keeps_the_comments_for_a_workflow_that_is_not_among_the_files(cli: 
     assert codes(cli) == ["IOG527", "IOG544", "IOG318"]
 
 
+def test_comments_apply_to_the_same_entries_after_the_files_are_formatted(cli: Cli) -> None:
+    api = """\
+module: shop
+auth: none
+methods:
+    order: {workflow: shop/fulfil, # iogate: ignore IOG502 it may last
+      verbs: [POST]}
+"""
+    workflow = """\
+document: {dsl: 1.0.3, namespace: shop, name: fulfil, version: 1.0.0}
+do:
+    - note:
+        set: {
+          x: ".x", y: ".foo" # iogate: ignore IOG521 texts
+        }
+"""
+    selected = ("--select", "IOG502,IOG521,IOG523")
+    cli.write("apis.d/shop.yaml", api.replace("# iogate", "#"))
+    cli.write("workflows.d/fulfil.yaml", workflow.replace("# iogate", "#"))
+    assert codes(cli, *selected) == ["IOG502", "IOG521", "IOG521"]
+    api_file = cli.write("apis.d/shop.yaml", api)
+    workflow_file = cli.write("workflows.d/fulfil.yaml", workflow)
+    assert codes(cli, *selected) == []
+    cli("fmt")
+    formatted = api_file.read_text(), workflow_file.read_text()
+    assert formatted[0] == api.replace("\n    order", "\n  order").replace("\n      verbs", "\n    verbs")
+    assert codes(cli, *selected, "--fix") == []
+    assert (api_file.read_text(), workflow_file.read_text()) == formatted
+
+
 @pytest.mark.parametrize(
     ("environment", "found"), [((), ["IOG321", "IOG513"]), (("--env", "prod"), ["IOG526"])]
 )

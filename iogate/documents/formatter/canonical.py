@@ -13,6 +13,7 @@ from iogate.documents.formatter.key_order import sort_keys
 from iogate.documents.formatter.lexer import Lexer
 from iogate.documents.formatter.parser import keep_head, parse
 from iogate.documents.formatter.printer import print_document
+from iogate.documents.ignores import read_ignores
 from iogate.documents.yaml.composer import join_surrogates
 from iogate.documents.yaml.reader import read_text
 from iogate.errors import Refused
@@ -34,7 +35,7 @@ def canonical_text(reading: Reading, family: Family | None) -> str:
     text = reading.source.text
     if text.lstrip().startswith("{"):
         text = join_surrogates(text)
-    document = parse(text)
+    document = parse(text, _ignored(reading))
     if family is not None:
         sort_keys(document.root, reading.root, family)
         keep_head(document)
@@ -46,6 +47,13 @@ def canonical_text(reading: Reading, family: Family | None) -> str:
             hint="write that part in a simpler form, and report this file: it is an error of iogate",
         )
     return made
+
+
+def _ignored(reading: Reading) -> set[int]:
+    """Return the lines of a text, from 0, to which ignore comments apply."""
+    path = reading.source.path
+    ignores = read_ignores({path: reading.source}).valid.get(path, ())
+    return {line - 1 for each in ignores if not each.whole_file for line in each.comment.applies_to}
 
 
 def _difference(reading: Reading, text: str, made: str) -> str:

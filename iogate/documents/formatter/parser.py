@@ -2,12 +2,13 @@
 
 Called by `canonical` with text that the reader has accepted: one document, bounded in size and depth, its
 root a mapping, its keys texts. A comment on a line of its own belongs to the next entry at its depth, or, if
-it is indented like the entries above it, to the end of those.
+it is indented like the entries above it, to the end of those. An ignore comment applies to lines, so that
+brackets with such a line keep their lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, cast
 
 import yaml
@@ -20,9 +21,12 @@ from iogate.documents.yaml.source import LINE_BREAK
 _CORE = "tag:yaml.org,2002:"
 
 
-def parse(text: str) -> Document:
-    """Return the syntax tree of a text that the reader has accepted."""
-    return _Parser(text).document()
+def parse(text: str, ignored: Container[int] = ()) -> Document:
+    """Return the syntax tree of a text that the reader has accepted.
+
+    `ignored` has the lines, from 0, to which ignore comments apply.
+    """
+    return _Parser(text, ignored).document()
 
 
 def keep_head(document: Document) -> None:
@@ -34,8 +38,9 @@ def keep_head(document: Document) -> None:
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, ignored: Container[int]) -> None:
         self._text = text
+        self._ignored = ignored
         self._lexer = Lexer(text)
         self._next = 0
         """Number of the next comment that has no place yet."""
@@ -182,6 +187,11 @@ class _Parser:
         entry = Entry(key=key, value=value, before=before, behind=behind)
         if isinstance(value, Scalar) and value.style in {"|", ">"}:
             opening = [text] if (text := self._trailing(self._at)) else []
+        if isinstance(value, Collection) and value.flow:
+            value.lines = self._ignored_lines(event.start_mark, column)
+            if value.lines:
+                value.drop_comments()
+                opening = []
         _attach(entry, opening)
         if isinstance(value, Collection) and not value.flow:
             value.entries[0].before = within + value.entries[0].before
@@ -192,6 +202,21 @@ class _Parser:
             own = self._own_lines(self._lexer.next_token(self._at), column)
             entry.within += [text for text in own if text]
         return entry
+
+    def _ignored_lines(self, start: Any, column: int) -> list[str]:
+        """Return the lines of the brackets that were parsed last, if an ignore comment applies to one.
+
+        The first one starts at a mark; the others keep their indentation beyond the column of their key or
+        dash. None for a line break that is part of a text.
+        """
+        raw = self._text[start.index : self._at]
+        first, *others = LINE_BREAK.split(raw)
+        lines = range(start.line, start.line + 1 + len(others))
+        if not any(line in self._ignored for line in lines) or any(
+            char in raw for char in "\x85\u2028\u2029"
+        ):
+            return []
+        return [_stripped(first), *(_indented(line, column) for line in others)]
 
     def _flow(self, made: Collection) -> list[str]:
         """Parse the entries in brackets; return the comment behind the opening one if there are entries."""
@@ -277,6 +302,19 @@ def _content(raw: str, value: str, *, keep: bool) -> list[str]:
     while lines and not keep and not lines[-1]:
         lines.pop()
     return lines
+
+
+def _stripped(line: str) -> str:
+    """Return a line inside brackets without spaces at its end, except for one that a backslash keeps."""
+    short = line.rstrip(" \t")
+    return line if short.endswith("\\") else short
+
+
+def _indented(line: str, column: int) -> str:
+    """Return a line inside brackets with its indentation beyond a column: at least 2, at an end 0."""
+    text = _stripped(line.lstrip(" \t"))
+    least = 0 if text[:1] in {"}", "]"} else 2
+    return " " * max(_spaces(line) - column, least) + text if text else ""
 
 
 def _spaces(line: str) -> int:

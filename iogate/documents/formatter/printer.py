@@ -1,7 +1,8 @@
 """Printer of the syntax tree of a document: text in the canonical layout.
 
 Called by `canonical`. Two spaces of indentation, also for lists; a flow collection stays on one line if it
-has no comment and fits, and becomes a block otherwise; at most one empty line in a row.
+has no comment and fits, and becomes a block otherwise, unless an ignore comment applies to one of its lines;
+at most one empty line in a row.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ class _Printer:
     def _stays_flow(self, entry: Entry, head: str) -> bool:
         value = entry.value
         assert isinstance(value, Collection)
+        if value.lines:
+            return True
         if not value.flow or value.has_comments():
             return False
         return len(head) + 1 + len(_flow(value)) <= MAX_WIDTH
@@ -106,7 +109,9 @@ class _Printer:
     def _inline(self, entry: Entry, head: str, column: int) -> None:
         value = entry.value
         lines = _inline_lines(value)
-        below = bool(entry.within) and not (isinstance(value, Scalar) and not value.raw)
+        # A comment behind the key stays on its line.
+        apart = bool(entry.behind) and isinstance(value, Collection) and len(lines) > 1
+        below = apart or (bool(entry.within) and not (isinstance(value, Scalar) and not value.raw))
         behind = "" if below else entry.behind
         if below:
             self._line(_joined(head, entry.behind))
@@ -114,7 +119,7 @@ class _Printer:
             head = " " * (column + _STEP) + lines.pop(0)
         else:
             head = _joined(head, lines.pop(0))
-        indent = " " * (column + _STEP)
+        indent = " " * (column if isinstance(value, Collection) else column + _STEP)
         printed = [head, *(indent + line if line else "" for line in lines)]
         printed[-1] = _joined(printed[-1], entry.after or behind)
         for line in printed:
@@ -162,7 +167,7 @@ def _inline_lines(value: Value) -> list[str]:
     if isinstance(value, Alias):
         return ["*" + value.name]
     if isinstance(value, Collection):
-        return [_flow(value)]
+        return list(value.lines) if len(value.lines) > 1 else [_flow(value)]
     lines = several_lines(value)
     if lines is None or not value.raw:
         return [_joined(value.properties, one_line(value, flow=False) if value.raw else "")]

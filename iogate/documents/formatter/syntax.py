@@ -39,10 +39,21 @@ class Collection:
     entries: list[Entry] = field(default_factory=list)
     end: list[str] = field(default_factory=list)
     """Comments after the last entry; an empty text is an empty line."""
+    lines: list[str] = field(default_factory=list)
+    """Of brackets with a line to which an ignore comment applies: their lines, with all comments inside; from
+    the second one on with the indentation beyond that of the entry."""
 
     def has_comments(self) -> bool:
         """Tell whether a comment is inside the collection of the syntax tree."""
         return any(self.end) or any(entry.has_comments() for entry in self.entries)
+
+    def drop_comments(self) -> None:
+        """Remove all comments inside the collection of the syntax tree."""
+        self.end = []
+        for entry in self.entries:
+            entry.before, entry.behind, entry.within, entry.after = [], "", [], ""
+            if isinstance(entry.value, Collection):
+                entry.value.drop_comments()
 
     def anchors(self) -> bool:
         """Tell whether an anchor or alias is inside the collection of the syntax tree, or on it."""

@@ -256,6 +256,36 @@ def test_a_comment_behind_an_opening_bracket_stays_at_the_line_of_the_key(
     assert settings(expected) == expected
 
 
+IGNORE = "# iogate: ignore IOG521 why"
+WIDE = f"a: {{b: {'x' * 60}, c: {'y' * 60}}}"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            f"a:\n    b: {{\n      x: 1,   y: 2 {IGNORE}\n    }}\n",
+            f"a:\n  b: {{\n    x: 1,   y: 2 {IGNORE}\n  }}\n",
+        ),
+        (
+            f"a:\n - {{b: 1, {IGNORE}\n\n\tc: 'd\n  e'}}\n",
+            f"a:\n  - {{b: 1, {IGNORE}\n\n    c: 'd\n    e'}}\n",
+        ),
+        (f"a: {{ {IGNORE}\n  b: 1}} # end\n", f"a: {{ {IGNORE}\n  b: 1}} # end\n"),
+        (f"a: {{b: [1,\r\n 2]}}   {IGNORE}\r\n", f"a: {{b: [1,\n  2]}}   {IGNORE}\n"),
+        (f"a: # of a\n    {{b: 1, {IGNORE}\n    c: 2}}\n", f"a: # of a\n  {{b: 1, {IGNORE}\n    c: 2}}\n"),
+        (f"{IGNORE}\na: &x {{b: 1,\n  c: 2}}\nd: *x\n", f"{IGNORE}\na: &x {{b: 1,\n  c: 2}}\nd: *x\n"),
+        (f"a: {{ b: 1 }} {IGNORE}\n", f"a: {{b: 1}} {IGNORE}\n"),
+        (f"{WIDE} {IGNORE}\n", f"{WIDE} {IGNORE}\n"),
+        (f"{IGNORE}\n{WIDE}\n", f"{IGNORE}\n{WIDE}\n"),
+        (f"a: {{b: 1,\n  c: 2}}\nd: 1 {IGNORE}\n", f"a: {{b: 1, c: 2}}\nd: 1 {IGNORE}\n"),
+    ],
+)
+def test_brackets_to_which_an_ignore_comment_applies_keep_their_lines(written: str, expected: str) -> None:
+    assert settings(written) == expected
+    assert settings(expected) == expected
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
