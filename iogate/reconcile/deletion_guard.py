@@ -5,7 +5,6 @@ Invariants: a protected API is never deleted; no other API and no workflow is de
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +12,7 @@ from typing import Any, Final
 from iogate.compiler.revision import Revision
 from iogate.errors import Refused
 from iogate.messages import shorten
-from iogate.value_types.semantic_versions import version_precedence
+from iogate.value_types.semantic_versions import replaced_versions
 
 PROTECTED = "IOG630"
 EMPTY = "IOG631"
@@ -50,17 +49,8 @@ def deletions(before: Revision, after: Revision) -> tuple[list[str], list[str]]:
     deleted.
     """
     apis = sorted(before.apis.keys() - after.apis.keys())
-    new = Counter(name.partition(":")[0] for name in after.workflows.keys() - before.workflows.keys())
-    gone: dict[str, list[str]] = {}
-    for full in before.workflows.keys() - after.workflows.keys():
-        name, _, version = full.partition(":")
-        gone.setdefault(name, []).append(version)
-    deleted = [
-        f"{name}:{version}"
-        for name, versions in gone.items()
-        for version in sorted(versions, key=version_precedence, reverse=True)[new[name] :]
-    ]
-    return apis, sorted(deleted)
+    replaced = replaced_versions(before.workflows, after.workflows).values()
+    return apis, sorted(before.workflows.keys() - after.workflows.keys() - set(replaced))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

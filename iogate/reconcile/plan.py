@@ -18,13 +18,14 @@ from iogate.compiler.program import load
 from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, canonical, resource_name
 from iogate.compiler.schedules import Schedule
 from iogate.compiler.tasks import Child
+from iogate.json_values import JsonObject
 from iogate.reconcile.document_form import api_form
 from iogate.reconcile.json_diff import JsonChange, changes
 from iogate.reconcile.meanings import apis, workflows
 from iogate.reconcile.meanings.change_kinds import Meaning, Severity, rank
 from iogate.reconcile.plan_facts import Facts
 from iogate.reconcile.shown_values import shown
-from iogate.value_types.semantic_versions import newest_version
+from iogate.value_types.semantic_versions import newest_version, replaced_versions
 
 Type = Literal["api", "workflow", "schedule", "resource"]
 Action = Literal["add", "change", "delete"]
@@ -66,11 +67,12 @@ class ObjectChange:
     id: str
     meanings: tuple[Meaning, ...]
     fields: tuple[JsonChange, ...] = ()
-    """Changed places of its document; empty if it is added or deleted as a whole."""
+    """Changed places of its document, of a new version those that differ from the version that it replaces;
+    empty if it is added or deleted as a whole."""
     source: str = ""
     """File that declares it."""
     used_by: tuple[str, ...] = ()
-    """APIs that start a changed workflow."""
+    """APIs that start a changed workflow, or a new version that replaces another one."""
 
     @property
     def severity(self) -> Severity:
@@ -184,7 +186,8 @@ def _past_counts(plan: Plan, type_: Type) -> str:
 
 def programs_to_compare(before: Revision, after: Revision) -> set[str]:
     """Return the digests in `before` of the programs that differ in `after`, for a plan to compare."""
-    return {
+    replaced = replaced_versions(before.workflows, after.workflows).values()
+    return {before.workflows[name].program for name in replaced} | {
         workflow.program
         for name, workflow in before.workflows.items()
         if name in after.workflows and after.workflows[name].program != workflow.program
@@ -252,32 +255,35 @@ def _without_programs(api: Api) -> Api:
 
 def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[ObjectChange]:
     old, new = before.revision.workflows, after.revision.workflows
-    latest = _callers_of_latest(after)
+    latest, users = _callers_of_latest(after), _users(after.revision)
+    replaced = replaced_versions(old, new)
     for name in new.keys() - old.keys():
-        found = [Meaning(kind="workflow.added", text="workflow added")]
+        found = [workflows.added(replaced.get(name))]
         base = name.partition(":")[0]
-        replaced = newest_version(old, base)
+        newest = newest_version(old, base)
         callers = [each for each in latest.get(base, ()) if each in old]
-        if callers and replaced is not None and newest_version(new, base) == name:
-            found.append(workflows.latest_replaced(replaced, callers))
-        yield _change("add", "workflow", name, found, source=new[name].source)
+        if callers and newest is not None and newest_version(new, base) == name:
+            found.append(workflows.latest_replaced(newest, callers))
+        places: list[JsonChange] = []
+        if name in replaced:
+            earlier, definition = _definitions(before, after, replaced[name], name)
+            earlier = workflows.with_version_of(earlier, definition)
+            places = workflows.differences(earlier, definition)
+            found += workflows.meanings(earlier, definition, places)
+        used_by = users.get(name, ()) if name in replaced else ()
+        yield _change(
+            "add", "workflow", name, found, fields=tuple(places), source=new[name].source, used_by=used_by
+        )
     for name in old.keys() - new.keys():
         meanings = [
             Meaning(kind="workflow.removed", text="workflow removed"),
             *workflows.pinned(name, facts),
         ]
         yield _change("delete", "workflow", name, meanings, source=old[name].source)
-    users: dict[str, list[str]] = {}
-    for api in after.revision.apis.values():
-        for started in api.started:
-            users.setdefault(started, []).append(api.id)
     for name in old.keys() & new.keys():
         if old[name].program == new[name].program:
             continue
-        definitions = (
-            msgspec.json.decode(before.programs[old[name].program]),
-            msgspec.json.decode(after.programs[new[name].program]),
-        )
+        definitions = _definitions(before, after, name, name)
         places = workflows.differences(*definitions)
         if places:
             meanings = [*workflows.meanings(*definitions, places), *workflows.pinned(name, facts)]
@@ -288,8 +294,25 @@ def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[Objec
                 meanings,
                 fields=tuple(places),
                 source=new[name].source,
-                used_by=tuple(sorted(users.get(name, ()))),
+                used_by=users.get(name, ()),
             )
+
+
+def _definitions(before: Side, after: Side, old: str, new: str) -> tuple[JsonObject, JsonObject]:
+    """Return the definitions of a workflow on both sides of a plan, by its full name on each."""
+    return (
+        msgspec.json.decode(before.programs[before.revision.workflows[old].program]),
+        msgspec.json.decode(after.programs[after.revision.workflows[new].program]),
+    )
+
+
+def _users(revision: Revision) -> dict[str, tuple[str, ...]]:
+    """Return the APIs of a plan's side that start each workflow, sorted."""
+    found: dict[str, list[str]] = {}
+    for api in revision.apis.values():
+        for started in api.started:
+            found.setdefault(started, []).append(api.id)
+    return {name: tuple(sorted(ids)) for name, ids in found.items()}
 
 
 def _callers_of_latest(side: Side) -> dict[str, list[str]]:

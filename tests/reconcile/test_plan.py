@@ -110,6 +110,49 @@ def test_a_new_version_is_run_by_the_callers_of_the_latest_one() -> None:
     assert added("0.9.0") == [("workflow added", "neutral")]
 
 
+def test_a_new_version_shows_its_differences_from_the_one_that_it_replaces() -> None:
+    def definition(version: str, value: int) -> dict[str, Any]:
+        return {
+            "document": {"namespace": "s", "name": "a", "version": version},
+            "do": [{"one": {"set": {"x": value}}}],
+        }
+
+    versions = {
+        version: definition(version, value)
+        for version, value in {"0.9.0": 0, "1.0.0": 1, "1.1.0": 2, "1.2.0": 1, "1.3.0": 3}.items()
+    }
+    programs = {digest_of(each): canonical(each) for each in versions.values()}
+
+    def side(*names: str) -> Side:
+        workflows = {f"s/a:{name}": digest_of(versions[name]) for name in names}
+        used = api("a/a", workflow=f"s/a:{names[-1]}")
+        return Side(revision=revision(used, workflows=workflows), programs=programs)
+
+    def added(before: Side, after: Side) -> list[tuple[str, list[str], list[str]]]:
+        return [
+            (each.id, [meaning.text for meaning in each.meanings], [field.pointer for field in each.fields])
+            for each in plan(before, after, NO_FACTS).changes
+            if each.action == "add"
+        ]
+
+    changed = ["/do/0/one/set/x changed (1 → 2)", "workflow added in place of s/a:1.0.0"]
+    live = side("0.9.0", "1.0.0")
+    assert added(live, side("0.9.0", "1.1.0")) == [("s/a:1.1.0", changed, ["/do/0/one/set/x"])]
+    assert added(live, side("0.9.0", "1.2.0")) == [
+        ("s/a:1.2.0", ["workflow added in place of s/a:1.0.0"], []),
+    ]
+    # The newest version replaces the newest one that is gone; a version beside those that stay replaces none.
+    assert [each[1][-1] for each in added(live, side("1.1.0", "1.3.0"))] == [
+        "workflow added in place of s/a:0.9.0",
+        "workflow added in place of s/a:1.0.0",
+    ]
+    assert added(live, side("0.9.0", "1.0.0", "1.1.0")) == [("s/a:1.1.0", ["workflow added"], [])]
+    (change,) = [
+        each for each in plan(live, side("1.0.0", "1.1.0"), NO_FACTS).changes if each.action == "add"
+    ]
+    assert (change.severity, change.used_by) == ("caution", ("a/a",))
+
+
 def test_a_schedule_is_compared_separately_from_its_workflow() -> None:
     assert compared(scheduled(ONE), scheduled(TWO)).past_counts() == "1 workflow changed"
     assert compared(scheduled(ONE), scheduled(ONE, missed="all")).past_counts() == "1 schedule changed"

@@ -141,6 +141,18 @@ def pinned(name: str, facts: Facts) -> Iterator[Meaning]:
     yield Meaning(kind="runs.pinned", text=text)
 
 
+def added(replaced: str | None) -> Meaning:
+    """Return the meaning of a new workflow, or of a new version that replaces one that is gone."""
+    text = "workflow added" if replaced is None else f"workflow added in place of {replaced}"
+    return Meaning(kind="workflow.added", text=text)
+
+
+def with_version_of(before: JsonObject, after: JsonObject) -> JsonObject:
+    """Return the definition of a replaced version of a workflow with the version of the one in its place."""
+    version = {key: value for key, value in after["document"].items() if key == "version"}
+    return {**before, "document": {**before["document"], **version}}
+
+
 def latest_replaced(before: str, callers: Sequence[str]) -> Meaning:
     """Return the meaning of a new version of a workflow for those that run `version: latest` of it."""
     verb = "runs" if len(callers) == 1 else "run"

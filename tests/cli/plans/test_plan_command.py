@@ -43,6 +43,19 @@ def test_a_plan_shows_all_changes_and_changes_nothing(project: Cli) -> None:
     ]
 
 
+def test_a_plan_shows_the_content_of_a_version_that_replaces_the_live_one(project: Cli) -> None:
+    project("apply", "--yes")
+    text = WORKFLOW.format(name="buy", task="buy: {set: {bought: '${ .id }'}}").replace("1.0.0", "1.1.0")
+    project.write("workflows.d/buy.yaml", text)
+    found = project("plan", "-o", "json").json
+    (change,) = [each for each in found["changes"] if each["action"] == "add"]
+    assert (change["id"], change["severity"]) == ("shop/buy:1.1.0", "caution")
+    assert change["meanings"][0]["text"].startswith("/do/0/buy/set/bought changed (")
+    assert change["meanings"][1]["text"] == "workflow added in place of shop/buy:1.0.0"
+    assert [each["pointer"] for each in change["fields"]] == ["/do/0/buy/set/bought"]
+    assert change["usedBy"] == ["shop/buy", "shop/guarded", "shop/hashed", "shop/lacking"]
+
+
 def test_the_plan_in_json_names_each_field(project: Cli) -> None:
     project("apply", "--yes")
     project.write("apis.d/shop.yaml", OPENED)
