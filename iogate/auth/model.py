@@ -158,6 +158,12 @@ def alternatives(auth: Auth[S_co]) -> tuple[Form[S_co], ...]:
     return auth.any if isinstance(auth, AnyAuth) else (auth,)
 
 
+def simplest(auth: Auth[S_co]) -> Auth[S_co]:
+    """Return the `auth` model, or the only form of its `any`, which accepts the same callers."""
+    forms = alternatives(auth)
+    return forms[0] if len(forms) == 1 else auth
+
+
 def secrets_of(auth: Auth[S_co]) -> Iterator[S_co]:
     """Yield each secret of all forms in the `auth` model."""
     for form in alternatives(auth):

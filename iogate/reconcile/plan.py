@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from iogate import json_values
+from iogate.auth.model import simplest
 from iogate.compiler.program import load
 from iogate.compiler.revision import Api, Bundle, FaultHandler, Revision, canonical, resource_name
 from iogate.compiler.schedules import Schedule
@@ -250,7 +251,7 @@ def _without_programs(api: Api) -> Api:
     handler = api.on_fault
     if isinstance(handler, FaultHandler):
         handler = msgspec.structs.replace(handler, program="")
-    return msgspec.structs.replace(api, source="", program="", on_fault=handler)
+    return msgspec.structs.replace(api, source="", program="", on_fault=handler, auth=simplest(api.auth))
 
 
 def _workflow_changes(before: Side, after: Side, facts: Facts) -> Iterator[ObjectChange]:

@@ -24,6 +24,7 @@ from iogate.auth.model import (
     TokenAuth,
     UserAuth,
     alternatives,
+    simplest,
 )
 from iogate.messages import quoted
 from iogate.reconcile.meanings import jwt
@@ -42,7 +43,8 @@ _POINTER = "/auth"
 
 def meanings(before: StoredAuth, after: StoredAuth) -> Iterator[Meaning]:
     """Yield the meanings of a change of `auth`."""
-    if json_values.is_equal(msgspec.to_builtins(before), msgspec.to_builtins(after)):
+    old, new = (msgspec.to_builtins(simplest(auth)) for auth in (before, after))
+    if json_values.is_equal(old, new):
         return
     found = list(_differences(before, after))
     yield from found or [_meaning("api.changed", "order of the forms of auth changed")]

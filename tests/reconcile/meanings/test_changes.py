@@ -414,6 +414,17 @@ def test_a_changed_schedule_says_whether_its_next_tick_moves(tmp_path: Path) -> 
         assert f"schedule changed (every 1h → every 2h): {said}" in found
 
 
+def test_an_only_form_of_any_is_no_change(tmp_path: Path) -> None:
+    alone = {A: ("auth: {token: {env: TOKEN}}", "auth: {any: [{token: {env: TOKEN}}]}")}
+    assert not changed(tmp_path / "a", alone)
+    old, new = (
+        "auth: {token: {env: TOKEN}}\n",
+        "auth: {any: [{token: {env: TOKEN}}]}\n    description: other\n",
+    )
+    (change,) = changed(tmp_path / "b", {A: (old, new)}).changes
+    assert [each.pointer for each in change.meanings] == ["/description"]
+
+
 def test_a_disabled_schedule_has_no_ticks_and_no_standing_run(tmp_path: Path) -> None:
     listener = compiled(tmp_path / "x", FILES).revision.scheduled["shop/listener"][1]
     waiting = Upcoming(
