@@ -12,6 +12,8 @@ from iogate.documents import Documents, WorkflowDocument
 from iogate.documents.placeholders import PLACEHOLDER_HEADER
 
 _EMPTY: Final = "IOG129"
+_TELLING: Final = re.compile(r"""\b(?:name|module|methods)["']?\s*:""")
+"""Key by which the text of a broken file tells its workflow, or that it is an API."""
 
 
 class BrokenFiles:
@@ -30,10 +32,12 @@ class BrokenFiles:
                 self._names.add(f"{head['namespace']}/{head['name']}")
         self._texts = [documents.sources[path].text for path in told if path in documents.sources]
         self._unseen = any(
-            path not in documents.sources or (not documents.sources[path].text and code != _EMPTY)
+            path not in documents.sources
+            or (code != _EMPTY and not _TELLING.search(documents.sources[path].text))
             for path, code in told.items()
         )
-        """True if there is a file or a folder of which not even the text is known."""
+        """True if there is a folder or a file of which nothing is known, since it could not be read, or its
+        text tells nothing."""
 
     def may_hold(self, reference: str) -> bool:
         """Tell whether one of the broken files may be that of a workflow, `namespace/name[:version]`."""

@@ -105,6 +105,13 @@ def test_a_workflow_that_cannot_be_read_is_not_also_missing(tmp_path: Path) -> N
     assert result.bundle is None
 
 
+@pytest.mark.parametrize("text", ["the order\n", "- a\n- b: [\n", "document: {\n"])
+def test_a_workflow_is_not_also_missing_if_a_file_tells_nothing(tmp_path: Path, text: str) -> None:
+    result = compiled(tmp_path, {"apis.d/orders.yaml": api(), "workflows.d/order.yaml": text})
+    assert {problem.path for problem in result.problems} == {"workflows.d/order.yaml"}
+    assert result.bundle is None
+
+
 def test_without_any_workflow_the_folder_is_named(tmp_path: Path) -> None:
     result = compiled(tmp_path, {"apis.d/orders.yaml": api()})
     assert told(result) == [
