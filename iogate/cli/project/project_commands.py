@@ -183,6 +183,7 @@ def new_workflow(
     if not _create_workflow(path, namespace, name, task):
         raise Refused(f"{path} exists already", hint="move it away, or choose another name")
     session.screen.data("new.workflow", {"workflow": workflow, "files": [str(path)]}, [f"created {path}"])
+    session.screen.note(f"next, in {Path.cwd()}: iogate validate; iogate run {path}")
 
 
 def _require_new(documents: Documents, workflow: str, api: str | None = None) -> None:

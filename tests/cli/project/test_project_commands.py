@@ -363,7 +363,11 @@ def test_new_api_writes_a_missing_script_and_its_test_passes(cli: Cli) -> None:
 
 
 def test_new_workflow_writes_one_and_refuses_a_second(cli: Cli) -> None:
-    assert cli("new", "workflow", "shop/pay").out == "created workflows.d/shop/pay.yaml\n"
+    ran = cli("new", "workflow", "shop/pay")
+    assert ran.out == "created workflows.d/shop/pay.yaml\n"
+    assert ran.err.startswith("next, in ")
+    assert ran.err.endswith(": iogate validate; iogate run workflows.d/shop/pay.yaml\n")
+    assert cli("run", "workflows.d/shop/pay.yaml", "-o", "json").json["output"] == {"received": {}}
     assert "exists already" in cli("new", "workflow", "shop/pay", code=4).err
 
 
