@@ -69,7 +69,7 @@ def extend(path: Path, before: str, module: str, method: str, block: str, *, wor
     if first is None or heads[-1] != "methods" or not isinstance(methods, dict):
         raise by_hand
     added = "\n\n" + indent(block, first.group(1))
-    text = before.rstrip("\r\n") + added.replace("\n", "\r\n" if "\r\n" in before else "\n")
+    text = before.rstrip() + added.replace("\n", "\r\n" if "\r\n" in before else "\n")
     again = read_text(text, str(path))
     if again.problems or {**again.data, "methods": _without(again.data["methods"], method)} != dict(old):
         raise by_hand

@@ -116,6 +116,13 @@ def test_new_api_warns_of_an_api_without_credentials(cli: Cli, auth: str) -> Non
     assert ran.err == (warning if "none" in auth else "")
 
 
+def test_new_api_leaves_one_empty_line_above_the_method(cli: Cli) -> None:
+    head = "module: orders\nauth: {token: {env: T}}\nmethods:\n  a: {workflow: x/y}\n\n  # end"
+    file = cli.write("apis.d/orders.yaml", f"{head}\n  \n    \n")
+    cli("new", "api", "orders/submit")
+    assert file.read_text().startswith(f"{head}\n\n  submit:\n")
+
+
 def test_new_api_keeps_the_line_ends_the_mode_and_the_link_of_a_module(cli: Cli) -> None:
     cli("new", "api", "orders/submit")
     file, target = cli.root / "apis.d/orders.yaml", cli.root / "linked.yaml"
