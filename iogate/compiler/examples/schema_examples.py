@@ -108,7 +108,10 @@ class _Maker:
                 first = [self.make(each, depth + 1) for each in schema.get("prefixItems") or ()]
                 more = min(int(schema.get("minItems", 0)), 10) - len(first)
                 item = schema.get("items", {"type": "string"})
-                return first + [self.make(item, depth + 1) for _ in range(more)]
+                items = [self.make(item, depth + 1) for _ in range(more)]
+                if schema.get("uniqueItems") and more > 1:
+                    items = self._different(items, item)
+                return first + items
             case "string":
                 text = FORMATS.get(schema.get("format", ""), "example")
                 text = text.ljust(min(int(schema.get("minLength", 0)), MAX_LENGTH), "x")
@@ -119,6 +122,33 @@ class _Maker:
                 return True
             case _:
                 return None
+
+    def _different(self, items: list[Any], schema: Any) -> list[Any]:
+        """Return the items of a list without duplicates: other choices, numbers, texts or booleans.
+
+        `schema` is that of each item, from which the values were made.
+        """
+        while isinstance(schema, Mapping) and isinstance(reference := schema.get("$ref"), str):
+            schema = _resolved(reference, self._root)
+        if not isinstance(schema, Mapping) or schema.keys() & {"const", "default", "examples"}:
+            return items
+        if isinstance(choices := schema.get("enum"), list):
+            return choices[: len(items)]
+        step = schema.get("multipleOf", 1)
+        return [_varied(value, number, step) for number, value in enumerate(items)]
+
+
+def _varied(value: Any, number: int, step: float) -> Any:
+    """Return the value of an example for an item of a list by its number, from 0: the first one stays."""
+    match value:
+        case bool():
+            return value if number % 2 == 0 else not value
+        case int() | float():
+            return value + number * step
+        case str() if number:
+            return f"{value}{number + 1}"
+        case _:
+            return value
 
 
 def _make_number(schema: JsonObject) -> float:

@@ -28,6 +28,11 @@ def nested_arrays(depth: int) -> dict[str, Any]:
     return {"type": "array", "minItems": 10, "items": items}
 
 
+def unique(**given: Any) -> dict[str, Any]:
+    """The schema of a list of different items."""
+    return {"type": "array", "minItems": 2, "uniqueItems": True, **given}
+
+
 SCHEMAS: list[Any] = [
     True,
     {},
@@ -52,6 +57,12 @@ SCHEMAS: list[Any] = [
     {"type": "integer", "maximum": -4},
     *({"type": "string", "format": name} for name in schema_examples.FORMATS),
     nested_arrays(2),
+    unique(),
+    unique(minItems=10),
+    unique(items={"type": "integer", "minimum": 3, "multipleOf": 5}, minItems=3),
+    unique(items={"type": "number"}),
+    unique(items={"enum": [1, None, "c"]}, minItems=3),
+    unique(items={"$ref": "#/definitions/n"}, definitions={"n": {"type": "boolean"}}),
 ]
 
 
@@ -72,6 +83,8 @@ def test_a_made_value_is_accepted_by_its_schema(schema: Any) -> None:
         {"type": "integer", "minimum": 5, "maximum": 4},
         {"type": "number", "minimum": 1e300, "multipleOf": 1e-20},
         nested_arrays(4),
+        unique(items={"const": 1}),
+        unique(items={"enum": ["a"]}),
     ],
     ids=json.dumps,
 )
