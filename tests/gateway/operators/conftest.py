@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from iogate.gateway.console.session import Sessions
 from iogate.security.secrets import hash_token
 from iogate.store.store import Store
-from tests.gateway.driver import Reply, World, opened
+from tests.gateway.driver import Reply, World, build, opened
+from tests.keys import LINK_KEY
 
 ROLES = ("read", "operate", "admin")
 
@@ -36,6 +38,14 @@ async def operated(store: Store) -> AsyncIterator[World]:
     """A gateway with operators, reachable from elsewhere."""
     async with opened(store, loopback=False, operators=OPERATORS) as found:
         yield found
+
+
+@pytest.fixture
+def browsed(operated: World) -> World:
+    """The same, with the console."""
+    operated.live.sessions = Sessions(LINK_KEY)
+    operated.application = build(operated.live, operated.refresher)
+    return operated
 
 
 def refusal(reply: Reply) -> tuple[int, str, str]:
