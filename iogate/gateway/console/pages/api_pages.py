@@ -120,7 +120,8 @@ def _facts(api: Json) -> Iterator[tuple[str, str]]:
         yield "Rate", f"{limits['rate']:g}/s per {limits['per']}"
     if limits["body"]:
         yield "Body", f"at most {size(limits['body'])}"
-    yield "Timeout", duration(api["timeoutS"] * 1000)
+    timeout_s = api["timeoutS"]
+    yield "Timeout", duration(None if timeout_s is None else timeout_s * 1000)
     yield "Retention", duration(api["retentionS"] * 1000)
 
 
