@@ -86,7 +86,7 @@ async def once(
             raise HTTPError(_MISMATCH)
         if not earlier.status:
             raise HTTPError(_PENDING)
-        return Response(earlier.status, earlier.body.encode(), [_REPLAYED])
+        return _response(earlier)
     is_kept = False
     try:
         response = await execute()
@@ -103,3 +103,18 @@ async def once(
         if not is_kept:
             with contextlib.suppress(Unreachable):  # the claim ends by itself
                 await store.replies.release(operator, key)
+
+
+def _response(kept: Reply) -> Response:
+    """Return the kept response to the first request with a key; a refusal is an ErrorResponse, as it was."""
+    if kept.status < 400:
+        return Response(kept.status, kept.body.encode(), [_REPLAYED])
+    error = msgspec.json.decode(kept.body)["response"]["error"]
+    return ErrorResponse(
+        kept.status,
+        error["code"],
+        error["message"],
+        [_REPLAYED],
+        hint=error.get("hint", ""),
+        iog=error.get("iog", ""),
+    )

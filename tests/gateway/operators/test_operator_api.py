@@ -319,7 +319,8 @@ async def test_a_repeated_key_gets_the_first_response_and_changes_nothing(changi
     assert len(CHANGED) == 2, "another operator has keys of its own"
     refused = await change(changing, VALID | {"times": 13}, idempotency_key="k2")
     again = await change(changing, VALID | {"times": 13}, idempotency_key="k2")
-    assert (refused.status, again.status) == (409, 409)
+    assert (refused.status, again.status, again.body) == (409, 409, refused.body)
+    assert again.headers["idempotent-replayed"] == "true"
     assert len(await activity(changing)) == 3, "a repetition is no change"
     (ttl,) = {await changing.store.call("TTL", key) for key in await all_replies(changing)}
     assert 86_000 < ttl <= keys.REPLY_S
