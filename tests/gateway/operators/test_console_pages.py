@@ -22,3 +22,21 @@ async def test_a_refused_form_that_is_sent_again_is_refused_again(browsed: World
         assert refused.status == 412, refused.body
         assert "shop/buy was switched since you have read it: it is enabled" in refused.body.decode()
     assert (await browsed.call("shop/buy")).status == 202
+
+
+async def test_an_api_that_is_disabled_and_on_hold_is_shown_as_such(browsed: World) -> None:
+    await browsed.publish(api("shop/buy"))
+    url = "/console/apis/shop/buy"
+    for fields in ({"reason": "wait for the bank", "hold": "true"}, {"reason": "the shop is down"}):
+        done = await submit(browsed, f"{url}/disable", "operate", **fields)
+        assert done.status == 303, done.body
+    assert (await browsed.call("shop/buy")).status == 403
+    page = (await visit(browsed, url, "operate")).body.decode()
+    assert '<span class="st disabled held big">disabled, held</span>' in page
+    assert "Refuses calls, and starts no run by an override of operateer: the shop is down." in page
+    assert "Gateways accept calls again at once, and the runs on hold start." in page
+    assert f'action="{url}/enable"' in page
+    assert f'action="{url}/disable"' not in page
+    assert "disabled, held" in (await visit(browsed, "/console/apis")).body.decode()
+    overview = await visit(browsed, "/console")
+    assert "is disabled, and on hold with 0 queued runs" in overview.body.decode()

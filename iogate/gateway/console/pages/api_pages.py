@@ -14,15 +14,15 @@ from iogate.gateway.observability import openapi
 from iogate.gateway.pages import api_docs
 from iogate.operators import gates, statistics
 from iogate.operators.roles import Role
+from iogate.store.revisions.gate_states import state_of
 
 Json = Mapping[str, Any]
 HERE: Final = "APIs"
 LAST: Final = 10
 
 
-def state_of(api: Json) -> str:
-    """Return the state of an API in a word, for the pages of APIs."""
-    return "held" if api["held"] else "enabled" if api["enabled"] else "disabled"
+def _state(api: Json) -> str:
+    return state_of(enabled=api["enabled"], held=api["held"])
 
 
 def why(api: Json) -> str:
@@ -33,8 +33,9 @@ def why(api: Json) -> str:
         "enabled": "Accepts calls",
         "disabled": "Refuses calls",
         "held": "Accepts calls, and starts no run",
+        "disabled, held": "Refuses calls, and starts no run",
     }
-    text = words[state_of(api)]
+    text = words[_state(api)]
     if override:
         return f"{text} by an override of {override['author']}{reason}."
     if api.get("releasePerS"):
@@ -54,7 +55,7 @@ async def show_list(visit: Visit) -> Any:
     apis = [
         {
             **each,
-            "state": state_of(each),
+            "state": _state(each),
             "why": why(each) if each["override"] or each["held"] else "",
             "counts": counts.get(each["api"]),
         }
@@ -79,7 +80,7 @@ async def show(visit: Visit) -> Any:
         "api.html",
         {
             "api": api,
-            "state": state_of(api),
+            "state": _state(api),
             "why": why(api),
             "url": f"/console/apis/{name}",
             "facts": list(_facts(api)),

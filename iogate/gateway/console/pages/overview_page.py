@@ -69,7 +69,8 @@ def attention(state: Json, stats: Json) -> Iterator[dict[str, str]]:
         if each["missing"]:
             yield _sign(each["api"], "; ".join(each["missing"]), url, "bad")
         if each["held"]:
-            yield _sign(each["api"], f"is on hold with {each['queued']:,} queued runs", url, "hold")
+            word = "on hold" if each["enabled"] else "disabled, and on hold"
+            yield _sign(each["api"], f"is {word} with {each['queued']:,} queued runs", url, "hold")
         elif each["overridden"] and not each["enabled"]:
             yield _sign(each["api"], "is disabled by an override", url, "wait")
     if suspended := state["runs"]["suspended"]:
