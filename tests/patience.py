@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from iogate.gateway import revision_refresher, state
+from iogate.gateway import revision_refresher, state, table_loader
 from iogate.gateway.calls import call_files
 from iogate.gateway.events import event_intake
 from iogate.store import store
@@ -26,7 +26,8 @@ PATIENT_S = 15.0
 OF_STORE: tuple[tuple[ModuleType, str], ...] = ((intake, "DEADLINE_S"), (store, "INTAKE_TIMEOUT_S"))
 """Deadlines of calls, each as a module and the name of its constant."""
 OF_GATEWAY: tuple[tuple[ModuleType, str], ...] = tuple(
-    (module, "STORE_TIMEOUT_S") for module in (state, call_files, event_intake, revision_refresher)
+    (module, "STORE_TIMEOUT_S")
+    for module in (state, call_files, event_intake, revision_refresher, table_loader)
 )
 """Deadlines of all other requests."""
 

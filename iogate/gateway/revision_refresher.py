@@ -149,11 +149,12 @@ class Refresher:
             raise TimeoutError
         async with asyncio.timeout(STORE_TIMEOUT_S * 2):
             found = await store.revisions.live_of_all()
-            if not found.live and not found.invalid:
-                self._lose(state.table)
-                return
-            known = self._loader.failed
-            table, error = await self._loader.load(store.revisions, found)
+        if not found.live and not found.invalid:
+            self._lose(state.table)
+            return
+        known = self._loader.failed
+        table, error = await self._loader.load(store.revisions, found)
+        async with asyncio.timeout(STORE_TIMEOUT_S * 2):
             # Without any revision, calls get a 503, not a 404.
             if table.releases:
                 await self._set_enabled(store, table)
@@ -163,9 +164,9 @@ class Refresher:
                 await self._announce(store)
             elif self._loader.failed != known:
                 await self._announce(store)
-            if error is not None:
-                self._refusal = error
-                raise error
+        if error is not None:
+            self._refusal = error
+            raise error
 
     def _lose(self, table: Table | None) -> None:
         """Serve nothing while a refresh finds no revision: an emptied store has neither gates nor runs."""

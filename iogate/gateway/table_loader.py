@@ -14,6 +14,7 @@ from iogate.auth.model import JwtAuth, alternatives
 from iogate.errors import WrongStore
 from iogate.gateway.authentication.jwt_keys import load_library
 from iogate.gateway.calls import routing_table
+from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.store.maintenance.process_presence import Failure, concerns_revision, failure
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class TableLoader:
     async def load(self, revisions: Revisions, found: LiveRevisions) -> tuple[Table, Exception | None]:
         """Load the routing table of the live revisions; return it, and the first error of one that fails.
 
-        Raises StoreUnavailable, or an error that concerns no revision.
+        The time that building takes is not limited. Raises StoreUnavailable or TimeoutError, or another error
+        that concerns no revision.
         """
         before = self._state.table
         kept = before.releases if before is not None else {}
@@ -53,10 +55,15 @@ class TableLoader:
             try:
                 if invalid is not None:
                     raise revisions.invalid(project, invalid)  # noqa: TRY301 - handled as each other failure
-                revision = await revisions.load(number, project=project)
+                async with asyncio.timeout(STORE_TIMEOUT_S * 2):
+                    revision = await revisions.load(number, project=project)
                 if _accepts_jwts(revision):
                     await load_library()
-                releases[project] = self._build(project, number, digest, revision)
+                shared = _shared(self._state)
+                await asyncio.to_thread(
+                    routing_table.read_address_files, revision, before=before, shared=shared
+                )
+                releases[project] = self._build(project, number, digest, revision, shared)
             except Exception as error:
                 if not concerns_revision(error):
                     raise
@@ -69,7 +76,9 @@ class TableLoader:
             return before, first
         return routing_table.Table(releases.values()), first
 
-    def _build(self, project: str, number: int, digest: str, revision: Revision) -> Release:
+    def _build(
+        self, project: str, number: int, digest: str, revision: Revision, shared: routing_table.Shared
+    ) -> Release:
         state = self._state
         try:
             return routing_table.build(
@@ -78,7 +87,7 @@ class TableLoader:
                 project=project,
                 counts=state.counts,
                 before=state.table,
-                shared=_shared(state),
+                shared=shared,
             )
         except ValueError as error:
             # Revisions of this release's compiler always build; another release may have compiled this one.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from iogate.auth.model import EnvSecret, FileSecret, StoredAuth, TokenAuth
-from iogate.gateway import revision_refresher
+from iogate.gateway import revision_refresher, table_loader
+from iogate.gateway.calls import routing_table
 from iogate.gateway.revision_refresher import Refresher
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.connection.failures import StoreUnavailable
@@ -59,6 +62,30 @@ async def test_a_new_revision_is_loaded_within_a_second_and_acknowledged(world: 
         (process,) = await world.store.presence.list("gateway")
         assert (process.id, process.revision) == (world.refresher.id, 3)
     assert min(took_s) < WITHIN_S
+
+
+async def test_a_revision_that_takes_longer_to_build_than_the_store_may_take_is_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine may keep the store waiting for longer than the limit: then the gateway tries again."""
+    build = routing_table.build
+
+    def slow(*given: Any, **more: Any) -> Any:
+        time.sleep(1.0)
+        return build(*given, **more)
+
+    async def loaded() -> bool:
+        with contextlib.suppress(TimeoutError):
+            await world.refresher.reload()
+        return world.live.table is not None
+
+    await publish(world.store, api("a/b"))
+    with monkeypatch.context() as patched:
+        patched.setattr(routing_table, "build", slow)
+        for module in (revision_refresher, table_loader):
+            patched.setattr(module, "STORE_TIMEOUT_S", 0.25)
+        await until(loaded)
+    assert (await world.call("a/b")).status == 202
 
 
 async def test_switching_is_seen_within_a_second(world: World) -> None:

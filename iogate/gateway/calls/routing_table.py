@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from iogate.auth.secret_reader import Fingerprint, no_fingerprint
 from iogate.auth.signature_schemes import SCHEMES
 from iogate.compiler.revision import Callback, FaultHandler
 from iogate.gateway.authentication.authenticator import Authenticator
-from iogate.gateway.calls.allowed_addresses import AddressCheck
+from iogate.gateway.calls.allowed_addresses import AddressCheck, AddressFiles, file_path
 from iogate.gateway.calls.call_files import FileRules
 from iogate.gateway.calls.call_keys import KeyRules, input_pointers
 from iogate.gateway.calls.rate_blocks import TOO_OFTEN
@@ -89,6 +89,8 @@ class Shared:
     proxies: TrustedProxies | None = None
     key_sets: KeySets | None = None
     """Keys of the issuers of JWTs; None: each route has its own, which are never fetched."""
+    address_files: AddressFiles = field(default_factory=AddressFiles)
+    """Files of `allow_ips`, which many routes may name."""
     check_only: bool = False
     """Whether the routes serve no call and only check a revision: they read no secret and no file."""
 
@@ -149,7 +151,13 @@ class Route:
         self.addresses = (
             None
             if isinstance(allowed, msgspec.UnsetType)
-            else AddressCheck(allowed, root=shared.root, proxies=shared.proxies, check_only=shared.check_only)
+            else AddressCheck(
+                allowed,
+                root=shared.root,
+                proxies=shared.proxies,
+                files=shared.address_files,
+                check_only=shared.check_only,
+            )
         )
         """None if every address may call."""
         schemes = {form.scheme for form in alternatives(api.auth) if isinstance(form, SignatureAuth)}
@@ -327,6 +335,20 @@ class Table:
         return found
 
 
+def read_address_files(revision: Revision, *, before: Table | None, shared: Shared) -> None:
+    """Read the files of allowed addresses for `build`, into `shared`; in a thread, since that takes long."""
+    for api in revision.apis.values():
+        if not isinstance(api.allow_ips, msgspec.UnsetType) and _unchanged(api, before) is None:
+            for name in api.allow_ips.files:
+                shared.address_files.read(file_path(name, shared.root))
+
+
+def _unchanged(api: Api, before: Table | None) -> Route | None:
+    """Return the route of an API in the routing table before, unless the API has changed since."""
+    old = before.routes.get(api.id) if before is not None else None
+    return old if old is not None and old.digest == api.digest else None
+
+
 def build(
     live: Live,
     revision: Revision,
@@ -342,8 +364,8 @@ def build(
     """
     routes = []
     for name, api in revision.apis.items():
-        old = before.routes.get(name) if before is not None else None
-        if old is not None and old.digest == api.digest:
+        old = _unchanged(api, before)
+        if old is not None:
             routes.append(old)
         else:
             counted = counts.setdefault(name, Counts())

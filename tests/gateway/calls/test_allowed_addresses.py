@@ -6,11 +6,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from iogate.atomic_files import write_atomically
 from iogate.auth.allow_ips import ALLOW_IPS, AllowedAddresses
-from iogate.gateway.calls.allowed_addresses import CLOSED, MAX_FILE, NOT_ALLOWED, AddressCheck
+from iogate.gateway.calls import allowed_addresses
+from iogate.gateway.calls.allowed_addresses import CLOSED, MAX_FILE, NOT_ALLOWED, AddressCheck, AddressFiles
 from iogate.gateway.http.client_address import TrustedProxies
 from iogate.gateway.http.responses import ErrorResponse
 from iogate.store.store import Store
@@ -60,6 +63,29 @@ def test_a_file_has_a_network_on_each_line(tmp_path: Path) -> None:
     for address in ("192.0.2.1", "10.9.9.9", "2001:db8::1"):
         assert verdict(check, address) is None
     assert verdict(check, "192.0.2.2") is NOT_ALLOWED
+
+
+def test_a_shared_file_is_parsed_once_for_each_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    parse = allowed_addresses.parse_lines
+
+    def noted(text: str) -> Any:
+        parsed.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(allowed_addresses, "parse_lines", noted)
+    (tmp_path / "a.txt").write_text("10.0.0.0/8\n")
+    given, files = allowed("192.0.2.1", {"file": "a.txt"}), AddressFiles()
+    checks = [AddressCheck(given, root=tmp_path, files=files) for _ in range(2)]
+    assert parsed == ["10.0.0.0/8\n"]
+    write_atomically(tmp_path / "a.txt", "198.51.100.0/24\n")
+    for check in [each.renewed() for each in checks]:
+        assert verdict(check, "192.0.2.1") is None
+        assert verdict(check, "198.51.100.7") is None
+        assert verdict(check, "10.0.0.1") is NOT_ALLOWED
+    assert parsed == ["10.0.0.0/8\n", "198.51.100.0/24\n"]
 
 
 @pytest.mark.parametrize(
