@@ -64,6 +64,11 @@ async def show(store: Store, number: int | None = None) -> dict[str, Any]:
     }
 
 
+async def earlier(store: Store, number: int) -> int | None:
+    """Return the number of the revision of the project before another one; None if none is kept."""
+    return next((each.number for each in await store.revisions.history() if each.number < number), None)
+
+
 def entry_json(entry: Published, *, live: bool) -> dict[str, Any]:
     """Return an entry of the history of revisions as JSON, for operators."""
     origin = entry.origin or Origin()

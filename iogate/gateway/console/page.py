@@ -134,12 +134,15 @@ class Visit:
     async def ask(self, read: Callable[[Store], Awaitable[Result]]) -> Result:
         """Return the result of a function of `iogate.operators` that only reads, for a visited page.
 
+        It gets the store for the project of the gateway, as operations do.
+
         Raises HTTPError, the 503, if the store does not answer, TimeoutError if it stops doing so, and as
         `read` does.
         """
-        store = await self.console.state.check_store()
+        state = self.console.state
+        store = await state.check_store()
         async with asyncio.timeout(LIMIT_S):
-            return await read(store)
+            return await read(store.of_project(state.settings.project))
 
     async def stream(self, name: str, *, path: Mapping[str, str], request: Request) -> Any:
         """Return the response of an operation that streams, for a page. Raises HTTPError for an error."""

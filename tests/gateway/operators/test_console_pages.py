@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from iogate.gateway.console.formatting import NOTHING
+from iogate.settings import Settings
 from tests.gateway.driver import World, api
 from tests.gateway.operators.browsing import submit, visit
+from tests.gateway.operators.test_revision_routes import bundle
+from tests.keys import LINK_KEY
 
 
 async def test_the_page_of_an_api_without_a_timeout_is_shown(browsed: World) -> None:
@@ -40,3 +43,20 @@ async def test_an_api_that_is_disabled_and_on_hold_is_shown_as_such(browsed: Wor
     assert "disabled, held" in (await visit(browsed, "/console/apis")).body.decode()
     overview = await visit(browsed, "/console")
     assert "is disabled, and on hold with 0 queued runs" in overview.body.decode()
+
+
+async def test_the_pages_of_revisions_are_about_the_project_of_the_gateway(browsed: World) -> None:
+    browsed.live.settings = Settings(link_key=LINK_KEY, project="bank")
+    bank, shop = (browsed.store.of_project(name) for name in ("bank", "shop"))
+    assert await bank.revisions.publish(bundle("bank/pay")) == 1
+    assert await shop.revisions.publish(bundle("shop/buy")) == 2
+    assert await bank.revisions.publish(bundle("bank/pay", "bank/refund")) == 3
+    listed = (await visit(browsed, "/console/revisions")).body.decode()
+    assert [f'href="/console/revisions/{number}"' in listed for number in (1, 2, 3)] == [True, False, True]
+    newest = (await visit(browsed, "/console/revisions/3")).body.decode()
+    assert '<span class="st big enabled">live</span>' in newest
+    assert "Changes from revision 1 to 3" in newest
+    assert "<b>bank/refund</b>" in newest
+    oldest = (await visit(browsed, "/console/revisions/1")).body.decode()
+    assert "No earlier revision is kept" in oldest
+    assert "in place of revision 3." in oldest

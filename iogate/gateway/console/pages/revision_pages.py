@@ -45,7 +45,7 @@ async def show(visit: Visit) -> Any:
     if number is None:
         raise HTTPError(NO_PATH)
     revision = await visit.ask(lambda store: revisions.show(store, number))
-    against = _number(visit.one("against")) or (number - 1 or None)
+    against = _number(visit.one("against")) or await visit.ask(lambda store: revisions.earlier(store, number))
     first, second = (number, number) if against is None else (min(against, number), max(against, number))
     changes, problem = [], ""
     if first != second:
@@ -53,7 +53,9 @@ async def show(visit: Visit) -> Any:
             changes = (await visit.ask(lambda store: revisions.diff(store, first, second)))["changes"]
         except IogateError as error:
             problem = error.message
-    heading = "First revision" if against is None else f"Changes from revision {first} to {second}"
+    heading = (
+        "No earlier revision is kept" if against is None else f"Changes from revision {first} to {second}"
+    )
     shown = line("diff", str(first), str(second)) if first != second else line("show", str(number))
     return await visit.show(
         "revision.html",
