@@ -6,7 +6,7 @@ that a program would send; what cannot be converted stays text, so that the sche
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -58,18 +58,21 @@ def read(schema: Mapping[str, Any] | None, sent: Mapping[str, Any]) -> dict[str,
     left = dict(sent)
     data: dict[str, Any] = {}
     for field in fields(schema):
-        value = left.pop(field.name, None)
-        if isinstance(value, File):
-            value = value.text()
+        value = _without_files(left.pop(field.name, None), File.text)
         if field.kind == "flag":
             data[field.name] = value is not None and value != "false"
         elif isinstance(value, str) and value == "":
             continue
         elif value is not None:
             data[field.name] = _value(field, value) if isinstance(value, str) else value
-    return data | {
-        name: value.to_json() if isinstance(value, File) else value for name, value in left.items()
-    }
+    return data | {name: _without_files(value, File.to_json) for name, value in left.items()}
+
+
+def _without_files(value: Any, convert: Callable[[File], Any]) -> Any:
+    """Return the value of a name in a form, or the list of its values, with each file converted."""
+    if isinstance(value, list):
+        return [_without_files(item, convert) for item in value]
+    return convert(value) if isinstance(value, File) else value
 
 
 def shown(field: Field, data: Mapping[str, Any]) -> str:

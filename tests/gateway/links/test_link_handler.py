@@ -7,6 +7,7 @@ import json
 import time
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 
 from iogate.gateway.pages.page import POLICY
@@ -115,6 +116,18 @@ async def test_an_invalid_form_names_every_place_and_keeps_what_was_written(worl
         "at /amount: 0 is less than the minimum of 1"
     )
     assert (await world.ask(link, headers=BROWSER)).status == 200
+
+
+@pytest.mark.parametrize("name", ["comment", "extra"])
+async def test_two_files_of_one_name_are_a_400(world: World, uid: str, name: str) -> None:
+    given = {"decision": '"approve"', "amount": "3"}
+    files = [(name, (f"{number}.txt", b"text", "text/plain")) for number in range(2)]
+    sent = httpx.Request("POST", "http://gateway.test", data=given, files=files)
+    headers = {"content-type": sent.headers["content-type"]}
+    reply = await world.ask(path(world.store, uid, "approve", SOON), "POST", headers, sent.read())
+    assert (reply.status, reply.message.startswith("The data is invalid at ")) == (400, True), reply.body
+    assert name in reply.message
+    assert await events(world.store, uid) == []
 
 
 @pytest.mark.parametrize("body", [b"5", b"null", b'"comment"', b'["comment"]'])
