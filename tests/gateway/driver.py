@@ -94,6 +94,8 @@ class Reply:
     status: int
     headers: dict[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
+    """Each `Set-Cookie`, of which `headers` has the last one."""
 
     @property
     def json(self) -> Any:
@@ -180,6 +182,9 @@ class World:
             status=start["status"],
             headers=received,
             body=b"".join(bytes(message.get("body", b"")) for message in rest),
+            cookies=tuple(
+                value.decode() for name, value in start["headers"] if name.lower() == b"set-cookie"
+            ),
         )
 
     async def call(self, name: str, body: bytes = b"{}", /, **headers: str) -> Reply:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.gateway.authentication.authenticator import too_many_attempts
@@ -97,11 +98,15 @@ class Login:
         value = self._console.sessions.sign(
             operator.name, self._access.generation(operator.name), self._now_s
         )
-        return redirect(target, [self._cookie(request, value, LONGEST_S)])
+        sessions = self._console.sessions
+        started = self._cookie(request, sessions.cookie, value, LONGEST_S)
+        return redirect(target, [started, *self._deleted(request, sessions.previous_cookies)])
 
     async def log_out(self, request: Request) -> Response:
-        """Log out the operator: end the session of the browser."""
-        return redirect("/console/login", [self._cookie(request, "", 0)])
+        """Log out the operator: end the session of the browser, also one that an earlier key has signed."""
+        sessions = self._console.sessions
+        deleted = self._deleted(request, (sessions.cookie, *sessions.previous_cookies))
+        return redirect("/console/login", deleted)
 
     async def _use(self, text: str) -> Operator | None:
         """Return the operator of a login link, once; None if it is invalid or was used.
@@ -119,8 +124,11 @@ class Login:
             await store.replies.keep(link.operator, link.number, Reply(fingerprint="login", status=303))
         return self._access.operator(link.operator)
 
-    def _cookie(self, request: Request, value: str, seconds: int) -> tuple[bytes, bytes]:
-        name, secure = self._console.sessions.cookie, self._console.is_secure(request)
+    def _deleted(self, request: Request, names: Sequence[str]) -> list[tuple[bytes, bytes]]:
+        return [self._cookie(request, name, "", 0) for name in names]
+
+    def _cookie(self, request: Request, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
+        secure = self._console.is_secure(request)
         return b"set-cookie", set_cookie(name, value, secure=secure, seconds=seconds)
 
     @property

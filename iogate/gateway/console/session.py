@@ -67,6 +67,11 @@ class Sessions:
         return self._names[0]
 
     @property
+    def previous_cookies(self) -> tuple[str, ...]:
+        """Names of the cookies of sessions that began under an earlier key."""
+        return tuple(name for name in self._names if name != self.cookie)
+
+    @property
     def outcome_cookie(self) -> str:
         """Name of the cookie with the outcome of a form, beside that of the session."""
         return f"{self.cookie}_outcome"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from iogate.gateway.console.formatting import NOTHING
+from iogate.gateway.console.session import Sessions
 from iogate.settings import Settings
-from tests.gateway.driver import World, api
-from tests.gateway.operators.browsing import submit, visit
+from tests.gateway.driver import Reply, World, api, build
+from tests.gateway.operators.browsing import session, submit, visit
+from tests.gateway.operators.conftest import token
 from tests.gateway.operators.test_revision_routes import bundle
 from tests.keys import LINK_KEY
 
@@ -60,3 +64,24 @@ async def test_the_pages_of_revisions_are_about_the_project_of_the_gateway(brows
     oldest = (await visit(browsed, "/console/revisions/1")).body.decode()
     assert "No earlier revision is kept" in oldest
     assert "in place of revision 3." in oldest
+
+
+def deleted(reply: Reply) -> set[str]:
+    """The names of the cookies that a response deletes."""
+    return {each.partition("=")[0] for each in reply.cookies if "; Max-Age=0" in each}
+
+
+async def test_a_login_and_a_logout_end_a_session_of_an_earlier_key(browsed: World) -> None:
+    earlier = session(browsed, "admin")
+    sessions = browsed.live.sessions = Sessions("n" * 40, [LINK_KEY])
+    browsed.application = build(browsed.live, browsed.refresher)
+    given = {"cookie": earlier, "sec-fetch-site": "same-origin"}
+    assert (await browsed.ask("/console/activity", headers=given)).status == 200
+    name = earlier.partition("=")[0]
+    form = urlencode({"token": token("read")}).encode()
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    begun = await browsed.ask("/console/login", "POST", given | kind, form)
+    assert (begun.status, deleted(begun)) == (303, {name})
+    assert begun.cookies[0].startswith(f"{sessions.cookie}=")
+    ended = await browsed.ask("/console/logout", "POST", given)
+    assert (ended.status, deleted(ended)) == (303, {name, sessions.cookie})
