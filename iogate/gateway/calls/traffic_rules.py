@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class TrafficRules:
     """Rules of one API; see `of`."""
 
-    __slots__ = ("_coalesce", "_concurrency", "_replace", "_times", "blocks")
+    __slots__ = ("_coalesce", "_concurrency", "_pointer", "_replace", "_times", "blocks")
 
     def __init__(self, api: Api, blocks: RateBlocks | None) -> None:
         self.blocks = blocks
@@ -31,6 +31,8 @@ class TrafficRules:
         self._concurrency = None if api.limits.of_key is None else after
         coalesce = api.coalesces
         self._coalesce = None if coalesce is None else after + (self._concurrency is not None)
+        # Part of the coalescing key: a waiting run may have been accepted under an earlier declaration.
+        self._pointer = "" if coalesce is None else coalesce.key
         self._times = (0, 0) if coalesce is None else (_ms(coalesce.window_s), _ms(coalesce.max_s))
         self._replace = api.limits.replaces
 
@@ -55,7 +57,7 @@ class TrafficRules:
             per="" if self.blocks is None else key_hash(self.blocks.key(request, caller)),
             key="" if key is None else key_hash(key),
             replace=self._replace,
-            merge="" if merge is None else key_hash(merge),
+            merge="" if merge is None else key_hash(f"{self._pointer}\0{merge}"),
             window=window,
             most=most,
         )

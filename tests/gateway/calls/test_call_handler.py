@@ -421,6 +421,18 @@ async def test_coalesced_calls_have_one_uid_and_say_so(world: World) -> None:
     assert world.live.counts["a/b"].coalesced == 1
 
 
+async def test_after_a_change_of_the_coalescing_key_a_call_replaces_no_input_of_an_earlier_run(
+    world: World,
+) -> None:
+    await world.publish(api("a/b", coalesce=Coalesce(key="/sku", window_s=60.0, max_s=60.0)))
+    first = await world.call("a/b", b'{"sku":"A-1"}')
+    await world.publish(api("a/b", coalesce=Coalesce(key="/order", window_s=60.0, max_s=60.0)))
+    second = await world.call("a/b", b'{"order":"A-1"}')
+    assert second.uid != first.uid
+    assert (await world.call("a/b", b'{"order":"A-1"}')).uid == second.uid
+    assert (await world.ask(f"/v1/runs/{first.uid}")).json["input"] == {"sku": "A-1"}
+
+
 async def test_runs_of_one_key_wait_for_each_other(world: World) -> None:
     rules = Limits(concurrency=Concurrency(key="/customer"))
     await world.publish(api("a/b", limits=rules, idempotency=Idempotency(pointer="/id")))
