@@ -200,9 +200,12 @@ async def _authorize(
 def _check_address(state: GatewayState, request: Request, run: RunView) -> None:
     """Raise HTTPError, a 403 or 503, for an address that may not see the run by its API's `allow_ips`.
 
-    After the credentials, so that a caller without any cannot find out which runs exist.
+    After the credentials, so that a caller without any cannot find out which runs exist. Without a revision,
+    the addresses are unknown: a 503.
     """
-    started_by = state.table.routes.get(run.api) if state.table is not None else None
+    if state.table is None:
+        raise HTTPError(NO_REVISION)
+    started_by = state.table.routes.get(run.api)
     if started_by is None or started_by.addresses is None:
         return
     if (refused := started_by.addresses.refuse(request)) is not None:

@@ -173,6 +173,17 @@ async def test_the_runs_of_an_api_are_shown_to_its_addresses_only(world: World) 
     assert (await world.ask(run, headers=known)).json["status"] == "pending"
 
 
+async def test_without_a_revision_no_link_shows_a_run_to_an_address(world: World) -> None:
+    await world.publish(api("t/t", TOKEN, allow_ips=allowed("127.0.0.0/8")))
+    link = (await world.call("t/t", token="123456")).headers["location"]
+    assert (await world.ask(link)).status == 200
+    world.live.table = None
+    for client in (LOCAL, OUTSIDE):
+        world.client = client
+        reply = await world.ask(link)
+        assert (reply.status, reply.message) == (503, "No revision is loaded yet")
+
+
 async def test_a_changed_file_is_read_again_and_a_broken_one_closes_the_api(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
