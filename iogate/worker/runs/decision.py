@@ -61,7 +61,7 @@ def decide(run: Run, advanced: Advance, *, leaves: bool, now: float, now_ms: int
     if state.ended:
         return Store("end")
     if run.unfinished:
-        if leaves and not run.effects:
+        if leaves and run.can_move:
             return Store("queue")
         return Store("keep") if run.wants_commit or _is_overdue(run, now) else CONTINUE
     if not state.in_flight:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,18 @@ class TestDecision:
         advanced = advance(run, state=State(frames={1: frame}), performs=(perform(1),))
         assert self.decided(run, advanced) == Store("keep")
         assert self.decided(run, advanced, leaves=True) == Store("queue")
+
+    def test_of_a_run_with_more_to_compute_and_an_effect_to_start_that_may_not_start_elsewhere(self) -> None:
+        run = new()
+        frame = Frame(id=1, kind="task", phase="effect")
+        once = replace(perform(1), at_most_once=True)
+        advanced = advance(run, state=State(frames={1: frame}), performs=(once,), more=True)
+        assert self.decided(run, advanced, leaves=True) == CONTINUE, "another worker would not start it"
+        assert self.decided(run, advanced, leaves=True, now=1.0) == Store("keep")
+        advanced = advance(run)
+        assert self.decided(run, advanced, leaves=True) == Store("keep")
+        run.commit("keep", None, NO_SECRETS)
+        assert run.committed(1.0) == [once], "it starts here"
 
     def test_of_a_run_that_waits_and_whose_effects_to_start_nobody_awaits(self) -> None:
         run = new(deadline_ms=3_000)
