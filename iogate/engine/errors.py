@@ -19,6 +19,9 @@ from iogate.security import redaction_patterns
 
 EXCERPT: Final = 1_000
 """Maximum number of characters of a response body that operators see."""
+TEXT_BYTES: Final = 8 * 1024
+"""Maximum size of the type, title and detail of an error in the state and the journal, each in UTF-8."""
+_TEXTS: Final = ("type", "title", "detail")
 _EXTENSIONS: Final = frozenset({"response", "responseExcerpt", "process", "sentTo"})
 
 
@@ -91,18 +94,40 @@ def to_problem(error: WorkflowError, pointer: str, redact: Callable[[str], str])
     The runtime sets `instance`, also for an error that an author describes.
     """
     described = {**error.to_json(), "instance": pointer}
-    for name in ("type", "title", "detail"):
+    for name in _TEXTS:
         if name in described:
             described[name] = redact(described[name])
     return described
 
 
 def to_stored(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
-    """Return a task's error for the state: `responseExcerpt` replaces the response, which is for `catch`."""
-    kept = {name: value for name, value in error.items() if name != "response"}
+    """Return a task's error for the state: with short texts, and `responseExcerpt` in place of the response.
+
+    The whole texts and the response are for `catch`.
+    """
+    kept = {name: value for name, value in shorten_texts(error).items() if name != "response"}
     if excerpt := _excerpt((error.get("response") or {}).get("body"), redact):
         kept["responseExcerpt"] = excerpt
     return kept
+
+
+def shorten_texts(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's error with a type, title and detail of at most TEXT_BYTES, for the state and notes.
+
+    The error is redacted before, so that no half secret remains.
+    """
+    return {name: _shorten(value) if name in _TEXTS else value for name, value in error.items()}
+
+
+def _shorten(text: Any) -> Any:
+    """Truncate a text of a task's error that is too long, with its size at the end."""
+    if not isinstance(text, str) or len(text) * 4 <= TEXT_BYTES:
+        return text
+    data = text.encode(errors="surrogatepass")
+    if len(data) <= TEXT_BYTES:
+        return text
+    mark = f"… [shortened from {len(data)} bytes]"
+    return data[: TEXT_BYTES - len(mark.encode())].decode(errors="ignore") + mark
 
 
 def _excerpt(body: Any, redact: Callable[[str], str]) -> str:

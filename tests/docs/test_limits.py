@@ -13,6 +13,7 @@ from iogate.documents.yaml import composer, reader
 from iogate.effects import document_fetcher, effect_files, http_calls
 from iogate.effects.http import name_lookup, transport
 from iogate.effects.processes import process_run
+from iogate.engine import errors
 from iogate.gateway import http_server
 from iogate.gateway.calls import allowed_addresses, call_handler
 from iogate.gateway.events import cloudevents, event_intake
@@ -94,6 +95,7 @@ LIMITS = {
     "concurrent runs of a worker process": number(Settings().concurrency),
     "memory of a worker process": f"{mib(resource_limits.MEMORY)}, or {WORKER_SHARE} of the machine",
     "data that a run writes in one commit": mib(keys.COMMIT_BYTES),
+    "type, title or detail of an error that a run keeps": f"{errors.TEXT_BYTES // 1024} KiB",
     "nesting of the data of a run": f"{state_codec.LEVELS} levels",
     "journal of a run": f"{number(keys.JOURNAL_ENTRIES)} entries",
     "recorded results of a run, with `record: all`": mib(keys.RECORDED_BYTES),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from iogate.engine.errors import TEXT_BYTES
 from iogate.errors import ERROR_TYPES
 from tests.engine.engine_runs import Run, error, program
 
@@ -194,6 +195,31 @@ def test_raise_keeps_the_authors_text_and_names_its_task() -> None:
         "detail": "d",
         "instance": "/do/0/o/do/0/a",
     }
+
+
+def test_long_texts_of_an_error_are_shortened_in_the_state_and_the_notes_and_whole_for_catch() -> None:
+    raised = "{raise: {error: {type: 'https://x/e', status: 418, title: '${ .text }', detail: '${ .text }'}}}"
+    data = {"text": "é" * 20_000}
+    run = Run(program(f"do: [{{o: {{do: [{{a: {raised}}}]}}}}]"), input=data)
+    run.advance()
+    assert run.state.error is not None
+    told = [run.state.error, *(note.detail["error"] for note in run.notes if "error" in note.detail)]
+    assert len(told) == 4, "of the state, the task, the task around it and the workflow"
+    for each in told:
+        for name in ("title", "detail"):
+            assert each[name].startswith("é" * 4_000)
+            assert each[name].endswith("é… [shortened from 40000 bytes]")
+            assert TEXT_BYTES - 2 < len(each[name].encode()) <= TEXT_BYTES
+    caught = Run(
+        program(
+            f"do: [{{t: {{try: [{{a: {raised}}}],"
+            " catch: {do: [{h: {set: '${ [$error.title, $error.detail] | map(length) }'}}]}}}]"
+        ),
+        input=data,
+    )
+    caught.advance()
+    assert caught.state.output == [20_000, 20_000]
+    assert all(len(str(note.detail)) < 3 * TEXT_BYTES for note in caught.notes)
 
 
 def test_raise_takes_a_named_error() -> None:

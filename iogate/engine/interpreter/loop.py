@@ -286,7 +286,8 @@ def _propagate_once(ctx: ExecutionContext, fault: Fault) -> int | None:
                 pass
         ctx.note_cancelled(ctx.tree.remove_below(frame))
         scope = ctx.tree.remove(frame)
-        ctx.note("task.faulted", around, {"error": errors.strip_extensions(error)}, scope)
+        shortened = errors.shorten_texts(error)
+        ctx.note("task.faulted", around, {"error": errors.strip_extensions(shortened)}, scope)
     ctx.tree.remove_below(frame)
     ctx.fault_run(error, at)
     return None

@@ -100,13 +100,13 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Size of the user data that the commit writes, in bytes."""
-        size = len(self.output or b"")
+        """Size of the user data that the commit writes, in bytes; texts of errors are in the journal, too."""
+        size = len(self.output or b"") + len(self.error or b"")
         # Most commits have few of these, and each run asks twice.
         for stored in (self.frames, self.values):
             if stored:
                 size += sum(map(len, stored.values()))
-        for written in (self.emits, self.recorded, *self.outbox.values()):
+        for written in (self.journal, self.emits, self.recorded, *self.outbox.values()):
             if written:
                 size += sum(map(len, written))
         for child in self.children:

@@ -164,6 +164,17 @@ def test_a_refused_commit_gives_its_sequence_number_back() -> None:
     assert run.commit("end", None, NO_SECRETS).seq == 1
 
 
+def test_the_size_of_a_commit_includes_journal_and_error() -> None:
+    run = new()
+    advance(run)
+    run.fault({"type": "x", "status": 500, "detail": "d" * 5_000}, 3_000)
+    commit = run.commit("end", None, NO_SECRETS)
+    journal = sum(map(len, commit.journal))
+    assert commit.error is not None
+    assert min(journal, len(commit.error)) > 5_000
+    assert commit.size >= journal + len(commit.error)
+
+
 async def test_leaving_cancels_timer_and_effects() -> None:
     run = new()
     advance(run, performs=(perform(1), perform(2, awaited=False)))
