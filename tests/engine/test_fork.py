@@ -104,6 +104,16 @@ def test_contexts_are_separate_until_they_merge_in_declared_order() -> None:
     ]
 
 
+def test_a_number_that_jq_writes_in_another_way_is_no_change_of_the_context() -> None:
+    text = fork(
+        "{set: $context, export: {as: '$context + {n: 11}'}}",
+        "{set: $context, export: {as: '$context + {b: 1}'}}",
+        rest=", {z: {set: $context}}",
+    ).replace("do: [{f:", "do: [{x: {set: '${ . }', export: {as: .}}}, {f:", 1)
+    data = {"n": 10.0, "of": [{"n": 10.0}]}
+    assert output(text, data) == {"n": 11, "of": [{"n": 10}], "b": 1}
+
+
 def test_end_in_a_branch_ends_the_run() -> None:
     run = Run(program(fork(CALL, "{set: '\"over\"', then: end}", rest=", {z: {set: '1'}}")))
     assert run.advance() == ()

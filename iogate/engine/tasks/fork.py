@@ -13,7 +13,7 @@ from iogate.compiler.tasks import Fork
 from iogate.engine.expression_scope import Scope
 from iogate.engine.interpreter.execution_context import ExecutionContext
 from iogate.engine.state.frame import Frame, replace_frame
-from iogate.json_values import is_same
+from iogate.json_values import is_equal, is_same
 
 
 def begin(ctx: ExecutionContext, scope: Frame, body: Fork, arguments: Scope) -> None:
@@ -59,12 +59,22 @@ def _join(ctx: ExecutionContext, frame: Frame, branches: tuple[Frame, ...]) -> N
 
 def _merged(into: Any, before: Any, after: Any) -> Any:
     """Merge the changes of a branch of a `fork` into `into`; replace a context that is not an object."""
-    if is_same(before, after):
+    if _is_unchanged(before, after):
         return into
     if not (isinstance(into, dict) and isinstance(after, dict)):
         return after
     known = before if isinstance(before, dict) else {}
     new = {
-        name: value for name, value in after.items() if name not in known or not is_same(known[name], value)
+        name: value
+        for name, value in after.items()
+        if name not in known or not _is_unchanged(known[name], value)
     }
     return {**into, **new}
+
+
+def _is_unchanged(before: Any, after: Any) -> bool:
+    """Tell whether a branch of a `fork` left a value as it was; jq may write a number in another way.
+
+    The comparison of the texts is faster, but takes 10.0 and 10 for different.
+    """
+    return is_same(before, after) or is_equal(before, after)
