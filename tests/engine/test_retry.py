@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from iogate.engine.advance import advance
 from iogate.engine.commands import (
     Arrived,
     CallFunction,
@@ -160,6 +161,27 @@ def test_a_failed_output_is_evaluated_again_without_repeating_the_task() -> None
     run.program = new
     assert revive(run, resume_faulted(state, run.now_ms)) == []
     assert run.state.output == 5
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "emit: {event: {with: {type: a}}}",
+        "run: {await: false, workflow: {namespace: a, name: b, version: '1.0.0'}}",
+        "run: {await: false, shell: {command: 'true'}}",
+    ],
+)
+@pytest.mark.parametrize("more", ["output: {as: '[.] | .x'}", "export: {as: '[.] | .x'}"])
+def test_a_task_without_a_result_takes_effect_once_if_its_output_failed(task: str, more: str) -> None:
+    failing, correct = program(f"do: [{{a: {{{task}, {more}}}}}]"), program(f"do: [{{a: {{{task}}}}}]")
+    run = Run(failing, input=1)
+    first = advance(failing, run.state, (), NOW_MS, run.facts)
+    assert first.state.status == "faulted"
+    assert (first.emits, first.children, first.performs) == ((), (), ())
+    state = resume_faulted(migrate(failing, correct, first.state), NOW_MS)
+    second = advance(correct, state, (), NOW_MS, run.facts)
+    assert second.state.status == "completed"
+    assert len(second.emits) + len(second.children) + len(second.performs) == 1
 
 
 def test_a_caught_fault_leaves_no_retry_state() -> None:

@@ -94,7 +94,7 @@ def resume_effects(ctx: ExecutionContext, worker: str = "") -> None:
             continue  # ended by the fault of an earlier effect
         task, scope = ctx.program.tasks[frame.pointer], ctx.tree.parent(frame)
         try:
-            dispatch.perform(ctx, scope, task, frame, again=True)
+            ctx.performs.append(dispatch.describe_effect(ctx, scope, task, frame, again=True))
         except WorkflowError as error:
             ctx.tree.abandon(frame)
             ctx.set_savepoint()

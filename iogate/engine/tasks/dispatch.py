@@ -141,18 +141,24 @@ def _wait(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope, dur
 def _outside(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> int | None:
     frame = ctx.open(scope, arguments, phase="effect")
     try:
-        awaits = perform(ctx, scope, task, frame)
+        command = describe_effect(ctx, scope, task, frame)
     except WorkflowError:
         ctx.tree.remove(frame)
         raise
-    if awaits:
+    if command.await_result:
+        ctx.performs.append(command)
         return None
     ctx.tree.remove(frame)
-    return ctx.complete(scope, task, arguments, arguments.input)
+    at = ctx.complete(scope, task, arguments, arguments.input)
+    # After a failed `output` or `export`, the repetition of the task begins the effect.
+    ctx.performs.append(command)
+    return at
 
 
-def perform(ctx: ExecutionContext, scope: Frame, task: Task, frame: Frame, *, again: bool = False) -> bool:
-    """Dispatch a task's effect: add its command; return whether the task waits for the result.
+def describe_effect(
+    ctx: ExecutionContext, scope: Frame, task: Task, frame: Frame, *, again: bool = False
+) -> Perform:
+    """Return the command of a task's effect, for the dispatch of a task and for its repetition.
 
     Its expressions see the start of the task as the time, so that a repeated command is the same.
     Raises UnknownOutcomeError if an effect that must happen at most once would be repeated.
@@ -167,16 +173,12 @@ def perform(ctx: ExecutionContext, scope: Frame, task: Task, frame: Frame, *, ag
     reference, key = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
     arguments = ctx.arguments(scope, task, frame)
     arguments.now_ms, arguments.idempotency_key = frame.started_ms, key
-    awaits = body.awaits if isinstance(body, Process | Container) else True
-    ctx.performs.append(
-        Perform(
-            frame=frame.id,
-            reference=reference,
-            effect=call.effect(body, arguments),
-            idempotency_key=key,
-            deadline_ms=ctx.tree.deadline(frame),
-            await_result=awaits,
-            at_most_once=at_most_once,
-        )
+    return Perform(
+        frame=frame.id,
+        reference=reference,
+        effect=call.effect(body, arguments),
+        idempotency_key=key,
+        deadline_ms=ctx.tree.deadline(frame),
+        await_result=body.awaits if isinstance(body, Process | Container) else True,
+        at_most_once=at_most_once,
     )
-    return awaits

@@ -44,7 +44,10 @@ _DATA = ("data", "data_base64")
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: tasks.Emit, arguments: Scope) -> int | None:
-    """Emit the event of an `emit` and complete the task; the output is the event's envelope."""
+    """Emit the event of an `emit` and complete the task; the output is the event's envelope.
+
+    A task that fails in its `output` or `export` emits nothing, so that its repetition emits the event once.
+    """
     reference, key = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
     arguments.idempotency_key = key
     given = body.attributes.evaluate(arguments.input, arguments)
@@ -58,10 +61,11 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: tasks.Emit, arg
     if str(event["type"]).startswith(EVENT):
         raise _invalid("type", f'must not begin with "{EVENT}": only the link of a run sends such an event')
     ctx.tree.count_definite_answer(scope)
+    at = ctx.complete(ctx.tree[scope.id], task, arguments, event)
     ctx.emits.append(Emit(reference=reference, event=event, generated="id" not in given))
     if len(ctx.emits) >= MOST:
         ctx.end_slice()
-    return ctx.complete(ctx.tree[scope.id], task, arguments, event)
+    return at
 
 
 def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any]:

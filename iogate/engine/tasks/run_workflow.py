@@ -21,31 +21,42 @@ from iogate.errors import WorkflowError
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, arguments: Scope) -> int | None:
-    """Start the child workflow of `run: workflow`; wait for its end unless `await` is false."""
+    """Start the child workflow of `run: workflow`; wait for its end unless `await` is false.
+
+    A task that is not awaited and fails in its `output` or `export` starts nothing, so that its repetition
+    starts the child once.
+    """
     given = body.input.evaluate(arguments.input, arguments)
     if not body.awaits:
-        start(ctx, scope, task, body, given, ctx.tree.reserve())
-        return ctx.complete(ctx.tree[scope.id], task, arguments, arguments.input)
+        command = describe_child(ctx, scope, task, body, given, ctx.tree.reserve())
+        at = ctx.complete(ctx.tree[scope.id], task, arguments, arguments.input)
+        start(ctx, command)
+        return at
     frame = ctx.open(scope, arguments, phase="child")
-    start(ctx, scope, task, body, given, frame.id)
+    start(ctx, describe_child(ctx, scope, task, body, given, frame.id))
     ctx.note("task.waiting", task, {"workflow": f"{body.namespace}/{body.name}:{body.version}"}, scope)
     return None
 
 
-def start(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, given: Any, number: int) -> None:
-    """Add the command to start a child workflow; `number` is the id of the waiting frame, or of no frame."""
+def describe_child(
+    ctx: ExecutionContext, scope: Frame, task: Task, body: Child, given: Any, number: int
+) -> StartChild:
+    """Return the command to start a child; `number` is the id of the waiting frame, or of no frame."""
     reference, _ = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
-    ctx.children.append(
-        StartChild(
-            frame=number,
-            reference=reference,
-            namespace=body.namespace,
-            name=body.name,
-            version=body.version,
-            input=given,
-            awaits=body.awaits,
-        )
+    return StartChild(
+        frame=number,
+        reference=reference,
+        namespace=body.namespace,
+        name=body.name,
+        version=body.version,
+        input=given,
+        awaits=body.awaits,
     )
+
+
+def start(ctx: ExecutionContext, command: StartChild) -> None:
+    """Add the command to start a child workflow."""
+    ctx.children.append(command)
     if len(ctx.children) >= MOST:
         ctx.end_slice()
 

@@ -92,4 +92,5 @@ def _start(
 ) -> None:
     assert body.starts is not None
     given = body.starts.input.evaluate(values, arguments)
-    run_workflow.start(ctx, ctx.tree.parent(frame), task, body.starts, given, ctx.tree.reserve())
+    number, scope = ctx.tree.reserve(), ctx.tree.parent(frame)
+    run_workflow.start(ctx, run_workflow.describe_child(ctx, scope, task, body.starts, given, number))
