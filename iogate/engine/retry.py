@@ -6,6 +6,7 @@ unless an operator names it; the parts of idempotency keys do not change.
 
     leaf scope      begins the task that faulted
     effect          is requested again, with its key (`Resumed`)
+    at most once    was cancelled, and its outcome is unknown: its task begins again, with the same key
     timer, delay    continues to its due time
     event           is subscribed to again (`Resumed`); events of the meantime are lost
     child           was cancelled with its parent: its task begins again
@@ -36,7 +37,7 @@ class ResumedState:
     """False if the task gets the data that flowed when the run faulted, because its own input is not kept."""
 
 
-def resume_faulted(state: State, now_ms: int) -> State:
+def resume_faulted(program: Program, state: State, now_ms: int) -> State:
     """Return the state for a retry at the task that faulted.
 
     Raises Refused if the run has not faulted.
@@ -45,17 +46,16 @@ def resume_faulted(state: State, now_ms: int) -> State:
         raise Refused(f"the run is {state.status}: only a faulted run can be retried")
     if not state.frames:
         return State(next_id=state.next_id, inbox_done=state.inbox_done, links=state.links)
-    frames = {key: _ready(frame, now_ms) for key, frame in state.frames.items() if frame.phase != "child"}
-    return replace(
-        state,
-        frames=frames,
-        status="running",
-        output=None,
-        error=None,
-        faulted_at=None,
-        index=None,
-        trail=None,
-    )
+    frames = {key: _ready(each, now_ms) for key, each in state.frames.items() if not _restarts(program, each)}
+    resumed = replace(state, frames=frames, status="running", output=None, error=None)
+    return replace(resumed, faulted_at=None, index=None, trail=None)
+
+
+def _restarts(program: Program, frame: Frame) -> bool:
+    """Tell whether a retry begins the waiting task of a frame again, by removal of the frame."""
+    # The engine never repeats the command of such an effect; the operator permits it.
+    once = frame.phase == "effect" and program.tasks[frame.pointer].at_most_once
+    return once or frame.phase == "child"
 
 
 def _ready(frame: Frame, now_ms: int) -> Frame:
@@ -80,7 +80,7 @@ def resume_from(program: Program, state: State, pointer: str, now_ms: int, given
     Raises Refused if the run was not in the task's list when it faulted, or had not reached the task.
     """
     task, at, index = _place(program, pointer)
-    resumed = resume_faulted(state, now_ms)
+    resumed = resume_faulted(program, state, now_ms)
     if not resumed.frames:
         if pointer == program.lists["/do"].tasks[0].pointer:
             return ResumedState(state=resumed, is_original_input=True)

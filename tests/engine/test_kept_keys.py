@@ -188,7 +188,7 @@ def test_an_operator_can_repeat_an_effect_that_must_happen_at_most_once(earlier:
         assert keys(again) != keys(check)
         (again,) = run.advance(ok(again))
     else:
-        run.state = stored(resume_faulted(run.state, run.now_ms))
+        run.state = stored(resume_faulted(run.program, run.state, run.now_ms))
         (again,) = run.advance(Resumed())
     assert keys(again) == keys(pay)
     run.advance(ok(again))

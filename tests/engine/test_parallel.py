@@ -243,7 +243,7 @@ def test_a_retry_repeats_the_failed_iteration_and_continues_the_others() -> None
     run = Run(program(loop(CALL, items="[range(6)]", parallel=3)), stores=True)
     run.finish(failing_at(1))
     done = {each.reference for each in run.performs} - {"/do/0/m/for/1/do/0/call"}
-    run.state = stored(resume_faulted(stored(run.state), run.now_ms))
+    run.state = stored(resume_faulted(run.program, stored(run.state), run.now_ms))
     run.performs.clear()
     run.advance(Resumed())
     assert run.finish(lambda perform: getattr(perform.effect, "arguments", {})["k"]).output == [*range(6)]
@@ -285,7 +285,8 @@ def test_a_faulted_run_cannot_move_between_a_parallel_and_another_loop() -> None
     with pytest.raises(Refused, match=r'"m" \(/do/0/m\) is parallel in one version only'):
         migrate(parallel, plain, run.state)
     more = program(loop(CALL, parallel=4))
-    run.program, run.state = more, stored(resume_faulted(migrate(parallel, more, run.state), run.now_ms))
+    run.program = more
+    run.state = stored(resume_faulted(more, migrate(parallel, more, run.state), run.now_ms))
     run.performs.clear()
     run.advance(Resumed())
     assert run.finish(doubled).output[4] == 8

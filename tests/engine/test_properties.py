@@ -117,7 +117,7 @@ def test_a_faulted_run_faults_again_if_nothing_has_changed(workflow: dict[str, A
     run = Run(load({"document": HEADER, **workflow}), input=value)
     first = run.finish(no_effects)
     if first.status == "faulted":
-        run.state = stored(resume_faulted(first, run.now_ms))
+        run.state = stored(resume_faulted(run.program, first, run.now_ms))
         assert not run.state.ended
         run.advance(Resumed())
         run.finish(no_effects)

@@ -61,7 +61,7 @@ LOST = WorkflowError("communication", status=500)
 def revive(run: Run, state: State | None = None) -> list[Perform]:
     """Let the run continue in another worker an hour later; return the requested effects."""
     run.now_ms += 3_600_000
-    run.state = stored(resume_faulted(run.state, run.now_ms) if state is None else state)
+    run.state = stored(resume_faulted(run.program, run.state, run.now_ms) if state is None else state)
     run.performs.clear()
     return list(run.advance(Resumed()))
 
@@ -153,13 +153,32 @@ def test_other_branches_continue_with_their_tasks() -> None:
     assert run.now_ms == NOW_MS + 7_200_000, "the wait ends when it was to"
 
 
+def test_one_retry_repeats_all_calls_under_way_that_must_happen_at_most_once() -> None:
+    once = call(", metadata: {iogate: {atMostOnce: true}}")
+    text = f"do: [{{f: {{fork: {{branches: [{{a: {call()}}}, {{b: {once}}}, {{c: {once}}}]}}}}}}]"
+    run = Run(program(text), input=5, stores=True)
+    a, b, c = run.advance()
+    run.advance(Performed(frame=a.frame, error=DOWN))
+    assert run.state.status == "faulted"
+    requested = revive(run)
+    assert run.state.status == "running", run.state.error
+    assert {each.reference: each.idempotency_key for each in requested} == {
+        "/do/0/f/fork/branches/0/a": "42/do/0/f/fork/branches/0/a/1",
+        b.reference: b.idempotency_key,
+        c.reference: c.idempotency_key,
+    }
+    run.advance(Resumed(worker="w"))
+    assert run.state.status == "faulted", "after a crash they are not repeated"
+    assert finish(run, revive(run), 8) == [8, 8, 8]
+
+
 def test_a_failed_output_is_evaluated_again_without_repeating_the_task() -> None:
     text = f"do: [{{d: {{do: [{{x: {call()}}}], output: {{as: .n.x}}}}}}]"
     run = faulted(text, 1, {"n": 5})
     new = program(text.replace(".n.x", ".n"))
     state = migrate(run.program, new, run.state)
     run.program = new
-    assert revive(run, resume_faulted(state, run.now_ms)) == []
+    assert revive(run, resume_faulted(run.program, state, run.now_ms)) == []
     assert run.state.output == 5
 
 
@@ -178,7 +197,7 @@ def test_a_task_without_a_result_takes_effect_once_if_its_output_failed(task: st
     first = advance(failing, run.state, (), NOW_MS, run.facts)
     assert first.state.status == "faulted"
     assert (first.emits, first.children, first.performs) == ((), (), ())
-    state = resume_faulted(migrate(failing, correct, first.state), NOW_MS)
+    state = resume_faulted(correct, migrate(failing, correct, first.state), NOW_MS)
     second = advance(correct, state, (), NOW_MS, run.facts)
     assert second.state.status == "completed"
     assert len(second.emits) + len(second.children) + len(second.performs) == 1
@@ -299,7 +318,7 @@ def test_a_listener_subscribes_again_and_keeps_its_events() -> None:
     run.advance(Arrived(frame=frame, number=1, event={"type": "a", "data": 1}))
     wants = run.state.frames[frame].wants
     run.advance(Performed(frame=x.frame, error=DOWN))
-    resumed = resume_faulted(run.state, run.now_ms)
+    resumed = resume_faulted(run.program, run.state, run.now_ms)
     assert resumed.frames[frame].wants is None
     (x,) = revive(run)
     assert run.state.frames[frame].wants == wants
@@ -328,7 +347,7 @@ def test_only_a_faulted_run_is_revived(happening: Any) -> None:
     run = Run(program("do: [{w: {wait: PT1H}}]"))
     run.advance(*([happening] if happening else []))
     with pytest.raises(Refused, match="only a faulted run can be retried"):
-        resume_faulted(run.state, NOW_MS)
+        resume_faulted(run.program, run.state, NOW_MS)
 
 
 # from an earlier task
@@ -408,7 +427,7 @@ def test_another_definition_is_matched_by_the_names_of_tasks() -> None:
     )
     state = migrate(run.program, new, run.state)
     run.program = new
-    (c,) = revive(run, resume_faulted(state, run.now_ms))
+    (c,) = revive(run, resume_faulted(run.program, state, run.now_ms))
     assert c.reference == "/do/2/d/do/2/c"
     assert finish(run, [c], 5) == 6
 
@@ -480,7 +499,7 @@ def test_an_unstarted_function_gets_the_arguments_of_the_other_definition(
     state = migrate(run.program, new, restart_call(run.program, run.state))
     assert enclosing_call(new, state) is None
     run.program = new
-    (requested,) = revive(run, resume_faulted(state, run.now_ms))
+    (requested,) = revive(run, resume_faulted(run.program, state, run.now_ms))
     assert [given(each) for each in (before, requested)] == [{"n": 1}, {"n": 2}]
     assert requested.idempotency_key != before.idempotency_key, "the answer was a definite one"
     assert finish(run, [requested], 7) == 7
@@ -494,7 +513,7 @@ def test_a_started_function_keeps_its_arguments() -> None:
     state = migrate(run.program, new, run.state)
     assert enclosing_call(new, state) == "/do/0/y"
     run.program = new
-    (requested,) = revive(run, resume_faulted(state, run.now_ms))
+    (requested,) = revive(run, resume_faulted(run.program, state, run.now_ms))
     assert given(requested) == {"n": 1}
 
 
@@ -519,7 +538,7 @@ def test_branches_and_extensions_are_carried_over() -> None:
     new = program(other)
     state = migrate(run.program, new, run.state)
     run.program = new
-    requested = revive(run, resume_faulted(state, run.now_ms))
+    requested = revive(run, resume_faulted(run.program, state, run.now_ms))
     assert sorted(each.reference for each in requested) == [
         "/do/1/f/fork/branches/0/a/use/extensions/1/e/before/0/x",
         "/do/1/f/fork/branches/1/b/use/extensions/1/e/before/0/x",
@@ -542,7 +561,7 @@ def test_an_extension_after_a_task_leads_to_the_same_task_in_another_definition(
     new = program(JUMP.replace("do: [", "do: [{z: {set: '9'}}, "))
     state = migrate(run.program, new, run.state)
     run.program = new
-    assert finish(run, revive(run, resume_faulted(state, run.now_ms))) == [1, 3]
+    assert finish(run, revive(run, resume_faulted(run.program, state, run.now_ms))) == [1, 3]
 
 
 def test_another_definition_without_the_target_of_an_extended_task_is_refused() -> None:

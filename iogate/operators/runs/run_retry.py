@@ -109,7 +109,7 @@ class Retrier:
         if self.pointer is None:
             if self.current:
                 state = retry.migrate(old, program, retry.restart_call(old, state))
-            resumed = retry.resume_faulted(state, self.now_ms)
+            resumed = retry.resume_faulted(program, state, self.now_ms)
             if self.current and (call := retry.enclosing_call(program, state)) is not None:
                 self.remarks.append(
                     f"{start.uid}: the function that {call} calls resumes in the middle, with its original "
