@@ -183,6 +183,28 @@ def test_a_failed_output_is_evaluated_again_without_repeating_the_task() -> None
 
 
 @pytest.mark.parametrize(
+    ("task", "output"),
+    [
+        (f"{{a: {call(', then: end')}}}", ".n.x"),
+        (f"{{d: {{do: [{{a: {call(', then: end')}}}]}}}}", ".n.x"),
+        (
+            f"{{f: {{fork: {{branches: [{{a: {call(', export: {as: .}, then: end')}}},"
+            " {w: {wait: PT1H}}]}}}",
+            "$context.n.x",
+        ),
+    ],
+)
+def test_a_failed_output_of_the_workflow_is_evaluated_again_after_an_end(task: str, output: str) -> None:
+    text = f"output: {{as: {output}}}\ndo: [{task}, {{z: {call()}}}]"
+    run = faulted(text, 1, {"n": 5})
+    new = program(text.replace(".n.x", ".n"))
+    state = migrate(run.program, new, run.state)
+    run.program = new
+    assert revive(run, resume_faulted(run.program, state, run.now_ms)) == []
+    assert (run.state.status, run.state.output) == ("completed", 5)
+
+
+@pytest.mark.parametrize(
     "task",
     [
         "emit: {event: {with: {type: a}}}",

@@ -251,14 +251,8 @@ class ExecutionContext:
     def _trace(self, scope: Frame, task: Task, data: Any, output: Any) -> None:
         """Add to the execution context the data of a completed task, for the record of a traced run."""
         frames = self.tree.frames
-        self.completed.append(
-            TaskEnd(
-                reference=task_reference(frames, scope, task.pointer),
-                input=data,
-                output=output,
-                attempt=attempt_of(frames, scope),
-            )
-        )
+        reference, attempt = task_reference(frames, scope, task.pointer), attempt_of(frames, scope)
+        self.completed.append(TaskEnd(reference=reference, input=data, output=output, attempt=attempt))
 
     def enter_extension(
         self, scope: Frame, tasks: TaskList, arguments: Scope, *, value: Any, **attributes: Any
@@ -304,7 +298,11 @@ class ExecutionContext:
             case "exit":  # one position further than after the last task
                 position = len(self.program.lists[scope.pointer].tasks) + 1
             case "end":
-                self.complete_run(value, self.tree.context_owner(scope).context)
+                context = self.tree.context_owner(scope).context
+                end = {"position": len(self.program.lists["/do"].tasks) + 1, "extended": None}
+                self.note_cancelled(self.tree.unwind(scope, value=value, context=context, **end))
+                self.set_savepoint()  # a retry only evaluates the output of the workflow again
+                self.complete_run(value, context)
                 return None
             case _:
                 position = then

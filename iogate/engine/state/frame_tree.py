@@ -206,6 +206,17 @@ class FrameTree:
             self.abandon(each)
         return tuple(inside)
 
+    def unwind(self, scope: Frame, **attributes: Any) -> tuple[Frame, ...]:
+        """Remove all frames of the tree below the workflow's scope, from within; return them, leaves first.
+
+        The workflow's scope, which is around `scope`, gets the attributes.
+        """
+        while (task := self.parent(scope)).parent is not None:
+            scope = self.parent(task)
+        gone = self.remove_below(scope)
+        self.put(replace_frame(self._frames[scope.id], **attributes))
+        return gone
+
     def children(self, frame: Frame) -> tuple[Frame, ...]:
         """Return the children of a frame in the tree, in the order of their creation."""
         return tuple([self._frames[key] for key in self._index.below.get(frame.id, ())])
