@@ -243,6 +243,12 @@ def test_a_wait_of_zero_does_not_wait() -> None:
     assert run.state.status == "completed"
 
 
+@pytest.mark.parametrize(("name", "expected"), [("continue", [[1, 2], 3]), ("exit", 1), ("end", 1)])
+def test_a_flow_directive_of_the_standard_wins_over_a_task_of_its_name(name: str, expected: Any) -> None:
+    tasks = f"{{a: {{set: '1', then: {name}}}}}, {{b: {{set: '[., 2]'}}}}, {{{name}: {{set: '[., 3]'}}}}"
+    assert output(f"do: [{tasks}]") == expected
+
+
 def test_the_journal_notes_each_step_of_a_run() -> None:
     run = Run(
         program("do: [{a: {if: 'false', set: '1'}}, {s: {switch: [{c: {then: end}}]}}, {z: {set: '1'}}]")

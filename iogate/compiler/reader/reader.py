@@ -88,7 +88,9 @@ class Reader(ABC):
         self.index.directives.append(
             Directive(pointer=place.pointer, target=then, reachable=tuple(positions))
         )
-        return cast("Target", then) if then in ("exit", "end") else positions.get(then, "continue")
+        if then in ("continue", "exit", "end"):  # also if a task has the name
+            return cast("Target", then)
+        return positions.get(then, "continue")
 
     # text that may be an expression
 
