@@ -33,11 +33,15 @@ async def test_invalid_program_faults_only_its_runs(site: Site) -> None:
 async def test_missing_program_faults_its_runs(site: Site) -> None:
     await site.publish(NOOP)
     uid = await site.call()
-    await site.store.call("DEL", f"iogate:program:{site.apis['test/noop'].program}")
+    key = f"iogate:program:{site.apis['test/noop'].program}"
+    stored = await site.store.call("GET", key)
+    await site.store.call("DEL", key)
     await site.worker()
     run = await site.ended(uid)
     assert run.status == "faulted"
     assert "in the store" in decoded(run.error)["detail"]
+    await site.store.call("SET", key, stored)
+    assert (await site.ended(await site.call())).status == "completed", "the store is repaired"
 
 
 async def test_invalid_state_faults_the_run(site: Site) -> None:

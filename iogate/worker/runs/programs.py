@@ -72,16 +72,20 @@ class Programs:
             raise KeyError(uri) from None
 
     async def _fetch(self, digest: str) -> None:
+        loop, lasts = asyncio.get_running_loop(), True
         try:
             name = f"definition {digest[:12]}"
             loaded = _load(digest, await self._reader.read(name, lambda: self._revisions.program(digest)))
         except (NotFound, NotAuthentic) as error:
-            loaded = Unloadable(reason=error.message)
+            loaded, lasts = Unloadable(reason=error.message), False
         self._kept[digest] = loaded
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         for cached in self._waiting.pop(digest):
-            asyncio.get_running_loop().call_soon(cached)
+            loop.call_soon(cached)
+        if not lasts:
+            # Only those who wait get this reason: the store may be repaired before the next run.
+            loop.call_soon(lambda: self._kept.pop(digest, None))
 
 
 def _load(digest: str, data: bytes) -> Program | Unloadable:
