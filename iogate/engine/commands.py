@@ -145,7 +145,7 @@ class Perform:
     effect: Effect
     idempotency_key: str
     """`{uid}{pointer with every loop index}/{try attempts, outermost first}/{n}`; n rises only after a
-    definite answer."""
+    definite answer, and after the start of an effect that is not awaited."""
     deadline_ms: int | None = None
     """Epoch milliseconds at which the engine stops waiting."""
     await_result: bool = True

@@ -272,6 +272,14 @@ def test_a_process_that_is_not_awaited_outputs_its_input_and_is_requested() -> N
     assert run.state.status == "completed"
 
 
+def test_each_start_of_a_process_that_is_not_awaited_has_a_key_of_its_own() -> None:
+    start = "{p: {run: {shell: {command: x}, await: false}, output: {as: '. + 1'}}}"
+    again = "{again: {switch: [{more: {when: . < 3, then: p}}]}}"
+    run = Run(program(f"do: [{start}, {again}]"), input=0)
+    performs = run.advance()
+    assert [each.idempotency_key for each in performs] == ["42/do/0/p/0", "42/do/0/p/1", "42/do/0/p/2"]
+
+
 def test_a_task_can_read_its_idempotency_key() -> None:
     effect = first_effect(
         "do: [{f: {call: 'f:1.0.0@default', with: {k: '${ $runtime.metadata.idempotencyKey }'}}}]"

@@ -149,7 +149,8 @@ def _outside(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) 
         ctx.performs.append(command)
         return None
     ctx.tree.remove(frame)
-    at = ctx.complete(scope, task, arguments, arguments.input)
+    ctx.tree.count_definite_answer(scope)  # the next start of the task is another one
+    at = ctx.complete(ctx.tree[scope.id], task, arguments, arguments.input)
     # After a failed `output` or `export`, the repetition of the task begins the effect.
     ctx.performs.append(command)
     return at
