@@ -46,16 +46,19 @@ def resume_faulted(program: Program, state: State, now_ms: int) -> State:
         raise Refused(f"the run is {state.status}: only a faulted run can be retried")
     if not state.frames:
         return State(next_id=state.next_id, inbox_done=state.inbox_done, links=state.links)
-    frames = {key: _ready(each, now_ms) for key, each in state.frames.items() if not _restarts(program, each)}
+    tree = FrameTree(state)
+    kept = [each for each in state.frames.values() if not _restarts(program, tree, each)]
+    frames = {each.id: _ready(each, now_ms) for each in kept}
     resumed = replace(state, frames=frames, status="running", output=None, error=None)
     return replace(resumed, faulted_at=None, index=None, trail=None)
 
 
-def _restarts(program: Program, frame: Frame) -> bool:
-    """Tell whether a retry begins the waiting task of a frame again, by removal of the frame."""
-    # The engine never repeats the command of such an effect; the operator permits it.
-    once = frame.phase == "effect" and program.tasks[frame.pointer].at_most_once
-    return once or frame.phase == "child"
+def _restarts(program: Program, tree: FrameTree, frame: Frame) -> bool:
+    """Tell whether a retry removes a frame, so that its task begins again; the operator permits it."""
+    if frame.phase != "effect":
+        return frame.phase == "child"
+    calls = tree.enclosing_calls(tree.parent(frame))
+    return any(program.tasks[each.pointer].at_most_once for each in (frame, *calls))
 
 
 def _ready(frame: Frame, now_ms: int) -> Frame:

@@ -182,6 +182,29 @@ def test_a_failed_output_is_evaluated_again_without_repeating_the_task() -> None
     assert run.state.output == 5
 
 
+def test_a_call_of_a_function_at_most_once_holds_for_its_calls() -> None:
+    text = (
+        f"use: {{functions: {{g: {{do: [{{x: {call()}}}, {{y: {call()}}}]}}}}}}\n"
+        f"do: [{{f: {{fork: {{branches: [{{a: {call()}}},"
+        " {b: {call: g, metadata: {iogate: {atMostOnce: true}}}}]}}}]"
+    )
+    run = Run(program(text), input=5, stores=True)
+    a, x = run.advance()
+    assert (a.at_most_once, x.at_most_once) == (False, True)
+    run.advance(Performed(frame=a.frame, error=DOWN))
+    requested = revive(run)
+    assert run.state.status == "running", run.state.error
+    assert {each.reference: each.at_most_once for each in requested} == {
+        a.reference: False,
+        x.reference: True,
+    }
+    run.advance(Resumed(worker="w"))
+    assert (run.state.error or {})["detail"].endswith("it must happen at most once")
+    requested = revive(run)
+    assert x.idempotency_key in {each.idempotency_key for each in requested}
+    assert finish(run, requested, 8) == [8, 8]
+
+
 @pytest.mark.parametrize(
     ("task", "output"),
     [

@@ -166,7 +166,8 @@ def describe_effect(
     """
     body = task.body
     assert isinstance(body, call.Outside)
-    at_most_once = task.at_most_once or (
+    calls = [ctx.program.tasks[each.pointer] for each in ctx.tree.enclosing_calls(scope)]
+    at_most_once = any(each.at_most_once for each in (task, *calls)) or (
         isinstance(body, Function) and f"{body.name}:{body.version}" in ctx.environment.once
     )
     if at_most_once and (again or ctx.tree.is_unanswered(scope, task)):
