@@ -124,6 +124,9 @@ class OperatorApi:
         path = {name: str(asked.path_params[name]) for name in operation.names}
         _check_path(operation, path)
         key = idempotency.key_of(request) if operation.changes else None
+        if operation.takes_version:
+            # Before the body; `execute` reads it again, maybe in a process of its own.
+            entity_tags.expected(request)
         if not operation.reads_body:
             found = await self.execute(operation, actor, request, path=path, key=key, scope=asked.scope)
         else:

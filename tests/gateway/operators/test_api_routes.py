@@ -125,6 +125,9 @@ async def test_a_stale_version_replaces_nothing(operated: World) -> None:
         "requestError.preconditionRequired",
         'If-Match is required: the ETag of the object that you have read, such as "42", or * for any version',
     )
+    for body in (b"{", b"[]", b" " * 70_000):
+        reply = await operated.ask(path, "PUT", bearer("operate", content_type="text/plain"), body)
+        assert reply.status == 428, "before the body and its parameters"
     for wrong in ("42", '"1", "2"', 'W/"1"'):
         reply = await send(operated, path, "PUT", enabled=True, headers={"if_match": wrong})
         assert refusal(reply)[2] == 'The header If-Match must be one ETag in quotes, such as "42", or *'
