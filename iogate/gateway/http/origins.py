@@ -25,7 +25,8 @@ CROSS_ORIGIN: Final = ErrorResponse(
     "A page of another origin sent this request; the setting cors of the gateway allows origins",
 )
 _READABLE: Final = (
-    b"location, retry-after, idempotent-replayed, preference-applied, x-iogate-revision, www-authenticate"
+    b"location, retry-after, idempotent-replayed, preference-applied, x-iogate-revision, x-iogate-coalesced, "
+    b"www-authenticate"
 )
 _PREFLIGHT_S: Final = b"600"
 _NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, \t-]{0,2000}")

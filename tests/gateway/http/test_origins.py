@@ -143,7 +143,8 @@ async def test_an_origin_that_cors_allows_may_call_and_read(open_world: World) -
     reply = await world.ask(PATH, "POST", headers, b"{}")
     assert reply.status == 202
     assert reply.headers["access-control-allow-origin"] == "https://app.example"
-    assert "location" in reply.headers["access-control-expose-headers"]
+    readable = set(reply.headers["access-control-expose-headers"].split(", "))
+    assert {"location", "x-iogate-revision", "x-iogate-coalesced", "idempotent-replayed"} <= readable
     shown = await world.ask(f"/v1/runs/{reply.uid}", "GET", headers)
     assert (shown.status, shown.headers["access-control-allow-origin"]) == (200, "https://app.example")
     other = await world.ask(PATH, "POST", headers | {"origin": EVIL}, b"{}")
