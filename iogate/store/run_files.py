@@ -43,20 +43,28 @@ class RunFiles:
     async def store(self, contents: Mapping[str, bytes | memoryview]) -> StoredFiles:
         """Store files of a run in chunks, by their digests, before its call is accepted.
 
-        Raises StoreFull above the memory watermark, Drained, and StoreUnavailable.
+        Raises StoreFull above the memory watermark, Drained, and StoreUnavailable. After the first two, it
+        deletes the chunks that are stored already.
         """
         id_, chunks = secrets.token_hex(16), 0
         await self._memory.check(size=sum(len(content) + OVERHEAD for content in contents.values()))
-        for sha256, content in contents.items():
-            for number in range(max(1, -(-len(content) // CHUNK))):
-                part = bytes(content[number * CHUNK : (number + 1) * CHUNK])
-                code, *left_ms = await self._connection.run("store_file", id_, f"{sha256}:{number}", part)
-                if code == b"memory":
-                    raise StoreFull
-                if code == b"drained":
-                    raise Drained(left_ms[0] / 1000)
-                chunks += 1
+        try:
+            for sha256, content in contents.items():
+                for number in range(max(1, -(-len(content) // CHUNK))):
+                    part = bytes(content[number * CHUNK : (number + 1) * CHUNK])
+                    await self._store_chunk(id_, f"{sha256}:{number}", part)
+                    chunks += 1
+        except (StoreFull, Drained):
+            await self.drop(StoredFiles(id=id_, chunks=chunks))
+            raise
         return StoredFiles(id=id_, chunks=chunks)
+
+    async def _store_chunk(self, id_: str, field: str, part: bytes) -> None:
+        code, *left_ms = await self._connection.run("store_file", id_, field, part)
+        if code == b"memory":
+            raise StoreFull
+        if code == b"drained":
+            raise Drained(left_ms[0] / 1000)
 
     async def drop(self, files: StoredFiles) -> None:
         """Delete stored files that no run has; if the store does not answer, they expire."""

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from iogate.store import keys
-from iogate.store.connection.connection import StoreFull
+from iogate.store.connection.connection import Connection, StoreFull
+from iogate.store.connection.failures import Drained
 from iogate.store.integrity.seals import Facts
 from iogate.store.run_files import CHUNK, StoredFiles
 from iogate.store.runs.commits import Child
@@ -180,6 +181,27 @@ async def test_a_full_store_takes_no_files(store: Store) -> None:
     await store.call("SET", keys.FULL, "1", "EX", 10)
     with pytest.raises(StoreFull):
         await upload(store, SMALL)
+    assert await keys_of_files(store) == []
+
+
+@pytest.mark.parametrize(("key", "error"), [(keys.FULL, StoreFull), (keys.DRAINED, Drained)])
+async def test_a_store_that_refuses_a_later_chunk_keeps_none_of_the_files(
+    store: Store, monkeypatch: pytest.MonkeyPatch, key: str, error: type[Exception]
+) -> None:
+    kept: list[list[bytes]] = []
+    run = Connection.run
+
+    async def closing(connection: Connection, name: str, *arguments: Any, **options: Any) -> Any:
+        found = await run(connection, name, *arguments, **options)
+        if name == "store_file" and not kept:
+            kept.append(await keys_of_files(store))
+            await store.call("SET", key, "1", "EX", 60)
+        return found
+
+    monkeypatch.setattr(Connection, "run", closing)
+    with pytest.raises(error):
+        await upload(store, LARGE)
+    assert len(kept[0]) == 1
     assert await keys_of_files(store) == []
 
 

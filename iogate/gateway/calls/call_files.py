@@ -23,6 +23,7 @@ from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response, in
 from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.messages import quoted
 from iogate.store.connection.connection import SLOWEST
+from iogate.store.connection.failures import Drained, StoreFull
 from iogate.store.runs.intake import Accepted
 from iogate.store.runs.traffic import Traffic
 
@@ -159,12 +160,25 @@ def add_to(traffic: Traffic | None, files: StoredFiles | None) -> Traffic | None
 
 
 async def drop_unless_kept(connected: Store | None, files: StoredFiles, verdict: Accepted | Refusal) -> None:
-    """Delete the files of a call, unless it has become a run or a part of one.
-
-    If the store does not answer in time, they expire.
-    """
+    """Delete the files of a call, unless it has become a run or a part of one."""
     kept = isinstance(verdict, Accepted) and not verdict.replayed
-    if connected is not None and not kept:
+    if not kept:
+        await _drop(connected, files)
+
+
+async def refuse(connected: Store | None, files: StoredFiles | None, error: Unreachable) -> ErrorResponse:
+    """Return the 503 for a call after an error of the store, and delete the files of a call that it refused.
+
+    After an error without a verdict, the store may have accepted the call: its files stay, or expire.
+    """
+    if files is not None and isinstance(error, StoreFull | Drained):
+        await _drop(connected, files)
+    return responses.store_error(error, responses.UNANSWERED)
+
+
+async def _drop(connected: Store | None, files: StoredFiles) -> None:
+    """Delete the files of a call; if the store does not answer in time, they expire."""
+    if connected is not None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 await connected.files.drop(files)

@@ -225,8 +225,7 @@ class CallHandler:
         try:
             verdict = await intake.accept(run)
         except Unreachable as error:
-            # The store may have accepted the call: its files are not deleted here, and expire otherwise.
-            return responses.store_error(error, responses.UNANSWERED)
+            return await call_files.refuse(self._state.store, stored, error)
         if stored is not None:
             await call_files.drop_unless_kept(self._state.store, stored, verdict)
         if isinstance(verdict, Accepted):

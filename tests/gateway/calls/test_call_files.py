@@ -14,7 +14,7 @@ from iogate.gateway.calls import call_files
 from iogate.gateway.http.responses import Response
 from iogate.store import keys
 from iogate.store.connection.connection import StoreUnavailable
-from iogate.store.connection.failures import Unanswered
+from iogate.store.connection.failures import Drained, StoreFull, Unanswered
 from iogate.store.run_files import RunFiles
 from iogate.store.runs.intake import Intake
 from tests.gateway.driver import Reply, World, api
@@ -195,6 +195,22 @@ async def test_a_store_that_fails_accepts_nothing(world: World, monkeypatch: pyt
     monkeypatch.setattr(RunFiles, "store", fail)
     reply = await called(world, form(file("photo", SMALL)))
     assert (reply.status, reply.message) == (503, "The store is out of reach; nothing was accepted")
+
+
+@pytest.mark.parametrize("error", [StoreFull(), Drained()])
+async def test_a_store_that_refuses_a_call_keeps_no_file_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    await world.publish(api(NAME, files=FILES))
+    stored_before: list[int] = []
+
+    async def refuse(*_: Any) -> Any:
+        stored_before.append(await stored(world))
+        raise error
+
+    monkeypatch.setattr(Intake, "accept", refuse)
+    assert (await called(world, form(file("photo", SMALL)))).status == 503
+    assert (stored_before, await stored(world)) == ([1], 0)
 
 
 async def test_files_of_a_call_without_a_verdict_expire(
