@@ -63,7 +63,10 @@ def decide(run: Run, advanced: Advance, *, leaves: bool, now: float, now_ms: int
     if run.unfinished:
         if leaves and run.can_move:
             return Store("queue")
-        return Store("keep") if run.wants_commit or _is_overdue(run, now) else CONTINUE
+        if run.wants_commit or _is_overdue(run, now):
+            return Store("keep")
+        # A run that leaves begins nothing beside its effects under way, or it would always have some.
+        return rest(run, now=now, now_ms=now_ms) if leaves and run.effects else CONTINUE
     if not state.in_flight:
         # Effects to start are of tasks that the run has left, or no task awaits them: those start afterwards.
         due_ms = _earliest(state.due_ms, run.deadline_ms)

@@ -171,6 +171,7 @@ class Executor:
         if happened is None:
             return
         assert run.program is not None
+        leaves = self._leaves(run)
         try:
             advanced = advance(
                 run.program,
@@ -179,7 +180,7 @@ class Executor:
                 now_ms,
                 run.facts,
                 self._secrets.environment(run.program.secrets),
-                run.budget(happened, now_ms),
+                run.budget(happened, now_ms, leaves=leaves),
                 traced=run.record == "all",
             )
         except Exception as error:  # noqa: BLE001 - a defect of iogate faults one run, not the worker
@@ -190,8 +191,11 @@ class Executor:
         run.apply(advanced)
         if self._spans is not None and advanced.emits:
             self._spans.emitting(run.uid, advanced.emits)
-        leaves = self.draining or run.suspended
         self._go_on(run, decide(run, advanced, leaves=leaves, now=self._clock.monotonic(), now_ms=now_ms))
+
+    def _leaves(self, run: Run) -> bool:
+        """Tell whether a run of the executor stops as soon as it can."""
+        return self.draining or run.suspended
 
     def _go_on(self, run: Run, decision: Decision) -> None:
         match decision:
@@ -296,7 +300,7 @@ class Executor:
             self._inboxes.look(run)
         for perform in performs:
             self._effects.start(run, perform)
-        if run.has_work:
+        if run.has_work(leaves=self._leaves(run)):
             self._scheduler.add(run)
         else:
             self._go_on(run, rest(run, now=self._clock.monotonic(), now_ms=self._clock.now_ms()))

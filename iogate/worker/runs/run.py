@@ -174,10 +174,9 @@ class Run:
         """Whether effects of this run wait for its next commit."""
         return bool(self._performs)
 
-    @property
-    def has_work(self) -> bool:
-        """Whether a slice of this run would find something to do."""
-        return bool(self._inbox) or self.unfinished
+    def has_work(self, *, leaves: bool) -> bool:
+        """Tell whether a slice would find something to do; a run that leaves waits for its effects."""
+        return bool(self._inbox) or (self.unfinished and not (leaves and self.effects))
 
     @property
     def can_move(self) -> bool:
@@ -272,11 +271,11 @@ class Run:
         happened, self._inbox = self._inbox, []
         return happened
 
-    def budget(self, happened: Sequence[EngineEvent], now_ms: int) -> int:
-        """Return the number of steps of this run's next slice."""
-        return (
-            self.pace.steps if self._recorder is None else self._recorder.before(self.state, happened, now_ms)
-        )
+    def budget(self, happened: Sequence[EngineEvent], now_ms: int, *, leaves: bool) -> int:
+        """Return the number of steps of the next slice: none if the run leaves and has effects under way."""
+        recorder = self._recorder
+        steps = self.pace.steps if recorder is None else recorder.before(self.state, happened, now_ms)
+        return 0 if leaves and self.effects else steps
 
     def apply(self, step: Advance) -> None:
         """Take over the result of this run's slice; cancel effects of tasks that the engine has left."""

@@ -270,6 +270,38 @@ async def test_a_drain_parks_a_run_that_waits_and_lets_an_effect_end() -> None:
     assert world.run.status == "completed"
 
 
+@pytest.mark.parametrize("suspended", [False, True])
+async def test_a_run_whose_effects_overlap_leaves_after_those_under_way(
+    suspended: bool,  # noqa: FBT001 - a parameter of the table, passed by name
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gates = [asyncio.Event() for _ in range(4)]
+
+    async def answer(world: World, perform: Perform, *, run: EffectContext) -> Performed:
+        del run
+        world.performed.append(perform)
+        await gates[len(world.performed) - 1].wait()
+        return Performed(frame=perform.frame, output=1)
+
+    monkeypatch.setattr(World, "perform", answer)
+    branch = {"do": [{"first": CALL["call"]}, {"second": CALL["call"]}]}
+    async with begun({"both": {"fork": {"branches": [{"a": branch}, {"b": branch}]}}}) as world:
+        await world.until(lambda: len(world.performed) == 2)
+        uid = world.request.uid
+        run = world.executor.runs[uid]
+        if suspended:
+            assert await world.store.runs.suspend(uid) == "asked"
+            world.executor.suspend(uid)
+        else:
+            world.executor.drain()
+        gates[0].set()
+        await world.until(lambda: len(run.effects) == 1)
+        await world.settled()
+        gates[1].set()
+        await world.until(lambda: world.executor.idle)
+        assert (world.run.state, len(world.performed)) == ("suspended" if suspended else "queue", 2)
+
+
 async def test_a_definition_that_cannot_be_loaded_faults_its_runs(caplog: pytest.LogCaptureFixture) -> None:
     definition = {"document": workflow("w")["document"], "of": "a later release"}
     async with begun(definition=definition) as world:

@@ -137,7 +137,7 @@ def test_no_slice_begins_while_a_commit_is_under_way() -> None:
     assert run.begin_slice(2_000) is None
     run.hear([(1, Arrived(frame=1, number=1, event={}))], more=False)
     assert run.committed(5.0) == []
-    assert run.has_work
+    assert run.has_work(leaves=False)
     assert run.begin_slice(2_000) is not None
 
 
@@ -256,6 +256,23 @@ class TestDecision:
         assert self.decided(run, advanced, leaves=True) == Store("keep")
         run.commit("keep", None, NO_SECRETS)
         assert run.committed(1.0) == [once], "it starts here"
+
+    def test_of_a_run_that_leaves_with_more_to_compute_and_an_effect_under_way(self) -> None:
+        run = new()
+        task: Any = object()
+        run.effect_started(1, task)
+        state = State(frames={1: Frame(id=1, kind="task", phase="effect")})
+        advanced = advance(run, state=state, more=True)
+        assert self.decided(run, advanced) == CONTINUE
+        assert run.has_work(leaves=False)
+        assert run.budget([], 2_000, leaves=False) == run.pace.steps
+        assert self.decided(run, advanced, leaves=True) == Rest(0.5), "it is stored after a second"
+        assert not run.has_work(leaves=True)
+        assert run.budget([], 2_000, leaves=True) == 0
+        assert run.effect_ended(1, task, Cancelled())
+        assert run.has_work(leaves=True)
+        assert run.budget([], 2_000, leaves=True) == run.pace.steps
+        assert self.decided(run, advance(run, more=True), leaves=True) == Store("queue")
 
     def test_of_a_run_that_waits_and_whose_effects_to_start_nobody_awaits(self) -> None:
         run = new(deadline_ms=3_000)
