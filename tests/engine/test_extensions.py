@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from iogate.engine.advance import advance
 from iogate.engine.commands import CallFunction, Perform, Performed, Resumed
 from iogate.errors import WorkflowError
-from tests.engine.engine_runs import Run, program
+from tests.engine.engine_runs import NOW_MS, Run, program
 
 LOG = "{call: 'log:1.0.0@default', with: {about: '${ $task.reference }'}}"
 LOGGED = (
@@ -71,3 +72,17 @@ def test_an_error_of_an_after_extension_faults_its_task() -> None:
     assert ("task.faulted", "one") in run.happened("task.faulted")
     assert ("task.completed", "one") not in run.happened("task.completed")
     assert (run.state.error or {})["instance"] == "/use/extensions/0/logging/after/0/sendLog"
+
+
+def test_the_record_of_a_traced_run_has_a_task_with_an_extension_after_it() -> None:
+    text = (
+        "use: {extensions: [{e: {extend: set, after: [{pause: {wait: PT0S}}]}}]}\n"
+        "do: [{one: {input: {from: '. + 1'}, set: '. * 10', output: {as: '[.]'}}}]"
+    )
+    run = Run(program(text), input=1)
+    advanced = advance(run.program, run.state, (), NOW_MS, run.facts, traced=True)
+    assert advanced.state.status == "completed"
+    assert [(each.reference, each.input, each.output) for each in advanced.completed] == [
+        ("/do/0/one", 2, [20]),
+        ("/do/0/one/use/extensions/0/e/after/0/pause", [20], [20]),
+    ]

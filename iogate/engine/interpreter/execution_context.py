@@ -236,6 +236,8 @@ class ExecutionContext:
         if not task.plain:
             calls.provide_authorization(task.body, arguments)
             output = self.transform_output(scope, task.flow, arguments, output)
+        if self.traced and not isinstance(task.body, _RECORDED_APART):
+            self._trace(scope, task, arguments.input, output)
         then = task.then if then is None else then
         if scope.extended is not None:
             for index in reversed(scope.extended):
@@ -243,8 +245,6 @@ class ExecutionContext:
                     self.tree.put(replace_frame(self.tree[scope.id], value=output))
                     rest = {"extension": index, "output": raw_output, "then": then}
                     return self.enter_extension(scope, tasks, arguments, value=output, **rest)
-        if self.traced and not isinstance(task.body, _RECORDED_APART):
-            self._trace(scope, task, arguments.input, output)
         self.note("task.completed", task, detail, scope)
         return self.move(scope.id, output, then)
 
