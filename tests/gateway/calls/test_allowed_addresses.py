@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from iogate.atomic_files import write_atomically
+from iogate.auth import allow_ips
 from iogate.auth.allow_ips import ALLOW_IPS, AllowedAddresses
 from iogate.gateway.calls import allowed_addresses
 from iogate.gateway.calls.allowed_addresses import CLOSED, MAX_FILE, NOT_ALLOWED, AddressCheck, AddressFiles
@@ -69,7 +70,7 @@ def test_a_shared_file_is_parsed_once_for_each_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[str] = []
-    parse = allowed_addresses.parse_lines
+    parse = allow_ips.parse_lines
 
     def noted(text: str) -> Any:
         parsed.append(text)
