@@ -186,7 +186,7 @@ async def _check(store: Store, ticks: dict[str, Tick]) -> None:
 
 
 def started_by_events(name: str) -> Refused:
-    """Return the error for a schedule on events, of which nobody can start a run by hand."""
+    """Return the error for a run by hand of a schedule on events, which only events can start."""
     return Refused(
         f"{name} starts on events, and not by a tick",
         code=NOT_STARTED,

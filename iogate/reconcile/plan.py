@@ -175,7 +175,7 @@ def plan(before: Side | None, after: Side, facts: Facts) -> Plan:
 
 
 def _past_counts(plan: Plan, type_: Type) -> str:
-    """Return the counts of one type, whose name only the first one has: `2 APIs added, 1 changed`."""
+    """Return the counts of one type; only the first names the type: `2 APIs added, 1 changed`."""
     counts: list[str] = []
     for action, done in _DONE.items():
         number = len(plan.ids(action, type_))
@@ -237,7 +237,7 @@ def _api_changes(before: Revision, after: Revision, facts: Facts) -> Iterator[Ob
 
 
 def _is_same_api(old: Api, new: Api) -> bool:
-    """Tell whether a plan takes two APIs for the same, without what it compares elsewhere."""
+    """Tell whether two APIs are equal for a plan, which compares their programs as workflows."""
     first, second = map(_without_programs, (old, new))
     if first != second:
         return False

@@ -1,4 +1,4 @@
-"""Bounded reading of regular files whose paths documents and settings name, and a check of their rights.
+"""Bounded reading of the regular files that documents and settings name, and a check of their permissions.
 
 Used for secrets and for lists of addresses. Invariants: reading never waits, as it would for the writer of a
 FIFO; it takes a bounded amount of memory, also of a device without an end.

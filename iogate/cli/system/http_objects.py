@@ -243,7 +243,7 @@ class HttpSchedules:
 
 
 def _changes(verb: str, done: Sequence[Json]) -> str:
-    """Return what a command over HTTP has done to schedules, for the message of an error after it."""
+    """Return the text, for an error message, about the schedules that a command over HTTP has changed."""
     if verb == "run":
         return conjoined(f"{name} → run {uid}" for each in done for name, uid in each["runs"].items())
     return f"{verb}d {conjoined(name for each in done for name in each['schedules'])}"

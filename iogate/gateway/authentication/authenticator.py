@@ -219,12 +219,12 @@ def too_many_attempts(busy: Busy) -> HTTPError:
 
 
 def _nobody(_request: Request) -> str | None:
-    """Return the caller of an API whose authenticator has to decide: None."""
+    """Return None: the authenticator of this API has no quick way to find the caller."""
     return None
 
 
 def _first(forms: tuple[HeaderForm, ...], value: Any) -> HeaderForm:
-    """Return the form of an authenticator for a credential; the last one takes what the others leave."""
+    """Return the first form of an authenticator that takes a credential, or its last form."""
     for form in forms[:-1]:
         if form.takes(value):
             return form

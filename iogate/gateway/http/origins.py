@@ -36,7 +36,7 @@ _OWN_SITES: Final = (b"same-origin", b"none")
 
 
 class Origins:
-    """The setting `cors`: origins whose pages may call, or `*` for all origins."""
+    """The setting `cors`: origins of pages that may call, or `*` for all origins."""
 
     def __init__(self, allowed: Iterable[str] = (), *, public_url: str | None = None) -> None:
         given = [origin.lower().rstrip("/").encode() for origin in allowed]

@@ -76,7 +76,7 @@ def _without_files(value: Any, convert: Callable[[File], Any]) -> Any:
 
 
 def shown(field: Field, data: Mapping[str, Any]) -> str:
-    """Return the text of a field for data that were sent: what the form that is shown again contains."""
+    """Return the text of a field when the form of a link is shown again with the data that were sent."""
     if field.name not in data:
         return ""
     value = data[field.name]

@@ -70,7 +70,7 @@ class Access:
 
 
 def handlers(state: GatewayState, operators: OperatorApi | None) -> list[HTTPRouteHandler]:
-    """Return the routes of runs for one port; `operators` responds to operators who have that port, too."""
+    """Return the routes of runs for one port; `operators` responds to operators on a port that they share."""
 
     @route("/v1/runs/{uid:str}", http_method=_READ)
     async def show(request: litestar.Request[Any, Any, Any]) -> Response[Any]:

@@ -63,11 +63,11 @@ class Form(ABC):
     @classmethod
     @abstractmethod
     def build(cls, declared: Sequence[Any], setup: Setup) -> Form | None:
-        """Build the form of its declarations in the API; None if this machine has none of the secrets."""
+        """Build this form from its declarations in an API; None if this machine has none of the secrets."""
 
 
 class HeaderForm(Form):
-    """A form whose credential is in headers."""
+    """A form of authentication with its credential in the headers of a request."""
 
     carrier: ClassVar[Carrier]
     """Headers of the credential. An API does not accept a request with credentials in two carriers."""

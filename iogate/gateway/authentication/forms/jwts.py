@@ -70,7 +70,7 @@ class Jwts(HeaderForm):
         raise InvalidCredentials(self._rejected[found])
 
     def known_caller(self, credential: Credential) -> str | None:
-        """Return the caller of a JWT whose signature is known to be valid, else None."""
+        """Return the caller of a JWT with a signature that was verified before, else None."""
         found = self._known(credential.value)
         return found if isinstance(found, str) else None
 
