@@ -25,6 +25,14 @@ new MutationObserver(() => window.states.push(live.textContent.trim()))
 """
 """Script that collects the states of the connection of a page: one may last for less than a stall."""
 
+SET_HIDDEN: Final = """
+hidden => {
+    Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden});
+    document.dispatchEvent(new Event('visibilitychange'));
+}
+"""
+"""Function that hides or shows a page, as a browser does if another tab is chosen."""
+
 
 async def numbers(page: Page) -> list[int]:
     """Return the numbers of the journal entries on a page, in their order."""
@@ -119,6 +127,27 @@ async def test_a_list_shows_runs_as_they_come_and_keeps_the_focus(visitors: Visi
     assert shown == await page.evaluate(
         "new Date(document.querySelector('#runs tbody time').dateTime).toTimeString().slice(0, 8)"
     )
+
+
+async def test_hidden_pages_leave_the_connections_of_the_browser_to_others(
+    visitors: Visitors, site: Site
+) -> None:
+    """With HTTP/1.1, a browser has six connections for all pages of a gateway."""
+    uid = site.call_api("approve", {"order": "A-3"})
+    until(lambda: site.run(uid)["status"] == "waiting")
+    run = await visitors.page("rob")
+    runs, *others = [await run.context.new_page() for _ in range(5)]
+    for page in (run, runs, *others):
+        await page.goto("/console/runs?api=orders/approve" if page is runs else f"/console/runs/{uid}")
+        await expect(page.locator("#live, #live-list")).to_be_visible()
+        await page.evaluate(SET_HIDDEN, True)
+    another = await run.context.new_page()
+    await another.goto("/console")
+    site.operate(f"/v1/runs/{uid}/cancel", {"reason": "seen enough"})
+    await run.evaluate(SET_HIDDEN, False)
+    await expect(run.locator("#status")).to_have_text("cancelled")
+    await runs.evaluate(SET_HIDDEN, False)
+    await expect(runs.locator("#runs tbody tr", has_text=uid)).to_contain_text("cancelled")
 
 
 async def test_an_older_page_of_a_list_stays_as_it_is(visitors: Visitors, site: Site) -> None:

@@ -1,5 +1,6 @@
 // Live updates of the page of a run: entries of its journal as they come, without a gap or a duplicate.
-// Text from the stream becomes text nodes only. When the run has ended, the page loads again.
+// Text from the stream becomes text nodes only. When the run has ended, the page loads again. A hidden page has no
+// stream: with HTTP/1.1 a browser has six connections for all pages of a gateway.
 
 const panel = document.getElementById("tasks");
 const entries = document.getElementById("entries");
@@ -17,7 +18,7 @@ const UNSEEN = ["task.created", "task.recorded"];
 const MOST_ROWS = 200, MOST_ENTRIES = 500; // a page that is watched for hours stays small
 let last = Number(panel.dataset.last);
 let axis = Number(panel.dataset.axis);
-let pause = 500;
+let source, retry = 0, pause = 500;
 
 const now = () => Math.max(0, Date.now() - behind - created);
 
@@ -201,8 +202,17 @@ function finish(event) {
   live.textContent = `The run is ${status}. Reload the page to see its result.`;
 }
 
+function reconnecting() {
+  live.hidden = false;
+  live.className = "live lost";
+  live.textContent = "reconnecting";
+}
+
 function connect() {
-  const source = new EventSource(`/console/runs/${panel.dataset.uid}/events?after=${last}`);
+  clearTimeout(retry);
+  source?.close();
+  if (document.hidden) return reconnecting();
+  source = new EventSource(`/console/runs/${panel.dataset.uid}/events?after=${last}`);
   source.addEventListener("open", () => {
     live.hidden = false;
     live.className = "live";
@@ -210,21 +220,21 @@ function connect() {
   });
   source.addEventListener("journal", receive);
   source.addEventListener("end", finish);
-  source.addEventListener("error", async () => {
-    live.hidden = false;
-    live.className = "live lost";
-    live.textContent = "reconnecting";
-    if (source.readyState !== EventSource.CLOSED) return; // the browser tries again, with Last-Event-ID
+  source.addEventListener("error", async ({ target }) => {
+    reconnecting();
+    if (target.readyState !== EventSource.CLOSED) return; // the browser tries again, with Last-Event-ID
     const page = await fetch(location.pathname, { method: "HEAD", redirect: "manual" }).catch(() => null);
+    if (target !== source) return; // the page was hidden and shown meanwhile
     if (page?.type === "opaqueredirect") {
       live.textContent = "Your session has ended. Reload the page to log in.";
       return;
     }
-    setTimeout(connect, pause);
+    retry = setTimeout(connect, pause);
     pause = Math.min(15_000, pause * 2);
   });
 }
 
+document.addEventListener("visibilitychange", connect);
 const timer = setInterval(draw, 1000);
 draw();
 connect();
