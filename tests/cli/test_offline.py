@@ -98,7 +98,7 @@ def test_new_from_a_function_passes_its_own_test(cli: Cli, monkeypatch: pytest.M
     cli.write(
         "iogate_test_offline.py",
         "from typing import Literal\nimport iogate\n@iogate.function('double', version='1.0.0')\n"
-        "def double(n: int, unit: Literal['m', 'km'], note: str = '') -> int:\n    return 2 * n\n",
+        "def double(n: int, unit: Literal['m', 'km'], null: str, note: str = '') -> int:\n    return 2 * n\n",
     )
     cli.write("iogate.yaml", "functions: [iogate_test_offline]\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -106,7 +106,10 @@ def test_new_from_a_function_passes_its_own_test(cli: Cli, monkeypatch: pytest.M
     assert (
         (cli.root / "workflows.d/maths/double.yaml")
         .read_text()
-        .endswith("        n: ${ .n }\n        unit: ${ .unit }\n        # note: ${ .note }   # optional\n")
+        .endswith(
+            "        n: ${ .n }\n        unit: ${ .unit }\n"
+            '        "null": ${ .null }\n        # note: ${ .note }   # optional\n'
+        )
     )
     assert cli("validate", "-o", "json").json["errors"] == 0
     assert cli("test", "-o", "json").json["failed"] == 0

@@ -130,10 +130,10 @@ def script_task(endpoint: str) -> tuple[str, str]:
 def function_task(reference: str, schema: Mapping[str, Any]) -> tuple[str, str]:
     """Return the template of a task that calls a Python function with the input, and its debug case."""
     required = schema["required"]
-    arguments = "".join(f"      {name}: ${{ .{name} }}\n" for name in required)
+    arguments = "".join(f"      {_text(name)}: ${{ .{name} }}\n" for name in required)
     head = "    with:\n" if required else ""
     optional = [name for name in schema["properties"] if name not in required]
-    spare = "".join(f"      # {name}: ${{ .{name} }}   # optional\n" for name in optional)
+    spare = "".join(f"      # {_text(name)}: ${{ .{name} }}   # optional\n" for name in optional)
     if optional and not required:
         head = "    # with:\n"
     task = f"- call:\n    call: {reference}@default\n{head}{arguments}{spare}"

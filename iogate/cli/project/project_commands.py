@@ -330,7 +330,9 @@ def _script(script: Path, workflow_path: Path) -> tuple[str, str]:
         )
     if script.exists() and not script.is_file():
         raise Misused(f"--script {script}: not a file")
-    endpoint = Path(os.path.relpath(script, workflow_path.parent)).as_posix()
+    path = Path(os.path.relpath(script, workflow_path.parent)).as_posix()
+    # An endpoint is a URI reference, in which other characters than these stand for themselves.
+    endpoint = re.sub(r"""[\x00-\x20"#%<>?\[\\\]^`{|}\x7f]""", lambda each: f"%{ord(each[0]):02X}", path)
     return file_templates.script_task(endpoint)
 
 

@@ -304,6 +304,12 @@ def test_new_api_from_a_function_passes_its_parameters(cli: Cli, monkeypatch: py
     assert ran.err == "iogate: --function shout:1.0.0: no such function; there are greet:1.0.0\n"
 
 
+def test_new_api_runs_a_script_of_any_name(cli: Cli) -> None:
+    cli("init")
+    cli("new", "api", "a/b", "--script", "scripts/100%, [my] file #1 {x}.py")
+    assert cli("test", "a/b", "-o", "json").json["passed"] == 1
+
+
 def test_new_api_writes_any_character_of_an_argument(cli: Cli) -> None:
     url, script = "https://shop.example/\U0001f600/\x7f", "scripts/\U0001f600,é.py"
     cli("new", "api", "a/http", "--http", url)
