@@ -237,7 +237,8 @@ class Supervisor:
         try:
             while not kept.stopping.is_set():
                 gone = await self._live(kept)
-                _log_exit(gone, replaced=not child.once)
+                if gone.pid:
+                    _log_exit(gone, replaced=not child.once)
                 if self._exited is not None:
                     try:
                         await self._exited(gone)

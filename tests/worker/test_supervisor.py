@@ -79,6 +79,17 @@ async def test_supervisor_restarts_a_killed_child_with_a_new_identity(
     assert exits[0].identity != exits[1].identity
 
 
+async def test_a_child_that_cannot_be_started_is_logged_as_that_only(
+    supervisor: Supervisor, exits: list[Exit], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "missing")
+    supervisor.add(Child(name="sleeper", command=SLEEP, directory=missing, once=True))
+    await until(lambda: bool(exits))
+    assert (exits[0].pid, exits[0].code) == (0, 127)
+    (record,) = [each for each in caplog.records if each.name == "iogate.supervision.supervisor"]
+    assert record.__dict__["action"] == "child.unstartable"
+
+
 async def test_supervisor_kills_a_child_that_stops_ticking(
     supervisor: Supervisor, exits: list[Exit], tmp_path: Path
 ) -> None:
