@@ -221,9 +221,10 @@ async def test_a_changed_url_of_a_caller_is_not_called(
     uid = await site.call(callback_url=f"{receiver.url}/mine")
     packed = (await site.store.call("HGET", f"iogate:run:{uid}", "aft")).decode()
     await site.store.call("HSET", f"iogate:run:{uid}", "aft", packed.replace("/mine", "/theirs"))
-    await site.worker()
+    worker = await site.worker()
     done = await settled(site, uid, lambda each: each.stopped_ms is not None)
     assert (done.error, receiver.paths) == ("the URL of the caller is not authentic", [])
+    assert f"callback of run {uid} was given up: the URL of the caller is not authentic" in worker.log_text()
 
 
 async def test_only_the_chosen_ends_are_told_also_of_a_run_that_never_started(

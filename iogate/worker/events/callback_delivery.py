@@ -190,17 +190,17 @@ class CallbackDelivery:
     async def _outcome(self, due: Due, now_ms: int) -> Settled:
         run = await self._store.runs.show(due.uid)
         if run is None or not run.ended:
-            return self._stopped(due, "the record of the run is gone")
+            return self._undeliverable(due, "the record of the run is gone")
         callback = await self._rules.callback(run.revision, run.api)
         url = callers_url(self._store.keyring, due.uid, due.after)
         if url is None:
-            return self._stopped(due, "the URL of the caller is not authentic")
+            return self._undeliverable(due, "the URL of the caller is not authentic")
         if callback is None:
-            return self._stopped(due, "the API has no callback any more, and its revision is gone")
+            return self._undeliverable(due, "the API has no callback any more, and its revision is gone")
         target = url or callback.url
         entry = callback_urls.allowing_entry(url, callback.allow) if url else None
         if not target or (url and entry is None):
-            return self._stopped(due, "the API does not allow this host any more")
+            return self._undeliverable(due, "the API does not allow this host any more")
         try:
             key = standard_webhooks.key(self._secret(callback))
         except (Unset, ValueError) as error:
@@ -315,6 +315,16 @@ class CallbackDelivery:
             self._unset.add(reason)
             log.warning("callbacks of %s wait: %s", api, reason, extra={"action": "secret.unset", "api": api})
         return self._again(due, now_ms, UNSIGNED + reason)
+
+    def _undeliverable(self, due: Due, reason: str) -> Settled:
+        """Give up a callback that no try can deliver."""
+        log.warning(
+            "callback of run %s was given up: %s",
+            due.uid,
+            reason,
+            extra={"action": "callback.stopped", "uid": due.uid},
+        )
+        return self._stopped(due, reason)
 
     @staticmethod
     def _stopped(due: Due, reason: str, *, status: int = 0) -> Settled:
