@@ -40,6 +40,15 @@ def test_a_case_is_an_example_with_its_output(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("source", "count"), [("body", 2), ("request", 1)])
+def test_a_case_whose_headers_are_input_is_no_example(tmp_path: Path, source: str, count: int) -> None:
+    """An example has no headers, and an operator who replays it would send another input."""
+    plain, headed = {"name": "a", "body": 1}, {"name": "b", "body": 1, "headers": {"X-Event": "push"}}
+    found = examples(tmp_path, headed, plain, input={"from": source})
+    assert len(found.examples) == count
+    assert found.examples[-1].name == "a"
+
+
 def test_an_api_without_examples_is_stored_as_by_earlier_releases(tmp_path: Path) -> None:
     plain = examples(tmp_path / "a")
     assert b"examples" not in msgspec.json.encode(plain)

@@ -44,7 +44,8 @@ async def kept_cases(system: System, api: str, names: Collection[str]) -> list[A
     if not kept:
         raise NotFound(
             f"the live revision keeps no debug case of {api}",
-            hint="it keeps the first five that expect a completed run and have neither files nor headers",
+            hint="it keeps the first five that expect a completed run, and have neither files nor headers "
+            "in their input",
         )
     return [
         ApiCase(

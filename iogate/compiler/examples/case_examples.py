@@ -34,8 +34,11 @@ def examples_of(method: Method) -> tuple[Example, ...] | msgspec.UnsetType:
     """Return the first examples that debug cases of a method give; unset without one."""
     redactor = Redactor(_literals(method.auth) if method.auth is not None else ())
     verbs = method.verbs or ["POST"]
+    is_whole = method.input is not None and method.input.from_ == "request"
     found: list[Example] = []
     for case in method.debug or ():
+        if case.headers and is_whole:
+            continue  # without its headers, an operator who replays it would send another input
         if len(found) < MOST and (example := _example(case, verbs, redactor)) is not None:
             found.append(example)
     return tuple(found) or msgspec.UNSET
