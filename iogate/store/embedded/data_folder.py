@@ -238,10 +238,12 @@ def damage(folder: Path, server: Server, begins: int) -> Unreachable | None:
     fault = f"ends in {zeros} zero bytes, probably after a power failure" if zeros else "is damaged"
     # The file, not its manifest, because the tool of Valkey 9.1 does not know Valkey's own base files.
     check = f"(exec -a {server.kind}-check-aof {quote(server.path)} --fix {quote(str(last))})"
+    # Zero bytes were never acknowledged; behind another damage there may be calls that were.
+    loss = "" if zeros else ", with all calls behind the damaged place; compare with a backup before"
     return Unreachable(
         f"{server} cannot read its append-only file: {last} {fault}",
         code="IOG627",
-        hint=f"copy {folder} first, then truncate the damaged end: {check}",
+        hint=f"copy {folder} first, then truncate the damaged end{loss}: {check}",
     )
 
 

@@ -178,8 +178,10 @@ def test_a_damaged_log_without_zeros_is_reported_too(tmp_path: Path) -> None:
     log = fill(tmp_path) / "appendonly.aof.1.incr.aof"
     with log.open("ab") as end:
         end.write(b"no command\r\n")
-    with pytest.raises(Unreachable, match=r"appendonly\.aof\.1\.incr\.aof is damaged$"):
+    with pytest.raises(Unreachable, match=r"appendonly\.aof\.1\.incr\.aof is damaged$") as caught:
         start_embedded(tmp_path)
+    loss = "truncate the damaged end, with all calls behind the damaged place; compare with a backup before:"
+    assert loss in caught.value.hint
 
 
 async def test_a_copy_under_load_contains_all_calls_acknowledged_before(tmp_path: Path) -> None:
