@@ -174,6 +174,14 @@ def test_data_of_a_caller_never_acts_on_the_terminal_of_an_operator(live: Cli, s
     assert live("runs", "show", uid, "-o", "json").json["input"] == {"title": hostile}
 
 
+def test_the_wait_of_a_run_that_coalesces_calls_is_described() -> None:
+    from iogate.cli.runs.run_display import waiting_text
+
+    waits = {"kind": "coalesce", "task": None, "until": "2026-11-29T12:00:00Z"}
+    shown = waiting_text({"waitingFor": waits})
+    assert shown == "waits for further calls to coalesce with until 2026-11-29T12:00:00Z"
+
+
 def test_a_message_of_several_lines_cannot_pass_for_a_field_of_a_run() -> None:
     from iogate.cli.runs.run_display import format_error
 

@@ -140,7 +140,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
                 about="link_key",
                 verdict="warning",
                 message="not set: each machine generates its own",
-                hint="set the same link_key on all machines; otherwise a link to a run works on only one",
+                hint="set the same link_key on all machines with this store: another key is refused (IOG670)",
             )
         if settings.public_url is None:
             yield Finding(

@@ -139,6 +139,7 @@ _WAITS: Final = {
     "limit": "its turn: limits.running",
     "hold": "the release of the hold",
     "key": "its concurrency key",
+    "coalesce": "further calls to coalesce with",
     "timer": "its time",
     "event": "an event",
     "retry": "its next attempt",
