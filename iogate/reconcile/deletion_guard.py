@@ -19,6 +19,8 @@ EMPTY = "IOG631"
 PRUNE = "IOG708"
 MANY = "IOG709"
 TAKEN_BACK = "IOG666"
+WHOLE_HISTORY: Final = 1_000_000
+"""More revisions than a store keeps."""
 _NAMED: Final = 5
 """Ids that a message names."""
 
@@ -238,5 +240,5 @@ def check_rollback(history: Sequence[Mapping[str, Any]], digest: str) -> None:
                 f"{live['author']} rolled back this content, that of revision {each['revision']}, in "
                 f"revision {live['revision']}",
                 code=TAKEN_BACK,
-                hint="change the files, or apply them by hand without --keep-rollback",
+                hint='change the files, or publish them all the same: "iogate apply" without --keep-rollback',
             )

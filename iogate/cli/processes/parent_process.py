@@ -27,13 +27,14 @@ from iogate.cli.processes.local_operator import add_operator, login_note
 from iogate.cli.processes.store_retry import LIMIT_S, retry_until_available
 from iogate.cli.render import write_stderr
 from iogate.cli.session import Session
-from iogate.errors import IogateError, Unreachable
+from iogate.errors import IogateError, Refused, Unreachable
 
 if TYPE_CHECKING:
     import socket
 
     from iogate.cli.documents.bundle import CheckResult
     from iogate.cli.revisions.folder_changes import Stamp
+    from iogate.reconcile.apply import Applied
     from iogate.settings import Settings
     from iogate.store.store import Store
     from iogate.supervision.supervisor import Child, Supervisor
@@ -181,20 +182,30 @@ class _Parent:
         return redact_url(url) + where
 
     async def _apply(self, store: Store) -> int | None:
-        """Publish the files before the parent process serves; return the number of the live revision."""
+        """Publish the files before the parent process serves; return the number of the live revision.
+
+        A restart does not publish again what a rollback took back.
+        """
         from iogate.cli.revisions.folder_publication import publish_folder, read_origin, summarize
         from iogate.reconcile.apply import NotConverged
+        from iogate.reconcile.deletion_guard import TAKEN_BACK
 
         if (checked := self.checked) is not None:
             origin = await asyncio.to_thread(read_origin, self.settings)
+            applied: Applied | None = None
             try:
                 applied = await retry_until_available(
                     lambda: publish_folder(store, checked, origin=origin, wait_s=0)
                 )
             except NotConverged as late:
                 applied = late.applied  # gateways of other machines, or of a parent that was killed just now
-            self.session.screen.note(summarize(applied))
-            return applied.number
+            except Refused as refused:
+                if refused.code != TAKEN_BACK:
+                    raise
+                self.session.screen.warn(f"{refused.message}: it is not published again; {refused.hint}")
+            if applied is not None:
+                self.session.screen.note(summarize(applied))
+                return applied.number
         live = await retry_until_available(store.revisions.live)
         return live[0] if live is not None else None
 

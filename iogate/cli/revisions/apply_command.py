@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,9 +27,6 @@ from iogate.errors import Misused
 if TYPE_CHECKING:
     from iogate.cli.system.system import Revisions
     from iogate.operators.publication_plan import PublicationPlan
-
-MANY: Final = 1_000_000
-"""More revisions than a store keeps."""
 
 
 def register(app: typer.Typer) -> None:
@@ -168,5 +165,5 @@ async def _check_rollback(revisions: Revisions, found: PublicationPlan) -> None:
     from iogate.reconcile import deletion_guard
 
     if found.restored is not None:
-        history = (await revisions.history(MANY))["revisions"]
+        history = (await revisions.history(deletion_guard.WHOLE_HISTORY))["revisions"]
         deletion_guard.check_rollback(history, found.wanted)

@@ -27,7 +27,8 @@ async def publish_folder(
 ) -> Applied:
     """Publish compiled documents for `up`, and delete APIs that the folder no longer has, without a question.
 
-    Raises as `iogate.reconcile.apply.apply` does.
+    Raises Refused with the code TAKEN_BACK if the live revision is a rollback of this content, and as
+    `iogate.reconcile.apply.apply` does.
     """
     from iogate.operators.publications import recorded_publication
     from iogate.operators.roles import command_actor
@@ -35,6 +36,7 @@ async def publish_folder(
     from iogate.reconcile.deletion_guard import FOLDER
 
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
+    await _check_rollback(store, checked.bundle.revision.digest)
     actor = command_actor(origin.author)
     return await apply(
         store,
@@ -44,6 +46,18 @@ async def publish_folder(
         origin=origin,
         recording=lambda found: recorded_publication(store, actor, found, origin),
     )
+
+
+async def _check_rollback(store: Store, digest: str) -> None:
+    """Raise Refused if the live revision is a rollback that took back the content of this digest."""
+    from iogate.operators import revisions
+    from iogate.reconcile import deletion_guard
+
+    live = await store.revisions.live()
+    origin = await store.revisions.origin(live[0]) if live is not None else None
+    if origin is not None and origin.restores is not None:
+        history = await revisions.page(store, limit=deletion_guard.WHOLE_HISTORY)
+        deletion_guard.check_rollback(history["revisions"], digest)
 
 
 def read_origin(settings: Settings, message: str = "", commit: str = "") -> Origin:

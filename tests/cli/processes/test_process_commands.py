@@ -141,6 +141,26 @@ def test_watch_applies_a_change_and_keeps_the_revision_if_it_is_invalid(tmp_path
         until(lambda: "the settings have changed: restart to apply them" in place.err)
 
 
+def test_a_restart_does_not_publish_again_what_a_rollback_took_back(cli: Cli) -> None:
+    write_project(cli.root)
+    document = cli.root / "apis.d/shop.yaml"
+    with up(cli.root, "--watch") as place:
+        until(lambda: "revision 1" in place.err)
+        document.write_text(API.replace("  buy:", "  purchase:"))
+        until(lambda: "revision 2: 1 API added, 1 deleted" in place.err)
+        cli("rollback", "--yes", "--prune")
+    with up(cli.root, "--watch") as place:
+        assert (
+            " rolled back this content, that of revision 2, in revision 3: it is not published again; "
+            'change the files, or publish them all the same: "iogate apply" without --keep-rollback\n'
+        ) in place.err
+        assert place.call("/v1/api/shop/buy/async", {})[0] == 202
+        document.write_text(API.replace("  buy:", "  purchase:") + "# a comment\n")
+        until(lambda: "[IOG666]" in place.err)
+        document.write_text(API.replace("  buy:", "  order:"))
+        until(lambda: "revision 4: 1 API added, 1 deleted" in place.err)
+
+
 def test_watch_publishes_a_change_that_the_store_did_not_take(tmp_path: Path) -> None:
     write_project(tmp_path)
     with up(tmp_path, "--watch") as place:
