@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.security.redaction_patterns import redact_url
 from iogate.store import keys
-from iogate.store.connection.connection import Connection, StoreUnavailable, time_ms
+from iogate.store.connection.connection import CommandFailed, Connection, StoreUnavailable, time_ms
 from iogate.store.connection.memory_watermark import Memory
 from iogate.store.connection.primary_endpoint import Endpoint
 from iogate.store.connection.pubsub import PubSub
@@ -177,9 +177,18 @@ class Store:
 
     async def server_info(self) -> dict[str, str]:
         """Return the fields of INFO of the store's server."""
-        text: bytes = await self._connection.call("INFO")
-        pairs = (line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
-        return {name: value.strip() for name, value in pairs}
+        return _fields(await self._connection.call("INFO"))
+
+    async def memory(self) -> tuple[int, int] | None:
+        """Return the memory in use by the store's server, and its limit (0: none), in bytes.
+
+        None if the user of the store may not ask.
+        """
+        try:
+            found = _fields(await self._connection.call("INFO", "memory"))
+        except CommandFailed:
+            return None
+        return int(found.get("used_memory", 0)), int(found.get("maxmemory", 0))
 
     async def findings(self) -> list[Finding]:
         """Return unsafe settings of the store's server and lost events, for `doctor`."""
@@ -223,6 +232,12 @@ class Store:
         await self._pubsub.close()
         await self._connection.close()
         self._endpoint.close()
+
+
+def _fields(info: bytes) -> dict[str, str]:
+    """Return the fields of a response to INFO."""
+    pairs = (line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    return {name: value.strip() for name, value in pairs}
 
 
 async def open_store(

@@ -43,14 +43,16 @@ def served_metrics() -> dict[str, tuple[str, list[str]]]:
         revision=1,
         certificate_expiry_s=1.0,
     )
-    text = metrics.exposition(
-        processes,
+    store = metrics.StoreFigures(
         runs={"running": 1},
         queued=0,
         forged={"run": 1},
         callbacks=({"failed": 1}, 0),
         skips={"a/b": {"missed": 1}},
-    ).decode()
+        workers=0,
+        memory=(1, 2),
+    )
+    text = metrics.exposition(processes, store).decode()
     found = {}
     for name, kind in re.findall(r"(?m)^# TYPE (\w+) (\w+)$", text):
         samples = re.findall(rf"(?m)^{name}(?:_bucket)?(?:\{{(.*?)\}})? \S+$", text)

@@ -107,18 +107,27 @@ def _add(into: dict[str, int], other: Mapping[str, int]) -> None:
         into[name] = into.get(name, 0) + number
 
 
+class StoreFigures(msgspec.Struct, kw_only=True):
+    """Counts and gauges of the store, the same at each gateway; one that was not read is None or empty."""
+
+    runs: Mapping[str, int] = {}
+    """Runs by status."""
+    queued: int | None = None
+    """Runs that wait for a worker."""
+    forged: Mapping[str, int] = {}
+    """Objects that did not verify, by kind."""
+    callbacks: tuple[Mapping[str, int], int] | None = None
+    """Tries by outcome, and the callbacks to be delivered."""
+    skips: Mapping[str, Mapping[str, int]] = {}
+    """Ticks of schedules without a run, by schedule and reason."""
+    workers: int | None = None
+    memory: tuple[int, int] | None = None
+    """Memory in use by the server, and its limit (0: none), in bytes."""
+
+
 class _Scrape(Collector):
-    def __init__(
-        self,
-        processes: Snapshot,
-        runs: Mapping[str, int],
-        queued: int | None,
-        forged: Mapping[str, int],
-        callbacks: tuple[Mapping[str, int], int] | None,
-        skips: Mapping[str, Mapping[str, int]],
-    ) -> None:
-        self._processes, self._runs, self._queued, self._forged = processes, runs, queued, forged
-        self._callbacks, self._skips = callbacks, skips
+    def __init__(self, processes: Snapshot, store: StoreFigures) -> None:
+        self._processes, self._store = processes, store
 
     def collect(self) -> Iterator[Metric]:
         accepted = CounterMetricFamily("iogate_calls_accepted", "Calls answered with a uid", labels=["api"])
@@ -145,26 +154,7 @@ class _Scrape(Collector):
             duration.add_metric([api], buckets, counts.seconds)
         yield from (accepted, replayed, coalesced, refused, duration)
         yield from self._of_events()
-        runs = GaugeMetricFamily("iogate_runs", "Runs in the store", labels=["status"])
-        for status, number in self._runs.items():
-            runs.add_metric([status], number)
-        yield runs
-        if self._queued is not None:
-            yield GaugeMetricFamily("iogate_queue_depth", "Runs that wait for a worker", self._queued)
-        if self._callbacks is not None:
-            tries, waiting = self._callbacks
-            tried = CounterMetricFamily("iogate_callbacks", "Tries of callbacks", labels=["outcome"])
-            for outcome, number in tries.items():
-                tried.add_metric([outcome], number)
-            yield tried
-            yield GaugeMetricFamily("iogate_callbacks_waiting", "Callbacks to be delivered", waiting)
-        skipped = CounterMetricFamily(
-            "iogate_schedule_ticks_skipped", "Ticks of schedules without a run", labels=["schedule", "reason"]
-        )
-        for schedule, reasons in self._skips.items():
-            for reason, number in reasons.items():
-                skipped.add_metric([schedule, reason], number)
-        yield skipped
+        yield from self._of_store()
         processes = self._processes
         if processes.revision is not None:
             yield GaugeMetricFamily(
@@ -178,10 +168,42 @@ class _Scrape(Collector):
             )
         yield GaugeMetricFamily("iogate_gateways", "Gateway processes of this port", processes.processes)
         yield GaugeMetricFamily("iogate_streams", "Event streams that are open", processes.streams)
+
+    def _of_store(self) -> Iterator[Metric]:
+        store = self._store
+        runs = GaugeMetricFamily("iogate_runs", "Runs in the store", labels=["status"])
+        for status, number in store.runs.items():
+            runs.add_metric([status], number)
+        yield runs
+        if store.queued is not None:
+            yield GaugeMetricFamily("iogate_queue_depth", "Runs that wait for a worker", store.queued)
+        if store.workers is not None:
+            yield GaugeMetricFamily("iogate_workers", "Worker processes of the store", store.workers)
+        if store.memory is not None:
+            used, limit = store.memory
+            yield GaugeMetricFamily("iogate_store_memory_bytes", "Memory in use by the store", used)
+            if limit:
+                yield GaugeMetricFamily(
+                    "iogate_store_memory_limit_bytes", "Limit of the memory of the store", limit
+                )
+        if store.callbacks is not None:
+            tries, waiting = store.callbacks
+            tried = CounterMetricFamily("iogate_callbacks", "Tries of callbacks", labels=["outcome"])
+            for outcome, number in tries.items():
+                tried.add_metric([outcome], number)
+            yield tried
+            yield GaugeMetricFamily("iogate_callbacks_waiting", "Callbacks to be delivered", waiting)
+        skipped = CounterMetricFamily(
+            "iogate_schedule_ticks_skipped", "Ticks of schedules without a run", labels=["schedule", "reason"]
+        )
+        for schedule, reasons in store.skips.items():
+            for reason, number in reasons.items():
+                skipped.add_metric([schedule, reason], number)
+        yield skipped
         forged = CounterMetricFamily(
             "iogate_store_refused", "Objects in the store that did not verify", labels=["kind"]
         )
-        for kind, number in self._forged.items():
+        for kind, number in store.forged.items():
             forged.add_metric([kind], number)
         yield forged
 
@@ -200,16 +222,8 @@ class _Scrape(Collector):
         yield refused
 
 
-def exposition(
-    processes: Snapshot,
-    *,
-    runs: Mapping[str, int],
-    queued: int | None,
-    forged: Mapping[str, int] | None = None,
-    callbacks: tuple[Mapping[str, int], int] | None = None,
-    skips: Mapping[str, Mapping[str, int]] | None = None,
-) -> bytes:
-    """Return the metrics in the text format of Prometheus."""
+def exposition(processes: Snapshot, store: StoreFigures) -> bytes:
+    """Return the metrics of gateway processes and of the store in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(processes, runs, queued, forged or {}, callbacks, skips or {}))
+    registry.register(_Scrape(processes, store))
     return generate_latest(registry)

@@ -14,10 +14,9 @@ from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.responses import NO_REVISION, HTTPError, json_response, unavailable
 from iogate.gateway.observability import metrics
 from iogate.gateway.observability.api_descriptions import Descriptions
+from iogate.store.maintenance.process_presence import WORKER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from litestar.handlers import HTTPRouteHandler
 
     from iogate.gateway.audience import Audience
@@ -50,19 +49,17 @@ def handlers(state: GatewayState, audience: Audience) -> list[HTTPRouteHandler]:
 
     @route("/metrics", http_method=_READ)
     async def measured() -> Response[bytes]:
-        runs: dict[str, int] = {}
-        forged: dict[str, int] = {}
-        queued: int | None = None
-        callbacks: tuple[dict[str, int], int] | None = None
-        skips: Mapping[str, Mapping[str, int]] = {}
+        figures = metrics.StoreFigures()
         try:
             async with state.reach() as store:
-                runs = await store.runs.counts()
-                queued = (await store.runs.queue()).depth
+                figures.runs = await store.runs.counts()
+                figures.queued = (await store.runs.queue()).depth
                 # With zeros, so that a rate of Prometheus finds the first refusal of a kind.
-                forged = await store.refusals.counts()
-                callbacks = await store.callbacks.counts()
-                skips = await store.schedule_states.skips()
+                figures.forged = await store.refusals.counts()
+                figures.callbacks = await store.callbacks.counts()
+                figures.skips = await store.schedule_states.skips()
+                figures.workers = len(await store.presence.list(WORKER))
+                figures.memory = await store.memory()
         except HTTPError:
             pass  # while the store is unreachable, the counts of this process matter most
         processes = state.snapshot()
@@ -71,9 +68,7 @@ def handlers(state: GatewayState, audience: Audience) -> list[HTTPRouteHandler]:
             others = await state.shared.others()
             others.add(processes)
             processes = others
-        text = metrics.exposition(
-            processes, runs=runs, queued=queued, forged=forged, callbacks=callbacks, skips=skips
-        )
+        text = metrics.exposition(processes, figures)
         return Response(text, media_type=metrics.CONTENT_TYPE, headers={"cache-control": "no-store"})
 
     @route("/openapi.json", http_method=_READ)

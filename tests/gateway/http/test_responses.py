@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from iogate.compiler.revision import Limits
 from iogate.gateway.http.responses import HTTPError
+from iogate.store.maintenance.process_presence import Process
 from tests.gateway.driver import TOKEN, USER, Reply, World, api
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PURGE", "x"]
@@ -130,6 +132,8 @@ async def test_a_defect_is_a_500_without_details(
 
 async def test_metrics_count_accepted_and_refused_calls_by_api(world: World) -> None:
     await world.publish(api("a/b", limits=Limits(body=2)))
+    worker = Process(kind="worker", id="w", pid=1, host="h", started_at_ms=0)
+    await world.store.presence.announce(worker)
     await world.call("a/b")
     await world.call("a/b", b'{"a":1}')
     first = await world.call("a/b", idempotency_key="k")
@@ -144,9 +148,11 @@ async def test_metrics_count_accepted_and_refused_calls_by_api(world: World) -> 
         'iogate_accept_seconds_count{api="a/b"} 3.0',
         'iogate_runs{status="pending"} 2.0',
         "iogate_queue_depth 2.0",
+        "iogate_workers 1.0",
         "iogate_revision 1.0",
     ):
         assert line in text.splitlines()
+    assert re.search(r"(?m)^iogate_store_memory_bytes [1-9]", text)
 
 
 async def test_openapi_describes_the_live_revision_without_secrets(world: World) -> None:

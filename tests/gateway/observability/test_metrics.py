@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from iogate.gateway.observability.metrics import Counts, Snapshot, exposition
+from iogate.gateway.observability.metrics import Counts, Snapshot, StoreFigures, exposition
 from iogate.gateway.observability.shared_metrics import SharedMetrics
 from iogate.store.store import Store
 from tests.gateway.driver import announced, api, listening, publish, spawn, until
@@ -43,7 +43,7 @@ async def request(port: int, line: str) -> str:
 
 def test_skipped_ticks_are_counted_by_schedule_and_reason() -> None:
     skips = {"shop/nightly": {"overlap": 3, "missed": 1}, "shop/hourly": {}}
-    text = exposition(Snapshot(), runs={}, queued=0, skips=skips).decode()
+    text = exposition(Snapshot(), StoreFigures(skips=skips)).decode()
     assert [line for line in text.splitlines() if line.startswith("iogate_schedule_ticks_skipped_total")] == [
         'iogate_schedule_ticks_skipped_total{reason="overlap",schedule="shop/nightly"} 3.0',
         'iogate_schedule_ticks_skipped_total{reason="missed",schedule="shop/nightly"} 1.0',
