@@ -168,7 +168,7 @@ class _Parent:
         return await retry_until_available(
             lambda: open_to_serve(
                 settings,
-                publishes=self.parts.apply,
+                publishes=self.parts.apply or self.parts.watch,
                 embedded=self.settings.redis_url is None,
                 say=self.session.screen.note,
             ),

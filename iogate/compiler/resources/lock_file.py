@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from iogate.atomic_files import write_atomically
 from iogate.compiler.resources.document_sources import Fetch, Unreadable
 from iogate.errors import InvalidFiles
 from iogate.json_values import JsonObject
@@ -149,9 +150,7 @@ def save(lock: Lock, root: Path) -> bool:
         return False
     path = root / FILE_NAME
     if lock.fetched:
-        temporary = path.with_name(f".{FILE_NAME}.new")
-        temporary.write_text(render(lock.fetched), encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, render(lock.fetched))
     else:
         path.unlink(missing_ok=True)
     return True
