@@ -153,8 +153,8 @@ async def run(store: Store, names: Sequence[str], *, author: str, operation: str
         drawn = source.next()
         uid = await store.replies.plan(operation, name, drawn) if operation else drawn
         outcome, stored, _ = await store.schedules.take(tick, [uid], None, caller=author)
-        # An earlier attempt of this operation may have started the run.
-        is_done = outcome == "taken" and uid != drawn
+        # An attempt whose reply was lost may have started the run.
+        is_done = outcome == "taken" and await store.runs.api_of(uid) == tick.id
         if not is_done and (outcome != "ok" or not stored):
             why = "the store is nearly full" if outcome == "memory" else "too many of its runs wait"
             if outcome in ("gone", "taken"):

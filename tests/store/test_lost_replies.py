@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import pytest
 
+from iogate.operators import schedules
 from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.events.bus import Delivery
 from iogate.store.runs.leases import Claim, TakeResult
@@ -22,6 +23,8 @@ from iogate.store.store import Store, StoreUnavailable, open_store
 from tests.keys import RING
 from tests.store.builders import accepted, commit, publish
 from tests.store.events.test_bus import event, listening, wanting
+from tests.store.revisions.test_due_schedules import EVERY
+from tests.store.revisions.test_due_schedules import publish as publish_schedule
 
 T = TypeVar("T")
 
@@ -185,6 +188,20 @@ async def test_operations_with_an_id_are_idempotent(each_store: Store) -> None:
     await each_store.leases.commit([commit(claim, status="cancelled", seq=claim.seq + 1)])
     assert await runs.cancel(uid, "no", operation="e") == "asked"
     assert await runs.cancel(uid, "no", operation="f") == "ended"
+
+
+async def test_each_operation_starts_one_run_of_a_schedule(
+    each_store: Store, each_redis: EmbeddedServer, folder: str
+) -> None:
+    await publish_schedule(each_store, EVERY)
+    started: list[str] = []
+    async with proxied(each_redis, folder, 0.4) as (store, proxy):
+        for number in range(60):
+            run = partial(schedules.run, store, ["shop/report"], author="ada", operation=f"op-{number}")
+            started += (await again(run))["runs"].values()
+        assert proxy.cuts > 10, SEED
+    assert len(set(started)) == 60
+    assert {run.uid for run in await each_store.runs.list(limit=1000)} == set(started)
 
 
 async def test_a_repeated_resume_or_cancel_returns_the_first_result(
