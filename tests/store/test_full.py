@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
+from iogate.operators import schedules
+from iogate.operators.activity import recorded, target
+from iogate.operators.roles import command_actor
 from iogate.store import keys
 from iogate.store.connection.connection import StoreFull
 from iogate.store.runs.intake import Refusal
 from iogate.store.runs.run_index import RunFilter
 from iogate.store.store import Store
 from tests.store.builders import accepted, commit, publish, request
+from tests.store.revisions.test_due_schedules import EVERY
+from tests.store.revisions.test_due_schedules import publish as publish_schedule
 
 
 @pytest.fixture
@@ -81,3 +86,19 @@ async def test_runs_to_prune_are_chosen_by_api_status_and_end(each_store: Store,
     assert completed is not None
     assert completed.ended_at_ms is not None
     assert ended[0] not in await chosen(completed.ended_at_ms)
+
+
+async def test_a_schedule_can_be_disabled(each_store: Store) -> None:
+    """Without a record in the activity, which has no room."""
+    await publish_schedule(each_store, EVERY)
+    actor, names = command_actor("ada"), ["shop/report"]
+    await each_store.call("CONFIG", "SET", "maxmemory", 1)
+    try:
+        about = target("schedule", names)
+        async with recorded(each_store, actor, "schedules.disable", about, frees_memory=True) as record:
+            await schedules.disable(each_store, names, author=actor.name)
+    finally:
+        await each_store.call("CONFIG", "SET", "maxmemory", 0)
+    assert record.number is None
+    (row,) = (await schedules.list_all(each_store))["schedules"]
+    assert row["disabled"]["author"] == "ada"

@@ -24,8 +24,9 @@ for i = 6, #ARGV do
   local tick = tonumber(redis.call('ZSCORE', $ticks, api) or '')
   local postponed = tick == $held_ms or tick and tick == tonumber(redis.call('HGET', state, 'until') or '')
   local waits = (kind == 'after' or kind == 'on') and not uid and (not tick or postponed)
+  -- Also to disable: a full server executes a script whose first write needs no memory.
+  redis.call('HDEL', state, 'off', 'author', 'reason', 'since', 'until')
   if enabled then
-    redis.call('HDEL', state, 'off', 'author', 'reason', 'since', 'until')
     if waits then redis.call('ZADD', $ticks, now_ms, api) end
   else
     local ends = ttl and now_ms + ttl
