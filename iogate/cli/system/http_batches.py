@@ -5,11 +5,13 @@ Used by `http_system`. A worker carries them out.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final
 
+from iogate.cli.system.operator_client import AccessDenied
 from iogate.cli.system.system import interrupted
-from iogate.errors import NotFound, Unreachable
+from iogate.errors import NotFound, Refused, Unreachable
 from iogate.operators.batches.batch_selection import filter_json
 
 if TYPE_CHECKING:
@@ -46,17 +48,38 @@ class HttpBatches:
     async def create(
         self, request: BatchRequest, *, reason: str, operation: str, at_most: int | None
     ) -> Json:
+        key = f"batch-{operation}"
         try:
             found: Json = await self._client.change(
                 "/v1/batches",
                 reason,
                 {**_body(request), "at_most": at_most},
-                key=f"batch-{operation}",
+                key=key,
                 wait_s=SELECTION_S,
             )
         except Unreachable as error:
             raise interrupted(error.message, operation) from None
+        except AccessDenied:
+            raise
+        except Refused:
+            if (made := await self._made_before(key)) is None:
+                raise
+            return made
         return found
+
+    async def _made_before(self, key: str) -> Json | None:
+        """Return the batch of an earlier request of this operator with the key; None if it has made none.
+
+        A command that is repeated by its id sends another request under the same key if its filter has a
+        time before now, or if it asked for a confirmation before.
+        """
+        from iogate.gateway.operators.idempotency import change_id
+        from iogate.operators.batches.batches import batch_id
+
+        operator = (await self._client.get("/v1/operator"))["operator"]
+        with contextlib.suppress(NotFound):
+            return await self.show(batch_id(change_id(operator, key)))
+        return None
 
     async def list(self, limit: int) -> Json:
         found: Json = await self._client.get("/v1/batches", {"limit": limit})

@@ -74,15 +74,16 @@ def test_a_filter_without_runs_and_an_unknown_batch(machines: Machines) -> None:
             assert f"no batch {id_}" in machines.here("batches", verb, id_, *more, code=8).err
 
 
-def test_a_command_repeated_by_its_id_makes_no_second_batch(machines: Machines) -> None:
-    _, filters = failed(machines, 1)
-    again = [
-        machines.here("runs", "retry", *filters, "--yes", "--id", f"one{filters[-1]}", "-o", "json").json[
-            "batch"
-        ]
-        for _ in range(2)
-    ]
-    assert again[0]["id"] == again[1]["id"]
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_command_repeated_by_its_id_makes_no_second_batch(machines: Machines, where: str) -> None:
+    run = machines.here if where == "here" else machines.there
+    (uid,), filters = failed(machines, 1)
+    options = ("--reason", "r", "--yes", "--id", f"one{uid}", "-o", "json")
+    made = run("runs", "retry", *filters, *options).json["batch"]
+    assert run("runs", "retry", *filters, *options).json["batch"]["id"] == made["id"]
+    # A time before now is another one in each command.
+    again = [run("runs", "retry", *filters[:-1], "1h", *options).json["batch"] for _ in range(2)]
+    assert [(each["id"], each["count"]) for each in again] == [(made["id"], 1)] * 2
 
 
 @contextmanager
