@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from iogate.compiler.revision import canonical
 from iogate.errors import Misused, Refused, Stale
+from iogate.operators.activity import clean_reason
 from iogate.operators.live_revision import ApiSelection, find_api, live_revision
 from iogate.store.revisions.gate_states import Gate, Override, Switch, Switched, state_of
 from iogate.store.runs.presentation import rfc3339
@@ -125,6 +126,7 @@ async def switch(  # noqa: PLR0913 - the options of one operation
     Raises NotFound and Foreign as `selected` does, SelectionMoved if the selection is not `confirmed`, and
     Refused if the live revision changes all the time.
     """
+    reason = clean_reason(reason)
     await store.gates.check_owner(selection.apis)
     for _ in range(ATTEMPTS):
         changes = await store.gates.changes()
@@ -190,6 +192,7 @@ async def set_override(  # noqa: PLR0913 - the options of one operation
     """
     if hold and rate is not None:
         raise Misused("a hold has no rate: a rate releases the runs on hold")
+    reason = clean_reason(reason)
     selection = ApiSelection(apis=(api,), modules=(), tags=(), all_=False)
     await store.gates.check_owner([api])
     for _ in range(ATTEMPTS):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from iogate.errors import NotFound, Refused
 from iogate.messages import counted
+from iogate.operators.activity import clean_reason
 from iogate.operators.live_revision import live_revision
 from iogate.store.connection.failures import Unconfirmed
 from iogate.store.revisions.due_schedules import Tick, Upcoming
@@ -109,6 +110,7 @@ async def disable(
 
     Raises NotFound for an unknown schedule, Foreign if another project owns one; none is switched then.
     """
+    reason = clean_reason(reason)
     await _switch(store, names, enabled=False, author=author, reason=reason, ttl_s=ttl_s)
     return {"schedules": list(names), "enabled": False, "reason": reason, "ttlS": ttl_s}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from iogate.errors import Refused
+from iogate.operators.activity import clean_reason
 from iogate.operators.runs.filter_names import require_known_names
 from iogate.operators.runs.run_details import (
     add_calls,
@@ -127,7 +128,8 @@ async def cancel(
     It is `unchanged` if the run was cancelled before. Raises NotFound for an unknown run, and Refused for one
     that has completed or faulted.
     """
-    why = f"{actor.name}: {reason}" if reason else f"{actor.name} asked for it"
+    shown = clean_reason(reason)
+    why = f"{actor.name}: {shown}" if shown else f"{actor.name} asked for it"
     outcome = await store.runs.cancel(uid, why, operation=operation)
     if outcome == "unknown":
         raise run_not_found(uid)

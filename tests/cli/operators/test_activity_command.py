@@ -65,6 +65,16 @@ def test_changes_of_runs_are_recorded_with_author_and_reason(cli: Cli, uids: lis
     assert "no change is recorded" in cli("activity", "--operator", "nobody").err
 
 
+def test_a_reason_is_redacted_wherever_it_is_shown(cli: Cli, uids: list[str]) -> None:
+    why, shown = "maintenance,\n password=hunter2", "maintenance, password=[redacted]"
+    cli("runs", "cancel", uids[0], "--reason", why)
+    error = cli("runs", "show", uids[0], "-o", "json").json["error"]
+    assert error["detail"] == f"{author()}: {shown}"
+    cli("disable", "orders/submit", "--reason", why)
+    (override,) = cli("override", "list", "-o", "json").json["overrides"]
+    assert override["reason"] == shown
+
+
 def changes(cli: Cli) -> list[tuple[str, list[str], int, int | None, str | None, str | None]]:
     """Action, objects, number, revision, reason and message of each recorded change, oldest first."""
     found = cli("activity", "-o", "json").json["activity"]

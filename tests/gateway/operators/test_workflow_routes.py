@@ -75,6 +75,13 @@ async def test_a_schedule_is_disabled_run_and_enabled(scheduled: World) -> None:
     ]
 
 
+async def test_the_reason_of_a_disabled_schedule_is_redacted(scheduled: World) -> None:
+    path = "/v1/schedules/shop/report/disable"
+    assert (await send(scheduled, path, "POST", reason="stocktaking, password=hunter2")).status == 200
+    (row,) = (await read(scheduled, "/v1/schedules")).json["schedules"]
+    assert row["disabled"]["reason"] == "stocktaking, password=[redacted]"
+
+
 async def test_a_repeated_request_starts_one_run_also_if_its_gateway_died_before_the_response_was_kept(
     scheduled: World,
 ) -> None:
