@@ -32,7 +32,7 @@ async def list_all(store: Store) -> dict[str, Any]:
     """Return the live schedules with next ticks, last run, skipped ticks and switch."""
     upcoming = await store.schedules.upcoming()
     names = sorted(upcoming)
-    states = await store.schedule_states.read(names, await store.now_ms())
+    states = await store.schedule_states.read(names, await store.timer_now_ms())
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def row(name: str) -> dict[str, Any]:

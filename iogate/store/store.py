@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.security.redaction_patterns import redact_url
 from iogate.store import keys
-from iogate.store.connection.connection import CommandFailed, Connection, StoreUnavailable, time_ms
+from iogate.store.connection.connection import (
+    CLOCK,
+    CommandFailed,
+    Connection,
+    StoreUnavailable,
+    store_time_ms,
+    time_ms,
+)
 from iogate.store.connection.memory_watermark import Memory
 from iogate.store.connection.primary_endpoint import Endpoint
 from iogate.store.connection.pubsub import PubSub
@@ -172,8 +179,15 @@ class Store:
         return "" if name is None else name.decode("utf-8", "replace")
 
     async def now_ms(self) -> int:
-        """Return the time of the store, the common clock of all processes."""
+        """Return the time of the store's server, the common clock of all processes."""
         return time_ms(await self._connection.call("TIME"))
+
+    async def timer_now_ms(self) -> int:
+        """Return the time by which the scripts of the store wake timers, and workers watch deadlines.
+
+        After the clock of the server was set back, it is ahead of `now_ms`.
+        """
+        return store_time_ms(*await self._connection.calls(CLOCK))
 
     async def server_info(self) -> dict[str, str]:
         """Return the fields of INFO of the store's server."""

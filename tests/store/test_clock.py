@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iogate.compiler.revision import Limits
+from iogate.operators import schedules
 from iogate.store import keys
 from iogate.store.connection.connection import time_ms
 from iogate.store.runs.intake import Accepted, Refusal
@@ -80,6 +81,8 @@ async def test_ticks_and_the_switch_of_a_schedule_continue(store: Store) -> None
         return not (await store.schedules.upcoming())["shop/report"].disabled
 
     await until(is_enabled)
+    (row,) = (await schedules.list_all(store))["schedules"]
+    assert row["disabled"] is None
 
 
 async def test_the_rate_limiter_admits_the_next_call(each_store: Store) -> None:

@@ -155,7 +155,7 @@ class StoreRuns:
                     pointer=change.pointer,
                     current=change.current,
                     by=actor.name,
-                    now_ms=await store.now_ms(),
+                    now_ms=await store.timer_now_ms(),
                     reason=change.reason,
                     operation=operation,
                     compare=True,

@@ -126,7 +126,7 @@ class BatchExecutor:
             counts = await batches.waiting(list({run.api for run in taken.runs if run.api}))
             room = {api: WAITING_MOST - count for api, count in counts.items()}
         if taken.request.action == "retry":
-            self._retrier(taken).now_ms = await self._store.now_ms()
+            self._retrier(taken).now_ms = await self._store.timer_now_ms()
         while step.left:
             run = step.left[0]
             if run.api in room and room[run.api] <= 0:

@@ -195,7 +195,7 @@ async def retry(
         pointer=pointer,
         current=current,
         by=actor.name,
-        now_ms=await store.now_ms(),
+        now_ms=await store.timer_now_ms(),
         reason=reason,
         operation=operation,
         compare=True,

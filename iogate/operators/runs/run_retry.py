@@ -44,6 +44,7 @@ class Retrier:
     by: str
     """Author of the retry."""
     now_ms: int
+    """Time of the timers of the store."""
     reason: str = ""
     """Reason of the author, for the journal."""
     operation: str = ""
