@@ -180,7 +180,9 @@ class HttpWorkflows:
         if _WORKFLOW.fullmatch(workflow) is None:
             known = await self.list()
             raise workflow_not_found(workflow, [each["workflow"] for each in known["workflows"]])
-        found: Json = await self._client.get(f"/v1/workflows/{quote(workflow)}", of_project=True)
+        # A gateway serves no path with another spelling: ":" and "+" stay as they are.
+        path = f"/v1/workflows/{quote(workflow, safe='/:+')}"
+        found: Json = await self._client.get(path, of_project=True)
         return found
 
 

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from tests.cli.conftest import token
-from tests.cli.place import Place
+from tests.cli.place import WORKFLOW, Place
 from tests.cli.system.conftest import FORMATS, WHY, Machines, edit, refused
 from tests.cli.system.proxy import Exchange, forwarding
 
@@ -49,6 +49,14 @@ def test_a_plan_is_the_same(two: Machines, output: tuple[str, ...]) -> None:
     two.same("plan", "--select", "shop", *output)
     two.same("plan", "--select", "shp", *output, code=8)
     assert two.there("plan", *output, role="read").out == ran.out
+
+
+def test_a_workflow_with_build_metadata_in_its_version_is_shown(two: Machines) -> None:
+    document = WORKFLOW.format(name="numbered", task="a: {set: {x: 1}}")
+    path = two.shop.root / "workflows.d/numbered.yaml"
+    path.write_text(document.replace("version: 1.0.0", "version: 1.0.0+b1"))
+    two.here("apply", "--yes")
+    assert "1.0.0+b1" in two.same("workflow", "show", "shop/numbered:1.0.0+b1").out
 
 
 def test_a_plan_against_git_needs_no_server(two: Machines) -> None:
