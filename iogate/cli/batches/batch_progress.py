@@ -48,8 +48,8 @@ async def follow(session: Session, batches: Batches, batch: Json) -> Json:
         with _Display(session, batch) as display:
             until = time.monotonic() + AWAY_S
             while batch["state"] in ("running", "stopping"):
-                await _pause(batches, batch)
                 try:
+                    await _pause(batches, batch)
                     batch = await batches.show(id_)
                     until = time.monotonic() + AWAY_S
                 except Unreachable as error:
@@ -59,6 +59,7 @@ async def follow(session: Session, batches: Batches, batch: Json) -> Json:
                             code=error.code,
                             hint=f"look at it later: iogate batches show {id_}",
                         ) from None
+                    await asyncio.sleep(LOOK_S)
                 display.update(batch)
     except asyncio.CancelledError:
         await _stop(session, batches, id_)

@@ -14,10 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from iogate.cli.batches.batch_progress import follow
+from iogate.cli.session import Session
+from iogate.cli.system.store_batches import StoreBatches
 from iogate.errors import Misused
 from iogate.operators.batches import batches
+from iogate.operators.batches.batch_execution import BatchExecutor
 from iogate.security.keyring import NO_KEYS
 from iogate.store import keys
+from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.store import Store
 from tests.cli.place import until
 from tests.cli.system.conftest import Machines
@@ -169,6 +174,23 @@ async def test_a_command_without_the_link_key_leaves_a_batch_as_it_is(
     await keyless.close()
     with command(redis_url, tmp_path, "batches", "continue", batch["id"]) as process:
         assert process.wait(60) == 0
+
+
+async def test_a_command_that_carries_out_a_batch_outlasts_an_outage_of_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uids = await faulted(store, 2)
+    step, outages = BatchExecutor.step, [StoreUnavailable("it restarts") for _ in range(2)]
+
+    async def step_after_outages(self: BatchExecutor) -> float | None:
+        if outages:
+            raise outages.pop()
+        return await step(self)
+
+    monkeypatch.setattr(BatchExecutor, "step", step_after_outages)
+    found = await follow(Session(), StoreBatches(store, ADA), await made(store, of()))
+    assert (found["state"], found["changed"], found["refused"], outages) == ("done", 2, 0, [])
+    assert await attempts(store, uids) == {2}
 
 
 async def test_refused_runs_are_told(store: Store, redis_url: str, tmp_path: Path) -> None:
