@@ -87,7 +87,8 @@ def read(
 
     def take(name: str, value: Any, where: str, locate: Callable[[ValuePath], str] = lambda _: "") -> None:
         try:
-            values[name] = SETTINGS[name].type.read(value)
+            found = SETTINGS[name].type.read(value)
+            values[name] = _folder(found) if name == "data_dir" else found
         except InvalidValue as invalid:
             errors.extend(
                 locate((name, *fault.path)) + _describe(fault, name, value, where) for fault in invalid.faults
@@ -120,8 +121,6 @@ def read(
         raise InvalidFiles("\n".join(errors), code=code)
     if values.get("public_url"):
         values["public_url"] = values["public_url"].rstrip("/")
-    if "data_dir" in values:
-        values["data_dir"] = Path(values["data_dir"]).expanduser()
     settings = Settings(**values)
     if settings.console_port == settings.port:
         raise InvalidFiles(
@@ -138,6 +137,20 @@ def read(
             source: own if target == OWN_GATEWAY else target for source, target in settings.endpoints.items()
         },
     )
+
+
+def _folder(path: str) -> Path:
+    """Return the setting `data_dir`, with a home folder in place of `~`. Raises InvalidValue without one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # an unknown user, or no HOME and no account, as in some containers
+        raise InvalidValue(
+            Fault(
+                kind="rule",
+                message=f"this machine has no home folder for {json.dumps(Path(path).parts[0])}",
+                hint="write the whole path",
+            )
+        ) from None
 
 
 def misspelt(environment: Mapping[str, str]) -> list[str]:

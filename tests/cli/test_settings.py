@@ -56,6 +56,15 @@ def test_an_endpoint_may_be_the_gateway_of_the_same_settings() -> None:
         assert handed_over.endpoints == read.endpoints
 
 
+def test_a_data_dir_without_the_home_folder_that_it_names_is_an_error() -> None:
+    place = {"place_of": lambda _: "iogate.yaml:3"}
+    assert fault(file={"data_dir": "~nobody-here/data"}, **place) == (
+        'iogate.yaml:3: data_dir: this machine has no home folder for "~nobody-here"; write the whole path'
+    )
+    assert fault(environment={"IOGATE_DATA_DIR": "~nobody-here"}).startswith("IOGATE_DATA_DIR: this machine")
+    assert settings.read({"data_dir": "~/data"}).data_dir == Path.home() / "data"
+
+
 def test_an_empty_variable_counts_as_unset() -> None:
     assert settings.read({"port": 81}, {"IOGATE_PORT": ""}).port == 81
 
