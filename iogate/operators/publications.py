@@ -98,13 +98,13 @@ def read_publication(value: Mapping[str, Any], plan: Plan) -> Publication:
 
 @asynccontextmanager
 async def recorded_publication(
-    store: Store, actor: Actor, found: LivePlan, origin: Origin
+    store: Store, actor: Actor, found: LivePlan, origin: Origin, *, clear_overrides: bool = False
 ) -> AsyncIterator[Callable[[Applied], None]]:
-    """Record the publication of a plan in the activity, if it changes anything.
+    """Record the publication of a plan in the activity, if it changes anything or ends an override.
 
     The block calls what this yields with the result. Raises Unreachable if the beginning cannot be recorded.
     """
-    if not found.changes:
+    if not found.changes and not (clear_overrides and found.overridden):
         yield lambda _: None
         return
     restores = origin.restores
@@ -121,10 +121,15 @@ async def recorded_publication(
 
 
 def describe(applied: Applied) -> str:
-    """Return a publication as one line for the activity: its changes, and the processes that are late."""
+    """Return a publication as one line for the activity.
+
+    It has the changes, what was repaired, the overrides that ended, and the processes that are late.
+    """
     text = applied.plan.past_counts() if applied.changed else "no changes"
     if applied.repaired:
         text += f"; {counted(len(applied.repaired), 'difference')} of the store repaired"
+    if applied.ended:
+        text += f"; {counted(applied.ended, 'override')} ended"
     state = applied.convergence
     if state is not None and state.late:
         text += f"; {len(state.late)} of {state.total} processes late"

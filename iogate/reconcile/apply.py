@@ -49,6 +49,8 @@ class Applied:
     """Objects of the store that differed from the revision before, and were written again."""
     faults: tuple[str, ...] = ()
     """Why the revision before was refused, and replaced."""
+    ended: int = 0
+    """Number of overrides that it has ended."""
     convergence: Convergence | None = None
     """State of the gateways and workers after the wait; None before it."""
 
@@ -184,6 +186,7 @@ async def publish(
         plan=found.plan,
         repaired=found.drift,
         faults=found.faults,
+        ended=len(found.overridden) if clear_overrides else 0,
     )
     return await _converge(store, applied, wait_s)
 

@@ -77,8 +77,14 @@ class LivePlan:
         return tuple(sorted(known - self.bundle.revision.apis.keys()))
 
     @property
+    def overridden(self) -> tuple[str, ...]:
+        """APIs whose override a publish of the live plan ends if it clears overrides, sorted."""
+        gates, apis = self.facts.gates, self.bundle.revision.apis
+        return tuple(api for api in sorted(gates) if api in apis and gates[api].override is not None)
+
+    @property
     def changes(self) -> bool:
-        """Whether a publish of the live plan changes anything."""
+        """Whether a publish of the live plan changes anything, apart from overrides."""
         return bool(self.plan or self.drift or self.faults)
 
     @property

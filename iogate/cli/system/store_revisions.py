@@ -78,7 +78,9 @@ class StoreRevisions:
             origin = await publications.rollback_origin(
                 store, source, author=origin.author, message=origin.message
             )
-        async with publications.recorded_publication(store, self._actor, found, origin) as note:
+        async with publications.recorded_publication(
+            store, self._actor, found, origin, clear_overrides=wanted.clear_overrides
+        ) as note:
             done = await publications.publish(
                 store,
                 found,

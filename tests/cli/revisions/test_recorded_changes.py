@@ -94,3 +94,19 @@ def test_each_command_is_recorded_with_its_outcome(project: Cli, redis_url: str)
         None,
     ]
     assert found[4]["target"]["count"] == 1
+
+
+def test_an_apply_that_only_ends_overrides_is_recorded(project: Cli, redis_url: str) -> None:
+    project("apply", "--yes")
+    project("disable", "shop/buy", "--reason", "the shop is down")
+    project("apply", "--yes", "--clear-overrides", "--message", "it is up again")
+    project("apply", "--yes", "--clear-overrides")  # none is left, and nothing recorded
+    newest, *before = asyncio.run(entries(redis_url))
+    assert [each["action"] for each in before] == ["apis.override", "revisions.publish"]
+    assert (newest["action"], newest["outcome"], newest["reason"], newest["revision"]) == (
+        "revisions.publish",
+        "done",
+        "it is up again",
+        1,
+    )
+    assert newest["message"] == "no changes; 1 override ended"
