@@ -170,7 +170,9 @@ async def publish(
     described = None if origin is None else msgspec.structs.replace(origin, changes=found.plan.past_counts())
     revisions = store.revisions
     if found.faults:
-        number = await revisions.repair(found.bundle, described or Origin(), above=found.above)
+        number = await revisions.repair(
+            found.bundle, described or Origin(), above=found.above, clear_overrides=clear_overrides
+        )
     else:
         number = await revisions.publish(
             found.settled,

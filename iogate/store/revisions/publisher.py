@@ -76,10 +76,10 @@ class Publisher:
                 return await self._publish(bundle, number, now_ms, origin, mode, clear=clear_overrides)
         return await self._publish(bundle, expected, now_ms, origin, mode, clear=clear_overrides)
 
-    async def repair(self, bundle: Bundle, origin: Origin, *, above: int) -> int:
+    async def repair(self, bundle: Bundle, origin: Origin, *, above: int, clear_overrides: bool) -> int:
         """Sign, store and publish a bundle whatever is live, as the publisher behind `Revisions.repair`."""
         now_ms = await self._blobs.store(bundle)
-        return await self._publish(bundle, 0, now_ms, origin, "repair", clear=False, above=above)
+        return await self._publish(bundle, 0, now_ms, origin, "repair", clear=clear_overrides, above=above)
 
     async def _publish(
         self,

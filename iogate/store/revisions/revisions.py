@@ -76,13 +76,15 @@ class Revisions:
             bundle, expected, origin=origin, clear_overrides=clear_overrides, gates=gates
         )
 
-    async def repair(self, bundle: Bundle, origin: Origin, *, above: int = 0) -> int:
+    async def repair(
+        self, bundle: Bundle, origin: Origin, *, above: int = 0, clear_overrides: bool = False
+    ) -> int:
         """Publish a bundle as a new revision whatever is live, and return its number, greater than `above`.
 
-        For a live revision, or its record, that is refused. Raises Owned, PathTaken and Misused as `publish`
-        does.
+        For a live revision, or its record, that is refused. `clear_overrides` is as for `publish`. Raises
+        Owned, PathTaken and Misused as `publish` does.
         """
-        return await self._publisher.repair(bundle, origin, above=above)
+        return await self._publisher.repair(bundle, origin, above=above, clear_overrides=clear_overrides)
 
     async def taken_paths(self, revision: Revision, found: LiveRevisions | None = None) -> list[Taken]:
         """Return the own paths of a revision to publish that those live in other projects have."""

@@ -66,6 +66,17 @@ def test_a_repair_keeps_overrides_and_switches(applied: Cli, redis_url: str) -> 
     assert states["shop/buy"]["override"]["reason"] == "incident 12"
 
 
+def test_a_repair_of_what_is_refused_ends_overrides_too(applied: Cli, redis_url: str) -> None:
+    applied("disable", "shop/buy", "--reason", "incident 12")
+    raw(redis_url, "HSET", keys.LIVE, SEAL, "1 x")
+    asked = applied("apply", "--repair", "--clear-overrides", code=64)
+    assert "- override shop/buy: disabled by " in asked.out
+    ran = applied("apply", "--repair", "--clear-overrides", "--yes", "-o", "json").json
+    assert (ran["revision"], bool(ran["faults"])) == (3, True)
+    assert applied("override", "list", "-o", "json").json["overrides"] == []
+    assert applied("api", "show", "shop/buy", "-o", "json").json["enabled"] is True
+
+
 @pytest.mark.parametrize(
     ("key", "field", "value", "fault"),
     [
