@@ -6,6 +6,7 @@ replaced; a repair replaces whatever is live.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -144,12 +145,14 @@ async def publish(
     wait_s: float = apply.WAIT_S,
     clear_overrides: bool = False,
     rollback_on_failure: bool = False,
+    undo_wait_s: float = math.inf,
 ) -> Publication:
     """Publish a plan that the caller has checked, and wait up to `wait_s` for gateways and workers.
 
     `clear_overrides` ends the overrides of the APIs in the same step. `rollback_on_failure`: if a process has
-    not loaded the revision in time, publish the content before again. Raises Conflict if another revision
-    went live since, Owned, PathTaken, Misused without a key to sign with, StoreUnavailable.
+    not loaded the revision in time, publish the content before again, and wait for that as long, but at most
+    `undo_wait_s`. Raises Conflict if another revision went live since, Owned, PathTaken, Misused without a
+    key to sign with, StoreUnavailable.
     """
     late: NotConverged | None = None
     undone, not_undone = None, ""
@@ -160,7 +163,7 @@ async def publish(
     except NotConverged as error:
         late, applied = error, error.applied
         if rollback_on_failure:
-            undone, not_undone = await _undo(store, late, origin, wait_s)
+            undone, not_undone = await _undo(store, late, origin, min(wait_s, undo_wait_s))
     added = applied.plan.ids("add", "api")
     gates = await store.gates.states() if added else {}
     return Publication(

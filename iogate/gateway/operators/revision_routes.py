@@ -33,6 +33,8 @@ _NUMBER: Final = r"[1-9][0-9]{0,14}"
 _SIDE: Final = rf"{_NUMBER}|{LIVE}"
 _WAIT_MOST_S: Final = 30.0
 _WAIT_S: Final = 5.0
+_UNDO_WAIT_S: Final = 10.0
+"""Longest wait after an undo; that for the publication comes before, in the time of the same operation."""
 _LARGEST: Final = 10**15 - 1
 _PLAN_S: Final = 60.0
 _BUNDLE_BYTES: Final = 32 * 1024 * 1024
@@ -235,6 +237,7 @@ async def _publish(call: Call) -> Any:
         wait_s=given.get("wait", _WAIT_S),
         clear_overrides=given.get("clear_overrides", False),
         rollback_on_failure=given.get("rollback_on_failure", False),
+        undo_wait_s=_UNDO_WAIT_S,
     )
     return await _told(call, done)
 

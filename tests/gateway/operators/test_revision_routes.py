@@ -19,11 +19,13 @@ from redis import Redis
 from iogate.auth.allow_ips import AllowedAddresses
 from iogate.auth.model import AnyAuth, FileSecret, JwtAuth, SignatureAuth, TokenAuth, UserAuth
 from iogate.compiler.revision import Bundle, Revision, Workflow, digest_of
+from iogate.gateway.operators.operations import OPERATIONS
 from iogate.operators.publication_plan import PublicationPlan
 from iogate.operators.publications import read_publication
 from iogate.reconcile import bundle_codec
 from iogate.security.keyring import Keyring
 from iogate.store.maintenance.process_presence import Process
+from iogate.store.revisions.convergence import Convergence, Convergences, Late
 from tests.gateway.driver import World, api
 from tests.gateway.operators.conftest import bearer, refusal
 from tests.gateway.operators.test_api_routes import read, send
@@ -324,6 +326,27 @@ async def test_a_publication_that_is_not_loaded_is_undone_and_read_back(
     assert done.undone is not None
     assert str(done.undone.convergence) == "0/1 on revision 3"
     assert (await read(operated, "/v1/revisions")).json["live"] == 3
+
+
+async def test_an_undo_leaves_the_operation_time_to_respond(
+    operated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that does not answer uses up both waits."""
+    waits: list[float] = []
+
+    async def wait(_: Convergences, number: int, timeout_s: float) -> Convergence:
+        waits.append(timeout_s)
+        silent = Late(kind="worker", id="w1", revision=1, reason="")
+        return Convergence(number=number, total=1, late=(silent,), took_s=timeout_s)
+
+    monkeypatch.setattr(Convergences, "wait", wait)
+    assert (await publish(operated, bundle("shop/buy"), 0)).status == 200
+    more = bundle("shop/buy", "shop/sell")
+    reply = await publish(operated, more, 1, wait=30, rollback_on_failure=True)
+    assert (reply.json["revision"], reply.json["rolledBack"]) == (2, 3), reply.body
+    (publication,) = [each for each in OPERATIONS if each.name == "revisions.publish"]
+    assert waits == [0, 30, 10]
+    assert sum(waits) < publication.limit_s
 
 
 async def test_of_concurrent_publications_and_rollbacks_one_is_made(operated: World) -> None:
