@@ -134,7 +134,7 @@ async def run(chosen: Settings) -> None:
         senders=senders(chosen.events),
         certificates=Certificates(chosen.tls) if chosen.tls else None,
     )
-    ring = trust.keyring(chosen, Path.cwd())
+    ring = trust.gateway_keyring(chosen, Path.cwd())
     refresher = Refresher(
         state, lambda: find_store(chosen), ring, replicas=chosen.confirming, data_dir=chosen.data_dir
     )

@@ -12,9 +12,9 @@ import secrets
 from pathlib import Path
 
 from iogate.atomic_files import locked_folder
-from iogate.errors import WrongStore
+from iogate.errors import Misused, WrongStore
 from iogate.security.keyring import Keyring
-from iogate.security.secrets import resolve
+from iogate.security.secrets import Unset, resolve
 from iogate.settings import LINK_KEY_FILE, Settings
 from iogate.store import keys
 from iogate.store.connection.connection import Connection
@@ -40,6 +40,19 @@ def keyring(settings: Settings, root: Path | None = None, *, publishes: bool = F
         publish_key=private,
         publishers=settings.publishers,
     )
+
+
+def gateway_keyring(settings: Settings, root: Path | None = None) -> Keyring:
+    """Return the keyring of trusted keys of a gateway, with `publish_key` if it publishes for operators.
+
+    Without `publishers`, nobody accepts signatures of that key, and `link_key` signs. A `publish_key` that
+    is invalid or has no value here is left out: the settings may be those of several machines. Raises Misused
+    for invalid `publishers`.
+    """
+    if settings.operators and settings.publishers and settings.publish_key is not None:
+        with contextlib.suppress(Unset, Misused):
+            return keyring(settings, root, publishes=True)
+    return keyring(settings, root)
 
 
 def link_key(settings: Settings) -> str | None:

@@ -55,7 +55,7 @@ async def respond(job: Job, body: bytes, chosen: Settings) -> Response:
     """Execute the request of a job in this process, and return the response, maybe an error."""
     operation = _OPERATIONS[job.operation]
     root = Path.cwd()
-    ring = trust.keyring(chosen, root)
+    ring = trust.gateway_keyring(chosen, root)
     try:
         store = await open_store(
             job.store_url,
