@@ -16,6 +16,7 @@ from iogate.errors import Misused
 from iogate.operators import apis
 from iogate.operators.live_revision import live_number
 from iogate.store.revisions.origin import Origin, Published
+from iogate.store.revisions.revision_errors import NotAuthentic
 from iogate.store.runs.presentation import rfc3339
 from iogate.store.store import Store
 
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 async def page(store: Store, *, limit: int = 20, cursor: str | None = None) -> dict[str, Any]:
     """Return kept revisions, newest first, the number of the live one, and the cursor of the next page.
 
-    The cursor is None after the last page. Raises Misused for an invalid cursor, NotAuthentic if the record
-    of the live revision is forged.
+    The cursor is None after the last page. If the record of the live revision is refused, no revision is
+    live. Raises Misused for an invalid cursor.
     """
-    live = await store.revisions.live()
+    live = await _live(store)
     if cursor is None:
         found = await store.revisions.history(limit + 1, content=True)
     elif cursor.isascii() and cursor.isdigit() and len(cursor) < 16:
@@ -38,10 +39,8 @@ async def page(store: Store, *, limit: int = 20, cursor: str | None = None) -> d
         raise Misused("the cursor is not one that a page of revisions has returned")
     entries = found[:limit]
     return {
-        "live": None if live is None else live[0],
-        "revisions": [
-            entry_json(entry, live=live is not None and live[0] == entry.number) for entry in entries
-        ],
+        "live": live,
+        "revisions": [entry_json(entry, live=entry.number == live) for entry in entries],
         "nextCursor": str(entries[-1].number) if len(found) > len(entries) else None,
     }
 
@@ -50,18 +49,30 @@ async def show(store: Store, number: int | None = None) -> dict[str, Any]:
     """Return the origin and the content of a revision, by default of the live one.
 
     Raises NotFound if the store does not keep the revision, or none was applied yet, NotAuthentic if it was
-    not signed with the key.
+    not signed with the key, or without a number if the record of the live one is refused.
     """
-    live = await store.revisions.live()
     if number is None:
         number = await live_number(store)
+    live = await _live(store)
     content = await store.revisions.load(number)
     entry = await store.revisions.published(number)
     return {
-        **entry_json(entry, live=live is not None and live[0] == number),
+        **entry_json(entry, live=number == live),
         # A thousand APIs take a second, in which a gateway accepts calls.
         **await asyncio.to_thread(_content_json, content),
     }
+
+
+async def _live(store: Store) -> int | None:
+    """Return the number of the live revision; None without one, or if its record is refused.
+
+    Who has to replace such a record chooses one of these revisions; `status` says why it is refused.
+    """
+    try:
+        found = await store.revisions.live()
+    except NotAuthentic:
+        return None
+    return None if found is None else found[0]
 
 
 async def earlier(store: Store, number: int) -> int | None:

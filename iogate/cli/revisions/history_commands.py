@@ -47,6 +47,8 @@ async def history(
     session.screen.data("history", {"revisions": rows}, [table] if rows else [])
     if not rows:
         session.screen.note('no revision was applied yet: publish one with "iogate apply"')
+    elif not any(row["live"] for row in rows):
+        session.screen.warn('none of them is live: see "iogate status"')
 
 
 async def show(

@@ -88,7 +88,11 @@ class HttpRevisions:
 
         page = await self.history(PAGE)
         with self._client.reading("revisions"):
-            return newest_before(page["live"] or 0, [each["revision"] for each in page["revisions"]])
+            live, kept = page["live"], [each["revision"] for each in page["revisions"]]
+        if live is None and kept:
+            live = (await self.show(None))["revision"]  # says why its record is refused
+        with self._client.reading("revisions"):
+            return newest_before(live or 0, kept)
 
     async def plan(self, wanted: PlanRequest) -> PublicationPlan:
         from iogate.operators.publication_plan import PublicationPlan

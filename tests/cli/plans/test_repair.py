@@ -128,6 +128,23 @@ def test_what_is_refused_blocks_until_a_repair_replaces_it(
     assert applied("drift").code == 0
 
 
+def test_the_history_shows_what_a_refused_record_can_be_replaced_with(applied: Cli, redis_url: str) -> None:
+    raw(redis_url, "HSET", keys.LIVE, SEAL, "1 x")
+    ran = applied("history", "-o", "json")
+    assert [(each["revision"], each["live"], each["fault"]) for each in ran.json["revisions"]] == [
+        (2, False, None),
+        (1, False, None),
+    ]
+    assert 'none of them is live: see "iogate status"' in ran.err
+    assert applied("show", "1", "-o", "json").json["live"] is False
+    for command in (("show",), ("rollback",)):
+        assert "the record of the live revision in the store is refused" in applied(*command, code=4).err
+    applied("rollback", "1", "--prune", "--repair", "--yes")
+    ran = applied("history", "-o", "json")
+    assert [each["live"] for each in ran.json["revisions"]] == [True, False, False]
+    assert "none of them" not in ran.err
+
+
 def test_a_repair_says_if_there_is_nothing_to_repair(applied: Cli) -> None:
     ran = applied("apply", "--repair")
     assert "nothing is refused: live revision 2 and its record are authentic" in ran.err

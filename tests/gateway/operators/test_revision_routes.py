@@ -24,6 +24,7 @@ from iogate.operators.publication_plan import PublicationPlan
 from iogate.operators.publications import read_publication
 from iogate.reconcile import bundle_codec
 from iogate.security.keyring import Keyring
+from iogate.store import keys
 from iogate.store.maintenance.process_presence import Process
 from iogate.store.revisions.convergence import Convergence, Convergences, Late
 from tests.gateway.driver import World, api
@@ -83,6 +84,16 @@ async def test_a_bundle_is_published_listed_and_compared(operated: World) -> Non
     ]
     same = await publish(operated, bundle("shop/buy", "shop/sell"), 2)
     assert (same.json["revision"], same.json["changed"]) == (2, False)
+
+
+async def test_revisions_are_listed_if_the_record_of_the_live_one_is_refused(operated: World) -> None:
+    assert (await publish(operated, bundle("shop/buy"), 0)).status == 200
+    await operated.store.call("HSET", keys.LIVE, keys.LIVE_SEAL, "1 x")
+    listed = await read(operated, "/v1/revisions")
+    assert (listed.json["live"], [each["live"] for each in listed.json["revisions"]]) == (None, [False])
+    assert (await read(operated, "/v1/revisions/1")).json["live"] is False
+    refused = await operated.ask("/v1/revisions/live", headers=bearer("read"))
+    assert refusal(refused)[:2] == (409, "requestError.conflict")
 
 
 @pytest.mark.parametrize("path", ["9", "9/diff/1", "1/diff/9"])
