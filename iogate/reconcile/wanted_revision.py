@@ -124,24 +124,8 @@ def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
             code=NOT_SELECTED,
             hint="select a tag, or a module, of APIs in the files or live",
         )
-    reach = _Reach(new.workflows, bundle)
-    taken = reach.of([api for name, api in new.apis.items() if name in chosen])
-    changed = {
-        name
-        for name in taken
-        if name in live.workflows and live.workflows[name].program != new.workflows[name].program
-    }
-    live_reach = _Reach(live.workflows, bundle)
-    for name, api in sorted(live.apis.items()):
-        if name in chosen or not changed:
-            continue
-        for shared in sorted(live_reach.of([api]) & changed):
-            how = "starts too" if shared in api.started else "runs as a child"
-            raise Refused(
-                f"the selection changes workflow {shared}, which {name} {how}, and {name} is not selected",
-                code=SHARED,
-                hint="select both, apply everything, or give the changed workflow another version",
-            )
+    reach = _Reach(new.workflows, bundle.programs)
+    taken = reach.of(started for name, api in new.apis.items() if name in chosen for started in api.started)
     part = Revision(
         apis={name: api for name, api in new.apis.items() if name in chosen},
         workflows={name: new.workflows[name] for name in taken},
@@ -149,11 +133,61 @@ def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
     )
     gone = set() if scope.keep_orphans else chosen - new.apis.keys()
     joined = _joined(live, part, live.apis.keys() - gone, live.workflows.keys(), part.scheduled.keys())
+    outside = _outside(live, chosen, part)
+    _check_changed(outside, live, part, _Reach(live.workflows, bundle.programs, new.workflows))
+    if part.workflows.keys() - live.workflows.keys():
+        before, after = (_Reach(each.workflows, bundle.programs) for each in (live, joined))
+        _check_added(outside, before, after)
     used = {
         **live.resources,
         **{uri: digest for uri, digest in new.resources.items() if _names(bundle, taken, uri)},
     }
     return msgspec.structs.replace(joined, resources=_sorted(used))
+
+
+def _outside(live: Revision, chosen: Collection[str], part: Revision) -> dict[str, tuple[str, ...]]:
+    """Return the APIs and schedules that a selection `part` leaves as they are, with what they start."""
+    found = {name: api.started for name, api in sorted(live.apis.items()) if name not in chosen}
+    for name, (full, _) in sorted(live.scheduled.items()):
+        if full not in part.workflows and name not in part.scheduled:
+            found[f"the schedule of {name}"] = (full,)
+    return found
+
+
+def _check_changed(
+    outside: Mapping[str, Collection[str]], live: Revision, part: Revision, reach: _Reach
+) -> None:
+    """Check that a selection changes no workflow that others run. Raises Refused if it does."""
+    changed = {
+        name
+        for name, workflow in part.workflows.items()
+        if name in live.workflows and live.workflows[name].program != workflow.program
+    }
+    if not changed:
+        return
+    for name, started in outside.items():
+        for shared in sorted(reach.of(started) & changed):
+            how = "starts too" if shared in started else "runs as a child"
+            raise Refused(
+                f"the selection changes workflow {shared}, which {name} {how}, and {name} is not selected",
+                code=SHARED,
+                hint="select both, apply everything, or give the changed workflow another version",
+            )
+
+
+def _check_added(outside: Mapping[str, Collection[str]], before: _Reach, after: _Reach) -> None:
+    """Check that a selection adds no version of a workflow that others run by `version: latest`.
+
+    Raises Refused if it does.
+    """
+    for name, started in outside.items():
+        for newer in sorted(after.of(started) - before.of(started)):
+            raise Refused(
+                f"the selection adds workflow {newer}, which {name} would run as a child, and {name} is not "
+                "selected",
+                code=SHARED,
+                hint="select both, apply everything, or replace `version: latest` by a version in the parent",
+            )
 
 
 def is_selected(api: Api, select: str) -> bool:
@@ -167,18 +201,24 @@ def labels(api: Api) -> set[str]:
 
 
 class _Reach:
-    """Workflows that APIs of one revision reach: those that they start, and those that these run."""
+    """Workflows of one revision that others reach: those that are started, and those that these run."""
 
-    def __init__(self, workflows: Mapping[str, Workflow], bundle: Bundle) -> None:
-        """`bundle` is that of the files; a live program that they do not have is taken as they have it."""
+    def __init__(
+        self,
+        workflows: Mapping[str, Workflow],
+        programs: Mapping[str, bytes],
+        others: Mapping[str, Workflow] | None = None,
+    ) -> None:
+        """A workflow whose program is missing counts as the one in `others`, if any, or runs nothing."""
         self._workflows = workflows
-        self._bundle = bundle
+        self._programs = programs
+        self._others = others or {}
         self._run: dict[str, list[str]] = {}
 
-    def of(self, apis: Iterable[Api]) -> set[str]:
-        """Return the full names of the workflows that these APIs reach."""
+    def of(self, started: Iterable[str]) -> set[str]:
+        """Return the full names of these workflows that are started, and of all that they reach."""
         found: set[str] = set()
-        open_ = [name for api in apis for name in api.started]
+        open_ = list(started)
         while open_:
             name = open_.pop()
             if name in found or name not in self._workflows:
@@ -190,10 +230,9 @@ class _Reach:
         return found
 
     def _run_by(self, name: str) -> list[str]:
-        programs, files = self._bundle.programs, self._bundle.revision.workflows
-        data = programs.get(self._workflows[name].program)
-        if data is None and name in files:
-            data = programs[files[name].program]
+        data = self._programs.get(self._workflows[name].program)
+        if data is None and name in self._others:
+            data = self._programs[self._others[name].program]
         if data is None or b'"workflow"' not in data:
             return []
         references = [

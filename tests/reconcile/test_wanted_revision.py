@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from iogate.compiler.revision import Bundle
 from iogate.errors import Refused
 from iogate.reconcile.wanted_revision import Scope, wanted
 from tests.compiler.projects import bundle
@@ -63,6 +64,52 @@ def test_a_selection_does_not_change_a_child_of_what_is_not_selected(tmp_path: P
         "IOG710",
         "the selection changes workflow shop/order:1.0.0, which shop/sell runs as a child, and shop/sell is "
         "not selected",
+    )
+    assert wanted(live.revision, live, Scope(select="buy")).revision == live.revision
+
+
+def parent(version: str) -> str:
+    """A workflow that runs a version of shop/order as a child."""
+    run = f"{{run: {{workflow: {{namespace: shop, name: order, version: {version}}}}}}}"
+    return WORKFLOW.replace("name: order", "name: parent").replace("{set: {a: 1}}", run)
+
+
+def test_a_selection_adds_no_version_that_others_run_as_the_latest(tmp_path: Path) -> None:
+    def projects(version: str) -> tuple[Bundle, Bundle]:
+        apis = API + BUY.replace("order}", "order, tags: [buy]}") + "  sell: {workflow: shop/parent}\n"
+        files = {"apis.d/a.yaml": apis, "workflows.d/p.yaml": parent(version), "workflows.d/w.yaml": WORKFLOW}
+        newer = {"workflows.d/x.yaml": WORKFLOW.replace("1.0.0", "1.1.0")}
+        folder = tmp_path / version
+        return bundle(folder / "live", files), bundle(folder / "new", files | newer)
+
+    live, changed = projects("latest")
+    with pytest.raises(Refused) as caught:
+        wanted(live.revision, changed, Scope(select="buy"))
+    assert (caught.value.code, caught.value.message) == (
+        "IOG710",
+        "the selection adds workflow shop/order:1.1.0, which shop/sell would run as a child, and shop/sell "
+        "is not selected",
+    )
+    live, changed = projects("1.0.0")
+    found = wanted(live.revision, changed, Scope(select="buy")).revision
+    assert found.apis["shop/buy"].workflow == "shop/order:1.1.0"
+    assert found.apis["shop/sell"] == live.revision.apis["shop/sell"]
+    assert found.workflows.keys() == live.revision.workflows.keys() | {"shop/order:1.1.0"}
+
+
+def test_a_selection_does_not_change_a_child_of_a_schedule(tmp_path: Path) -> None:
+    files = {
+        "apis.d/a.yaml": API + BUY.replace("order}", "order:1.0.0, tags: [buy]}"),
+        "workflows.d/p.yaml": parent("1.0.0") + "schedule: {every: {hours: 1}}\n",
+        "workflows.d/w.yaml": WORKFLOW,
+    }
+    live = bundle(tmp_path / "live", files)
+    changed = bundle(tmp_path / "new", files | {"workflows.d/w.yaml": WORKFLOW.replace("a: 1", "a: 2")})
+    with pytest.raises(Refused) as caught:
+        wanted(live.revision, changed, Scope(select="buy"))
+    assert caught.value.message == (
+        "the selection changes workflow shop/order:1.0.0, which the schedule of shop/parent runs as a child, "
+        "and the schedule of shop/parent is not selected"
     )
     assert wanted(live.revision, live, Scope(select="buy")).revision == live.revision
 
