@@ -88,13 +88,18 @@ async def without_lost_programs(
     Only programs that a comparison with `after` needs are read. Raises StoreUnavailable.
     """
     faults: dict[str, str] = {}
-    for digest in sorted(programs_to_compare(before, after)):
-        try:
-            await store.revisions.program(digest)
-        except _REFUSED as error:
-            faults[digest] = _text(error)
-    workflows = {name: each for name, each in before.workflows.items() if each.program not in faults}
-    return Revision(apis=before.apis, workflows=workflows, resources=before.resources), tuple(faults.values())
+    read: set[str] = set()
+    # Without a version whose program is lost, a new version is compared with the one before.
+    while unread := programs_to_compare(before, after) - read:
+        for digest in sorted(unread):
+            try:
+                await store.revisions.program(digest)
+            except _REFUSED as error:
+                faults[digest] = _text(error)
+        read |= unread
+        workflows = {name: each for name, each in before.workflows.items() if each.program not in faults}
+        before = Revision(apis=before.apis, workflows=workflows, resources=before.resources)
+    return before, tuple(faults.values())
 
 
 async def _loaded(store: Store, number: int | None) -> tuple[int, list[str]]:

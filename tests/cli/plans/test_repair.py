@@ -7,6 +7,7 @@ import pytest
 from iogate.store import keys
 from iogate.store.integrity.newest_seals import FILE
 from tests.cli.conftest import Cli
+from tests.cli.place import WORKFLOW
 from tests.cli.plans.conftest import raw
 from tests.cli.plans.test_drift_command import NIGHTLY
 
@@ -170,6 +171,21 @@ def test_a_change_of_a_workflow_whose_program_is_lost_needs_a_repair(applied: Cl
     blocked = applied("apply", "--yes", code=8)
     assert "`iogate apply --repair` stores what the files have again" in blocked.err
     assert applied("apply", "--yes", "--repair", "-o", "json").json["revision"] == 3
+    assert applied("drift").code == 0
+
+
+def test_a_repair_replaces_several_versions_whose_programs_are_lost(applied: Cli, redis_url: str) -> None:
+    """Without the newest one, the new version is compared with the one before, which is lost, too."""
+    spare = WORKFLOW.format(name="spare", task="stop: {set: {x: 1}}")
+    for version in ("1.0.0", "1.1.0"):
+        applied.write(f"workflows.d/spare-{version}.yaml", spare.replace("1.0.0", version))
+    applied("apply", "--yes")
+    for each in applied("show", "-o", "json").json["workflows"]:
+        if each["workflow"].startswith("shop/spare:"):
+            raw(redis_url, "DEL", keys.PROGRAM + each["program"])
+            (applied.root / each["source"]).unlink()
+    applied.write("workflows.d/spare-1.2.0.yaml", spare.replace("1.0.0", "1.2.0"))
+    assert applied("apply", "--repair", "--prune", "--yes", "-o", "json").json["revision"] == 4
     assert applied("drift").code == 0
 
 
