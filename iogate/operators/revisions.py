@@ -66,7 +66,8 @@ async def show(store: Store, number: int | None = None) -> dict[str, Any]:
 async def _live(store: Store) -> int | None:
     """Return the number of the live revision; None without one, or if its record is refused.
 
-    Who has to replace such a record chooses one of these revisions; `status` says why it is refused.
+    An operator who has to replace such a record chooses one of the listed revisions; `status` says why it is
+    refused.
     """
     try:
         found = await store.revisions.live()

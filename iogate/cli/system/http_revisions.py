@@ -90,7 +90,7 @@ class HttpRevisions:
         with self._client.reading("revisions"):
             live, kept = page["live"], [each["revision"] for each in page["revisions"]]
         if live is None and kept:
-            live = (await self.show(None))["revision"]  # says why its record is refused
+            live = (await self.show(None))["revision"]  # raises the error that says why
         with self._client.reading("revisions"):
             return newest_before(live or 0, kept)
 
