@@ -1,12 +1,14 @@
 """Mirror of a git repository: fetched again and again, with the files of a commit in a temporary folder.
 
-Used by `project_sources`. Invariant: a failed fetch leaves the mirror as it was.
+Used by `project_sources`. Invariants: a failed fetch leaves the mirror as it was; watchers of several
+branches of one repository, which share its mirror, do not affect each other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -69,9 +71,14 @@ class GitMirror:
             self._git("init", "--quiet", "--bare", ".", limit_s=LOCAL_S)
         self._remove_leftovers()
         with self._explained():
-            self._fetch(f"{self.ref}:{FETCHED}")
-        commit = self._git("rev-parse", "--verify", f"{FETCHED}^{{commit}}", limit_s=LOCAL_S)
+            self._fetch(f"{self.ref}:{self._fetched}")
+        commit = self._git("rev-parse", "--verify", f"{self._fetched}^{{commit}}", limit_s=LOCAL_S)
         return commit.decode("ascii").strip()
+
+    @property
+    def _fetched(self) -> str:
+        """Ref of the git mirror for the fetched commit; watchers of other branches share the mirror."""
+        return f"{FETCHED}-{hashlib.sha256(os.fsencode(self.ref)).hexdigest()[:16]}"
 
     def _fetch(self, refspec: str) -> None:
         git.run(

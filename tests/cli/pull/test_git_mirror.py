@@ -82,6 +82,26 @@ def test_a_new_mirror_of_a_branch_that_is_behind_knows_what_is_later(
     assert not watched.is_ancestor(second, first)
 
 
+def test_watchers_of_two_branches_share_a_mirror(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One fetches its branch between the fetch of the other one and the reading of that one's commit."""
+    first = commit(repository, one="1")
+    git(repository, "checkout", "--quiet", "-b", "staging")
+    second = commit(repository, one="2")
+    watched, other = (mirror(tmp_path, str(repository), ref=ref) for ref in ("main", "staging"))
+    assert watched.folder == other.folder
+    fetch = GitMirror._fetch
+
+    def fetch_both(self: GitMirror, refspec: str) -> None:
+        fetch(self, refspec)
+        if self is watched:
+            assert other.fetch() == second
+
+    monkeypatch.setattr(GitMirror, "_fetch", fetch_both)
+    assert watched.fetch() == first
+
+
 def test_a_folder_of_the_repository_can_be_the_project(repository: Path, tmp_path: Path) -> None:
     watched = mirror(tmp_path, str(repository), path="deploy/gateway")
     head = commit(repository, README="x", deploy__gateway__api="1")
