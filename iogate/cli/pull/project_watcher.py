@@ -3,8 +3,8 @@
     look ──▶ new? ──▶ older than what is live, or rolled back? ──▶ `iogate apply` ──▶ look …
                                 │ skipped                            │ failed: reported
                                 ▼                                    ▼
-                             handled                   handled; retried only if the store
-                                                       or the repository is out of reach
+                             handled                   handled; retried only if it was killed, or
+                                                       store or repository are out of reach
 
 Used by `watch_command`. Each version is applied by a process of its own, because a project may contain Python
 modules, and this process would keep those of the version before. Invariants: a version replaces only the
@@ -125,6 +125,9 @@ class ProjectWatcher:
         """
         if done.code == UNREACHABLE:
             raise Unreachable(done.error)
+        if done.code < 0:
+            # For example by a system without memory: it says nothing about the version.
+            raise Unreachable(f"iogate apply was killed by signal {-done.code}")
         if done.code not in {0, NOT_EVERYWHERE}:
             log.error(
                 "%s of %s is not applied%s:\n%s",

@@ -292,6 +292,27 @@ async def test_a_machine_that_starts_no_process_is_tried_again(
     assert record.getMessage().startswith("this machine cannot apply the project: [Errno 2]")
 
 
+async def test_an_apply_that_is_killed_is_tried_again(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = ProjectWatcher(
+        source=FolderSource(folder=tmp_path, stamp=lambda _: "one"),
+        open_store=lambda _: nullcontext(store),
+        project_of=lambda _: "default",
+        options=(),
+        environment=dict,
+    )
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\necho started >> starts\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    for _ in range(2):
+        assert await watcher.look() is False
+    assert (tmp_path / "starts").read_text() == "started\nstarted\n"
+    (record,) = [each for each in caplog.records if getattr(each, "action", "").startswith("watch.")]
+    assert record.getMessage() == "iogate apply was killed by signal 9; trying again"
+
+
 def test_a_deletion_needs_prune(world: World) -> None:
     world.change("one")
     assert world.once().returncode == 0
