@@ -184,11 +184,13 @@ class _Parent:
     async def _apply(self, store: Store) -> int | None:
         """Publish the files before the parent process serves; return the number of the live revision.
 
-        A restart does not publish again what a rollback took back.
+        A restart does not publish again what a rollback took back. Without an apply, it is None also if the
+        record of the live revision is refused.
         """
         from iogate.cli.revisions.folder_publication import publish_folder, read_origin, summarize
         from iogate.reconcile.apply import NotConverged
         from iogate.reconcile.deletion_guard import TAKEN_BACK
+        from iogate.store.revisions.revision_errors import NotAuthentic
 
         if (checked := self.checked) is not None:
             origin = await asyncio.to_thread(read_origin, self.settings)
@@ -206,7 +208,11 @@ class _Parent:
             if applied is not None:
                 self.session.screen.note(summarize(applied))
                 return applied.number
-        live = await retry_until_available(store.revisions.live)
+        try:
+            live = await retry_until_available(store.revisions.live)
+        except NotAuthentic:
+            # Workers continue runs, gateways serve other projects, and a repair needs the embedded store.
+            return None
         return live[0] if live is not None else None
 
     @asynccontextmanager
@@ -274,6 +280,8 @@ class _Parent:
         if not self.parts.gateways:
             screen.note(f"working: {settings.workers * settings.concurrency} runs at once")
             return
+        if number is None:
+            await retry_until_available(store.revisions.live)  # raises the error of a record that is refused
         from iogate.operators.schedules import schedules_json
         from iogate.settings.urls import console_url, gateway_url
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from iogate.cli.processes import parent_process
+from iogate.store import keys
 from iogate.store.embedded.server import find_embedded, start_embedded
 from tests import fork_server
 from tests.cli.conftest import Cli
 from tests.cli.place import API, Place, environment, started, until, up, write_project
+from tests.cli.plans.conftest import raw
 from tests.ports import free_port
 
 
@@ -191,6 +193,27 @@ def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
     with up(cli.root, "--no-apply", "--gateways", "2") as place:
         assert place.call("/v1/api/shop/buy/async", {})[0] == 202
         assert len(pids_under(place.process.pid)) >= 4
+
+
+def test_an_embedded_store_with_a_refused_record_can_be_repaired(cli: Cli) -> None:
+    """A repair needs the store, which only commands start that serve or work."""
+    write_project(cli.root)
+    embedded = start_embedded(cli.root / ".iogate")
+    try:
+        cli("apply", "--yes")
+        raw(embedded.url, "HSET", keys.LIVE, keys.LIVE_SEAL, "1 x")
+    finally:
+        embedded.stop()
+    refused = "the record of the live revision in the store is refused: its seal does not match it"
+    port = free_port()
+    assert refused in cli("up", "--port", str(port), code=4).err
+    with started(cli.root, "up", "--no-apply", "--port", str(port)) as process:
+        place = Place(root=cli.root, port=port, process=process)
+        until(lambda: "their APIs cannot be listed" in place.err or process.poll() is not None)
+        assert f"the processes run, but their APIs cannot be listed: {refused}" in place.err
+        ran = cli("apply", "--repair", "--yes", "-o", "json").json
+        assert (ran["revision"], ran["processes"]["late"]) == (2, [])
+        assert place.call("/v1/api/shop/buy/async", {})[0] == 202
 
 
 def test_serve_and_worker_share_the_store_of_the_folder(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
