@@ -246,6 +246,18 @@ def test_a_change_of_a_file_is_detected_except_hidden_ones(tmp_path: Path) -> No
     assert stamp(tmp_path, data_dir) != before
 
 
+@pytest.mark.parametrize("folder", ["apis.d", "workflows.d"])
+def test_a_change_in_a_linked_folder_of_documents_is_detected(tmp_path: Path, folder: str) -> None:
+    shared, root = tmp_path / "shared", tmp_path / "project"
+    (shared / "deep").mkdir(parents=True)
+    root.mkdir()
+    (root / folder).symlink_to("../shared")
+    (root / "other").symlink_to(root)
+    before = stamp(root, root / ".iogate")
+    (shared / "deep/a.yaml").write_text("x")
+    assert stamp(root, root / ".iogate") != before
+
+
 @pytest.mark.parametrize("data_dir", ["state", "deploy/state", "link"])
 def test_files_of_the_data_folder_are_no_change_of_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: str

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ AGAIN_S = 0.5
 MAX_AGAIN_S = 15.0
 """First and longest pause before a publication that failed is tried again; it doubles."""
 IGNORED_FOLDERS = frozenset({"node_modules", "__pycache__", "venv"})
+DOCUMENT_FOLDERS = ("apis.d", "workflows.d")
 MAX_FILES = 20_000
 
 Stamp = frozenset[tuple[str, int, int]]
@@ -113,12 +115,14 @@ async def _publish(screen: Screen, store: Store, change: _Change) -> _Change | N
 def stamp(root: Path, data_dir: Path) -> Stamp:
     """Return names, times and sizes of the project's files, so that `up --watch` detects changes.
 
-    Files in `data_dir` are not part of the project: each publication changes them.
+    Files in `data_dir` are not part of the project: each publication changes them. Links to folders, which
+    could lead in circles, are followed only if they are those of the documents.
     """
     found: set[tuple[str, int, int]] = set()
     own = _output_files()
     data = _identity(data_dir)
-    for folder, folders, files in os.walk(root):
+    linked = [path for name in DOCUMENT_FOLDERS if (path := root / name).is_symlink()]
+    for folder, folders, files in chain.from_iterable(map(os.walk, (root, *linked))):
         folders[:] = [
             name
             for name in folders
