@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from iogate.compiler.revision import Bundle
@@ -124,7 +124,8 @@ async def recorded_publication(
 def describe(applied: Applied) -> str:
     """Return a publication as one line for the activity.
 
-    It has the changes, what was repaired, the overrides that ended, and the processes that are late.
+    It has the changes, what was repaired, the overrides that ended, the processes that are late, and the
+    revision that has taken it back.
     """
     text = applied.plan.past_counts() if applied.changed else "no changes"
     if applied.repaired:
@@ -134,6 +135,8 @@ def describe(applied: Applied) -> str:
     state = applied.convergence
     if state is not None and state.late:
         text += f"; {len(state.late)} of {state.total} processes late"
+    if applied.undone_by is not None:
+        text += f"; taken back in revision {applied.undone_by}"
     return text
 
 
@@ -164,6 +167,8 @@ async def publish(
         late, applied = error, error.applied
         if rollback_on_failure:
             undone, not_undone = await _undo(store, late, origin, min(wait_s, undo_wait_s))
+            if undone is not None:
+                applied = replace(applied, undone_by=undone.number)
     added = applied.plan.ids("add", "api")
     gates = await store.gates.states() if added else {}
     return Publication(

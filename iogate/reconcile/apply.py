@@ -51,6 +51,8 @@ class Applied:
     """Why the revision before was refused, and replaced."""
     ended: int = 0
     """Number of overrides that it has ended."""
+    undone_by: int | None = None
+    """Number of the revision that has taken it back."""
     convergence: Convergence | None = None
     """State of the gateways and workers after the wait; None before it."""
 

@@ -123,6 +123,9 @@ def test_an_apply_that_is_not_loaded_can_be_rolled_back(
     assert newest["message"] == "revision 2 was not loaded by worker w1"
     assert new["message"] == "new"
     assert in_store(redis_url, lambda store: store.revisions.live()) == (3, digest)
+    (entry,) = project("activity", "--limit", "1", "-o", "json").json["activity"]
+    assert (entry["action"], entry["revision"]) == ("revisions.publish", 2)
+    assert entry["message"].endswith("; 1 of 1 processes late; taken back in revision 3")
 
 
 def test_the_first_apply_cannot_be_rolled_back(project: Cli, announced: Callable[..., None]) -> None:
