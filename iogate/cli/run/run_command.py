@@ -91,6 +91,8 @@ async def run(
         endpoints={**settings.endpoints, **parse_endpoints(endpoint)},
         # The key is needed only as long as the temporary store.
         link_key=secrets.token_urlsafe(32),
+        # The key above signs the bundle: publishers sign revisions for the gateways and workers of a project.
+        publishers=(),
         # `$runtime.links` needs an address; nothing listens there, unless a gateway happens to.
         public_url=gateway_url(settings),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iogate.effects.processes.launcher_client import LauncherClient
+from iogate.security.keyring import generate_pair
 from tests import fork_server
 from tests.cli.place import environment, until
 from tests.processes import alive
@@ -289,3 +290,11 @@ def test_the_error_of_a_missing_secret_names_its_file_or_variable(cli: Cli) -> N
         )
         error = cli("run", "w.yaml", "-o", "json", code=7).json["error"]
         assert error["detail"] == f'task "a": secret "{name}" is not available to workers: {reason}'
+
+
+def test_a_file_runs_in_a_project_whose_revisions_only_publishers_sign(cli: Cli) -> None:
+    """The private key is elsewhere, and not needed: nothing is published for gateways and workers."""
+    _, public = generate_pair()
+    cli.write("iogate.yaml", f"publishers: ['{public}']\n")
+    cli.write("w.yaml", document("w", "do: [{a: {set: {ok: true}}}]"))
+    assert cli("run", "w.yaml", "--timeout", "60", "-o", "json").json["output"] == {"ok": True}
