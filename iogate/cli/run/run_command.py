@@ -86,6 +86,8 @@ async def run(
         settings,
         allow_run=("script", "shell", "container"),
         allow_hosts=settings.allow_hosts or ALL_HOSTS,
+        # The temporary server has no replica that could confirm a write.
+        durability="local",
         # The store is deleted before a sink could receive events.
         events={},
         endpoints={**settings.endpoints, **parse_endpoints(endpoint)},

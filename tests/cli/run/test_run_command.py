@@ -141,6 +141,12 @@ def test_scheduled_workflow_runs_once_and_now(cli: Cli) -> None:
     assert cli("run", "w.yaml", "-o", "json").json["output"] == {"ok": True}
 
 
+def test_a_file_runs_in_a_project_whose_store_has_replicas(cli: Cli) -> None:
+    cli.write("iogate.yaml", "durability: replicated\nreplicas: 2\n")
+    cli.write("w.yaml", document("w", "do: [{a: {set: {ok: true}}}]"))
+    assert cli("run", "w.yaml", "--timeout", "60", "-o", "json").json["output"] == {"ok": True}
+
+
 @pytest.mark.parametrize("option", ["--input", "--event"])
 @pytest.mark.parametrize("given", ["-", "@latin.json"])
 def test_bytes_that_are_not_utf_8_are_reported_with_their_position(
