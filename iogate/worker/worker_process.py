@@ -69,14 +69,16 @@ async def work(
     name: str | None = None,
     solitary: bool = False,
     grace_s: float | None = None,
+    temporary: bool = False,
     record_progress: Callable[[bytes], None] = lambda _: None,
     on_start: Callable[[Executor], None] = lambda _: None,
 ) -> None:
     """Run a worker process until SIGTERM, SIGINT or `shutdown` of RQ; a solitary one ends without suspects.
 
     `record_progress` keeps a line for crash recovery; `on_start` gets the executor. After `grace_s` (default:
-    `drain_timeout`) the worker hands back the runs that have not ended or parked. Raises Misused if
-    there is no store URL, and IogateError if there is no key to sign with.
+    `drain_timeout`) the worker hands back the runs that have not ended or parked. `temporary`: the store ends
+    with this process, so that `data_dir` does not remember its seals. Raises Misused if there is no store
+    URL, and IogateError if there is no key to sign with.
     """
     if settings.redis_url is None:
         raise Misused(
@@ -90,7 +92,7 @@ async def work(
     ticking = asyncio.create_task(heartbeat.keep_ticking())
     registry = functions.load(settings.functions, root)
     stopped = asyncio.Event()
-    store = await _connect(settings, settings.redis_url, name, ring, stopped)
+    store = await _connect(settings, settings.redis_url, name, ring, stopped, temporary=temporary)
     if store is None:
         ticking.cancel()
         return
@@ -215,12 +217,12 @@ def _start_tracing(secrets: SecretStore) -> tuple[Tracing | None, RunSpans | Non
 
 
 async def _connect(
-    settings: Settings, url: str, name: str, ring: Keyring, stopped: asyncio.Event
+    settings: Settings, url: str, name: str, ring: Keyring, stopped: asyncio.Event, *, temporary: bool
 ) -> Store | None:
     """Open the store for this worker process, with retries; return None if it is stopped first."""
     _stop_on_signals(stopped.set)
     logged = False
-    seals = NewestSeals(settings.data_dir, url)
+    seals = None if temporary else NewestSeals(settings.data_dir, url)
     while not stopped.is_set():
         try:
             store = await open_store(

@@ -201,7 +201,7 @@ async def _temporary_worker(
         executor: asyncio.Future[Executor] = asyncio.get_running_loop().create_future()
         settings = replace(settings, redis_url=embedded.url)
         working = asyncio.create_task(
-            work(settings, root, grace_s=GRACE_S, on_start=executor.set_result), name="worker"
+            work(settings, root, grace_s=GRACE_S, temporary=True, on_start=executor.set_result), name="worker"
         )
 
         def interrupted(_: asyncio.Task[None]) -> None:

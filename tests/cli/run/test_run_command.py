@@ -14,6 +14,7 @@ import pytest
 
 from iogate.effects.processes.launcher_client import LauncherClient
 from iogate.security.keyring import generate_pair
+from iogate.store.integrity.newest_seals import FILE
 from tests import fork_server
 from tests.cli.place import environment, until
 from tests.processes import alive
@@ -160,6 +161,15 @@ def test_bytes_that_are_not_utf_8_are_reported_with_their_position(
     where = "stdin" if given == "-" else "latin.json"
     assert said.startswith(f"iogate: {where}: not UTF-8: byte 0xe9 at offset 29, in line 2\n")
     assert "iconv -f LATIN1 -t UTF-8" in said
+
+
+@pytest.mark.parametrize("known", ["7 default redis://store.example.com:6379/0\n", "7 default"])
+def test_the_memory_of_seals_is_neither_read_nor_written(cli: Cli, known: str) -> None:
+    """It has room for some stores: those of many runs would displace the one of the project."""
+    memory = cli.write(f".iogate/{FILE}", known)
+    cli.write("w.yaml", document("w", "do: [{a: {set: {ok: true}}}]"))
+    assert cli("run", "w.yaml", "--timeout", "60", "-o", "json").json["output"] == {"ok": True}
+    assert memory.read_text() == known
 
 
 UNTIL_TOLD = "until [ -e go ]; do sleep 0.05; done; echo done > out.txt"
