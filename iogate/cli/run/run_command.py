@@ -106,7 +106,7 @@ async def run(
         session.screen.note(note)
     until = math.inf if timeout_s is None else time.monotonic() + timeout_s
     with prints_to_stderr(), log_to_screen(session.screen):
-        async with _temporary_worker(replace(settings, concurrency=1), root) as (store, executor):
+        async with _temporary_worker(settings, root) as (store, executor):
             await store.revisions.publish(bundle)
             uid = await _accept(store, api, value)
             async with publish_events(store, events, uid) as left:

@@ -137,6 +137,16 @@ def test_problem_of_a_workflow_that_the_file_runs_is_one_of_the_file(cli: Cli) -
     assert "x.yaml:" in cli("run", "w.yaml", code=3).err
 
 
+def test_a_branch_may_wait_for_the_child_of_another_branch(cli: Cli) -> None:
+    """As in a worker, a child runs beside its parent."""
+    waits = '{run: {shell: {command: "until [ -e made ]; do sleep 0.05; done"}}}'
+    child = "{run: {workflow: {namespace: demo, name: x, version: latest}}}"
+    fork = f"{{fork: {{branches: [{{w: {waits}}}, {{c: {child}}}]}}}}"
+    cli.write("w.yaml", document("w", f"do: [{{f: {fork}}}]"))
+    cli.write("x.yaml", document("x", "do: [{a: {run: {shell: {command: touch made}}}}]"))
+    assert cli("run", "w.yaml", "--timeout", "60", "-o", "json").json["status"] == "completed"
+
+
 def test_scheduled_workflow_runs_once_and_now(cli: Cli) -> None:
     cli.write("w.yaml", document("w", "schedule: {every: {hours: 1}}\ndo: [{a: {set: {ok: true}}}]"))
     assert cli("run", "w.yaml", "-o", "json").json["output"] == {"ok": True}
