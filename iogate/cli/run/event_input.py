@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from iogate.cli.options import read_json
@@ -65,13 +65,15 @@ def _with_defaults(event: Any) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def publish_events(store: Store, events: Sequence[bytes], uid: str) -> AsyncIterator[Sequence[bytes]]:
+async def publish_events(
+    store: Store, events: Sequence[bytes], links: Mapping[str, Collection[str]]
+) -> AsyncIterator[Sequence[bytes]]:
     """Publish the command line's events in the background, each when a task listens; yield those left.
 
-    An event of a link uses that link of the run `uid`.
+    An event of a link uses that link of a run; `links` has the declared links by workflow.
     """
     left = list(events)
-    publishing = asyncio.create_task(_publish_when_awaited(store, left, uid), name="publish events")
+    publishing = asyncio.create_task(_publish_when_awaited(store, left, links), name="publish events")
     try:
         yield left
     finally:
@@ -80,17 +82,23 @@ async def publish_events(store: Store, events: Sequence[bytes], uid: str) -> Asy
             await publishing
 
 
-async def _publish_when_awaited(store: Store, left: list[bytes], uid: str) -> None:
+async def _publish_when_awaited(
+    store: Store, left: list[bytes], links: Mapping[str, Collection[str]]
+) -> None:
     while left:
-        if await store.events.all_listen():
-            event = left.pop(0)
-            kind = type_of(event)
-            if kind.startswith(EVENT):
-                await use_link(store, uid, kind.removeprefix(EVENT), event)
-            else:
-                await store.events.publish([event])
+        if await store.events.all_listen() and await _publish(store, left[0], links):
+            left.pop(0)
         else:
             await asyncio.sleep(POLL_S)
+
+
+async def _publish(store: Store, event: bytes, links: Mapping[str, Collection[str]]) -> bool:
+    """Publish an event of the command line; return False if no run has its link yet."""
+    kind = type_of(event)
+    if kind.startswith(EVENT):
+        return await use_link(store, links, kind.removeprefix(EVENT), event)
+    await store.events.publish([event])
+    return True
 
 
 def type_of(event: bytes) -> str:

@@ -5,10 +5,11 @@ Called by `run_command` and `event_input`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from iogate.security.one_time_links import EVENT, OneTimeLink
+from iogate.store.keys import NOT_ENDED
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Bundle
@@ -16,26 +17,31 @@ if TYPE_CHECKING:
 
 VALID_S: Final = 86_400
 """Time for which a use is accepted; the store is deleted with the run."""
+MAX_RUNS: Final = 1_000
+"""Most runs among which the one with a link is searched."""
 
 
-def declared_links(bundle: Bundle) -> list[str]:
-    """Return the names of all links of a bundle that `iogate run` executes locally, in order, each once."""
+def declared_links(bundle: Bundle) -> dict[str, list[str]]:
+    """Return the names of the links that each workflow which `iogate run` executes locally declares.
+
+    The keys are the full names of the workflows.
+    """
     import msgspec
 
     from iogate.compiler.reader.links import declared
 
-    programs = [
-        msgspec.json.decode(bundle.programs[each.program]) for each in bundle.revision.workflows.values()
-    ]
-    return sorted({name for program in programs if "document" in program for name in declared(program)})
+    workflows = bundle.revision.workflows.items()
+    programs = {name: msgspec.json.decode(bundle.programs[each.program]) for name, each in workflows}
+    return {name: sorted(declared(program)) for name, program in programs.items() if "document" in program}
 
 
-def note_on(names: Iterable[str], given: Iterable[str]) -> str | None:
+def note_on(links: Mapping[str, Iterable[str]], given: Iterable[str]) -> str | None:
     """Return how to use the local one-time links for which `iogate run` has no event; None without any.
 
-    `given`: types of the events of the command line.
+    `links`: the declared links by workflow; `given`: types of the events of the command line.
     """
     known = set(given)
+    names = sorted({name for each in links.values() for name in each})
     left = [name for name in names if EVENT + name not in known]
     if not left:
         return None
@@ -46,11 +52,16 @@ def note_on(names: Iterable[str], given: Iterable[str]) -> str | None:
     )
 
 
-async def use_link(store: Store, uid: str, name: str, event: bytes) -> str:
-    """Use a one-time link of a local run with an event of the command line, and return the outcome.
+async def use_link(store: Store, links: Mapping[str, Collection[str]], name: str, event: bytes) -> bool:
+    """Use a one-time link of a local run with an event of the command line.
 
-    The outcome is that of `OneTimeLinks.use`.
+    `links`: the declared links by workflow. It is the link of the oldest run, or child run, that has not used
+    it. Returns False if no run has the link yet, or any more.
     """
-    now_ms = await store.now_ms()
-    link = OneTimeLink(uid=uid, name=name, expires_s=now_ms // 1000 + VALID_S)
-    return await store.links.use(link, event)
+    expires_s = await store.now_ms() // 1000 + VALID_S
+    live = await store.runs.list(statuses=NOT_ENDED, limit=MAX_RUNS)
+    having = [run.uid for run in reversed(live) if name in links.get(run.workflow, ())]
+    for uid in having:
+        if await store.links.use(OneTimeLink(uid=uid, name=name, expires_s=expires_s), event) == "ok":
+            break
+    return bool(having)

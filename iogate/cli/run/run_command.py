@@ -102,14 +102,15 @@ async def run(
     bundle, api = _single_workflow_bundle(
         compile_or_fail(settings, purpose="run", paths=required_files(file, root), root=root), file
     )
-    if note := note_on(declared_links(bundle), map(type_of, events)):
+    links = declared_links(bundle)
+    if note := note_on(links, map(type_of, events)):
         session.screen.note(note)
     until = math.inf if timeout_s is None else time.monotonic() + timeout_s
     with prints_to_stderr(), log_to_screen(session.screen):
         async with _temporary_worker(settings, root) as (store, executor):
             await store.revisions.publish(bundle)
             uid = await _accept(store, api, value)
-            async with publish_events(store, events, uid) as left:
+            async with publish_events(store, events, links) as left:
                 ended = await _wait_for_end(session, store, uid, timeout_s)
                 _show(session, ended)
                 if ended["status"] in ENDED:

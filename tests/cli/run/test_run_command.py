@@ -64,6 +64,18 @@ def test_an_event_uses_a_link_of_the_run(cli: Cli) -> None:
     assert "no page here" not in ran.err
 
 
+def test_an_event_uses_a_link_of_a_child_run(cli: Cli) -> None:
+    """Each event uses one: the link of the first of two children, then that of the second."""
+    asking = "{run: {workflow: {namespace: demo, name: asking, version: latest}}}"
+    cli.write("w.yaml", document("w", f"do: [{{first: {asking}}}, {{second: {asking}}}]"))
+    cli.write("asking.yaml", ASKING)
+    event = '{"type": "iogate.link.approve", "data": {"decision": "DECISION"}}'
+    given = [part for each in ("no", "yes") for part in ("--event", event.replace("DECISION", each))]
+    ran = cli("run", "w.yaml", *given, "--timeout", "60", "-o", "json")
+    assert (ran.json["status"], ran.json["output"]["decision"]) == ("completed", "yes")
+    assert "not published" not in ran.err
+
+
 def test_a_link_without_an_event_is_told_before_the_run_waits(cli: Cli) -> None:
     cli.write("w.yaml", ASKING)
     ran = cli("run", "w.yaml", "--timeout", "1", code=124)
