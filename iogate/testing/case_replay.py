@@ -18,6 +18,7 @@ from iogate.auth.model import SignatureAuth, alternatives
 from iogate.auth.signature_schemes import scheme_of
 from iogate.errors import NotFound, for_operators, same_type
 from iogate.gateway.calls import call_keys
+from iogate.gateway.calls.callback_url import named_ends
 from iogate.gateway.calls.routing_table import Route, Shared
 from iogate.gateway.http.request import Request
 from iogate.gateway.http.responses import HTTPError, not_allowed, too_large
@@ -135,15 +136,20 @@ def input_of(api: Api, sent: Sent, root: Path) -> tuple[Any, Mapping[str, memory
         method=sent.verb, query=sent.query.encode(), raw_headers=raw, headers=dict(raw), body=body
     )
     route = Route(api, counts=Counts(), shared=Shared(root=root))
+    if sent.verb == "POST":
+        content.check_encoding(request)
     limit = route.body_limit(request)
     if len(body) > limit:
         raise too_large(limit)
     upload = None if route.files is None else route.files.split(request)
     value = content.value(content.sent(route, request, upload=upload), route.schema)
-    if route.keys is not None and call_keys.header_key(route.idempotency_header, request) is None:
-        keys = tuple(text_at(value, pointer) for pointer in route.pointers)
-        if _delivery(api, value) is None:
+    keys = tuple(text_at(value, pointer) for pointer in route.pointers)
+    if _delivery(api, value) is None:
+        key = call_keys.header_key(route.idempotency_header, request)
+        if key is None and route.keys is not None:
             call_keys.input_key(route.keys, Input(json=b"", fingerprint="", keys=keys))
+    if route.callback_hosts is not None:
+        named_ends(request, route.callback_hosts, route.callback_letters, None)
     return value, {} if upload is None else upload.contents
 
 

@@ -144,3 +144,60 @@ async def test_a_call_without_the_required_key_is_refused(
 ) -> None:
     replayed = await run(harness, api, **{"body": {"n": 1}, **case}, expect={"http": http})
     assert (replayed.http, replayed.message, replayed.failures) == (http, message, ())
+
+
+RULES = """
+module: r
+auth: none
+timeout: 1m
+methods:
+  lane: {workflow: t/echo, limits: {concurrency: {key: /customer}}}
+  window: {workflow: t/echo, coalesce: {key: /sku, window: 10s}}
+  told: {workflow: t/echo, callback: {allow: [hooks.example.com], secret: {env: HOOK}}}
+"""
+URL = "Callback-Url"
+
+
+@pytest.mark.parametrize(
+    ("api", "case", "http", "message"),
+    [
+        (
+            "r/lane",
+            {"body": {"customer": {"id": 7}}},
+            400,
+            "The type at /customer of the input is object; expected string or number",
+        ),
+        ("r/lane", {"body": {"customer": 7}}, 202, ""),
+        (
+            "r/lane",
+            {"headers": {"Idempotency-Key": "k" * 300}},
+            400,
+            "The header idempotency-key has 300 characters; expected 1 to 255",
+        ),
+        (
+            "r/window",
+            {"body": {"sku": ""}},
+            400,
+            "The text at /sku of the input has 0 characters; expected 1 to 255",
+        ),
+        (
+            "r/told",
+            {"headers": {URL: "https://other.example.com/x"}},
+            400,
+            "The header Callback-Url names the host other.example.com, which this API does not allow",
+        ),
+        ("r/told", {"headers": {URL: "https://hooks.example.com/x"}}, 202, ""),
+        (
+            "r/told",
+            {"headers": {"Content-Encoding": "gzip"}},
+            415,
+            "The content encoding gzip is not supported; expected none",
+        ),
+    ],
+)
+async def test_keys_and_headers_of_a_call_are_checked_as_by_the_gateway(
+    harness: Harness, api: str, case: dict[str, Any], http: int, message: str
+) -> None:
+    (harness.root / "apis.d/r.yaml").write_text(RULES)
+    replayed = await run(Harness.load(harness.root), api, **{"body": {"n": 1}, **case}, expect={"http": http})
+    assert (replayed.http, replayed.message, replayed.failures) == (http, message, ())
