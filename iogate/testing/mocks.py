@@ -58,7 +58,7 @@ class Family:
         """Find the mock of a task for one turn of a loop, for the task, or for the call of its function."""
         path = self.paths.get(uid, "")
         caller = reference.partition("/use/functions/")[0]
-        for name in (reference, *pointers, caller):
+        for name in (reference, *pointers, _shared(reference), caller, _shared(caller)):
             for known in (path + name, static(path + name)):
                 if known in self.mocks:
                     return self.mocks[known]
@@ -75,7 +75,7 @@ class Family:
 
     def add(self, parent: str, uid: str, reference: str) -> None:
         """Add a run that a task without a mock started to the runs of the test."""
-        self.paths[uid] = self.paths.get(parent, "") + reference
+        self.paths[uid] = self.paths.get(parent, "") + _shared(reference)
         self.children.setdefault(parent, []).append(uid)
 
     async def fail(self, error: Exception) -> NoReturn:
@@ -184,6 +184,12 @@ class MockedChildren:
 def static(reference: str) -> str:
     """Return the reference of a mock without the turns of loops."""
     return _TURN.sub(r"/\1/do", reference)
+
+
+def _shared(reference: str) -> str:
+    """Return the reference of a mock for a task of a function or an extension, wherever it is used."""
+    start = max(reference.rfind("/use/functions/"), reference.rfind("/use/extensions/"), 0)
+    return reference[start:]
 
 
 def _hint(reference: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent, indent
@@ -12,7 +13,7 @@ import pytest
 from iogate.documents.api import DebugCase
 from iogate.engine.commands import StartChild
 from iogate.settings import Settings
-from iogate.testing import Arrival, FakeClock, Harness, Mock, replay
+from iogate.testing import Arrival, FakeClock, Harness, Mock, Unmocked, replay
 
 PARENT = """
     - pay: {run: {workflow: {namespace: t, name: pay, version: latest, input: {n: '${ .n }'}}}}
@@ -68,6 +69,47 @@ async def test_a_task_of_a_child_is_mocked_below_the_task_that_runs_it(tmp_path:
     assert [call.performed.output for call in child.calls] == ["each", "special"]
     assert (child.workflow, child.status, child.input) == ("t/pay:1.0.0", "completed", {"n": None})
     assert child.uid != outcome.uid
+
+
+SHARED = """
+document: {dsl: 1.0.3, namespace: t, name: w, version: 1.0.0}
+use:
+  functions:
+    paid: {run: {workflow: {namespace: t, name: pay, version: latest}}}
+  extensions:
+    - audit:
+        extend: set
+        before:
+          - tell: {run: {workflow: {namespace: t, name: pay, version: latest}}}
+do:
+  - say: {set: {n: 1}}
+  - call: {call: paid}
+"""
+TELL, PAID = "/use/extensions/0/audit/before/0/tell", "/use/functions/paid"
+CHARGE = "/do/0/each/for/do/0/charge"
+
+
+@pytest.mark.parametrize("inner", ["", CHARGE], ids=["whole", "its tasks"])
+async def test_a_child_of_an_extension_or_a_function_is_mocked_by_the_keys_that_validate_takes(
+    tmp_path: Path, inner: str
+) -> None:
+    mocks = {TELL + inner: {"output": "told"}, PAID + inner: {"output": "paid"}}
+    case = {"name": "case", "body": {}, "mocks": mocks, "expect": {"output": "paid"}}
+    api = {
+        "module": "t",
+        "auth": "none",
+        "timeout": "1m",
+        "methods": {"w": {"workflow": "t/w", "debug": [case]}},
+    }
+    project(tmp_path, pay=PAY)
+    (tmp_path / "workflows.d/w.yaml").write_text(SHARED)
+    (tmp_path / "apis.d").mkdir()
+    (tmp_path / "apis.d/t.yaml").write_text(json.dumps(api))
+    harness = Harness.load(tmp_path)
+    assert (await replay(harness, "t/w", DebugCase.model_validate(case))).failures == ()
+    with pytest.raises(Unmocked) as caught:
+        await harness.run("t/w")
+    assert f"mocks: {{{TELL}{CHARGE}: {{output: …}}}}" in caught.value.hint
 
 
 async def test_events_arrive_one_by_one_when_a_run_listens(tmp_path: Path) -> None:
