@@ -1,7 +1,8 @@
 """Replay of debug cases against a running gateway, at the URL that callers use.
 
-Called by `debug_commands`. Invariant: a run that a case has started does not outlive its replay, unless the
-user asks for that: one that waits for a person would hold its place and its concurrency key.
+Called by `debug_commands`. Invariants: a run that a case has started does not outlive its replay, unless the
+user asks for that: one that waits for a person would hold its place and its concurrency key; a run of an
+earlier call is never cancelled.
 """
 
 from __future__ import annotations
@@ -115,9 +116,13 @@ class GatewayReplay:
         from iogate.testing import failures
 
         location = response.headers.get("Location") or f"/v1/runs/{uid}"
-        own = response.headers.get("Idempotent-Replayed") is None
-        if not own:
+        replayed = "Idempotent-Replayed" in response.headers
+        coalesced = "X-Iogate-Coalesced" in response.headers
+        if replayed:
             self._screen.note(f"{case.label}: the run {uid} of an earlier call with its idempotency key")
+        elif coalesced:
+            self._screen.note(f"{case.label}: the run {uid}, which stands for earlier calls of its key, too")
+        own = not (replayed or coalesced)
         credentials = {"token", "user", "password", "authorization"}
         known = {name: value for name, value in headers.items() if name.lower() in credentials}
         run: Mapping[str, Any] = {"uid": uid, "status": "pending"}

@@ -120,3 +120,38 @@ def test_a_case_goes_to_the_path_of_the_api_and_its_curl_line_is_shown(live: Cli
     )
     assert f"{shop.url}/v1/api/shop/guarded/async\n" in guarded
     assert "iog_shop" not in guarded
+
+
+PRICES = """\
+module: prices
+auth: none
+timeout: 5m
+methods:
+  change:
+    workflow: shop/buy
+    enabled: true
+    coalesce: {key: /sku, window: 1h}
+    debug:
+      - name: known
+        headers: {Idempotency-Key: debug}
+        body: {sku: A-1}
+"""
+
+
+def test_a_run_that_stands_for_earlier_calls_is_not_cancelled(live: Cli, shop: Place) -> None:
+    file = live.write("apis.d/prices.yaml", PRICES)
+    live("apply", "--yes")
+    try:
+        status, first = shop.call("/v1/api/prices/change/async", {"sku": "A-1"})
+        assert status == 202
+        uid = first["uid"]
+        ran = live("debug", "prices/change", "--timeout", "1s", "-o", "json", code=9)
+        (case,) = ran.json["cases"]
+        assert (case["uid"], case["failures"][1]) == (uid, f"cancel it with: iogate runs cancel {uid}")
+        assert f"prices/change: known: the run {uid}" in ran.err
+        shown = live("runs", "show", uid, "-o", "json").json
+        assert (shown["status"], shown["mergedCalls"]) == ("pending", 1)
+        live("runs", "cancel", uid, "-q")
+    finally:
+        file.unlink()
+        live("apply", "--yes", "--prune")
