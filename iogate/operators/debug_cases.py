@@ -60,11 +60,19 @@ def case_failures(status: str, output: Any, error: Any, expect: Mapping[str, Any
 
 
 def case_result(
-    api: Api, case: Example, *, http: int, message: str = "", run: RunView | None = None, took_s: float = 0.0
+    api: Api,
+    case: Example,
+    *,
+    http: int,
+    message: str = "",
+    run: RunView | None = None,
+    coalesced: bool = False,
+    took_s: float = 0.0,
 ) -> dict[str, Any]:
     """Compare the response to a debug case, and its run, with the expectation, as `iogate debug` does.
 
-    `passed` is None as long as the run has not ended. Secrets are redacted on both sides.
+    `passed` is None as long as the run has not ended; `coalesced`: earlier calls have started the run.
+    Secrets are redacted on both sides.
     """
     failures: list[str] = []
     output, error = None, None
@@ -84,6 +92,7 @@ def case_result(
         "http": http,
         "message": message or None,
         "uid": None if run is None else run.uid,
+        "coalesced": coalesced,
         "status": None if run is None else run.status,
         "output": output,
         "error": error,

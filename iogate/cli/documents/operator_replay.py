@@ -1,7 +1,7 @@
 """Replay of the debug cases that the live revision keeps, by a server for an operator.
 
-Called by `debug_commands` over HTTP. Invariant: a run that the server has named does not outlive its replay,
-unless the user asks for that.
+Called by `debug_commands` over HTTP. Invariants: a run that the server has started does not outlive its
+replay, unless the user asks for that; a run of an earlier call is never cancelled.
 """
 
 from __future__ import annotations
@@ -83,14 +83,15 @@ class OperatorReplay:
         took_s = found["tookS"]
         if found["passed"] is None:
             started = time.monotonic() - took_s
+            cancels = not (self._keep or found.get("coalesced"))
             try:
                 run = await self._wait_for_end(case, found["uid"], deadline)
             except asyncio.CancelledError:
-                if not self._keep:
+                if cancels:
                     await self._cancel(found["uid"])
                 raise
             took_s = time.monotonic() - started
-            failures = await self._verdict(run, found["expect"])
+            failures = await self._verdict(run, found["expect"], cancels=cancels)
         return Result(
             case=case,
             http=found["http"],
@@ -110,17 +111,19 @@ class OperatorReplay:
                 run = await self._system.runs.wait(uid, min(pause_s, left_s))
         return run
 
-    async def _verdict(self, run: Mapping[str, Any], expect: Mapping[str, Any]) -> list[str]:
-        """Compare the run of an operator's replay with the expectation; cancel it if it has not ended.
+    async def _verdict(
+        self, run: Mapping[str, Any], expect: Mapping[str, Any], *, cancels: bool
+    ) -> list[str]:
+        """Compare the run of an operator's replay with the expectation; return the differences.
 
-        Returns the differences.
+        With `cancels`, a run that has not ended is cancelled.
         """
         uid, status = run["uid"], run["status"]
         if status in ENDED:
             return case_failures(status, run.get("output"), run.get("error"), expect)
         waits = waiting_text(run)
         found = f"run {uid} is still {status} after {self._limit}" + (f": it {waits}" if waits else "")
-        if self._keep:
+        if not cancels:
             return [found, f"cancel it with: iogate runs cancel {uid}"]
         return [found, await self._cancel(uid)]
 

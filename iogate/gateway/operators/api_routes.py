@@ -111,7 +111,8 @@ async def _replay(call: Call, store: Store, api: Api, case: Example) -> Mapping[
         run = await read_data(store, run, call.scope[PACED].sending)
     if run is None:
         raise HTTPError(STORE_DOWN)
-    return debug_cases.case_result(api, case, http=202, run=run, took_s=time.monotonic() - started_s)
+    took_s = time.monotonic() - started_s
+    return debug_cases.case_result(api, case, http=202, run=run, coalesced=verdict.coalesced, took_s=took_s)
 
 
 async def _overrides(call: Call) -> Any:

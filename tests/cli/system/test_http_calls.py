@@ -194,6 +194,17 @@ def test_a_run_that_does_not_end_is_cancelled_unless_it_is_kept(two: Machines) -
     two.there("runs", "cancel", kept["uid"], *DEBUG)
 
 
+def test_a_run_that_stands_for_earlier_calls_is_not_cancelled(two: Machines) -> None:
+    more = "    coalesce: {key: /sku, window: 1h}\n    debug: [{name: a nap, body: {sku: A-1}}]\n"
+    edit(two, "  sleep:\n", f"  sleep:\n{more}")
+    two.here("apply", "--yes")
+    uid = two.shop.buy("sleep")
+    (found,) = two.there("debug", "shop/sleep", "--timeout", "2s", *DEBUG, "-o", "json", code=9).json["cases"]
+    assert (found["uid"], found["failures"][1]) == (uid, f"cancel it with: iogate runs cancel {uid}")
+    assert two.there("runs", "show", uid, "-o", "json").json["status"] == "pending"
+    two.there("runs", "cancel", uid, *DEBUG)
+
+
 def test_cases_that_the_server_cannot_replay_are_named(two: Machines) -> None:
     two.here("disable", "shop/buy", "--reason", "stocktaking")
     for command, code, error in (
