@@ -1,6 +1,7 @@
 """Files of settings with their positions: `iogate.yaml`, and `iogate.ENV.yaml` of an environment on top.
 
-Called by `session`. Invariant: an error names the file and the line of the value that it is about.
+Called by `session`. Invariants: an error names the file and the line of the value that it is about, and shows
+no value that may contain a secret.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.errors import InvalidFiles
 from iogate.settings import FILE_NAME, WRONG_SETTING, project_environments
+from iogate.settings.table import SHOWN
 
 if TYPE_CHECKING:
     from iogate.documents.yaml.nodes import Node
@@ -116,6 +118,7 @@ def _read(name: str, folder: Path) -> SettingsFile | None:
     from iogate.documents.yaml.reader import read_file
 
     reading = read_file(folder / name, name)
+    reading.source.shown_settings = SHOWN
     problems = [each for each in reading.problems if each.code != "IOG129"]  # an empty file is fine here
     if problems:
         rendered = render_all(problems, {name: reading.source})

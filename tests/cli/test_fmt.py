@@ -99,6 +99,15 @@ def test_settings_keep_the_order_of_their_keys(cli: Cli) -> None:
     assert path.read_text() == "port: 8080\nallow_run:\n  - script\n"
 
 
+def test_a_difference_of_settings_shows_no_value_of_a_sensitive_one(cli: Cli) -> None:
+    cli.write("iogate.yaml", "port:   8080\nlink_key: 'hunter2-hunter2'\n")
+    shown = cli("fmt", "--diff", "iogate.yaml", code=2).out
+    assert "-port:   8080\n" in shown
+    assert "+port: 8080\n" in shown
+    assert f"+link_key: {'*' * 15}\n" in shown
+    assert "hunter2" not in shown
+
+
 def test_a_link_stays_a_link(cli: Cli) -> None:
     path = cli.write("shared/m.yaml", MESSY)
     link = cli.root / "apis.d" / "m.yaml"

@@ -10,6 +10,7 @@ import pytest
 from iogate import settings
 from iogate.errors import InvalidFiles
 from iogate.settings import Settings
+from tests.cli.conftest import Cli
 
 
 def fault(**sources: object) -> str:
@@ -251,3 +252,32 @@ def test_limits_that_are_left_out_keep_their_defaults_and_reach_the_workers() ->
     assert found.process_limits == {"memory": 64 * 1024**2, "cpu": 90.0, "file": 1024**3, "processes": 256}
     handed_over = settings.from_environment(settings.to_environment(found))
     assert handed_over.process_limits == found.process_limits
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'link_key: "SECRET\n',
+        "link_key: @SECRET\n",
+        "link_key:SECRET\n",
+        "link_kye: first\nlink_kye: SECRET\n",
+        'previous_link_keys:\n- "SECRET\n',
+        'redis_url: "redis://:SECRET@store.example.com\n',
+        "vars:\n  region: SECRET\n  region: SECRET\n",
+        'events:\n  sinks:\n    audit: {headers: {X-Key: "SECRET}}\n',
+        "port: 8001\nlink_key: SECRET\nport: [\n",
+    ],
+)
+def test_an_error_of_yaml_shows_no_value_of_a_sensitive_setting(cli: Cli, text: str) -> None:
+    cli.write(
+        "iogate.yaml", "port: 8000\n" + text.replace("SECRET", "hunter2-hunter2-hunter2-hunter2-hunter2")
+    )
+    for command in (("validate",), ("fmt", "iogate.yaml")):
+        ran = cli(*command, code=3)
+        assert "iogate.yaml:" in ran.err
+        assert "hunter2" not in ran.out + ran.err
+
+
+def test_an_error_of_yaml_shows_the_line_of_another_setting(cli: Cli) -> None:
+    cli.write("iogate.yaml", "link_key: hunter2\nhost: @here\n")
+    assert "  2 | host: @here\n    |       ^ put the value in quotes\n" in cli("validate", code=3).err

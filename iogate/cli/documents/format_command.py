@@ -209,5 +209,7 @@ def _show_difference(formatted: Formatted, name: str) -> None:
     from iogate.documents.yaml.reader import read_text
 
     assert formatted.text is not None
-    for line in unified_diff(formatted.reading.source, read_text(formatted.text, name).source, name):
+    before, after = formatted.reading.source, read_text(formatted.text, name).source
+    after.shown_settings = before.shown_settings
+    for line in unified_diff(before, after, name):
         write_stdout(line)

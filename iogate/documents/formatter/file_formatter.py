@@ -14,6 +14,7 @@ from iogate.documents.formatter.canonical import canonical_text
 from iogate.documents.loader import detect_family, unknown_family
 from iogate.documents.problems import Problem
 from iogate.documents.yaml.reader import MAX_BYTES, Reading, read_bytes, read_file
+from iogate.settings.table import SHOWN
 
 _SETTINGS: Final = re.compile(r"(?:.*/)?iogate(?:\.[^/]+)?\.ya?ml")
 """Files of settings, whose keys have no order."""
@@ -51,7 +52,10 @@ def format_bytes(raw: bytes, name: str) -> Formatted:
     reading = read_bytes(raw, name)
     problems = list(reading.problems)
     family = detect_family(reading.data)
-    settings = _SETTINGS.fullmatch(name) is not None and isinstance(reading.data, dict)
+    named = _SETTINGS.fullmatch(name) is not None
+    if named and family is None:
+        reading.source.shown_settings = SHOWN
+    settings = named and isinstance(reading.data, dict)
     if reading.root is not None and not problems and family is None and not settings:
         problems.append(unknown_family(reading))
     if problems or reading.root is None:

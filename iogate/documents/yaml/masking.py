@@ -1,13 +1,13 @@
 """Recognition of secrets in a document by their position, so that no snippet shows one.
 
-The reader asks for each scalar; a source asks for lines of a file that could not be parsed. A misspelt key
-counts as secret too: the error of `auth: {tokn: …}` must not show the value.
+The reader asks for each scalar; a source asks for lines of a file that could not be parsed, and of a file of
+settings. A misspelt key counts as secret too: the error of `auth: {tokn: …}` must not show the value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 _SECRETS: Final = frozenset({"token", "password", "secret", "assertion"})
@@ -80,6 +80,29 @@ def mask_by_shape(lines: Sequence[str], number: int) -> str:
         if _SECRET_KEY.search(line):
             return _masked(text)
     return text
+
+
+_SETTING = re.compile(r"""["']?(\w+)["']?[ \t]*:""")
+_INSIDE: Final = ("", " ", "\t", "-", "#")
+"""Begin of a line without a setting: empty, indented, an item of a list, or a comment."""
+
+
+def mask_setting(text: str, lines: Sequence[str], number: int, shown: Collection[str]) -> str:
+    """Mask the values in a line of a file of settings, unless they are those of a setting in `shown`.
+
+    `text` is the line. It belongs to the last setting that begins in this line or above.
+    """
+    for above in range(number, max(-1, number - 500), -1):
+        if lines[above][:1] in _INSIDE:
+            continue
+        found = _SETTING.match(lines[above])
+        if found is not None and found[1] in shown:
+            return text
+        if above != number:
+            return _masked(text)
+        start = 0 if found is None else found.end()
+        return text[:start] + re.sub(r"\S", "*", text[start:])
+    return text if text.startswith("#") else _masked(text)
 
 
 def _masked(text: str) -> str:

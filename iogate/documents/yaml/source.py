@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from iogate.documents.yaml.masking import mask_by_shape
+from iogate.documents.yaml.masking import mask_by_shape, mask_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,8 @@ class Source:
     text: str
     read: bool = False
     """The whole tree was read, so `masks` is complete."""
+    shown_settings: frozenset[str] | None = None
+    """Of a file of settings: those whose values may be shown; None for another file."""
     _masks: list[tuple[int, int, int]] = field(default_factory=list)
     _find_masks: Callable[[], object] | None = None
     _lines: list[str] | None = None
@@ -70,6 +72,8 @@ class Source:
         text = self.lines[number - 1]
         if not self.read:
             text = mask_by_shape(self.lines, number - 1)
+        if self.shown_settings is not None:
+            text = mask_setting(text, self.lines, number - 1, self.shown_settings)
         for line, start, stop in self.masks:
             if line == number:
                 end = stop or len(text)
