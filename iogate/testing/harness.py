@@ -12,6 +12,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ from iogate.settings import Settings
 from iogate.store.runs.intake import AcceptRequest
 from iogate.store.state_codec import encode_data
 from iogate.testing.clock import FakeClock, VirtualClock
-from iogate.testing.defaults import GivenSecrets
+from iogate.testing.defaults import GivenSecrets, object_placeholders
 from iogate.testing.memory_store import MemoryRevisions
 from iogate.testing.mocks import Family, MockedChildren, MockedEffects
 from iogate.testing.outcome import Arrival, Mocks, Outcome
@@ -157,9 +158,14 @@ class Harness:
         """Return the secrets that a test gives to the runs of its harness."""
         return GivenSecrets(
             values=self.secrets,
+            objects=self._object_secrets,
             error_types=self.settings.error_types,
             public_url=self.settings.public_url,
         )
+
+    @cached_property
+    def _object_secrets(self) -> Mapping[str, Any]:
+        return object_placeholders(self.bundle.programs.values())
 
     def program(self, digest: str) -> Program:
         """Return the program of a digest in the harness."""

@@ -244,6 +244,26 @@ async def test_declared_secrets_have_placeholders_unless_given(tmp_path: Path) -
     assert (await harness.run("t/w")).output == {"key": "k"}
 
 
+@pytest.mark.parametrize("scheme", ["basic", "digest", "oauth2", "oidc", "bearer"])
+async def test_a_secret_of_a_policy_has_a_placeholder_with_its_members(tmp_path: Path, scheme: str) -> None:
+    use = f"use: {{secrets: [shop], authentications: {{login: {{{scheme}: {{use: shop}}}}}}}}\n"
+    do = """
+        - call:
+            call: http
+            with: {method: get, endpoint: {uri: "https://api.example.com", authentication: {use: login}}}
+    """
+    harness = project(tmp_path, do, use=use, secrets={"shop": {"env": "NO_SUCH"}})
+    outcome = await harness.run("t/w", mocks={"/do/0/call": Mock(output={"ok": True})})
+    assert outcome.output == {"ok": True}, outcome.error
+
+
+async def test_a_secret_whose_members_are_read_has_a_placeholder_with_these(tmp_path: Path) -> None:
+    do = "- say: {set: {list: '${ [$secrets.db.user, $secrets.db.tls.key, $secrets.key] }'}}\n"
+    known = {name: {"env": "NO_SUCH"} for name in ("db", "key")}
+    harness = project(tmp_path, do, use="use: {secrets: [db, key]}\n", secrets=known)
+    assert (await harness.run("t/w")).output == {"list": ["secret db", "secret db", "secret key"]}
+
+
 async def test_a_run_that_does_not_end_is_aborted(tmp_path: Path) -> None:
     harness = project(tmp_path, "- again: {set: {a: 1}, then: again}\n")
     with pytest.raises(StillRunning, match=r"^t/w is still running after 0\.05 s$"):

@@ -26,7 +26,7 @@ from iogate.store.runs.intake import AcceptRequest
 from iogate.testing.behaviour.answers import Asked, Kind, NeverRecorded
 from iogate.testing.behaviour.trace import Trace, TracingOutgoing, TracingRecorder, Visit
 from iogate.testing.clock import FakeClock, VirtualClock
-from iogate.testing.defaults import GivenSecrets
+from iogate.testing.defaults import GivenSecrets, policy_secrets
 from iogate.testing.mocks import Family
 from iogate.testing.outcome import Arrival, Outcome
 from iogate.testing.simulation import Simulation
@@ -43,8 +43,6 @@ from iogate.worker.secrets.redaction import Redaction
 _KEY: Final = b"[idempotency key]"
 _ID: Final = b"[id of an event]"
 _UUID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
-_OBJECT_POLICIES: Final = frozenset({"basic", "digest", "oauth2", "oidc"})
-"""Policies whose secret is an object."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -89,7 +87,7 @@ class Played:
 
 def placeholders(program: Program) -> dict[str, Any]:
     """Return a placeholder of each secret for the player; an object if a policy needs one."""
-    objects = set(_policy_secrets(program.definition))
+    objects = set(policy_secrets(program.definition))
     return {
         name: {member: f"iogate-{member}-of-{name}" for member in ("username", "password", "token", "grant")}
         | {"authority": "https://authority.invalid"}
@@ -97,21 +95,6 @@ def placeholders(program: Program) -> dict[str, Any]:
         else f"iogate-secret-{name}"
         for name in program.secrets
     }
-
-
-def _policy_secrets(definition: Any) -> Iterator[str]:
-    match definition:
-        case Mapping():
-            for name, member in definition.items():
-                policy = member if name in _OBJECT_POLICIES and isinstance(member, Mapping) else {}
-                if isinstance(used := policy.get("use"), str):
-                    yield used
-                yield from _policy_secrets(member)
-        case list():
-            for member in definition:
-                yield from _policy_secrets(member)
-        case _:
-            pass
 
 
 class Player:
