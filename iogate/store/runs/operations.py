@@ -61,6 +61,8 @@ class SearchOptions(TypedDict, total=False):
     """Filters of a list of runs; without one, or with None, it matches all."""
 
     api: str | None
+    workflow: str | None
+    """Full name with version, or name without version."""
     statuses: Sequence[str]
     since_ms: int | None
     until_ms: int | None
@@ -139,6 +141,7 @@ class RunOperations:
         """Return up to `limit` matching runs in the store, newest first; look at `most` (None: all)."""
         wanted = RunFilter(
             api=options.get("api"),
+            workflow=options.get("workflow"),
             statuses=options.get("statuses") or (),
             since_ms=options.get("since_ms"),
             until_ms=options.get("until_ms"),

@@ -38,8 +38,6 @@ RUN_S: Final = 30.0
 """Limit of one replay; an expression that does not end is not interrupted."""
 SHOWN_RUNS: Final = 3
 """Number of runs that a finding names."""
-_LISTED: Final = 4
-"""Runs to list for each run to replay, since some are of other definitions or have not ended normally."""
 
 CANCELLED: Final = "cancelled"
 RETRIED: Final = "retried"
@@ -55,7 +53,7 @@ class Runs(Protocol):
     """Runs of a store."""
 
     async def search(
-        self, *, api: str | None = ..., statuses: Sequence[str] = ..., limit: int = ...
+        self, *, api: str | None = ..., workflow: str = ..., statuses: Sequence[str] = ..., limit: int = ...
     ) -> RunPage:
         """List the runs to replay, newest first."""
         ...
@@ -203,9 +201,9 @@ async def _recorded_runs(
 async def _summaries(runs: Runs, change: Change, count: int) -> list[Summary]:
     listed: list[Summary] = []
     for api in change.apis or (None,):
-        listing = await runs.search(api=api, statuses=sorted(ENDED), limit=count * _LISTED)
-        listed += [each for each in listing.runs if each.workflow == change.before]
-        # A child has the API of its parent.
+        # With the workflow, since a child has the API of its parent.
+        found = await runs.search(api=api, workflow=change.before, statuses=sorted(ENDED), limit=count)
+        listed += found.runs
     return sorted(listed, key=lambda each: -each.created_at_ms)
 
 

@@ -146,6 +146,32 @@ def test_runs_without_a_record_say_how_to_get_one(project: Cli, redis_url: str) 
     ]
 
 
+PARENT = """\
+document: {dsl: '1.0.3', namespace: shop, name: parent, version: 1.0.0}
+timeout: {after: {minutes: 1}}
+do:
+  - price: {run: {workflow: {namespace: shop, name: priced, version: latest, input: '${ . }'}}}
+  - others:
+      for: {in: '${ [range(5)] }'}
+      do:
+        - other: {run: {workflow: {namespace: shop, name: other, version: latest}}}
+"""
+
+
+def test_later_runs_of_other_workflows_do_not_hide_those_of_a_child(project: Cli, redis_url: str) -> None:
+    project.write("iogate.yaml", "allow_run: [shell]\n")
+    project.write("apis.d/priced.yaml", (API % "all").replace("shop/priced", "shop/parent"))
+    project.write("workflows.d/priced.yaml", WORKFLOW)
+    project.write("workflows.d/parent.yaml", PARENT)
+    other = WORKFLOW.partition("timeout")[0].replace("name: priced", "name: other")
+    project.write("workflows.d/other.yaml", f"{other}do: [{{a: {{set: {{n: 1}}}}}}]\n")
+    project("apply", "--yes")
+    executed(project, redis_url, {"n": 1})
+    project.write("workflows.d/priced.yaml", WORKFLOW.replace(".n > 5", ".n > 0"))
+    (workflow,) = project("plan", "--replay", "1", "-o", "json").json["replay"]["workflows"]
+    assert (workflow["before"], workflow["apis"], workflow["replayed"]) == ("shop/priced:1.0.0", [], 1)
+
+
 def test_a_replay_needs_a_store_and_a_number_up_to_a_thousand(project: Cli) -> None:
     ran = project("plan", "--replay", "5", "--base", "HEAD", code=64)
     assert "iogate: --replay needs the runs of the store; it cannot be combined with --base\n" in ran.err

@@ -271,9 +271,9 @@ class Stored:
         self.limits: list[int] = []
 
     async def search(
-        self, *, api: str | None = None, statuses: Sequence[str] = (), limit: int = 50
+        self, *, api: str | None = None, workflow: str = "", statuses: Sequence[str] = (), limit: int = 50
     ) -> RunPage:
-        assert api == "test/a"
+        assert (api, workflow) == ("test/a", "test/plain:1.0.0")
         assert set(statuses) == {"completed", "faulted", "cancelled"}
         self.limits.append(limit)
         summaries = [
@@ -291,7 +291,8 @@ class Stored:
             )
             for number, run in enumerate(self._runs.values())
         ]
-        return RunPage(runs=summaries[:limit], looked_back_to_ms=None)
+        newest = sorted(summaries, key=lambda each: -each.created_at_ms)
+        return RunPage(runs=newest[:limit], looked_back_to_ms=None)
 
     async def show(self, uid: str) -> RunView | None:
         run = self._runs[uid]
@@ -350,7 +351,7 @@ async def test_the_last_runs_of_changed_workflows_are_replayed() -> None:
     assert (result.replayed, result.unchanged) == (2, 0)
     (found,) = result.findings
     assert (found.count, found.runs) == (2, (runs[2].uid, runs[1].uid))
-    assert stored.limits == [8]
+    assert stored.limits == [2]
 
 
 @pytest.mark.parametrize(
