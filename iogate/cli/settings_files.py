@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.errors import InvalidFiles
 from iogate.settings import FILE_NAME, WRONG_SETTING, project_environments
-from iogate.settings.table import SHOWN
+from iogate.settings.table import SENSITIVE
 
 if TYPE_CHECKING:
     from iogate.documents.yaml.nodes import Node
@@ -118,7 +118,7 @@ def _read(name: str, folder: Path) -> SettingsFile | None:
     from iogate.documents.yaml.reader import read_file
 
     reading = read_file(folder / name, name)
-    reading.source.shown_settings = SHOWN
+    reading.source.sensitive = SENSITIVE
     problems = [each for each in reading.problems if each.code != "IOG129"]  # an empty file is fine here
     if problems:
         rendered = render_all(problems, {name: reading.source})

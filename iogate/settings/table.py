@@ -276,5 +276,5 @@ class Settings:
 
 SETTINGS: Final[Mapping[str, Setting]] = {each.name: each.metadata["setting"] for each in fields(Settings)}
 NAMES: Final = tuple(SETTINGS)
-SHOWN: Final = frozenset(name for name, each in SETTINGS.items() if not each.sensitive)
-"""Settings whose values messages may repeat."""
+SENSITIVE: Final[Mapping[str, bool]] = {name: each.sensitive for name, each in SETTINGS.items()}
+"""Whether the value of each setting may be a secret, which no message repeats."""

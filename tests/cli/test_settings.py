@@ -266,12 +266,13 @@ def test_limits_that_are_left_out_keep_their_defaults_and_reach_the_workers() ->
         "vars:\n  region: SECRET\n  region: SECRET\n",
         'events:\n  sinks:\n    audit: {headers: {X-Key: "SECRET}}\n',
         "port: 8001\nlink_key: SECRET\nport: [\n",
+        "host: localhost link_key: SECRET\n",
+        '# as JSON\n{\n"port": 8001, "link_key": "SECRET", "port": 8002\n}\n',
     ],
 )
 def test_an_error_of_yaml_shows_no_value_of_a_sensitive_setting(cli: Cli, text: str) -> None:
-    cli.write(
-        "iogate.yaml", "port: 8000\n" + text.replace("SECRET", "hunter2-hunter2-hunter2-hunter2-hunter2")
-    )
+    before = "" if "{\n" in text else "port: 8000\n"
+    cli.write("iogate.yaml", before + text.replace("SECRET", "hunter2-hunter2-hunter2-hunter2-hunter2"))
     for command in (("validate",), ("fmt", "iogate.yaml")):
         ran = cli(*command, code=3)
         assert "iogate.yaml:" in ran.err

@@ -210,6 +210,6 @@ def _show_difference(formatted: Formatted, name: str) -> None:
 
     assert formatted.text is not None
     before, after = formatted.reading.source, read_text(formatted.text, name).source
-    after.shown_settings = before.shown_settings
+    after.sensitive = before.sensitive
     for line in unified_diff(before, after, name):
         write_stdout(line)

@@ -14,7 +14,7 @@ from iogate.documents.formatter.canonical import canonical_text
 from iogate.documents.loader import detect_family, unknown_family
 from iogate.documents.problems import Problem
 from iogate.documents.yaml.reader import MAX_BYTES, Reading, read_bytes, read_file
-from iogate.settings.table import SHOWN
+from iogate.settings.table import SENSITIVE
 
 _SETTINGS: Final = re.compile(r"(?:.*/)?iogate(?:\.[^/]+)?\.ya?ml")
 """Files of settings, whose keys have no order."""
@@ -54,7 +54,7 @@ def format_bytes(raw: bytes, name: str) -> Formatted:
     family = detect_family(reading.data)
     named = _SETTINGS.fullmatch(name) is not None
     if named and family is None:
-        reading.source.shown_settings = SHOWN
+        reading.source.sensitive = SENSITIVE
     settings = named and isinstance(reading.data, dict)
     if reading.root is not None and not problems and family is None and not settings:
         problems.append(unknown_family(reading))

@@ -7,7 +7,7 @@ settings. A misspelt key counts as secret too: the error of `auth: {tokn: …}` 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 _SECRETS: Final = frozenset({"token", "password", "secret", "assertion"})
@@ -87,16 +87,20 @@ _INSIDE: Final = ("", " ", "\t", "-", "#")
 """Begin of a line without a setting: empty, indented, an item of a list, or a comment."""
 
 
-def mask_setting(text: str, lines: Sequence[str], number: int, shown: Collection[str]) -> str:
-    """Mask the values in a line of a file of settings, unless they are those of a setting in `shown`.
+def mask_setting(text: str, lines: Sequence[str], number: int, sensitive: Mapping[str, bool]) -> str:
+    """Mask the values in a line of a file of settings, unless they are of a setting that is not sensitive.
 
-    `text` is the line. It belongs to the last setting that begins in this line or above.
+    `text` is the line. It belongs to the last setting that begins in this line or above. A line in which
+    another setting may begin, as in braces or behind an error, is masked.
     """
+    names = [found[1] for found in _SETTING.finditer(lines[number])]
+    if any(sensitive.get(name) for name in names[1:]):
+        return re.sub(r"\S", "*", text)
     for above in range(number, max(-1, number - 500), -1):
         if lines[above][:1] in _INSIDE:
             continue
         found = _SETTING.match(lines[above])
-        if found is not None and found[1] in shown:
+        if found is not None and not sensitive.get(found[1], True):
             return text
         if above != number:
             return _masked(text)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from iogate.documents.yaml.masking import mask_by_shape, mask_setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 # libyaml counts exactly these as line breaks; positions must agree with it.
 LINE_BREAK: Final = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
@@ -35,8 +35,8 @@ class Source:
     text: str
     read: bool = False
     """The whole tree was read, so `masks` is complete."""
-    shown_settings: frozenset[str] | None = None
-    """Of a file of settings: those whose values may be shown; None for another file."""
+    sensitive: Mapping[str, bool] | None = None
+    """Of a file of settings: whether the value of each setting may be a secret; None for another file."""
     _masks: list[tuple[int, int, int]] = field(default_factory=list)
     _find_masks: Callable[[], object] | None = None
     _lines: list[str] | None = None
@@ -72,8 +72,8 @@ class Source:
         text = self.lines[number - 1]
         if not self.read:
             text = mask_by_shape(self.lines, number - 1)
-        if self.shown_settings is not None:
-            text = mask_setting(text, self.lines, number - 1, self.shown_settings)
+        if self.sensitive is not None:
+            text = mask_setting(text, self.lines, number - 1, self.sensitive)
         for line, start, stop in self.masks:
             if line == number:
                 end = stop or len(text)
