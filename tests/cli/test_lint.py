@@ -194,6 +194,17 @@ def test_fix_wraps_expressions_and_keeps_everything_else(shop: Cli) -> None:
     assert (shop.root / "workflows.d/fulfil.yaml").read_text() == expected
 
 
+def test_fix_makes_all_corrections_of_a_long_file_except_those_that_cannot_be_made(cli: Cli) -> None:
+    head = "document: {dsl: 1.0.3, namespace: it, name: it, version: 1.0.0}\ndo:\n  - note:\n      set:\n"
+    values = "".join(f"        t{number}: .text\n" for number in range(201))
+    folded = "        last: >-\n          .text\n"
+    cli.write("workflows.d/it.yaml", head + values + folded)
+    ran = cli("lint", "--fix", "--select", "IOG521")
+    assert "made 201 corrections in workflows.d/it.yaml\n" in ran.err
+    expected = head + values.replace(": .text", ": ${ .text }") + folded
+    assert (cli.root / "workflows.d/it.yaml").read_text() == expected
+
+
 def test_fix_corrects_misspelt_keys_with_one_known_correction(shop: Cli) -> None:
     shop.write("apis.d/shop.yaml", BROKEN)
     ran = shop("lint", "--fix", "--select", "IOG529")

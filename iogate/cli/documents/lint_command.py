@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _MOST_PASSES = 10
 """Passes of `--fix`: a correction may reveal another one."""
+_MOST_FIXES = 200
+"""Fixes of one file in one pass."""
 
 
 def register(app: typer.Typer) -> None:
@@ -212,6 +214,7 @@ def _lint(
         trial = dict(edited)
         done: dict[str, tuple[Fix, ...]] = {}
         for path, fixes in wanted.items():
+            del fixes[_MOST_FIXES:]
             text, applied = apply_fixes(trial.get(path, original[path].text), path, fixes)
             refused.update((path, each) for each in fixes if each not in applied)
             if applied:

@@ -7,7 +7,7 @@ a fix for which that is not so, such as one inside an anchor, is not made.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,6 @@ from iogate.documents.fixes import Fix, RenameKey, ReplaceComment, ReplaceText
 from iogate.documents.yaml.nodes import Node
 from iogate.documents.yaml.reader import Reading, read_text
 from iogate.documents.yaml.source import Source, Span
-
-_MOST_FIXES = 200
-"""Fixes of one file at once; the caller repeats until there are no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,50 +29,56 @@ class _Edit:
 
 def apply_fixes(text: str, path: str, fixes: Iterable[Fix]) -> tuple[str, tuple[Fix, ...]]:
     """Apply as many fixes as possible as edits of a text; return the text and the applied fixes."""
-    wanted = tuple(dict.fromkeys(fixes))[:_MOST_FIXES]
-    together = _apply(text, path, wanted)
-    if together is not None:
-        return together, wanted
-    edited = text
-    made: tuple[Fix, ...] = ()
-    for fix in wanted:
-        trial = _apply(text, path, (*made, fix))
-        if trial is not None:
-            edited, made = trial, (*made, fix)
-    return edited, made
-
-
-def _apply(text: str, path: str, fixes: Sequence[Fix]) -> str | None:
-    """Return the text with the edits of all fixes; None if one of them cannot be made."""
     reading = read_text(text, path)
     if reading.root is None:
-        return None
-    try:
-        edits = [_edit(reading, fix) for fix in fixes]
-    except (LookupError, TypeError):  # the place does not exist
-        return None
+        return text, ()
+    edits = {fix: edit for fix in dict.fromkeys(fixes) if (edit := _edit(reading, fix)) is not None}
+    edited, made = text, dict[Fix, _Edit]()
+    # All at once; where that fails by halves, as each trial reads the text.
+    parts = [tuple(edits)]
+    while parts:
+        part = parts.pop()
+        together = made | {fix: edits[fix] for fix in part}
+        trial = _apply(reading, together) if part else None
+        if trial is not None:
+            edited, made = trial, together
+        elif len(part) > 1:
+            middle = len(part) // 2
+            parts += [part[middle:], part[:middle]]
+    return edited, tuple(made)
+
+
+def _apply(reading: Reading, edits: Mapping[Fix, _Edit]) -> str | None:
+    """Return the text with the edits of all fixes; None if that says something else."""
     expected = _copied(reading.data)
     # Deeper keys first, so that the pointers of the others remain valid.
     changes = sorted(
-        (fix for fix in fixes if not isinstance(fix, ReplaceComment)),
+        (fix for fix in edits if not isinstance(fix, ReplaceComment)),
         key=lambda fix: len(fix.pointer),
         reverse=True,
     )
-    if any(each is None for each in edits) or not all(_change(expected, fix) for fix in changes):
+    if not all(_change(expected, fix) for fix in changes):
         return None
-    edited, before = text, len(text) + 1
-    for edit in sorted(
-        (each for each in edits if each is not None), key=lambda each: each.start, reverse=True
-    ):
+    edited = reading.source.text
+    before = len(edited) + 1
+    for edit in sorted(edits.values(), key=lambda each: each.start, reverse=True):
         if edit.end > before:
             return None
         edited = edited[: edit.start] + edit.text + edited[edit.end :]
         before = edit.start
-    again = read_text(edited, path)
+    again = read_text(edited, reading.source.path)
     return edited if again.data == expected and len(again.problems) <= len(reading.problems) else None
 
 
 def _edit(reading: Reading, fix: Fix) -> _Edit | None:
+    """Return the edit that makes a fix; None if its place does not exist or cannot be edited."""
+    try:
+        return _edit_of(reading, fix)
+    except (LookupError, TypeError):
+        return None
+
+
+def _edit_of(reading: Reading, fix: Fix) -> _Edit | None:
     assert reading.root is not None
     source = reading.source
     match fix:

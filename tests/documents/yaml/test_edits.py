@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iogate.documents.fixes import Fix, RenameKey, ReplaceComment, ReplaceText
+from iogate.documents.yaml import edits
 from iogate.documents.yaml.edits import apply_fixes
-from iogate.documents.yaml.reader import read_text
+from iogate.documents.yaml.reader import Reading, read_text
 
 PATH = "it.yaml"
 
@@ -67,6 +68,24 @@ def test_a_fix_that_cannot_be_made_does_not_prevent_the_others() -> None:
     outer = RenameKey(pointer=("x",), name="y")
     text, made = apply_fixes("x: {a: .a, b: 1}\n", PATH, [bad, good, outer])
     assert (text, made) == ('y: {a: "${ .a }", b: 1}\n', (good, outer))
+
+
+def test_fixes_that_cannot_be_made_cost_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+
+    def counting(text: str, name: str) -> Reading:
+        reads.append(text)
+        return read_text(text, name)
+
+    monkeypatch.setattr(edits, "read_text", counting)
+    before = "".join(f"t{number}: .x\n" for number in range(64)) + "last: >-\n  .x\nkey: 1\nother: 2\n"
+    good = [ReplaceText(pointer=(f"t{number}",), text="${ .x }") for number in range(64)]
+    folded = ReplaceText(pointer=("last",), text="${ .x }")
+    taken = RenameKey(pointer=("key",), name="other")
+    text, made = apply_fixes(before, PATH, [*good[:40], folded, taken, *good[40:]])
+    assert made == tuple(good)
+    assert text == before.replace(": .x", ": ${ .x }")
+    assert len(reads) < 64 * 4
 
 
 NAMES = st.sampled_from(["a", "b", "it's", "x y", 'q"', "é", "n:", "- d"])
