@@ -224,6 +224,16 @@ def test_a_correction_that_reveals_another_error_is_not_made(shop: Cli) -> None:
     assert ran.json["errors"] <= sum(each["severity"] == "error" for each in before)
 
 
+def test_a_correction_that_reveals_errors_does_not_prevent_the_others_of_its_file(shop: Cli) -> None:
+    text = API + (
+        '    verbs: [post, "Get"]\n'
+        "    limit: {rate: never, concurrency: never, coalesce: never, timeout: never}\n"
+    )
+    shop.write("apis.d/shop.yaml", text)
+    assert "made 2 corrections in apis.d/shop.yaml\n" in shop("lint", "--fix", code=3).err
+    assert (shop.root / "apis.d/shop.yaml").read_text() == text.replace('post, "Get"', 'POST, "GET"')
+
+
 def test_fix_removes_ignore_comments_without_effect(shop: Cli) -> None:
     shop.write(
         "workflows.d/fulfil.yaml",

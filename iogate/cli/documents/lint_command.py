@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from iogate.documents.yaml.source import Source
     from iogate.settings import Settings
 
-_MOST_PASSES = 10
-"""Passes of `--fix`: a correction may reveal another one."""
+_MOST_PASSES = 40
+"""Passes of `--fix`: a correction may reveal another one; one that causes an error is found by halves."""
 _MOST_FIXES = 200
 """Fixes of one file in one pass."""
 
@@ -206,27 +206,34 @@ def _lint(
     edited: dict[str, str] = {}
     made: dict[str, list[Fix]] = {}
     refused: set[tuple[str, Fix]] = set()
+    most: dict[str, int] = {}  # fixes of a file in the next pass
     for _ in range(_MOST_PASSES):
         wanted: dict[str, list[Fix]] = {}
         for problem in linted.problems:
             if problem.fix is not None and (problem.path, problem.fix) not in refused:
                 wanted.setdefault(problem.path, []).append(problem.fix)
+        if not wanted:
+            break
         trial = dict(edited)
         done: dict[str, tuple[Fix, ...]] = {}
         for path, fixes in wanted.items():
-            del fixes[_MOST_FIXES:]
+            del fixes[most.get(path, _MOST_FIXES) :]
             text, applied = apply_fixes(trial.get(path, original[path].text), path, fixes)
             refused.update((path, each) for each in fixes if each not in applied)
             if applied:
                 trial[path], done[path] = text, applied
         if not done:
-            break
+            continue
         again = _once(settings, paths, selected, trial)
         # A correction must not reveal another error; what is only probably meant may not fit.
         worse = {path for path in done if _errors(again.problems, path) > _errors(linted.problems, path)}
         for path in worse:
-            refused.update((path, each) for each in done.pop(path))
+            applied = done.pop(path)
+            most[path] = max(1, len(applied) // 2)
+            if len(applied) == 1:
+                refused.add((path, applied[0]))
         for path, applied in done.items():
+            most[path] = min(_MOST_FIXES, 2 * most.get(path, _MOST_FIXES))
             edited[path] = trial[path]
             made.setdefault(path, []).extend(applied)
         linted = _once(settings, paths, selected, edited) if worse else again
