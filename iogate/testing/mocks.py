@@ -35,7 +35,7 @@ from iogate.store.runs.claims import Claim
 from iogate.testing.outcome import Called, Mock, Mocks, Unmocked
 from iogate.worker.ports import Children, ResolvedChildren
 
-_TURN = re.compile(r"/(for|foreach)/\d+/do(?=/)")
+_TURN = re.compile(r"/(for|foreach)/(\d+)/do(?=/)")
 _performing: ContextVar[str] = ContextVar("performing")
 """Reference of the task whose effect makes a request, as a mock names it."""
 
@@ -55,14 +55,25 @@ class Family:
     """Per run the effects that it has waited for, in the order of their ends."""
 
     def mock(self, uid: str, reference: str, *pointers: str) -> Any:
-        """Find the mock of a task for one turn of a loop, for the task, or for the call of its function."""
+        """Find the mock of a task, also for one turn of a loop, or for the call of its function."""
         path = self.paths.get(uid, "")
         caller = reference.partition("/use/functions/")[0]
         for name in (reference, *pointers, _shared(reference), caller, _shared(caller)):
-            for known in (path + name, static(path + name)):
-                if known in self.mocks:
-                    return self.mocks[known]
+            known = self._known(path + name)
+            if known is not None:
+                return self.mocks[known]
         return None
+
+    def _known(self, reference: str) -> str | None:
+        """Return the key of the mock for a reference; it may leave out the turns of loops."""
+        if reference in self.mocks:
+            return reference
+        if len(_TURN.findall(reference)) > 1:
+            pattern = re.compile(_TURN.sub(r"/\1(?:/\2)?/do", re.escape(reference)))
+            found = [each for each in self.mocks if pattern.fullmatch(each)]
+            return max(found, key=lambda each: each.count("/"), default=None)  # the one with the most turns
+        bare = static(reference)
+        return bare if bare in self.mocks else None
 
     def result(self, mock: Any, asked: Perform | StartChild) -> Mock:
         """Return the result of a mock; a mock may be a function that takes the command.

@@ -231,6 +231,35 @@ async def test_a_mock_can_answer_each_iteration_of_a_loop(tmp_path: Path) -> Non
     ]
 
 
+async def test_a_mock_may_have_the_index_of_one_of_several_loops(tmp_path: Path) -> None:
+    harness = project(
+        tmp_path,
+        """
+        - outer:
+            for: {in: '${ [range(3)] }', each: a}
+            do:
+              - inner:
+                  for: {in: '${ [range(3)] }', each: b}
+                  do:
+                    - call:
+                        call: http
+                        with: {method: get, endpoint: "https://api.example.com/"}
+        """,
+    )
+    mocks = {
+        "/do/0/outer/for/do/0/inner/for/do/0/call": Mock(output="any"),
+        "/do/0/outer/for/1/do/0/inner/for/do/0/call": Mock(output="outer"),
+        "/do/0/outer/for/do/0/inner/for/2/do/0/call": Mock(output="inner"),
+        "/do/0/outer/for/2/do/0/inner/for/2/do/0/call": Mock(output="both"),
+    }
+    outcome = await harness.run("t/w", mocks=mocks)
+    assert [called.performed.output for called in outcome.calls] == [
+        *("any", "any", "inner"),
+        *("outer", "outer", "outer"),
+        *("any", "any", "both"),
+    ]
+
+
 async def test_shell_commands_are_run(tmp_path: Path) -> None:
     harness = project(tmp_path, "- run: {run: {shell: {command: 'echo $1', arguments: ['${ .n }']}}}\n")
     assert (await harness.run("t/w", {"n": "five"})).output == "five\n"
