@@ -58,10 +58,14 @@ for _, set in ipairs({$gates, $deleted}) do
     if load.apart ~= apart or load.inq ~= truth.inq or load.run ~= truth.run or load.bl ~= bl then wrong = wrong + 1 end
     load.inq, load.run, load.bl, load.apart = truth.inq, truth.run, bl, apart
     if load.from and load.from < $held_ms then redis.call('ZADD', $releases, 'NX', load.from, api) end
-    -- A rollback restores the switch of a deleted API.
+    -- A rollback restores the switch of a deleted API. Its runs are those of its project as long as they are kept.
     if set == $deleted and truth.inq + truth.run + bl == 0 and not has_apart
       and redis.call('HEXISTS', $gate .. api, 'own') == 0 then
-      redis.call('DEL', $gate .. api)
+      local project = redis.call('HGET', $gate .. api, 'project')
+      if not project or redis.call('HLEN', $gate .. api) > 1 then
+        redis.call('DEL', $gate .. api)
+        if project then redis.call('HSET', $gate .. api, 'project', project) end
+      end
       loads[api] = nil
     end
   end

@@ -23,10 +23,11 @@ from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revision_errors import Foreign
 from iogate.store.revisions.revisions import Conflict, NotAuthentic, Owned, PathTaken
 from iogate.store.runs.intake import Accepted
+from iogate.store.runs.run_index import RunFilter
 from iogate.store.store import Store
 from tests.conftest import KINDS, Servers
 from tests.keys import RING
-from tests.store.builders import ORDERS, api, bundle, publish, request
+from tests.store.builders import ORDERS, accepted, api, bundle, commit, publish, request
 
 PROGRAM = {"document": {"name": "beat"}, "do": []}
 
@@ -151,6 +152,27 @@ async def test_a_rollback_restores_no_switch_of_another_project(shop: Store, bil
         bundle(api("shared/a", enabled=None)), origin=Origin(action="rollback", restores=1)
     )
     assert not (await billing.gates.states())["shared/a"].enabled
+
+
+async def test_a_deleted_api_belongs_to_its_project_after_an_audit(each_store: Store, shop: Store) -> None:
+    one = api("shop/a")
+    await shop.revisions.publish(bundle(one))
+    uid = await accepted(each_store.intake(), one)
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim)])
+    await shop.revisions.publish(bundle())
+    for _ in range(2):
+        await each_store.leases.audit()
+        assert await each_store.call("HGETALL", keys.GATE + one.id) == [b"project", b"shop"]
+    assert await runs_of(each_store, "shop") == [uid]
+    assert await runs_of(each_store, "default") == []
+    assert await each_store.revisions.live_for(one.id) == await shop.revisions.live()
+    await shop.revisions.publish(bundle(one), origin=Origin(action="rollback", restores=1))
+    assert (await shop.gates.states())[one.id].enabled
+
+
+async def runs_of(store: Store, project: str) -> list[str]:
+    return [run.uid for run in (await store.runs.page(RunFilter(project=project))).runs]
 
 
 async def test_projects_publish_at_the_same_time_without_a_conflict(shop: Store, billing: Store) -> None:
