@@ -3,7 +3,7 @@
 Started by `worker_process`. Each worker has a task per sink; a lease in the store gives the outbox of a sink
 to one worker. Another task registers the configured sinks, so that events for removed sinks can be dropped.
 Invariants: an event leaves its outbox only after the sink accepted it or refused it permanently; a failing
-sink delays no run and no other sink.
+sink delays no run and no other sink; a worker that lacks a secret of a sink leaves its outbox to the others.
 
     take ──▶ POST ── 2xx ─────────────────▶ done
                ├── 4xx except 408, 429 ──▶ log, done
@@ -106,6 +106,10 @@ class Delivery:
     async def _deliver_to(self, sink: Sink, bell: Doorbell) -> None:
         backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         while True:
+            if self._secrets.headers(sink.name) is None:
+                # The secret store has logged it. Another worker may have the secret: leave the outbox to it.
+                await asyncio.sleep(POLL_S)
+                continue
             try:
                 events = await self._outbox.take(sink.name, self._owner, BATCH)
                 sent = await self._send(sink, events)
