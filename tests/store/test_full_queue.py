@@ -267,6 +267,13 @@ async def test_a_higher_priority_is_taken_first_and_a_lower_one_not_never(each_s
     assert await each_store.call("EXISTS", keys.PRIORITIES) == 0
 
 
+async def test_a_take_of_an_empty_queue_writes_nothing_for_priorities(each_store: Store) -> None:
+    await publish(each_store, api("high/one", limits=Limits(priority=9)))
+    for _ in range(3):
+        assert (await each_store.leases.take(WORKER, 5)).claims == ()
+    assert await each_store.call("HGETALL", keys.PRIORITIES) == [b"high/one", b"9"]
+
+
 async def test_a_full_queue_does_not_replace_a_suspended_run(each_store: Store) -> None:
     rules = Concurrency(key="/customer", limit=1)
     of = api("keyed/one", limits=Limits(queued=1, on_full="replace", concurrency=rules))
