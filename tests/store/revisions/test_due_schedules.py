@@ -174,6 +174,29 @@ async def test_a_standing_run_ends_with_its_schedule(store: Store) -> None:
     assert await store.schedules.upcoming() == {}
 
 
+@pytest.mark.parametrize(
+    ("status", "has_listened", "delay_ms"),
+    [("faulted", False, 60_000), ("faulted", True, 1_000), ("cancelled", False, 1_000)],
+)
+async def test_a_standing_run_that_cannot_listen_starts_again_after_a_minute(
+    store: Store, *, status: str, has_listened: bool, delay_ms: int
+) -> None:
+    """Otherwise an expression that fails would store a faulted run each second."""
+    await publish(store, ON)
+    (tick,) = (await store.schedules.due()).ticks
+    uid = UIDS.next()
+    await store.schedules.take(tick, [uid], None, again_ms=1_000)
+    if has_listened:
+        (claim,) = (await store.leases.take("w1", 1)).claims
+        await store.leases.commit([commit(claim, "queue")])
+    before_ms = (await store.schedules.due()).now_ms
+    await end(store, uid, status)
+    after_ms = (await store.schedules.due()).now_ms
+    next_ms = (await store.schedules.upcoming())["shop/report"].next_ms
+    assert next_ms is not None
+    assert before_ms + delay_ms <= next_ms <= after_ms + delay_ms
+
+
 async def test_an_after_schedule_continues_if_its_run_was_deleted(store: Store) -> None:
     await publish(store, AFTER)
     (tick,) = (await store.schedules.due()).ticks

@@ -52,12 +52,14 @@ local function end_relations(uid)
   for _, child in ipairs(children) do cancel(child, 'its parent ' .. uid .. ' has ended') end
 end
 
--- Sets the next tick of a schedule that follows the end of its run.
-local function tick_again(uid, api)
+-- Sets the next tick of a schedule that follows the end of its run. A standing run, which revision 0 marks, may fault
+-- before it listens, for example for lack of a secret: the next one then starts after 60 times the delay.
+local function tick_again(uid, api, r, status)
   local chained, again = string.match(redis.call('HGET', $chains, api) or '', '^(%d+) (%d+)$')
   if chained ~= uid then return end
   redis.call('HDEL', $chains, api)
-  redis.call('ZADD', $ticks, now_ms + tonumber(again), api)
+  local has_listened = status ~= 'faulted' or r.seq > 1 or string.sub(r.facts, 1, 3) ~= '[0,'
+  redis.call('ZADD', $ticks, now_ms + (has_listened and 1 or 60) * again, api)
 end
 
 local function finish(uid, r, status, output, err, tasks, journal, seal)
@@ -104,7 +106,7 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
     end_relations(uid)
     redis.call('PEXPIRE', $recorded .. uid, r.retention)
   end
-  if own[5] then tick_again(uid, own[5]) end
+  if own[5] then tick_again(uid, own[5], r, status) end
   if own[7] then leave_place(uid, r.api, own[7]) end
   if own[8] then close_window(uid, r.api, own[8]) end
   if own[9] then after_end(uid, r, status, own[9]) end
