@@ -250,6 +250,17 @@ async def test_a_suspended_run_keeps_its_events(run_store: RunStore) -> None:
     assert [message.data for message in (await taken(run_store)).inbox] == [event()]
 
 
+async def test_a_run_whose_worker_died_in_a_short_wait_continues_when_resumed(each_store: Store) -> None:
+    """Its worker stays with it, so its last commit has no due time."""
+    await publish(each_store)
+    claim = await claimed(each_store)
+    await each_store.leases.commit([commit(claim, "keep", "waiting", head=b"h")])
+    await each_store.leases.recover("w")
+    assert await each_store.runs.suspend(claim.uid) == "suspended"
+    assert await each_store.runs.resume(claim.uid) == "resumed"
+    assert (await taken(each_store)).uid == claim.uid
+
+
 @pytest.mark.parametrize("move", ["park", "queue"])
 async def test_a_running_run_is_suspended_when_it_next_waits(run_store: RunStore, move: str) -> None:
     await publish(run_store)

@@ -16,7 +16,8 @@ if r.state == 'lease' or r.state == 'suspect' then
   return answer_once(operation, 'asked')
 end
 withdraw(uid, r)
-set_suspended(uid, r, r.status)
+-- A run that was woken, or has lost its worker during a short wait, waits for nothing that would wake it again.
+set_suspended(uid, r, r.state ~= 'timer' and r.status == 'waiting' and 'running' or r.status)
 save_loads()
 save_index()
 ring()
