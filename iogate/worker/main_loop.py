@@ -215,7 +215,7 @@ class Loop:
                         self.executor.lose(run, "the store has been unreachable for too long")
 
     async def _renew(self) -> None:
-        """Renew the leases in the worker's loop; handle lost, cancelled, suspended and woken runs."""
+        """Renew the leases in the worker's loop; handle runs that are lost, or that others have changed."""
         executor = self.executor
         asked_at = self._clock.monotonic()
         fresh = asked_at + LEASE_S - RENEW_S / 2
@@ -236,6 +236,8 @@ class Loop:
                 executor.cancel(run.uid)
             if run.uid in renewed.suspended:
                 executor.suspend(run.uid)
+            elif run.suspended:
+                executor.resume(run.uid)
             if run.uid in renewed.woken:
                 executor.read_inbox(run.uid)
         for uid in renewed.lost & executor.loader.waiting.keys():

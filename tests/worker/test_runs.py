@@ -39,6 +39,41 @@ async def test_run_calls_http_with_its_own_idempotency_key(site: Site) -> None:
         assert [call.key for call in server.calls[uid]] == [f"{uid}/do/0/call/0"]
 
 
+async def test_a_run_that_is_resumed_before_it_stops_goes_on_beside_its_process(site: Site) -> None:
+    """Its worker has been asked to stop it after the processes under way."""
+    say, go, end = (site.folder / name for name in ("say", "go", "end"))
+    waits = {path: f"while [ ! -e {path} ]; do sleep 0.05; done" for path in (say, go, end)}
+    slow = {"run": {"shell": {"command": f"{waits[say]}; echo asked; {waits[end]}"}}}
+    gate = {"run": {"shell": {"command": waits[go]}}}
+    async with CountingServer() as server:
+        post = {"method": "post", "endpoint": f"{server.url}/first", "body": {"uid": "${ $workflow.id }"}}
+        quick = {"do": [{"gate": gate}, {"calls": {"call": "http", "with": post}}]}
+        await site.publish(
+            workflow("overlaps", {"both": {"fork": {"branches": [{"slow": slow}, {"quick": quick}]}}})
+        )
+        await site.worker()
+        uid = await site.call("overlaps")
+
+        async def has_started() -> bool:
+            tasks = (await site.view(uid)).tasks
+            return {"slow", "gate"} <= {task.name for task in tasks if task.status == "running"}
+
+        async def is_noticed() -> bool:
+            kinds = [decoded(line)["kind"] for line in await site.store.runs.journal(uid)]
+            return "process.output" in kinds
+
+        await until(has_started, name="two processes")
+        assert await site.store.runs.suspend(uid) == "asked"
+        say.touch()
+        await until(is_noticed, name="a commit after the request")
+        assert await site.store.runs.resume(uid) == "resumed"
+        go.touch()
+        await until(lambda: uid in server.calls, name="the call beside the process")
+        end.touch()
+        run = await site.ended(uid)
+        assert run.status == "completed", run.error
+
+
 async def test_run_and_its_children_pass_the_trace_of_their_caller_on(site: Site) -> None:
     parent = f"00-{'a' * 32}-{'b' * 16}-01"
     async with CountingServer() as server:

@@ -117,6 +117,12 @@ class Executor:
         if run is not None and run.suspend():
             self._wake_early(run)
 
+    def resume(self, uid: str) -> None:
+        """Let the executor go on with a run that was resumed before its effects under way had ended."""
+        run = self._runs.get(uid)
+        if run is not None and run.suspend(wanted=False):
+            self._scheduler.add(run)
+
     def lose(self, run: Run, reason: str) -> None:
         """Drop from the executor a run whose lease another worker may have; it continues there."""
         if not run.gone:

@@ -239,11 +239,11 @@ class Run:
         self._inbox.append(Cancelled(reason=reason))
         return True
 
-    def suspend(self) -> bool:
-        """Stop this run after its effects under way; return False if it was suspended or is gone."""
-        if self.suspended or self.gone:
+    def suspend(self, *, wanted: bool = True) -> bool:
+        """Stop this run after its effects under way, or go on; return False if it did so, or is gone."""
+        if self.suspended == wanted or self.gone:
             return False
-        self.suspended = True
+        self.suspended = wanted
         return True
 
     # Slices.

@@ -302,6 +302,38 @@ async def test_a_run_whose_effects_overlap_leaves_after_those_under_way(
         assert (world.run.state, len(world.performed)) == ("suspended" if suspended else "queue", 2)
 
 
+async def test_a_run_that_is_resumed_before_it_stops_goes_on_beside_its_effects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gates = [asyncio.Event() for _ in range(4)]
+
+    async def answer(world: World, perform: Perform, *, run: EffectContext) -> Performed:
+        del run
+        world.performed.append(perform)
+        await gates[len(world.performed) - 1].wait()
+        return Performed(frame=perform.frame, output=1)
+
+    monkeypatch.setattr(World, "perform", answer)
+    branch = {"do": [{"first": CALL["call"]}, {"second": CALL["call"]}]}
+    async with begun({"both": {"fork": {"branches": [{"a": branch}, {"b": branch}]}}}) as world:
+        await world.until(lambda: len(world.performed) == 2)
+        uid = world.request.uid
+        run = world.executor.runs[uid]
+        assert await world.store.runs.suspend(uid) == "asked"
+        world.executor.suspend(uid)
+        gates[0].set()
+        await world.until(lambda: len(run.effects) == 1)
+        await world.settled()
+        assert len(world.performed) == 2
+        assert await world.store.runs.resume(uid) == "resumed"
+        world.executor.resume(uid)
+        await world.until(lambda: len(world.performed) == 3)
+        for gate in gates:
+            gate.set()
+        await world.until(lambda: world.executor.idle)
+        assert (world.run.status, len(world.performed)) == ("completed", 4)
+
+
 async def test_a_definition_that_cannot_be_loaded_faults_its_runs(caplog: pytest.LogCaptureFixture) -> None:
     definition = {"document": workflow("w")["document"], "of": "a later release"}
     async with begun(definition=definition) as world:
