@@ -13,6 +13,7 @@ import pytest
 from iogate.compiler.revision import Bundle, Revision, Workflow, canonical, digest_of
 from iogate.compiler.schedules import LATE_MS, MOST, Missed, Schedule, standing
 from iogate.store import keys
+from iogate.store.revisions.due_schedules import BATCH
 from iogate.store.runs.operations import RunView
 from tests.worker.events.test_sink_delivery import sinks
 from tests.worker.sink import SinkServer
@@ -103,6 +104,24 @@ async def test_a_tick_fires_within_a_second_of_its_time(site: Site) -> None:
     assert (run.api, run.caller, run.workflow) == (ID, "schedule", "test/noop:1.0.0")
     ended = await site.ended(run.uid)
     assert ended.status == "completed"
+
+
+async def test_ticks_that_nobody_can_take_do_not_hide_others(site: Site) -> None:
+    """Such as those of a project whose live revision is refused: they stay the first ones."""
+    await publish(site, TICK, kind="every", milliseconds=3_600_000)
+    entry = await site.store.call("HGET", keys.SCHEDULES, ID)
+    for number in range(2 * BATCH + 1):
+        name = f"schedule:gone/s{number}"
+        await site.store.call("HSET", keys.SCHEDULES, name, entry)
+        await site.store.call("HSET", keys.GATE + name, "project", "gone")
+        await site.store.call("ZADD", keys.TICKS, 1, name)
+    await overdue(site, 0)
+    await site.worker()
+
+    async def has_started() -> bool:
+        return len(await runs(site)) == 1
+
+    await until(has_started, name="a run of the other schedule")
 
 
 async def test_a_cron_expression_fires_on_its_second(site: Site) -> None:

@@ -72,6 +72,8 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     ticks: tuple[Tick, ...]
     next_ms: int | None
     """Time of the next tick that is not due; None if there is none."""
+    behind: int = 0
+    """Position of further ticks that are due; 0 if there are none."""
 
 
 class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,14 +131,15 @@ class Schedules:
         why = f"revision {tick.revision} has another schedule, or none"
         self._refusals.note("schedule", f"{tick.id}@{tick.revision}", why)
 
-    async def due(self) -> Due:
-        """Return up to BATCH due ticks of schedules, and the time of the next one."""
-        clock, ahead, record, found, behind = await self._connection.calls(
+    async def due(self, first: int = 0) -> Due:
+        """Return up to BATCH due ticks of schedules from a position on, and the time of the next one."""
+        last = first + BATCH
+        clock, ahead, record, found, following = await self._connection.calls(
             [
                 *CLOCK,
                 ("HGETALL", keys.LIVE),
-                ("ZRANGE", keys.TICKS, 0, BATCH - 1, "WITHSCORES"),
-                ("ZRANGE", keys.TICKS, BATCH, BATCH, "WITHSCORES"),
+                ("ZRANGE", keys.TICKS, first, last - 1, "WITHSCORES"),
+                ("ZRANGE", keys.TICKS, last, last, "WITHSCORES"),
             ]
         )
         now_ms = store_time_ms(clock, ahead)
@@ -147,9 +150,8 @@ class Schedules:
         names = [name for name, _ in ready]
         entries, owners = await self._entries(names), await self._owners(names)
         live = (await self._record.verified(pairs(record))).live if ready else {}
-        later = [moment for _, moment in moments if moment > now_ms] + [
-            int(float(score)) for score in behind[1:]
-        ]
+        after = [int(float(score)) for score in following[1:]]
+        later = [moment for moment in (*(moment for _, moment in moments), *after) if moment > now_ms]
         return Due(
             now_ms=now_ms,
             ticks=tuple(
@@ -164,6 +166,7 @@ class Schedules:
                 if entry is not None
             ),
             next_ms=min(later, default=None),
+            behind=last if any(moment <= now_ms for moment in after) else 0,
         )
 
     async def take(

@@ -40,6 +40,8 @@ class ScheduleRunner:
         """Schedules of live revisions, by number."""
         self._doubtful: dict[str, tuple[int, bytes]] = {}
         """Entries that differed from their revision when they were read."""
+        self._first = 0
+        """Position of the ticks to look at next."""
 
     async def run(self) -> None:
         """Run schedules in this worker: take their ticks until cancelled."""
@@ -60,9 +62,12 @@ class ScheduleRunner:
 
     async def _take_due(self) -> float:
         """Take the due ticks of all schedules; return the seconds until the next check."""
-        due = await self._store.schedules.due()
+        due = await self._store.schedules.due(self._first)
         # Concurrently, so that the store gets all ticks of one moment in one pipeline.
-        if any(await asyncio.gather(*(self._try(tick, due.now_ms) for tick in due.ticks))):
+        is_taken = any(await asyncio.gather(*(self._try(tick, due.now_ms) for tick in due.ticks)))
+        # Ticks that nobody can take, such as those of a project without a valid revision, hide no others.
+        self._first = 0 if is_taken else due.behind
+        if is_taken:
             return 0.0
         if due.next_ms is None:
             return POLL_S
