@@ -151,7 +151,7 @@ RELEASE_MS: Final = 250
 COMMIT_BYTES: Final = 64 * 1024**2
 """Maximum size of user data in a commit: one that blocks the server for the timeout is repeated endlessly."""
 TAKE_BYTES: Final = 8 * 1024**2
-"""Size of inputs and states after which a take stops."""
+"""Size of inputs, states and messages after which a take stops, and of messages of one run."""
 TAKE_MS: Final = 10
 """CPU time of one take: half for due timers, a quarter for expired leases; the next take continues."""
 RECOVER_MS: Final = 10
@@ -201,7 +201,7 @@ PROCESS_S: Final = 15
 SEEN_S: Final = 86_400
 MATCHER_MS: Final = 5_000
 INBOX_READ: Final = 256
-"""Messages of one run that are read at once; the next ones after these are consumed."""
+"""Messages of one run that are read at once, up to TAKE_BYTES; the next ones after these are consumed."""
 INBOX_ENTRIES: Final = 100_000
 """Maximum number of waiting messages of one run; further events are dropped for it."""
 OUTBOX_ENTRIES: Final = 100_000

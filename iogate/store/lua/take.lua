@@ -93,8 +93,10 @@ local function claim(uid, r)
   end
   local worker_before = r.seq > 0 and last_worker(own[2], r)
   if r.posted + r.depth > 0 or worker_before then
+    local first, inbox, size = messages(uid, r)
+    bytes = bytes + size
     claim[16] = r.depth
-    claim[17], claim[18] = messages(uid, r)
+    claim[17], claim[18] = first, inbox
     claim[19] = worker_before or nil
   end
   claims[#claims + 1] = claim

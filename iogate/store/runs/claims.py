@@ -60,7 +60,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     frames: Mapping[str, bytes]
     values: Mapping[str, bytes]
     inbox: tuple[Message, ...] = ()
-    """The first INBOX_READ messages that no commit has consumed yet."""
+    """The first messages that no commit has consumed yet, at most INBOX_READ, up to about TAKE_BYTES."""
     depth: int = 0
     """Number of ancestor runs: 0 if a caller or a schedule started it."""
     parent: str = ""

@@ -214,7 +214,7 @@ class Leases:
         )
 
     async def inbox(self, uid: str, token: int) -> tuple[Message, ...]:
-        """Return the first INBOX_READ unconsumed messages of a leased run.
+        """Return the first unconsumed messages of a leased run, at most INBOX_READ, up to about TAKE_BYTES.
 
         Empty if the lease is lost. A message is returned again until `inbox_done` of a commit covers it.
         """

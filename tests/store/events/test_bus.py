@@ -204,6 +204,30 @@ async def test_events_are_delivered_in_the_order_of_publishing(run_store: RunSto
     assert received == sent
 
 
+async def test_large_messages_of_a_run_are_read_in_parts(each_store: Store) -> None:
+    """A run stores the results of all that it has read in one commit, which has a limit."""
+    await publish(each_store)
+    await listening(each_store, {1: wanting()})
+    with scripted(take_bytes=2_000):
+        await each_store.events.publish([event(n, data="x" * 500) for n in range(20)])
+        await matched(each_store)
+        (again,) = (await each_store.leases.take("w", 5)).claims
+        assert [message.number for message in again.inbox] == list(range(1, 9))
+        await each_store.leases.commit([commit(again, "keep", inbox_done=8)])
+        left = await each_store.leases.inbox(again.uid, again.token)
+        assert [message.number for message in left] == list(range(9, 17))
+
+
+async def test_a_take_stops_after_large_messages(each_store: Store) -> None:
+    await publish(each_store)
+    for _ in range(3):
+        await listening(each_store, {1: wanting()})
+    with scripted(take_bytes=2_000):
+        await each_store.events.publish([event(n, data="x" * 500) for n in range(8)])
+        await matched(each_store)
+        assert [len((await each_store.leases.take("w", 5)).claims) for _ in range(3)] == [1, 1, 1]
+
+
 async def test_a_batch_is_bounded_in_bytes(each_store: Store) -> None:
     await publish(each_store)
     await listening(each_store, {1: wanting()})

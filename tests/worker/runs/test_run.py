@@ -17,9 +17,11 @@ from iogate.engine.advance import Advance
 from iogate.engine.commands import Arrived, Cancelled, Emit, Expired, Perform, Resumed, RunProcess
 from iogate.engine.state.frame import Frame
 from iogate.engine.state.run_state import State
-from iogate.store.runs.claims import Claim
+from iogate.store import keys
+from iogate.store.runs.claims import Claim, Message
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.runs.decision import CONTINUE, Rest, Store, decide, rest
+from iogate.worker.runs.inbox import deliver
 from iogate.worker.runs.phase import ADVANCING, GONE, READY, RESOLVING, Committing, Phase, Resting
 from iogate.worker.runs.run import Run
 from iogate.worker.secrets.redaction import Redaction
@@ -126,6 +128,15 @@ def test_a_deadline_expires_once() -> None:
 def test_the_timeout_of_another_attempt_is_told_as_that_of_the_api() -> None:
     run = new(timeout_s=2.0, deadline_ms=600_000, attempt=2)
     assert run.begin_slice(600_000) == [Expired(limit_s=2.0)]
+
+
+def test_further_messages_may_wait_behind_large_ones() -> None:
+    run = new()
+    large, small = (b'{"data":"%b"}' % (b"x" * size) for size in (keys.TAKE_BYTES, 1))
+    assert deliver(run, [Message(number=1, frame=1, kind="event", data=large)])
+    assert run.inbox_has_more
+    assert deliver(run, [Message(number=2, frame=1, kind="event", data=small)])
+    assert not run.inbox_has_more
 
 
 def test_no_slice_begins_while_a_commit_is_under_way() -> None:
