@@ -267,6 +267,11 @@ def test_limits_that_are_left_out_keep_their_defaults_and_reach_the_workers() ->
         'events:\n  sinks:\n    audit: {headers: {X-Key: "SECRET}}\n',
         "port: 8001\nlink_key: SECRET\nport: [\n",
         "host: localhost link_key: SECRET\n",
+        "host: localhost link_kye: SECRET\n",
+        "  link_key: SECRET\n",
+        "- link_key: SECRET\n",
+        "vars:\n  env: SECRET\n  env: SECRET\n",
+        "# link_key: SECRET\nhost: @here\n",
         '# as JSON\n{\n"port": 8001, "link_key": "SECRET", "port": 8002\n}\n',
     ],
 )

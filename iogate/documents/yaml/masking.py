@@ -83,6 +83,8 @@ def mask_by_shape(lines: Sequence[str], number: int) -> str:
 
 
 _SETTING = re.compile(r"""["']?(\w+)["']?[ \t]*:""")
+_KEY = re.compile(r"""(\w+)["']?[ \t]*:(?=[\s"'\[{]|$)""")
+_BRACKET = re.compile(r"[\[{]")
 _INSIDE: Final = ("", " ", "\t", "-", "#")
 """Begin of a line without a setting: empty, indented, an item of a list, or a comment."""
 
@@ -91,10 +93,9 @@ def mask_setting(text: str, lines: Sequence[str], number: int, sensitive: Mappin
     """Mask the values in a line of a file of settings, unless they are of a setting that is not sensitive.
 
     `text` is the line. It belongs to the last setting that begins in this line or above. A line in which
-    another setting may begin, as in braces or behind an error, is masked.
+    another setting may begin, as in braces, behind an error, or with a wrong indentation, is masked.
     """
-    names = [found[1] for found in _SETTING.finditer(lines[number])]
-    if any(sensitive.get(name) for name in names[1:]):
+    if _has_another(lines[number], sensitive):
         return re.sub(r"\S", "*", text)
     for above in range(number, max(-1, number - 500), -1):
         if lines[above][:1] in _INSIDE:
@@ -103,18 +104,36 @@ def mask_setting(text: str, lines: Sequence[str], number: int, sensitive: Mappin
         if found is not None and not sensitive.get(found[1], True):
             return text
         if above != number:
-            return _masked(text)
+            return _without_value(text)
         start = 0 if found is None else found.end()
         return text[:start] + re.sub(r"\S", "*", text[start:])
-    return text if text.startswith("#") else _masked(text)
+    return text if text.startswith("#") else _without_value(text)
+
+
+def _has_another(line: str, sensitive: Mapping[str, bool]) -> bool:
+    """Tell whether a sensitive setting begins in a line, apart from the setting at its begin.
+
+    Behind another setting, a misspelt key counts as one, too, unless it is within brackets.
+    """
+    if line[:1] in _INSIDE:
+        return any(sensitive.get(found[1]) for found in _SETTING.finditer(line))
+    first = _SETTING.match(line)
+    start = 0 if first is None else first.end()
+    known = any(sensitive.get(found[1]) for found in _SETTING.finditer(line, start))
+    plain = _BRACKET.split(line[start:], 1)[0]
+    return known or any(sensitive.get(found[1], True) for found in _KEY.finditer(plain))
 
 
 def _masked(text: str) -> str:
+    """Mask the value in a line below a secret key; the source of a secret stays."""
+    lead = len(text) - len(text.lstrip())
+    return text if _OWN_SOURCE.match(text, lead) else _without_value(text)
+
+
+def _without_value(text: str) -> str:
     lead = text[: len(text) - len(text.lstrip())]
     found = _VALUE.match(text, len(lead))
-    if found is None or _OWN_SOURCE.match(text, len(lead)):
-        return text
-    return f"{lead}{found[1] or ''}{'*' * len(found[2])}"
+    return text if found is None else f"{lead}{found[1] or ''}{'*' * len(found[2])}"
 
 
 def _indent(line: str) -> int:
