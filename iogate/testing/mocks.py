@@ -57,8 +57,11 @@ class Family:
     def mock(self, uid: str, reference: str, *pointers: str) -> Any:
         """Find the mock of a task, also for one turn of a loop, or for the call of its function."""
         path = self.paths.get(uid, "")
-        caller = reference.partition("/use/functions/")[0]
-        for name in (reference, *pointers, _shared(reference), caller, _shared(caller)):
+        names, caller = [reference, *pointers, _shared(reference)], reference
+        while "/use/functions/" in caller:
+            caller = caller.rpartition("/use/functions/")[0]
+            names += [caller, _shared(caller)]
+        for name in names:
             known = self._known(path + name)
             if known is not None:
                 return self.mocks[known]

@@ -112,6 +112,25 @@ async def test_a_child_of_an_extension_or_a_function_is_mocked_by_the_keys_that_
     assert f"mocks: {{{TELL}{CHARGE}: {{output: …}}}}" in caught.value.hint
 
 
+NESTED = """
+document: {dsl: 1.0.3, namespace: t, name: w, version: 1.0.0}
+use:
+  functions:
+    outer: {do: [{step: {call: inner}}]}
+    inner: {call: http, with: {method: get, endpoint: "https://api.example.com"}}
+do:
+  - a: {call: outer}
+"""
+
+
+@pytest.mark.parametrize("key", ["/use/functions/inner", "/use/functions/outer/do/0/step", "/do/0/a"])
+async def test_a_call_in_nested_functions_is_mocked_at_each_of_them(tmp_path: Path, key: str) -> None:
+    (tmp_path / "workflows.d").mkdir()
+    (tmp_path / "workflows.d/w.yaml").write_text(NESTED)
+    outcome = await Harness.load(tmp_path).run("t/w", mocks={key: Mock(output=7)})
+    assert (outcome.status, outcome.output) == ("completed", 7)
+
+
 async def test_events_arrive_one_by_one_when_a_run_listens(tmp_path: Path) -> None:
     harness = project(tmp_path, w=NAP + LISTEN)
     outcome = await harness.run("t/w", events=[{"type": "a", "data": 1}, {"type": "b", "data": 2}])

@@ -86,14 +86,17 @@ async def _publish_when_awaited(
     store: Store, left: list[bytes], links: Mapping[str, Collection[str]]
 ) -> None:
     while left:
-        if await store.events.all_listen() and await _publish(store, left[0], links):
-            left.pop(0)
-        else:
-            await asyncio.sleep(POLL_S)
+        if await store.events.all_listen():
+            # An event of a link that no run has yet does not hold up those behind it.
+            for number, event in enumerate(left):
+                if await _publish(store, event, links):
+                    del left[number]
+                    break
+        await asyncio.sleep(POLL_S)
 
 
 async def _publish(store: Store, event: bytes, links: Mapping[str, Collection[str]]) -> bool:
-    """Publish an event of the command line; return False if no run has its link yet."""
+    """Publish an event of the command line; return False if no run has its link unused."""
     kind = type_of(event)
     if kind.startswith(EVENT):
         return await use_link(store, links, kind.removeprefix(EVENT), event)

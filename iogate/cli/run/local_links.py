@@ -56,12 +56,12 @@ async def use_link(store: Store, links: Mapping[str, Collection[str]], name: str
     """Use a one-time link of a local run with an event of the command line.
 
     `links`: the declared links by workflow. It is the link of the oldest run, or child run, that has not used
-    it. Returns False if no run has the link yet, or any more.
+    it. Returns False if no run has the link yet, or all have used it.
     """
     expires_s = await store.now_ms() // 1000 + VALID_S
     live = await store.runs.list(statuses=NOT_ENDED, limit=MAX_RUNS)
     having = [run.uid for run in reversed(live) if name in links.get(run.workflow, ())]
     for uid in having:
         if await store.links.use(OneTimeLink(uid=uid, name=name, expires_s=expires_s), event) == "ok":
-            break
-    return bool(having)
+            return True
+    return False

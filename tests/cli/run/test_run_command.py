@@ -76,6 +76,15 @@ def test_an_event_uses_a_link_of_a_child_run(cli: Cli) -> None:
     assert "not published" not in ran.err
 
 
+def test_an_event_of_a_link_that_no_run_has_holds_up_no_other(cli: Cli) -> None:
+    listen = "do: [{a: {listen: {to: {one: {with: {type: paid}}}}}}]"
+    cli.write("w.yaml", document("w", listen))
+    given = ("--event", '{"type": "iogate.link.typo"}', "--event", '{"type": "paid", "data": 1}')
+    ran = cli("run", "w.yaml", *given, "--timeout", "60", "-o", "json")
+    assert (ran.json["status"], ran.json["output"]) == ("completed", [1])
+    assert "1 event not published" in ran.err
+
+
 def test_a_link_without_an_event_is_told_before_the_run_waits(cli: Cli) -> None:
     cli.write("w.yaml", ASKING)
     ran = cli("run", "w.yaml", "--timeout", "1", code=124)
