@@ -224,6 +224,8 @@ class Loop:
         held |= {uid: claim.token for uid, claim in executor.loader.waiting.items()}
         if not held:
             return
+        # Not those whose suspension comes with the response to a commit meanwhile: this one may be older.
+        suspended = {run.uid for run in runs if run.suspended}
         renewed = await self._store.leases.renew(self._name, held)
         for run in runs:
             if run.uid in renewed.lost:
@@ -236,7 +238,7 @@ class Loop:
                 executor.cancel(run.uid)
             if run.uid in renewed.suspended:
                 executor.suspend(run.uid)
-            elif run.suspended:
+            elif run.uid in suspended:
                 executor.resume(run.uid)
             if run.uid in renewed.woken:
                 executor.read_inbox(run.uid)

@@ -97,7 +97,9 @@ async def _stop(session: Session, batches: Batches, id_: str) -> None:
     except Unreachable as error:
         session.screen.warn(f"{error.message}: batch {id_} goes on; stop it with: iogate batches stop {id_}")
         return
-    session.screen.note(f"stopped: {progress(batch)}")
+    # A worker that is at a run of the batch ends that one first.
+    word = "stopped" if batch["state"] == "stopped" else "stopping"
+    session.screen.note(f"{word}: {progress(batch)}")
     if batch["left"]:
         session.screen.note(f"continue with: iogate batches continue {id_}")
 

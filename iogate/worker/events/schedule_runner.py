@@ -69,6 +69,8 @@ class ScheduleRunner:
         self._first = 0 if is_taken else due.behind
         if is_taken:
             return 0.0
+        if self._first:
+            return SHORTEST_S
         if due.next_ms is None:
             return POLL_S
         return min(POLL_S, max(SHORTEST_S, (due.next_ms - due.now_ms) / 1000))
