@@ -24,7 +24,7 @@ NO_CASE: Final = "IOG801"
 
 
 def examples(api: Api) -> tuple[Example, ...]:
-    """Return the debug cases that the revision keeps of an API: those without secrets, files and headers."""
+    """Return the debug cases that the revision keeps of an API; none has files, or headers that are input."""
     return () if isinstance(api.examples, msgspec.UnsetType) else api.examples
 
 

@@ -91,7 +91,7 @@ async def read(store: Store, before: Revision, after: Revision) -> Facts:
         in_flight=await _in_flight(store, touched) if touched else {},
         aged=await _aged(store, now_ms, shortened) if shortened else {},
         upcoming=await store.schedules.upcoming() if before.scheduled else {},
-        pauses=await _pauses(store, now_ms, before, after),
+        pauses=await _pauses(store, before, after),
         foreign=await _foreign(store, added) if added else {},
         taken_paths={each.api: each for each in await store.revisions.taken_paths(after)},
         deleted=await store.gates.deleted() if added else frozenset(),
@@ -107,10 +107,10 @@ async def _foreign(store: Store, apis: Collection[str]) -> dict[str, str]:
     }
 
 
-async def _pauses(store: Store, now_ms: int, before: Revision, after: Revision) -> dict[str, Pause]:
+async def _pauses(store: Store, before: Revision, after: Revision) -> dict[str, Pause]:
     """Return the switches of disabled schedules that a plan adds or changes: they outlive revisions."""
     names = [name for name, each in after.scheduled.items() if before.scheduled.get(name) != each]
-    states = await store.schedule_states.read(names, now_ms)
+    states = await store.schedule_states.read(names, await store.timer_now_ms())
     return {name: state.pause for name, state in states.items() if state.pause is not None}
 
 

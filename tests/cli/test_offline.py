@@ -107,7 +107,7 @@ def test_new_from_a_function_passes_its_own_test(cli: Cli, monkeypatch: pytest.M
         (cli.root / "workflows.d/maths/double.yaml")
         .read_text()
         .endswith(
-            "        n: ${ .n }\n        unit: ${ .unit }\n"
+            '        "n": ${ .n }\n        unit: ${ .unit }\n'
             '        "null": ${ .null }\n        # note: ${ .note }   # optional\n'
         )
     )

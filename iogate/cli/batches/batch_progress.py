@@ -98,8 +98,7 @@ async def _stop(session: Session, batches: Batches, id_: str) -> None:
         session.screen.warn(f"{error.message}: batch {id_} goes on; stop it with: iogate batches stop {id_}")
         return
     # A worker that is at a run of the batch ends that one first.
-    word = "stopped" if batch["state"] == "stopped" else "stopping"
-    session.screen.note(f"{word}: {progress(batch)}")
+    session.screen.note(f"{batch['state']}: {progress(batch)}")
     if batch["left"]:
         session.screen.note(f"continue with: iogate batches continue {id_}")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +16,7 @@ from iogate.version import __version__
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
     from iogate.reconcile.apply import Applied
+    from iogate.reconcile.live_plan import LivePlan
     from iogate.settings import Settings
     from iogate.store.revisions.convergence import Convergence
     from iogate.store.revisions.origin import Origin
@@ -36,15 +39,22 @@ async def publish_folder(
     from iogate.reconcile.deletion_guard import FOLDER
 
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
-    await _check_rollback(store, checked.bundle.revision.digest)
-    actor = command_actor(origin.author)
+    actor, digest = command_actor(origin.author), checked.bundle.revision.digest
+
+    @asynccontextmanager
+    async def recording(found: LivePlan) -> AsyncIterator[Callable[[Applied], None]]:
+        # For each attempt, since a rollback may come in between.
+        await _check_rollback(store, digest)
+        async with recorded_publication(store, actor, found, origin) as note:
+            yield note
+
     return await apply(
         store,
         checked.bundle,
         allowed=FOLDER,
         wait_s=wait_s,
         origin=origin,
-        recording=lambda found: recorded_publication(store, actor, found, origin),
+        recording=recording,
     )
 
 

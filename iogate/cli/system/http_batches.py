@@ -62,7 +62,7 @@ class HttpBatches:
         except AccessDenied:
             raise
         except Refused:
-            if (made := await self._made_before(key)) is None:
+            if (made := await self._made_before(key)) is None or made["action"] != request.action:
                 raise
             return made
         return found

@@ -82,9 +82,10 @@ def mask_by_shape(lines: Sequence[str], number: int) -> str:
     return text
 
 
-_SETTING = re.compile(r"""["']?(\w+)["']?[ \t]*:""")
-_KEY = re.compile(r"""(\w+)["']?[ \t]*:(?=[\s"'\[{]|$)""")
-_BRACKET = re.compile(r"[\[{]")
+_SETTING = re.compile(r"""(?<!\w)["']?(\w+)["']?[ \t]*:""")
+_KEY = re.compile(r"""(?<!\w)(\w+)["']?[ \t]*:(?=[\s"'\[{]|$)""")
+_NO_KEYS = re.compile(r"[\[{]|\s#")
+"""Begin of brackets or of a comment."""
 _INSIDE: Final = ("", " ", "\t", "-", "#")
 """Begin of a line without a setting: empty, indented, an item of a list, or a comment."""
 
@@ -113,14 +114,14 @@ def mask_setting(text: str, lines: Sequence[str], number: int, sensitive: Mappin
 def _has_another(line: str, sensitive: Mapping[str, bool]) -> bool:
     """Tell whether a sensitive setting begins in a line, apart from the setting at its begin.
 
-    Behind another setting, a misspelt key counts as one, too, unless it is within brackets.
+    Behind another setting, a misspelt key counts as one, too, unless it is within brackets or a comment.
     """
     if line[:1] in _INSIDE:
         return any(sensitive.get(found[1]) for found in _SETTING.finditer(line))
     first = _SETTING.match(line)
     start = 0 if first is None else first.end()
     known = any(sensitive.get(found[1]) for found in _SETTING.finditer(line, start))
-    plain = _BRACKET.split(line[start:], 1)[0]
+    plain = _NO_KEYS.split(line[start:], maxsplit=1)[0]
     return known or any(sensitive.get(found[1], True) for found in _KEY.finditer(plain))
 
 

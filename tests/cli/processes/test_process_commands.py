@@ -158,7 +158,7 @@ def test_a_restart_does_not_publish_again_what_a_rollback_took_back(cli: Cli) ->
         ) in place.err
         assert place.call("/v1/api/shop/buy/async", {})[0] == 202
         document.write_text(API.replace("  buy:", "  purchase:") + "# a comment\n")
-        until(lambda: "[IOG666]" in place.err)
+        until(lambda: "in revision 3; the live revision is unchanged" in place.err)
         document.write_text(API.replace("  buy:", "  order:"))
         until(lambda: "revision 4: 1 API added, 1 deleted" in place.err)
 

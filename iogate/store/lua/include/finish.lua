@@ -58,7 +58,7 @@ local function tick_again(uid, api, r, status)
   local chained, again = string.match(redis.call('HGET', $chains, api) or '', '^(%d+) (%d+)$')
   if chained ~= uid then return end
   redis.call('HDEL', $chains, api)
-  local has_listened = status ~= 'faulted' or r.seq > 1 or string.sub(r.facts, 1, 3) ~= '[0,'
+  local has_listened = status ~= 'faulted' or r.seq > 1 or r.reaches or string.sub(r.facts, 1, 3) ~= '[0,'
   redis.call('ZADD', $ticks, now_ms + (has_listened and 1 or 60) * again, api)
 end
 
