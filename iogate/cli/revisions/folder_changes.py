@@ -121,7 +121,7 @@ def stamp(root: Path, data_dir: Path) -> Stamp:
     found: set[tuple[str, int, int]] = set()
     own = _output_files()
     data = _identity(data_dir)
-    linked = [path for name in DOCUMENT_FOLDERS if (path := root / name).is_symlink()]
+    linked = [root / name for name in DOCUMENT_FOLDERS if (root / name).is_symlink()]
     for folder, folders, files in chain.from_iterable(os.walk(str(top)) for top in (root, *linked)):
         folders[:] = [
             name
