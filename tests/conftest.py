@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from iogate.store.connection import pubsub
 from iogate.store.connection.connection import Connection
 from iogate.store.embedded import binaries as servers
+from iogate.store.embedded import server as embedded
 from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store
 from tests import patience
@@ -55,6 +56,7 @@ def _patient_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     keywords = Connection.__init__.__kwdefaults__
     assert keywords is not None
     monkeypatch.setitem(keywords, "timeout_s", patience.PATIENT_S)
+    monkeypatch.setattr(embedded._living, "__defaults__", (patience.PATIENT_S,))
 
 
 LONG = ("tests/faults/", "tests/worker/test_parent.py", "tests/store/test_model.py", "tests/deploy/")

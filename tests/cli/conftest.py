@@ -18,8 +18,6 @@ from iogate.cli import app
 from iogate.cli.revisions import git_state
 from iogate.effects.gateway_client import GatewayClient, Response
 from iogate.security.secrets import hash_token
-from iogate.store.embedded import server
-from tests import patience
 from tests.cli.place import ENVIRONMENT, Place, up, write_project
 from tests.patient_http import LIMIT_S, is_stalled
 
@@ -75,8 +73,7 @@ REPLAYED = "idempotent-replayed"
 
 @pytest.fixture(autouse=True)
 def _patient_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let commands in this process wait for a store or a gateway that a busy machine keeps waiting."""
-    monkeypatch.setattr(server._living, "__defaults__", (patience.PATIENT_S,))
+    """Let commands in this process wait for a gateway that a busy machine keeps waiting."""
     send = GatewayClient.request
 
     async def request(

@@ -61,12 +61,6 @@ class Starter:
                 plain.shutdown(nosave=True)
 
 
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a server of a busy machine answer late when it is looked for."""
-    monkeypatch.setattr(embedded._living, "__defaults__", (patience.PATIENT_S,))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path
