@@ -16,7 +16,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ from iogate.operators.batches import batches
 from iogate.settings import Settings
 from iogate.store import keys
 from iogate.store.embedded.server import temporary_server
+from tests import fork_server
 from tests.conftest import opened_store
 from tests.gateway.driver import listening, spawn
 from tests.gateway.operators.conftest import OPERATORS, token
@@ -234,25 +234,19 @@ async def stopped(redis_url: str, site: Site, id_: str, seen: Seen) -> None:
     seen.after_stop = (await batches.show(site.store, id_))["changed"] - seen.stopped_at
 
 
-def _hear_interrupts() -> None:
-    """Let Ctrl-C stop a command also if the suite ignores it, as in the background of a shell."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextlib.contextmanager
-def following(redis_url: str, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command beside the block."""
+def following(redis_url: str, folder: Path, *arguments: str) -> Iterator[fork_server.Process]:
+    """Run a command beside the block; Ctrl-C stops it also if the suite ignores it, as in the background."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
     given = {"IOGATE_REDIS_URL": redis_url, "IOGATE_LINK_KEY": LINK_KEY, "PYTHONPATH": str(ROOT)}
     with (folder / "command.err").open("wb") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "iogate", *arguments],
-            cwd=folder,
-            env=environment | given,
-            stdin=subprocess.DEVNULL,
+        process = fork_server.start(
+            *("iogate", *arguments),
+            environment=environment | given,
+            folder=folder,
             stdout=err,
             stderr=err,
-            preexec_fn=_hear_interrupts,  # noqa: PLW1509 - no thread of a test holds a lock of signals
+            patient=True,
         )
     try:
         yield process

@@ -176,6 +176,7 @@ async def _round(site: Site, store: Store, callers: Callers, seen: Seen, number:
                 folder=site.folder,
                 stdout=log,
                 stderr=log,
+                patient=True,
             )
         code = await asyncio.to_thread(command.wait, COMMAND_S)
         returned_s, returned_ms = time.monotonic(), await store.now_ms()

@@ -193,7 +193,13 @@ def _command(folder: Path, url: str, *arguments: str) -> fork_server.Process:
     }
     with (folder / "command.log").open("ab") as log:
         return fork_server.start(
-            "iogate", *arguments, environment=environment, folder=folder, stdout=log, stderr=log
+            "iogate",
+            *arguments,
+            environment=environment,
+            folder=folder,
+            stdout=log,
+            stderr=log,
+            patient=True,
         )
 
 

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +22,7 @@ from iogate.security.keyring import NO_KEYS
 from iogate.store import keys
 from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.store import Store
+from tests import fork_server
 from tests.cli.place import until
 from tests.cli.system.conftest import Machines
 from tests.keys import LINK_KEY
@@ -94,20 +93,20 @@ def test_a_command_repeated_by_its_id_makes_no_second_batch(machines: Machines, 
 @contextmanager
 def command(
     redis_url: str, folder: Path, *arguments: str, has_key: bool = True
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[fork_server.Process]:
     """Run a command on a store without workers; its stderr is in `err`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
     given = {"IOGATE_REDIS_URL": redis_url, "NO_COLOR": "1"}
     if has_key:
         given["IOGATE_LINK_KEY"] = LINK_KEY
     with (folder / "err").open("wb") as err, (folder / "out").open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "iogate", *arguments],
-            cwd=folder,
-            env={**environment, **given, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
+        process = fork_server.start(
+            *("iogate", *arguments),
+            environment={**environment, **given, "PYTHONPATH": str(ROOT)},
+            folder=folder,
             stdout=out,
             stderr=err,
+            patient=True,
         )
     try:
         yield process
