@@ -227,6 +227,8 @@ async def stopped(redis_url: str, site: Site, id_: str, seen: Seen) -> None:
     assert code == 130, said
     advice = f"continue with: iogate batches continue {id_}"
     assert re.search(rf"stopp(ed|ing): retried \d+ of .*\n{advice}\n", said), said
+    # The command waits a few seconds for the worker that is at a run of the batch.
+    await until(lambda: is_in(site.store, id_, "stopped"), ENDS_S, "the end of the last step")
     shown = await batches.show(site.store, id_)
     assert shown["state"] == "stopped", shown
     seen.stopped_at = shown["changed"]

@@ -39,6 +39,8 @@ from tests.keys import LINK_KEY, RING
 
 PAUSE_S = 0.01
 """Pause of a client between two calls, so that the load does not saturate a small machine."""
+CONVERGED_S = 60.0
+"""Longest wait for the gateways of an apply: a busy machine may stall one of them."""
 PROJECT_API = """\
 module: shop
 auth: none
@@ -126,7 +128,7 @@ async def applies_under_load(url: str, folder: Path, *, applies: int, gateways: 
                 for number in range(1, applies + 1):
                     newest = loaded + 1
                     started_s = time.perf_counter()
-                    applied = await apply(store, bundle(number), expected=loaded)
+                    applied = await apply(store, bundle(number), expected=loaded, wait_s=CONVERGED_S)
                     found.seconds.append(time.perf_counter() - started_s)
                     loaded = applied.number
             finally:

@@ -333,4 +333,9 @@ async def test_a_run_that_replaces_another_cancels_it(site: Site) -> None:
         return [run.status for run in await runs(site)].count("cancelled") >= 2
 
     await until(several, name="two replaced runs")
-    assert sum(not run.ended for run in await runs(site)) <= 2
+
+    async def few() -> bool:
+        return sum(not run.ended for run in await runs(site)) <= 2
+
+    # A busy machine may delay the end of a replaced run beyond the next tick.
+    await until(few, name="the end of the replaced runs")

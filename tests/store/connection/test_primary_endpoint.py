@@ -52,6 +52,7 @@ async def test_a_sentinel_that_never_answers_auth_leaves_no_socket_open(
         await asyncio.wait_for(sentinel.received.wait(), 20)
         asking.cancel()
         await until(lambda: sentinel.has_closed(2))
+        await asyncio.wait({asking})  # it ends after its connections
         assert asking.cancelled()
     finally:
         endpoint.close()
