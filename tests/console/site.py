@@ -181,4 +181,4 @@ def serving(root: Path, *arguments: str) -> Iterator[Site]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)

@@ -95,9 +95,9 @@ async def test_a_run_whose_state_was_refused_is_retried_from_its_last_commit(sit
         await site.publish(definition)
         await site.worker()
         uid = await site.call("two-calls")
-        assert decoded((await site.ended(uid, 20)).error)["detail"].startswith("the store refused the state")
+        assert decoded((await site.ended(uid)).error)["detail"].startswith("the store refused the state")
         await retry(site, uid)
-        run = await site.ended(uid, 20)
+        run = await site.ended(uid)
         assert (run.status, run.attempt) == ("faulted", 2)
         assert decoded(run.error)["detail"].startswith("the store refused the state")
         assert [call.path for call in server.calls[uid]] == ["/first", "/first"]
@@ -115,11 +115,11 @@ async def test_refused_state_faults_only_its_run(site: Site) -> None:
         refused, other = await site.call("two-calls"), await site.call("two-calls")
         await site.store.call("SET", f"iogate:frames:{refused}", "not a table")
         await site.worker()
-        run = await site.ended(refused, 20)
+        run = await site.ended(refused)
         assert run.status == "faulted"
         assert decoded(run.error)["detail"].startswith("the store refused the state of the run: ")
         assert refused not in server.calls
-        assert (await site.ended(other, 20)).status == "completed"
+        assert (await site.ended(other)).status == "completed"
 
 
 async def test_too_large_commit_faults_only_its_run(site: Site) -> None:
@@ -128,12 +128,12 @@ async def test_too_large_commit_faults_only_its_run(site: Site) -> None:
     await site.publish(grow, NOOP)
     await site.worker()
     uid = await site.call("grow", {"n": 68_000_000})
-    run = await site.ended(uid, 20)
+    run = await site.ended(uid)
     assert run.status == "faulted"
     assert decoded(run.error)["detail"] == (
         "the store refused the state of the run: a commit of 65 MiB exceeds the limit of 64 MiB"
     )
-    assert (await site.ended(await site.call(), 20)).status == "completed"
+    assert (await site.ended(await site.call())).status == "completed"
 
 
 async def test_too_deeply_nested_data_faults_its_run(site: Site) -> None:
@@ -150,12 +150,12 @@ async def test_too_deeply_nested_data_faults_its_run(site: Site) -> None:
         ("nest", "the output of the workflow"),
         ("parent", 'task "start": the input for test/nest'),
     ):
-        error = decoded((await site.ended(await site.call(name, {"n": 310}), 20)).error)
+        error = decoded((await site.ended(await site.call(name, {"n": 310}))).error)
         assert (error["title"], error["detail"]) == (
             "Data nested too deeply",
             f"{owner} is nested deeper than 300 levels, which some workers cannot read: {hint}",
         )
-    assert (await site.ended(await site.call("nest", {"n": 299}), 20)).status == "completed"
+    assert (await site.ended(await site.call("nest", {"n": 299}))).status == "completed"
 
 
 async def test_run_continues_after_a_full_store_has_room_again(site: Site) -> None:
@@ -166,7 +166,7 @@ async def test_run_continues_after_a_full_store_has_room_again(site: Site) -> No
             await until(lambda: "store.full" in worker.log_text(), name="a full store")
         finally:
             await site.store.call("CONFIG", "SET", "maxmemory", "0")
-        assert (await site.ended(uid, 20)).status == "completed"
+        assert (await site.ended(uid)).status == "completed"
         assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
 
 
@@ -179,7 +179,7 @@ async def test_output_that_is_no_unicode_faults_only_its_run(site: Site) -> None
     )
     await site.publish(workflow("odd", {"odd": {"call": "odd:1.0.0@default"}}), NOOP)
     worker = await site.worker(functions=("odd",))
-    run = await site.ended(await site.call("odd"), 20)
+    run = await site.ended(await site.call("odd"))
     assert run.status == "faulted"
     assert (await site.ended(await site.call())).status == "completed"
     assert worker.process.poll() is None
@@ -191,7 +191,7 @@ async def test_invalid_input_faults_only_its_run(site: Site) -> None:
     await site.store.call("HSET", f"iogate:run:{uid}", "in", "{broken")
     await adopt(site.store)
     await site.worker()
-    run = await site.ended(uid, 20)
+    run = await site.ended(uid)
     assert run.status == "faulted"
     assert "the stored state cannot be loaded" in decoded(run.error)["detail"]
     assert (await site.ended(await site.call())).status == "completed"
@@ -207,7 +207,7 @@ async def test_too_deeply_nested_event_faults_its_run_at_once(site: Site) -> Non
     says = {"emit": {"event": {"with": {"source": "/tests", "type": "test.deep", "data": data}}}}
     await site.publish(workflow("says", {"deep": says}), NOOP)
     worker = await site.worker()
-    run = await site.ended(await site.call("says"), 20)
+    run = await site.ended(await site.call("says"))
     assert run.status == "faulted"
     assert "the event test.deep is nested deeper than 300 levels" in decoded(run.error)["detail"]
     assert (await site.ended(await site.call())).status == "completed"
@@ -222,7 +222,7 @@ async def test_many_runs_of_a_long_loop_share_the_worker(site: Site) -> None:
     long = await site.call("long")
     short = await site.ended(await site.call(), 20)
     assert short.status == "completed"
-    run = await site.ended(long, 25)
+    run = await site.ended(long)
     assert (run.status, decoded(run.output)) == ("completed", {"n": 29999})
     assert [(task.reference, task.count) for task in run.tasks] == [
         ("/do/0/loop", 1),

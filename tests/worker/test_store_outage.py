@@ -49,7 +49,7 @@ async def test_callbacks_and_windows_continue_after_an_outage_of_the_store(tmp_p
                 found = await store.callbacks.record(failed)
                 return found is not None and found.delivered_ms is not None
 
-            await until(is_delivered, 20)
+            await until(is_delivered)
             found = await store.callbacks.record(failed)
             assert found is not None
             assert (found.tries, receiver.ids) == (2, [found.id] * 2)
