@@ -57,8 +57,8 @@ async def test_a_run_is_watched_to_its_end_while_its_gateway_is_killed(
     visitors: Visitors, site: Site
 ) -> None:
     visitors.expected = ("Failed to load resource", "net::")
-    uid = site.call_api("steps", {"count": 300})
     page = await visitors.page("rob")
+    uid = site.call_api("steps", {"count": 300})
     await page.goto(f"/console/runs/{uid}")
     await page.evaluate("window.untouched = true")
     await expect(page.locator("#live")).to_have_text("live")
@@ -79,7 +79,9 @@ async def test_a_run_is_watched_to_its_end_while_its_gateway_is_killed(
     await page.wait_for_load_state("load")
     entries = site.journal(uid)
     shown = [number for number, entry in enumerate(entries, 1) if entry["kind"] != "task.created"]
-    assert before == shown[: len(before)]
+    # A page that a busy machine opens or continues late does not have the first entries.
+    begins = shown.index(before[0])
+    assert before == shown[begins : begins + len(before)]
     assert await numbers(page) == shown[-ENTRIES:]
 
 
