@@ -78,6 +78,8 @@ def test_a_case_with_events_is_skipped_and_a_run_that_waits_is_cancelled_or_kept
     assert case["failures"][1] == f"cancel it with: iogate runs cancel {case['uid']}"
     until(lambda: refunds("runs", "show", case["uid"], "-o", "json").json["status"] == "waiting")
     refunds("runs", "cancel", case["uid"], "-q")
+    # Until a worker has ended it, it is listed as one that waits.
+    until(lambda: refunds("runs", "show", case["uid"], "-o", "json").json["status"] == "cancelled")
     _check_interrupt(refunds, shop)  # with the same API: one that an apply deletes returns disabled
 
 
