@@ -21,7 +21,7 @@ from iogate.store import keys
 from iogate.store.connection import scripts
 from iogate.store.connection.failures import NotPermitted
 from iogate.store.store import open_store
-from tests import fork_server
+from tests import fork_server, patience
 from tests.cli.place import Place, until, write_project
 from tests.docs.pages import DOCS
 from tests.keys import LINK_KEY, RING
@@ -174,6 +174,8 @@ def test_only_the_command_line_publishes_and_drains(guarded: Server) -> None:
 def running(root: Path, command: str, store: str, port: int) -> Iterator[fork_server.Process]:
     environment = {**os.environ, "IOGATE_REDIS_URL": store, "IOGATE_PORT": str(port)}
     environment["IOGATE_LINK_KEY"] = LINK_KEY
+    # A caller repeats a call, but not each other change, that a stalled gateway answers with 503.
+    environment = patience.of_children(environment)
     with (root / f"{command}.log").open("wb") as log:
         process = fork_server.start(
             *("iogate", command), environment=environment, folder=root, stdout=log, stderr=log
@@ -182,7 +184,7 @@ def running(root: Path, command: str, store: str, port: int) -> Iterator[fork_se
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(60)
 
 
 def iogate(root: Path, store: str, *arguments: str) -> subprocess.CompletedProcess[str]:
