@@ -22,6 +22,7 @@ from iogate.auth.model import FileSecret
 from iogate.compiler.revision import Callback
 from tests.gateway import driver
 from tests.http_server import HttpServer
+from tests.ports import free_port
 from tests.telemetry.collector import Collector, Seen
 from tests.worker.site import NOOP, Site, decoded, until, workflow
 
@@ -259,8 +260,7 @@ def is_told(read: Callable[[], str]) -> bool:
 async def test_a_collector_out_of_reach_costs_one_record_and_no_time(
     site: Site, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with driver.listening() as unused:
-        port = unused.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://user:{CANARIES['header']}@127.0.0.1:{port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
