@@ -549,11 +549,12 @@ def test_a_suspended_run_stays_where_it_is_until_it_is_resumed(live: Cli, shop: 
 
 
 def test_status_names_missing_secrets_of_an_api(live: Cli) -> None:
-    found = live("status", "-o", "json").json
+    # Beside a worker that a busy machine has stalled, another one runs for half a minute.
+    found = until(lambda: len((read := live("status", "-o", "json").json)["workers"]) == 1 and read)
     assert found["schema"] == "iogate.status/v1"
     assert {"revision", "runs", "queue", "apis", "gateways", "workers"} <= set(found)
     assert set(found["queue"]) == {"depth", "oldestS"}
-    assert len(found["gateways"]) == len(found["workers"]) == 1
+    assert len(found["gateways"]) == 1
     lacking = {api["api"]: api["missing"] for api in found["apis"] if api["missing"]}
     assert lacking == {
         "shop/lacking": [
