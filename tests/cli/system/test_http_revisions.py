@@ -162,7 +162,7 @@ def test_a_saved_plan_is_applied_and_refused_alike(two: Machines) -> None:
     here = two.here("plan", "--out", f"{file}.here")
     assert Path(file).read_bytes() == Path(f"{file}.here").read_bytes()
     assert here.code == 0
-    assert "1 API changed" in two.there("apply", file, *WHY).out
+    assert "1 API changed" in two.there("apply", file, "--wait", "30s", *WHY).out
     assert "the plan was applied already: live revision " in two.same("apply", file, *WHY, code=4).err
     two.here("rollback", "--yes", "-m", "too cheap")
     ran = two.same("apply", file, *WHY, code=4)

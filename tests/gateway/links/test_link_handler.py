@@ -17,7 +17,7 @@ from tests.gateway.links.pressing import events, listen, path, publish_links, st
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 FORM = {**BROWSER, "content-type": "application/x-www-form-urlencoded"}
-SOON = int(time.time()) + 3_600
+SOON = int(time.time()) + 86_400
 
 
 @pytest.fixture

@@ -59,21 +59,24 @@ def child(name: str) -> Child:
 
 @pytest.fixture
 async def supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Supervisor]:
-    """Start a supervisor with one worker, which is silent while it is stopped."""
-    monkeypatch.setattr(standby, "SILENT_S", 0.5)
+    """Start a supervisor with one worker, which is not silent, also while a busy machine stalls it."""
+    monkeypatch.setattr(standby, "SILENT_S", 60.0)
     ticker = (*TICKER, str(tmp_path / "never"))
     async with Supervisor() as kept:
-        kept.add(Child(name="worker-1", command=ticker, ticks=True))
+        kept.add(Child(name="worker-1", command=ticker, ticks=True, tick_s=600.0))
         await until(lambda: kept.silences()["worker-1"] is not None)
         yield kept
 
 
-async def test_standby_workers_run_one_at_a_time_with_different_names(supervisor: Supervisor) -> None:
+async def test_standby_workers_run_one_at_a_time_with_different_names(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last one may still drain; and one that cannot live is not restarted repeatedly."""
 
     async def worker(number: signal.Signals) -> None:
         os.kill(supervisor.pids()["worker-1"], number)
         silent = number == signal.SIGSTOP
+        monkeypatch.setattr(standby, "SILENT_S", 0.5 if silent else 60.0)
         await until(lambda: ((supervisor.silences()["worker-1"] or 0) >= standby.SILENT_S) == silent)
 
     def beside() -> set[str]:
@@ -110,7 +113,7 @@ async def test_standby_workers_run_one_at_a_time_with_different_names(supervisor
 
 async def test_no_standby_worker_starts_while_the_parent_ends(supervisor: Supervisor) -> None:
     extra = Standby("worker-", clock=Clock())
-    assert extra.needed([SILENT_S])
+    assert extra.needed([standby.SILENT_S])
     await supervisor.stop()
     extra.update(supervisor, child)
     assert supervisor.silences() == {}
