@@ -7,6 +7,7 @@ that only needs a store takes `store` (empty, on the bundled server); a test of 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 
@@ -57,6 +58,14 @@ def _patient_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert keywords is not None
     monkeypatch.setitem(keywords, "timeout_s", patience.PATIENT_S)
     monkeypatch.setattr(embedded._living, "__defaults__", (patience.PATIENT_S,))
+
+
+@pytest.fixture
+def no_old_garbage() -> Iterator[None]:
+    """Let no collection of all objects of earlier tests take processor time of this one."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 LONG = ("tests/faults/", "tests/worker/test_parent.py", "tests/store/test_model.py", "tests/deploy/")

@@ -89,6 +89,7 @@ def test_many_adjacent_brackets_are_not_deep_nesting() -> None:
     assert decoding.json(b"[" + b",".join([b'{"a":["]","["]}'] * 500) + b"]") == [{"a": ["]", "["]}] * 500
 
 
+@pytest.mark.usefixtures("no_old_garbage")
 @pytest.mark.parametrize(
     "content",
     [
