@@ -78,7 +78,7 @@ EXPIRING = (
 Question = Callable[[Any], T]
 
 
-def _ask(folder: Path, question: Question[T]) -> T | None:
+def _ask(folder: Path, question: Question[T], *, timeout_s: float = 1.0) -> T | None:
     """Ask the store of a site, in a thread; None without a store.
 
     The asyncio client of redis-py does not close the connections to a server that is killed meanwhile.
@@ -86,7 +86,7 @@ def _ask(folder: Path, question: Question[T]) -> T | None:
     url = find_embedded(folder / ".iogate")
     if url is None:
         return None
-    with contextlib.closing(Redis.from_url(url, decode_responses=True, socket_timeout=1)) as client:
+    with contextlib.closing(Redis.from_url(url, decode_responses=True, socket_timeout=timeout_s)) as client:
         return question(client)
 
 
@@ -166,7 +166,8 @@ async def leftovers(folder: Path) -> tuple[list[str], dict[str, int]]:
     """What is still there though every run has ended, after a while to settle; and the keys of each kind."""
     until = time.monotonic() + SETTLE_S
     while True:
-        answer = await asyncio.to_thread(_ask, folder, _leftovers)
+        # Nothing is killed any more, but a busy machine may stall the store.
+        answer = await asyncio.to_thread(_ask, folder, _leftovers, timeout_s=60.0)
         found, counts = answer if answer is not None else (["no store"], {})
         if not found or time.monotonic() > until:
             return found, counts
