@@ -8,6 +8,7 @@ the store. Both may be repeated.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import httpx
 
@@ -35,3 +36,9 @@ class PatientTransport(httpx.HTTPTransport):
             response.close()
             if not is_stalled(content.decode(errors="replace")) or time.monotonic() > until_s:
                 return httpx.Response(503, headers=response.headers, content=content)
+
+
+def fetched(url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    """Return the whole response to a GET, such as a stream that ends."""
+    with httpx.Client(transport=PatientTransport(), timeout=60, headers=headers) as client:
+        return client.get(url)

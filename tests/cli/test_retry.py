@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from iogate.cli import app
 from iogate.cli.session import author
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, until, up
+from tests.patient_http import fetched
 
 API = """\
 module: shop
@@ -145,8 +145,7 @@ def test_a_retry_resumes_from_the_task_that_faulted(place: Place, live: Cli, sit
     assert logged in live("runs", "logs", uid).out
     (row,) = [line for line in live("runs", "list").out.splitlines() if line.startswith(uid)]
     assert "s in 2 attempts" in row
-    with urllib.request.urlopen(f"{place.url}/v1/runs/{uid}/events", timeout=20) as stream:
-        seen = stream.read()
+    seen = fetched(f"{place.url}/v1/runs/{uid}/events").content
     assert b'"kind":"workflow.retried","detail":{"attempt":2,"by":' in seen
     assert b"reason" not in seen, "a caller does not see it"
     counts = {task["reference"]: task["count"] for task in run["tasks"]}

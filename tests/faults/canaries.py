@@ -14,7 +14,6 @@ import string
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from iogate.security.redaction import disguises
 from iogate.store.embedded.server import find_embedded
 from tests.cli import place
 from tests.cli.place import Place, until, up
+from tests.patient_http import fetched
 
 KINDS: Final = ("print", "fault", "retry", "catch", "stream")
 LEAST: Final = 8
@@ -222,8 +222,7 @@ def campaign(root: Path, *, runs: int, secrets: list[str], shown: int) -> Search
             for uid in uids:
                 search.look("response", json.dumps(running.call(f"/v1/runs/{uid}")[1], ensure_ascii=False))
             for uid in uids[-shown:]:
-                with urllib.request.urlopen(f"{running.url}/v1/runs/{uid}/events", timeout=20) as answer:
-                    search.look("event stream", answer.read())
+                search.look("event stream", fetched(f"{running.url}/v1/runs/{uid}/events").content)
                 for command in (
                     ("show",),
                     ("logs",),

@@ -31,7 +31,7 @@ from iogate.gateway.console.page import Page
 from iogate.gateway.console.pages.table import PAGES
 from iogate.gateway.operators.operation import Operation
 from iogate.gateway.operators.operations import OPERATIONS
-from tests import certificates, fork_server
+from tests import certificates, fork_server, patience
 from tests.cli import place
 from tests.cli.place import until
 from tests.faults import canaries
@@ -309,6 +309,7 @@ def serving(root: Path, secrets: Mapping[str, str]) -> Iterator[str]:
     port = free_port()
     environment = {**place.environment(), **{name: text for name, text in secrets.items() if name.isupper()}}
     environment["IOGATE_LINK_KEY"] = environment.pop("LINK")
+    environment = patience.of_children(environment)
     with (root / "up.out").open("wb") as out, (root / "up.err").open("wb") as err:
         process = fork_server.start(
             *("iogate", "up", "--port", str(port)),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import http.server
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.cli.place import Place
+from tests.patient_http import LIMIT_S, is_stalled
 
 KEPT = ("Content-Type", "Retry-After")
 """Headers of a response that the proxy forwards."""
@@ -40,9 +42,16 @@ def forwarding(place: Place, change: Change) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            connection = http.client.HTTPConnection("127.0.0.1", place.port, timeout=20)
-            connection.request(self.command, self.path, body or None, dict(self.headers))
-            response = connection.getresponse()
+            until_s = time.monotonic() + LIMIT_S
+            while True:
+                connection = http.client.HTTPConnection("127.0.0.1", place.port, timeout=60)
+                connection.request(self.command, self.path, body or None, dict(self.headers))
+                response = connection.getresponse()
+                content = response.read()
+                connection.close()
+                stalled = response.status == 503 and is_stalled(content.decode(errors="replace"))
+                if not stalled or time.monotonic() > until_s:
+                    break
             found = change(
                 Exchange(
                     method=self.command,
@@ -50,10 +59,9 @@ def forwarding(place: Place, change: Change) -> Iterator[str]:
                     asked={name.lower(): value for name, value in self.headers.items()},
                     status=response.status,
                     headers={name: response.headers[name] for name in KEPT if response.headers[name]},
-                    content=response.read(),
+                    content=content,
                 )
             )
-            connection.close()
             if found is None:
                 self.close_connection = True
                 return

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import urllib.error
-import urllib.request
 
 import pytest
 
 from tests.cli.conftest import OPERATORS, Ran, token
 from tests.cli.place import ENVIRONMENT, until, up, write_project
 from tests.cli.system.conftest import FORMATS, Machines, edit, refused
+from tests.patient_http import fetched
 from tests.ports import free_port
 
 RECEIPTS = """\
@@ -122,21 +121,15 @@ def test_a_file_is_never_a_page_and_only_of_its_run(two: Machines, uid: str) -> 
     digest = hashlib.sha256(SCAN).hexdigest()
     other = two.shop.buy()
     headers = {"Authorization": f"Bearer {token('operate')}"}
-    request = urllib.request.Request(f"{two.shop.url}/v1/runs/{uid}/files/{digest}", headers=headers)
-    with urllib.request.urlopen(request, timeout=20) as response:
-        assert response.read() == SCAN
-        assert response.headers["Content-Type"] == "application/octet-stream"
-        assert response.headers["Content-Disposition"] == "attachment"
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert response.headers["Cache-Control"] == "no-store"
-    request = urllib.request.Request(f"{two.shop.url}/v1/runs/{other}/files/{digest}", headers=headers)
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=20)
-    with caught.value as error:
-        assert error.code == 404
-        assert json.load(error)["response"]["error"]["message"] == (
-            f"run {other} has no file with this SHA-256"
-        )
+    response = fetched(f"{two.shop.url}/v1/runs/{uid}/files/{digest}", headers)
+    assert (response.status_code, response.content) == (200, SCAN)
+    assert response.headers["Content-Type"] == "application/octet-stream"
+    assert response.headers["Content-Disposition"] == "attachment"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "no-store"
+    response = fetched(f"{two.shop.url}/v1/runs/{other}/files/{digest}", headers)
+    assert response.status_code == 404
+    assert response.json()["response"]["error"]["message"] == f"run {other} has no file with this SHA-256"
 
 
 DEBUG = ("--reason", "after the deploy")
