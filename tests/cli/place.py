@@ -119,14 +119,16 @@ class Place:
         return (self.root / "up.err").read_text()
 
     def call(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        """Send a request; repeat a read, an event or a call, with its key, if its store is stalled."""
-        is_call = path.startswith(("/v1/api/", "/v1/events"))
-        given = {"Idempotency-Key": secrets.token_hex(8), **(headers or {})} if is_call else headers
+        """Send a request; repeat it if the store is stalled: a read, or what has a key, such as a call."""
+        is_call = path.startswith(("/v1/api/", "/v1/events", "/hooks/"))
+        given = {"Idempotency-Key": secrets.token_hex(8)} if is_call else {}
+        given |= headers or {}
         until_s = time.monotonic() + LIMIT_S
         while True:
             status, response = self._send(path, body, given)
             stalled = status == 503 and is_stalled(json.dumps(response))
-            if not stalled or not (is_call or body is None) or time.monotonic() > until_s:
+            repeatable = body is None or "Idempotency-Key" in given
+            if not stalled or not repeatable or time.monotonic() > until_s:
                 return status, response
 
     def _send(self, path: str, body: Any, headers: dict[str, str] | None) -> tuple[int, Any]:

@@ -257,7 +257,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> No
 
 
 def roll_back(place: Place, number: int) -> None:
-    headers = {"Authorization": f"Bearer {token('admin')}", "If-Match": "*"}
+    headers = {"Authorization": f"Bearer {token('admin')}", "If-Match": "*", "Idempotency-Key": f"{number}"}
     body = {"reason": "wrong prices", "prune": True, "max_deletes": 99}
     status, found = place.call(f"/v1/revisions/{number}/rollback", body, headers)
     assert status == 200, found
