@@ -24,6 +24,7 @@ from tests import certificates
 from tests.cli.conftest import Cli, token
 from tests.cli.place import Place
 from tests.cli.system.conftest import Machines
+from tests.patient_http import is_stalled
 from tests.ports import free_port
 
 SECRET = "token-that-nobody-may-see"
@@ -296,8 +297,20 @@ def test_a_user_without_a_home_folder_has_no_logins_and_no_last_run(
 
 def test_a_login_asks_for_the_token_without_showing_it(shop: Place, tmp_path: Path) -> None:
     """On a terminal; `ps` shows no token either, since no argument has it."""
+    for _ in range(3):  # the gateway refuses a login while its store is stalled
+        code, seen = _logged_in(shop, tmp_path)
+        if not is_stalled(seen.decode()):
+            break
+    assert code == 0, seen
+    assert b"saved as profile default" in seen
+    assert b"as adminer, with the role admin" in seen
+    assert token("admin").encode() not in seen
+
+
+def _logged_in(shop: Place, folder: Path) -> tuple[int, bytes]:
+    """Log in on a terminal; return the exit code and what the terminal shows."""
     ours, theirs = os.openpty()
-    environment = {"XDG_CONFIG_HOME": str(tmp_path), "TERM": "dumb", "PATH": os.environ["PATH"]}
+    environment = {"XDG_CONFIG_HOME": str(folder), "TERM": "dumb", "PATH": os.environ["PATH"]}
     if "PYTHONPATH" in os.environ:
         environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
     with subprocess.Popen(
@@ -306,23 +319,26 @@ def test_a_login_asks_for_the_token_without_showing_it(shop: Place, tmp_path: Pa
         stdout=theirs,
         stderr=theirs,
         env=environment,
-        cwd=tmp_path,
+        cwd=folder,
         start_new_session=True,
     ) as process:
         os.close(theirs)
         seen = _read_until(ours, b"Token for")
         os.write(ours, token("admin").encode() + b"\n")
         seen += _read_until(ours, b"saved as profile default")
-        assert process.wait(30) == 0
+        code = process.wait(30)
     os.close(ours)
-    assert b"as adminer, with the role admin" in seen
-    assert token("admin").encode() not in seen
+    return code, seen
 
 
 def _read_until(terminal: int, text: bytes) -> bytes:
+    """Return what a terminal shows until a text, or until its process has ended."""
     seen = b""
     deadline = time.monotonic() + 40
     while text not in seen:
         assert select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0], seen
-        seen += os.read(terminal, 1000)
+        try:
+            seen += os.read(terminal, 1000)
+        except OSError:
+            break
     return seen
