@@ -67,6 +67,8 @@ def test_a_plan_against_git_needs_no_server(two: Machines) -> None:
 @pytest.mark.parametrize("output", FORMATS)
 def test_an_apply_publishes_the_files_and_says_the_same(two: Machines, output: tuple[str, ...]) -> None:
     def without_numbers(text: str) -> str:
+        # Beside a worker that a busy machine has stalled, another one runs for half a minute.
+        text = re.sub(r"[0-9]+/[0-9]+|(?:total|loaded)['\"]?: [0-9]+", "P", text)
         return re.sub(
             r"[0-9]+\.[0-9]+", "T", re.sub(r"revision['\"]?:? [0-9]+|previous['\"]?: [0-9]+", "N", text)
         )
@@ -96,7 +98,7 @@ def test_a_new_api_is_named_with_the_command_that_enables_it(two: Machines) -> N
     edit(two, "  nested:\n", "  fresh: {workflow: shop/buy, timeout: 1m}\n  nested:\n")
     ran = two.there("apply", "--yes", *WHY)
     assert "\nnot enabled yet: iogate enable shop/fresh\nwarning: api shop/lacking: environment " in ran.err
-    assert re.search(r"revision [0-9]+: 1 API added\n2/2 on revision [0-9]+ in ", ran.out), ran.out
+    assert re.search(r"revision [0-9]+: 1 API added\n([23])/\1 on revision [0-9]+ in ", ran.out), ran.out
 
 
 def test_deletions_are_guarded_alike(two: Machines) -> None:
