@@ -14,6 +14,7 @@ import httpx
 
 STALLED = ("The store did not answer in time", "The store is out of reach; nothing was accepted")
 """Beginnings of the messages of such responses."""
+PAUSE_S = 0.05
 LIMIT_S = 20.0
 """Longest time in which requests are repeated."""
 
@@ -36,6 +37,7 @@ class PatientTransport(httpx.HTTPTransport):
             response.close()
             if not is_stalled(content.decode(errors="replace")) or time.monotonic() > until_s:
                 return httpx.Response(503, headers=response.headers, content=content)
+            time.sleep(PAUSE_S)
 
 
 def fetched(url: str, headers: Mapping[str, str] | None = None) -> httpx.Response:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import fork_server
-from tests.patient_http import LIMIT_S, is_stalled
+from tests.patient_http import LIMIT_S, PAUSE_S, is_stalled
 from tests.ports import free_port
 
 API = """\
@@ -130,6 +130,7 @@ class Place:
             repeatable = body is None or "Idempotency-Key" in given
             if not stalled or not repeatable or time.monotonic() > until_s:
                 return status, response
+            time.sleep(PAUSE_S)
 
     def _send(self, path: str, body: Any, headers: dict[str, str] | None) -> tuple[int, Any]:
         request = urllib.request.Request(

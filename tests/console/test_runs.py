@@ -351,15 +351,15 @@ async def test_an_api_shows_its_contract_and_a_command_that_calls_it(visitors: V
 
 async def test_a_debug_case_is_replayed_and_compared(visitors: Visitors) -> None:
     page = await visitors.page("olga")
-    cases = (("three items", "passed", ""), ("wrong on purpose", "failed", "expected 4, got 3"))
-    for number, (name, word, told) in enumerate(cases):
+    cases = (("three items", "passed"), ("wrong on purpose", "failed"))
+    for number, (name, word) in enumerate(cases):
         for _ in range(3):  # a busy machine may stall the run for longer than the 5 s of a replay
             await page.goto("/console/apis/orders/refund")
             await page.locator("summary", has_text="Replay").nth(number).click()
             await page.get_by_label("Reason").nth(number + 1).fill("does it still work")
             await page.locator("form[action$='/replay'] button").nth(number).click()
             await expect(page.get_by_role("heading", name=name)).to_be_visible()
-            if word in (await page.locator(".title .st").inner_text()) and told in await page.content():
+            if await page.locator(".title .st").inner_text() != "still running":
                 break
         await expect(page.locator(".title .st")).to_have_text(word)
     await expect(page.locator(".fault")).to_contain_text("expected 4, got 3")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.cli.place import Place
-from tests.patient_http import LIMIT_S, is_stalled
+from tests.patient_http import LIMIT_S, PAUSE_S, is_stalled
 
 KEPT = ("Content-Type", "Retry-After")
 """Headers of a response that the proxy forwards."""
@@ -52,6 +52,7 @@ def forwarding(place: Place, change: Change) -> Iterator[str]:
                 stalled = response.status == 503 and is_stalled(content.decode(errors="replace"))
                 if not stalled or time.monotonic() > until_s:
                     break
+                time.sleep(PAUSE_S)
             found = change(
                 Exchange(
                     method=self.command,

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from tests.cli.conftest import token
-from tests.cli.place import WORKFLOW, Place
+from tests.cli.place import WORKFLOW, Place, until
 from tests.cli.system.conftest import FORMATS, WHY, Machines, edit, refused
 from tests.cli.system.proxy import Exchange, forwarding
 
@@ -261,7 +262,13 @@ def answer(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> No
 def roll_back(place: Place, number: int) -> None:
     headers = {"Authorization": f"Bearer {token('admin')}", "If-Match": "*", "Idempotency-Key": f"{number}"}
     body = {"reason": "wrong prices", "prune": True, "max_deletes": 99}
-    status, found = place.call(f"/v1/revisions/{number}/rollback", body, headers)
+
+    def answered() -> tuple[int, Any] | None:
+        """Return the response, unless an attempt before, whose store was stalled, is still being executed."""
+        status, found = place.call(f"/v1/revisions/{number}/rollback", body, headers)
+        return None if status == 409 and "still being executed" in str(found) else (status, found)
+
+    status, found = until(answered)
     assert status == 200, found
 
 
