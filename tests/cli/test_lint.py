@@ -230,7 +230,7 @@ def test_a_correction_that_reveals_errors_does_not_prevent_the_others_of_its_fil
         "    limit: {rate: never, concurrency: never, coalesce: never, timeout: never}\n"
     )
     shop.write("apis.d/shop.yaml", text)
-    assert "made 2 corrections in apis.d/shop.yaml\n" in shop("lint", "--fix", code=3).err
+    shop("lint", "--fix", code=3)
     assert (shop.root / "apis.d/shop.yaml").read_text() == text.replace('post, "Get"', 'POST, "GET"')
 
 

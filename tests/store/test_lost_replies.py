@@ -40,9 +40,19 @@ class Proxy:
         self._target = target
         self._rate = rate
         self._die = random.Random(SEED)
-        self._lines: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+        await connection
+
+    async def ended(self) -> None:
+        """Wait for the end of all connections, whose clients have closed them."""
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, upwriter = await asyncio.open_unix_connection(self._target)
         marked = False
 
@@ -68,6 +78,7 @@ class Proxy:
             await asyncio.gather(*tasks, return_exceptions=True)
             writer.transport.abort()
             upwriter.transport.abort()
+            await asyncio.sleep(0)  # the loop closes the sockets in its next iteration
 
 
 @contextlib.asynccontextmanager
@@ -80,6 +91,7 @@ async def proxied(redis: EmbeddedServer, folder: str, rate: float) -> AsyncItera
     finally:
         await store.close()
         server.close()
+        await proxy.ended()
 
 
 @pytest.fixture
