@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -130,6 +131,8 @@ def describe(question: str, row: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    # So that the store and the processes of a measurement end with it, also at the time limit of a caller.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if (others := OTHERS.get(sys.argv[1] if len(sys.argv) > 1 else "")) is not None:
         others(sys.argv[2:])
         return
