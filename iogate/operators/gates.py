@@ -93,7 +93,7 @@ def version_of(state: Mapping[str, Any]) -> str:
 
 
 async def selected(store: Store, selection: ApiSelection, *, enabled: bool) -> list[str]:
-    """Return the ids of the APIs whose gates `switch` would set.
+    """Return the ids of the selected APIs, for `switch`.
 
     Raises NotFound for a criterion that selects nothing, Foreign for an API of another project.
     """

@@ -89,7 +89,7 @@ class NotConverged(NotTaken):
         self.convergence = convergence
 
     def rolled_back(self) -> NotTaken:
-        """Return the error of an apply whose revision was replaced again."""
+        """Return the error of an apply after its revision was replaced by the one before."""
         state = self.convergence
         return NotTaken(
             f"revision {self.applied.number} is no longer live: only {state.loaded} of {state.total} "
@@ -118,7 +118,7 @@ async def apply(
     origin: Origin | None = None,
     recording: Recording = unrecorded,
 ) -> Applied:
-    """Make the bundle live whatever its plan is, and wait up to `wait_s` until every process has loaded it.
+    """Plan and publish a bundle, and wait up to `wait_s` until every process has loaded it.
 
     `origin` is stored with a new revision, together with a summary of its changes. With `expected`, only that
     revision is replaced (0: there must be none). `recording` records the publication.

@@ -1,4 +1,4 @@
-"""Plan of a bundle against the live revision of a store: what the commands show, check and publish.
+"""Plan of a bundle against the live revision of a store, for the commands that show, check and publish it.
 
     against_live ──► LivePlan ──► check (guard) ──► `apply.publish`, which replaces only what was compared
 
@@ -35,7 +35,7 @@ CaseReader = Callable[[Revision, Revision], Mapping[str, CaseVerdicts]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivePlan:
-    """Plan with the revision that it starts from, and what a publish of it changes beside that."""
+    """Plan with its base revision, the bundle to publish, and the differences of the store to repair."""
 
     number: int
     """Number of the live revision; 0 if nothing was ever applied."""
@@ -78,7 +78,7 @@ class LivePlan:
 
     @property
     def overridden(self) -> tuple[str, ...]:
-        """APIs whose override a publish of the live plan ends if it clears overrides, sorted."""
+        """APIs of the live plan with an override, sorted; a publish that clears overrides ends these."""
         gates, apis = self.facts.gates, self.bundle.revision.apis
         return tuple(api for api in sorted(gates) if api in apis and gates[api].override is not None)
 

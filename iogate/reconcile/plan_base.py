@@ -83,7 +83,7 @@ async def trusted(store: Store) -> Base:
 async def without_lost_programs(
     store: Store, before: Revision, after: Revision
 ) -> tuple[Revision, tuple[str, ...]]:
-    """Return the base of a plan without workflows whose program cannot be read, and why it cannot.
+    """Return the base of a plan without workflows with unreadable programs, and the reasons.
 
     Only programs that a comparison with `after` needs are read. Raises StoreUnavailable.
     """
@@ -103,7 +103,7 @@ async def without_lost_programs(
 
 
 async def _loaded(store: Store, number: int | None) -> tuple[int, list[str]]:
-    """Return the largest revision that processes have loaded, and who has newer ones than the base."""
+    """Return the largest revision that processes have loaded, and the processes ahead of the base."""
     project = store.revisions.project
     processes: list[Process] = [
         each for kind in ("gateway", "worker") for each in await store.presence.list(kind)

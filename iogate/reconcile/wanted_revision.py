@@ -146,7 +146,7 @@ def _selected(live: Revision, bundle: Bundle, scope: Scope) -> Revision:
 
 
 def _outside(live: Revision, chosen: Collection[str], part: Revision) -> dict[str, tuple[str, ...]]:
-    """Return the APIs and schedules that a selection `part` leaves as they are, with what they start."""
+    """Return the APIs and schedules outside of a selection `part`, each with the workflows it starts."""
     found = {name: api.started for name, api in sorted(live.apis.items()) if name not in chosen}
     for name, (full, _) in sorted(live.scheduled.items()):
         if full not in part.workflows and name not in part.scheduled:
@@ -209,7 +209,7 @@ class _Reach:
         programs: Mapping[str, bytes],
         others: Mapping[str, Workflow] | None = None,
     ) -> None:
-        """A workflow whose program is missing counts as the one in `others`, if any, or runs nothing."""
+        """`others` replaces workflows with a missing program; without it, these run no other workflow."""
         self._workflows = workflows
         self._programs = programs
         self._others = others or {}

@@ -168,7 +168,7 @@ class OperatorClient:
 
     @contextmanager
     def reading(self, what: str) -> Iterator[None]:
-        """Convert errors of the block that reads a result of the server; messages call it `what`.
+        """Convert errors of the block that reads a result of the server, named `what` in messages.
 
         Raises Unreachable if the result has another form than one of this release.
         """

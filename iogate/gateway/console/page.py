@@ -87,7 +87,7 @@ class Visit:
         return int(self.console.state.clock.now_ms())
 
     def may(self, role: Role) -> bool:
-        """Tell whether the operator who visits a page has this role or a higher one."""
+        """Tell whether the operator of a page request has this role or a higher one."""
         return self.actor.role >= role
 
     def one(self, name: str) -> str:

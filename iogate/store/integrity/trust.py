@@ -121,7 +121,7 @@ async def check_key(connection: Connection, ring: Keyring) -> None:
 
 
 def wrong_key(address: str, known: set[str], ring: Keyring) -> WrongStore:
-    """Return the error of a process whose `link_key` is not one that the store's processes trust."""
+    """Return the error of a process with a `link_key` that the processes of the store do not trust."""
     others = ", ".join(sorted(f"{name:.16}" for name in known)[:4])
     if ring.can_sign:
         difference = f"this process has another link_key (named {ring.ids[0]}) than"

@@ -237,7 +237,7 @@ class Schedules:
         return Tick(id=PREFIX + name, due_ms=0, revision=number, entry=entry, project=project)
 
     async def relink(self) -> int:
-        """Repair schedules whose run was deleted by another program, and stray ticks; return their number."""
+        """Repair schedules with a deleted run, and stray ticks; return the number of repairs."""
         return int(await self._connection.run("relink"))
 
     async def upcoming(self, *, everywhere: bool = False) -> dict[str, Upcoming]:

@@ -63,7 +63,7 @@ class Form(ABC):
     @classmethod
     @abstractmethod
     def build(cls, declared: Sequence[Any], setup: Setup) -> Form | None:
-        """Build this form from its declarations in an API; None if this machine has none of the secrets."""
+        """Build this form from its declarations in an API; return None without any of its secrets."""
 
 
 class HeaderForm(Form):
